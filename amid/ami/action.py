@@ -1,0 +1,107 @@
+"""An action as the bytes that Asterisk reads, or a refusal before a byte leaves.
+
+What is refused here is what would inject a header or a packet, and what Asterisk itself would refuse: it reads a line into 1,024
+bytes with its CR LF and takes 128 headers at most (`get_input` and `AST_MAX_MANHEADERS`, main/manager.c), and its refusal carries
+an ActionID only when that was among the headers already read. So Action goes first and ActionID second.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from amid.ami.packet import Text, text
+
+MAX_LINE = 1022
+"""Bytes of one line without its CR LF."""
+
+MAX_HEADERS = 128
+"""Headers of one action, Action and ActionID among them."""
+
+
+class InvalidAction(ValueError):
+    """An action that cannot be sent as it is; the message names the header and the remedy."""
+
+
+def encode_action(action: str, action_id: str, fields: Mapping[Any, Any]) -> bytes:
+    """The packet for `action`.
+
+    fields: header name -> str, bytes, int, float or bool, or a list of them for a header that occurs more than once. A value
+    is sent byte for byte; true and false go out as `true` and `false`.
+    Raises `InvalidAction`.
+    """
+    if not action.strip():
+        raise InvalidAction("the action's name is empty")
+    lines = [_line(b"Action", action), _line(b"ActionID", action_id)]
+    for name, value in fields.items():
+        key = _name(name)
+        for item in value if isinstance(value, list | tuple) else (value,):
+            lines.append(_line(key, item))
+    if len(lines) > MAX_HEADERS:
+        raise InvalidAction(
+            f"{action} has {len(lines)} headers with Action and ActionID; Asterisk takes {MAX_HEADERS} at most"
+        )
+    return b"\r\n".join(lines) + b"\r\n\r\n"
+
+
+def own_action_id(fields: Mapping[Any, Any]) -> Text | None:
+    """The caller's own ActionID among `fields`, or None. It is given back in the answer and never sent."""
+    own = next((value for name, value in fields.items() if _is_action_id(name)), None)
+    return None if own is None else text(_bytes(own, "the ActionID"))
+
+
+def without_action_id(fields: Mapping[Any, Any]) -> dict[Any, Any]:
+    """`fields` less the caller's own ActionID."""
+    return {name: value for name, value in fields.items() if not _is_action_id(name)}
+
+
+def _is_action_id(name: Any) -> bool:
+    return _bytes(name, "a header's name").strip().lower() == b"actionid"
+
+
+def _name(name: Any) -> bytes:
+    raw = _bytes(name, "a header's name")
+    if not raw or raw != raw.strip() or b":" in raw:
+        raise InvalidAction(f"the header name {_show(raw)} is empty, or has a colon or spaces around it")
+    if raw.lower() == b"action":
+        raise InvalidAction("the fields hold an Action of their own; name the action in `action`")
+    if raw.lower() == b"actionid":
+        raise InvalidAction("the fields hold an ActionID of their own beside amid's")
+    return raw
+
+
+def _line(name: bytes, value: Any) -> bytes:
+    line = name + b": " + _bytes(value, f"the value of {_show(name)}")
+    if any(byte in line for byte in b"\r\n\0"):
+        raise InvalidAction(f"{_show(name)} holds CR, LF or NUL; a header is one line")
+    if len(line) > MAX_LINE:
+        raise InvalidAction(f"the line of {_show(name)} is {len(line)} bytes; Asterisk takes {MAX_LINE} at most")
+    return line
+
+
+def _bytes(value: Any, what: str) -> bytes:
+    if isinstance(value, bool):
+        return b"true" if value else b"false"
+    if isinstance(value, bytes):
+        return value
+    if isinstance(value, str):
+        return _encoded(value, what)
+    if isinstance(value, int) or (isinstance(value, float) and math.isfinite(value)):
+        return str(value).encode()
+    raise InvalidAction(f"{what} is {_kind(value)}; it must be text, a finite number, true or false, or a list of them")
+
+
+def _encoded(value: str, what: str) -> bytes:
+    try:
+        return value.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError as error:
+        raise InvalidAction(f"{what} has the lone surrogate {value[error.start]!a}, which stands for no byte") from None
+
+
+def _kind(value: Any) -> str:
+    return "not a number" if isinstance(value, float) else f"of type {type(value).__name__}"
+
+
+def _show(raw: bytes) -> str:
+    return repr(raw[:60].decode("utf-8", "replace"))

@@ -1,0 +1,157 @@
+"""One AMI packet: a block of header lines, kept as the bytes that came and taken apart only when somebody looks.
+
+Most events are looked at by name alone, so parsing the headers is put off until it is asked for.
+A value stays text when it is UTF-8 and bytes when it is not: nothing is lost and nothing is guessed.
+"""
+
+from __future__ import annotations
+
+Text = str | bytes
+"""A header's value: str when it is valid UTF-8, else the bytes themselves."""
+
+Headers = dict[Text, Text | list[Text]]
+"""Header name -> value, or the list of values, in order, of a header that occurs more than once."""
+
+FOLLOWS = b"response: follows"
+END_COMMAND = b"--END COMMAND--"
+
+
+class ProtocolError(Exception):
+    """The other side does not speak AMI, or not within the limits; the session cannot go on."""
+
+
+def text(raw: bytes) -> Text:
+    """`raw` as str when it is UTF-8, else unchanged."""
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return raw
+
+
+class Packet:
+    """A packet as it came, without its closing blank line."""
+
+    __slots__ = ("_headers", "raw")
+
+    def __init__(self, raw: bytes) -> None:
+        self.raw = raw
+        self._headers: Headers | None = None
+
+    @property
+    def headers(self) -> Headers:
+        """Every header with its text as it came; a line without a colon is a value of the header named ""."""
+        if self._headers is None:
+            self._headers = _old_command(self.raw) if is_old_command(self.raw) else parse_headers(self.raw)
+        return self._headers
+
+    def get(self, name: str) -> str:
+        """The first value of the header `name`, compared without case; "" when there is none."""
+        value = self.headers.get(name)
+        if value is None:
+            value = next((v for k, v in self.headers.items() if _same_name(k, name)), "")
+        if isinstance(value, list):
+            value = value[0]
+        return value if isinstance(value, str) else value.decode("utf-8", "replace")
+
+    @property
+    def event(self) -> str:
+        """The event's name, "" when this is not an event. OriginateResponse, with Event before Response, is one; an answer, which
+        Asterisk begins with Response, is not, or a value with line ends in it could turn a Getvar's answer into an event."""
+        if self.raw[:7] == b"Event: ":
+            end = self.raw.find(b"\n")
+            line = self.raw[7:] if end < 0 else self.raw[7:end]
+            return line.rstrip(b"\r").decode("utf-8", "replace")
+        return "" if self.raw[:9].lower() == b"response:" else self.get("Event")
+
+    @property
+    def response(self) -> str:
+        """`Success`, `Error`, `Goodbye`, …; "" when this is not a response."""
+        return "" if self.event else self.get("Response")
+
+    @property
+    def action_id(self) -> str:
+        return self.get("ActionID")
+
+    @property
+    def output(self) -> list[Text]:
+        """The lines that a Command printed, in the format of Asterisk 14 and later or in the older one."""
+        if is_old_command(self.raw):
+            return _old_output(self.raw)
+        value = next((v for k, v in self.headers.items() if _same_name(k, "Output")), [])
+        return value if isinstance(value, list) else [value]
+
+    @property
+    def lines(self) -> list[Text]:
+        """The packet's lines as they came, for the few answers that are no headers at all."""
+        return [text(line.removesuffix(b"\r")) for line in self.raw.split(b"\n")]
+
+
+def parse_headers(raw: bytes) -> Headers:
+    """Split a block of lines into headers: at the first colon, less one space after it."""
+    block = text(raw)
+    if isinstance(block, str):
+        return _split_text(block)
+    headers: Headers = {}
+    for line in raw.split(b"\n"):
+        name, colon, value = line.removesuffix(b"\r").partition(b":")
+        if not colon:
+            name, value = b"", name
+        _add(headers, text(name), text(value.removeprefix(b" ")))
+    return headers
+
+
+def _split_text(block: str) -> Headers:
+    headers: Headers = {}
+    for line in block.replace("\r\n", "\n").removesuffix("\r").split("\n"):
+        name, separator, value = line.partition(": ")
+        if not separator or ":" in name:
+            name, colon, value = line.partition(":")
+            if not colon:
+                name, value = "", name
+        if name in headers:
+            _add(headers, name, value)
+        else:
+            headers[name] = value
+    return headers
+
+
+def _add(headers: Headers, name: Text, value: Text) -> None:
+    known = headers.get(name)
+    if known is None:
+        headers[name] = value
+    elif isinstance(known, list):
+        known.append(value)
+    else:
+        headers[name] = [known, value]
+
+
+def _same_name(key: Text, name: str) -> bool:
+    return isinstance(key, str) and key.lower() == name.lower()
+
+
+def is_old_command(raw: bytes) -> bool:
+    """Whether a packet that starts with `raw` is a Command's answer in the format before Asterisk 14."""
+    return raw[: len(FOLLOWS)].lower() == FOLLOWS
+
+
+def _old_command(raw: bytes) -> Headers:
+    return parse_headers(raw[: _old_output_start(raw)].rstrip(b"\r\n"))
+
+
+def _old_output(raw: bytes) -> list[Text]:
+    """The lines between the headers and the end marker, which may stand glued to the last of them."""
+    body = raw[_old_output_start(raw) :]
+    marker = body.rfind(END_COMMAND)
+    body = body[:marker] if marker >= 0 else body
+    return [text(line.removesuffix(b"\r")) for line in body.removesuffix(b"\n").split(b"\n")] if body else []
+
+
+def _old_output_start(raw: bytes) -> int:
+    """Where the text begins: Asterisk writes these headers and no others, each ended by CR LF; the text has bare LF."""
+    position = raw.find(b"\n") + 1
+    while raw[position : position + 11].lower() == b"privilege: " or raw[position : position + 10].lower() == b"actionid: ":
+        end = raw.find(b"\n", position)
+        if end < 0:
+            return len(raw)
+        position = end + 1
+    return position

@@ -1,0 +1,244 @@
+"""The configuration: one TOML file, every key of it a field below with its default.
+
+Unknown keys, wrong types and impossible values are errors that name file, table and key; nothing starts on a doubt. Secrets come
+from a file of their own, from a systemd credential, or inline; they are masked wherever a configuration is shown.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import stat
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+DEFAULT_FILE = "/etc/amid/amid.toml"
+SERVER_NAME = re.compile(r"[A-Za-z0-9_-]{1,32}")
+MAX_SOCKET_PATH = 107
+"""Bytes of a Unix socket's path (unix(7): sun_path is 108 with its NUL)."""
+
+Seconds = Annotated[float, Meta(gt=0, le=3600)]
+Count = Annotated[int, Meta(ge=1, le=1_000_000)]
+Bytes = Annotated[int, Meta(ge=1024, le=1024**3)]
+Name = Annotated[str, Meta(min_length=1, max_length=255)]
+
+
+class ConfigError(Exception):
+    """What is wrong with the configuration, one problem a line, each with file, table and key."""
+
+
+class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A table of the file. Comparing two tells whether a reload changes anything."""
+
+
+class Server(Table, frozen=True, kw_only=True):
+    """`[servers.NAME]`: one Asterisk."""
+
+    host: Name
+    username: Name
+    port: Annotated[int, Meta(ge=1, le=65535)] | None = None
+    secret: str | None = None
+    secret_file: Name | None = None
+    auth: Literal["md5", "plain"] = "md5"
+    tls: bool = False
+    tls_ca: Name | None = None
+    tls_cert: Name | None = None
+    tls_key: Name | None = None
+    tls_verify: bool = True
+    events: Name = "on"
+    lanes: Annotated[int, Meta(ge=1, le=64)] = 4
+    queue: Count = 1000
+    allow: list[Name] = []
+    deny: list[Name] = []
+    silence: Seconds = 10.0
+    pong: Seconds = 5.0
+    login_timeout: Seconds = 10.0
+    reconnect_min: Seconds = 0.2
+    reconnect_max: Seconds = 30.0
+    replay_bytes: Annotated[int, Meta(ge=0, le=1024**3)] = 16 * 1024 * 1024
+    max_reply_bytes: Bytes = 16 * 1024 * 1024
+
+    @property
+    def tcp_port(self) -> int:
+        return self.port or (5039 if self.tls else 5038)
+
+
+class Rpc(Table, frozen=True, kw_only=True):
+    """`[rpc]`: limits on callers."""
+
+    max_request_bytes: Bytes = 1024 * 1024
+    max_calls: Count = 10_000
+
+
+class Supervision(Table, frozen=True, kw_only=True):
+    """`[supervision]`: how children are watched, in seconds."""
+
+    silence: Seconds = 2.0
+    boot_grace: Seconds = 15.0
+    drain: Seconds = 5.0
+
+
+class Caller(Table, frozen=True, kw_only=True):
+    """`[callers.NAME]`: what one caller may do. `local` is everybody on the ipc socket."""
+
+    allow: list[Name] = []
+    deny: list[Name] = []
+    admin: bool = False
+
+
+class Config(Table, frozen=True, kw_only=True):
+    """The whole file."""
+
+    run_dir: Name = "/run/amid"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    servers: dict[str, Server] = {}
+    rpc: Rpc = Rpc()
+    supervision: Supervision = Supervision()
+    callers: dict[str, Caller] = {}
+
+
+def load(path: Path) -> Config:
+    """Read and check the file at `path`, secrets included. Raises `ConfigError`."""
+    try:
+        raw = tomllib.loads(path.read_text())
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}; write one (etc/amid.toml shows every key) or name it with -c") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not TOML: {error}") from None
+    return check(raw, str(path), path.parent)
+
+
+def check(raw: dict[str, Any], source: str, folder: Path) -> Config:
+    """The configuration in `raw`; `source` is what errors call it, `folder` where relative secret files are. Raises `ConfigError`."""
+    problems: list[str] = []
+    tables = dict(raw)
+    groups: dict[str, Any] = {
+        "servers": _group(tables.pop("servers", {}), "servers", Server, source, problems),
+        "callers": _group(tables.pop("callers", {}), "callers", Caller, source, problems),
+    }
+    for name, kind in (("rpc", Rpc), ("supervision", Supervision)):
+        groups[name] = _table(tables.pop(name, {}), name, kind, source, problems)
+    top: Config | None = _table(tables, "", Config, source, problems)
+    if not groups["servers"] and "servers" not in raw:
+        problems.append(f"{source}: no server: add a table [servers.NAME] with host, username and secret or secret_file")
+    servers = {
+        name: _with_secret(server, f"{source}: [servers.{name}]", name, folder, problems)
+        for name, server in groups["servers"].items()
+    }
+    _check_sockets(tables.get("run_dir", Config().run_dir), servers, source, problems)
+    if problems or top is None:
+        raise ConfigError("\n".join(problems))
+    groups["callers"].setdefault("local", Caller(admin=True))
+    return msgspec.structs.replace(top, **{**groups, "servers": servers})
+
+
+def shown(config: Config) -> dict[str, Any]:
+    """The configuration as it is in effect, secrets masked."""
+    plain: dict[str, Any] = msgspec.to_builtins(config)
+    for server in plain["servers"].values():
+        server["secret"] = "***"
+    return plain
+
+
+def _group(raw: Any, name: str, kind: type[Table], source: str, problems: list[str]) -> dict[str, Any]:
+    if not isinstance(raw, dict):
+        problems.append(f"{source}: {name} must be tables [{name}.NAME], not {type(raw).__name__}")
+        return {}
+    checked = {}
+    for key, value in raw.items():
+        if not SERVER_NAME.fullmatch(key):
+            problems.append(f"{source}: [{name}.{key}]: a name is 1 to 32 letters, digits, '-' and '_'")
+        table = _table(value, f"{name}.{key}", kind, source, problems)
+        if table is not None:
+            checked[key] = table
+    return checked
+
+
+def _table(raw: Any, name: str, kind: type[Table], source: str, problems: list[str]) -> Any:
+    where = f"{source}: [{name}]" if name else source
+    if not isinstance(raw, dict):
+        problems.append(f"{where}: must be a table, not {type(raw).__name__}")
+        return None
+    unknown = [key for key in raw if key not in kind.__struct_fields__]
+    problems += [f"{where} {key}: unknown key{_meant(key, kind.__struct_fields__)}" for key in unknown]
+    for key in kind.__struct_fields__:
+        if key in raw:
+            _check_key(raw[key], kind, key, where, problems)
+    known = {key: value for key, value in raw.items() if key not in unknown}
+    try:
+        return msgspec.convert(known, kind)
+    except msgspec.ValidationError as error:
+        if "missing required field" in str(error):
+            problems.append(f"{where}: {str(error).split(' - at')[0].replace('Object ', '').replace('`', chr(39))}")
+        return None
+
+
+def _check_key(value: Any, kind: type[Table], key: str, where: str, problems: list[str]) -> None:
+    field_type = next(f.type for f in msgspec.structs.fields(kind) if f.name == key)
+    try:
+        msgspec.convert(value, field_type)
+    except msgspec.ValidationError as error:
+        what = str(error).split(" - at")[0].replace("`", "'")
+        problems.append(f"{where} {key}: {what[0].lower()}{what[1:]}")
+
+
+def _meant(key: str, known: tuple[str, ...]) -> str:
+    close = difflib.get_close_matches(key, known, 1)
+    return f"; did you mean {close[0]!r}?" if close else f" (known: {', '.join(known)})"
+
+
+def _with_secret(server: Server, where: str, name: str, folder: Path, problems: list[str]) -> Server:
+    """The server with its secret read from wherever it is."""
+    if server.secret is not None and server.secret_file is not None:
+        problems.append(f"{where}: both secret and secret_file; keep one")
+        return server
+    if server.reconnect_min > server.reconnect_max:
+        problems.append(f"{where} reconnect_min: is over reconnect_max")
+    if (server.tls_cert is None) != (server.tls_key is None):
+        problems.append(f"{where} tls_cert: needs tls_key, and the other way round")
+    if server.secret is not None:
+        return server
+    file = folder / server.secret_file if server.secret_file else _credential(name)
+    if file is None:
+        problems.append(f"{where}: no secret; give secret_file, secret, or a systemd credential named {name}.secret")
+        return server
+    try:
+        return msgspec.structs.replace(server, secret=read_secret(file))
+    except ConfigError as error:
+        problems.append(f"{where} secret_file: {error}")
+        return server
+
+
+def _credential(server: str) -> Path | None:
+    """systemd's LoadCredential= puts its files into $CREDENTIALS_DIRECTORY (systemd.exec(5))."""
+    folder = os.environ.get("CREDENTIALS_DIRECTORY")
+    file = Path(folder) / f"{server}.secret" if folder else None
+    return file if file and file.exists() else None
+
+
+def read_secret(file: Path) -> str:
+    """The first line of `file`. Raises `ConfigError` when others may read it."""
+    try:
+        if file.stat().st_mode & stat.S_IROTH:
+            raise ConfigError(f"{file} can be read by everybody; chmod o-r {file}")
+        lines = file.read_text().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file}: {getattr(error, 'strerror', None) or error}") from None
+    if not lines or not lines[0]:
+        raise ConfigError(f"{file} is empty")
+    return lines[0]
+
+
+def _check_sockets(run_dir: Any, servers: dict[str, Server], source: str, problems: list[str]) -> None:
+    if not isinstance(run_dir, str):
+        return
+    if not run_dir.startswith("/"):
+        problems.append(f"{source} run_dir: must be an absolute path, not {run_dir!r}")
+    longest = max((len(name) for name in servers), default=0) + len("/stream-")
+    if len(os.fsencode(run_dir)) + longest > MAX_SOCKET_PATH:
+        problems.append(f"{source} run_dir: too long; a socket's path may have {MAX_SOCKET_PATH} bytes")

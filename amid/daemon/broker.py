@@ -1,0 +1,336 @@
+"""The broker: takes requests from any program on one ROUTER, hands actions to the readers on another, and answers every caller.
+
+A single thread polls both and moves bytes; `rpc.calls` decides what becomes of each call. A caller that has gone, or does not read
+its answers, costs an answer that is counted and dropped, and nobody else anything.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import zmq
+
+from amid import __version__, wire
+from amid.ami.action import InvalidAction, encode_action, own_action_id, without_action_id
+from amid.ami.session import new_action_id
+from amid.config import Config
+from amid.daemon.child import Child, set_up_log
+from amid.daemon.rundir import STATUS_FILE
+from amid.daemon.settings import BrokerSettings, broker_settings
+from amid.errors import AmidError
+from amid.rpc import requests
+from amid.rpc.calls import Calls, Effect, Order, Reply, Send
+from amid.rpc.policy import Lists, check_action, check_admin
+
+log = logging.getLogger("amid.broker")
+
+MAX_MESSAGE = 64 * 1024 * 1024
+"""Bytes of one message; a peer that sends more is disconnected by ZeroMQ before it is in memory."""
+
+PASS = 256
+"""Messages taken from one socket in one pass of the loop, so that no flood keeps the other waiting."""
+
+LOCAL = "local"
+
+
+class Origin(NamedTuple):
+    """Who asked: the frames that lead an answer back, the request's id, and its codec."""
+
+    envelope: list[bytes]
+    request_id: Any
+    as_json: bool
+
+
+class Broker:
+    """`step` is one pass of the loop."""
+
+    def __init__(self, child: Child, settings: BrokerSettings, now: float) -> None:
+        self._child = child
+        self._settings = settings
+        self._context = zmq.Context()
+        self._rpc = self._bind(wire.RPC_SOCKET)
+        self._readers = self._bind(wire.READERS_SOCKET)
+        self._poller = zmq.Poller()
+        for source in (self._rpc, self._readers, *child.poll_fds()):
+            self._poller.register(source, zmq.POLLIN)
+        self._calls = Calls(self._limits(), settings.rpc.max_calls, now)
+        self._counters: Counter[str] = Counter()
+        self._drain_until: float | None = None
+
+    def _bind(self, name: str) -> zmq.Socket[bytes]:
+        socket = self._context.socket(zmq.ROUTER)
+        socket.set(zmq.ROUTER_MANDATORY, 1)
+        socket.set(zmq.LINGER, 500)
+        if name == wire.RPC_SOCKET:
+            socket.set(zmq.MAXMSGSIZE, MAX_MESSAGE)
+        else:
+            socket.set(zmq.SNDHWM, 0)
+            socket.set(zmq.RCVHWM, 0)
+        socket.bind(wire.ipc(self._settings.run_dir, name))
+        return socket
+
+    def _limits(self) -> dict[str, int]:
+        return {name: server.queue for name, server in self._settings.servers.items()}
+
+    # ── the loop ──
+
+    def run(self) -> None:
+        while not self._over(time.monotonic()):
+            self.step()
+        self._do(self._calls.fail_all())
+        self._context.destroy(linger=500)
+
+    def _over(self, now: float) -> bool:
+        if self._child.orphaned:
+            return True
+        return self._drain_until is not None and (now >= self._drain_until or not len(self._calls))
+
+    def step(self) -> None:
+        now = time.monotonic()
+        ready = dict(self._poller.poll(self._patience(now)))
+        now = time.monotonic()
+        self._child.beat(now)
+        if self._readers in ready:
+            self._take(self._readers, self._from_reader)
+        if self._rpc in ready:
+            self._take(self._rpc, self._from_caller)
+        if not self._child.poll_fds().isdisjoint(ready):
+            self._listen_to_supervisor(now)
+        self._do(self._calls.tick(time.monotonic()))
+
+    def _patience(self, now: float) -> int:
+        """Milliseconds until something is due, rounded up, so that no deadline is polled for in a spin."""
+        due = [now + 0.5, self._calls.next_deadline(), self._drain_until]
+        return max(0, int((min(t for t in due if t is not None) - now) * 1000) + 1)
+
+    def _take(self, socket: zmq.Socket[bytes], handle: Any) -> None:
+        for _ in range(PASS):
+            try:
+                frames = socket.recv_multipart(zmq.DONTWAIT)
+            except zmq.Again:
+                return
+            handle(frames)
+
+    def _listen_to_supervisor(self, now: float) -> None:
+        for configuration in self._child.drain():
+            self._settings = msgspec.convert(configuration, BrokerSettings)
+            self._do(self._calls.configure(self._limits(), self._settings.rpc.max_calls, now))
+            log.info("took a new configuration: servers %s", ", ".join(self._settings.servers) or "none")
+        if self._child.stopping and self._drain_until is None:
+            self._drain_until = now + self._settings.drain
+            log.info("ending: no new calls; %d open ones have %g s", len(self._calls), self._settings.drain)
+
+    # ── readers ──
+
+    def _from_reader(self, frames: list[bytes]) -> None:
+        identity, header, *payload = frames
+        now = time.monotonic()
+        kind, server, started, free, taken, *rest = wire.unpack(header)
+        if kind == "answer":
+            call_id, failure = rest
+            error = AmidError(**failure) if failure else None
+            self._do(self._calls.answered(call_id, payload[0] if payload else None, error, now))
+        elif kind == "unsent":
+            self._do(self._calls.unsent(rest[0], now))
+        self._do(self._calls.state(server, identity, started, free, taken, rest[0] if kind == "state" else None, now))
+
+    # ── callers ──
+
+    def _from_caller(self, frames: list[bytes]) -> None:
+        self._counters["requests"] += 1
+        envelope, payload = _split(frames)
+        if payload is None or len(payload) != 1:
+            self._refuse_frames(envelope, payload or frames[1:])
+            return
+        origin = Origin(envelope, None, wire.is_json(payload[0]))
+        try:
+            value = self._decode(payload[0])
+            origin = origin._replace(request_id=requests.request_id(value))
+            method, params = requests.check_request(value)
+            self._answer(origin, method, params)
+        except AmidError as error:
+            self._reply(Reply(origin, error=error))
+        except Exception:  # a bug in here must cost one caller an error and the others nothing
+            log.exception("a request could not be carried out")
+            self._reply(Reply(origin, error=AmidError("internal_error", "amid failed on this request; its log says how")))
+
+    def _decode(self, payload: bytes) -> Any:
+        limit = self._settings.rpc.max_request_bytes
+        if len(payload) > limit:
+            raise AmidError("invalid_request", f"the request has {len(payload)} bytes; {limit} are allowed (max_request_bytes)")
+        return wire.decode_request(payload)
+
+    def _refuse_frames(self, envelope: list[bytes], payload: list[bytes]) -> None:
+        as_json = bool(payload) and wire.is_json(payload[0])
+        message = f"a request is one frame behind an empty delimiter frame; there were {len(payload)}"
+        if not envelope[1:]:
+            message = "no empty delimiter frame: a DEALER sends one before its request, a REQ socket does so by itself"
+        self._reply(Reply(Origin(envelope, None, as_json), error=AmidError("invalid_request", message)))
+
+    def _answer(self, origin: Origin, method: str, params: Any) -> None:
+        match method:
+            case "ping":
+                self._result(origin, {})
+            case "servers":
+                self._result(origin, self._servers())
+            case "status":
+                self._result(origin, self._status())
+            case "restart":
+                self._result(origin, self._restart(params))
+            case "replay":
+                self._open(origin, params, Order("replay", msgspec.to_builtins(params)))
+            case "actions":
+                asked = requests.ActionParams(action="ListCommands", server=params.server, timeout=params.timeout)
+                self._open_action(origin, asked, "actions")
+            case _:
+                self._open_action(origin, params, "action")
+
+    def _open_action(self, origin: Origin, params: requests.ActionParams, shape: str) -> None:
+        server = self._server(params.server)
+        settings = self._settings.servers[server]
+        lists: dict[str, Lists] = {f"servers.{server}": settings}
+        if LOCAL in self._settings.callers:
+            lists[f"callers.{LOCAL}"] = self._settings.callers[LOCAL]
+        check_action(params.action, LOCAL, lists)
+        action_id = new_action_id()
+        try:
+            own_id = own_action_id(params.fields)
+            packet = encode_action(params.action, action_id, without_action_id(params.fields))
+        except InvalidAction as error:
+            raise AmidError("invalid_params", str(error)) from None
+        body = {
+            "action": params.action,
+            "action_id": action_id,
+            "own_id": own_id,
+            "packet": packet,
+            "until": params.until,
+            "shape": shape,
+            "max_bytes": settings.max_reply_bytes,
+            "began": time.monotonic(),
+        }
+        self._open(origin, params, Order("call", body))
+
+    def _open(self, origin: Origin, params: Any, order: Order) -> None:
+        if self._drain_until is not None:
+            raise AmidError("not_connected", "amid is ending and takes no new calls")
+        now = time.monotonic()
+        self._do(self._calls.open(origin, self._server(params.server), order, now + params.timeout, now))
+
+    def _server(self, name: str | None) -> str:
+        """The server that a request means; it may be left out when there is one."""
+        servers = self._settings.servers
+        if name is None and len(servers) == 1:
+            return next(iter(servers))
+        known = ", ".join(servers) or "none"
+        if name is None:
+            raise AmidError("invalid_params", f"`server` must be named; the servers are {known}")
+        if name not in servers:
+            raise AmidError("unknown_server", f"there is no server {name[:60]!r}; the servers are {known}")
+        return name
+
+    def _restart(self, params: requests.ServerParams) -> dict[str, Any]:
+        check_admin("restart", LOCAL, self._settings.callers.get(LOCAL))
+        server = self._server(params.server)
+        self._child.say(f"restart {server}")
+        return {"server": server}
+
+    # ── what is known ──
+
+    def _servers(self) -> list[dict[str, Any]]:
+        return [self._server_view(name) for name in self._settings.servers]
+
+    def _server_view(self, name: str) -> dict[str, Any]:
+        queue = self._calls.servers[name]
+        now = time.monotonic()
+        run_dir = self._settings.run_dir
+        alive = now < queue.heard + 3.0
+        view = {
+            "name": name,
+            "state": queue.info.get("state", "connecting") if alive else "lost",
+            "detail": queue.info.get("detail", "") if alive else "its reader does not report",
+            "asterisk": queue.info.get("asterisk", ""),
+            "epoch": queue.info.get("epoch", 0),
+            "seq": queue.info.get("seq", 0),
+            "events": wire.ipc(run_dir, wire.events_socket(name)),
+            "stream": wire.ipc(run_dir, wire.stream_socket(name)),
+            "lanes": queue.info.get("lanes", {"free": 0, "busy": 0, "limit": 0}),
+            "queued": len(queue.waiting),
+            "since": queue.info.get("since", 0.0),
+        }
+        return view
+
+    def _status(self) -> dict[str, Any]:
+        servers = [
+            {**self._server_view(name), "counters": self._calls.servers[name].info.get("counters", {})}
+            for name in self._settings.servers
+        ]
+        processes, uptime = self._processes()
+        counters = {**self._counters, "late_answers": self._calls.late, "open_calls": len(self._calls)}
+        return {"version": __version__, "uptime": uptime, "servers": servers, "processes": processes, "counters": counters}
+
+    def _processes(self) -> tuple[list[dict[str, Any]], float]:
+        """The supervisor's own account, which it keeps in a file so that it can be read without the broker too."""
+        file = Path(self._settings.run_dir, STATUS_FILE)
+        try:
+            known = json.loads(file.read_text())
+        except (OSError, ValueError) as error:
+            log.warning("the supervisor's account in %s cannot be read: %s", file, error)
+            return [], 0.0
+        now = time.time()
+        processes = [
+            {**process, "uptime": round(now - process["started"], 3) if process["pid"] else 0.0} for process in known["processes"]
+        ]
+        return processes, round(now - known["started"], 3)
+
+    # ── sending ──
+
+    def _result(self, origin: Origin, value: Any) -> None:
+        self._reply(Reply(origin, wire.pack(value)))
+
+    def _do(self, effects: list[Effect]) -> None:
+        for effect in effects:
+            if isinstance(effect, Send):
+                self._send(self._readers, [effect.reader, wire.pack(effect.message)], "unreachable_readers")
+            else:
+                self._reply(effect)
+
+    def _reply(self, reply: Reply) -> None:
+        origin: Origin = reply.origin
+        self._counters[f"answers_{reply.error.kind}" if reply.error else "answers_ok"] += 1
+        if reply.error is not None:
+            body = wire.encode_reply(wire.error(origin.request_id, reply.error), origin.as_json)
+        elif origin.as_json:
+            body = wire.encode_reply(wire.result(origin.request_id, wire.unpack(reply.result or b"\xc0")), True)
+        else:
+            body = wire.packed_result(origin.request_id, reply.result or b"\xc0")
+        self._send(self._rpc, [*origin.envelope, body], "undeliverable_answers")
+
+    def _send(self, socket: zmq.Socket[bytes], frames: list[bytes], lost: str) -> None:
+        try:
+            socket.send_multipart(frames, zmq.DONTWAIT)
+        except zmq.ZMQError as error:
+            if error.errno not in (zmq.EAGAIN, zmq.EHOSTUNREACH):
+                raise
+            self._counters[lost] += 1
+
+
+def _split(frames: list[bytes]) -> tuple[list[bytes], list[bytes] | None]:
+    """The frames up to the empty delimiter, and those behind it; None when there is no delimiter."""
+    for position in range(1, len(frames)):
+        if not frames[position]:
+            return frames[: position + 1], frames[position + 1 :]
+    return frames[:1], None
+
+
+def main(config: Config | None = None) -> None:
+    """`python -m amid broker`: started by the supervisor, or by hand with a configuration, for debugging."""
+    child = Child(broker_settings(config) if config else None)
+    settings = msgspec.convert(child.configuration, BrokerSettings)
+    set_up_log("broker", settings.log_level)
+    Broker(child, settings, time.monotonic()).run()

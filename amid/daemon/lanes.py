@@ -1,0 +1,201 @@
+"""The lanes of one server: as many action sessions as the calls need, up to the limit, one always open.
+
+They are dialled only while the event session is up, so a PBX that is away is tried by one connection and not by five. A lane that
+was opened for a rush and has been idle for a while logs off.
+"""
+
+from __future__ import annotations
+
+import logging
+import ssl
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from amid.ami.lane import Call, Lane, Outcome
+from amid.ami.packet import ProtocolError
+from amid.ami.session import Login, Patience, Session
+from amid.config import Server
+from amid.daemon.link import Link
+from amid.supervision.backoff import Backoff
+
+log = logging.getLogger("amid.reader")
+
+IDLE_S = 60.0
+"""Seconds without an action after which a lane beyond the first logs off."""
+
+LOGOFF_S = 1.0
+"""Seconds that Asterisk has to answer a Logoff before the connection is closed."""
+
+LaneLost = Callable[[Lane, str], None]
+
+
+@dataclass(slots=True, eq=False)
+class Track:
+    """One connection and the lane on it, which is there from the moment the connection is open."""
+
+    link: Link
+    idle_since: float
+    lane: Lane | None = None
+    leaving_at: float | None = None
+
+
+class Lanes:
+    """Owns the connections. `step` returns what was completed; a lane that fails goes to `on_lost` with the reason."""
+
+    def __init__(self, server: Server, tls: ssl.SSLContext | None, login: Login, patience: Patience) -> None:
+        self._server = server
+        self._tls = tls
+        self._login = login
+        self._patience = patience
+        self._backoff = Backoff(server.reconnect_min, server.reconnect_max)
+        self._tracks: list[Track] = []
+        self._target = 1
+        self._dial_at = 0.0
+        self.trouble = ""
+        self.opened = 0
+        self._late = 0
+        self._unknown = 0
+
+    # ── what the reader asks ──
+
+    @property
+    def ready(self) -> bool:
+        return any(track.link.up and track.leaving_at is None for track in self._tracks)
+
+    @property
+    def free(self) -> int:
+        return sum(1 for track in self._tracks if track.lane is not None and track.lane.free)
+
+    @property
+    def busy(self) -> int:
+        return sum(1 for track in self._tracks if track.lane is not None and track.lane.busy)
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """Packets that came when nobody waited for them any more, and those that nobody ever asked for."""
+        lanes = [track.lane for track in self._tracks if track.lane is not None]
+        return {
+            "lanes_opened": self.opened,
+            "late_packets": self._late + sum(lane.late for lane in lanes),
+            "unknown_packets": self._unknown + sum(lane.unknown for lane in lanes),
+        }
+
+    def want(self, waiting: int) -> None:
+        """The broker has `waiting` calls more than there are free lanes."""
+        self._target = min(self._server.lanes, max(self._target, self.busy + waiting))
+
+    def start(self, call: Call, now: float) -> bool:
+        """Give `call` to a free lane; False when there is none."""
+        for track in self._tracks:
+            if track.lane is not None and track.lane.free:
+                track.lane.start(call, now)
+                track.idle_since = now
+                return True
+        return False
+
+    def poll_items(self) -> Iterator[tuple[int, int]]:
+        return (track.link.poll_item() for track in self._tracks)
+
+    def pending(self) -> bool:
+        return any(track.link.pending() for track in self._tracks)
+
+    def next_deadline(self) -> float | None:
+        times = [track.lane.next_deadline() if track.lane else track.link.next_deadline() for track in self._tracks]
+        times += [track.leaving_at for track in self._tracks if track.leaving_at is not None]
+        if len(self._tracks) < self._target:
+            times.append(self._dial_at)
+        return min(times, default=None)
+
+    # ── the loop ──
+
+    def step(self, ready: dict[int, int], may_dial: bool, now: float, on_lost: LaneLost) -> list[Outcome]:
+        """One pass over every lane; returns what was completed."""
+        outcomes: list[Outcome] = []
+        for track in list(self._tracks):
+            try:
+                outcomes += self._step_one(track, ready.get(track.link.poll_item()[0], 0), now)
+            except (OSError, ProtocolError) as error:
+                self._drop(track, _reason(error), now, on_lost)
+        if may_dial and len(self._tracks) < self._target and now >= self._dial_at:
+            self._tracks.append(Track(Link(self._server, self._tls, self._make_session, now), now))
+        return outcomes
+
+    def flush(self, now: float, on_lost: LaneLost) -> None:
+        """Send what the lanes have to say."""
+        for track in list(self._tracks):
+            try:
+                track.link.flush()
+            except OSError as error:
+                self._drop(track, _reason(error), now, on_lost)
+
+    def log_off(self, now: float) -> None:
+        """Say goodbye on every lane."""
+        for track in self._tracks:
+            self._leave(track, now)
+
+    @property
+    def open(self) -> bool:
+        return any(track.link.up for track in self._tracks)
+
+    def close(self) -> None:
+        for track in self._tracks:
+            track.link.close()
+        self._tracks.clear()
+
+    def _make_session(self, now: float) -> Session:
+        return Session(self._login, self._patience, now, self._server.max_reply_bytes)
+
+    def _step_one(self, track: Track, ready: int, now: float) -> list[Outcome]:
+        data = track.link.step(ready, now)
+        if track.lane is None and track.link.session is not None:
+            track.lane = Lane(track.link.session)
+        if track.lane is None:
+            return []
+        was_up = track.link.up
+        outcomes = track.lane.receive(data, now) if data is not None else []
+        if track.link.up and not was_up:
+            self._opened(track, now)
+        track.lane.check(now)
+        self._retire(track, now)
+        return outcomes
+
+    def _opened(self, track: Track, now: float) -> None:
+        self.opened += 1
+        self.trouble = ""
+        track.idle_since = now
+
+    def _retire(self, track: Track, now: float) -> None:
+        lane = track.lane
+        if lane is None or lane.busy:
+            return
+        if track.leaving_at is not None and now >= track.leaving_at:
+            raise ProtocolError("logged off")
+        if lane.spent and track.leaving_at is None:
+            self._leave(track, now)
+        elif len(self._tracks) > 1 and lane.free and now >= track.idle_since + IDLE_S:
+            self._target = max(1, len(self._tracks) - 1)
+            self._leave(track, now)
+
+    def _leave(self, track: Track, now: float) -> None:
+        track.leaving_at = now + LOGOFF_S
+        if track.lane is not None and track.link.up:
+            track.lane.session.log_off()
+
+    def _drop(self, track: Track, reason: str, now: float, on_lost: LaneLost) -> None:
+        self._tracks.remove(track)
+        track.link.close()
+        if track.lane is not None:
+            self._late += track.lane.late
+            self._unknown += track.lane.unknown
+            on_lost(track.lane, reason)
+        if track.leaving_at is not None:
+            return
+        if not track.link.up:
+            self.trouble = f"an action session could not be opened: {reason}"
+        self._backoff.settled(now - track.link.began)
+        self._dial_at = now + self._backoff.next()
+        log.warning("a lane was lost: %s", reason)
+
+
+def _reason(error: OSError | ProtocolError) -> str:
+    return (error.strerror or str(error)) if isinstance(error, OSError) else str(error)

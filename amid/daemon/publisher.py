@@ -1,0 +1,138 @@
+"""The two event sockets of one server, and what is kept of its events.
+
+Every event is numbered and held for replay; only what somebody subscribes to is taken apart and encoded. XPUB tells what that is.
+Sending never blocks: a subscriber that lags behind the high-water mark loses messages, sees it by the numbers, and holds up nobody.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import zmq
+
+from amid import wire
+from amid.ami.packet import Packet, Text
+from amid.events.ring import Held, Ring
+from amid.events.sequence import Numberer
+
+EVENTS_KEPT = 10_000
+STREAM_KEPT = 500
+"""Messages kept for a subscriber that lags, on each of the two sockets."""
+
+TICK_S = 1.0
+"""Seconds between two ticks."""
+
+
+class Subscriptions:
+    """The prefixes that the subscribers of one XPUB socket asked for."""
+
+    def __init__(self, socket: zmq.Socket[bytes]) -> None:
+        self.socket = socket
+        self._prefixes: set[bytes] = set()
+        self._wanted: dict[bytes, bool] = {}
+
+    def take(self) -> None:
+        """Read what subscribers have asked for since."""
+        while True:
+            try:
+                message = self.socket.recv(zmq.DONTWAIT)
+            except zmq.Again:
+                return
+            if message[:1] == b"\x01":
+                self._prefixes.add(message[1:])
+            elif message[:1] == b"\x00":
+                self._prefixes.discard(message[1:])
+            self._wanted.clear()
+
+    def want(self, topic: bytes) -> bool:
+        known = self._wanted.get(topic)
+        if known is None:
+            known = self._wanted[topic] = topic.startswith(tuple(self._prefixes))
+        return known
+
+
+class Publisher:
+    """Give it the packets of each read with `publish`; call `tick` once a second and `take_subscriptions` when a socket is readable."""
+
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], run_dir: str, server: str, epoch: int, replay_bytes: int) -> None:
+        self._server = server
+        self._events = self._bind(context, wire.ipc(run_dir, wire.events_socket(server)), EVENTS_KEPT)
+        self._stream = self._bind(context, wire.ipc(run_dir, wire.stream_socket(server)), STREAM_KEPT)
+        self._stream_topic = wire.stream_topic(server)
+        self._tick_topic = wire.tick_topic(server)
+        self._topics: dict[str, bytes] = {}
+        self.numbers = Numberer(epoch)
+        self.ring = Ring(replay_bytes)
+        self.published = 0
+
+    def _bind(self, context: zmq.Context[zmq.Socket[bytes]], endpoint: str, kept: int) -> Subscriptions:
+        socket = context.socket(zmq.XPUB)
+        socket.set(zmq.SNDHWM, kept)
+        socket.set(zmq.LINGER, 200)
+        socket.bind(endpoint)
+        return Subscriptions(socket)
+
+    def sockets(self) -> tuple[zmq.Socket[bytes], zmq.Socket[bytes]]:
+        return self._events.socket, self._stream.socket
+
+    def take_subscriptions(self) -> None:
+        self._events.take()
+        self._stream.take()
+
+    def publish(self, packets: list[Packet], time: float) -> None:
+        """Number, hold and send the events of one read. `time`: when it was, in seconds since 1970."""
+        streamed: list[dict[str, Any]] = []
+        wants_stream = self._stream.want(self._stream_topic)
+        for packet in packets:
+            name = packet.event
+            seq, nth = self.numbers.next(name)
+            held = Held(seq, nth, time, name, packet.raw)
+            self.ring.add(self.numbers.epoch, held)
+            topic = self._topic(name)
+            wants_event = self._events.want(topic)
+            if not (wants_stream or wants_event):
+                continue
+            body = self.body(self.numbers.epoch, held, packet)
+            if wants_event:
+                self._send(self._events, topic, [body])
+            if wants_stream:
+                streamed.append(body)
+        if streamed:
+            self._send(self._stream, self._stream_topic, streamed)
+
+    def tick(self, time: float) -> None:
+        """State the last numbers without using one, so that loss at the end of a quiet stream shows."""
+        numbers = self.numbers
+        body = wire.event_body(self._server, numbers.epoch, numbers.seq, 0, time, wire.TICK, {})
+        body["counts"] = numbers.counts
+        for subscriptions in (self._events, self._stream):
+            if subscriptions.want(self._tick_topic):
+                self._send(subscriptions, self._tick_topic, [body])
+
+    def body(self, epoch: int, held: Held, packet: Packet | None = None) -> dict[str, Any]:
+        """An event as it is published."""
+        fields = event_fields(packet or Packet(held.raw))
+        return wire.event_body(self._server, epoch, held.seq, held.nth, held.time, held.event, fields)
+
+    def _topic(self, name: str) -> bytes:
+        topic = self._topics.get(name)
+        if topic is None:
+            if len(self._topics) > 1000:  # names come from Asterisk's modules; a flood of invented ones must not stay
+                self._topics.clear()
+            topic = self._topics[name] = wire.event_topic(self._server, name)
+        return topic
+
+    def _send(self, subscriptions: Subscriptions, topic: bytes, bodies: list[dict[str, Any]]) -> None:
+        subscriptions.socket.send_multipart((topic, wire.pack(bodies)), zmq.DONTWAIT, copy=True)
+        self.published += 1
+
+
+def own_event(name: str, **fields: str) -> Packet:
+    """An event of amid's own, in the form that Asterisk's have."""
+    lines = [f"Event: {name}", *(f"{key}: {' '.join(value.split())}" for key, value in fields.items())]
+    return Packet("\r\n".join(lines).encode())
+
+
+def event_fields(packet: Packet) -> dict[Text, Text | list[Text]]:
+    """The headers of an event other than its name."""
+    return {name: value for name, value in packet.headers.items() if not (isinstance(name, str) and name.lower() == "event")}

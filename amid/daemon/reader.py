@@ -1,0 +1,322 @@
+"""The reader of one Asterisk: owns its manager connections, publishes its events, carries out its calls.
+
+It holds one event session, which only listens, and lanes for actions (`lanes`). It reads first and waits for nobody: Asterisk closes
+a session whose peer does not drain it for 100 ms. Sessions reconnect in here with back-off; a reader that hangs is replaced by the
+supervisor. Who asked for what is the broker's knowledge, so a reader can end at any moment and take none of it along.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Any
+
+import msgspec
+import zmq
+
+from amid import wire
+from amid.ami.lane import Call, Lane, Outcome
+from amid.ami.packet import Packet, ProtocolError
+from amid.ami.parser import Oversized
+from amid.ami.session import Login, LoginRejected, Patience, Session
+from amid.config import Config
+from amid.daemon.answers import Answers
+from amid.daemon.child import Child, set_up_log
+from amid.daemon.connection import tls_context
+from amid.daemon.lanes import Lanes
+from amid.daemon.link import Link
+from amid.daemon.publisher import TICK_S, Publisher, own_event
+from amid.daemon.rundir import epoch_origin_now
+from amid.daemon.settings import ReaderSettings, reader_settings
+from amid.supervision.backoff import Backoff
+
+log = logging.getLogger("amid.reader")
+
+MAX_EVENT = 1024 * 1024
+"""Bytes of one event; no event of Asterisk's comes near, so a larger one ends the session and is seen as a new epoch."""
+
+REJECTED_S = 30.0
+"""Seconds before a login that was rejected is tried again: a wrong secret does not mend itself, and Asterisk logs each try."""
+
+LEAVING_S = 0.5
+"""Seconds that Asterisk has to answer the Logoffs when the reader ends."""
+
+
+class Reader:
+    """`step` is one pass of the loop."""
+
+    def __init__(self, child: Child, settings: ReaderSettings, now: float) -> None:
+        self._child = child
+        self._name = settings.name
+        self._server = server = settings.server
+        self._origin = settings.epoch_origin
+        self._started = self._epoch(now)
+        self._tls = tls_context(server)
+        self._context = zmq.Context()
+        self._publisher = Publisher(self._context, settings.run_dir, settings.name, self._started, server.replay_bytes)
+        self._broker = self._connect(wire.ipc(settings.run_dir, wire.READERS_SOCKET))
+        self._patience = Patience(server.login_timeout, server.silence, server.pong)
+        self._login = Login(server.username, server.secret or "", server.auth, server.events)
+        lane_login = Login(server.username, server.secret or "", server.auth, "off")
+        self._lanes = Lanes(server, self._tls, lane_login, self._patience)
+        self._answers = Answers(settings.name, self._answer)
+        self._events: Link | None = None
+        self._backoff = Backoff(server.reconnect_min, server.reconnect_max)
+        self._dial_at = now
+        self._state = "connecting"
+        self._detail = "not connected yet"
+        self._since = time.time()
+        self._sessions = 0
+        self._taken = 0
+        self._told: tuple[Any, ...] = ()
+        self._undeliverable = 0
+        self._unknown = 0
+        self._next_tick = now
+
+    def _connect(self, endpoint: str) -> zmq.Socket[bytes]:
+        socket = self._context.socket(zmq.DEALER)
+        socket.set(zmq.IMMEDIATE, 1)  # nothing queues up for a broker that is not there
+        socket.set(zmq.SNDHWM, 0)
+        socket.set(zmq.RCVHWM, 0)
+        socket.set(zmq.RECONNECT_IVL, 50)
+        socket.set(zmq.LINGER, 200)
+        socket.set(zmq.IDENTITY, f"{self._name}/{self._started}".encode())
+        socket.connect(endpoint)
+        return socket
+
+    def _epoch(self, now: float) -> int:
+        return self._origin + int(now * 1000)
+
+    # ── the loop ──
+
+    def run(self) -> None:
+        while not (self._child.stopping or self._child.orphaned):
+            self.step()
+        self._leave()
+
+    def step(self) -> None:
+        now = time.monotonic()
+        ready = dict(zmq.zmq_poll(self._poll_items(), self._patience_ms(now)))
+        now = time.monotonic()
+        beat = self._child.beat(now)
+        self._step_events(ready, now)
+        outcomes = self._lanes.step(ready, self._state == "up", now, self._lane_lost)
+        self._finish(outcomes, now)
+        if self._broker in ready:
+            self._listen_to_broker(now)
+        self._lanes.flush(now, self._lane_lost)
+        self._publisher.take_subscriptions()
+        if now >= self._next_tick:
+            self._next_tick = max(self._next_tick + TICK_S, now)
+            self._publisher.tick(time.time())
+        if not self._child.poll_fds().isdisjoint(ready):
+            self._child.drain()
+        self._report(full=beat)
+
+    def _poll_items(self) -> list[Any]:
+        items: list[Any] = [(socket, zmq.POLLIN) for socket in (self._broker, *self._publisher.sockets())]
+        items += [(fd, zmq.POLLIN) for fd in self._child.poll_fds()]
+        if self._events is not None:
+            items.append(self._events.poll_item())
+        items += self._lanes.poll_items()
+        return items
+
+    def _patience_ms(self, now: float) -> int:
+        """Milliseconds until something is due, rounded up, so that no deadline is polled for in a spin."""
+        if self._lanes.pending() or (self._events is not None and self._events.pending()):
+            return 0
+        due = [now + 0.5, self._next_tick, self._lanes.next_deadline(), self._answers.next_deadline()]
+        due.append(self._events.next_deadline() if self._events is not None else self._dial_at)
+        return max(0, int((min(t for t in due if t is not None) - now) * 1000) + 1)
+
+    # ── the event session ──
+
+    def _step_events(self, ready: dict[Any, int], now: float) -> None:
+        if self._events is None:
+            if now < self._dial_at:
+                return
+            self._events = Link(self._server, self._tls, self._make_session, now)
+        link = self._events
+        try:
+            was_up = link.up
+            data = link.step(ready.get(link.poll_item()[0], 0), now)
+            items = link.session.receive(data, now) if link.session is not None and data is not None else []
+            if link.up and not was_up:
+                self._connected(now)
+            self._take_events(items)
+            if link.session is not None:
+                link.session.check(now)
+                link.session.keep_alive(now)
+            link.flush()
+        except (OSError, ProtocolError) as error:
+            self._disconnected(link, error, now)
+
+    def _make_session(self, now: float) -> Session:
+        return Session(self._login, self._patience, now, MAX_EVENT)
+
+    def _take_events(self, items: list[Packet | Oversized]) -> None:
+        events = [item for item in items if isinstance(item, Packet) and item.event]
+        self._unknown += len(items) - len(events)
+        if events:
+            self._publisher.publish(events, time.time())
+            if self._answers.waits:
+                for event in events:
+                    self._answers.event(event)
+        if any(isinstance(item, Oversized) for item in items):
+            raise ProtocolError(f"an event of over {MAX_EVENT} bytes came")
+
+    def _connected(self, now: float) -> None:
+        assert self._events is not None and self._events.session is not None
+        if self._sessions:
+            self._publisher.numbers.new_epoch(self._epoch(now))
+        self._sessions += 1
+        self._answers.asterisk = ""  # it may have been upgraded meanwhile
+        version = self._events.session.version
+        self._enter("up", "")
+        log.info("connected to %s:%d, interface %s", self._server.host, self._server.tcp_port, version)
+        self._publish(own_event("amid:connected", Interface=version))
+
+    def _disconnected(self, link: Link, error: OSError | ProtocolError, now: float) -> None:
+        was_up = link.up
+        link.close()
+        self._events = None
+        rejected = isinstance(error, LoginRejected)
+        reason = f"login rejected: {error}" if rejected else (getattr(error, "strerror", None) or str(error))
+        self._backoff.settled(now - link.began)
+        delay = REJECTED_S if rejected else self._backoff.next()
+        self._dial_at = now + delay
+        changed = reason != self._detail
+        self._enter("rejected" if rejected else "connecting", reason)
+        level = logging.ERROR if rejected else logging.WARNING if changed else logging.DEBUG
+        log.log(level, "%s:%d: %s; next try in %.1f s", self._server.host, self._server.tcp_port, reason, delay)
+        if was_up:
+            self._publish(own_event("amid:disconnected", Reason=reason))
+            self._answers.event_session_lost()
+        elif rejected:
+            self._publish(own_event("amid:rejected", Reason=reason))
+
+    def _enter(self, state: str, detail: str) -> None:
+        if state != self._state:
+            self._since = time.time()
+        self._state, self._detail = state, detail
+
+    def _publish(self, event: Packet) -> None:
+        self._publisher.publish([event], time.time())
+
+    # ── calls ──
+
+    def _listen_to_broker(self, now: float) -> None:
+        while True:
+            try:
+                kind, *rest = wire.unpack(self._broker.recv(zmq.DONTWAIT))
+            except zmq.Again:
+                return
+            if kind == "want":
+                self._lanes.want(rest[0])
+            elif kind == "replay":
+                self._answers.replay(rest[0], rest[2], self._publisher)
+            else:
+                self._take_call(*rest, now=now)
+
+    def _take_call(self, call_id: int, deadline: float, body: dict[str, Any], *, now: float) -> None:
+        self._taken += 1
+        call = Call(call_id, body["action"], body["action_id"], body["packet"], deadline, body["max_bytes"])
+        if now < deadline and self._lanes.start(call, now):
+            self._answers.expect(call, body)
+        else:
+            self._tell("unsent", call_id)
+
+    def _finish(self, outcomes: list[Outcome], now: float) -> None:
+        for call, answer in outcomes:
+            self._answers.finish(call, answer)
+        if self._lanes.free and not self._answers.asterisk and self._state == "up":
+            self._lanes.start(self._answers.ask_version(now), now)
+
+    def _lane_lost(self, lane: Lane, reason: str) -> None:
+        lost = lane.lost()
+        if lost is not None:
+            call, answer = lost
+            if answer is not None:
+                self._answers.finish(call, answer)
+            else:
+                self._answers.lost(call, f"the session was lost with the action in flight: {reason}")
+
+    # ── the broker ──
+
+    def _answer(self, call_id: int, result: bytes | None, error: dict[str, Any] | None) -> None:
+        self._tell("answer", call_id, error, payload=result)
+
+    def _report(self, full: bool) -> None:
+        """Tell the broker how things stand: at every beat, and whenever it changes what the broker may do."""
+        told = (self._lanes.free, self._taken, self._lanes.ready, self._state)
+        if full or told != self._told:
+            self._tell("state", self._info())
+            self._told = told
+
+    def _info(self) -> dict[str, Any]:
+        lanes, numbers = self._lanes, self._publisher.numbers
+        counters = {
+            "sessions": self._sessions,
+            "events": numbers.seq,
+            "published_messages": self._publisher.published,
+            "undeliverable_answers": self._undeliverable,
+            "unknown_on_event_session": self._unknown,
+            **lanes.counters,
+            **self._answers.counters,
+        }
+        return {
+            "ready": lanes.ready,
+            "state": self._state,
+            "detail": self._detail or lanes.trouble,
+            "since": self._since,
+            "epoch": numbers.epoch,
+            "seq": numbers.seq,
+            "asterisk": self._answers.asterisk,
+            "lanes": {"free": lanes.free, "busy": lanes.busy, "limit": self._server.lanes},
+            "counters": counters,
+        }
+
+    def _tell(self, kind: str, *rest: Any, payload: bytes | None = None) -> None:
+        header = wire.pack([kind, self._name, self._started, self._lanes.free, self._taken, *rest])
+        try:
+            self._broker.send_multipart([header] if payload is None else [header, payload], zmq.DONTWAIT)
+        except zmq.Again:
+            self._undeliverable += kind == "answer"
+
+    # ── the end ──
+
+    def _leave(self) -> None:
+        """Log off everywhere, for a moment at most, and take the socket files along."""
+        now = time.monotonic()
+        until = now + LEAVING_S
+        self._publish(own_event("amid:disconnected", Reason="amid's reader is ending"))
+        self._lanes.log_off(now)
+        links = [self._events] if self._events is not None and self._events.up else []
+        for link in links:
+            assert link.session is not None
+            link.session.log_off()
+            link.flush()
+        while (self._lanes.open or links) and time.monotonic() < until:
+            self._lanes.flush(now, self._lane_lost)
+            items = [*self._lanes.poll_items(), *(link.poll_item() for link in links)]
+            ready = dict(zmq.zmq_poll(items, 50))
+            self._lanes.step(ready, False, time.monotonic(), self._lane_lost)
+            links = [link for link in links if not _closed(link, ready)]
+        self._lanes.close()
+        self._context.destroy(linger=200)
+
+
+def _closed(link: Link, ready: dict[Any, int]) -> bool:
+    """Whether Asterisk has closed a session that said goodbye."""
+    try:
+        return link.step(ready.get(link.poll_item()[0], 0), time.monotonic()) == b""
+    except OSError:
+        return True
+
+
+def main(config: Config | None = None, name: str = "") -> None:
+    """`python -m amid reader NAME`: started by the supervisor, or by hand with a configuration, for debugging."""
+    child = Child(reader_settings(config, name, epoch_origin_now()) if config else None)
+    settings = msgspec.convert(child.configuration, ReaderSettings)
+    set_up_log(f"reader {settings.name}", settings.log_level)
+    Reader(child, settings, time.monotonic()).run()

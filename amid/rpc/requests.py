@@ -1,0 +1,118 @@
+"""What a request must look like: the method's name and its params, checked before anything else happens.
+
+Every refusal names the member and what was expected. A request without `id` is answered too, with `id` null: on REQ and REP
+sockets a caller that got no answer would hang.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from amid.errors import AmidError
+from amid.wire import METHODS
+
+Timeout = Annotated[float, Meta(gt=0, le=3600)]
+Natural = Annotated[int, Meta(ge=0)]
+
+REPLAY_LIMIT = 1000
+"""Events in one answer to `replay`, unless the request names another limit."""
+
+
+class Params(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The params of a method that has none, and what all others add to."""
+
+
+class ActionParams(Params, frozen=True, kw_only=True):
+    action: str
+    fields: dict[Any, Any] = {}
+    server: str | None = None
+    timeout: Timeout = 5.0
+    until: str | None = None
+
+
+class ServerParams(Params, frozen=True, kw_only=True):
+    server: str | None = None
+
+
+class ActionsParams(Params, frozen=True, kw_only=True):
+    server: str | None = None
+    timeout: Timeout = 5.0
+
+
+class ReplayParams(Params, frozen=True, kw_only=True):
+    server: str | None = None
+    epoch: Natural
+    after: Natural
+    limit: Annotated[int, Meta(ge=1, le=100_000)] = REPLAY_LIMIT
+    timeout: Timeout = 5.0
+
+
+_PARAMS: dict[str, type[Params]] = {
+    "action": ActionParams,
+    "servers": Params,
+    "status": Params,
+    "actions": ActionsParams,
+    "replay": ReplayParams,
+    "restart": ServerParams,
+    "ping": Params,
+}
+
+
+def request_id(value: Any) -> Any:
+    """The `id` of a decoded request, or None when it has none that can be given back."""
+    found = value.get("id") if isinstance(value, dict) else None
+    return found if isinstance(found, str | int | float) and not isinstance(found, bool) else None
+
+
+def check_request(value: Any) -> tuple[str, Params]:
+    """(method, params) of a decoded request.
+
+    Raises `AmidError` of kind `invalid_request`, `unknown_method` or `invalid_params`.
+    """
+    if isinstance(value, list):
+        raise AmidError("invalid_request", "batches are not supported: send each request as a message of its own")
+    if not isinstance(value, dict):
+        raise AmidError("invalid_request", f"a request is a map with `method` and `params`, not {_kind(value)}")
+    if value.get("jsonrpc", "2.0") != "2.0":
+        raise AmidError("invalid_request", "`jsonrpc` must be \"2.0\" or left out")
+    if "id" in value and value["id"] is not None and request_id(value) is None:
+        raise AmidError("invalid_request", f"`id` must be text, a number or null, not {_kind(value['id'])}")
+    method = value.get("method")
+    if not isinstance(method, str):
+        raise AmidError("invalid_request", f"`method` must be text, one of {', '.join(METHODS)}")
+    if method not in _PARAMS:
+        raise AmidError("unknown_method", f"there is no method {method[:60]!r}; the methods are {', '.join(METHODS)}")
+    return method, _params(method, value.get("params"))
+
+
+def _params(method: str, params: Any) -> Params:
+    if params is not None and not isinstance(params, dict):
+        raise AmidError("invalid_params", f"the params of {method} must be a map, not {_kind(params)}")
+    try:
+        checked = msgspec.convert(params or {}, _PARAMS[method])
+    except msgspec.ValidationError as error:
+        raise AmidError("invalid_params", f"{method}: {_sentence(error)}") from None
+    for name in checked.__struct_fields__:
+        _check_text(method, name, getattr(checked, name))
+    return checked
+
+
+def _check_text(method: str, name: str, value: Any) -> None:
+    try:
+        value.encode("utf-8", "surrogateescape") if isinstance(value, str) else None
+    except UnicodeEncodeError:
+        raise AmidError("invalid_params", f"{method}: `params.{name}` has a lone surrogate, which stands for no byte") from None
+
+
+def _sentence(error: msgspec.ValidationError) -> str:
+    """msgspec's message in the words of the request: ``expected `float`, got `str` - at `params.timeout` ``."""
+    message = str(error).replace("$.", "params.")
+    return message[0].lower() + message[1:]
+
+
+def _kind(value: Any) -> str:
+    names = {dict: "a map", list: "a list", str: "text", bytes: "bytes", bool: "true or false", type(None): "null"}
+    return names.get(type(value), "a number")

@@ -1,0 +1,1 @@
+"""How a child is watched and replaced, as pure code: no process, no pipe, no clock."""

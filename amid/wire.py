@@ -1,0 +1,178 @@
+"""THE wire: how requests, results, errors and events look on the ZeroMQ sockets, and nothing else.
+
+The contract for people who write clients is clients/README.md; this file is that contract in code. A request is one ZeroMQ message,
+MessagePack or JSON, told apart by its first byte, and answered in kind. An event message has two frames, topic and body, and the
+body is a MessagePack array of events.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import msgpack
+
+from amid.errors import CODES, AmidError
+
+RPC_SOCKET = "rpc"
+READERS_SOCKET = "readers"
+"""Names of the socket files in run_dir; each server has `events-<server>` and `stream-<server>` besides."""
+
+TICK = "amid:tick"
+METHODS = ("action", "servers", "status", "actions", "replay", "restart", "ping")
+
+MAX_NESTING = 32
+"""How deep a request's maps and lists may go; no method needs more than four."""
+
+
+# ── endpoints and topics ────────────────────────────────────────────────────────────────────────
+
+
+def ipc(run_dir: str, name: str) -> str:
+    """The endpoint of the socket file `name` in `run_dir`."""
+    return f"ipc://{run_dir}/{name}"
+
+
+def events_socket(server: str) -> str:
+    return f"events-{server}"
+
+
+def stream_socket(server: str) -> str:
+    return f"stream-{server}"
+
+
+def event_topic(server: str, event: str) -> bytes:
+    """The final dot makes an exact subscription possible, since ZeroMQ subscribes to prefixes."""
+    return f"event.{server}.{event}.".encode()
+
+
+def stream_topic(server: str) -> bytes:
+    return f"stream.{server}.".encode()
+
+
+def tick_topic(server: str) -> bytes:
+    return f"tick.{server}.".encode()
+
+
+# ── codecs ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def pack(value: Any) -> bytes:
+    """MessagePack. Text that came as bytes because it is not UTF-8 goes out as `bin`."""
+    packed: bytes = msgpack.packb(value, unicode_errors="surrogateescape")
+    return packed
+
+
+def unpack(data: bytes) -> Any:
+    """MessagePack. A `str` that is not UTF-8, as some languages send it, keeps its bytes as lone surrogates."""
+    return msgpack.unpackb(data, unicode_errors="surrogateescape", strict_map_key=False)
+
+
+def pack_json(value: Any) -> bytes:
+    """JSON in ASCII. Bytes that are not UTF-8 are the lone surrogates U+DC80 to U+DCFF (PEP 383)."""
+    try:
+        return json.dumps(value, default=_surrogates).encode()
+    except TypeError:  # a header's name that is not UTF-8: keys do not pass through `default`
+        return json.dumps(_text_keys(value)).encode()
+
+
+def _surrogates(value: Any) -> str:
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "surrogateescape")
+    raise TypeError(f"{type(value).__name__} has no place in JSON")
+
+
+def _text_keys(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {_text_keys(k): _text_keys(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_text_keys(v) for v in value]
+    return _surrogates(value) if isinstance(value, bytes) else value
+
+
+def unpack_json(data: bytes) -> Any:
+    """JSON in UTF-8. Raises `ValueError`, also for NaN, for a number over what a float holds, and for a lone surrogate that
+    stands for no byte: none of them could be given back."""
+    text = data.decode()
+    value = json.loads(text, parse_constant=_no_constant, parse_float=_finite)
+    if "\\u" in text:
+        json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogateescape")
+    return value
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if math.isinf(number):
+        raise ValueError(f"the number {digits[:40]} is too large")
+    return number
+
+
+# ── requests ────────────────────────────────────────────────────────────────────────────────────
+
+
+def is_json(data: bytes) -> bool:
+    """A MessagePack map or array begins with a byte over 127, JSON text never does."""
+    return not data or data[0] < 0x80
+
+
+def decode_request(data: bytes) -> Any:
+    """The value in a request. Raises `AmidError` of kind `parse_error`."""
+    codec = "JSON" if is_json(data) else "MessagePack"
+    try:
+        value = unpack_json(data) if is_json(data) else unpack(data)
+    except RecursionError:
+        raise AmidError("parse_error", f"the request is nested too deep; {MAX_NESTING} levels are allowed") from None
+    except Exception as error:  # each codec has its own family of them, all about the bytes
+        raise AmidError("parse_error", f"the request is not {codec}: {str(error) or type(error).__name__}") from None
+    if _nesting(value) > MAX_NESTING:
+        raise AmidError("parse_error", f"the request is nested too deep; {MAX_NESTING} levels are allowed")
+    return value
+
+
+def _nesting(value: Any) -> int:
+    """Levels of maps and lists, without recursion: the value is a stranger's."""
+    depth, level = 0, [value]
+    while depth <= MAX_NESTING:
+        inner = [v.values() if isinstance(v, dict) else v for v in level if isinstance(v, dict | list)]
+        if not inner:
+            break
+        level = [v for values in inner for v in values]
+        depth += 1
+    return depth
+
+
+def result(request_id: Any, value: Any) -> dict[str, Any]:
+    return {"jsonrpc": "2.0", "id": request_id, "result": value}
+
+
+def error(request_id: Any, failure: AmidError) -> dict[str, Any]:
+    body = {"code": CODES[failure.kind], "message": failure.message, "data": failure.data()}
+    return {"jsonrpc": "2.0", "id": request_id, "error": body}
+
+
+def packed_result(request_id: Any, packed: bytes) -> bytes:
+    """The MessagePack of `result` around a value that is packed already, so that a large answer is not taken apart on its way."""
+    return _RESULT_HEAD + pack(request_id) + _RESULT_KEY + packed
+
+
+def encode_reply(reply: dict[str, Any], as_json: bool) -> bytes:
+    return pack_json(reply) if as_json else pack(reply)
+
+
+_RESULT_HEAD = b"\x83" + pack("jsonrpc") + pack("2.0") + pack("id")  # a map of three, its first key, value and key
+_RESULT_KEY = pack("result")
+
+
+# ── events ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def event_body(
+    server: str, epoch: int, seq: int, nth: int, time: float, event: str, fields: dict[Any, Any]
+) -> dict[str, Any]:
+    """One event as it is published. `time` is when it was read, in seconds since 1970."""
+    return {"server": server, "epoch": epoch, "seq": seq, "nth": nth, "time": time, "event": event, "fields": fields}
