@@ -51,6 +51,11 @@ class Answers:
     _untils: dict[str, Wait] = field(default_factory=dict)
 
     @property
+    def open(self) -> bool:
+        """Whether any call is under way."""
+        return bool(self._waits)
+
+    @property
     def waits(self) -> bool:
         """Whether any call waits for an event."""
         return bool(self._untils)

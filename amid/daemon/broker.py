@@ -138,7 +138,10 @@ class Broker:
             self._do(self._calls.answered(call_id, payload[0] if payload else None, error, now))
         elif kind == "unsent":
             self._do(self._calls.unsent(rest[0], now))
-        self._do(self._calls.state(server, identity, started, free, taken, rest[0] if kind == "state" else None, now))
+        info = rest[0] if kind in ("state", "leaving") else None
+        self._do(self._calls.state(server, identity, started, free, taken, info, now))
+        if kind == "leaving":
+            self._do([Send(identity, ["bye"])])
 
     # ── callers ──
 
@@ -295,10 +298,11 @@ class Broker:
 
     def _do(self, effects: list[Effect]) -> None:
         for effect in effects:
-            if isinstance(effect, Send):
-                self._send(self._readers, [effect.reader, wire.pack(effect.message)], "unreachable_readers")
-            else:
+            if isinstance(effect, Reply):
                 self._reply(effect)
+            elif not self._send(self._readers, [effect.reader, wire.pack(effect.message)]):
+                self._counters["unreachable_readers"] += 1
+                self._calls.unreachable(effect)
 
     def _reply(self, reply: Reply) -> None:
         origin: Origin = reply.origin
@@ -309,15 +313,18 @@ class Broker:
             body = wire.encode_reply(wire.result(origin.request_id, wire.unpack(reply.result or b"\xc0")), True)
         else:
             body = wire.packed_result(origin.request_id, reply.result or b"\xc0")
-        self._send(self._rpc, [*origin.envelope, body], "undeliverable_answers")
+        if not self._send(self._rpc, [*origin.envelope, body]):
+            self._counters["undeliverable_answers"] += 1
 
-    def _send(self, socket: zmq.Socket[bytes], frames: list[bytes], lost: str) -> None:
+    def _send(self, socket: zmq.Socket[bytes], frames: list[bytes]) -> bool:
+        """False when the peer has gone, or does not read what it is sent."""
         try:
             socket.send_multipart(frames, zmq.DONTWAIT)
         except zmq.ZMQError as error:
             if error.errno not in (zmq.EAGAIN, zmq.EHOSTUNREACH):
                 raise
-            self._counters[lost] += 1
+            return False
+        return True
 
 
 def _split(frames: list[bytes]) -> tuple[list[bytes], list[bytes] | None]:

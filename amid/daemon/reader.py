@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -38,8 +39,11 @@ MAX_EVENT = 1024 * 1024
 REJECTED_S = 30.0
 """Seconds before a login that was rejected is tried again: a wrong secret does not mend itself, and Asterisk logs each try."""
 
-LEAVING_S = 0.5
-"""Seconds that Asterisk has to answer the Logoffs when the reader ends."""
+IN_FLIGHT_S = 1.0
+"""Seconds that actions in flight have when the reader is told to end."""
+
+LOGOFF_S = 0.5
+"""Seconds that Asterisk then has to answer the Logoffs."""
 
 
 class Reader:
@@ -72,6 +76,8 @@ class Reader:
         self._undeliverable = 0
         self._unknown = 0
         self._next_tick = now
+        self._leaving = False
+        self._dismissed = False
 
     def _connect(self, endpoint: str) -> zmq.Socket[bytes]:
         socket = self._context.socket(zmq.DEALER)
@@ -100,7 +106,7 @@ class Reader:
         now = time.monotonic()
         beat = self._child.beat(now)
         self._step_events(ready, now)
-        outcomes = self._lanes.step(ready, self._state == "up", now, self._lane_lost)
+        outcomes = self._lanes.step(ready, self._state == "up" and not self._leaving, now, self._lane_lost)
         self._finish(outcomes, now)
         if self._broker in ready:
             self._listen_to_broker(now)
@@ -133,7 +139,7 @@ class Reader:
 
     def _step_events(self, ready: dict[Any, int], now: float) -> None:
         if self._events is None:
-            if now < self._dial_at:
+            if now < self._dial_at or self._leaving:
                 return
             self._events = Link(self._server, self._tls, self._make_session, now)
         link = self._events
@@ -188,6 +194,8 @@ class Reader:
         changed = reason != self._detail
         self._enter("rejected" if rejected else "connecting", reason)
         level = logging.ERROR if rejected else logging.WARNING if changed else logging.DEBUG
+        if self._leaving:
+            return
         log.log(level, "%s:%d: %s; next try in %.1f s", self._server.host, self._server.tcp_port, reason, delay)
         if was_up:
             self._publish(own_event("amid:disconnected", Reason=reason))
@@ -213,6 +221,8 @@ class Reader:
                 return
             if kind == "want":
                 self._lanes.want(rest[0])
+            elif kind == "bye":
+                self._dismissed = True
             elif kind == "replay":
                 self._answers.replay(rest[0], rest[2], self._publisher)
             else:
@@ -221,7 +231,7 @@ class Reader:
     def _take_call(self, call_id: int, deadline: float, body: dict[str, Any], *, now: float) -> None:
         self._taken += 1
         call = Call(call_id, body["action"], body["action_id"], body["packet"], deadline, body["max_bytes"])
-        if now < deadline and self._lanes.start(call, now):
+        if now < deadline and not self._leaving and self._lanes.start(call, now):
             self._answers.expect(call, body)
         else:
             self._tell("unsent", call_id)
@@ -265,7 +275,7 @@ class Reader:
             **self._answers.counters,
         }
         return {
-            "ready": lanes.ready,
+            "ready": lanes.ready and not self._leaving,
             "state": self._state,
             "detail": self._detail or lanes.trouble,
             "since": self._since,
@@ -286,32 +296,23 @@ class Reader:
     # ── the end ──
 
     def _leave(self) -> None:
-        """Log off everywhere, for a moment at most, and take the socket files along."""
+        """Let what is in flight end, hand back what is not, log off everywhere; each for a moment at most."""
+        self._leaving = True
+        self._tell("leaving", self._info())  # what the broker sent before it heard this is handed back until it says bye
+        self._until(lambda: self._dismissed and not self._lanes.busy and not self._answers.open, IN_FLIGHT_S)
         now = time.monotonic()
-        until = now + LEAVING_S
         self._publish(own_event("amid:disconnected", Reason="amid's reader is ending"))
         self._lanes.log_off(now)
-        links = [self._events] if self._events is not None and self._events.up else []
-        for link in links:
-            assert link.session is not None
-            link.session.log_off()
-            link.flush()
-        while (self._lanes.open or links) and time.monotonic() < until:
-            self._lanes.flush(now, self._lane_lost)
-            items = [*self._lanes.poll_items(), *(link.poll_item() for link in links)]
-            ready = dict(zmq.zmq_poll(items, 50))
-            self._lanes.step(ready, False, time.monotonic(), self._lane_lost)
-            links = [link for link in links if not _closed(link, ready)]
+        if self._events is not None and self._events.session is not None and self._events.up:
+            self._events.session.log_off()
+        self._until(lambda: self._events is None and not self._lanes.open, LOGOFF_S)
         self._lanes.close()
         self._context.destroy(linger=200)
 
-
-def _closed(link: Link, ready: dict[Any, int]) -> bool:
-    """Whether Asterisk has closed a session that said goodbye."""
-    try:
-        return link.step(ready.get(link.poll_item()[0], 0), time.monotonic()) == b""
-    except OSError:
-        return True
+    def _until(self, done: Callable[[], bool], seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while not done() and time.monotonic() < end:
+            self.step()
 
 
 def main(config: Config | None = None, name: str = "") -> None:

@@ -87,12 +87,9 @@ class ServerQueue:
     sent: int = 0
     wanted: int = 0
 
-    def connected(self, now: float) -> bool:
-        return self.ready and now < self.heard + GAP_S
-
     def patient(self, now: float) -> bool:
         """Whether a call may wait: there is a session, or there was one a moment ago."""
-        return self.connected(now) or now < self.last_ready + GAP_S
+        return now < self.last_ready + GAP_S
 
     def credit(self, now: float) -> int:
         """How many calls may be handed to the reader now."""
@@ -193,8 +190,17 @@ class Calls:
         queue.waiting.appendleft(call)
         return self._hand_out(queue, now)
 
+    def unreachable(self, send: Send) -> None:
+        """A message did not reach its reader: that one is gone, and a call on its way to it is back in the queue."""
+        for queue in self.servers.values():
+            if queue.reader == send.reader:
+                queue.heard = 0.0
+                queue.wanted = 0
+        if send.message[0] == "call":
+            self.unsent(send.message[1], 0.0)
+
     def tick(self, now: float) -> list[Effect]:
-        """Fail what is overdue, and what waits for a server that stays away."""
+        """Fail what is overdue, what waits for a server that stays away, and what a reader that fell silent was given."""
         effects: list[Effect] = []
         while self._deadlines and self._deadlines[0][0] <= now:
             call = self._open.get(heapq.heappop(self._deadlines)[1])
@@ -204,6 +210,9 @@ class Calls:
         for queue in self.servers.values():
             if queue.waiting and not queue.patient(now):
                 effects += self._fail(list(queue.waiting), "not_connected", _why(queue))
+            if queue.handed and now >= queue.heard + GAP_S:
+                silent = f"the reader of server {queue.name} does not report"
+                effects += self._fail(list(queue.handed.values()), "connection_lost", silent)
         return effects
 
     def next_deadline(self) -> float | None:
@@ -212,6 +221,7 @@ class Calls:
             heapq.heappop(self._deadlines)
         times = [self._deadlines[0][0]] if self._deadlines else []
         times += [queue.last_ready + GAP_S for queue in self.servers.values() if queue.waiting]
+        times += [queue.heard + GAP_S for queue in self.servers.values() if queue.handed]
         return min(times, default=None)
 
     def fail_all(self) -> list[Effect]:

@@ -1,0 +1,31 @@
+# Everything a developer needs; `make` alone lists it.
+.PHONY: help venv demo test lint ci
+PYTHON ?= python3
+VENV ?= .venv
+
+help:
+	@echo "make venv    a virtual environment with amid and its tools"
+	@echo "make demo    a simulated PBX with amid in front of it"
+	@echo "make test    all tests (those of real Asterisks too, where they are installed)"
+	@echo "make lint    ruff and mypy"
+	@echo "make ci      what CI does, on this machine"
+
+venv: $(VENV)/bin/amid
+
+$(VENV)/bin/amid: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install -q -e '.[dev]'
+	@touch $@
+
+demo: venv
+	$(VENV)/bin/amid demo
+
+test: venv
+	$(VENV)/bin/python -m pytest
+
+lint: venv
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy --strict amid
+
+ci:
+	bash .ci/run

@@ -1,0 +1,150 @@
+"""A whole amid for a test: its configuration in a directory of its own, real processes, and what tests ask of them.
+
+Nothing here sleeps to wait for a fact; `eventually` waits for the fact itself and fails with what was last seen.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import zmq
+
+T = TypeVar("T")
+
+BOUND_S = 20.0
+"""Seconds after which a fact that has not come is a failure: far over what anything takes, on a noisy machine too."""
+
+
+def eventually(fact: Callable[[], T], what: str, bound: float = BOUND_S) -> T:
+    """The first true value of `fact`; an exception counts as not yet."""
+    end = time.monotonic() + bound
+    last: object = None
+    while time.monotonic() < end:
+        try:
+            value = fact()
+            if value:
+                return value
+            last = value
+        except Exception as error:
+            last = error
+        time.sleep(0.01)  # the pace of asking, not a wait for the fact
+    raise AssertionError(f"not within {bound:g} s: {what}; last seen: {last!r}")
+
+
+class Daemon:
+    """`amid run` on a configuration file written here. `servers`: name -> the keys of its table."""
+
+    def __init__(self, directory: Path, servers: dict[str, dict[str, Any]], **tables: Any) -> None:
+        self.directory = directory
+        self.run_dir = directory / "run"
+        self.file = directory / "amid.toml"
+        self.log = directory / "amid.log"
+        self.configure(servers, **tables)
+        self.process: subprocess.Popen[bytes] | None = None
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+
+    def configure(self, servers: dict[str, dict[str, Any]], **tables: Any) -> None:
+        """Write the file; a running daemon reads it on SIGHUP."""
+        self.servers = servers
+        top = {"run_dir": str(self.run_dir), "log_level": "debug", **{k: v for k, v in tables.items() if not isinstance(v, dict)}}
+        lines = [f"{key} = {json.dumps(value)}" for key, value in top.items()]
+        groups = {f"servers.{name}": table for name, table in servers.items()}
+        groups |= {name.replace("__", "."): table for name, table in tables.items() if isinstance(table, dict)}
+        for name, table in groups.items():
+            lines += ["", f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in table.items())]
+        self.file.write_text("\n".join(lines) + "\n")
+
+    def start(self, wait: bool = True) -> Daemon:
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen([sys.executable, "-m", "amid", "run", "-c", str(self.file)], stdout=log, stderr=log)
+        if wait:
+            for name in self.servers:
+                self.wait_up(name)
+        return self
+
+    def wait_up(self, server: str) -> dict[str, Any]:
+        """Until the server's sessions are there and Asterisk's version is known."""
+
+        def up() -> dict[str, Any] | None:
+            view = self.server(server)
+            return view if view["state"] == "up" and view["lanes"]["free"] and view["asterisk"] else None
+
+        return eventually(up, f"{server} up; log:\n{self.log.read_text()[-2000:]}")
+
+    def stop(self) -> int:
+        """SIGTERM, and its exit status."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(BOUND_S)
+
+    def close(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(BOUND_S)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        self._context.destroy(linger=0)
+
+    # ── the wire, as a program in any language sees it ──
+
+    @property
+    def rpc(self) -> str:
+        return f"ipc://{self.run_dir}/rpc"
+
+    def socket(self, kind: int) -> zmq.Socket[bytes]:
+        socket = self._context.socket(kind)
+        socket.set(zmq.LINGER, 0)
+        return socket
+
+    def request(self, method: str, params: dict[str, Any] | None = None, wait: float = BOUND_S) -> dict[str, Any]:
+        """One JSON request on a REQ socket of its own, and the whole reply. Raises `TimeoutError`."""
+        with self.socket(zmq.REQ) as socket:
+            socket.connect(self.rpc)
+            socket.send(json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params or {}}).encode())
+            if not socket.poll(int(wait * 1000)):
+                raise TimeoutError(f"no reply to {method} within {wait:g} s")
+            reply: dict[str, Any] = json.loads(socket.recv())
+            return reply
+
+    def result(self, method: str, params: dict[str, Any] | None = None) -> Any:
+        reply = self.request(method, params)
+        assert "result" in reply, reply
+        return reply["result"]
+
+    def action(self, action: str, fields: dict[str, Any] | None = None, **params: Any) -> Any:
+        """The result of an action."""
+        return self.result("action", {"action": action, "fields": fields or {}, **params})
+
+    def failure(self, action: str, fields: dict[str, Any] | None = None, **params: Any) -> dict[str, Any]:
+        """The error of an action that must fail."""
+        reply = self.request("action", {"action": action, "fields": fields or {}, **params})
+        assert "error" in reply, reply
+        error: dict[str, Any] = reply["error"]
+        return error
+
+    def server(self, name: str) -> dict[str, Any]:
+        views: list[dict[str, Any]] = self.request("servers", wait=2.0)["result"]
+        return next(view for view in views if view["name"] == name)
+
+    def processes(self) -> dict[str, dict[str, Any]]:
+        """What `status` says of the processes, by name."""
+        return {process["name"]: process for process in self.result("status")["processes"]}
+
+    def pid(self, name: str) -> int:
+        pid: int = self.processes()[name]["pid"]
+        return pid
+
+    def signal(self, name: str, number: signal.Signals) -> int:
+        pid = self.pid(name)
+        os.kill(pid, number)
+        return pid
