@@ -18,9 +18,9 @@ def main() -> None:
 
         broker.main()
     else:
-        from amid.cli import amid
+        from amid.cli.main import run
 
-        amid()
+        sys.exit(run(sys.argv[1:]))
 
 
 if __name__ == "__main__":

@@ -44,7 +44,7 @@ class Exchange:
     """`feed` it each packet of its session; it returns the `Answer` when that is whole, else None."""
 
     def __init__(self, action: str, action_id: str, max_bytes: int) -> None:
-        self._name = action.strip().lower()
+        self._name = action.lower()
         self.action_id = action_id
         self._max_bytes = max_bytes
         self._bytes = 0

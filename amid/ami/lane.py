@@ -141,7 +141,7 @@ class Lane:
         return call, answer
 
     def _release(self, call: Call) -> None:
-        self.spent = self.spent or call.action.strip().lower() in catalogue.CHANGES_SESSION
+        self.spent = self.spent or call.action.lower() in catalogue.CHANGES_SESSION
         self._call = self._exchange = None
 
     def _abandon(self, call: Call, now: float) -> None:

@@ -96,7 +96,7 @@ def parse_headers(raw: bytes) -> Headers:
         name, colon, value = line.removesuffix(b"\r").partition(b":")
         if not colon:
             name, value = b"", name
-        _add(headers, text(name), text(value.removeprefix(b" ")))
+        _add(headers, text(name), text(value.removeprefix(b" ") if colon else value))
     return headers
 
 

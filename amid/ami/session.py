@@ -11,7 +11,7 @@ import hashlib
 import secrets
 from dataclasses import dataclass
 
-from amid.ami.action import encode_action
+from amid.ami.action import InvalidAction, encode_action
 from amid.ami.packet import Packet, ProtocolError
 from amid.ami.parser import Greeting, Oversized, Parser
 
@@ -119,7 +119,10 @@ class Session:
 
     def _send(self, action: str, **fields: str) -> str:
         action_id = new_action_id()
-        self._out.append(encode_action(action, action_id, fields))
+        try:
+            self._out.append(encode_action(action, action_id, fields))
+        except InvalidAction as error:  # a user name or secret that no line can carry
+            raise LoginRejected(f"{action} cannot be sent: {error}") from None
         return action_id
 
     def _greeted(self, greeting: Greeting) -> None:

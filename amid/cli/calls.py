@@ -1,0 +1,105 @@
+"""`amid action`, `command`, `actions` and `restart`: one call each, and its answer as text or JSON."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from amid import wire
+from amid.cli import complete, text
+from amid.cli.exits import Reporting
+from amid.cli.options import JSON, SERVER, TIMEOUT, Header, fields
+from amid.client import Client
+
+_FRAME = text.HIDDEN | {"ListItems"}
+"""What every list's closing event has, and nobody needs to see."""
+
+
+@click.command(cls=Reporting)
+@click.argument("name", shell_complete=complete.actions)
+@click.argument("headers", nargs=-1, type=Header(), metavar="[K=V]...")
+@SERVER
+@TIMEOUT
+@click.option("--until", metavar="EVENT", shell_complete=complete.events, help="Wait for this later event of the action too.")
+@JSON
+@click.pass_obj
+def action(
+    top: dict[str, Any],
+    name: str,
+    headers: tuple[tuple[str, str], ...],
+    server: str | None,
+    timeout: float,
+    until: str | None,
+    as_json: bool,
+) -> None:
+    """Send an action and show its whole answer.
+
+    \b
+    amid action QueueStatus Queue=support
+    amid action Originate Channel=Local/100@phones Application=Playback Data=hello Async=true --until OriginateResponse
+    """
+    with Client(top["run_dir"]) as client:
+        result = client.action(name, fields(headers), server=server, timeout=timeout, until=until)
+    _show(result, _answer(result), as_json)
+
+
+@click.command(cls=Reporting)
+@click.argument("words", nargs=-1, required=True, metavar="TEXT")
+@SERVER
+@TIMEOUT
+@JSON
+@click.pass_obj
+def command(top: dict[str, Any], words: tuple[str, ...], server: str | None, timeout: float, as_json: bool) -> None:
+    """Run an Asterisk CLI command: amid command core show channels"""
+    with Client(top["run_dir"]) as client:
+        result = client.action("Command", {"Command": " ".join(words)}, server=server, timeout=timeout)
+    _show(result, _output(result), as_json)
+
+
+@click.command(cls=Reporting)
+@SERVER
+@JSON
+@click.pass_obj
+def actions(top: dict[str, Any], server: str | None, as_json: bool) -> None:
+    """Show the actions that this Asterisk offers."""
+    with Client(top["run_dir"]) as client:
+        listed = client.actions(server)
+    _show(listed, text.table([_columns(row) for row in listed], text.limit()), as_json)
+
+
+@click.command(cls=Reporting)
+@click.argument("server", shell_complete=complete.servers)
+@JSON
+@click.pass_obj
+def restart(top: dict[str, Any], server: str, as_json: bool) -> None:
+    """Replace a server's reader."""
+    with Client(top["run_dir"]) as client:
+        result = client.restart(server)
+    _show(result, [f"{text.printable(result['server'])}: its reader is being replaced; see `amid status`"], as_json)
+
+
+def _show(result: Any, lines: list[str], as_json: bool) -> None:
+    if as_json:
+        click.echo(wire.pack_json(result))
+    elif lines:
+        click.echo("\n".join(lines))
+
+
+def _answer(result: dict[str, Any]) -> list[str]:
+    """A Command's output, or the response, the list, what its closing event adds, and the event that was waited for."""
+    if result.get("output"):
+        return _output(result)
+    closing = {name: value for name, value in (result.get("complete") or {}).items() if name not in _FRAME}
+    lines = text.pairs(result["response"]) + text.lists(result["events"], text.limit())
+    if closing:
+        lines += ["", *text.pairs(closing)]
+    return lines + (text.lists([result["until"]], 0) if result.get("until") else [])
+
+
+def _output(result: dict[str, Any]) -> list[str]:
+    return [text.printable(line, keep="\t") for line in result["output"]]
+
+
+def _columns(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: row[name] for name in ("name", "privilege", "synopsis")}

@@ -1,0 +1,225 @@
+"""`amid demo`: a simulated PBX with calls going on, and the whole daemon in front of it.
+
+This process is the daemon's supervisor; the PBX is a child, the view a thread that is a client like any other. When any of the
+three ends, all of it does.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+import msgspec
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+
+from amid import config as configuration
+from amid.cli.livecalls import LiveCalls, Row
+from amid.cli.run import REFUSED, default_run_dir
+from amid.client import Client, Event, Gap
+from amid.config import Config
+from amid.daemon.child import set_up_log
+from amid.daemon.rundir import RunDirError
+from amid.daemon.supervisor import serve
+from amid.errors import AmidError
+
+SERVER = "demo"
+REDRAW_S = 0.5
+"""Seconds between two looks at the calls."""
+
+STARTED_S = 10.0
+"""Seconds that the daemon may take to be reachable."""
+
+
+@click.command()
+@click.option("--seconds", type=click.FloatRange(0, min_open=True), help="End by itself after so long; otherwise Ctrl-C ends it.")
+@click.option("--calls-per-minute", type=click.FloatRange(1, 6000), default=40.0, show_default=True)
+@click.pass_context
+def demo(context: click.Context, seconds: float | None, calls_per_minute: float) -> None:
+    """Run a simulated PBX and the whole daemon in front of it.
+
+    Nothing to install or configure. Calls are shown as they come; the last lines say what to type in a second terminal.
+    """
+    named = (context.obj or {}).get("run_dir")
+    with tempfile.TemporaryDirectory(prefix="amid-demo-") as folder:
+        run_dir = named or _usable_run_dir(folder)
+        with simulated_pbx(Path(folder), calls_per_minute) as settings:
+            config = msgspec.structs.replace(settings, run_dir=run_dir)
+            view = View(config, seconds, named or (run_dir if run_dir.startswith(folder) else None))
+            log = Path(folder, "log")
+            _log_to(log, config)
+            view.start()
+            try:
+                serve(config)
+            except RunDirError as error:
+                click.echo(f"amid: {error}", err=True)
+                sys.exit(REFUSED)
+            view.stop()
+            if view.failure:
+                click.echo(f"amid: {view.failure}\n{log.read_text()[-2000:]}", err=True)
+                sys.exit(1)
+
+
+@contextmanager
+def simulated_pbx(folder: Path, calls_per_minute: float) -> Iterator[Config]:
+    """The PBX as a process that ends with this one, and the configuration of a daemon in front of it."""
+    secret_file = folder / "secret"
+    secret_file.touch(mode=0o600)
+    secret_file.write_text(secrets.token_hex(16))
+    argv = [sys.executable, "-m", "amid.simulator", "--port", "0", "--username", "demo", "--secret-file", str(secret_file)]
+    argv += ["--calls-per-minute", str(calls_per_minute), "--with-stdin"]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, process_group=0) as simulator:
+        assert simulator.stdout is not None and simulator.stdin is not None
+        line = simulator.stdout.readline()
+        host, _, port = line.removeprefix("listening ").strip().rpartition(":")
+        table = {"host": host, "port": int(port), "username": "demo", "secret_file": str(secret_file)}
+        try:
+            yield configuration.check({"servers": {SERVER: table}}, "demo", folder)
+        finally:
+            simulator.stdin.close()
+            simulator.terminate()
+
+
+def _usable_run_dir(folder: str) -> str:
+    """The run_dir that a second terminal finds by itself; one of the demo's own where that cannot be made."""
+    preferred = Path(default_run_dir())
+    try:
+        preferred.mkdir(mode=0o750, parents=True, exist_ok=True)
+    except OSError:
+        return f"{folder}/run"
+    return str(preferred)
+
+
+def _log_to(file: Path, config: Config) -> None:
+    """The view has the terminal; the log of this process and of its children goes to a file."""
+    terminal = os.dup(2)
+    os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), 2)
+    set_up_log("supervisor", config.log_level)
+    sys.stderr = os.fdopen(terminal, "w")
+
+
+class View(threading.Thread):
+    """Shows the calls, on a terminal as a table that moves, elsewhere as lines. `failure` says why it ended before its time."""
+
+    def __init__(self, config: Config, seconds: float | None, run_dir_to_name: str | None) -> None:
+        super().__init__(name="view", daemon=True)
+        self._run_dir = config.run_dir
+        self._seconds = seconds
+        self._option = f" --run-dir {run_dir_to_name}" if run_dir_to_name else ""
+        self._console = Console()
+        self._calls = LiveCalls()
+        self._events = 0
+        self._stopped = threading.Event()
+        self.failure = ""
+
+    def stop(self) -> None:
+        """The daemon has ended; wait for the last look at it."""
+        self._stopped.set()
+        self.join(timeout=2 * REDRAW_S + 1)
+
+    def run(self) -> None:
+        try:
+            self._show()
+        except (AmidError, TimeoutError) as error:
+            self.failure = str(error)
+        finally:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def _show(self) -> None:
+        end = time.monotonic() + self._seconds if self._seconds else float("inf")
+        with Client(self._run_dir) as client:
+            self._wait_until_up(client)
+            version = client.servers()[0]["asterisk"]
+            self._console.print(f"[bold]amid[/bold] runs in {self._run_dir}, in front of a simulated Asterisk {version}\n")
+            if self._console.is_terminal:
+                self._table(client, end)
+            else:
+                self._lines(client, end)
+
+    def _wait_until_up(self, client: Client) -> None:
+        limit = time.monotonic() + STARTED_S
+        while time.monotonic() < limit:
+            try:
+                if client.servers()[0]["asterisk"]:
+                    return
+            except AmidError:
+                pass
+            time.sleep(0.05)
+        raise TimeoutError(f"the daemon was not ready within {STARTED_S:g} s; its log ends with:")
+
+    def _table(self, client: Client, end: float) -> None:
+        with Live(self._picture(), console=self._console, refresh_per_second=4, transient=False) as live:
+            for item in self._items(client, end):
+                if item is not None:
+                    self._take(item)
+                live.update(self._picture())
+
+    def _lines(self, client: Client, end: float) -> None:
+        self._console.print(self._hints(), soft_wrap=True)
+        shown: dict[tuple[str, str], str] = {}
+        for item in self._items(client, end):
+            if item is not None:
+                self._take(item)
+            for row in self._calls.rows():
+                if shown.get((row.who, row.whom)) != row.state:
+                    shown[row.who, row.whom] = row.state
+                    clock = time.strftime("%H:%M:%S")
+                    self._console.print(f"{clock}  {row.who} → {row.whom}  {row.state}", markup=False, highlight=False, soft_wrap=True)
+
+    def _items(self, client: Client, end: float) -> Iterator[Event | Gap | None]:
+        """Events and gaps as they come; None at least every `REDRAW_S` seconds. Ends at `end`, or with the daemon."""
+        with client.events(gaps=True, timeout=REDRAW_S) as events:
+            while time.monotonic() < end and not self._stopped.is_set():
+                try:
+                    yield next(events)
+                except TimeoutError:
+                    yield None
+
+    def _take(self, item: Event | Gap) -> None:
+        if isinstance(item, Gap):
+            self._calls.forget()
+        else:
+            self._events += 1
+            self._calls.take(item)
+
+    def _picture(self) -> RenderableType:
+        table = Table(title_justify="left", expand=False, title=f"{len(self._calls.rows())} calls now, {self._calls.ended} ended, {self._events} events")
+        for heading in ("caller", "to", "state", "seconds"):
+            table.add_column(heading, no_wrap=True, justify="right" if heading == "seconds" else "left")
+        room = max(3, self._console.height - 14)
+        now = time.time()
+        for row in self._calls.rows()[:room]:
+            table.add_row(*_cells(row, now))
+        return Group(table, "", self._hints())
+
+    def _hints(self) -> str:
+        amid = f"{_program()}{self._option}"
+        return (
+            "In a second terminal:\n"
+            f"  {amid} status\n"
+            f"  {amid} events Newchannel Hangup\n"
+            f"  {amid} action QueueStatus\n"
+            f"  {amid} command 'core show channels'\n"
+            "Ctrl-C ends this."
+        )
+
+
+def _cells(row: Row, now: float) -> tuple[str, str, str, str]:
+    return row.who.replace("[", r"\["), row.whom.replace("[", r"\["), row.state.replace("[", r"\["), f"{now - row.since:.0f}"
+
+
+def _program() -> str:
+    """What was typed to start this, so that it can be typed again."""
+    typed = Path(sys.argv[0])
+    return str(typed) if typed.name == "amid" else "amid"

@@ -1,0 +1,91 @@
+"""The command `amid` itself: the table of its commands, each imported only when it is called."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import Any, NamedTuple
+
+import click
+from click.shell_completion import CompletionItem
+
+from amid import __version__
+from amid.cli import exits
+
+
+class Entry(NamedTuple):
+    """Where a command is (`module` has it under its own name), and its line in --help."""
+
+    module: str
+    help: str
+
+
+COMMANDS = {
+    "run": Entry("amid.cli.run", "Run the daemon in the foreground."),
+    "demo": Entry("amid.cli.demo", "Run a simulated PBX and the whole daemon in front of it."),
+    "check": Entry("amid.cli.run", "Validate the configuration and show it."),
+    "action": Entry("amid.cli.calls", "Send an action and show its whole answer."),
+    "command": Entry("amid.cli.calls", "Run an Asterisk CLI command."),
+    "events": Entry("amid.cli.events", "Show events as they come."),
+    "status": Entry("amid.cli.status", "Show the servers, the daemon's processes, and its counters."),
+    "actions": Entry("amid.cli.calls", "Show the actions that this Asterisk offers."),
+    "restart": Entry("amid.cli.calls", "Replace a server's reader."),
+    "completion": Entry("amid.cli.complete", "Print the completion script for a shell."),
+}
+
+
+class Lazy(click.Group):
+    """A group that knows its commands from the table, so that --help and Tab import none of them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = getattr(importlib.import_module(COMMANDS[cmd_name].module), cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry.help) for name, entry in COMMANDS.items()])
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        names = [CompletionItem(name, help=entry.help) for name, entry in COMMANDS.items() if name.startswith(incomplete)]
+        return names + click.Command.shell_complete(self, ctx, incomplete)
+
+
+@click.group(cls=Lazy, epilog=exits.table(), context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--run-dir",
+    metavar="DIR",
+    type=click.Path(),
+    help="The daemon's directory; otherwise the first of AMID_RUN_DIR, /run/amid, $XDG_RUNTIME_DIR/amid that holds its socket.",
+)
+@click.version_option(__version__, message="amid %(version)s")
+@click.pass_context
+def amid(ctx: click.Context, run_dir: str | None) -> None:
+    """RPC and events for everything that talks to an Asterisk PBX."""
+    ctx.obj = {"run_dir": run_dir}
+    ctx.color = False if "NO_COLOR" in os.environ else None
+
+
+def run(argv: list[str]) -> int:
+    """The exit status of the command line; `exits` has their table."""
+    for stream in (sys.stdout, sys.stderr):
+        _lenient(stream)
+    try:
+        status = amid.main(argv, prog_name="amid", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except click.Abort:
+        return exits.INTERRUPTED
+    return status if isinstance(status, int) else 0
+
+
+def _lenient(stream: Any) -> None:
+    """A terminal that has no letter for something shows its code; nothing dies of it."""
+    if hasattr(stream, "reconfigure"):
+        stream.reconfigure(errors="backslashreplace")

@@ -1,0 +1,131 @@
+"""`amid run` and `amid check`: the daemon in the foreground, and its configuration looked at without starting anything."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from amid import config as configuration
+from amid.config import Config, ConfigError
+
+REFUSED = 6
+"""Exit status when the daemon cannot start: its configuration or its run_dir is not right."""
+
+_file_option = click.option(
+    "-c",
+    "--config",
+    "file",
+    envvar="AMID_CONFIG",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help=f"The configuration file.  [default: {configuration.DEFAULT_FILE}]",
+)
+
+
+@click.command()
+@_file_option
+@click.option("--server", "host", metavar="HOST[:PORT]", help="Without a file: the Asterisk to connect to.")
+@click.option("--username", metavar="USER", help="Without a file: the manager user, as in manager.conf.")
+@click.option("--secret-file", type=click.Path(path_type=Path, dir_okay=False), help="Without a file: where its secret is; asked for otherwise.")
+@click.option("--name", default="pbx1", show_default=True, help="Without a file: what the server is called.")
+@click.pass_context
+def run(context: click.Context, file: Path | None, host: str | None, username: str | None, secret_file: Path | None, name: str) -> None:
+    """Run the daemon in the foreground, for systemd (Type=notify) or a terminal.
+
+    SIGTERM ends it when the calls in flight are answered, 5 seconds later at most. SIGHUP reads the configuration again and starts
+    anew only what changed; a file that is not right changes nothing.
+    """
+    run_dir = (context.obj or {}).get("run_dir")
+    if host is not None:
+        settings = _without_file(host, username, secret_file, name, run_dir)
+        _serve(settings, None)
+        return
+    path = file or Path(configuration.DEFAULT_FILE)
+
+    def load() -> Config:
+        return _placed(configuration.load(path), run_dir)
+
+    _serve(_or_exit(load), load)
+
+
+@click.command()
+@_file_option
+@click.option("--json", "as_json", is_flag=True, help="One line of JSON.")
+@click.pass_context
+def check(context: click.Context, file: Path | None, as_json: bool) -> None:
+    """Validate the configuration and show it as it is in effect, secrets hidden."""
+    path = file or Path(configuration.DEFAULT_FILE)
+    settings = _or_exit(lambda: _placed(configuration.load(path), (context.obj or {}).get("run_dir")))
+    shown = configuration.shown(settings)
+    if as_json:
+        click.echo(json.dumps(shown))
+        return
+    click.echo(f"# {path} is right; this is what is in effect")
+    for line in _toml(shown):
+        click.echo(line)
+
+
+def default_run_dir() -> str:
+    """Where a daemon without a file has its sockets: /run/amid for root, the user's own runtime directory for others."""
+    own = os.environ.get("XDG_RUNTIME_DIR")
+    return f"{own}/amid" if own and os.getuid() != 0 else Config().run_dir
+
+
+def _without_file(host: str, username: str | None, secret_file: Path | None, name: str, run_dir: str | None) -> Config:
+    if username is None:
+        raise click.UsageError("--server needs --username, the manager user")
+    table: dict[str, Any] = {"host": host, "username": username}
+    address, colon, port = host.rpartition(":")
+    if colon and ":" not in address:
+        if not port.isdigit():
+            raise click.UsageError(f"--server: {port!r} is not a port")
+        table |= {"host": address, "port": int(port)}
+    if secret_file is not None:
+        table["secret_file"] = str(secret_file)
+    else:
+        table["secret"] = click.prompt(f"Secret of {username}", hide_input=True, err=True)
+    raw = {"run_dir": run_dir or default_run_dir(), "servers": {name: table}}
+    return _or_exit(lambda: configuration.check(raw, "command line", Path.cwd()))
+
+
+def _placed(settings: Config, run_dir: str | None) -> Config:
+    return msgspec.structs.replace(settings, run_dir=run_dir) if run_dir else settings
+
+
+def _or_exit(load: Callable[[], Config]) -> Config:
+    try:
+        return load()
+    except ConfigError as error:
+        click.echo(f"amid: the configuration is not right:\n{error}", err=True)
+        sys.exit(REFUSED)
+
+
+def _serve(settings: Config, reload: Callable[[], Config] | None) -> None:
+    from amid.daemon.child import set_up_log
+    from amid.daemon.rundir import RunDirError
+    from amid.daemon.supervisor import serve
+
+    set_up_log("supervisor", settings.log_level)
+    try:
+        serve(settings, reload)
+    except RunDirError as error:
+        click.echo(f"amid: {error}", err=True)
+        sys.exit(REFUSED)
+
+
+def _toml(table: dict[str, Any], path: str = "") -> list[str]:
+    """The configuration in the form in which it is written; a key without a value is left out."""
+    plain = {key: value for key, value in table.items() if not isinstance(value, dict) and value is not None}
+    lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in plain.items()]
+    for key, value in table.items():
+        if isinstance(value, dict):
+            inner = f"{path}.{key}" if path else key
+            body = _toml(value, inner)
+            lines += ["", f"[{inner}]", *body] if any(not isinstance(v, dict) for v in value.values()) else body
+    return lines

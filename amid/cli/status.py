@@ -1,0 +1,114 @@
+"""`amid status`: servers, processes and counters at a glance, once or redrawn every second."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+import click
+
+from amid import wire
+from amid.cli import exits, text
+from amid.cli.options import JSON
+from amid.client import Client
+from amid.errors import AmidError
+
+INTERVAL = 1.0
+"""Seconds between two looks of --watch."""
+
+_COLOURS = {"up": "green", "connecting": "yellow", "lost": "red", "rejected": "red"}
+
+
+@click.command(cls=exits.Reporting)
+@click.option("--watch", is_flag=True, help="Redraw every second; Ctrl-C ends it. With --json: a line every second.")
+@JSON
+@click.pass_obj
+def status(top: dict[str, Any], watch: bool, as_json: bool) -> None:
+    """Show the servers, the daemon's processes, and its counters."""
+    if watch and not as_json and not sys.stdout.isatty():
+        raise click.UsageError("--watch draws on a terminal; in a pipe use --watch --json")
+    with Client(top["run_dir"]) as client:
+        if not watch:
+            _once(client, as_json)
+            return
+        try:
+            _stream(client) if as_json else _watch(client)
+        except KeyboardInterrupt:  # the ordinary way to end it
+            return
+
+
+def _once(client: Client, as_json: bool) -> None:
+    result = client.status()
+    click.echo(wire.pack_json(result) if as_json else "\n".join(drawn(result, time.time(), text.limit())))
+
+
+def _stream(client: Client) -> None:
+    while True:
+        _once(client, as_json=True)
+        time.sleep(INTERVAL)
+
+
+def _watch(client: Client) -> None:
+    from rich.live import Live
+    from rich.text import Text
+
+    with Live(auto_refresh=False, vertical_overflow="crop") as live:
+        while True:
+            live.update(Text.from_ansi("\n".join(_look(client))), refresh=True)
+            time.sleep(INTERVAL)
+
+
+def _look(client: Client) -> list[str]:
+    """The status, or why there is none now: a daemon that comes back is worth waiting for."""
+    try:
+        return drawn(client.status(), time.time(), text.limit())
+    except AmidError as failure:
+        return exits.told(failure)
+
+
+def drawn(status: dict[str, Any], now: float, columns: int | None) -> list[str]:
+    servers, processes = status["servers"], status["processes"]
+    lines = [click.style(f"amid {status['version']}, up {duration(status['uptime'])}", bold=True), ""]
+    lines += text.table([_server(s, now) for s in servers], columns, _paint) if servers else ["no servers"]
+    lines += ["", *text.table([_process(p) for p in processes], columns)] if processes else []
+    counters = {"": status["counters"]} | {f"{s['name']}.": s["counters"] for s in servers}
+    counted = {prefix + name: n for prefix, group in counters.items() for name, n in group.items() if n}
+    return lines + (["", *text.pairs(counted)] if counted else [])
+
+
+def _server(server: dict[str, Any], now: float) -> dict[str, str]:
+    lanes = server["lanes"]
+    return {
+        "server": server["name"],
+        "state": server["state"],
+        "since": f"{duration(now - server['since'])} ago" if server["since"] else "",
+        "asterisk": server["asterisk"],
+        "lanes": f"{lanes['busy']} busy, {lanes['free']} free of {lanes['limit']}",
+        "queued": str(server["queued"]),
+        "epoch": str(server["epoch"]),
+        "events": str(server["seq"]),
+        "detail": server["detail"],
+    }
+
+
+def _process(process: dict[str, Any]) -> dict[str, str]:
+    return {
+        "process": process["name"],
+        "pid": str(process["pid"] or "none"),
+        "up": duration(process["uptime"]),
+        "restarts": str(process["restarts"]),
+        "last exit": process["last_exit"] or "",
+    }
+
+
+def _paint(name: str, cell: str) -> str:
+    return click.style(cell, fg=_COLOURS.get(cell.strip())) if name == "state" else cell
+
+
+def duration(seconds: float) -> str:
+    """The two largest units of a time span: 3d 4h, 12m 3s, 7s."""
+    whole = max(0, int(seconds))
+    parts = [(whole // 86400, "d"), (whole // 3600 % 24, "h"), (whole // 60 % 60, "m"), (whole % 60, "s")]
+    first = next((i for i, (n, _) in enumerate(parts) if n), 3)
+    return " ".join(f"{n}{unit}" for n, unit in parts[first : first + 2])

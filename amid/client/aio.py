@@ -1,0 +1,243 @@
+"""The asyncio client: a thin shell on `rules` that moves bytes over zmq.asyncio sockets.
+
+All calls share one DEALER socket; a task gives each reply to the call whose id it bears, and drops what nobody waits for any
+more. With ZMQ_IMMEDIATE nothing is queued for a broker that is not there, and so `unreachable` really means that nothing was
+sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections.abc import AsyncIterator, Mapping
+from types import TracebackType
+from typing import Any, Self
+
+import zmq
+import zmq.asyncio
+
+from amid.client import feed, place, rules
+from amid.client.feed import Event, Feed
+from amid.client.rules import HANDOVER, TIMEOUT, Packet, Text
+from amid.events.sequence import Gap
+
+
+class AsyncClient:
+    """`Client` for asyncio: the same methods, to be awaited; for one event loop. See `amid.Client`."""
+
+    def __init__(self, run_dir: str | None = None, *, endpoint: str | None = None) -> None:
+        self._place = (run_dir, endpoint)
+        self._endpoint = ""
+        self._socket: zmq.asyncio.Socket | None = None
+        self._receiver: asyncio.Task[None] | None = None
+        self._waiting: dict[Any, asyncio.Future[Packet]] = {}
+        self._streams: set[AsyncEvents] = set()
+        self._ids = itertools.count(1)
+
+    async def action(
+        self,
+        name: Text,
+        /,
+        fields: Mapping[str, Any] | None = None,
+        *,
+        server: str | None = None,
+        timeout: float = TIMEOUT,
+        until: str | None = None,
+        **headers: Any,
+    ) -> Packet:
+        """Send an action and return its whole answer; see `Client.action`."""
+        result: Packet = await self._call(rules.action(name, fields, headers, server, timeout, until))
+        return result
+
+    async def command(self, text: Text, server: str | None = None, timeout: float = TIMEOUT) -> list[Text]:
+        """The output lines of an Asterisk CLI command."""
+        return rules.output(await self._call(rules.command(text, server, timeout)))
+
+    async def servers(self, timeout: float = TIMEOUT) -> list[Packet]:
+        """Each server's name, state, version, epoch, endpoints, lanes and queue."""
+        result: list[Packet] = await self._call(rules.servers(timeout))
+        return result
+
+    async def status(self, timeout: float = TIMEOUT) -> Packet:
+        """Servers, processes, counters, version and uptime of the daemon."""
+        result: Packet = await self._call(rules.status(timeout))
+        return result
+
+    async def actions(self, server: str | None = None, timeout: float = TIMEOUT) -> list[Packet]:
+        """The actions that this Asterisk offers: `name`, `synopsis`, `privilege`."""
+        result: list[Packet] = await self._call(rules.actions(server, timeout))
+        return result
+
+    async def replay(
+        self, server: str, epoch: int, after: int, limit: int = 1000, timeout: float = TIMEOUT
+    ) -> tuple[list[Event], bool]:
+        """Events after number `after` once more, at most `limit`, and whether there are more. Kind `gone`: no longer held."""
+        result = await self._call(rules.replay(server, epoch, after, limit, timeout))
+        return [feed.event(body) for body in result["events"]], result["more"]
+
+    async def restart(self, server: str, timeout: float = TIMEOUT) -> Packet:
+        """Replace a server's reader."""
+        result: Packet = await self._call(rules.restart(server, timeout))
+        return result
+
+    async def ping(self, timeout: float = TIMEOUT) -> Packet:
+        """Ask the daemon, not Asterisk, for a sign of life."""
+        result: Packet = await self._call(rules.ping(timeout))
+        return result
+
+    def events(self, *names: str, server: str | None = None, gaps: bool = False, timeout: float | None = None) -> AsyncEvents:
+        """Events as they come; see `Client.events`. In effect after `async with` or the first `anext`."""
+        return AsyncEvents(self, self._streams, names, server, gaps, timeout)
+
+    async def close(self) -> None:
+        """Close the socket and the streams of `events`. A call that is still under way gets no answer."""
+        for stream in tuple(self._streams):
+            await stream.close()
+        if self._receiver:
+            self._receiver.cancel()
+            await asyncio.wait({self._receiver})
+            self._receiver = None
+        if self._socket:
+            self._socket.close()
+            self._socket = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        await self.close()
+
+    async def _call(self, call: rules.Call) -> Any:
+        request_id = next(self._ids)
+        request = rules.request(request_id, call)
+        socket = self._connected()
+        answer: asyncio.Future[Packet] = asyncio.get_running_loop().create_future()
+        self._waiting[request_id] = answer
+        try:
+            await self._hand_over(socket, request, call)
+            await asyncio.wait({answer}, timeout=call.patience)
+        finally:
+            del self._waiting[request_id]
+        if not answer.done():
+            raise rules.no_answer(call, self._endpoint)
+        return rules.outcome(answer.result())
+
+    def _connected(self) -> zmq.asyncio.Socket:
+        if self._socket is None:
+            self._endpoint = place.find(*self._place)
+            self._socket = _dealer(self._endpoint)
+            self._receiver = asyncio.create_task(self._receive(self._socket))
+        return self._socket
+
+    async def _hand_over(self, socket: zmq.asyncio.Socket, request: list[bytes], call: rules.Call) -> None:
+        """`wait` does not cancel, so between "not done" and `cancel` the request cannot go out after all."""
+        sending = asyncio.ensure_future(socket.send_multipart(request))
+        try:
+            await asyncio.wait({sending}, timeout=min(HANDOVER, call.patience))
+        finally:
+            gone = sending.done()
+            sending.cancel()
+        if not gone:
+            raise rules.no_broker(self._endpoint)
+
+    async def _receive(self, socket: zmq.asyncio.Socket) -> None:
+        while True:
+            answer = rules.reply(await socket.recv_multipart())
+            waiting = answer and self._waiting.get(self._whose(answer))
+            if answer and waiting and not waiting.done():
+                waiting.set_result(answer)
+
+    def _whose(self, answer: Packet) -> Any:
+        """A reply without an id is about a request that could not be read: certainly ours only when there is just one."""
+        if answer.get("id") is None and len(self._waiting) == 1:
+            return next(iter(self._waiting))
+        if answer.get("id") is None:
+            rules.log.warning("the daemon could not read one of %d requests: %s", len(self._waiting), answer.get("error"))
+        return answer.get("id")
+
+
+def _dealer(endpoint: str) -> zmq.asyncio.Socket:
+    socket = zmq.asyncio.Context.instance().socket(zmq.DEALER)
+    socket.set(zmq.LINGER, 0)
+    socket.set(zmq.IMMEDIATE, 1)
+    try:
+        socket.connect(endpoint)
+    except zmq.ZMQError as error:
+        socket.close()
+        raise rules.no_broker(f"{endpoint} ({error})") from None
+    return socket
+
+
+class AsyncEvents(AsyncIterator[Event | Gap]):
+    """`Events` for asyncio, made by `AsyncClient.events`: an async iterator, and an async context manager."""
+
+    def __init__(
+        self,
+        client: AsyncClient,
+        opened: set[AsyncEvents],
+        names: tuple[str, ...],
+        server: str | None,
+        gaps: bool,
+        timeout: float | None,
+    ) -> None:
+        self._client = client
+        self._opened = opened
+        self._wanted = (server, names, gaps)
+        self._timeout = timeout
+        self._feed: Feed | None = None
+        self._socket: zmq.asyncio.Socket | None = None
+
+    @property
+    def missed(self) -> int:
+        """How many events are known to be missing."""
+        return self._feed.missed if self._feed else 0
+
+    @property
+    def gaps(self) -> int:
+        """How many gaps there were; of one at a new epoch nobody knows the size."""
+        return self._feed.gaps if self._feed else 0
+
+    async def open(self) -> None:
+        """Subscribe, and wait, for 2 s at most, until the subscription is in effect."""
+        self._feed = Feed(await self._client.servers(), *self._wanted, time.monotonic())
+        self._socket = zmq.asyncio.Context.instance().socket(zmq.SUB)
+        self._opened.add(self)
+        self._socket.set(zmq.LINGER, 0)
+        for endpoint in self._feed.endpoints:
+            self._socket.connect(endpoint)
+        for topic in self._feed.topics:
+            self._socket.subscribe(topic)
+        end = time.monotonic() + feed.SETTLE
+        while not self._feed.settled and (left := end - time.monotonic()) > 0:
+            await _receive(self._socket, self._feed, left)
+
+    async def close(self) -> None:
+        if self._socket:
+            self._socket.close()
+        self._opened.discard(self)
+
+    async def __aenter__(self) -> Self:
+        await self.open()
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        await self.close()
+
+    async def __anext__(self) -> Event | Gap:
+        if self._socket is None:
+            await self.open()
+        assert self._socket and self._feed
+        began = time.monotonic()
+        while True:
+            if item := self._feed.next():
+                return item
+            if self._socket.closed:
+                raise StopAsyncIteration
+            await _receive(self._socket, self._feed, feed.wait(self._timeout, time.monotonic() - began))
+
+
+async def _receive(socket: zmq.asyncio.Socket, into: Feed, wait: float) -> None:
+    if await socket.poll(int(wait * 1000) + 1):
+        into.take(await socket.recv_multipart(), time.monotonic())
+    into.watch(time.monotonic())

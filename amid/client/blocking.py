@@ -1,0 +1,234 @@
+"""The blocking client: a thin shell on `rules` that moves bytes over pyzmq sockets.
+
+A call borrows a DEALER socket of its own and gives it back when it has its answer, so a `Client` may be used from several
+threads at once and one slow call holds up no other. A socket whose call got no answer is closed, and with it goes whatever
+comes late. With ZMQ_IMMEDIATE nothing is queued for a broker that is not there, and so `unreachable` really means that
+nothing was sent.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Iterator, Mapping
+from types import TracebackType
+from typing import Any, Self
+
+import zmq
+
+from amid.client import feed, place, rules
+from amid.client.feed import Event, Feed
+from amid.client.rules import HANDOVER, TIMEOUT, Packet, Text
+from amid.events.sequence import Gap
+
+
+class Client:
+    """A connection to the daemon.
+
+    run_dir: the daemon's directory; when left out, the first of AMID_RUN_DIR, /run/amid and $XDG_RUNTIME_DIR/amid that holds its
+    socket. endpoint: a ZeroMQ endpoint instead of a directory. Nothing is opened before the first call.
+
+    Every method raises `AmidError`, whose `kind` says what happened and whose `sent` says whether Asterisk may have seen
+    the action; `ActionFailed` and `CallTimeout` are two kinds of it. Every timeout is in seconds. Usable from several threads;
+    `close` only when no call of it is under way. Not to be taken through a fork.
+    """
+
+    def __init__(self, run_dir: str | None = None, *, endpoint: str | None = None) -> None:
+        self._place = (run_dir, endpoint)
+        self._idle: list[zmq.Socket[bytes]] = []
+        self._streams: set[Events] = set()
+        self._ids = itertools.count(1)
+
+    def action(
+        self,
+        name: Text,
+        /,
+        fields: Mapping[str, Any] | None = None,
+        *,
+        server: str | None = None,
+        timeout: float = TIMEOUT,
+        until: str | None = None,
+        **headers: Any,
+    ) -> Packet:
+        """Send an action and return its whole answer: `response`, `events`, `complete`, `output`, `until`, `elapsed` and more.
+
+        headers: `client.action("QueueStatus", Queue="support")`; `fields`: the same as a map, for names that are no
+        identifiers. A value is text, bytes, a number or a boolean, or a list of them for a repeated header. until: the name
+        of a later event with this ActionID to wait for as well. server: may be left out when there is one.
+        """
+        result: Packet = self._call(rules.action(name, fields, headers, server, timeout, until))
+        return result
+
+    def command(self, text: Text, server: str | None = None, timeout: float = TIMEOUT) -> list[Text]:
+        """The output lines of an Asterisk CLI command."""
+        return rules.output(self._call(rules.command(text, server, timeout)))
+
+    def servers(self, timeout: float = TIMEOUT) -> list[Packet]:
+        """Each server's name, state, version, epoch, endpoints, lanes and queue."""
+        result: list[Packet] = self._call(rules.servers(timeout))
+        return result
+
+    def status(self, timeout: float = TIMEOUT) -> Packet:
+        """Servers, processes, counters, version and uptime of the daemon."""
+        result: Packet = self._call(rules.status(timeout))
+        return result
+
+    def actions(self, server: str | None = None, timeout: float = TIMEOUT) -> list[Packet]:
+        """The actions that this Asterisk offers: `name`, `synopsis`, `privilege`."""
+        result: list[Packet] = self._call(rules.actions(server, timeout))
+        return result
+
+    def replay(
+        self, server: str, epoch: int, after: int, limit: int = 1000, timeout: float = TIMEOUT
+    ) -> tuple[list[Event], bool]:
+        """Events after number `after` once more, at most `limit`, and whether there are more. Kind `gone`: no longer held."""
+        result = self._call(rules.replay(server, epoch, after, limit, timeout))
+        return [feed.event(body) for body in result["events"]], result["more"]
+
+    def restart(self, server: str, timeout: float = TIMEOUT) -> Packet:
+        """Replace a server's reader."""
+        result: Packet = self._call(rules.restart(server, timeout))
+        return result
+
+    def ping(self, timeout: float = TIMEOUT) -> Packet:
+        """Ask the daemon, not Asterisk, for a sign of life."""
+        result: Packet = self._call(rules.ping(timeout))
+        return result
+
+    def events(self, *names: str, server: str | None = None, gaps: bool = False, timeout: float | None = None) -> Events:
+        """Events as they come: those with these names, or all. The subscription is in effect when this returns. See `Events`.
+
+        server: one server only; otherwise all that the daemon has now. gaps: yield `Gap` objects where events are missing,
+        instead of logging them. timeout: seconds to wait for each event.
+        """
+        return Events(Feed(self.servers(), server, names, gaps, time.monotonic()), timeout, self._streams)
+
+    def close(self) -> None:
+        """Close every socket, and the streams of `events`. A client may be used again afterwards."""
+        for stream in tuple(self._streams):
+            stream.close()
+        while self._idle:
+            self._idle.pop().close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def _call(self, call: rules.Call) -> Any:
+        request_id = next(self._ids)
+        request = rules.request(request_id, call)
+        socket = self._borrow()
+        try:
+            _hand_over(socket, request, call)
+            answer = _answer(socket, request_id, call)
+        except BaseException:
+            socket.close()
+            raise
+        self._idle.append(socket)
+        return rules.outcome(answer)
+
+    def _borrow(self) -> zmq.Socket[bytes]:
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return _dealer(place.find(*self._place))
+
+
+def _dealer(endpoint: str) -> zmq.Socket[bytes]:
+    socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.DEALER)
+    socket.set(zmq.LINGER, 0)
+    socket.set(zmq.IMMEDIATE, 1)
+    try:
+        socket.connect(endpoint)
+    except zmq.ZMQError as error:
+        socket.close()
+        raise rules.no_broker(f"{endpoint} ({error})") from None
+    return socket
+
+
+def _hand_over(socket: zmq.Socket[bytes], request: list[bytes], call: rules.Call) -> None:
+    socket.set(zmq.SNDTIMEO, int(min(HANDOVER, call.patience) * 1000))
+    try:
+        socket.send_multipart(request)
+    except zmq.Again:
+        raise rules.no_broker(_endpoint(socket)) from None
+
+
+def _answer(socket: zmq.Socket[bytes], request_id: int, call: rules.Call) -> Packet:
+    """The reply to this request. One without an id can only be ours too: the socket has one call at a time."""
+    deadline = time.monotonic() + call.patience
+    while (left := deadline - time.monotonic()) > 0 and socket.poll(int(left * 1000) + 1):
+        answer = rules.reply(socket.recv_multipart())
+        if answer and answer.get("id") in (request_id, None):
+            return answer
+    raise rules.no_answer(call, _endpoint(socket))
+
+
+def _endpoint(socket: zmq.Socket[bytes]) -> str:
+    last = socket.getsockopt(zmq.LAST_ENDPOINT)
+    return last.rstrip(b"\0").decode() if isinstance(last, bytes) else str(last)
+
+
+class Events(Iterator[Event | Gap]):
+    """Events as they come, for ever. Made by `Client.events`.
+
+    The subscription is in effect once it is made: it waits, for 2 s at most, for the first tick of every server that is up.
+    When the daemon or a reader is replaced, it reconnects by itself, and the new epoch shows as a gap. With a timeout, `next`
+    raises `CallTimeout` (a `TimeoutError` too) when no event came for so long; the stream stays open and `next` may be tried
+    again. Loss is never silent: it is a `Gap` in place or a warning of the logger "amid.client", counted in `missed` and
+    `gaps`. For one thread.
+    """
+
+    def __init__(self, into: Feed, timeout: float | None, opened: set[Events]) -> None:
+        self._feed = into
+        self._timeout = timeout
+        self._opened = opened
+        self._socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.SUB)
+        self._socket.set(zmq.LINGER, 0)
+        for endpoint in into.endpoints:
+            self._socket.connect(endpoint)
+        for topic in into.topics:
+            self._socket.subscribe(topic)
+        opened.add(self)
+        self._settle()
+
+    @property
+    def missed(self) -> int:
+        """How many events are known to be missing."""
+        return self._feed.missed
+
+    @property
+    def gaps(self) -> int:
+        """How many gaps there were; of one at a new epoch nobody knows the size."""
+        return self._feed.gaps
+
+    def close(self) -> None:
+        self._socket.close()
+        self._opened.discard(self)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def __next__(self) -> Event | Gap:
+        began = time.monotonic()
+        while True:
+            if item := self._feed.next():
+                return item
+            if self._socket.closed:
+                raise StopIteration
+            self._receive(feed.wait(self._timeout, time.monotonic() - began))
+
+    def _settle(self) -> None:
+        end = time.monotonic() + feed.SETTLE
+        while not self._feed.settled and (left := end - time.monotonic()) > 0:
+            self._receive(left)
+
+    def _receive(self, wait: float) -> None:
+        if self._socket.poll(int(wait * 1000) + 1):
+            self._feed.take(self._socket.recv_multipart(), time.monotonic())
+        self._feed.watch(time.monotonic())

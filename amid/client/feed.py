@@ -1,0 +1,156 @@
+"""What a subscriber does with event messages, without a socket or a clock: `Feed` turns them into events and gaps.
+
+Loss is never silent: what is missing comes as a `Gap` in place or as a warning, and a server whose ticks stop is reported,
+so that a daemon that is gone does not look like a quiet PBX.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from amid import wire
+from amid.client.rules import Packet, Value, log
+from amid.errors import AmidError, CallTimeout
+from amid.events.sequence import Gap, Gaps
+
+SETTLE = 2.0
+"""Seconds to wait for the first tick of each server that is up, which shows that a subscription is in effect."""
+QUIET = 5.0
+"""Seconds without a tick after which a server's stream is reported as quiet."""
+WAKE = 1.0
+"""Seconds that a wait for events may last before `Feed.watch` looks at the clock."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One event. `event["Channel"]` is a header's value: text, bytes when it is not UTF-8, a list when the header is repeated.
+
+    epoch, seq: the event session and the event's number within it; nth: its number among the events of its name.
+    time: when the daemon read it, in seconds since 1970.
+    """
+
+    server: str
+    epoch: int
+    seq: int
+    nth: int
+    time: float
+    event: str
+    fields: dict[str, Value]
+
+    def __getitem__(self, header: str) -> Value:
+        return self.fields[header]
+
+    def __contains__(self, header: object) -> bool:
+        return header in self.fields
+
+    def get(self, header: str, default: Value = "") -> Value:
+        """The value of a header that may be absent."""
+        return self.fields.get(header, default)
+
+
+def event(body: Packet) -> Event:
+    """The event in a body, as it was published or as `replay` gives it."""
+    return Event(*(body[name] for name in ("server", "epoch", "seq", "nth", "time", "event", "fields")))
+
+
+class Feed:
+    """What a subscriber does with its messages: give `take` each of them, and get events and gaps from `next`.
+
+    listed: the result of the `servers` method. names: the events wanted, all when empty. gaps: whether `next` gives `Gap`
+    objects in place; when not, each is logged as a warning. Either way they are counted: `missed` events in `gaps` gaps.
+    """
+
+    def __init__(self, listed: list[Packet], server: str | None, names: Iterable[str], gaps: bool, now: float) -> None:
+        self._names = frozenset(names)
+        self._show = gaps
+        self._servers = _chosen(listed, server)
+        self._awaited = {s["name"] for s in self._servers if s["state"] == "up"}
+        self._heard = {s["name"]: now for s in self._servers}
+        self._quiet: set[str] = set()
+        self._gaps = Gaps(self._names or None)
+        self._ready: deque[Event | Gap] = deque()
+        self.missed = 0
+        self.gaps = 0
+
+    @property
+    def endpoints(self) -> list[str]:
+        return [s["events" if self._names else "stream"] for s in self._servers]
+
+    @property
+    def topics(self) -> list[bytes]:
+        """Ticks come last: the first tick then shows that all of them are in effect."""
+        servers = list(self._heard)
+        wanted = [wire.event_topic(s, n) for s in servers for n in sorted(self._names)] or list(map(wire.stream_topic, servers))
+        return wanted + list(map(wire.tick_topic, servers))
+
+    @property
+    def settled(self) -> bool:
+        """Every server that was up has ticked: whatever it publishes from now on will come."""
+        return not self._awaited
+
+    def take(self, frames: list[bytes], now: float) -> None:
+        for body in wire.unpack(frames[1]):
+            if body["event"] == wire.TICK:
+                self._tick(body, now)
+            else:
+                self._event(event(body))
+
+    def next(self) -> Event | Gap | None:
+        return self._ready.popleft() if self._ready else None
+
+    def watch(self, now: float) -> None:
+        """Say it, once, when a server has not ticked for a while: a daemon that is gone must not look like a quiet PBX."""
+        for server, heard in self._heard.items():
+            if now - heard > QUIET and server not in self._quiet:
+                self._quiet.add(server)
+                log.warning("%s: no tick for %g s; its reader or the daemon is down, still waiting", server, QUIET)
+
+    def _tick(self, body: Packet, now: float) -> None:
+        server = body["server"]
+        self._awaited.discard(server)
+        self._quiet.discard(server)
+        self._heard[server] = now
+        for gap in self._gaps.tick(server, body["epoch"], body["seq"], body["counts"]):
+            self._gap(gap)
+
+    def _event(self, event: Event) -> None:
+        fresh, gap = self._gaps.event(event.server, event.epoch, event.seq, event.nth, event.event)
+        if gap:
+            self._gap(gap)
+        if fresh:
+            self._ready.append(event)
+
+    def _gap(self, gap: Gap) -> None:
+        self.gaps += 1
+        self.missed += gap.missed or 0
+        if self._show:
+            self._ready.append(gap)
+        else:
+            log.warning("%s", told(gap))
+
+
+def _chosen(listed: list[Packet], server: str | None) -> list[Packet]:
+    chosen = [s for s in listed if server in (None, s["name"])]
+    if not chosen:
+        known = ", ".join(s["name"] for s in listed) or "none"
+        raise AmidError("unknown_server", f"there is no server {server or 'at all'}; the daemon has: {known}", server=server)
+    return chosen
+
+
+def told(gap: Gap) -> str:
+    """A gap in words."""
+    if gap.missed is None:
+        return f"{gap.server}: events may be missing after number {gap.after}: {gap.reason}"
+    which = f"{gap.event} events" if gap.event else "events"
+    return f"{gap.server}: {gap.missed} {which} missing after number {gap.after}: {gap.reason}"
+
+
+def wait(timeout: float | None, waited: float) -> float:
+    """Seconds to wait now for a message, having waited so long. Raises `CallTimeout` when no event came within `timeout`."""
+    if timeout is None:
+        return WAKE
+    if waited < timeout:
+        return min(WAKE, timeout - waited)
+    raise CallTimeout("timeout", f"no event came within {timeout:g} s; the subscription is still open")

@@ -1,0 +1,181 @@
+"""Every rule of a call, without a socket or a clock: where to look for the daemon, requests, replies, and patience.
+
+The daemon answers every call before its deadline, but a client must not hang when there is no daemon either. So a call has two
+waits of its own: at most `HANDOVER` seconds until the request is with a broker (after that it is `unreachable`, and certainly not
+sent), then the call's timeout and a `MARGIN` more for the answer (after that it is a timeout, and an action may have been carried
+out).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from amid import wire
+from amid.errors import AmidError, CallTimeout
+
+log = logging.getLogger("amid.client")
+
+Text = str | bytes
+"""A name or value; bytes when it is not valid UTF-8."""
+Value = Text | list[Text]
+"""A header's value; a list when the header occurs more than once."""
+Packet = dict[str, Any]
+
+HANDOVER = 1.0
+"""Seconds until a request must be with a broker."""
+MARGIN = 1.0
+"""Seconds an answer may come after the call's timeout, for the way to the broker and back."""
+TIMEOUT = 5.0
+"""Seconds a call may take unless its caller says otherwise; the daemon has the same default."""
+LONGEST = 3600.0
+"""The longest timeout of an action that the daemon accepts, in seconds."""
+
+
+# ── where the daemon is ─────────────────────────────────────────────────────────────────────────
+
+
+def run_dirs(run_dir: str | None, environ: Mapping[str, str]) -> list[str]:
+    """The directories to look in, in order. One that was named explicitly is the only one: another could be another PBX's."""
+    if run_dir is not None:
+        return [run_dir]
+    private = environ.get("XDG_RUNTIME_DIR")
+    found = [environ.get("AMID_RUN_DIR"), "/run/amid", f"{private}/amid" if private else None]
+    return [path for path in found if path]
+
+
+def nothing_at(looked: Mapping[str, str]) -> AmidError:
+    """No daemon's socket was found. `looked` maps each path to what was there."""
+    paths = "; ".join(f"{path}: {found}" for path, found in looked.items())
+    return _unreachable(f"no amid daemon found ({paths})")
+
+
+def no_broker(endpoint: str) -> AmidError:
+    """Nobody at `endpoint` took the request over."""
+    return _unreachable(f"no amid daemon answers at {endpoint}")
+
+
+def _unreachable(what: str) -> AmidError:
+    return AmidError("unreachable", f"{what}: start one with `amid run`, or name its directory with --run-dir or AMID_RUN_DIR")
+
+
+# ── calls ───────────────────────────────────────────────────────────────────────────────────────
+
+
+class Call(NamedTuple):
+    """A call before it has an id. patience: seconds to wait for its answer; acts: whether it may change something."""
+
+    method: str
+    params: dict[str, Any]
+    patience: float
+    acts: bool = False
+
+
+def action(
+    name: Text,
+    fields: Mapping[str, Any] | None,
+    headers: Mapping[str, Any],
+    server: str | None,
+    timeout: float,
+    until: str | None,
+) -> Call:
+    params = _known(action=name, fields={**(fields or {}), **headers}, server=server, timeout=timeout, until=until)
+    return Call("action", params, _patience(timeout), acts=True)
+
+
+def command(text: Text, server: str | None, timeout: float) -> Call:
+    return action("Command", {"Command": text}, {}, server, timeout, None)
+
+
+def output(result: Packet) -> list[Text]:
+    lines: list[Text] = result["output"]
+    return lines
+
+
+def servers(timeout: float) -> Call:
+    return Call("servers", {}, _patience(timeout))
+
+
+def status(timeout: float) -> Call:
+    return Call("status", {}, _patience(timeout))
+
+
+def actions(server: str | None, timeout: float) -> Call:
+    return Call("actions", _known(server=server, timeout=timeout), _patience(timeout))
+
+
+def replay(server: str, epoch: int, after: int, limit: int, timeout: float) -> Call:
+    params = {"server": server, "epoch": epoch, "after": after, "limit": limit, "timeout": timeout}
+    return Call("replay", params, _patience(timeout))
+
+
+def restart(server: str, timeout: float) -> Call:
+    return Call("restart", {"server": server}, _patience(timeout), acts=True)
+
+
+def ping(timeout: float) -> Call:
+    return Call("ping", {}, _patience(timeout))
+
+
+def _known(**params: Any) -> dict[str, Any]:
+    return {name: value for name, value in params.items() if value is not None}
+
+
+def _patience(timeout: float) -> float:
+    """A timeout that the daemon will refuse is refused soon, so its answer is worth waiting for."""
+    sound = isinstance(timeout, int | float) and 0 < timeout <= LONGEST
+    return (timeout if sound else TIMEOUT) + MARGIN
+
+
+# ── requests and replies ────────────────────────────────────────────────────────────────────────
+
+
+def request(request_id: int, call: Call) -> list[bytes]:
+    """The frames of a call's message, with the empty delimiter that a DEALER has to send itself.
+
+    Raises `AmidError` of kind `invalid_params` for a value that has no place in a request.
+    """
+    try:
+        return [b"", wire.pack({"jsonrpc": "2.0", "id": request_id, "method": call.method, "params": _native(call.params)})]
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise AmidError("invalid_params", f"{call.method}: a value cannot be put into a request: {error}") from None
+
+
+def _native(value: Any) -> Any:
+    """Text whose odd bytes are lone surrogates, as it comes from argv or JSON, as the bytes that it stands for."""
+    if isinstance(value, str):
+        return value if value.isascii() or not _surrogates(value) else value.encode("utf-8", "surrogateescape")
+    if isinstance(value, Mapping):
+        return {_native(k): _native(v) for k, v in value.items()}
+    return [_native(v) for v in value] if isinstance(value, list | tuple) else value
+
+
+def _surrogates(text: str) -> bool:
+    return any("\ud800" <= c <= "\udfff" for c in text)
+
+
+def reply(frames: list[bytes]) -> Packet | None:
+    """The reply in a message, or None for one that is no reply: that peer is not amid."""
+    try:
+        value = wire.unpack(frames[-1])
+    except Exception:  # msgpack has a family of them, all about the bytes
+        value = None
+    if isinstance(value, dict) and ("result" in value or isinstance(value.get("error"), dict)):
+        return value
+    log.warning("ignored a message of %d bytes that is no reply of amid", len(frames[-1]))
+    return None
+
+
+def outcome(answer: Packet) -> Any:
+    """The result in a reply; an error there is raised as `AmidError`."""
+    if "error" in answer:
+        raise AmidError.of(answer["error"])
+    return answer["result"]
+
+
+def no_answer(call: Call, endpoint: str) -> CallTimeout:
+    """The broker has the request and said nothing, although it promises to: it is stopped, or was replaced meanwhile."""
+    what = f"{call.method} {call.params['action']!s}" if call.method == "action" else call.method
+    text = f"the daemon at {endpoint} took {what} and gave no answer within {call.patience:g} s: see `amid status`"
+    return CallTimeout("timeout", text, sent=call.acts, server=call.params.get("server"))

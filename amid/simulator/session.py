@@ -1,0 +1,193 @@
+"""One AMI session as Asterisk serves it, pure: bytes in, bytes in `outgoing`, time as an argument.
+
+Asterisk gives each session one thread that reads an action, carries it out, writes its answer and only
+then reads on. So an action that takes time blocks its whole session, events included: what arrives
+meanwhile waits unread, and the events of that time come after the answer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from amid.simulator.event import ALL, Event, classes_of
+from amid.simulator.faults import Faults
+from amid.simulator.pbx import Pbx
+from amid.simulator.tasks import NEVER
+from amid.simulator.wire import Header, Request, Requests, packet
+
+
+@dataclass(frozen=True)
+class User:
+    """Who may log in; `read` and `write` are lists of classes as in manager.conf."""
+
+    name: str
+    secret: str
+    read: str = "all"
+    write: str = "all"
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """What differs between the Asterisk versions."""
+
+    version: int
+    ami: str
+    asterisk: str
+    old_lists: bool = False
+    """Lists come without an EventList header, as before 13.2."""
+    old_command: bool = False
+    """Command answers `Response: Follows`, raw text and a marker, as before 14."""
+    has_monitor: bool = False
+
+
+DIALECTS = {
+    22: Dialect(22, "11.0.0", "22.10.1"),
+    16: Dialect(16, "5.0.4", "16.28.0", has_monitor=True),
+    13: Dialect(13, "2.6.0", "13.1.0", old_lists=True, old_command=True, has_monitor=True),
+}
+
+
+class Session:
+    """`act` carries out one request; it is the table of actions, given from outside."""
+
+    def __init__(
+        self,
+        pbx: Pbx,
+        users: Iterable[User],
+        act: Callable[[Session, Request], None],
+        dialect: Dialect = DIALECTS[22],
+        faults: Faults | None = None,
+        peer: str = "127.0.0.1/0",
+    ) -> None:
+        self.pbx = pbx
+        self.dialect = dialect
+        self.faults = faults
+        self.peer = peer
+        self.outgoing = bytearray(f"Asterisk Call Manager/{dialect.ami}\r\n".encode())
+        self.closed = False
+        self.user: User | None = None
+        self._readable = frozenset[str]()
+        self.mask = ALL
+        self._users = {user.name.lower(): user for user in users}
+        self._act = act
+        self._requests = Requests()
+        self._challenge = ""
+        self._held: list[Event] = []
+        self._blocked = False
+        self._wake_at = NEVER
+        self._resume: Callable[[], None] | None = None
+        self._on_event: Callable[[Event], bool] | None = None
+        pbx.subscribe(self.hear)
+
+    # -- what the server calls ----------------------------------------------------------------------------
+    def receive(self, data: bytes, now: float) -> None:
+        self._requests.feed(data)
+        if self._on_event is not None:
+            self.unblock()  # input ends a WaitEvent
+        self.tick(now)
+
+    def tick(self, now: float) -> None:
+        """Does all that is due by `now`: the PBX's own life, the end of a wait, and requests that came."""
+        self.pbx.tasks.run(now)
+        while not self.closed:
+            if self._blocked and self._wake_at <= now:
+                self.unblock()
+            if self.closed or self._blocked or (request := self._requests.next()) is None:
+                return
+            self._serve(request)
+            self.pbx.tasks.run(now)
+
+    @property
+    def next_due(self) -> float:
+        """When `tick` is wanted at the latest."""
+        return self._wake_at if self._blocked else NEVER
+
+    @property
+    def reading(self) -> bool:
+        """Whether it takes input: a blocked session leaves it in the socket."""
+        return not self._blocked or self._requests.waiting < 65536
+
+    def close(self) -> None:
+        if not self.closed:
+            self.closed = True
+            self.pbx.unsubscribe(self.hear)
+
+    # -- what actions call --------------------------------------------------------------------------------
+    def write(self, data: bytes) -> None:
+        self.outgoing += data
+
+    def send(self, headers: Iterable[Header]) -> None:
+        self.write(packet(headers))
+
+    def block(
+        self,
+        resume: Callable[[], None],
+        until: float = NEVER,
+        on_event: Callable[[Event], bool] | None = None,
+    ) -> None:
+        """Serves nothing until `unblock` or the time `until`; then `resume`.
+
+        `on_event` sees the events of that time, and answers True for one that it has dealt with.
+        """
+        self._blocked, self._resume, self._wake_at, self._on_event = True, resume, until, on_event
+
+    def unblock(self) -> None:
+        """Ends the wait now, and gives out the events that were held back."""
+        resume, self._resume = self._resume, None
+        self._blocked, self._wake_at, self._on_event = False, NEVER, None
+        if resume is not None:
+            resume()
+        if not self._blocked:
+            for event in self._held:
+                self.write(event.raw)
+            self._held.clear()
+
+    def hear(self, event: Event) -> None:
+        if self._on_event is not None and self._on_event(event):
+            return
+        if not self.wants(event):
+            return
+        if self._blocked:
+            self._held.append(event)
+        else:
+            self.write(event.raw)
+
+    def wants(self, event: Event) -> bool:
+        """Whether its user may read all of the event's classes, and has them switched on."""
+        return self.user is not None and event.classes <= self.mask & self._readable
+
+    def challenge(self) -> str:
+        """Nine digits or so that stay the same for the session."""
+        self._challenge = self._challenge or str(random.randrange(100_000_000, 1_000_000_000))
+        return self._challenge
+
+    def admit(self, user: User, mask: str) -> None:
+        """Logged in, with the events of `mask` on."""
+        self.user, self.mask, self._readable = user, classes_of(mask), classes_of(user.read)
+
+    def knows(self, name: str) -> bool:
+        return name.lower() in self._users
+
+    def authenticate(self, request: Request) -> User | None:
+        """The user that the request proves to be, by its Secret or by the MD5 of challenge and secret."""
+        user = self._users.get(request.get("Username").lower())
+        if user is None:
+            return None
+        if request.get("AuthType").lower() == "md5":
+            expected = hashlib.md5((self._challenge + user.secret).encode()).hexdigest()
+            proved = bool(self._challenge) and expected == request.get("Key")
+        else:
+            proved = request.get("Secret") == user.secret
+        return user if proved else None
+
+    # -- inside -------------------------------------------------------------------------------------------
+    def _serve(self, request: Request) -> None:
+        """Carries out one action; the events it causes come after its answer, as they do from Asterisk."""
+        self._blocked = True
+        act = self._act if self.faults is None else self.faults.around(self._act)
+        act(self, request)
+        if self._resume is None:
+            self.unblock()

@@ -1,0 +1,86 @@
+"""Things that go on over time, without a clock or a thread: generators that yield how long they wait.
+
+A task yields seconds (`NEVER` for no end) and goes on when they have passed or somebody wakes it. It may be
+interrupted: then the exception comes out of that yield, once nothing else is running. So no task ever
+re-enters another, and one `run(now)` is all the time there is.
+"""
+
+from __future__ import annotations
+
+import heapq
+import inspect
+import itertools
+import math
+from collections.abc import Generator
+
+NEVER = math.inf
+Steps = Generator[float, None, None]
+
+
+class Task:
+    """One generator on its way; `due` is when it goes on, in the time of `Tasks.now`."""
+
+    def __init__(self, steps: Steps) -> None:
+        self.steps = steps
+        self.due = NEVER
+        self.interruption: BaseException | None = None
+        self.ended = False
+
+
+class Tasks:
+    """All that is going on, in order of time and, at one time, in order of being asked for."""
+
+    def __init__(self, now: float) -> None:
+        self.now = now
+        self._heap: list[tuple[float, int, Task]] = []
+        self._order = itertools.count()
+
+    def start(self, steps: Steps) -> Task:
+        """Begins at the next `run`, so that the starter can finish its own step first."""
+        task = Task(steps)
+        self._schedule(task, self.now)
+        return task
+
+    def wake(self, task: Task | None) -> None:
+        if task is not None and not task.ended:
+            self._schedule(task, self.now)
+
+    def interrupt(self, task: Task, reason: BaseException) -> None:
+        if task.interruption is None:
+            task.interruption = reason
+            self.wake(task)
+
+    def next_due(self) -> float:
+        """When something happens next, or NEVER."""
+        self._drop_stale()
+        return self._heap[0][0] if self._heap else NEVER
+
+    def run(self, now: float) -> None:
+        """Lets everything happen that is due by `now`, each at its own time."""
+        while self.next_due() <= now:
+            due, _, task = heapq.heappop(self._heap)
+            self.now = max(self.now, due)
+            self._step(task)
+        self.now = max(self.now, now)
+
+    def _schedule(self, task: Task, due: float) -> None:
+        task.due = due
+        if due < NEVER:
+            heapq.heappush(self._heap, (due, next(self._order), task))
+
+    def _drop_stale(self) -> None:
+        while self._heap and (self._heap[0][2].ended or self._heap[0][0] != self._heap[0][2].due):
+            heapq.heappop(self._heap)
+
+    def _step(self, task: Task) -> None:
+        task.due, reason = NEVER, None
+        if inspect.getgeneratorstate(task.steps) != inspect.GEN_CREATED:
+            # One that has not begun is let begin first: its own `finally` must be there to hear of it.
+            reason, task.interruption = task.interruption, None
+        try:
+            wait = task.steps.throw(reason) if reason else next(task.steps)
+        except StopIteration:
+            task.ended = True
+        else:
+            if task.due == NEVER:  # it may have been woken by its own step
+                self._schedule(task, self.now if task.interruption else self.now + wait)

@@ -1,0 +1,117 @@
+"""An action as bytes: what goes out, and what is refused before it can."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from amid.ami.action import InvalidAction, encode_action, own_action_id, without_action_id
+
+HEAD = b"Action: A\r\nActionID: 1\r\n"
+
+SENT = {
+    "nothing": ({}, b""),
+    "text": ({"Queue": "support"}, b"Queue: support\r\n"),
+    "empty": ({"Queue": ""}, b"Queue: \r\n"),
+    "colons and spaces": ({"X": " sip:a: b "}, b"X:  sip:a: b \r\n"),
+    "utf-8": ({"X": "é"}, b"X: \xc3\xa9\r\n"),
+    "bytes": ({"X": b"\xe9"}, b"X: \xe9\r\n"),
+    "a byte as a lone surrogate": ({"X": "\udce9"}, b"X: \xe9\r\n"),
+    "true and false": ({"A1": True, "B": False}, b"A1: true\r\nB: false\r\n"),
+    "numbers": ({"I": -3, "F": 0.5}, b"I: -3\r\nF: 0.5\r\n"),
+    "list": ({"V": ["a=1", 2, True]}, b"V: a=1\r\nV: 2\r\nV: true\r\n"),
+    "empty list": ({"V": []}, b""),
+    "bytes name": ({b"V": "x"}, b"V: x\r\n"),
+    "number name": ({7: "x"}, b"7: x\r\n"),
+    "odd name": ({"ChanVariable(SIP/x-1)": "x"}, b"ChanVariable(SIP/x-1): x\r\n"),
+}
+
+
+@pytest.mark.parametrize(("fields", "expected"), SENT.values(), ids=SENT)
+def test_encoding(fields: dict[Any, Any], expected: bytes) -> None:
+    assert encode_action("A", "1", fields) == HEAD + expected + b"\r\n"
+
+
+REFUSED = {
+    "CR in a value": ({"X": "a\rb"}, "'X' holds CR, LF or NUL"),
+    "LF in a value": ({"X": "a\nAction: Originate"}, "'X' holds CR, LF or NUL"),
+    "NUL in a value": ({"X": "a\0"}, "'X' holds CR, LF or NUL"),
+    "LF in bytes": ({"X": b"\n"}, "'X' holds CR, LF or NUL"),
+    "LF in a list": ({"X": ["a", "b\n"]}, "'X' holds CR, LF or NUL"),
+    "CR in a name": ({"a\rb": "x"}, "holds CR, LF or NUL"),
+    "LF in a name": ({"a\nb": "x"}, "holds CR, LF or NUL"),
+    "LF at the end of a name": ({"a\n": "x"}, "spaces around"),
+    "NUL in a name": ({"a\0b": "x"}, "holds CR, LF or NUL"),
+    "colon in a name": ({"a:b": "x"}, "has a colon"),
+    "empty name": ({"": "x"}, "is empty"),
+    "spaces around a name": ({" Queue": "x"}, "spaces around"),
+    "an Action of its own": ({"Action": "Originate"}, "an Action of their own"),
+    "an action of its own": ({"aCTION": "Originate"}, "an Action of their own"),
+    "an Action in bytes": ({b"Action": "Originate"}, "an Action of their own"),
+    "an ActionID of its own": ({"actionid": "x"}, "an ActionID of their own"),
+    "none": ({"X": None}, "the value of 'X' is of type NoneType"),
+    "nan": ({"X": float("nan")}, "the value of 'X' is not a"),
+    "infinite": ({"X": float("inf")}, "the value of 'X' is not a"),
+    "map": ({"X": {}}, "the value of 'X' is of type dict"),
+    "list in a list": ({"X": [["a"]]}, "the value of 'X' is of type list"),
+    "none in a list": ({"X": [None]}, "the value of 'X' is of type NoneType"),
+    "none as a name": ({None: "x"}, "a header's name is of type NoneType"),
+    "surrogate that is no byte": ({"X": "a\ud800"}, "the lone surrogate '.ud800'"),
+    "surrogate in a name": ({"\ud800": "x"}, "the lone surrogate"),
+    "surrogate below 80": ({"X": "\udc0a"}, "the lone surrogate"),
+}
+
+
+@pytest.mark.parametrize(("fields", "message"), REFUSED.values(), ids=REFUSED)
+def test_refusals(fields: dict[Any, Any], message: str) -> None:
+    with pytest.raises(InvalidAction, match=message):
+        encode_action("A", "1", fields)
+
+
+BAD_NAMES = ["", "  ", " Ping", "\x01Originate", "Origi\tnate", "Ping\r\nX: y", "Ping\r\n\r\nAction: B", "Ping\0", "a\ud800"]
+
+
+@pytest.mark.parametrize("action", [*BAD_NAMES, "x" * 1015])
+def test_action_names_refused(action: str) -> None:
+    with pytest.raises(InvalidAction):
+        encode_action(action, "1", {})
+
+
+@pytest.mark.parametrize("value", ["v" * 1019, "é" * 509 + "v", b"v" * 1019], ids=["ascii", "utf-8", "bytes"])
+def test_a_line_of_1022_bytes_is_the_longest(value: str | bytes) -> None:
+    data = encode_action("A", "1", {"X": value})
+    assert max(map(len, data.split(b"\r\n"))) == 1022
+    with pytest.raises(InvalidAction, match="'XX' is 1023 bytes; Asterisk takes 1022"):
+        encode_action("A", "1", {"XX": value})
+
+
+@pytest.mark.parametrize("fields", [{f"H{i}": "v" for i in range(126)}, {"V": ["x"] * 126}], ids=["names", "list"])
+def test_128_headers_are_the_most(fields: dict[str, Any]) -> None:
+    assert encode_action("A", "1", fields).count(b"\r\n") == 128 + 1
+    with pytest.raises(InvalidAction, match=r"129 headers .* takes 128"):
+        encode_action("A", "1", {**fields, "More": "v"})
+
+
+OWN = {
+    "none": ({"Queue": "x"}, None),
+    "text": ({"ActionID": "mine"}, "mine"),
+    "any case": ({"actionid": "mine"}, "mine"),
+    "spaces around": ({" ActionID ": "mine"}, "mine"),
+    "bytes name": ({b"ActionID": "mine"}, "mine"),
+    "number": ({"ActionID": 7}, "7"),
+    "latin-1": ({"ActionID": b"\xe9"}, b"\xe9"),
+    "with line ends": ({"ActionID": "a\r\nb"}, "a\r\nb"),
+}
+
+
+@pytest.mark.parametrize(("fields", "expected"), OWN.values(), ids=OWN)
+def test_the_callers_own_action_id_is_given_back_and_never_sent(fields: dict[Any, Any], expected: str | bytes | None) -> None:
+    assert own_action_id(fields) == expected
+    sent = encode_action("A", "1", without_action_id({**fields, "Z": "z"}))
+    assert sent.count(b"ActionID") == 1 and b"mine" not in sent and b"Z: z" in sent
+
+
+def test_an_action_id_that_is_no_text_is_refused() -> None:
+    with pytest.raises(InvalidAction, match="ActionID"):
+        own_action_id({"ActionID": ["a", "b"]})

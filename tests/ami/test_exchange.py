@@ -1,0 +1,203 @@
+"""One action in flight: which packets are its answer, when that is whole, and when a Ping must prove it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pytest
+
+from amid.ami.exchange import Answer, Exchange, TooLarge
+from amid.ami.packet import Packet
+
+R, E = "Response: Success", "Response: Error"
+ID = "ActionID: 7"
+PONG = "PONG"
+"""In a script: the Ping sent behind the action is answered."""
+
+
+def packet(*lines: str) -> Packet:
+    return Packet("\r\n".join(lines).encode())
+
+
+@dataclass(frozen=True)
+class Case:
+    """`script`: the packets in order; the last of them makes the answer whole, and none before it does."""
+
+    action: str
+    script: list[str]
+    response: str | None = "Success"
+    events: list[str] = field(default_factory=list)
+    complete: str | None = None
+    output: list[str] = field(default_factory=list)
+    failed: bool = False
+    probes: bool = False
+
+
+def run(case: Case) -> tuple[Answer | None, Exchange]:
+    exchange = Exchange(case.action, "7", 10_000)
+    answer = None
+    for step in case.script:
+        assert answer is None, f"whole before {step!r}"
+        if step == PONG:
+            answer = exchange.probed()
+        else:
+            taken = packet(*step.split("|"))
+            assert exchange.owns(taken), step
+            answer = exchange.feed(taken)
+    return answer, exchange
+
+
+START = f"{R}|{ID}|EventList: start|Message: will follow"
+CASES = {
+    "single": Case("Ping", [f"{R}|{ID}|Ping: Pong"]),
+    "pong from the oldest": Case("Ping", [f"Response: Pong|{ID}"], "Pong"),
+    "goodbye": Case("Logoff", [f"Response: Goodbye|{ID}"], "Goodbye"),
+    "lower case": Case("Ping", ["response: Success|actionid:7"]),
+    "error": Case("Ping", [f"{E}|{ID}|Message: no"], "Error", failed=True),
+    "error in lower case": Case("Ping", [f"Response: error|{ID}"], "error", failed=True),
+    "command": Case("Command", [f"{R}|{ID}|Output: a|Output: |Output: b"], output=["a", "", "b"]),
+    "command that failed": Case("Command", [f"{E}|{ID}|Output: No such"], "Error", output=["No such"], failed=True),
+    "old command": Case(
+        "Command", [f"Response: Follows|Privilege: Command|{ID}|a: b\n\nc\n--END COMMAND--"], "Follows", output=["a: b", "", "c"]
+    ),
+    "value that forges an event": Case("Getvar", [f"{R}|{ID}|Value: x|Event: Y"]),
+    "list": Case("X", [START, f"Event: I|{ID}", f"Event: C|{ID}|EventList: Complete"], events=["I"], complete="C"),
+    "empty list": Case("X", [START, f"Event: C|{ID}|EventList: Complete|ListItems: 0"], complete="C"),
+    "Start with a capital": Case(
+        "FAXSessions", [f"{R}|{ID}|EventList: Start", f"Event: C|{ID}|EventList: complete"], complete="C"
+    ),
+    "start, then error": Case("X", [START, f"Event: I|{ID}", f"{E}|{ID}"], "Error", ["I"], failed=True),
+    "cancelled": Case("X", [START, f"Event: C|{ID}|EventList: cancelled"], complete="C", failed=True),
+    "voicemail with no users": Case("VoicemailUsersList", [f"{R}|{ID}", PONG], probes=True),
+    "old list with no closing event": Case("Status", [f"{R}|{ID}", f"Event: Status|{ID}", PONG], events=["Status"], probes=True),
+    "old list in another case": Case(
+        "quEUestatus", [f"{R}|{ID}", f"Event: QueueStatusComplete|{ID}"], complete="QueueStatusComplete", probes=True
+    ),
+    "FAXStats": Case("FAXStats", [f"{R}|{ID}", f"Event: FAXStats|{ID}"], events=["FAXStats"], probes=True),
+    "FAXSession that is not there": Case("FAXSession", [f"{E}|{ID}"], "Error", failed=True),
+    "FAXStats without its event": Case("FAXStats", [f"{R}|{ID}", PONG], probes=True),
+    "WaitEvent": Case(
+        "WaitEvent",
+        [f"{R}|{ID}|Message: Waiting for Event completed.", "Event: A", "Event: B", f"Event: WaitEventComplete|{ID}"],
+        events=["A", "B"],
+        complete="WaitEventComplete",
+    ),
+    "WaitEvent with nothing": Case("WaitEvent", [f"{R}|{ID}", f"Event: WaitEventComplete|{ID}"], complete="WaitEventComplete"),
+    "IAXpeers": Case(
+        "IAXpeers", [START, "Event: PeerEntry", "Event: PeerEntry", f"Event: P|{ID}|EventList: Complete"],
+        events=["PeerEntry", "PeerEntry"], complete="P",
+    ),
+    "ModuleLoad that went well": Case("ModuleLoad", [f"{R}|{ID}", PONG], probes=True),
+    "ModuleLoad's first error": Case("ModuleLoad", [f"{E}|{ID}|Message: 1"], "Error", failed=True),
+    "JabberSend, ack and error": Case("JabberSend", [f"{R}|{ID}", f"{E}|{ID}"], "Error", failed=True, probes=True),
+    "JabberSend, two acks": Case("JabberSend", [f"{R}|{ID}", f"{R}|{ID}", PONG], probes=True),
+    "Events with a response": Case("Events", [f"{R}|{ID}|Events: Off"], probes=True),
+    "Events without": Case("Events", [PONG], None, probes=True),
+    "raw text": Case("IAXnetstats", ["a: b|c", "d", PONG], None, output=["a: b", "c", "d"], probes=True),
+    "DataGet": Case("DataGet", [f"Event: DataGet Tree|{ID}", PONG], None, ["DataGet Tree"], probes=True),
+    "error without id": Case("Ping", [f"{E}|Message: line too long", PONG], "Error", failed=True, probes=True),
+    "two errors without id": Case("Ping", [E, E, PONG], "Error", failed=True, probes=True),
+    "error without id to raw text": Case("Queues", [E, PONG], "Error", failed=True, probes=True),
+    "forged error, then the answer": Case("Getvar", [E, f"{R}|{ID}"], probes=True),
+    "forged error, then a list": Case(
+        "Status", [E, START, f"Event: C|{ID}|EventList: Complete"], complete="C", probes=True
+    ),
+    "originate": Case("Originate", [f"{R}|{ID}|Message: Originate successfully queued"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_answers(case: Case) -> None:
+    answer, exchange = run(case)
+    assert answer is not None
+    assert (answer.response.response if answer.response else None) == case.response
+    assert [e.event for e in answer.events] == case.events
+    assert (answer.complete.event if answer.complete else None) == case.complete
+    assert answer.output == case.output
+    assert answer.failed == case.failed
+    assert exchange.wants_probe == case.probes
+
+
+WHOLE_LIST = [START, f"Event: I|{ID}", f"Event: I|{ID}"]
+
+
+@pytest.mark.parametrize("action", ["Status", "QueueStatus", "VoicemailUsersList", "CoreShowChannels"])
+def test_a_marked_list_needs_no_ping(action: str) -> None:
+    answer, exchange = run(Case(action, WHOLE_LIST))
+    assert answer is None and not exchange.wants_probe
+
+
+NOT_OURS = {
+    "another answer": ("Ping", f"{R}|ActionID: 8"),
+    "an id that ours begins": ("Ping", f"{R}|ActionID: 77"),
+    "an id in other case": ("Ping", f"{R}|ActionID: 7 "),
+    "another error": ("Ping", f"{E}|ActionID: 8"),
+    "success without id": ("Ping", R),
+    "event without id": ("Status", "Event: Status"),
+    "IAXpeers item before its response": ("IAXpeers", "Event: PeerEntry"),
+    "IAXpeers item with another id": ("IAXpeers", "Event: PeerEntry|ActionID: 8"),
+    "raw text where a response is due": ("Ping", "text"),
+    "an event of another, for raw text": ("Queues", "Event: A"),
+    "OriginateResponse of another": ("Originate", "Event: OriginateResponse|Response: Failure|ActionID: 8"),
+    "OriginateResponse without id": ("Originate", "Event: OriginateResponse|Response: Error"),
+}
+
+
+@pytest.mark.parametrize(("action", "stranger"), NOT_OURS.values(), ids=NOT_OURS)
+def test_what_is_not_ours(action: str, stranger: str) -> None:
+    assert not Exchange(action, "7", 1000).owns(packet(*stranger.split("|")))
+
+
+def test_an_error_without_id_behind_a_response_is_not_ours() -> None:
+    exchange = Exchange("X", "7", 1000)
+    exchange.feed(packet(*START.split("|")))
+    assert not exchange.owns(packet(E))
+
+
+def test_originate_response_is_an_event_and_no_answer() -> None:
+    """Its Response header says how the call went, not whether the action did."""
+    exchange = Exchange("Originate", "7", 1000)
+    early = packet("Event: OriginateResponse", "Response: Error", ID)
+    assert exchange.owns(early) and exchange.feed(early) is None
+    answer = exchange.feed(packet(R, ID))
+    assert answer and not answer.failed and [e.event for e in answer.events] == ["OriginateResponse"]
+
+
+@pytest.mark.parametrize("script", [[], [f"Event: I|{ID}"]], ids=["nothing", "an item"])
+def test_a_ping_answered_before_any_response_proves_nothing(script: list[str]) -> None:
+    answer, exchange = run(Case("Ping", [*script, PONG]))
+    assert answer is None
+    assert exchange.feed(packet(R, ID)) is not None
+
+
+LOST = {
+    "nothing came": ([], False),
+    "an error without id": ([E], True),
+    "the start of a list": ([START], False),
+    "a forged error and the start of a list": ([E, START], False),
+    "an old list under way": ([f"{R}|{ID}"], False),
+}
+
+
+@pytest.mark.parametrize(("script", "known"), LOST.values(), ids=LOST)
+def test_a_session_that_ends(script: list[str], known: bool) -> None:
+    """Only an error without ActionID is an outcome; half a list never passes for a whole one."""
+    _, exchange = run(Case("Status", script))
+    answer = exchange.lost()
+    assert (answer is not None) == known
+    assert answer is None or answer.failed
+
+
+def test_too_large() -> None:
+    exchange = Exchange("X", "7", 500)
+    exchange.feed(packet(*START.split("|")))
+    with pytest.raises(TooLarge):
+        for _ in range(100):
+            exchange.feed(packet("Event: I", ID, "X: " + "y" * 50))
+
+
+def test_an_answer_of_the_bound_is_not_too_large() -> None:
+    answer = packet(R, ID, "X: " + "y" * 50)
+    assert Exchange("X", "7", len(answer.raw)).feed(answer) is not None
+    with pytest.raises(TooLarge):
+        Exchange("X", "7", len(answer.raw) - 1).feed(answer)

@@ -1,0 +1,320 @@
+"""A lane: one action at a time, an honest end for each, and free again only when Asterisk has shown that it is done."""
+
+from __future__ import annotations
+
+import pytest
+
+from amid.ami.action import encode_action
+from amid.ami.exchange import Answer, TooLarge
+from amid.ami.lane import ABANDONED_S, REMEMBERED, Call, Lane
+from amid.ami.packet import ProtocolError, parse_headers
+from amid.ami.session import Login, Patience, Session
+
+GREETING = b"Asterisk Call Manager/11.0.0\r\n"
+IDLESS = b"Response: Error\r\nMessage: Failed to parse message: line too long\r\n\r\n"
+
+
+def sent(lane: Lane) -> list[tuple[str, str]]:
+    """(action, ActionID) of what the lane wants sent."""
+    blocks = [parse_headers(b) for b in lane.session.data_to_send().split(b"\r\n\r\n") if b]
+    return [(str(b["Action"]), str(b["ActionID"])) for b in blocks]
+
+
+def answer(action_id: str, rest: str = "", response: str = "Success") -> bytes:
+    return f"Response: {response}\r\nActionID: {action_id}\r\n{rest}\r\n".encode()
+
+
+def event(action_id: str, rest: str = "") -> bytes:
+    return f"Event: Item\r\nActionID: {action_id}\r\n{rest}\r\n".encode()
+
+
+def ready(max_packet: int = 10_000) -> Lane:
+    """A lane that is logged in, at 100 s, with nothing in flight."""
+    lane = Lane(Session(Login("amid", "secret", "plain", "off"), Patience(10.0, 10.0, 5.0), 100.0, max_packet))
+    assert not lane.free
+    lane.receive(GREETING, 100.0)
+    [(_, login)] = sent(lane)
+    lane.receive(answer(login), 100.0)
+    assert lane.free
+    return lane
+
+
+def start(lane: Lane, action: str = "Test", action_id: str = "a1", deadline: float = 105.0, max_bytes: int = 5000) -> Call:
+    call = Call(1, action, action_id, encode_action(action, action_id, {}), deadline, max_bytes)
+    lane.start(call, 100.0)
+    assert sent(lane)[0] == (action, action_id)
+    assert lane.busy and not lane.free
+    return call
+
+
+def pong(lane: Lane, now: float = 100.0) -> list[tuple[Call, Answer | TooLarge]]:
+    """Answer the one Ping that the lane wants sent."""
+    [(action, ping)] = sent(lane)
+    assert action == "Ping"
+    return lane.receive(answer(ping, "Ping: Pong\r\n"), now)
+
+
+def test_a_call_and_the_next() -> None:
+    lane = ready()
+    for action_id in ("a1", "a2"):
+        call = start(lane, action_id=action_id)
+        [(done, outcome)] = lane.receive(answer(action_id, f"Is: {action_id}\r\n"), 100.1)
+        assert done is call and isinstance(outcome, Answer) and outcome.response
+        assert outcome.response.get("Is") == action_id
+        assert lane.free and sent(lane) == []
+    assert (lane.late, lane.unknown) == (0, 0)
+
+
+def test_one_action_at_a_time() -> None:
+    lane = ready()
+    start(lane)
+    with pytest.raises(AssertionError):
+        start(lane, action_id="a2")
+
+
+def test_a_list_in_single_bytes() -> None:
+    lane = ready()
+    call = start(lane)
+    stream = answer("a1", "EventList: start\r\n") + event("a1") * 3 + event("a1", "EventList: Complete\r\n")
+    outcomes = [o for byte in stream for o in lane.receive(bytes([byte]), 100.0)]
+    [(done, outcome)] = outcomes
+    assert done is call and isinstance(outcome, Answer) and len(outcome.events) == 3 and lane.free
+
+
+# ── the Ping behind ─────────────────────────────────────────────────────────────────────────────
+
+
+def test_an_error_without_action_id_is_the_outcome_once_the_ping_is_answered() -> None:
+    lane = ready()
+    call = start(lane)
+    assert lane.receive(IDLESS, 100.0) == []
+    [(done, outcome)] = pong(lane)
+    assert done is call and isinstance(outcome, Answer) and outcome.failed
+    assert outcome.response and "line too long" in outcome.response.get("Message")
+    assert lane.free
+
+
+@pytest.mark.parametrize("together", [True, False], ids=["in one read", "apart"])
+def test_a_forged_error_does_not_stand_against_the_answer(together: bool) -> None:
+    lane = ready()
+    start(lane)
+    stream = [IDLESS + answer("a1")] if together else [IDLESS, answer("a1")]
+    outcomes = [o for data in stream for o in lane.receive(data, 100.0)]
+    [(_, outcome)] = outcomes
+    assert isinstance(outcome, Answer) and not outcome.failed
+    assert not lane.free, "the Ping is still out"
+    assert pong(lane) == [] and lane.free
+
+
+@pytest.mark.parametrize("action", ["VoicemailUsersList", "ModuleLoad", "FAXStats"])
+def test_an_answer_that_the_ping_ends(action: str) -> None:
+    lane = ready()
+    start(lane, action)
+    assert lane.receive(answer("a1"), 100.0) == []
+    [(_, outcome)] = pong(lane)
+    assert isinstance(outcome, Answer) and not outcome.failed and lane.free
+
+
+def test_the_ping_goes_along_with_an_action_that_may_have_no_response() -> None:
+    lane = ready()
+    lane.start(Call(1, "Queues", "a1", encode_action("Queues", "a1", {}), 105.0, 5000), 100.0)
+    (action, _), (_, ping) = sent(lane)
+    assert action == "Queues"
+    [(_, outcome)] = lane.receive(b"default has 0 calls\n   No Members\n\r\n\r\n" + answer(ping), 100.0)
+    assert isinstance(outcome, Answer) and outcome.response is None
+    assert outcome.output == ["default has 0 calls", "   No Members"]
+
+
+def test_items_and_the_pings_answer_in_one_read() -> None:
+    lane = ready()
+    start(lane, "Status")
+    lane.receive(answer("a1"), 100.0)
+    [(_, ping)] = sent(lane)
+    [(_, outcome)] = lane.receive(event("a1") * 2 + answer(ping), 100.0)
+    assert isinstance(outcome, Answer) and len(outcome.events) == 2 and lane.free
+
+
+# ── strangers ───────────────────────────────────────────────────────────────────────────────────
+
+
+def test_late_and_unknown_packets_are_counted_and_given_to_nobody() -> None:
+    lane = ready()
+    start(lane, "ModuleLoad")
+    [(_, outcome)] = lane.receive(answer("a1", "Message: 1\r\n", "Error") + answer("a1", "", "Error") * 2, 100.0)
+    assert isinstance(outcome, Answer) and outcome.response and outcome.response.get("Message") == "1"
+    assert (lane.late, lane.unknown) == (2, 0)
+    start(lane, action_id="a2")
+    assert lane.receive(answer("a1") + answer("other") + b"Event: X\r\n\r\n" + b"text\r\n\r\n", 100.0) == []
+    assert (lane.late, lane.unknown) == (3, 3)
+    assert len(lane.receive(answer("a2"), 100.0)) == 1
+
+
+def test_an_error_within_a_list_ends_it_and_the_rest_is_late() -> None:
+    lane = ready()
+    start(lane)
+    stream = answer("a1", "EventList: start\r\n") + event("a1") + answer("a1", "Message: no\r\n", "Error")
+    [(_, outcome)] = lane.receive(stream, 100.0)
+    assert isinstance(outcome, Answer) and outcome.failed and len(outcome.events) == 1
+    start(lane, action_id="a2")
+    assert lane.receive(event("a1") + event("a1", "EventList: Complete\r\n"), 100.0) == []
+    assert (lane.late, lane.unknown) == (2, 0)
+    assert len(lane.receive(answer("a2"), 100.0)) == 1
+
+
+def test_only_so_many_finished_ids_are_remembered() -> None:
+    lane = ready()
+    for n in range(REMEMBERED + 1):
+        start(lane, action_id=f"a{n}")
+        lane.receive(answer(f"a{n}"), 100.0)
+    lane.receive(answer("a1") + answer("a0"), 100.0)
+    assert (lane.late, lane.unknown) == (1, 1)
+
+
+# ── too large ───────────────────────────────────────────────────────────────────────────────────
+
+
+TOO_LARGE = {
+    "list": (answer("a1", "EventList: start\r\n") + event("a1", "X: " + "y" * 600 + "\r\n") * 9, 5000),
+    "packet": (answer("a1", "Output: " + "y" * 6000 + "\r\n"), 5000),
+    "packet over the parser's bound": (answer("a1", "Output: " + "y" * 20_000 + "\r\n"), 1 << 20),
+}
+
+
+@pytest.mark.parametrize(("stream", "max_bytes"), TOO_LARGE.values(), ids=TOO_LARGE)
+def test_too_large(stream: bytes, max_bytes: int) -> None:
+    """It is said once, the rest is late, and the lane is free when the Ping behind is answered."""
+    lane = ready()
+    call = start(lane, max_bytes=max_bytes)
+    [(done, outcome)] = lane.receive(stream, 100.0)
+    assert done is call and isinstance(outcome, TooLarge)
+    assert lane.lost() is None and not lane.free
+    late = lane.late
+    assert lane.receive(event("a1") * 100, 100.0) == [] and lane.late == late + 100
+    assert pong(lane) == [] and lane.free
+    start(lane, action_id="a2")
+    assert len(lane.receive(answer("a2"), 100.0)) == 1
+    lane.receive(answer("a1"), 100.0)
+    assert (lane.late, lane.unknown) == (late + 101, 0), "a hundred late packets must not push other ids out of memory"
+
+
+# ── deadlines ───────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_call_past_its_deadline_is_abandoned_and_its_answer_is_late() -> None:
+    lane = ready()
+    start(lane, deadline=105.0)
+    assert lane.next_deadline() == 105.0
+    lane.check(104.9)
+    assert sent(lane) == []
+    lane.check(105.0)
+    assert lane.lost() is None, "whoever waited has been told"
+    [(_, ping)] = sent(lane)
+    lane.check(106.0)
+    assert sent(lane) == [] and lane.next_deadline() == 110.0
+    assert lane.receive(answer("a1"), 107.0) == [] and lane.late == 1 and not lane.free
+    assert lane.receive(answer(ping), 107.0) == [] and lane.free
+    start(lane, action_id="a2", deadline=112.0)
+    assert len(lane.receive(answer("a2"), 108.0)) == 1
+
+
+def test_the_pings_answer_alone_frees_an_abandoned_lane() -> None:
+    lane = ready()
+    start(lane)
+    lane.check(105.0)
+    assert pong(lane, 105.1) == [] and lane.free
+    lane.receive(answer("a1"), 105.2)
+    assert (lane.late, lane.unknown) == (1, 0)
+
+
+def test_an_abandoned_lane_that_says_nothing_is_dead_when_the_ping_is_overdue() -> None:
+    lane = ready()
+    start(lane)
+    lane.check(105.0)
+    lane.check(109.9)
+    with pytest.raises(ProtocolError, match="a Ping was not answered"):
+        lane.check(110.0)
+
+
+def test_an_abandoned_lane_that_never_comes_to_an_end() -> None:
+    lane = ready()
+    start(lane, deadline=105.0)
+    lane.check(105.0)
+    now = 105.0
+    while now + 4 < 105.0 + ABANDONED_S:
+        now += 4
+        lane.receive(event("a1"), now)
+        lane.check(now)
+    lane.receive(event("a1"), 105.0 + ABANDONED_S - 0.1)
+    assert lane.next_deadline() == 105.0 + ABANDONED_S
+    with pytest.raises(ProtocolError, match="was not over 60 s after its deadline"):
+        lane.check(105.0 + ABANDONED_S)
+
+
+def test_a_call_with_a_probe_out_is_abandoned_without_a_second_ping() -> None:
+    lane = ready()
+    start(lane, "Status")
+    lane.receive(answer("a1"), 104.0)
+    [(_, ping)] = sent(lane)
+    lane.check(105.0)
+    assert sent(lane) == []
+    assert lane.receive(answer(ping), 105.5) == [] and lane.free
+
+
+def test_an_idle_lane_is_kept_alive() -> None:
+    lane = ready()
+    lane.check(109.9)
+    assert lane.free and lane.next_deadline() == 110.0
+    lane.check(110.0)
+    assert not lane.free, "what is sent now would wait for the Ping"
+    assert pong(lane, 110.1) == [] and lane.free
+    lane.check(120.1)
+    with pytest.raises(ProtocolError, match="a Ping was not answered"):
+        lane.check(125.1)
+
+
+def test_a_busy_lane_is_not_pinged_before_its_deadline() -> None:
+    """Asterisk would not answer before the action is done: an Originate may take its whole timeout."""
+    lane = ready()
+    start(lane, "Originate", deadline=160.0)
+    lane.check(159.0)
+    assert sent(lane) == []
+
+
+# ── the end ─────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("action", ["Logoff", "events", "LOGIN", "Filter", "Challenge"])
+@pytest.mark.parametrize("response", ["Success", "Goodbye", "Error"])
+def test_a_lane_is_not_used_again_after_an_action_that_changes_its_session(action: str, response: str) -> None:
+    lane = ready()
+    lane.start(Call(1, action, "a1", encode_action(action, "a1", {}), 105.0, 5000), 100.0)
+    assert not lane.closing
+    assert len(lane.receive(answer("a1", "", response), 100.0)) == 1
+    assert lane.closing and not lane.free and not lane.busy
+
+
+def test_a_lane_that_logs_off_takes_nothing_more() -> None:
+    lane = ready()
+    lane.session.log_off()
+    assert lane.closing and not lane.free
+
+
+LOST = {
+    "nothing in flight": (None, b"", False),
+    "nothing known": ("Test", b"", False),
+    "half a list": ("Test", answer("a1", "EventList: start\r\n") + event("a1"), False),
+    "an error without id": ("Test", IDLESS, True),
+}
+
+
+@pytest.mark.parametrize(("action", "stream", "known"), LOST.values(), ids=LOST)
+def test_a_session_that_ends(action: str | None, stream: bytes, known: bool) -> None:
+    lane = ready()
+    call = start(lane, action) if action else None
+    if stream:
+        assert lane.receive(stream, 100.0) == []
+    with pytest.raises(ProtocolError, match="Asterisk closed the session"):
+        lane.receive(b"", 100.0)
+    lost = lane.lost()
+    assert (lost[0] if lost else None) is call
+    assert (lost is not None and lost[1] is not None) == known

@@ -1,0 +1,146 @@
+"""The command itself: its table, completion, what it imports, and how it ends as a process."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import select
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+import pytest
+from click.shell_completion import ShellComplete
+
+from amid.cli import main
+from tests.cli.conftest import Amid
+from tests.client.standin import SILENCE, StandIn, answered, body
+
+Start = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.mark.parametrize("name", main.COMMANDS)
+def test_the_table_says_what_each_command_says_of_itself(name: str) -> None:
+    entry = main.COMMANDS[name]
+    command = getattr(importlib.import_module(entry.module), name)
+    assert isinstance(command, click.Command)
+    assert command.help
+
+
+def test_an_unknown_command_is_a_usage_error(amid: Amid) -> None:
+    assert amid("nonsense").status == 2
+
+
+def test_no_daemon_names_the_paths_and_what_to_do(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AMID_RUN_DIR", str(tmp_path))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "own"))
+    monkeypatch.setattr("amid.client.place._there", lambda path: "no socket")
+    assert main.run(["action", "Ping"]) == 4
+    err = capsys.readouterr().err
+    for part in (str(tmp_path), "/run/amid", str(tmp_path / "own/amid"), "amid run", "--run-dir"):
+        assert part in err
+
+
+def completed(daemon: StandIn, args: list[str], incomplete: str) -> list[str]:
+    shell = ShellComplete(main.amid, {}, "amid", "_AMID_COMPLETE")
+    return [item.value for item in shell.get_completions(["--run-dir", daemon.run_dir, *args], incomplete)]
+
+
+def test_tab_offers_the_pbxs_own_actions(daemon: StandIn) -> None:
+    listed = [{"name": name, "synopsis": "", "privilege": ""} for name in ("Ping", "PJSIPShowAors", "X")]
+    daemon.methods["actions"] = lambda params: listed
+    assert completed(daemon, ["action"], "p") == ["Ping", "PJSIPShowAors"]
+
+
+def test_tab_offers_servers_events_and_commands(daemon: StandIn) -> None:
+    assert completed(daemon, ["action", "--server"], "") == ["pbx1"]
+    assert completed(daemon, ["restart"], "p") == ["pbx1"]
+    assert completed(daemon, ["events"], "hang") == ["Hangup", "HangupRequest"]
+    assert completed(daemon, [], "act") == ["action", "actions"]
+
+
+def test_tab_is_silent_and_soon_over_without_a_daemon(
+    daemon: StandIn, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    daemon.run_dir, kept = str(tmp_path), daemon.run_dir
+    began = time.monotonic()
+    assert completed(daemon, ["action"], "") == []
+    assert time.monotonic() - began < 2
+    assert capsys.readouterr() == ("", "")
+    daemon.run_dir = kept
+
+
+@pytest.mark.parametrize("shell", ["zsh", "fish", "bash"])
+def test_completion_prints_a_script(amid: Amid, shell: str) -> None:
+    assert f"_AMID_COMPLETE={shell}_complete" in amid("completion", shell).out
+
+
+def test_an_action_imports_no_more_than_it_needs(daemon: StandIn, process: Start) -> None:
+    daemon.methods["action"] = lambda params: answered()
+    out, err = process("action", "Ping", before=("-X", "importtime")).communicate(timeout=30)
+    assert out.startswith("Response")
+    imported = {line.rpartition("|")[2].strip() for line in err.splitlines()}
+    assert "amid.client.blocking" in imported
+    assert not {n for n in imported if n.split(".")[0] in ("rich", "asyncio", "msgspec") or n.startswith("amid.daemon")}
+
+
+def test_ctrl_c_ends_events_quietly(daemon: StandIn, process: Start) -> None:
+    child = process("events", "--json")
+    assert child.stdout is not None
+    daemon.publish(body(1))
+    first = _first_line(daemon, child)
+    assert json.loads(first)["event"] == "Hangup"
+    child.send_signal(signal.SIGINT)
+    _, err = child.communicate(timeout=30)
+    assert (child.returncode, err) == (0, "")
+
+
+def test_ctrl_c_ends_a_call_with_its_own_status(daemon: StandIn, process: Start) -> None:
+    daemon.methods["action"] = lambda params: SILENCE
+    child = process("action", "Originate", "--timeout", "60")
+    _until(lambda: bool(daemon.asked))
+    child.send_signal(signal.SIGINT)
+    out, err = child.communicate(timeout=30)
+    assert (child.returncode, out) == (130, "")
+    assert "Traceback" not in err
+
+
+def test_a_closed_pipe_ends_quietly(daemon: StandIn, process: Start) -> None:
+    child = process("events")
+    assert child.stdout is not None and child.stderr is not None
+    _first_line(daemon, child)
+    child.stdout.close()
+    seq = daemon.seq
+    while child.poll() is None:
+        seq += 1
+        daemon.publish(body(seq))
+        _pause(child)
+    assert (child.returncode, child.stderr.read()) == (0, "")
+
+
+def _first_line(daemon: StandIn, child: subprocess.Popen[str]) -> str:
+    """The first event it shows, published again and again until it has subscribed."""
+    assert child.stdout is not None
+    for seq in range(1, 1000):
+        daemon.publish(body(seq))
+        if select.select([child.stdout], [], [], 0.02)[0]:
+            return child.stdout.readline()
+    raise AssertionError("nothing was shown")
+
+
+def _pause(child: subprocess.Popen[str]) -> None:
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        child.wait(0.02)
+
+
+def _until(fact: Callable[[], bool]) -> None:
+    end = time.monotonic() + 20
+    while not fact():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.01)

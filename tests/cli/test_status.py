@@ -1,0 +1,55 @@
+"""`amid status`: what it shows of a daemon's account."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from amid.cli.status import drawn, duration
+from tests.cli.conftest import Amid
+from tests.client.standin import StandIn
+
+PROCESSES = [
+    {"name": "broker", "pid": 12, "uptime": 61.0, "restarts": 0, "last_exit": ""},
+    {"name": "reader pbx1", "pid": None, "uptime": 0.0, "restarts": 3, "last_exit": "killed: silent for 2 s"},
+]
+
+
+def account(daemon: StandIn) -> dict[str, Any]:
+    servers = [{**daemon.server(), "counters": {"events": 7, "pings": 0}}]
+    return {"version": "0.1.0", "uptime": 3661, "servers": servers, "processes": PROCESSES, "counters": {"requests": 2}}
+
+
+def test_it_shows_servers_processes_and_counters(daemon: StandIn, amid: Amid) -> None:
+    daemon.methods["status"] = lambda params: account(daemon)
+    out = amid("status").out
+    assert "amid 0.1.0, up 1h 1m" in out
+    shown = ("pbx1", "up", "22.10.0", "0 busy, 1 free of 4", "reader pbx1", "killed: silent for 2 s", "requests", "pbx1.events")
+    for part in shown:
+        assert part in out
+    assert "pbx1.pings" not in out
+
+
+def test_json_is_the_result(daemon: StandIn, amid: Amid) -> None:
+    daemon.methods["status"] = lambda params: account(daemon)
+    assert json.loads(amid("status", "--json").out) == account(daemon)
+
+
+def test_watching_needs_a_terminal(amid: Amid) -> None:
+    ended = amid("status", "--watch")
+    assert (ended.status, ended.out) == (2, "")
+    assert "--json" in ended.err
+
+
+def test_a_daemon_without_servers_is_shown() -> None:
+    empty = {"version": "1", "uptime": 0, "servers": [], "processes": [], "counters": {}}
+    assert drawn(empty, 0.0, None)[1:] == ["", "no servers"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(0, "0s"), (7.9, "7s"), (723, "12m 3s"), (3600, "1h 0m"), (273600, "3d 4h"), (-5, "0s")]
+)
+def test_durations(seconds: float, words: str) -> None:
+    assert duration(seconds) == words

@@ -1,0 +1,186 @@
+"""Calls of both clients against a stand-in broker: results, errors, and never hanging."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from amid import ActionFailed, AmidError, AsyncClient, CallTimeout, Client, Event, wire
+from tests.client.standin import SILENCE, StandIn, answered, body
+
+Do = Callable[..., Any]
+
+
+def refuse(failure: AmidError) -> Callable[[dict[str, Any]], Any]:
+    def method(params: dict[str, Any]) -> Any:
+        raise failure
+
+    return method
+
+
+def test_an_action_and_its_whole_answer(daemon: StandIn, do: Do) -> None:
+    daemon.methods["action"] = lambda params: answered(response={"Response": "Success", "Odd": b"\xff"})
+    result = do(daemon.run_dir, "action", "QueueStatus", {"X-1": 2}, server="pbx1", timeout=3.0, until="Done", Queue="support")
+    assert result == answered(response={"Response": "Success", "Odd": b"\xff"})
+    fields = {"X-1": 2, "Queue": "support"}
+    assert daemon.asked[0]["params"] == {
+        "action": "QueueStatus", "fields": fields, "server": "pbx1", "timeout": 3.0, "until": "Done"
+    }  # fmt: skip
+
+
+def test_a_command_gives_its_lines(daemon: StandIn, do: Do) -> None:
+    daemon.methods["action"] = lambda params: answered(output=["one", "two"])
+    assert do(daemon.run_dir, "command", "core show uptime") == ["one", "two"]
+    assert daemon.asked[0]["params"]["fields"] == {"Command": "core show uptime"}
+
+
+def test_the_other_methods(daemon: StandIn, do: Do) -> None:
+    listed = [{"name": "Ping", "synopsis": "", "privilege": ""}]
+    daemon.methods |= {"status": lambda p: {"uptime": 1}, "actions": lambda p: listed, "restart": lambda p: p}
+    assert do(daemon.run_dir, "ping") == {}
+    assert do(daemon.run_dir, "servers")[0]["name"] == "pbx1"
+    assert do(daemon.run_dir, "status") == {"uptime": 1}
+    assert do(daemon.run_dir, "actions", "pbx1") == listed
+    assert do(daemon.run_dir, "restart", "pbx1") == {"server": "pbx1"}
+
+
+def test_replay_gives_events(daemon: StandIn, do: Do) -> None:
+    daemon.methods["replay"] = lambda params: {"events": [body(4, Channel="a")], "more": True}
+    events, more = do(daemon.run_dir, "replay", "pbx1", 1, 3, limit=1)
+    assert (events, more) == ([Event("pbx1", 1, 4, 4, 1000.25, "Hangup", {"Channel": "a"})], True)
+    assert daemon.asked[0]["params"] == {"server": "pbx1", "epoch": 1, "after": 3, "limit": 1, "timeout": 5.0}
+
+
+def test_an_error_of_the_daemon_is_raised_with_kind_and_sent(daemon: StandIn, do: Do) -> None:
+    daemon.methods["action"] = refuse(AmidError("action_failed", "no", sent=True, response={"Message": "no"}))
+    with pytest.raises(ActionFailed) as caught:
+        do(daemon.run_dir, "action", "Hangup")
+    assert (caught.value.kind, caught.value.sent, caught.value.response) == ("action_failed", True, {"Message": "no"})
+
+
+def test_a_directory_without_a_daemon_is_unreachable_at_once(do: Do, tmp_path: Path) -> None:
+    with pytest.raises(AmidError, match=str(tmp_path)) as caught:
+        do(str(tmp_path), "ping")
+    assert (caught.value.kind, caught.value.sent) == ("unreachable", False)
+    assert "amid run" in caught.value.message
+
+
+def test_the_socket_of_a_dead_daemon_is_unreachable_within_about_a_second(do: Do, tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as stale:
+        stale.bind(str(tmp_path / "rpc"))
+    began = time.monotonic()
+    with pytest.raises(AmidError, match="rpc") as caught:
+        do(str(tmp_path), "action", "Originate", timeout=60.0)
+    assert (caught.value.kind, caught.value.sent) == ("unreachable", False)
+    assert time.monotonic() - began < 3.0
+
+
+def test_a_path_too_long_for_a_socket_is_an_error_that_says_so(do: Do, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    deep = tmp_path / ("d" * 120)
+    deep.mkdir()
+    monkeypatch.setattr("amid.client.place._there", lambda path: "a socket")
+    with pytest.raises(AmidError, match="too long") as caught:
+        do(str(deep), "ping")
+    assert caught.value.kind == "unreachable"
+
+
+def test_the_directory_is_found_in_the_environment(daemon: StandIn, do: Do, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AMID_RUN_DIR", daemon.run_dir)
+    assert do(None, "ping") == {}
+
+
+def test_a_broker_that_says_nothing_is_a_timeout_after_the_calls_own(daemon: StandIn, do: Do) -> None:
+    daemon.methods["action"] = lambda params: SILENCE
+    began = time.monotonic()
+    with pytest.raises(CallTimeout) as caught:
+        do(daemon.run_dir, "action", "Originate", timeout=0.1)
+    assert (caught.value.kind, caught.value.sent) == ("timeout", True)
+    assert 1.0 < time.monotonic() - began < 4.0
+
+
+def test_answers_of_other_calls_and_noise_are_ignored(daemon: StandIn, do: Do) -> None:
+    daemon.reply = lambda request_id, encoded: [b"\xc1", wire.pack(wire.result(request_id + 1000, {"not": "yours"})), encoded]
+    assert do(daemon.run_dir, "ping") == {}
+
+
+def test_an_error_without_an_id_is_the_only_calls_own(daemon: StandIn, do: Do) -> None:
+    unreadable = wire.pack(wire.error(None, AmidError("invalid_request", "too large")))
+    daemon.reply = lambda request_id, encoded: [unreadable]
+    with pytest.raises(AmidError, match="too large"):
+        do(daemon.run_dir, "ping")
+
+
+def test_a_client_survives_a_call_without_an_answer(daemon: StandIn) -> None:
+    daemon.methods["action"] = lambda params: SILENCE
+    with Client(daemon.run_dir) as client:
+        with pytest.raises(CallTimeout):
+            client.action("Ping", timeout=0.01)
+        assert client.ping() == {}
+
+
+def test_a_client_goes_on_when_the_daemon_comes_back() -> None:
+    with StandIn() as first, Client(first.run_dir) as client:
+        assert client.ping() == {}
+    with pytest.raises(AmidError) as caught:
+        client.ping()
+    assert (caught.value.kind, caught.value.sent) == ("unreachable", False)
+    with StandIn() as second, Client(endpoint=wire.ipc(second.run_dir, "rpc")) as other:
+        assert other.ping() == {}
+
+
+def test_threads_do_not_wait_for_each_other() -> None:
+    """A call that gets no answer is open in one thread while the other's are answered."""
+    with StandIn(action=lambda params: SILENCE) as daemon, Client(daemon.run_dir) as client:
+        failed: list[AmidError] = []
+
+        def slow() -> None:
+            with pytest.raises(CallTimeout) as caught:
+                client.action("Originate", timeout=2.0)
+            failed.append(caught.value)
+
+        thread = threading.Thread(target=slow)
+        thread.start()
+        answers = [client.ping() for _ in range(20)]
+        assert answers == [{}] * 20 and not failed
+        thread.join(10)
+        assert len(failed) == 1
+
+
+def test_many_async_calls_on_one_socket_each_get_their_own(daemon: StandIn) -> None:
+    """Answered in the opposite order, the first ones long after the others."""
+    held: list[bytes] = []
+
+    def backwards(request_id: Any, encoded: bytes) -> list[bytes]:
+        held.insert(0, encoded)
+        return held if len(held) == 50 else []
+
+    daemon.methods["action"] = lambda params: answered(action_id=params["fields"]["N"])
+    daemon.reply = backwards
+
+    async def calls() -> list[Any]:
+        async with AsyncClient(daemon.run_dir) as client:
+            return await asyncio.gather(*(client.action("Ping", N=n) for n in range(50)))
+
+    assert [result["action_id"] for result in asyncio.run(calls())] == list(range(50))
+
+
+def test_a_cancelled_async_call_leaves_the_others_alone(daemon: StandIn) -> None:
+    daemon.methods["action"] = lambda params: SILENCE
+
+    async def calls() -> Any:
+        async with AsyncClient(daemon.run_dir) as client:
+            doomed = asyncio.create_task(client.action("Originate", timeout=60))
+            await client.ping()
+            doomed.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await doomed
+            return await client.ping()
+
+    assert asyncio.run(calls()) == {}

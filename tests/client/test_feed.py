@@ -1,0 +1,122 @@
+"""What a subscriber makes of event messages, without a socket."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pytest
+
+from amid import wire
+from amid.client import Event, Gap
+from amid.client.feed import QUIET, Feed, event, wait
+from amid.errors import AmidError, CallTimeout
+from tests.client.standin import body
+
+LISTED = [
+    {"name": "pbx1", "state": "up", "events": "e1", "stream": "s1"},
+    {"name": "pbx2", "state": "rejected", "events": "e2", "stream": "s2"},
+]
+
+
+def feed(*names: str, gaps: bool = True, server: str | None = None) -> Feed:
+    return Feed(LISTED, server, names, gaps, now=0.0)
+
+
+def message(*bodies: dict[str, Any]) -> list[bytes]:
+    return [b"topic", wire.pack(list(bodies))]
+
+
+def tick(seq: int, epoch: int = 1, **counts: int) -> dict[str, Any]:
+    return {**body(seq, wire.TICK, 0, epoch), "counts": counts}
+
+
+def taken(feed: Feed, *bodies: dict[str, Any]) -> list[Event | Gap]:
+    feed.take(message(*bodies), now=0.0)
+    return list(iter(feed.next, None))
+
+
+def test_without_names_it_takes_the_stream_of_every_server() -> None:
+    assert feed().endpoints == ["s1", "s2"]
+    assert feed().topics == [b"stream.pbx1.", b"stream.pbx2.", b"tick.pbx1.", b"tick.pbx2."]
+
+
+def test_with_names_it_takes_those_events_and_asks_for_ticks_last() -> None:
+    assert feed("B", "A", server="pbx2").endpoints == ["e2"]
+    assert feed("B", "A", server="pbx2").topics == [b"event.pbx2.A.", b"event.pbx2.B.", b"tick.pbx2."]
+
+
+def test_a_server_that_is_not_there_is_an_error() -> None:
+    with pytest.raises(AmidError, match="pbx1, pbx2") as caught:
+        feed(server="pbx3")
+    assert caught.value.kind == "unknown_server"
+
+
+def test_it_is_settled_when_every_server_that_is_up_has_ticked() -> None:
+    waiting = feed()
+    assert not waiting.settled
+    assert taken(waiting, tick(0)) == []
+    assert waiting.settled
+
+
+def test_events_come_in_order_and_once() -> None:
+    items = taken(feed(), body(1, Channel="a"), body(2, Channel="b"), body(2, Channel="b"))
+    assert [item["Channel"] for item in items if isinstance(item, Event)] == ["a", "b"]
+    assert len(items) == 2
+
+
+def test_a_gap_stands_where_events_are_missing() -> None:
+    subject = feed()
+    kinds = [type(item) for item in taken(subject, body(1), body(5))]
+    assert kinds == [Event, Gap, Event]
+    assert (subject.missed, subject.gaps) == (3, 1)
+
+
+def test_a_tick_shows_what_is_missing_at_the_end() -> None:
+    gap = Gap("pbx1", 1, 1, 2, "lost")
+    assert taken(feed(), body(1), tick(3, Hangup=3))[1:] == [gap]
+
+
+def test_a_new_epoch_is_a_gap_of_unknown_size() -> None:
+    subject = feed()
+    assert [getattr(item, "missed", "event") for item in taken(subject, body(9), body(1, epoch=2))] == ["event", None, "event"]
+    assert (subject.missed, subject.gaps) == (0, 1)
+
+
+def test_without_gaps_each_is_a_warning_and_counted(caplog: pytest.LogCaptureFixture) -> None:
+    subject = feed(gaps=False)
+    with caplog.at_level(logging.WARNING, "amid.client"):
+        assert len(taken(subject, body(1), body(5))) == 2
+    assert caplog.messages == ["pbx1: 3 events missing after number 1: lost"]
+    assert subject.missed == 3
+
+
+def test_a_quiet_server_is_reported_once_until_it_ticks_again(caplog: pytest.LogCaptureFixture) -> None:
+    subject = feed(server="pbx1")
+    with caplog.at_level(logging.WARNING, "amid.client"):
+        subject.watch(QUIET)
+        assert caplog.messages == []
+        subject.watch(QUIET + 1)
+        subject.watch(QUIET + 2)
+        assert len(caplog.messages) == 1
+        subject.take(message(tick(0)), now=10.0)
+        subject.watch(10.0 + QUIET + 1)
+    assert len(caplog.messages) == 2
+    assert caplog.messages[0].startswith("pbx1: no tick")
+
+
+def test_an_event_is_read_like_a_map_of_its_headers() -> None:
+    got = event(body(3, Channel="a", Odd=b"\xff", Variable=["x", "y"]))
+    assert (got["Channel"], got["Odd"], got["Variable"]) == ("a", b"\xff", ["x", "y"])
+    assert "Channel" in got and "Cause" not in got
+    assert (got.get("Cause"), got.get("Cause", "16")) == ("", "16")
+    with pytest.raises(KeyError):
+        got["Cause"]
+
+
+def test_a_wait_ends_with_the_timeout_and_never_lasts_long() -> None:
+    assert wait(None, 100.0) == 1.0
+    assert wait(0.5, 0.25) == 0.25
+    assert wait(10.0, 0.25) == 1.0
+    with pytest.raises(CallTimeout, match=r"10 s"):
+        wait(10.0, 10.0)

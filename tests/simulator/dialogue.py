@@ -1,0 +1,67 @@
+"""What the tests of the simulated PBX talk to it with: one session without a socket, and a reader of packets.
+
+A reader of its own, on purpose: the simulated PBX is checked with neither its own code nor amid's.
+"""
+
+from __future__ import annotations
+
+from amid.simulator.actions import act
+from amid.simulator.faults import Faults
+from amid.simulator.pbx import Pbx
+from amid.simulator.session import DIALECTS, Session, User
+
+NOW = 1_800_000_000.0
+USERS = (User("demo", "secret"), User("poor", "secret", read="call", write="call"))
+
+Packet = list[tuple[str, str]]
+
+
+def packets(raw: bytes) -> list[Packet]:
+    """Each packet as its headers in order; a line without a colon is a name without a value."""
+    blocks = raw.decode(errors="surrogateescape").split("\r\n\r\n")
+    return [
+        [tuple(line.partition(": ")[::2]) for line in block.split("\r\n")]
+        for block in blocks
+        if block.strip()
+    ]
+
+
+class Dialogue:
+    """One session at a time of its own: `ask` sends an action and gives back all packets that came of it."""
+
+    def __init__(
+        self,
+        pbx: Pbx | None = None,
+        user: str = "demo",
+        events: str = "off",
+        *,
+        dialect: int = 22,
+        faults: Faults | None = None,
+    ) -> None:
+        self.pbx = pbx or Pbx(NOW)
+        self.session = Session(self.pbx, USERS, act, DIALECTS[dialect], faults)
+        self.greeting = self.take()
+        if user:
+            self.ask("Login", Username=user, Secret="secret", Events=events)
+
+    def take(self) -> bytes:
+        raw = bytes(self.session.outgoing)
+        self.session.outgoing.clear()
+        return raw
+
+    def raw(self, data: bytes) -> bytes:
+        self.session.receive(data, self.pbx.now)
+        return self.take()
+
+    def ask(self, action: str, **headers: str) -> list[Packet]:
+        lines = [f"Action: {action}", *(f"{name}: {value}" for name, value in headers.items())]
+        return packets(self.raw(("\r\n".join(lines) + "\r\n\r\n").encode()))
+
+    def later(self, seconds: float) -> list[Packet]:
+        """What comes in the next `seconds`."""
+        self.session.tick(self.pbx.now + seconds)
+        return packets(self.take())
+
+
+def named(found: list[Packet], event: str) -> list[dict[str, str]]:
+    return [dict(packet) for packet in found if packet[0] == ("Event", event)]
