@@ -6,21 +6,37 @@ The children are told apart before anything else is imported, so that a reader c
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 
 def main() -> None:
-    if sys.argv[1:2] == ["reader"] and len(sys.argv) == 3:
-        from amid.daemon import reader
+    match sys.argv[1:]:
+        case ["reader", name, *by_hand]:
+            from amid.daemon import reader
 
-        reader.main()
-    elif sys.argv[1:] == ["broker"]:
-        from amid.daemon import broker
+            reader.main(*([_config(by_hand), name] if by_hand else []))
+        case ["broker", *by_hand]:
+            from amid.daemon import broker
 
-        broker.main()
-    else:
-        from amid.cli.main import run
+            broker.main(*([_config(by_hand)] if by_hand else []))
+        case arguments:
+            from amid.cli.main import run
 
-        sys.exit(run(sys.argv[1:]))
+            sys.exit(run(arguments))
+
+
+def _config(arguments: list[str]) -> Any:
+    """The configuration of a process that a person runs without a supervisor: `-c FILE`."""
+    from pathlib import Path
+
+    from amid.config import ConfigError, load
+
+    if len(arguments) != 2 or arguments[0] != "-c":
+        sys.exit("amid: a reader or broker run by hand takes -c FILE, and the reader its server's name before it")
+    try:
+        return load(Path(arguments[1]))
+    except ConfigError as error:
+        sys.exit(f"amid: {error}")
 
 
 if __name__ == "__main__":

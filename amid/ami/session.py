@@ -55,6 +55,7 @@ class Session:
         self._step_id = ""
         self._challenging = login.auth == "md5"
         self._ping_id = ""
+        self._mask_id = ""
         self._login_by = now + patience.login
         self._pinged = 0.0
         self._heard = now
@@ -72,7 +73,7 @@ class Session:
             if isinstance(item, Greeting):
                 self._greeted(item)
             elif self.up:
-                if isinstance(item, Oversized) or not self._is_pong(item):
+                if isinstance(item, Oversized) or not (self._is_pong(item) or self._is_mask(item)):
                     passed.append(item)
             elif isinstance(item, Oversized) or not self._login_step(item):
                 passed.append(item)
@@ -145,6 +146,8 @@ class Session:
             self._answer_challenge(packet.get("Challenge"))
         else:
             self.up = True
+            if self._login.events.lower() not in ("on", "off"):
+                self._mask_id = self._send("Events", EventMask=self._login.events)
         return True
 
     def _answer_challenge(self, challenge: str) -> None:
@@ -159,6 +162,15 @@ class Session:
         if not self._ping_id or packet.event or packet.action_id != self._ping_id:
             return False
         self._ping_id = ""
+        return True
+
+    def _is_mask(self, packet: Packet) -> bool:
+        """Whether this says what Asterisk made of the Events mask: one that it does not know switches events off in silence."""
+        if not self._mask_id or packet.event or packet.action_id != self._mask_id:
+            return False
+        self._mask_id = ""
+        if packet.get("Events").lower() == "off":
+            raise LoginRejected(f"Asterisk knows no class of events in the mask {self._login.events!r} and sends none")
         return True
 
     def _end_reason(self) -> str:

@@ -37,7 +37,8 @@ def check_action(action: str, caller: str, lists: Mapping[str, Lists]) -> None:
 def check_admin(method: str, caller: str, rights: Admin | None) -> None:
     """Raise `AmidError` of kind `denied` unless this caller may change amid itself."""
     if rights is None or not rights.admin:
-        raise AmidError("denied", f"the configuration does not allow {caller!r} the method {method!r} (admin in [callers.{caller}])")
+        message = f"the configuration does not allow {caller!r} the method {method!r} (see admin in [callers.{caller}])"
+        raise AmidError("denied", message)
 
 
 def _matches(name: str, patterns: Sequence[str]) -> bool:

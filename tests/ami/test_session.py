@@ -271,3 +271,26 @@ def test_log_off() -> None:
 def test_action_ids_are_unguessable_and_short_enough() -> None:
     ids = {new_action_id() for _ in range(1000)}
     assert len(ids) == 1000 and all(len(i) <= 64 and i.isascii() for i in ids)
+
+
+# ── the Events mask ─────────────────────────────────────────────────────────────────────────────
+
+
+def with_mask(mask: str, made_of_it: str) -> Session:
+    made = session("plain", events=mask)
+    made.receive(GREETING, 100.0)
+    made.receive(answer(sent(made)[0]), 100.0)
+    [events] = sent(made)
+    assert (events["Action"], events["EventMask"]) == ("Events", mask)
+    assert made.receive(answer(events, f"Events: {made_of_it}\r\n"), 100.0) == []
+    return made
+
+
+def test_a_mask_of_classes_is_asked_back() -> None:
+    assert with_mask("call,agent", "On").up
+
+
+def test_a_mask_that_asterisk_takes_for_none_is_said() -> None:
+    """Asterisk answers Success to a mask that it does not know, and sends no event from then on."""
+    with pytest.raises(LoginRejected, match="'cal' and sends none"):
+        with_mask("cal", "Off")

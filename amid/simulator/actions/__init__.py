@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amid.simulator.actions import channels, console, queues, sessions, system, talks
+from amid.simulator.actions import channels, console, queues, recording, sessions, system, talks
 from amid.simulator.actions.answer import ACTIONS, act
 
-__all__ = ["ACTIONS", "act", "channels", "console", "queues", "sessions", "system", "talks"]
+__all__ = ["ACTIONS", "act", "channels", "console", "queues", "recording", "sessions", "system", "talks"]

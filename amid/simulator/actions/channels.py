@@ -87,7 +87,7 @@ def _status(answer: Answer, channels: list[Channel]) -> Iterator[Item]:
         )
 
 
-def _channel(answer: Answer) -> Channel | None:
+def named_channel(answer: Answer) -> Channel | None:
     """The channel that the request names; answers the error itself when there is none."""
     name = answer.get("Channel")
     channel = answer.pbx.channels.get(name)
@@ -101,7 +101,7 @@ def getvar(answer: Answer) -> None:
     name, channel = answer.get("Variable"), None
     if not name:
         return answer.error("No variable specified")
-    if answer.get("Channel") and (channel := _channel(answer)) is None:
+    if answer.get("Channel") and (channel := named_channel(answer)) is None:
         return
     value = (channel.variables if channel else answer.pbx.globals).get(name, "")
     answer.success(headers=[("Variable", name), ("Value", value)])
@@ -112,7 +112,7 @@ def setvar(answer: Answer) -> None:
     name, channel = answer.get("Variable"), None
     if not name:
         return answer.error("No variable specified")
-    if answer.get("Channel") and (channel := _channel(answer)) is None:
+    if answer.get("Channel") and (channel := named_channel(answer)) is None:
         return
     answer.pbx.set_variable(channel, name, answer.get("Value"))
     answer.success("Variable Set")
@@ -208,7 +208,7 @@ def hangup(answer: Answer) -> None:
     name, cause = answer.get("Channel"), int(answer.get("Cause") or 16)
     if len(name) > 1 and name[0] == name[-1] == "/":
         return _hangup_matching(answer, name, cause)
-    if (channel := _channel(answer)) is not None:
+    if (channel := named_channel(answer)) is not None:
         answer.success("Channel Hungup")
         answer.pbx.hang_up(channel, cause)
 
@@ -256,48 +256,3 @@ def redirect(answer: Answer) -> None:
         answer.pbx.hang_up(channel)
     else:
         answer.pbx.tasks.interrupt(channel.task, Redirected(context, exten))
-
-
-@action("MixMonitor", "system", "Record a call and mix the audio during the recording.")
-def mix_monitor(answer: Answer) -> None:
-    if (channel := _channel(answer)) is None:
-        return
-    if not answer.get("File"):
-        return answer.error("Could not start monitoring channel")
-    channel.recorder = "MixMonitor"
-    answer.success()
-    answer.pbx.set_variable(channel, "MIXMONITOR_FILENAME", answer.get("File"))
-    answer.pbx.emit("MixMonitorStart", "call", channel.snapshot())
-
-
-@action(
-    "StopMixMonitor",
-    "system,call",
-    "Stop recording a call through MixMonitor, and free the recording's file handle.",
-)
-def stop_mix_monitor(answer: Answer) -> None:
-    if (channel := _channel(answer)) is None:
-        return
-    if channel.recorder != "MixMonitor":
-        return answer.error("Could not stop monitoring channel")
-    channel.recorder = None
-    answer.success()
-    answer.pbx.emit("MixMonitorStop", "call", channel.snapshot())
-
-
-@action("Monitor", "call", "Monitor a channel.", until=20)
-def monitor(answer: Answer) -> None:
-    if (channel := _channel(answer)) is not None:
-        channel.recorder = "Monitor"
-        answer.success("Started monitoring channel")
-        answer.pbx.set_variable(channel, "__MONITORED", "true")
-        answer.pbx.emit("MonitorStart", "call", channel.snapshot())
-
-
-@action("StopMonitor", "call", "Stop monitoring a channel.", until=20)
-def stop_monitor(answer: Answer) -> None:
-    if (channel := _channel(answer)) is not None:
-        channel.recorder = None
-        answer.success("Stopped monitoring channel")
-        answer.pbx.emit("MonitorStop", "call", channel.snapshot())
-        answer.pbx.set_variable(channel, "MONITORED", "")

@@ -196,11 +196,7 @@ def pjsip_show_endpoints(answer: Answer) -> None:
                     ("DeviceState", _device_state(answer, f"PJSIP/{phone}")),
                     (
                         "ActiveChannels",
-                        ",".join(
-                            name
-                            for name, channel in answer.pbx.channels.items()
-                            if channel.device == f"PJSIP/{phone}"
-                        ),
+                        str(sum(c.device == f"PJSIP/{phone}" for c in answer.pbx.channels.values())),
                     ),
                 ],
             )

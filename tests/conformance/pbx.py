@@ -1,0 +1,97 @@
+"""The PBXs that conformance is tested on: the simulated one, and each real Asterisk that is provisioned.
+
+All have the same calls to make: context `calls` of tests/asterisk/config/extensions.conf, which is written down for the simulated
+PBX here. What a test sees of a PBX is where it listens and who may log in, so that no test can tell them apart by accident.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from amid.simulator import SimulatedPbx, User
+from amid.simulator.model import Member
+from tests.asterisk.server import VERSIONS, Asterisk, why_not
+
+SIMULATED = "simulated"
+NAMES = (SIMULATED, *(f"asterisk-{version}" for version in VERSIONS))
+SERVER = "pbx1"
+"""What every daemon here calls its PBX."""
+
+TALK = [("Answer", ""), ("Wait", "600"), ("Hangup", "")]
+CALLS = {
+    "answer": TALK,
+    "noanswer": [("Ringing", ""), ("Wait", "30"), ("Hangup", "19")],
+    "queue": [("Answer", ""), ("Queue", "support")],
+    "conf": [("Answer", ""), ("ConfBridge", "100")],
+    "park": [("Answer", ""), ("Park", "")],
+    "member": TALK,
+    "member2": TALK,
+    "storm": [("Answer", ""), ("Set", "A=1"), ("Set", "B=a longer value: with a colon, a comma and blanks  "), ("Hangup", "")],
+}
+
+
+@dataclass(frozen=True)
+class Pbx:
+    """A running PBX. `version` is the Asterisk that it is, or that it is like."""
+
+    name: str
+    version: str
+    host: str
+    port: int
+    username: str
+    secret: str
+    sip_port: int = 0
+
+    @property
+    def simulated(self) -> bool:
+        return self.name == SIMULATED
+
+    @property
+    def table(self) -> dict[str, Any]:
+        """Its table in amid's configuration."""
+        return {"host": self.host, "port": self.port, "username": self.username, "secret": self.secret}
+
+
+def of(server: Asterisk) -> Pbx:
+    name = f"asterisk-{server.version}"
+    return Pbx(name, server.version, server.host, server.port, server.username, server.secret, server.sip_port)
+
+
+@contextmanager
+def running(name: str) -> Iterator[Pbx]:
+    """The PBX of this name, ended afterwards; a skip, or where they are required a failure, when it cannot be run here."""
+    with _simulated() if name == SIMULATED else _asterisk(name.removeprefix("asterisk-")) as pbx:
+        yield pbx
+
+
+@contextmanager
+def _simulated() -> Iterator[Pbx]:
+    user = User("amid", f"s{random.getrandbits(64):016x}")
+    server = SimulatedPbx(users=(user,))
+    server.pbx.dialplan["calls"] = dict(CALLS)
+    members = (("Local/member@calls", "First"), ("Local/member2@calls", "Second"))
+    server.pbx.queues["support"].members = [Member("support", target, name, server.pbx.now) for target, name in members]
+    with server:
+        yield Pbx(SIMULATED, "22", server.host, server.port, user.name, user.secret)
+
+
+@contextmanager
+def _asterisk(version: str) -> Iterator[Pbx]:
+    reason = why_not(version)
+    if reason and os.environ.get("AMID_REQUIRE_ASTERISK") == "1":
+        pytest.fail(f"AMID_REQUIRE_ASTERISK is set, but {reason}", pytrace=False)
+    if reason:
+        pytest.skip(reason)
+    server = Asterisk(version)
+    server.start()
+    try:
+        yield of(server)
+    finally:
+        server.stop()
