@@ -26,9 +26,9 @@ from rich.table import Table
 
 from amid import config as configuration
 from amid.cli.livecalls import LiveCalls, Row
-from amid.cli.run import REFUSED, default_run_dir
+from amid.cli.run import REFUSED
 from amid.client import Client, Event, Gap
-from amid.config import Config
+from amid.config import Config, default_run_dir
 from amid.daemon.child import set_up_log
 from amid.daemon.rundir import RunDirError
 from amid.daemon.supervisor import serve

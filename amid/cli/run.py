@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +12,7 @@ import click
 import msgspec
 
 from amid import config as configuration
-from amid.config import Config, ConfigError
+from amid.config import Config, ConfigError, default_run_dir
 
 REFUSED = 6
 """Exit status when the daemon cannot start: its configuration or its run_dir is not right."""
@@ -69,12 +68,6 @@ def check(context: click.Context, file: Path | None, as_json: bool) -> None:
     click.echo(f"# {path} is right; this is what is in effect")
     for line in _toml(shown):
         click.echo(line)
-
-
-def default_run_dir() -> str:
-    """Where a daemon without a file has its sockets: /run/amid for root, the user's own runtime directory for others."""
-    own = os.environ.get("XDG_RUNTIME_DIR")
-    return f"{own}/amid" if own and os.getuid() != 0 else Config().run_dir
 
 
 def _without_file(host: str, username: str | None, secret_file: Path | None, name: str, run_dir: str | None) -> Config:

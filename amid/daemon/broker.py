@@ -19,8 +19,9 @@ import zmq
 from amid import __version__, wire
 from amid.ami.action import InvalidAction, encode_action, own_action_id, without_action_id
 from amid.ami.session import new_action_id
-from amid.config import Config
+from amid.config import Caller, Config
 from amid.daemon.child import Child, set_up_log
+from amid.daemon.gate import LOCAL, Gate, caller_of
 from amid.daemon.rundir import STATUS_FILE
 from amid.daemon.settings import BrokerSettings, broker_settings
 from amid.errors import AmidError
@@ -33,10 +34,9 @@ log = logging.getLogger("amid.broker")
 MAX_MESSAGE = 64 * 1024 * 1024
 """Bytes of one message; a peer that sends more is disconnected by ZeroMQ before it is in memory."""
 
-PASS = 256
-"""Messages taken from one socket in one pass of the loop, so that no flood keeps the other waiting."""
+PASS_S = 0.02
+"""Seconds given to one socket in one pass of the loop, so that no flood keeps the other waiting, or the beat."""
 
-LOCAL = "local"
 
 
 class Origin(NamedTuple):
@@ -45,6 +45,7 @@ class Origin(NamedTuple):
     envelope: list[bytes]
     request_id: Any
     as_json: bool
+    caller: str = LOCAL
 
 
 class Broker:
@@ -56,9 +57,13 @@ class Broker:
         self._context = zmq.Context()
         self._rpc = self._bind(wire.RPC_SOCKET)
         self._readers = self._bind(wire.READERS_SOCKET)
+        self._gate = Gate(self._context, settings.curve_key, settings.callers) if settings.curve_key else None
         self._poller = zmq.Poller()
         for source in (self._rpc, self._readers, *child.poll_fds()):
             self._poller.register(source, zmq.POLLIN)
+        if self._gate is not None:
+            self._gate.listen(self._rpc, settings.rpc.listen)
+            self._poller.register(self._gate.socket, zmq.POLLIN)
         self._calls = Calls(self._limits(), settings.rpc.max_calls, now)
         self._counters: Counter[str] = Counter()
         self._drain_until: float | None = None
@@ -96,10 +101,12 @@ class Broker:
         ready = dict(self._poller.poll(self._patience(now)))
         now = time.monotonic()
         self._child.beat(now)
+        if self._gate is not None:
+            self._gate.step()
         if self._readers in ready:
             self._take(self._readers, self._from_reader)
         if self._rpc in ready:
-            self._take(self._rpc, self._from_caller)
+            self._take(self._rpc, self._from_caller if self._gate is None else self._from_anywhere, copy=self._gate is None)
         if not self._child.poll_fds().isdisjoint(ready):
             self._listen_to_supervisor(now)
         self._do(self._calls.tick(time.monotonic()))
@@ -109,10 +116,11 @@ class Broker:
         due = [now + 0.5, self._calls.next_deadline(), self._drain_until]
         return max(0, int((min(t for t in due if t is not None) - now) * 1000) + 1)
 
-    def _take(self, socket: zmq.Socket[bytes], handle: Any) -> None:
-        for _ in range(PASS):
+    def _take(self, socket: zmq.Socket[bytes], handle: Any, *, copy: bool = True) -> None:
+        end = time.monotonic() + PASS_S
+        while time.monotonic() < end:
             try:
-                frames = socket.recv_multipart(zmq.DONTWAIT)
+                frames = socket.recv_multipart(zmq.DONTWAIT, copy=copy)
             except zmq.Again:
                 return
             handle(frames)
@@ -121,6 +129,8 @@ class Broker:
         for configuration in self._child.drain():
             self._settings = msgspec.convert(configuration, BrokerSettings)
             self._do(self._calls.configure(self._limits(), self._settings.rpc.max_calls, now))
+            if self._gate is not None:
+                self._gate.know(self._settings.callers)
             log.info("took a new configuration: servers %s", ", ".join(self._settings.servers) or "none")
         if self._child.stopping and self._drain_until is None:
             self._drain_until = now + self._settings.drain
@@ -145,13 +155,17 @@ class Broker:
 
     # ── callers ──
 
-    def _from_caller(self, frames: list[bytes]) -> None:
+    def _from_anywhere(self, frames: list[zmq.Frame]) -> None:
+        """A request when the broker listens on TCP too: its last frame tells whose key it came under."""
+        self._from_caller([frame.bytes for frame in frames], caller_of(frames[-1]))
+
+    def _from_caller(self, frames: list[bytes], caller: str = LOCAL) -> None:
         self._counters["requests"] += 1
         envelope, payload = _split(frames)
         if payload is None or len(payload) != 1:
             self._refuse_frames(envelope, payload or frames[1:])
             return
-        origin = Origin(envelope, None, wire.is_json(payload[0]))
+        origin = Origin(envelope, None, wire.is_json(payload[0]), caller)
         try:
             value = self._decode(payload[0])
             origin = origin._replace(request_id=requests.request_id(value))
@@ -181,11 +195,11 @@ class Broker:
             case "ping":
                 self._result(origin, {})
             case "servers":
-                self._result(origin, self._servers())
+                self._result(origin, self._servers(origin.caller))
             case "status":
-                self._result(origin, self._status())
+                self._result(origin, self._status(origin.caller))
             case "restart":
-                self._result(origin, self._restart(params))
+                self._result(origin, self._restart(origin.caller, params))
             case "replay":
                 self._open(origin, params, Order("replay", msgspec.to_builtins(params)))
             case "actions":
@@ -197,10 +211,8 @@ class Broker:
     def _open_action(self, origin: Origin, params: requests.ActionParams, shape: str) -> None:
         server = self._server(params.server)
         settings = self._settings.servers[server]
-        lists: dict[str, Lists] = {f"servers.{server}": settings}
-        if LOCAL in self._settings.callers:
-            lists[f"callers.{LOCAL}"] = self._settings.callers[LOCAL]
-        check_action(params.action, LOCAL, lists)
+        lists: dict[str, Lists] = {f"servers.{server}": settings, f"callers.{origin.caller}": self._rights(origin.caller)}
+        check_action(params.action, origin.caller, lists)
         action_id = new_action_id()
         try:
             own_id = own_action_id(params.fields)
@@ -237,21 +249,25 @@ class Broker:
             raise AmidError("unknown_server", f"there is no server {name[:60]!r}; the servers are {known}")
         return name
 
-    def _restart(self, params: requests.ServerParams) -> dict[str, Any]:
-        check_admin("restart", LOCAL, self._settings.callers.get(LOCAL))
+    def _restart(self, caller: str, params: requests.ServerParams) -> dict[str, Any]:
+        check_admin("restart", caller, self._rights(caller))
         server = self._server(params.server)
         self._child.say(f"restart {server}")
         return {"server": server}
 
+    def _rights(self, caller: str) -> Caller:
+        """What the configuration says of a caller; one that was taken out of it while connected may do nothing."""
+        return self._settings.callers.get(caller, Caller(deny=["*"]))
+
     # ── what is known ──
 
-    def _servers(self) -> list[dict[str, Any]]:
-        return [self._server_view(name) for name in self._settings.servers]
+    def _servers(self, caller: str) -> list[dict[str, Any]]:
+        return [self._server_view(name, caller) for name in self._settings.servers]
 
-    def _server_view(self, name: str) -> dict[str, Any]:
+    def _server_view(self, name: str, caller: str) -> dict[str, Any]:
         queue = self._calls.servers[name]
         now = time.monotonic()
-        run_dir = self._settings.run_dir
+        events, stream = self._endpoints(name, caller)
         alive = now < queue.heard + 3.0
         view = {
             "name": name,
@@ -260,17 +276,25 @@ class Broker:
             "asterisk": queue.info.get("asterisk", ""),
             "epoch": queue.info.get("epoch", 0),
             "seq": queue.info.get("seq", 0),
-            "events": wire.ipc(run_dir, wire.events_socket(name)),
-            "stream": wire.ipc(run_dir, wire.stream_socket(name)),
+            "events": events,
+            "stream": stream,
             "lanes": queue.info.get("lanes", {"free": 0, "busy": 0, "limit": 0}),
             "queued": len(queue.waiting),
             "since": queue.info.get("since", 0.0),
         }
         return view
 
-    def _status(self) -> dict[str, Any]:
+    def _endpoints(self, server: str, caller: str) -> tuple[str, str]:
+        """Of the two event sockets: in run_dir for a caller on this machine, on TCP, as configured, for one that came that way."""
+        if caller == LOCAL:
+            run_dir = self._settings.run_dir
+            return wire.ipc(run_dir, wire.events_socket(server)), wire.ipc(run_dir, wire.stream_socket(server))
+        settings = self._settings.servers[server]
+        return next(iter(settings.events_listen), ""), next(iter(settings.stream_listen), "")
+
+    def _status(self, caller: str) -> dict[str, Any]:
         servers = [
-            {**self._server_view(name), "counters": self._calls.servers[name].info.get("counters", {})}
+            {**self._server_view(name, caller), "counters": self._calls.servers[name].info.get("counters", {})}
             for name in self._settings.servers
         ]
         processes, uptime = self._processes()
@@ -285,9 +309,9 @@ class Broker:
         except (OSError, ValueError) as error:
             log.warning("the supervisor's account in %s cannot be read: %s", file, error)
             return [], 0.0
-        now = time.time()
+        now = time.monotonic()
         processes = [
-            {**process, "uptime": round(now - process["started"], 3) if process["pid"] else 0.0} for process in known["processes"]
+            {**process, "uptime": round(now - process.pop("started"), 3) if process["pid"] else 0.0} for process in known["processes"]
         ]
         return processes, round(now - known["started"], 3)
 

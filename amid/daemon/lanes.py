@@ -99,10 +99,10 @@ class Lanes:
     def pending(self) -> bool:
         return any(track.link.pending() for track in self._tracks)
 
-    def next_deadline(self) -> float | None:
+    def next_deadline(self, may_dial: bool) -> float | None:
         times = [track.lane.next_deadline() if track.lane else track.link.next_deadline() for track in self._tracks]
         times += [track.leaving_at for track in self._tracks if track.leaving_at is not None]
-        if len(self._tracks) < self._target:
+        if may_dial and len(self._tracks) < self._target:
             times.append(self._dial_at)
         return min(times, default=None)
 
@@ -166,10 +166,10 @@ class Lanes:
 
     def _retire(self, track: Track, now: float) -> None:
         lane = track.lane
-        if lane is None or lane.busy:
-            return
         if track.leaving_at is not None and now >= track.leaving_at:
             raise ProtocolError("logged off")
+        if lane is None or lane.busy:
+            return
         if lane.spent and track.leaving_at is None:
             self._leave(track, now)
         elif len(self._tracks) > 1 and lane.free and now >= track.idle_since + IDLE_S:

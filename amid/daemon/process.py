@@ -6,6 +6,7 @@ Exec and never fork alone: libzmq does not survive a fork, and `python -m amid r
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import signal
 import subprocess
@@ -25,6 +26,8 @@ class Process:
         self._stdout: IO[bytes] = self._pipe(self._child.stdout)
         self.words = self._stdout.fileno()
         self._partial = b""
+        if len(configuration) > fcntl.fcntl(self._stdin, fcntl.F_GETPIPE_SZ):  # hundreds of servers
+            fcntl.fcntl(self._stdin, fcntl.F_SETPIPE_SZ, len(configuration))
         self.send(configuration)
 
     def _pipe(self, pipe: IO[bytes] | None) -> IO[bytes]:

@@ -24,6 +24,7 @@ from amid.config import Config
 from amid.daemon.answers import Answers
 from amid.daemon.child import Child, set_up_log
 from amid.daemon.connection import tls_context
+from amid.daemon.gate import Gate
 from amid.daemon.lanes import Lanes
 from amid.daemon.link import Link
 from amid.daemon.publisher import TICK_S, Publisher, own_event
@@ -58,6 +59,11 @@ class Reader:
         self._tls = tls_context(server)
         self._context = zmq.Context()
         self._publisher = Publisher(self._context, settings.run_dir, settings.name, self._started, server.replay_bytes)
+        self._gate = Gate(self._context, settings.curve_key, settings.callers) if settings.curve_key else None
+        if self._gate is not None:
+            events, stream = self._publisher.sockets()
+            self._gate.listen(events, server.events_listen)
+            self._gate.listen(stream, server.stream_listen)
         self._broker = self._connect(wire.ipc(settings.run_dir, wire.READERS_SOCKET))
         self._patience = Patience(server.login_timeout, server.silence, server.pong)
         self._login = Login(server.username, server.secret or "", server.auth, server.events)
@@ -106,12 +112,14 @@ class Reader:
         now = time.monotonic()
         beat = self._child.beat(now)
         self._step_events(ready, now)
-        outcomes = self._lanes.step(ready, self._state == "up" and not self._leaving, now, self._lane_lost)
+        outcomes = self._lanes.step(ready, self._may_dial_lanes(), now, self._lane_lost)
         self._finish(outcomes, now)
         if self._broker in ready:
             self._listen_to_broker(now)
         self._lanes.flush(now, self._lane_lost)
         self._publisher.take_subscriptions()
+        if self._gate is not None:
+            self._gate.step()
         if now >= self._next_tick:
             self._next_tick = max(self._next_tick + TICK_S, now)
             self._publisher.tick(time.time())
@@ -119,9 +127,14 @@ class Reader:
             self._child.drain()
         self._report(full=beat)
 
+    def _may_dial_lanes(self) -> bool:
+        return self._state == "up" and not self._leaving
+
     def _poll_items(self) -> list[Any]:
         items: list[Any] = [(socket, zmq.POLLIN) for socket in (self._broker, *self._publisher.sockets())]
         items += [(fd, zmq.POLLIN) for fd in self._child.poll_fds()]
+        if self._gate is not None:
+            items.append((self._gate.socket, zmq.POLLIN))
         if self._events is not None:
             items.append(self._events.poll_item())
         items += self._lanes.poll_items()
@@ -131,7 +144,7 @@ class Reader:
         """Milliseconds until something is due, rounded up, so that no deadline is polled for in a spin."""
         if self._lanes.pending() or (self._events is not None and self._events.pending()):
             return 0
-        due = [now + 0.5, self._next_tick, self._lanes.next_deadline(), self._answers.next_deadline()]
+        due = [now + 0.5, self._next_tick, self._lanes.next_deadline(self._may_dial_lanes()), self._answers.next_deadline()]
         due.append(self._events.next_deadline() if self._events is not None else self._dial_at)
         return max(0, int((min(t for t in due if t is not None) - now) * 1000) + 1)
 

@@ -69,6 +69,7 @@ class RunDir:
         """Replace the status file in one step, so that nobody reads half of it."""
         new = self.path / f".{STATUS_FILE}"
         try:
+            new.touch(mode=0o640)
             new.write_text(text)
             new.rename(self.path / STATUS_FILE)
         except OSError as error:

@@ -15,6 +15,8 @@ class ReaderSettings(msgspec.Struct):
     log_level: str
     server: Server
     epoch_origin: int
+    curve_key: str | None
+    callers: dict[str, Caller]
 
 
 class ServerLimits(msgspec.Struct):
@@ -24,6 +26,8 @@ class ServerLimits(msgspec.Struct):
     max_reply_bytes: int
     allow: list[str]
     deny: list[str]
+    events_listen: list[str]
+    stream_listen: list[str]
 
 
 class BrokerSettings(msgspec.Struct):
@@ -33,15 +37,31 @@ class BrokerSettings(msgspec.Struct):
     drain: float
     servers: dict[str, ServerLimits]
     callers: dict[str, Caller]
+    curve_key: str | None
 
 
 def reader_settings(config: Config, name: str, epoch_origin: int) -> ReaderSettings:
-    return ReaderSettings(name, config.run_dir, config.log_level, config.servers[name], epoch_origin)
+    """The callers are told only to a reader that listens on TCP, so that a change of them restarts no other."""
+    server = config.servers[name]
+    on_tcp = bool(server.events_listen or server.stream_listen)
+    callers = config.callers if on_tcp else {}
+    key = config.curve.secret_key if on_tcp else None
+    return ReaderSettings(name, config.run_dir, config.log_level, server, epoch_origin, key, callers)
 
 
 def broker_settings(config: Config) -> BrokerSettings:
     servers = {
-        name: ServerLimits(server.queue, server.max_reply_bytes, server.allow, server.deny)
+        name: ServerLimits(
+            server.queue, server.max_reply_bytes, server.allow, server.deny, server.events_listen, server.stream_listen
+        )
         for name, server in config.servers.items()
     }
-    return BrokerSettings(config.run_dir, config.log_level, config.rpc, config.supervision.drain, servers, config.callers)
+    return BrokerSettings(
+        config.run_dir,
+        config.log_level,
+        config.rpc,
+        config.supervision.drain,
+        servers,
+        config.callers,
+        config.curve.secret_key,
+    )

@@ -52,12 +52,12 @@ class Supervised:
         self.last_exit = ""
         self.process_failed = False
 
-    def account(self, wall: float, now: float) -> dict[str, Any]:
+    def account(self) -> dict[str, Any]:
         process = self.process
         return {
             "name": self.name,
             "pid": process.pid if process else 0,
-            "started": round(wall - (now - self.watch.started), 3),
+            "started": self.watch.started,
             "restarts": max(0, self.watch.restarts),
             "last_exit": self.last_exit,
         }
@@ -74,7 +74,7 @@ class Supervisor:
         self._signals = signal_pipe(signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
         self._selector.register(self._signals, selectors.EVENT_READ, self._hear_signals)
         now = time.monotonic()
-        self._started = time.time()
+        self._started = now
         self._children: dict[str, Supervised] = {}
         self._stopping = False
         self._ready = False
@@ -145,8 +145,8 @@ class Supervisor:
         return new
 
     def _reconfigure(self, child: Supervised, configuration: bytes, now: float) -> None:
-        child.configuration = configuration
-        if child.name == BROKER and child.process is not None:
+        old, child.configuration = child.configuration, configuration
+        if child.name == BROKER and child.process is not None and _binds(old) == _binds(configuration):
             child.process.send(configuration)
         else:
             log.info("%s: its configuration changed; it is started anew", child.name)
@@ -175,7 +175,7 @@ class Supervisor:
                 child.process.terminate()
             case _:
                 return
-        self._write_status(now)
+        self._write_status()
 
     def _spawn(self, child: Supervised) -> None:
         child.process = Process(child.argv, child.configuration)
@@ -198,7 +198,7 @@ class Supervisor:
             if line:
                 self._obey(line, now)
         if not was_up and child.watch.state is State.UP:
-            self._write_status(now)
+            self._write_status()
 
     def _obey(self, line: str, now: float) -> None:
         verb, _, name = line.partition(" ")
@@ -218,7 +218,7 @@ class Supervisor:
                 log.error("%s ended (%s); the next one starts in %.1f s", child.name, child.last_exit, child.watch.deadline - now)
             if child.watch.state is State.DOWN and not self._stopping and child.name not in self._wanted(self._config):
                 del self._children[child.name]
-            self._write_status(now)
+            self._write_status()
 
     def _gone(self, child: Supervised) -> None:
         assert child.process is not None
@@ -272,11 +272,17 @@ class Supervisor:
             self._next_watchdog = now + notify.watchdog_interval()
             notify.send("WATCHDOG=1")
 
-    def _write_status(self, now: float) -> None:
-        wall = time.time()
+    def _write_status(self) -> None:
+        """The account of the processes; `started` is on the monotonic clock, which no clock step moves."""
         own = {"name": "supervisor", "pid": os.getpid(), "started": self._started, "restarts": 0, "last_exit": ""}
-        children = [child.account(wall, now) for child in self._children.values()]
+        children = [child.account() for child in self._children.values()]
         self._run_dir.write_status(json.dumps({"started": self._started, "processes": [own, *children]}))
+
+
+def _binds(configuration: bytes) -> Any:
+    """What a broker cannot change while it runs: where it listens, and under which key."""
+    settings = json.loads(configuration)
+    return settings["rpc"]["listen"], settings["curve_key"]
 
 
 def _line(settings: msgspec.Struct) -> bytes:

@@ -34,9 +34,9 @@ def check_action(action: str, caller: str, lists: Mapping[str, Lists]) -> None:
             raise AmidError("denied", f"the configuration does not allow {caller!r} the action {action!r} (see [{where}])")
 
 
-def check_admin(method: str, caller: str, rights: Admin | None) -> None:
+def check_admin(method: str, caller: str, rights: Admin) -> None:
     """Raise `AmidError` of kind `denied` unless this caller may change amid itself."""
-    if rights is None or not rights.admin:
+    if not rights.admin:
         message = f"the configuration does not allow {caller!r} the method {method!r} (see admin in [callers.{caller}])"
         raise AmidError("denied", message)
 

@@ -25,7 +25,8 @@ SILENCE = object()
 
 def answered(**more: Any) -> dict[str, Any]:
     """The result of an action."""
-    empty = {"server": "pbx1", "action_id": "x", "response": {"Response": "Success"}, "events": [], "complete": None}
+    response = {"Response": "Success"}
+    empty: dict[str, Any] = {"server": "pbx1", "action_id": "x", "response": response, "events": [], "complete": None}
     return {**empty, "output": [], "until": None, "elapsed": 0.001, **more}
 
 

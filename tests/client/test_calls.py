@@ -181,6 +181,7 @@ def test_a_cancelled_async_call_leaves_the_others_alone(daemon: StandIn) -> None
             doomed.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await doomed
+            assert client._waiting == {}
             return await client.ping()
 
     assert asyncio.run(calls()) == {}

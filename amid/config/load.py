@@ -1,7 +1,6 @@
-"""The configuration: one TOML file, every key of it a field below with its default.
+"""Reading the file and checking it: every problem is found, and each is named by file, table and key.
 
-Unknown keys, wrong types and impossible values are errors that name file, table and key; nothing starts on a doubt. Secrets come
-from a file of their own, from a systemd credential, or inline; they are masked wherever a configuration is shown.
+Secrets come from a file of their own, from a systemd credential, or inline; they are masked wherever a configuration is shown.
 """
 
 from __future__ import annotations
@@ -12,94 +11,20 @@ import re
 import stat
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import msgspec
-from msgspec import Meta
+
+from amid.config.tables import Caller, Config, Curve, CurveKey, Rpc, Server, Supervision, Table
 
 DEFAULT_FILE = "/etc/amid/amid.toml"
 SERVER_NAME = re.compile(r"[A-Za-z0-9_-]{1,32}")
 MAX_SOCKET_PATH = 107
 """Bytes of a Unix socket's path (unix(7): sun_path is 108 with its NUL)."""
 
-Seconds = Annotated[float, Meta(gt=0, le=3600)]
-Count = Annotated[int, Meta(ge=1, le=1_000_000)]
-Bytes = Annotated[int, Meta(ge=1024, le=1024**3)]
-Name = Annotated[str, Meta(min_length=1, max_length=255)]
-
 
 class ConfigError(Exception):
     """What is wrong with the configuration, one problem a line, each with file, table and key."""
-
-
-class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A table of the file. Comparing two tells whether a reload changes anything."""
-
-
-class Server(Table, frozen=True, kw_only=True):
-    """`[servers.NAME]`: one Asterisk."""
-
-    host: Name
-    username: Name
-    port: Annotated[int, Meta(ge=1, le=65535)] | None = None
-    secret: str | None = None
-    secret_file: Name | None = None
-    auth: Literal["md5", "plain"] = "md5"
-    tls: bool = False
-    tls_ca: Name | None = None
-    tls_cert: Name | None = None
-    tls_key: Name | None = None
-    tls_verify: bool = True
-    events: Name = "on"
-    lanes: Annotated[int, Meta(ge=1, le=64)] = 4
-    queue: Count = 1000
-    allow: list[Name] = []
-    deny: list[Name] = []
-    silence: Seconds = 10.0
-    pong: Seconds = 5.0
-    login_timeout: Seconds = 10.0
-    reconnect_min: Seconds = 0.2
-    reconnect_max: Seconds = 30.0
-    replay_bytes: Annotated[int, Meta(ge=0, le=1024**3)] = 16 * 1024 * 1024
-    max_reply_bytes: Bytes = 16 * 1024 * 1024
-
-    @property
-    def tcp_port(self) -> int:
-        return self.port or (5039 if self.tls else 5038)
-
-
-class Rpc(Table, frozen=True, kw_only=True):
-    """`[rpc]`: limits on callers."""
-
-    max_request_bytes: Bytes = 1024 * 1024
-    max_calls: Count = 10_000
-
-
-class Supervision(Table, frozen=True, kw_only=True):
-    """`[supervision]`: how children are watched, in seconds."""
-
-    silence: Seconds = 2.0
-    boot_grace: Seconds = 15.0
-    drain: Seconds = 5.0
-
-
-class Caller(Table, frozen=True, kw_only=True):
-    """`[callers.NAME]`: what one caller may do. `local` is everybody on the ipc socket."""
-
-    allow: list[Name] = []
-    deny: list[Name] = []
-    admin: bool = False
-
-
-class Config(Table, frozen=True, kw_only=True):
-    """The whole file."""
-
-    run_dir: Name = "/run/amid"
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
-    servers: dict[str, Server] = {}
-    rpc: Rpc = Rpc()
-    supervision: Supervision = Supervision()
-    callers: dict[str, Caller] = {}
 
 
 def load(path: Path) -> Config:
@@ -114,15 +39,16 @@ def load(path: Path) -> Config:
 
 
 def check(raw: dict[str, Any], source: str, folder: Path) -> Config:
-    """The configuration in `raw`; `source` is what errors call it, `folder` where relative secret files are. Raises `ConfigError`."""
+    """The configuration in `raw`. `source`: what errors call it; `folder`: where relative secret files are. Raises `ConfigError`."""
     problems: list[str] = []
     tables = dict(raw)
     groups: dict[str, Any] = {
         "servers": _group(tables.pop("servers", {}), "servers", Server, source, problems),
         "callers": _group(tables.pop("callers", {}), "callers", Caller, source, problems),
     }
-    for name, kind in (("rpc", Rpc), ("supervision", Supervision)):
+    for name, kind in (("rpc", Rpc), ("supervision", Supervision), ("curve", Curve)):
         groups[name] = _table(tables.pop(name, {}), name, kind, source, problems)
+    tables.setdefault("run_dir", default_run_dir())
     top: Config | None = _table(tables, "", Config, source, problems)
     if not groups["servers"] and "servers" not in raw:
         problems.append(f"{source}: no server: add a table [servers.NAME] with host, username and secret or secret_file")
@@ -130,7 +56,8 @@ def check(raw: dict[str, Any], source: str, folder: Path) -> Config:
         name: _with_secret(server, f"{source}: [servers.{name}]", name, folder, problems)
         for name, server in groups["servers"].items()
     }
-    _check_sockets(tables.get("run_dir", Config().run_dir), servers, source, problems)
+    _check_sockets(tables["run_dir"], servers, source, problems)
+    _check_tcp(groups, source, folder, problems)
     if problems or top is None:
         raise ConfigError("\n".join(problems))
     groups["callers"].setdefault("local", Caller(admin=True))
@@ -142,7 +69,17 @@ def shown(config: Config) -> dict[str, Any]:
     plain: dict[str, Any] = msgspec.to_builtins(config)
     for server in plain["servers"].values():
         server["secret"] = "***"
+    if config.curve.secret_key:
+        plain["curve"]["secret_key"] = "***"
     return plain
+
+
+def default_run_dir() -> str:
+    """AMID_RUN_DIR, where programs will look first; /run/amid for root and services, else the user's own runtime directory."""
+    named, own = os.environ.get("AMID_RUN_DIR"), os.environ.get("XDG_RUNTIME_DIR")
+    if named:
+        return named
+    return f"{own}/amid" if own and os.getuid() != 0 else "/run/amid"
 
 
 def _group(raw: Any, name: str, kind: type[Table], source: str, problems: list[str]) -> dict[str, Any]:
@@ -201,6 +138,7 @@ def _with_secret(server: Server, where: str, name: str, folder: Path, problems: 
         problems.append(f"{where} reconnect_min: is over reconnect_max")
     if (server.tls_cert is None) != (server.tls_key is None):
         problems.append(f"{where} tls_cert: needs tls_key, and the other way round")
+    _check_tls(server, where, problems)
     if server.secret is not None:
         return server
     file = folder / server.secret_file if server.secret_file else _credential(name)
@@ -212,6 +150,16 @@ def _with_secret(server: Server, where: str, name: str, folder: Path, problems: 
     except ConfigError as error:
         problems.append(f"{where} secret_file: {error}")
         return server
+
+
+def _check_tls(server: Server, where: str, problems: list[str]) -> None:
+    """The files are tried here, where a person sees the error, and not first in a reader."""
+    files = {"tls_ca": server.tls_ca, "tls_cert": server.tls_cert, "tls_key": server.tls_key}
+    if any(files.values()) and not server.tls:
+        problems.append(f"{where} tls: is false, so {', '.join(key for key, file in files.items() if file)} would not be used")
+    for key, file in files.items():
+        if file and not os.access(file, os.R_OK):
+            problems.append(f"{where} {key}: {file} cannot be read")
 
 
 def _credential(server: str) -> Path | None:
@@ -232,6 +180,31 @@ def read_secret(file: Path) -> str:
     if not lines or not lines[0]:
         raise ConfigError(f"{file} is empty")
     return lines[0]
+
+
+def _check_tcp(groups: dict[str, Any], source: str, folder: Path, problems: list[str]) -> None:
+    """TCP without CURVE is refused, for events too: they carry who calls whom."""
+    curve: Curve | None = groups["curve"]
+    if curve is None or groups["rpc"] is None:
+        return
+    if curve.secret_key_file:
+        try:
+            secret = msgspec.convert(read_secret(folder / curve.secret_key_file), CurveKey)
+            groups["curve"] = msgspec.structs.replace(curve, secret_key=secret)
+        except (ConfigError, msgspec.ValidationError) as error:
+            problems.append(f"{source}: [curve] secret_key_file: {error}; `amid keys` makes one")
+    listeners = {"[rpc] listen": groups["rpc"].listen}
+    for name, server in groups["servers"].items():
+        listeners[f"[servers.{name}] events_listen"] = server.events_listen
+        listeners[f"[servers.{name}] stream_listen"] = server.stream_listen
+    for where in [where for where, endpoints in listeners.items() if endpoints]:
+        if groups["curve"].secret_key is None and not curve.secret_key_file:
+            problems.append(f"{source}: {where}: TCP needs a key: give [curve] secret_key_file (`amid keys` makes one)")
+        if not any(caller.key for caller in groups["callers"].values()):
+            problems.append(f"{source}: {where}: nobody could connect: give a caller its key in [callers.NAME]")
+    local = groups["callers"].get("local")
+    if local is not None and local.key is not None:
+        problems.append(f"{source}: [callers.local] key: `local` is everybody on the ipc socket and has no key; use another name")
 
 
 def _check_sockets(run_dir: Any, servers: dict[str, Server], source: str, problems: list[str]) -> None:

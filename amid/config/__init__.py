@@ -1,0 +1,20 @@
+"""The configuration: one TOML file. `tables` has its keys, `load` reads and checks it; nothing starts on a doubt."""
+
+from amid.config.load import DEFAULT_FILE, ConfigError, check, default_run_dir, load, read_secret, shown
+from amid.config.tables import Caller, Config, Curve, Rpc, Server, Supervision
+
+__all__ = [
+    "DEFAULT_FILE",
+    "Caller",
+    "Config",
+    "ConfigError",
+    "Curve",
+    "Rpc",
+    "Server",
+    "Supervision",
+    "check",
+    "default_run_dir",
+    "load",
+    "read_secret",
+    "shown",
+]

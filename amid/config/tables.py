@@ -1,0 +1,98 @@
+"""Every table and key of the configuration, with its type, its bounds and its default."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+Seconds = Annotated[float, Meta(gt=0, le=3600)]
+Count = Annotated[int, Meta(ge=1, le=1_000_000)]
+Bytes = Annotated[int, Meta(ge=1024, le=1024**3)]
+Name = Annotated[str, Meta(min_length=1, max_length=255)]
+CurveKey = Annotated[str, Meta(min_length=40, max_length=40)]
+"""A CURVE key in Z85 (ZeroMQ RFC 32)."""
+TcpEndpoint = Annotated[str, Meta(pattern=r"^tcp://(\*|[^:/\s]+|\[[0-9a-fA-F:]+\]):[0-9]{1,5}$")]
+
+
+class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A table of the file. Comparing two tells whether a reload changes anything."""
+
+
+class Server(Table, frozen=True, kw_only=True):
+    """`[servers.NAME]`: one Asterisk."""
+
+    host: Name
+    username: Name
+    port: Annotated[int, Meta(ge=1, le=65535)] | None = None
+    secret: str | None = None
+    secret_file: Name | None = None
+    auth: Literal["md5", "plain"] = "md5"
+    tls: bool = False
+    tls_ca: Name | None = None
+    tls_cert: Name | None = None
+    tls_key: Name | None = None
+    tls_verify: bool = True
+    events: Name = "on"
+    lanes: Annotated[int, Meta(ge=1, le=64)] = 4
+    queue: Count = 1000
+    events_listen: list[TcpEndpoint] = []
+    stream_listen: list[TcpEndpoint] = []
+    allow: list[Name] = []
+    deny: list[Name] = []
+    silence: Seconds = 10.0
+    pong: Seconds = 5.0
+    login_timeout: Seconds = 10.0
+    reconnect_min: Seconds = 0.2
+    reconnect_max: Seconds = 30.0
+    replay_bytes: Annotated[int, Meta(ge=0, le=1024**3)] = 16 * 1024 * 1024
+    max_reply_bytes: Bytes = 16 * 1024 * 1024
+
+    @property
+    def tcp_port(self) -> int:
+        return self.port or (5039 if self.tls else 5038)
+
+
+class Rpc(Table, frozen=True, kw_only=True):
+    """`[rpc]`: where requests are taken besides the socket in run_dir, and limits on callers."""
+
+    listen: list[TcpEndpoint] = []
+    max_request_bytes: Bytes = 1024 * 1024
+    max_calls: Count = 10_000
+
+
+class Supervision(Table, frozen=True, kw_only=True):
+    """`[supervision]`: how children are watched, in seconds."""
+
+    silence: Seconds = 2.0
+    boot_grace: Seconds = 15.0
+    drain: Seconds = 5.0
+
+
+class Curve(Table, frozen=True, kw_only=True):
+    """`[curve]`: the daemon's own key, without which nothing listens on TCP. `secret_key` is read from the file."""
+
+    secret_key_file: Name | None = None
+    secret_key: CurveKey | None = None
+
+
+class Caller(Table, frozen=True, kw_only=True):
+    """`[callers.NAME]`: what one caller may do. `local` is everybody on the ipc socket; others are known by their public `key`."""
+
+    key: CurveKey | None = None
+    allow: list[Name] = []
+    deny: list[Name] = []
+    admin: bool = False
+
+
+class Config(Table, frozen=True, kw_only=True):
+    """The whole file."""
+
+    run_dir: Name = "/run/amid"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    servers: dict[str, Server] = {}
+    rpc: Rpc = Rpc()
+    supervision: Supervision = Supervision()
+    curve: Curve = Curve()
+    callers: dict[str, Caller] = {}
