@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from amid.client import AsyncClient, Client, Event, Gap
+    from amid.client import AsyncClient, Client, Curve, Event, Gap
     from amid.errors import ActionFailed, AmidError, CallTimeout
 
-__all__ = ["ActionFailed", "AmidError", "AsyncClient", "CallTimeout", "Client", "Event", "Gap", "__version__"]
+__all__ = ["ActionFailed", "AmidError", "AsyncClient", "CallTimeout", "Client", "Curve", "Event", "Gap", "__version__"]
 
 _HOMES = {"ActionFailed": "amid.errors", "AmidError": "amid.errors", "CallTimeout": "amid.errors"}
 

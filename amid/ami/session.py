@@ -56,6 +56,7 @@ class Session:
         self._challenging = login.auth == "md5"
         self._ping_id = ""
         self._mask_id = ""
+        self._goodbye_id = ""
         self._login_by = now + patience.login
         self._pinged = 0.0
         self._heard = now
@@ -73,7 +74,7 @@ class Session:
             if isinstance(item, Greeting):
                 self._greeted(item)
             elif self.up:
-                if isinstance(item, Oversized) or not (self._is_pong(item) or self._is_mask(item)):
+                if isinstance(item, Oversized) or not self._is_own(item):
                     passed.append(item)
             elif isinstance(item, Oversized) or not self._login_step(item):
                 passed.append(item)
@@ -98,7 +99,7 @@ class Session:
     def log_off(self) -> None:
         """Say goodbye; the peer closes."""
         self.ended = True
-        self._send("Logoff")
+        self._goodbye_id = self._send("Logoff")
 
     def check(self, now: float) -> None:
         """Judge silence. Raises `ProtocolError` when a login or a Ping has waited too long."""
@@ -156,6 +157,13 @@ class Session:
         self._challenging = False
         key = hashlib.md5((challenge + self._login.secret).encode(), usedforsecurity=False).hexdigest()
         self._send_login(AuthType="MD5", Key=key)
+
+    def _is_own(self, packet: Packet) -> bool:
+        """Whether this answers what the session itself has asked since it is up."""
+        return self._is_pong(packet) or self._is_mask(packet) or self._is_goodbye(packet)
+
+    def _is_goodbye(self, packet: Packet) -> bool:
+        return bool(self._goodbye_id) and not packet.event and packet.action_id == self._goodbye_id
 
     def _is_pong(self, packet: Packet) -> bool:
         """Whether this answers the Ping, and so ends the wait for it."""

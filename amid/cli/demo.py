@@ -174,8 +174,8 @@ class View(threading.Thread):
             for row in self._calls.rows():
                 if shown.get((row.who, row.whom)) != row.state:
                     shown[row.who, row.whom] = row.state
-                    clock = time.strftime("%H:%M:%S")
-                    self._console.print(f"{clock}  {row.who} → {row.whom}  {row.state}", markup=False, highlight=False, soft_wrap=True)
+                    line = f"{time.strftime('%H:%M:%S')}  {row.who} → {row.whom}  {row.state}"
+                    self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def _items(self, client: Client, end: float) -> Iterator[Event | Gap | None]:
         """Events and gaps as they come; None at least every `REDRAW_S` seconds. Ends at `end`, or with the daemon."""
@@ -194,7 +194,8 @@ class View(threading.Thread):
             self._calls.take(item)
 
     def _picture(self) -> RenderableType:
-        table = Table(title_justify="left", expand=False, title=f"{len(self._calls.rows())} calls now, {self._calls.ended} ended, {self._events} events")
+        title = f"{len(self._calls.rows())} calls now, {self._calls.ended} ended, {self._events} events"
+        table = Table(title=title, title_justify="left")
         for heading in ("caller", "to", "state", "seconds"):
             table.add_column(heading, no_wrap=True, justify="right" if heading == "seconds" else "left")
         room = max(3, self._console.height - 14)

@@ -31,10 +31,16 @@ _file_option = click.option(
 @_file_option
 @click.option("--server", "host", metavar="HOST[:PORT]", help="Without a file: the Asterisk to connect to.")
 @click.option("--username", metavar="USER", help="Without a file: the manager user, as in manager.conf.")
-@click.option("--secret-file", type=click.Path(path_type=Path, dir_okay=False), help="Without a file: where its secret is; asked for otherwise.")
+@click.option(
+    "--secret-file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Without a file: where its secret is; asked for otherwise.",
+)
 @click.option("--name", default="pbx1", show_default=True, help="Without a file: what the server is called.")
 @click.pass_context
-def run(context: click.Context, file: Path | None, host: str | None, username: str | None, secret_file: Path | None, name: str) -> None:
+def run(
+    context: click.Context, file: Path | None, host: str | None, username: str | None, secret_file: Path | None, name: str
+) -> None:
     """Run the daemon in the foreground, for systemd (Type=notify) or a terminal.
 
     SIGTERM ends it when the calls in flight are answered, 5 seconds later at most. SIGHUP reads the configuration again and starts

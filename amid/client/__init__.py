@@ -10,13 +10,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from amid.client.blocking import Client, Events
+from amid.client.curve import Curve
 from amid.client.feed import Event
 from amid.events.sequence import Gap
 
 if TYPE_CHECKING:
     from amid.client.aio import AsyncClient, AsyncEvents
 
-__all__ = ["AsyncClient", "AsyncEvents", "Client", "Event", "Events", "Gap"]
+__all__ = ["AsyncClient", "AsyncEvents", "Client", "Curve", "Event", "Events", "Gap"]
 
 
 def __getattr__(name: str) -> object:

@@ -18,6 +18,7 @@ import zmq
 import zmq.asyncio
 
 from amid.client import feed, place, rules
+from amid.client.curve import Curve
 from amid.client.feed import Event, Feed
 from amid.client.rules import HANDOVER, TIMEOUT, Packet, Text
 from amid.events.sequence import Gap
@@ -26,8 +27,9 @@ from amid.events.sequence import Gap
 class AsyncClient:
     """`Client` for asyncio: the same methods, to be awaited; for one event loop. See `amid.Client`."""
 
-    def __init__(self, run_dir: str | None = None, *, endpoint: str | None = None) -> None:
+    def __init__(self, run_dir: str | None = None, *, endpoint: str | None = None, curve: Curve | None = None) -> None:
         self._place = (run_dir, endpoint)
+        self._curve = curve
         self._endpoint = ""
         self._socket: zmq.asyncio.Socket | None = None
         self._receiver: asyncio.Task[None] | None = None
@@ -88,7 +90,7 @@ class AsyncClient:
 
     def events(self, *names: str, server: str | None = None, gaps: bool = False, timeout: float | None = None) -> AsyncEvents:
         """Events as they come; see `Client.events`. In effect after `async with` or the first `anext`."""
-        return AsyncEvents(self, self._streams, names, server, gaps, timeout)
+        return AsyncEvents(self, self._streams, names, server, gaps, timeout, self._curve)
 
     async def close(self) -> None:
         """Close the socket and the streams of `events`. A call that is still under way gets no answer."""
@@ -126,7 +128,7 @@ class AsyncClient:
     def _connected(self) -> zmq.asyncio.Socket:
         if self._socket is None:
             self._endpoint = place.find(*self._place)
-            self._socket = _dealer(self._endpoint)
+            self._socket = _dealer(self._endpoint, self._curve)
             self._receiver = asyncio.create_task(self._receive(self._socket))
         return self._socket
 
@@ -157,10 +159,12 @@ class AsyncClient:
         return answer.get("id")
 
 
-def _dealer(endpoint: str) -> zmq.asyncio.Socket:
+def _dealer(endpoint: str, curve: Curve | None) -> zmq.asyncio.Socket:
     socket = zmq.asyncio.Context.instance().socket(zmq.DEALER)
     socket.set(zmq.LINGER, 0)
     socket.set(zmq.IMMEDIATE, 1)
+    if curve is not None:
+        curve.put_on(socket)
     try:
         socket.connect(endpoint)
     except zmq.ZMQError as error:
@@ -180,8 +184,10 @@ class AsyncEvents(AsyncIterator[Event | Gap]):
         server: str | None,
         gaps: bool,
         timeout: float | None,
+        curve: Curve | None,
     ) -> None:
         self._client = client
+        self._curve = curve
         self._opened = opened
         self._wanted = (server, names, gaps)
         self._timeout = timeout
@@ -204,6 +210,8 @@ class AsyncEvents(AsyncIterator[Event | Gap]):
         self._socket = zmq.asyncio.Context.instance().socket(zmq.SUB)
         self._opened.add(self)
         self._socket.set(zmq.LINGER, 0)
+        if self._curve is not None:
+            self._curve.put_on(self._socket)
         for endpoint in self._feed.endpoints:
             self._socket.connect(endpoint)
         for topic in self._feed.topics:

@@ -17,6 +17,7 @@ from typing import Any, Self
 import zmq
 
 from amid.client import feed, place, rules
+from amid.client.curve import Curve
 from amid.client.feed import Event, Feed
 from amid.client.rules import HANDOVER, TIMEOUT, Packet, Text
 from amid.events.sequence import Gap
@@ -26,15 +27,17 @@ class Client:
     """A connection to the daemon.
 
     run_dir: the daemon's directory; when left out, the first of AMID_RUN_DIR, /run/amid and $XDG_RUNTIME_DIR/amid that holds its
-    socket. endpoint: a ZeroMQ endpoint instead of a directory. Nothing is opened before the first call.
+    socket. endpoint: a ZeroMQ endpoint instead of a directory; with a `tcp://` one go the keys in `curve`. Nothing is opened
+    before the first call.
 
     Every method raises `AmidError`, whose `kind` says what happened and whose `sent` says whether Asterisk may have seen
     the action; `ActionFailed` and `CallTimeout` are two kinds of it. Every timeout is in seconds. Usable from several threads;
     `close` only when no call of it is under way. Not to be taken through a fork.
     """
 
-    def __init__(self, run_dir: str | None = None, *, endpoint: str | None = None) -> None:
+    def __init__(self, run_dir: str | None = None, *, endpoint: str | None = None, curve: Curve | None = None) -> None:
         self._place = (run_dir, endpoint)
+        self._curve = curve
         self._idle: list[zmq.Socket[bytes]] = []
         self._streams: set[Events] = set()
         self._ids = itertools.count(1)
@@ -101,7 +104,7 @@ class Client:
         server: one server only; otherwise all that the daemon has now. gaps: yield `Gap` objects where events are missing,
         instead of logging them. timeout: seconds to wait for each event.
         """
-        return Events(Feed(self.servers(), server, names, gaps, time.monotonic()), timeout, self._streams)
+        return Events(Feed(self.servers(), server, names, gaps, time.monotonic()), timeout, self._streams, self._curve)
 
     def close(self) -> None:
         """Close every socket, and the streams of `events`. A client may be used again afterwards."""
@@ -133,13 +136,15 @@ class Client:
         try:
             return self._idle.pop()
         except IndexError:
-            return _dealer(place.find(*self._place))
+            return _dealer(place.find(*self._place), self._curve)
 
 
-def _dealer(endpoint: str) -> zmq.Socket[bytes]:
+def _dealer(endpoint: str, curve: Curve | None) -> zmq.Socket[bytes]:
     socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.DEALER)
     socket.set(zmq.LINGER, 0)
     socket.set(zmq.IMMEDIATE, 1)
+    if curve is not None:
+        curve.put_on(socket)
     try:
         socket.connect(endpoint)
     except zmq.ZMQError as error:
@@ -181,12 +186,14 @@ class Events(Iterator[Event | Gap]):
     `gaps`. For one thread.
     """
 
-    def __init__(self, into: Feed, timeout: float | None, opened: set[Events]) -> None:
+    def __init__(self, into: Feed, timeout: float | None, opened: set[Events], curve: Curve | None) -> None:
         self._feed = into
         self._timeout = timeout
         self._opened = opened
         self._socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.SUB)
         self._socket.set(zmq.LINGER, 0)
+        if curve is not None:
+            curve.put_on(self._socket)
         for endpoint in into.endpoints:
             self._socket.connect(endpoint)
         for topic in into.topics:

@@ -310,10 +310,10 @@ class Broker:
             log.warning("the supervisor's account in %s cannot be read: %s", file, error)
             return [], 0.0
         now = time.monotonic()
-        processes = [
-            {**process, "uptime": round(now - process.pop("started"), 3) if process["pid"] else 0.0} for process in known["processes"]
-        ]
-        return processes, round(now - known["started"], 3)
+        for process in known["processes"]:
+            started = process.pop("started")
+            process["uptime"] = round(now - started, 3) if process["pid"] else 0.0
+        return known["processes"], round(now - known["started"], 3)
 
     # ── sending ──
 

@@ -13,7 +13,7 @@ from amid.daemon.connection import Connection
 
 
 class Link:
-    """Dials at once; `session` is there from the moment the connection is open. Any method may raise `OSError` or `ProtocolError`."""
+    """Dials at once; `session` is there once the connection is open. Any method may raise `OSError` or `ProtocolError`."""
 
     def __init__(self, server: Server, tls: ssl.SSLContext | None, make_session: Callable[[float], Session], now: float) -> None:
         self._connection = Connection(server, tls, now)

@@ -31,15 +31,17 @@ class Subscriptions:
         self._prefixes: set[bytes] = set()
         self._wanted: dict[bytes, bool] = {}
 
-    def take(self) -> None:
-        """Read what subscribers have asked for since."""
+    def take(self, watched: bytes) -> bool:
+        """Read what subscribers have asked for since; True when somebody asked for the topic `watched`."""
+        asked = False
         while True:
             try:
                 message = self.socket.recv(zmq.DONTWAIT)
             except zmq.Again:
-                return
+                return asked
             if message[:1] == b"\x01":
                 self._prefixes.add(message[1:])
+                asked = asked or watched.startswith(message[1:])
             elif message[:1] == b"\x00":
                 self._prefixes.discard(message[1:])
             self._wanted.clear()
@@ -52,7 +54,7 @@ class Subscriptions:
 
 
 class Publisher:
-    """Give it the packets of each read with `publish`; call `tick` once a second and `take_subscriptions` when a socket is readable."""
+    """Give it the packets of each read with `publish`; call `tick` once a second, `take_subscriptions` when a socket is readable."""
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], run_dir: str, server: str, epoch: int, replay_bytes: int) -> None:
         self._server = server
@@ -68,6 +70,7 @@ class Publisher:
     def _bind(self, context: zmq.Context[zmq.Socket[bytes]], endpoint: str, kept: int) -> Subscriptions:
         socket = context.socket(zmq.XPUB)
         socket.set(zmq.SNDHWM, kept)
+        socket.set(zmq.XPUB_VERBOSE, 1)  # each subscriber is seen, and not only the first to a topic
         socket.set(zmq.LINGER, 200)
         socket.bind(endpoint)
         return Subscriptions(socket)
@@ -75,9 +78,10 @@ class Publisher:
     def sockets(self) -> tuple[zmq.Socket[bytes], zmq.Socket[bytes]]:
         return self._events.socket, self._stream.socket
 
-    def take_subscriptions(self) -> None:
-        self._events.take()
-        self._stream.take()
+    def take_subscriptions(self) -> bool:
+        """True when somebody asked for ticks: the first one shows that the subscription is in effect, so it should come soon."""
+        on_events, on_stream = (subscriptions.take(self._tick_topic) for subscriptions in (self._events, self._stream))
+        return on_events or on_stream
 
     def publish(self, packets: list[Packet], time: float) -> None:
         """Number, hold and send the events of one read. `time`: when it was, in seconds since 1970."""

@@ -1,8 +1,8 @@
 """The reader of one Asterisk: owns its manager connections, publishes its events, carries out its calls.
 
-It holds one event session, which only listens, and lanes for actions (`lanes`). It reads first and waits for nobody: Asterisk closes
-a session whose peer does not drain it for 100 ms. Sessions reconnect in here with back-off; a reader that hangs is replaced by the
-supervisor. Who asked for what is the broker's knowledge, so a reader can end at any moment and take none of it along.
+It holds one event session, which only listens, and lanes for actions (`lanes`). It reads first and waits for nobody: Asterisk
+closes a session whose peer does not drain it for 100 ms. Sessions reconnect in here with back-off; a reader that hangs is replaced
+by the supervisor. Who asked for what is the broker's knowledge, so a reader can end at any moment and take none of it along.
 """
 
 from __future__ import annotations
@@ -43,6 +43,9 @@ REJECTED_S = 30.0
 IN_FLIGHT_S = 1.0
 """Seconds that actions in flight have when the reader is told to end."""
 
+SOON_S = 0.05
+"""Seconds between two ticks at the least, when new subscribers ask for one."""
+
 LOGOFF_S = 0.5
 """Seconds that Asterisk then has to answer the Logoffs."""
 
@@ -81,7 +84,7 @@ class Reader:
         self._told: tuple[Any, ...] = ()
         self._undeliverable = 0
         self._unknown = 0
-        self._next_tick = now
+        self._next_tick = self._ticked = now
         self._leaving = False
         self._dismissed = False
 
@@ -117,11 +120,12 @@ class Reader:
         if self._broker in ready:
             self._listen_to_broker(now)
         self._lanes.flush(now, self._lane_lost)
-        self._publisher.take_subscriptions()
+        if self._publisher.take_subscriptions():
+            self._next_tick = min(self._next_tick, self._ticked + SOON_S)
         if self._gate is not None:
             self._gate.step()
         if now >= self._next_tick:
-            self._next_tick = max(self._next_tick + TICK_S, now)
+            self._next_tick, self._ticked = now + TICK_S, now
             self._publisher.tick(time.time())
         if not self._child.poll_fds().isdisjoint(ready):
             self._child.drain()

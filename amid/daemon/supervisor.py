@@ -168,8 +168,9 @@ class Supervisor:
             case Do.SPAWN:
                 self._spawn(child)
             case Do.KILL if child.process is not None:
-                grace = child.watch.state is State.LEAVING
-                log.error("%s: %s; SIGKILL", child.name, "did not end when asked to" if grace else "its loop has been silent for too long")
+                asked = child.watch.state is State.LEAVING
+                why = "it did not end when asked to" if asked else "its loop has been silent for too long"
+                log.error("%s: %s; SIGKILL", child.name, why)
                 child.process.kill()
             case Do.TERM if child.process is not None:
                 child.process.terminate()

@@ -1,6 +1,7 @@
 """Who may do what: `allow` and `deny` lists of action names, per caller and per server.
 
-`deny` wins over `allow`; an empty `allow` allows all. Names compare without case and may hold `*`. Every list that applies must agree.
+`deny` wins over `allow`; an empty `allow` allows all. Names compare without case and may hold `*`. Every list that applies must
+agree.
 """
 
 from __future__ import annotations

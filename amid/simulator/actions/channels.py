@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Iterator
 
@@ -103,8 +104,14 @@ def getvar(answer: Answer) -> None:
         return answer.error("No variable specified")
     if answer.get("Channel") and (channel := named_channel(answer)) is None:
         return
-    value = (channel.variables if channel else answer.pbx.globals).get(name, "")
+    value = _decoded(name) or (channel.variables if channel else answer.pbx.globals).get(name, "")
     answer.success(headers=[("Variable", name), ("Value", value)])
+
+
+def _decoded(name: str) -> str:
+    """The one dialplan function there is: the way in which a value, line ends and all, gets into an answer unescaped."""
+    found = re.fullmatch(r"BASE64_DECODE\((.*)\)", name)
+    return base64.b64decode(found[1]).decode(errors="surrogateescape") if found else ""
 
 
 @action("Setvar", "call", "Sets a channel variable or function value.")

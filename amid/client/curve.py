@@ -1,0 +1,21 @@
+"""The keys of a client that comes over TCP (CURVE, ZeroMQ RFC 26)."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import zmq
+
+
+class Curve(NamedTuple):
+    """Keys in Z85, 40 characters each: the daemon's public one, and this client's pair, as `amid keys` prints them."""
+
+    server_public: str
+    public: str
+    secret: str
+
+    def put_on(self, socket: zmq.Socket[Any]) -> None:
+        """Before the socket is connected."""
+        socket.set(zmq.CURVE_SERVERKEY, self.server_public.encode())
+        socket.set(zmq.CURVE_PUBLICKEY, self.public.encode())
+        socket.set(zmq.CURVE_SECRETKEY, self.secret.encode())

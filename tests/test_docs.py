@@ -1,0 +1,76 @@
+"""What is public is written down: a key, a method, an error or a command that nobody can read about does not exist."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from amid import wire
+from amid.cli.main import COMMANDS, amid
+from amid.config import Caller, Config, Curve, Rpc, Server, Supervision, check
+from amid.errors import CODES
+
+ROOT = Path(__file__).parent.parent
+CONFIG = (ROOT / "etc/amid.toml").read_text()
+CONTRACT = (ROOT / "clients/README.md").read_text()
+README = (ROOT / "README.md").read_text()
+
+TABLES = {"": Config, "servers.pbx1": Server, "rpc": Rpc, "supervision": Supervision, "curve": Curve, "callers.local": Caller}
+
+
+def uncommented() -> str:
+    """etc/amid.toml with every key that shows its default switched on."""
+    return re.sub(r"^# (\[?[a-z_.]+\]?(?: =.*)?)$", r"\1", CONFIG, flags=re.M)
+
+
+def section(name: str) -> str:
+    """The lines of the table `name`, its own comments included."""
+    parts = re.split(r"^\[([a-z0-9_.]+)\]$", CONFIG, flags=re.M)
+    sections = {"": parts[0], **dict(zip(parts[1::2], parts[2::2], strict=True))}
+    return sections[name]
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_every_key_is_in_the_example_with_its_default(table: str) -> None:
+    text = section(table)
+    for key in TABLES[table].__struct_fields__:
+        if table == "" and key in ("servers", "rpc", "supervision", "curve", "callers"):
+            continue
+        found = re.search(rf"^(# )?{key} += +(\S.*?)( +#.*)?$", CONFIG if key == "key" else text, flags=re.M)
+        assert found, f"[{table}] {key} is not in etc/amid.toml"
+        default = dict(zip(TABLES[table].__struct_fields__[::-1], TABLES[table].__struct_defaults__[::-1], strict=False)).get(key)
+        if found[1] and isinstance(default, int | float) and key != "port":
+            assert tomllib.loads(f"value = {found[2]}")["value"] == default, f"[{table}] {key}: the example shows another default"
+
+
+def test_the_example_is_right(tmp_path: Path) -> None:
+    secret = tmp_path / "pbx1.secret"
+    secret.touch(mode=0o600)
+    secret.write_text("s3cret\n")
+    config = check(tomllib.loads(CONFIG), "etc/amid.toml", tmp_path)
+    minimal = check(tomllib.loads((ROOT / "etc/amid-minimal.toml").read_text()), "etc/amid-minimal.toml", tmp_path)
+    assert config == minimal, "what is not commented out in the example is what a minimal file has"
+
+
+def test_every_method_and_error_is_in_the_contract() -> None:
+    for method in wire.METHODS:
+        assert f"| `{method}` |" in CONTRACT, method
+    for kind, code in CODES.items():
+        assert f"| {code} | `{kind}` |" in CONTRACT, kind
+
+
+def test_every_command_has_help_and_the_readme_names_it() -> None:
+    for name in COMMANDS:
+        shown = CliRunner().invoke(amid, [name, "--help"])
+        assert shown.exit_code == 0 and "Usage:" in shown.output, name
+        assert f"| `amid {name}` |" in README, name
+
+
+def test_the_two_commands_of_the_readme() -> None:
+    commands = re.findall(r"^python3 -m venv .*$", README, flags=re.M)
+    assert len(commands) >= 2
+    assert commands[0].endswith(".venv/bin/amid demo") and commands[1].endswith(".venv/bin/python -m pytest")
