@@ -39,7 +39,7 @@ def load(path: Path) -> Config:
 
 
 def check(raw: dict[str, Any], source: str, folder: Path) -> Config:
-    """The configuration in `raw`. `source`: what errors call it; `folder`: where relative secret files are. Raises `ConfigError`."""
+    """The configuration in `raw`. `source`: what errors call it; `folder`: where secret files are. Raises `ConfigError`."""
     problems: list[str] = []
     tables = dict(raw)
     groups: dict[str, Any] = {

@@ -1,9 +1,14 @@
 """The processes: one file each, one single-threaded loop each, moving bytes between the pure modules and the kernel.
 
-    supervisor  starts, watches and replaces the others; holds no ZeroMQ and no TCP
-    reader      one per Asterisk server: owns the manager connections, publishes events, carries out calls
-    broker      answers every program's requests; owns every open call
-    child       the child's half of the contract with the supervisor
-    connection  one TCP or TLS connection that never blocks
-    publisher   the two event sockets of one server
+    supervisor      starts, watches and replaces the others; holds no ZeroMQ and no TCP
+      process       a child as its parent holds it        child     the child's half of that contract
+      rundir        the lock, the status, the sockets     settings  what each child is told
+      notify        words to systemd
+    reader          one per Asterisk: owns the manager sessions
+      event_session listens, and connects again           publisher the two event sockets
+      lanes         the sessions that carry actions       answers   what callers get of what lanes complete
+      link          a connection and the session on it    connection  TCP or TLS that never blocks
+    broker          answers every program's requests; owns every open call
+      overview      what `servers` and `status` tell
+    gate            who may connect over TCP, for the broker and for readers
 """

@@ -55,11 +55,6 @@ class Answers:
         """Whether any call is under way."""
         return bool(self._waits)
 
-    @property
-    def waits(self) -> bool:
-        """Whether any call waits for an event."""
-        return bool(self._untils)
-
     def expect(self, call: Call, body: dict[str, Any]) -> None:
         """`call` has been given to a lane; `body` is what the broker sent for it."""
         wait = Wait(call, body["own_id"], body["shape"], body["began"], body["until"])
@@ -97,12 +92,15 @@ class Answers:
         if wait is not None:
             self._fail(wait, "connection_lost", reason)
 
-    def event(self, packet: Packet) -> None:
-        """An event has come; it may be what a call waits for."""
-        wait = self._untils.get(packet.action_id)
-        if wait is not None and wait.event is None and wait.until is not None and packet.event.lower() == wait.until.lower():
-            wait.event = packet
-            self._complete(wait)
+    def events(self, packets: list[Packet]) -> None:
+        """Events have come; one may be what a call waits for."""
+        if not self._untils:
+            return
+        for packet in packets:
+            wait = self._untils.get(packet.action_id)
+            if wait is not None and wait.event is None and wait.until is not None and packet.event.lower() == wait.until.lower():
+                wait.event = packet
+                self._complete(wait)
 
     def event_session_lost(self) -> None:
         """What waits for an event may have missed it."""

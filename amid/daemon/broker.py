@@ -6,23 +6,21 @@ its answers, costs an answer that is counted and dropped, and nobody else anythi
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections import Counter
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
 import zmq
 
-from amid import __version__, wire
+from amid import wire
 from amid.ami.action import InvalidAction, encode_action, own_action_id, without_action_id
 from amid.ami.session import new_action_id
 from amid.config import Caller, Config
+from amid.daemon import overview
 from amid.daemon.child import Child, set_up_log
 from amid.daemon.gate import LOCAL, Gate, caller_of
-from amid.daemon.rundir import STATUS_FILE
 from amid.daemon.settings import BrokerSettings, broker_settings
 from amid.errors import AmidError
 from amid.rpc import requests
@@ -195,9 +193,9 @@ class Broker:
             case "ping":
                 self._result(origin, {})
             case "servers":
-                self._result(origin, self._servers(origin.caller))
+                self._result(origin, overview.servers(self._settings, self._calls, origin.caller))
             case "status":
-                self._result(origin, self._status(origin.caller))
+                self._result(origin, overview.status(self._settings, self._calls, self._counters, origin.caller))
             case "restart":
                 self._result(origin, self._restart(origin.caller, params))
             case "replay":
@@ -258,62 +256,6 @@ class Broker:
     def _rights(self, caller: str) -> Caller:
         """What the configuration says of a caller; one that was taken out of it while connected may do nothing."""
         return self._settings.callers.get(caller, Caller(deny=["*"]))
-
-    # ── what is known ──
-
-    def _servers(self, caller: str) -> list[dict[str, Any]]:
-        return [self._server_view(name, caller) for name in self._settings.servers]
-
-    def _server_view(self, name: str, caller: str) -> dict[str, Any]:
-        queue = self._calls.servers[name]
-        now = time.monotonic()
-        events, stream = self._endpoints(name, caller)
-        alive = now < queue.heard + 3.0
-        view = {
-            "name": name,
-            "state": queue.info.get("state", "connecting") if alive else "lost",
-            "detail": queue.info.get("detail", "") if alive else "its reader does not report",
-            "asterisk": queue.info.get("asterisk", ""),
-            "epoch": queue.info.get("epoch", 0),
-            "seq": queue.info.get("seq", 0),
-            "events": events,
-            "stream": stream,
-            "lanes": queue.info.get("lanes", {"free": 0, "busy": 0, "limit": 0}),
-            "queued": len(queue.waiting),
-            "since": queue.info.get("since", 0.0),
-        }
-        return view
-
-    def _endpoints(self, server: str, caller: str) -> tuple[str, str]:
-        """Of the two event sockets: in run_dir for a caller on this machine, on TCP, as configured, for one that came that way."""
-        if caller == LOCAL:
-            run_dir = self._settings.run_dir
-            return wire.ipc(run_dir, wire.events_socket(server)), wire.ipc(run_dir, wire.stream_socket(server))
-        settings = self._settings.servers[server]
-        return next(iter(settings.events_listen), ""), next(iter(settings.stream_listen), "")
-
-    def _status(self, caller: str) -> dict[str, Any]:
-        servers = [
-            {**self._server_view(name, caller), "counters": self._calls.servers[name].info.get("counters", {})}
-            for name in self._settings.servers
-        ]
-        processes, uptime = self._processes()
-        counters = {**self._counters, "late_answers": self._calls.late, "open_calls": len(self._calls)}
-        return {"version": __version__, "uptime": uptime, "servers": servers, "processes": processes, "counters": counters}
-
-    def _processes(self) -> tuple[list[dict[str, Any]], float]:
-        """The supervisor's own account, which it keeps in a file so that it can be read without the broker too."""
-        file = Path(self._settings.run_dir, STATUS_FILE)
-        try:
-            known = json.loads(file.read_text())
-        except (OSError, ValueError) as error:
-            log.warning("the supervisor's account in %s cannot be read: %s", file, error)
-            return [], 0.0
-        now = time.monotonic()
-        for process in known["processes"]:
-            started = process.pop("started")
-            process["uptime"] = round(now - started, 3) if process["pid"] else 0.0
-        return known["processes"], round(now - known["started"], 3)
 
     # ── sending ──
 

@@ -42,10 +42,10 @@ class Track:
 class Lanes:
     """Owns the connections. `step` returns what was completed; a lane that fails goes to `on_lost` with the reason."""
 
-    def __init__(self, server: Server, tls: ssl.SSLContext | None, login: Login, patience: Patience) -> None:
+    def __init__(self, server: Server, tls: ssl.SSLContext | None, patience: Patience) -> None:
         self._server = server
         self._tls = tls
-        self._login = login
+        self._login = Login(server.username, server.secret or "", server.auth, events="off")
         self._patience = patience
         self._backoff = Backoff(server.reconnect_min, server.reconnect_max)
         self._tracks: list[Track] = []

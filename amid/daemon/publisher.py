@@ -54,7 +54,7 @@ class Subscriptions:
 
 
 class Publisher:
-    """Give it the packets of each read with `publish`; call `tick` once a second, `take_subscriptions` when a socket is readable."""
+    """Give it the packets of each read with `publish`; `tick` once a second, `take_subscriptions` when a socket is readable."""
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], run_dir: str, server: str, epoch: int, replay_bytes: int) -> None:
         self._server = server

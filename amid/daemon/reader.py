@@ -17,28 +17,19 @@ import zmq
 
 from amid import wire
 from amid.ami.lane import Call, Lane, Outcome
-from amid.ami.packet import Packet, ProtocolError
-from amid.ami.parser import Oversized
-from amid.ami.session import Login, LoginRejected, Patience, Session
+from amid.ami.session import Patience
 from amid.config import Config
 from amid.daemon.answers import Answers
 from amid.daemon.child import Child, set_up_log
 from amid.daemon.connection import tls_context
+from amid.daemon.event_session import EventSession
 from amid.daemon.gate import Gate
 from amid.daemon.lanes import Lanes
-from amid.daemon.link import Link
-from amid.daemon.publisher import TICK_S, Publisher, own_event
+from amid.daemon.publisher import TICK_S, Publisher
 from amid.daemon.rundir import epoch_origin_now
 from amid.daemon.settings import ReaderSettings, reader_settings
-from amid.supervision.backoff import Backoff
 
 log = logging.getLogger("amid.reader")
-
-MAX_EVENT = 1024 * 1024
-"""Bytes of one event; no event of Asterisk's comes near, so a larger one ends the session and is seen as a new epoch."""
-
-REJECTED_S = 30.0
-"""Seconds before a login that was rejected is tried again: a wrong secret does not mend itself, and Asterisk logs each try."""
 
 IN_FLIGHT_S = 1.0
 """Seconds that actions in flight have when the reader is told to end."""
@@ -59,7 +50,6 @@ class Reader:
         self._server = server = settings.server
         self._origin = settings.epoch_origin
         self._started = self._epoch(now)
-        self._tls = tls_context(server)
         self._context = zmq.Context()
         self._publisher = Publisher(self._context, settings.run_dir, settings.name, self._started, server.replay_bytes)
         self._gate = Gate(self._context, settings.curve_key, settings.callers) if settings.curve_key else None
@@ -68,22 +58,14 @@ class Reader:
             self._gate.listen(events, server.events_listen)
             self._gate.listen(stream, server.stream_listen)
         self._broker = self._connect(wire.ipc(settings.run_dir, wire.READERS_SOCKET))
-        self._patience = Patience(server.login_timeout, server.silence, server.pong)
-        self._login = Login(server.username, server.secret or "", server.auth, server.events)
-        lane_login = Login(server.username, server.secret or "", server.auth, "off")
-        self._lanes = Lanes(server, self._tls, lane_login, self._patience)
+        tls = tls_context(server)
+        patience = Patience(server.login_timeout, server.silence, server.pong)
         self._answers = Answers(settings.name, self._answer)
-        self._events: Link | None = None
-        self._backoff = Backoff(server.reconnect_min, server.reconnect_max)
-        self._dial_at = now
-        self._state = "connecting"
-        self._detail = "not connected yet"
-        self._since = time.time()
-        self._sessions = 0
+        self._events = EventSession(server, tls, patience, self._publisher, self._answers, self._epoch, now)
+        self._lanes = Lanes(server, tls, patience)
         self._taken = 0
         self._told: tuple[Any, ...] = ()
         self._undeliverable = 0
-        self._unknown = 0
         self._next_tick = self._ticked = now
         self._leaving = False
         self._dismissed = False
@@ -114,7 +96,7 @@ class Reader:
         ready = dict(zmq.zmq_poll(self._poll_items(), self._patience_ms(now)))
         now = time.monotonic()
         beat = self._child.beat(now)
-        self._step_events(ready, now)
+        self._events.step(ready, now)
         outcomes = self._lanes.step(ready, self._may_dial_lanes(), now, self._lane_lost)
         self._finish(outcomes, now)
         if self._broker in ready:
@@ -132,101 +114,23 @@ class Reader:
         self._report(full=beat)
 
     def _may_dial_lanes(self) -> bool:
-        return self._state == "up" and not self._leaving
+        return self._events.state == "up" and not self._leaving
 
     def _poll_items(self) -> list[Any]:
         items: list[Any] = [(socket, zmq.POLLIN) for socket in (self._broker, *self._publisher.sockets())]
         items += [(fd, zmq.POLLIN) for fd in self._child.poll_fds()]
         if self._gate is not None:
             items.append((self._gate.socket, zmq.POLLIN))
-        if self._events is not None:
-            items.append(self._events.poll_item())
-        items += self._lanes.poll_items()
+        items += [*self._events.poll_items(), *self._lanes.poll_items()]
         return items
 
     def _patience_ms(self, now: float) -> int:
         """Milliseconds until something is due, rounded up, so that no deadline is polled for in a spin."""
-        if self._lanes.pending() or (self._events is not None and self._events.pending()):
+        if self._lanes.pending() or self._events.pending():
             return 0
-        due = [now + 0.5, self._next_tick, self._lanes.next_deadline(self._may_dial_lanes()), self._answers.next_deadline()]
-        due.append(self._events.next_deadline() if self._events is not None else self._dial_at)
+        due = [now + 0.5, self._next_tick, self._events.next_deadline(), self._answers.next_deadline()]
+        due.append(self._lanes.next_deadline(self._may_dial_lanes()))
         return max(0, int((min(t for t in due if t is not None) - now) * 1000) + 1)
-
-    # ── the event session ──
-
-    def _step_events(self, ready: dict[Any, int], now: float) -> None:
-        if self._events is None:
-            if now < self._dial_at or self._leaving:
-                return
-            self._events = Link(self._server, self._tls, self._make_session, now)
-        link = self._events
-        try:
-            was_up = link.up
-            data = link.step(ready.get(link.poll_item()[0], 0), now)
-            items = link.session.receive(data, now) if link.session is not None and data is not None else []
-            if link.up and not was_up:
-                self._connected(now)
-            self._take_events(items)
-            if link.session is not None:
-                link.session.check(now)
-                link.session.keep_alive(now)
-            link.flush()
-        except (OSError, ProtocolError) as error:
-            self._disconnected(link, error, now)
-
-    def _make_session(self, now: float) -> Session:
-        return Session(self._login, self._patience, now, MAX_EVENT)
-
-    def _take_events(self, items: list[Packet | Oversized]) -> None:
-        events = [item for item in items if isinstance(item, Packet) and item.event]
-        self._unknown += len(items) - len(events)
-        if events:
-            self._publisher.publish(events, time.time())
-            if self._answers.waits:
-                for event in events:
-                    self._answers.event(event)
-        if any(isinstance(item, Oversized) for item in items):
-            raise ProtocolError(f"an event of over {MAX_EVENT} bytes came")
-
-    def _connected(self, now: float) -> None:
-        assert self._events is not None and self._events.session is not None
-        if self._sessions:
-            self._publisher.numbers.new_epoch(self._epoch(now))
-        self._sessions += 1
-        self._answers.asterisk = ""  # it may have been upgraded meanwhile
-        version = self._events.session.version
-        self._enter("up", "")
-        log.info("connected to %s:%d, interface %s", self._server.host, self._server.tcp_port, version)
-        self._publish(own_event("amid:connected", Interface=version))
-
-    def _disconnected(self, link: Link, error: OSError | ProtocolError, now: float) -> None:
-        was_up = link.up
-        link.close()
-        self._events = None
-        rejected = isinstance(error, LoginRejected)
-        reason = f"login rejected: {error}" if rejected else (getattr(error, "strerror", None) or str(error))
-        self._backoff.settled(now - link.began)
-        delay = REJECTED_S if rejected else self._backoff.next()
-        self._dial_at = now + delay
-        changed = reason != self._detail
-        self._enter("rejected" if rejected else "connecting", reason)
-        level = logging.ERROR if rejected else logging.WARNING if changed else logging.DEBUG
-        if self._leaving:
-            return
-        log.log(level, "%s:%d: %s; next try in %.1f s", self._server.host, self._server.tcp_port, reason, delay)
-        if was_up:
-            self._publish(own_event("amid:disconnected", Reason=reason))
-            self._answers.event_session_lost()
-        elif rejected:
-            self._publish(own_event("amid:rejected", Reason=reason))
-
-    def _enter(self, state: str, detail: str) -> None:
-        if state != self._state:
-            self._since = time.time()
-        self._state, self._detail = state, detail
-
-    def _publish(self, event: Packet) -> None:
-        self._publisher.publish([event], time.time())
 
     # ── calls ──
 
@@ -256,7 +160,7 @@ class Reader:
     def _finish(self, outcomes: list[Outcome], now: float) -> None:
         for call, answer in outcomes:
             self._answers.finish(call, answer)
-        if self._lanes.free and not self._answers.asterisk and self._state == "up":
+        if self._lanes.free and not self._answers.asterisk and self._events.state == "up":
             self._lanes.start(self._answers.ask_version(now), now)
 
     def _lane_lost(self, lane: Lane, reason: str) -> None:
@@ -275,27 +179,27 @@ class Reader:
 
     def _report(self, full: bool) -> None:
         """Tell the broker how things stand: at every beat, and whenever it changes what the broker may do."""
-        told = (self._lanes.free, self._taken, self._lanes.ready, self._state)
+        told = (self._lanes.free, self._taken, self._lanes.ready, self._events.state)
         if full or told != self._told:
             self._tell("state", self._info())
             self._told = told
 
     def _info(self) -> dict[str, Any]:
-        lanes, numbers = self._lanes, self._publisher.numbers
+        lanes, events, numbers = self._lanes, self._events, self._publisher.numbers
         counters = {
-            "sessions": self._sessions,
+            "sessions": events.sessions,
             "events": numbers.seq,
             "published_messages": self._publisher.published,
             "undeliverable_answers": self._undeliverable,
-            "unknown_on_event_session": self._unknown,
+            "unknown_on_event_session": events.unknown,
             **lanes.counters,
             **self._answers.counters,
         }
         return {
             "ready": lanes.ready and not self._leaving,
-            "state": self._state,
-            "detail": self._detail or lanes.trouble,
-            "since": self._since,
+            "state": events.state,
+            "detail": events.detail or lanes.trouble,
+            "since": events.since,
             "epoch": numbers.epoch,
             "seq": numbers.seq,
             "asterisk": self._answers.asterisk,
@@ -317,12 +221,10 @@ class Reader:
         self._leaving = True
         self._tell("leaving", self._info())  # what the broker sent before it heard this is handed back until it says bye
         self._until(lambda: self._dismissed and not self._lanes.busy and not self._answers.open, IN_FLIGHT_S)
-        now = time.monotonic()
-        self._publish(own_event("amid:disconnected", Reason="amid's reader is ending"))
-        self._lanes.log_off(now)
-        if self._events is not None and self._events.session is not None and self._events.up:
-            self._events.session.log_off()
-        self._until(lambda: self._events is None and not self._lanes.open, LOGOFF_S)
+        self._lanes.log_off(time.monotonic())
+        self._events.log_off()
+        self._until(lambda: not (self._events.open or self._lanes.open), LOGOFF_S)
+        self._events.close()
         self._lanes.close()
         self._context.destroy(linger=200)
 

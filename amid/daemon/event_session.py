@@ -1,0 +1,166 @@
+"""The event session of one server: it listens, and when it is lost it connects again, with back-off, for ever.
+
+Each session is an epoch. What it hears is published; a call that waits for an event hears it too. A login that was rejected is
+tried again slowly and loudly: a wrong secret does not mend itself, and Asterisk logs each try.
+"""
+
+from __future__ import annotations
+
+import logging
+import ssl
+import time
+from collections.abc import Callable
+
+from amid.ami.packet import Packet, ProtocolError
+from amid.ami.parser import Oversized
+from amid.ami.session import Login, LoginRejected, Patience, Session
+from amid.config import Server
+from amid.daemon.answers import Answers
+from amid.daemon.link import Link
+from amid.daemon.publisher import Publisher, own_event
+from amid.supervision.backoff import Backoff
+
+log = logging.getLogger("amid.reader")
+
+MAX_EVENT = 1024 * 1024
+"""Bytes of one event; no event of Asterisk's comes near, so a larger one ends the session and is seen as a new epoch."""
+
+REJECTED_S = 30.0
+"""Seconds before a login that was rejected is tried again."""
+
+
+class EventSession:
+    """`state` is "up", "connecting" or "rejected", `detail` why it is not up, `since` when that began (seconds since 1970).
+
+    `epoch` gives the epoch that begins at a time of the monotonic clock.
+    """
+
+    def __init__(
+        self,
+        server: Server,
+        tls: ssl.SSLContext | None,
+        patience: Patience,
+        publisher: Publisher,
+        answers: Answers,
+        epoch: Callable[[float], int],
+        now: float,
+    ) -> None:
+        self._server = server
+        self._tls = tls
+        self._login = Login(server.username, server.secret or "", server.auth, server.events)
+        self._patience = patience
+        self._publisher = publisher
+        self._answers = answers
+        self._epoch = epoch
+        self._backoff = Backoff(server.reconnect_min, server.reconnect_max)
+        self._dial_at = now
+        self._leaving = False
+        self._link: Link | None = None
+        self.state = "connecting"
+        self.detail = "not connected yet"
+        self.since = time.time()
+        self.sessions = 0
+        self.unknown = 0
+
+    @property
+    def open(self) -> bool:
+        return self._link is not None
+
+    def poll_items(self) -> list[tuple[int, int]]:
+        return [self._link.poll_item()] if self._link is not None else []
+
+    def pending(self) -> bool:
+        return self._link is not None and self._link.pending()
+
+    def next_deadline(self) -> float | None:
+        if self._link is not None:
+            return self._link.next_deadline()
+        return None if self._leaving else self._dial_at
+
+    def step(self, ready: dict[int, int], now: float) -> None:
+        """One pass: connect, read once, publish what came."""
+        if self._link is None:
+            if self._leaving or now < self._dial_at:
+                return
+            self._link = Link(self._server, self._tls, self._make_session, now)
+        link = self._link
+        try:
+            self._step_link(link, ready.get(link.poll_item()[0], 0), now)
+        except (OSError, ProtocolError) as error:
+            self._disconnected(link, error, now)
+
+    def log_off(self) -> None:
+        """Say goodbye, and dial no more."""
+        self._leaving = True
+        if self._link is None or self._link.session is None or not self._link.up:
+            self.close()
+            return
+        self._publish(own_event("amid:disconnected", Reason="amid's reader is ending"))
+        self._link.session.log_off()
+
+    def close(self) -> None:
+        if self._link is not None:
+            self._link.close()
+            self._link = None
+
+    def _step_link(self, link: Link, ready: int, now: float) -> None:
+        was_up = link.up
+        data = link.step(ready, now)
+        session = link.session
+        if session is None:
+            return
+        items = session.receive(data, now) if data is not None else []
+        if link.up and not was_up:
+            self._connected(session.version, now)
+        self._take(items)
+        session.check(now)
+        session.keep_alive(now)
+        link.flush()
+
+    def _make_session(self, now: float) -> Session:
+        return Session(self._login, self._patience, now, MAX_EVENT)
+
+    def _take(self, items: list[Packet | Oversized]) -> None:
+        events = [item for item in items if isinstance(item, Packet) and item.event]
+        self.unknown += len(items) - len(events)
+        if events:
+            self._publisher.publish(events, time.time())
+            self._answers.events(events)
+        if any(isinstance(item, Oversized) for item in items):
+            raise ProtocolError(f"an event of over {MAX_EVENT} bytes came")
+
+    def _connected(self, version: str, now: float) -> None:
+        if self.sessions:
+            self._publisher.numbers.new_epoch(self._epoch(now))
+        self.sessions += 1
+        self._answers.asterisk = ""  # it may have been upgraded meanwhile
+        self._enter("up", "")
+        log.info("connected to %s:%d, interface %s", self._server.host, self._server.tcp_port, version)
+        self._publish(own_event("amid:connected", Interface=version))
+
+    def _disconnected(self, link: Link, error: OSError | ProtocolError, now: float) -> None:
+        was_up = link.up
+        self.close()
+        if self._leaving:
+            return
+        rejected = isinstance(error, LoginRejected)
+        reason = f"login rejected: {error}" if rejected else (getattr(error, "strerror", None) or str(error))
+        self._backoff.settled(now - link.began)
+        delay = REJECTED_S if rejected else self._backoff.next()
+        self._dial_at = now + delay
+        level = logging.ERROR if rejected else logging.WARNING if reason != self.detail else logging.DEBUG
+        log.log(level, "%s:%d: %s; next try in %.1f s", self._server.host, self._server.tcp_port, reason, delay)
+        self._enter("rejected" if rejected else "connecting", reason)
+        if was_up:
+            self._publish(own_event("amid:disconnected", Reason=reason))
+            self._answers.event_session_lost()
+        elif rejected:
+            self._publish(own_event("amid:rejected", Reason=reason))
+
+    def _enter(self, state: str, detail: str) -> None:
+        if state != self.state:
+            self.since = time.time()
+        self.state, self.detail = state, detail
+
+    def _publish(self, event: Packet) -> None:
+        self._publisher.publish([event], time.time())

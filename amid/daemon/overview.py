@@ -1,0 +1,78 @@
+"""What `servers` and `status` tell: how things stand, from what the readers said last and from the supervisor's account."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from amid import __version__, wire
+from amid.daemon.gate import LOCAL
+from amid.daemon.rundir import STATUS_FILE
+from amid.daemon.settings import BrokerSettings
+from amid.rpc.calls import GAP_S, Calls, ServerQueue
+
+log = logging.getLogger("amid.broker")
+
+NO_LANES = {"free": 0, "busy": 0, "limit": 0}
+
+
+def servers(settings: BrokerSettings, calls: Calls, caller: str) -> list[dict[str, Any]]:
+    """The result of `servers`, with the endpoints as this caller reaches them."""
+    now = time.monotonic()
+    return [_server(settings, queue, caller, now) for queue in calls.servers.values()]
+
+
+def status(settings: BrokerSettings, calls: Calls, counters: Mapping[str, int], caller: str) -> dict[str, Any]:
+    """The result of `status`."""
+    views = servers(settings, calls, caller)
+    for view in views:
+        view["counters"] = calls.servers[view["name"]].info.get("counters", {})
+    processes, uptime = _processes(Path(settings.run_dir, STATUS_FILE))
+    counted = {**counters, "late_answers": calls.late, "open_calls": len(calls)}
+    return {"version": __version__, "uptime": uptime, "servers": views, "processes": processes, "counters": counted}
+
+
+def _server(settings: BrokerSettings, queue: ServerQueue, caller: str, now: float) -> dict[str, Any]:
+    said = queue.info
+    alive = now < queue.heard + GAP_S
+    events, stream = _endpoints(settings, queue.name, caller)
+    return {
+        "name": queue.name,
+        "state": said.get("state", "connecting") if alive else "lost",
+        "detail": said.get("detail", "") if alive else "its reader does not report",
+        "asterisk": said.get("asterisk", ""),
+        "epoch": said.get("epoch", 0),
+        "seq": said.get("seq", 0),
+        "events": events,
+        "stream": stream,
+        "lanes": said.get("lanes", NO_LANES),
+        "queued": len(queue.waiting),
+        "since": said.get("since", 0.0),
+    }
+
+
+def _endpoints(settings: BrokerSettings, server: str, caller: str) -> tuple[str, str]:
+    """Of the two event sockets: in run_dir for a caller on this machine, on TCP, as configured, for one that came that way."""
+    if caller == LOCAL:
+        run_dir = settings.run_dir
+        return wire.ipc(run_dir, wire.events_socket(server)), wire.ipc(run_dir, wire.stream_socket(server))
+    limits = settings.servers[server]
+    return next(iter(limits.events_listen), ""), next(iter(limits.stream_listen), "")
+
+
+def _processes(file: Path) -> tuple[list[dict[str, Any]], float]:
+    """The supervisor's own account and its uptime; it keeps them in a file, which can be read without the broker too."""
+    try:
+        known = json.loads(file.read_text())
+    except (OSError, ValueError) as error:
+        log.warning("the supervisor's account in %s cannot be read: %s", file, error)
+        return [], 0.0
+    now = time.monotonic()
+    for process in known["processes"]:
+        started = process.pop("started")
+        process["uptime"] = round(now - started, 3) if process["pid"] else 0.0
+    return known["processes"], round(now - known["started"], 3)
