@@ -207,19 +207,23 @@ class Reader:
             "counters": counters,
         }
 
-    def _tell(self, kind: str, *rest: Any, payload: bytes | None = None) -> None:
+    def _tell(self, kind: str, *rest: Any, payload: bytes | None = None) -> bool:
+        """A word to the broker; False when there is none."""
         header = wire.pack([kind, self._name, self._started, self._lanes.free, self._taken, *rest])
         try:
             self._broker.send_multipart([header] if payload is None else [header, payload], zmq.DONTWAIT)
         except zmq.Again:
             self._undeliverable += kind == "answer"
+            return False
+        return True
 
     # ── the end ──
 
     def _leave(self) -> None:
         """Let what is in flight end, hand back what is not, log off everywhere; each for a moment at most."""
         self._leaving = True
-        self._tell("leaving", self._info())  # what the broker sent before it heard this is handed back until it says bye
+        # What the broker sent before it hears this is handed back, until it says bye; there may be no broker any more.
+        self._dismissed = not self._tell("leaving", self._info())
         self._until(lambda: self._dismissed and not self._lanes.busy and not self._answers.open, IN_FLIGHT_S)
         self._lanes.log_off(time.monotonic())
         self._events.log_off()

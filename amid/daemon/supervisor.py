@@ -34,7 +34,7 @@ LATE_S = 1.0
 
 RESPAWN_MIN_S = 0.1
 RESPAWN_MAX_S = 30.0
-STOP_S = 2.0
+STOP_S = 3.0
 """Seconds that a reader has to end when asked to; the broker has its drain time and this."""
 
 BROKER = "broker"
