@@ -126,7 +126,7 @@ class Answers:
             error = AmidError("gone", str(gone), sent=False, server=self.server)
             self.deliver(call_id, None, _plain(error))
             return
-        self.deliver(call_id, wire.pack({"events": [publisher.body(epoch, one) for one in held], "more": more}), None)
+        self.deliver(call_id, wire.pack({"events": [publisher.replayed(epoch, one) for one in held], "more": more}), None)
 
     def _complete(self, wait: Wait) -> None:
         if wait.answer is None:

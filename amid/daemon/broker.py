@@ -72,6 +72,7 @@ class Broker:
         socket.set(zmq.LINGER, 500)
         if name == wire.RPC_SOCKET:
             socket.set(zmq.MAXMSGSIZE, MAX_MESSAGE)
+            socket.set(zmq.BACKLOG, 1024)  # one that finds the queue of connections full tries again only 100 ms later
         else:
             socket.set(zmq.SNDHWM, 0)
             socket.set(zmq.RCVHWM, 0)

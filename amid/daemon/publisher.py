@@ -86,21 +86,22 @@ class Publisher:
     def publish(self, packets: list[Packet], time: float) -> None:
         """Number, hold and send the events of one read. `time`: when it was, in seconds since 1970."""
         streamed: list[dict[str, Any]] = []
+        numbers, first, nths = self.numbers, self.numbers.seq + 1, []
         wants_stream = self._stream.want(self._stream_topic)
         for packet in packets:
             name = packet.event
-            seq, nth = self.numbers.next(name)
-            held = Held(seq, nth, time, name, packet.raw)
-            self.ring.add(self.numbers.epoch, held)
+            seq, nth = numbers.next(name)
+            nths.append(nth)
             topic = self._topic(name)
             wants_event = self._events.want(topic)
             if not (wants_stream or wants_event):
                 continue
-            body = self.body(self.numbers.epoch, held, packet)
+            body = wire.event_body(self._server, numbers.epoch, seq, nth, time, name, event_fields(packet))
             if wants_event:
                 self._send(self._events, topic, [body])
             if wants_stream:
                 streamed.append(body)
+        self.ring.add(numbers.epoch, first, nths, time, [packet.raw for packet in packets])
         if streamed:
             self._send(self._stream, self._stream_topic, streamed)
 
@@ -113,10 +114,10 @@ class Publisher:
             if subscriptions.want(self._tick_topic):
                 self._send(subscriptions, self._tick_topic, [body])
 
-    def body(self, epoch: int, held: Held, packet: Packet | None = None) -> dict[str, Any]:
-        """An event as it is published."""
-        fields = event_fields(packet or Packet(held.raw))
-        return wire.event_body(self._server, epoch, held.seq, held.nth, held.time, held.event, fields)
+    def replayed(self, epoch: int, held: Held) -> dict[str, Any]:
+        """An event that is held, as it was published."""
+        packet = Packet(held.raw)
+        return wire.event_body(self._server, epoch, held.seq, held.nth, held.time, packet.event, event_fields(packet))
 
     def _topic(self, name: str) -> bytes:
         topic = self._topics.get(name)

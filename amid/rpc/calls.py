@@ -13,6 +13,7 @@ queue, where they can be said not to have been sent, and their turn comes with i
 from __future__ import annotations
 
 import heapq
+from bisect import insort
 from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -116,7 +117,9 @@ class Calls:
         self.max_calls = max_calls
         effects: list[Effect] = []
         for name in [name for name in self.servers if name not in limits]:
-            effects += self._fail(self._calls_of(self.servers[name]), "connection_lost", f"server {name} was taken out")
+            queue, why = self.servers[name], f"server {name} was taken out of the configuration"
+            effects += self._fail(list(queue.handed.values()), "connection_lost", why)
+            effects += self._fail(list(queue.waiting), "not_connected", why)
             del self.servers[name]
         for name, limit in limits.items():
             self.servers.setdefault(name, ServerQueue(name, limit, now)).limit = limit
@@ -180,15 +183,12 @@ class Calls:
         return [Reply(call.origin, result, error)]
 
     def unsent(self, call_id: int, now: float) -> list[Effect]:
-        """The reader had no lane for it after all: the call is the first in its queue again."""
+        """The reader had no lane for it after all: the call is in its queue again, where it was."""
         call = self._open.get(call_id)
-        if call is None:
+        if call is None or not call.handed:
             return []
-        queue = self.servers[call.server]
-        queue.handed.pop(call_id, None)
-        call.handed = False
-        queue.waiting.appendleft(call)
-        return self._hand_out(queue, now)
+        self._take_back(call)
+        return self._hand_out(self.servers[call.server], now)
 
     def unreachable(self, send: Send) -> None:
         """A message did not reach its reader: that one is gone, and a call on its way to it is back in the queue."""
@@ -196,8 +196,15 @@ class Calls:
             if queue.reader == send.reader:
                 queue.heard = 0.0
                 queue.wanted = 0
-        if send.message[0] == "call":
-            self.unsent(send.message[1], 0.0)
+        call = self._open.get(send.message[1]) if send.message[0] == "call" else None
+        if call is not None and call.handed:
+            self._take_back(call)
+
+    def _take_back(self, call: Pending) -> None:
+        queue = self.servers[call.server]
+        queue.handed.pop(call.call_id, None)
+        call.handed = False
+        insort(queue.waiting, call, key=lambda other: other.call_id)
 
     def tick(self, now: float) -> list[Effect]:
         """Fail what is overdue, what waits for a server that stays away, and what a reader that fell silent was given."""
@@ -252,9 +259,6 @@ class Calls:
         queue.handed[call.call_id] = call
         queue.sent += call.order.kind == "call"
         return Send(reader, [call.order.kind, call.call_id, call.deadline, call.order.body])
-
-    def _calls_of(self, queue: ServerQueue) -> list[Pending]:
-        return [*queue.waiting, *queue.handed.values()]
 
     def _fail(self, calls: Iterable[Pending], kind: str, message: str) -> list[Effect]:
         effects: list[Effect] = []

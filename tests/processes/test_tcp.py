@@ -1,0 +1,96 @@
+"""TCP: only behind CURVE, only for the keys of the configuration, and each caller with his own rights."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from amid import AmidError, Client, Curve
+from amid.simulator import SimulatedPbx
+from amid.simulator.session import User
+from tests.conftest import StartDaemon
+from tests.daemon import Daemon
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+        return port
+
+
+def make_keys(file: Path) -> str:
+    """`amid keys`: the public key, with the secret one in `file`."""
+    made = subprocess.run([sys.executable, "-m", "amid", "keys", str(file)], check=True, capture_output=True, text=True)
+    assert file.stat().st_mode & 0o777 == 0o600
+    return made.stdout.strip()
+
+
+class Tcp:
+    """A daemon on TCP with one caller, `crm`, who may do all but Command."""
+
+    def __init__(self, folder: Path, pbx: SimulatedPbx, daemon_for: StartDaemon) -> None:
+        self.folder = folder
+        self.server = make_keys(folder / "server.key")
+        self.crm = make_keys(folder / "crm.key")
+        rpc, events, stream = (f"tcp://127.0.0.1:{free_port()}" for _ in range(3))
+        self.rpc = rpc
+        self.table = {"host": "127.0.0.1", "port": pbx.port, "username": "u", "secret": "s"}
+        self.table |= {"events_listen": [events], "stream_listen": [stream]}
+        self.tables = {
+            "rpc": {"listen": [rpc]},
+            "curve": {"secret_key_file": str(folder / "server.key")},
+            "callers__crm": {"key": self.crm, "deny": ["Command"]},
+        }
+        self.daemon: Daemon = daemon_for({"pbx1": self.table}, **self.tables)
+
+    def client(self, name: str = "crm") -> Client:
+        public = self.crm if name == "crm" else make_keys(self.folder / f"{name}.key")
+        secret = (self.folder / f"{name}.key").read_text().strip()
+        return Client(endpoint=self.rpc, curve=Curve(self.server, public, secret))
+
+
+@pytest.fixture
+def tcp(tmp_path: Path, daemon_for: StartDaemon) -> Iterator[Tcp]:
+    with SimulatedPbx(users=[User("u", "s")]) as pbx:
+        yield Tcp(tmp_path, pbx, daemon_for)
+
+
+def test_a_known_key_has_calls_and_events(tcp: Tcp) -> None:
+    with tcp.client() as client:
+        assert client.action("Ping")["response"]["Ping"] == "Pong"
+        [server] = client.servers()
+        assert server["events"].startswith("tcp://") and server["stream"].startswith("tcp://")
+        with client.events("UserEvent", timeout=5) as events:
+            client.action("UserEvent", UserEvent="over-tcp")
+            assert next(events)["UserEvent"] == "over-tcp"
+
+
+def test_each_caller_has_his_own_rights(tcp: Tcp) -> None:
+    with tcp.client() as client:
+        for attempt in (lambda: client.command("core show version"), lambda: client.restart("pbx1")):
+            with pytest.raises(AmidError) as denied:
+                attempt()
+            assert (denied.value.kind, denied.value.sent) == ("denied", False)
+            assert "'crm'" in denied.value.message
+    assert tcp.daemon.action("Command", {"Command": "core show version"})["output"], "local is not crm"
+
+
+def test_a_stranger_and_a_client_without_keys_get_nowhere(tcp: Tcp) -> None:
+    for client in (tcp.client("stranger"), Client(endpoint=tcp.rpc)):
+        with client, pytest.raises(AmidError) as refused:
+            client.ping()
+        assert refused.value.kind == "unreachable"
+    assert "its key is in no [callers.NAME]" in tcp.daemon.log.read_text()
+
+
+def test_no_tcp_without_a_key(tmp_path: Path, daemon_for: StartDaemon) -> None:
+    tables = {"rpc": {"listen": ["tcp://127.0.0.1:1"]}}
+    daemon = daemon_for({"pbx1": {"host": "h", "username": "u", "secret": "s"}}, start=False, **tables)
+    daemon.start(wait=False)
+    assert daemon.process is not None and daemon.process.wait(20) == 6
+    assert "[rpc] listen: TCP needs a key" in daemon.log.read_text()
