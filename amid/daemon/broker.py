@@ -140,7 +140,12 @@ class Broker:
     def _from_reader(self, frames: list[bytes]) -> None:
         identity, header, *payload = frames
         now = time.monotonic()
-        kind, server, started, free, taken, *rest = wire.unpack(header)
+        try:
+            kind, server, started, free, taken, *rest = wire.unpack(header)
+        except (ValueError, TypeError):  # some program took this socket for the one for requests
+            self._counters["unreadable_messages"] += 1
+            log.warning("what came on the socket of the readers is not from a reader; requests go to %r", wire.RPC_SOCKET)
+            return
         if kind == "answer":
             call_id, failure = rest
             error = AmidError(**failure) if failure else None
@@ -162,7 +167,7 @@ class Broker:
         self._counters["requests"] += 1
         envelope, payload = _split(frames)
         if payload is None or len(payload) != 1:
-            self._refuse_frames(envelope, payload or frames[1:])
+            self._refuse_frames(envelope, frames[1:] if payload is None else payload)
             return
         origin = Origin(envelope, None, wire.is_json(payload[0]), caller)
         try:

@@ -144,12 +144,13 @@ class EventSession:
         if self._leaving:
             return
         rejected = isinstance(error, LoginRejected)
-        reason = f"login rejected: {error}" if rejected else (getattr(error, "strerror", None) or str(error))
+        said = f"login rejected: {error}" if rejected else (getattr(error, "strerror", None) or str(error))
+        reason = f"{self._server.host}:{self._server.tcp_port}: {said}"
         self._backoff.settled(now - link.began)
         delay = REJECTED_S if rejected else self._backoff.next()
         self._dial_at = now + delay
         level = logging.ERROR if rejected else logging.WARNING if reason != self.detail else logging.DEBUG
-        log.log(level, "%s:%d: %s; next try in %.1f s", self._server.host, self._server.tcp_port, reason, delay)
+        log.log(level, "%s; next try in %.1f s", reason, delay)
         self._enter("rejected" if rejected else "connecting", reason)
         if was_up:
             self._publish(own_event("amid:disconnected", Reason=reason))

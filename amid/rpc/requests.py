@@ -15,7 +15,7 @@ from amid.errors import AmidError
 from amid.wire import METHODS
 
 Timeout = Annotated[float, Meta(gt=0, le=3600)]
-Natural = Annotated[int, Meta(ge=0)]
+Natural = Annotated[int, Meta(ge=0, le=2**63 - 1)]  # what every language and MessagePack can hold
 
 REPLAY_LIMIT = 1000
 """Events in one answer to `replay`, unless the request names another limit."""
@@ -95,6 +95,8 @@ def _params(method: str, params: Any) -> Params:
         checked = msgspec.convert(params or {}, _PARAMS[method])
     except msgspec.ValidationError as error:
         raise AmidError("invalid_params", f"{method}: {_sentence(error)}") from None
+    except UnicodeEncodeError:
+        raise AmidError("invalid_params", f"{method}: the name of a param is not UTF-8") from None
     for name in checked.__struct_fields__:
         _check_text(method, name, getattr(checked, name))
     return checked

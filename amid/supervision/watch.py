@@ -64,6 +64,7 @@ _TABLE: dict[tuple[State, str], Cell] = {
     (State.LEAVING, "leave"): (State.LEAVING, Do.NOTHING),
     (State.DOWN, "leave"): (State.DOWN, Do.NOTHING),
     (State.DOWN, "beat"): (State.DOWN, Do.NOTHING),
+    (State.DOWN, "restart"): (State.DOWN, Do.NOTHING),
 }
 
 

@@ -11,9 +11,7 @@ import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Self, TypeVar
-
-from tests.asterisk.server import Asterisk
+from typing import Protocol, Self, TypeVar
 
 PATIENCE = 10.0
 T = TypeVar("T")
@@ -33,10 +31,23 @@ class Packet(list[tuple[str, str]]):
         return self["Message"]
 
 
+class Place(Protocol):
+    """Where a manager interface is, and who may log in: an `Asterisk`, or anything that knows as much."""
+
+    @property
+    def host(self) -> str: ...
+    @property
+    def port(self) -> int: ...
+    @property
+    def username(self) -> str: ...
+    @property
+    def secret(self) -> str: ...
+
+
 class Raw:
     """A session, logged in unless `login` is false; `events` is the mask."""
 
-    def __init__(self, server: Asterisk, username: str = "", events: str = "off", login: bool = True) -> None:
+    def __init__(self, server: Place, username: str = "", events: str = "off", login: bool = True) -> None:
         self._socket = socket.create_connection((server.host, server.port), PATIENCE)
         self._file = self._socket.makefile("rb")
         self._fences = itertools.count()

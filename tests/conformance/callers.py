@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, NamedTuple, Self
 
 import msgpack
@@ -62,12 +62,12 @@ class Action(NamedTuple):
     """One action to ask for; `more` are further params: timeout, until."""
 
     name: str
-    fields: Map = {}
-    more: Map = {}
+    fields: Mapping[str, Any] = MappingProxyType({})
+    more: Mapping[str, Any] = MappingProxyType({})
 
     @property
     def params(self) -> Map:
-        return {"action": self.name, "fields": self.fields, **self.more}
+        return {"action": self.name, "fields": dict(self.fields), **self.more}
 
 
 @dataclass

@@ -1,0 +1,42 @@
+"""Real processes in front of a simulated PBX that misbehaves when it is told to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from amid.simulator import SimulatedPbx
+from tests.conftest import StartDaemon
+from tests.daemon import Daemon
+from tests.processes.caller import Caller
+from tests.processes.pbx import simulated, table
+
+
+@pytest.fixture
+def pbx() -> Iterator[SimulatedPbx]:
+    with simulated() as pbx:
+        yield pbx
+
+
+@pytest.fixture
+def daemon(daemon_for: StartDaemon, pbx: SimulatedPbx) -> Daemon:
+    """A daemon with one server, `pbx1`, whose readers are judged faster than by default."""
+    return daemon_for({"pbx1": table(pbx)}, supervision={"silence": 1.0})
+
+
+@pytest.fixture
+def caller(daemon: Daemon) -> Iterator[Caller]:
+    with Caller(daemon) as caller:
+        yield caller
+
+
+@pytest.fixture(scope="module")
+def shared_daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    """A daemon for all tests of a module, with two lanes; they leave it as they found it."""
+    with simulated() as pbx:
+        daemon = Daemon(tmp_path_factory.mktemp("amid"), {"pbx1": table(pbx, lanes=2, queue=3)})
+        try:
+            yield daemon.start()
+        finally:
+            daemon.close()

@@ -1,0 +1,93 @@
+"""Callers that do not read, that leave, that are killed: each costs itself an answer, and nobody else anything."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import zmq
+
+from amid.simulator import SimulatedPbx
+from tests.daemon import Daemon, eventually
+from tests.processes.caller import Caller
+from tests.processes.pbx import arm
+
+FLOOD = 20_000
+SOON_S = 1.0
+"""Seconds within which a bystander is served whatever others do: it takes a millisecond, and the machine may be busy."""
+
+
+def memory(pid: int) -> int:
+    """Resident bytes of a process."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def descriptors(pid: int) -> int:
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+def served(caller: Caller) -> None:
+    began = time.monotonic()
+    assert caller.result(caller.action("Ping"))["response"]["Ping"] == "Pong"
+    assert time.monotonic() - began < SOON_S
+
+
+def test_a_caller_that_never_reads_its_answers(daemon: Daemon, caller: Caller) -> None:
+    broker = daemon.pid("broker")
+    before = memory(broker)
+    with daemon.socket(zmq.DEALER) as deaf:
+        deaf.set(zmq.SNDHWM, 0)
+        deaf.set(zmq.RCVHWM, 1)
+        deaf.connect(daemon.rpc)
+        for _ in range(FLOOD):
+            deaf.send_multipart([b"", b'{"id": 1, "method": "servers"}'])
+
+        def taken() -> bool:
+            served(caller)
+            return daemon.result("status")["counters"]["requests"] > FLOOD
+
+        eventually(taken, "all of its requests were taken")
+        counters = daemon.result("status")["counters"]
+        assert counters["undeliverable_answers"] > FLOOD / 2, counters
+        assert memory(broker) - before < 50e6
+    assert daemon.pid("broker") == broker
+    served(caller)
+
+
+def test_callers_that_come_and_leave_a_thousand_times(daemon: Daemon, caller: Caller) -> None:
+    broker = daemon.pid("broker")
+    before, open_before = memory(broker), descriptors(broker)
+    for number in range(1000):
+        with daemon.socket(zmq.DEALER) as visitor:
+            visitor.connect(daemon.rpc)
+            if number % 2:
+                visitor.send_multipart([b"", b'{"id": 1, "method": "action", "params": {"action": "Ping"}}'])
+        if not number % 100:
+            served(caller)
+    eventually(lambda: descriptors(broker) <= open_before + 5, "the broker has closed their connections")
+    assert memory(broker) - before < 30e6
+    assert daemon.pid("broker") == broker
+    served(caller)
+
+
+CALL = """
+import sys, zmq
+socket = zmq.Context().socket(zmq.REQ)
+socket.connect(sys.argv[1])
+socket.send_string('{"id": 1, "method": "action", "params": {"action": "CoreStatus"}}')
+socket.poll()
+"""
+
+
+def test_a_caller_that_is_killed_in_its_call(daemon: Daemon, caller: Caller, pbx: SimulatedPbx) -> None:
+    arm(daemon, "delay", "CoreStatus", Seconds=0.5)
+    with subprocess.Popen([sys.executable, "-c", CALL, daemon.rpc]) as victim:
+        eventually(lambda: daemon.result("status")["counters"]["open_calls"] == 1, "its call is in flight")
+        victim.kill()
+    served(caller)
+    eventually(lambda: daemon.result("status")["counters"].get("undeliverable_answers") == 1, "its answer was counted")
+    assert daemon.result("status")["counters"]["open_calls"] == 0

@@ -1,0 +1,335 @@
+"""What becomes of a call: every end that it can have, told honestly, and no call handed out twice."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from amid.errors import AmidError
+from amid.rpc.calls import FRESH_S, GAP_S, Calls, Effect, Order, Reply, Send
+
+NOW = 1000.0
+READER = b"pbx1/1"
+
+
+def order(name: str = "Ping") -> Order:
+    return Order("call", {"action": name, "action_id": f"amid-{name}"})
+
+
+def info(ready: bool = True, detail: str = "") -> dict[str, Any]:
+    return {"ready": ready, "detail": detail}
+
+
+def replies(effects: list[Effect]) -> list[Reply]:
+    return [effect for effect in effects if isinstance(effect, Reply)]
+
+
+def sends(effects: list[Effect], kind: str = "call") -> list[Send]:
+    return [effect for effect in effects if isinstance(effect, Send) and effect.message[0] == kind]
+
+
+def error(effects: list[Effect]) -> AmidError:
+    """The error of the one reply among `effects`."""
+    (reply,) = replies(effects)
+    assert reply.error is not None
+    return reply.error
+
+
+def fresh(limit: int = 2, max_calls: int = 100) -> Calls:
+    """No reader has reported yet."""
+    return Calls({"pbx1": limit}, max_calls, NOW)
+
+
+def up(free: int = 1, limit: int = 2, max_calls: int = 100) -> Calls:
+    """A reader has reported and has `free` lanes."""
+    calls = fresh(limit, max_calls)
+    calls.state("pbx1", READER, 1, free, 0, info(), NOW)
+    return calls
+
+
+def open_(calls: Calls, name: str, *, timeout: float = 5.0, now: float = NOW) -> list[Effect]:
+    return calls.open(name, "pbx1", order(name), now + timeout, now)
+
+
+def test_a_call_goes_to_a_free_lane_and_its_answer_to_its_caller() -> None:
+    calls = up()
+    effects = open_(calls, "a")
+    (send,) = sends(effects)
+    assert (send.reader, send.message) == (READER, ["call", 1, NOW + 5.0, {"action": "a", "action_id": "amid-a"}])
+    assert calls.answered(1, b"result", None, NOW + 1) == [Reply("a", b"result", None)]
+    assert len(calls) == 0
+
+
+def test_what_finds_no_free_lane_waits_and_the_reader_is_told() -> None:
+    calls = up(free=1)
+    open_(calls, "a")
+    effects = open_(calls, "b")
+    assert not sends(effects)
+    assert sends(effects, "want") == [Send(READER, ["want", 1])]
+
+
+def test_the_queue_is_served_in_order_as_lanes_become_free() -> None:
+    calls = up(free=1)
+    for name in "abc":
+        open_(calls, name)
+    handed = sends(calls.state("pbx1", READER, 1, 2, 1, None, NOW + 0.1))
+    assert [send.message[3]["action"] for send in handed] == ["b", "c"]
+
+
+CREDIT = {"all taken": (2, 2, 2), "one on its way": (2, 1, 1), "both on their way": (2, 0, 0), "no lane": (0, 2, 0)}
+
+
+@pytest.mark.parametrize(("free", "taken", "handed"), CREDIT.values(), ids=CREDIT)
+def test_lanes_promised_to_calls_that_are_still_on_their_way_are_not_given_again(free: int, taken: int, handed: int) -> None:
+    calls = up(free=2, limit=10)
+    for name in "abcde":
+        open_(calls, name)
+    assert len(sends(calls.state("pbx1", READER, 1, free, taken, None, NOW))) == handed
+
+
+def test_a_reader_that_has_no_lane_after_all_gives_the_call_back_to_the_front() -> None:
+    calls = up(free=1)
+    open_(calls, "a")
+    open_(calls, "b")
+    assert not sends(calls.unsent(1, NOW))
+    (first,) = sends(calls.state("pbx1", READER, 1, 1, 1, None, NOW))
+    assert first.message[1] == 1
+
+
+def test_a_call_given_back_twice_is_in_the_queue_once() -> None:
+    calls = up(free=1)
+    open_(calls, "a")
+    calls.unsent(1, NOW)
+    calls.unsent(1, NOW)
+    assert len(sends(calls.state("pbx1", READER, 1, 4, 1, None, NOW))) == 1
+
+
+def test_giving_back_what_is_over_does_nothing() -> None:
+    calls = up()
+    open_(calls, "a")
+    calls.answered(1, b"", None, NOW)
+    assert calls.unsent(1, NOW) == []
+
+
+# ── deadlines ──
+
+
+def test_in_flight_at_its_deadline_is_a_timeout_that_may_have_been_carried_out() -> None:
+    calls = up()
+    open_(calls, "a", timeout=2.0)
+    assert calls.next_deadline() == NOW + 2.0
+    assert calls.tick(NOW + 1.9) == []
+    failure = error(calls.tick(NOW + 2.0))
+    assert (failure.kind, failure.sent, failure.server, failure.action_id) == ("timeout", True, "pbx1", "amid-a")
+
+
+def test_queued_at_its_deadline_is_a_timeout_that_asterisk_never_saw() -> None:
+    calls = up(free=0)
+    open_(calls, "a", timeout=2.0)
+    failure = error(calls.tick(NOW + 2.0))
+    assert (failure.kind, failure.sent, failure.action_id) == ("timeout", False, None)
+    assert not sends(calls.state("pbx1", READER, 1, 1, 0, None, NOW + 2.0)), "an overdue call is never handed out"
+
+
+def test_an_answer_behind_the_deadline_is_counted_and_dropped() -> None:
+    calls = up()
+    open_(calls, "a", timeout=2.0)
+    assert calls.answered(1, b"late", None, NOW + 2.0) == []
+    assert calls.late == 1
+    assert error(calls.tick(NOW + 2.0)).kind == "timeout"
+    assert calls.answered(1, b"later", None, NOW + 3.0) == []
+    assert calls.late == 2
+
+
+def test_nothing_open_has_no_deadline() -> None:
+    calls = up()
+    open_(calls, "a")
+    calls.answered(1, b"", None, NOW)
+    assert calls.next_deadline() is None
+
+
+# ── refusals ──
+
+
+def test_a_full_queue_is_busy() -> None:
+    calls = up(free=0, limit=2)
+    open_(calls, "a")
+    open_(calls, "b")
+    failure = error(open_(calls, "c"))
+    assert (failure.kind, failure.sent, len(calls)) == ("busy", False, 2)
+
+
+def test_too_many_open_calls_are_busy() -> None:
+    calls = up(free=2, max_calls=1)
+    open_(calls, "a")
+    failure = error(open_(calls, "b"))
+    assert (failure.kind, failure.sent) == ("busy", False)
+    assert "max_calls" in failure.message
+
+
+def test_a_call_waits_through_a_gap_and_no_longer() -> None:
+    calls = fresh()
+    assert open_(calls, "a") == []
+    assert calls.next_deadline() == NOW + GAP_S
+    assert calls.tick(NOW + GAP_S - 0.01) == []
+    failure = error(calls.tick(NOW + GAP_S))
+    assert (failure.kind, failure.sent) == ("not_connected", False)
+
+
+def test_a_call_behind_the_gap_is_refused_at_once_with_the_readers_reason() -> None:
+    calls = fresh()
+    calls.state("pbx1", READER, 1, 0, 0, info(ready=False, detail="connection refused"), NOW)
+    failure = error(open_(calls, "a", now=NOW + GAP_S))
+    assert (failure.kind, failure.sent) == ("not_connected", False)
+    assert "connection refused" in failure.message
+
+
+def test_a_session_that_comes_back_in_time_takes_the_queue() -> None:
+    calls = up()
+    calls.state("pbx1", READER, 1, 0, 0, info(ready=False), NOW)
+    open_(calls, "a", now=NOW + 1)
+    assert len(sends(calls.state("pbx1", READER, 1, 1, 0, info(), NOW + 2))) == 1
+
+
+# ── readers that go ──
+
+
+def test_a_replaced_reader_loses_what_was_in_flight_and_its_successor_takes_the_queue() -> None:
+    calls = up(free=1)
+    open_(calls, "a")
+    open_(calls, "b")
+    effects = calls.state("pbx1", b"pbx1/2", 2, 1, 0, info(), NOW + 1)
+    failure = error(effects)
+    assert (failure.kind, failure.sent, failure.action_id) == ("connection_lost", True, "amid-a")
+    (send,) = sends(effects)
+    assert (send.reader, send.message[1]) == (b"pbx1/2", 2)
+
+
+def test_an_older_incarnation_is_not_listened_to() -> None:
+    calls = up(free=1)
+    calls.state("pbx1", b"pbx1/2", 2, 0, 0, info(), NOW)
+    assert calls.state("pbx1", READER, 1, 5, 0, info(), NOW) == []
+    assert not sends(open_(calls, "a"))
+
+
+def test_calls_are_not_handed_to_a_reader_that_was_not_heard_lately() -> None:
+    calls = up(free=4)
+    assert sends(open_(calls, "a", now=NOW + FRESH_S - 0.01))
+    assert not sends(open_(calls, "b", now=NOW + FRESH_S))
+
+
+def test_a_reader_that_falls_silent_loses_what_it_was_given() -> None:
+    calls = up(free=1)
+    open_(calls, "a")
+    assert calls.next_deadline() == NOW + GAP_S
+    failure = error(calls.tick(NOW + GAP_S))
+    assert (failure.kind, failure.sent) == ("connection_lost", True)
+
+
+def test_a_call_that_could_not_reach_its_reader_waits_for_the_next_one() -> None:
+    calls = up(free=4)
+    (send,) = sends(open_(calls, "a"))
+    calls.unreachable(send)
+    assert replies(calls.tick(NOW + 0.1)) == [], "it was never sent and must not be called lost"
+    effects = calls.state("pbx1", b"pbx1/2", 2, 1, 0, info(), NOW + 1)
+    assert replies(effects) == []
+    assert sends(effects) == [Send(b"pbx1/2", send.message)]
+
+
+def test_what_was_with_a_reader_that_cannot_be_reached_is_lost() -> None:
+    calls = up(free=4)
+    open_(calls, "a")
+    (second,) = sends(open_(calls, "b"))
+    calls.unreachable(second)
+    failure = error(calls.tick(NOW + 0.1))
+    assert (failure.kind, failure.sent, failure.action_id) == ("connection_lost", True, "amid-a")
+
+
+def test_calls_that_could_not_reach_their_reader_keep_their_order() -> None:
+    calls = up(free=3, limit=9)
+    for send in [sends(open_(calls, name))[0] for name in "abc"]:
+        calls.unreachable(send)
+    handed = sends(calls.state("pbx1", b"pbx1/2", 2, 9, 0, info(), NOW + 1))
+    assert [send.message[3]["action"] for send in handed] == ["a", "b", "c"]
+
+
+def test_no_more_is_handed_to_a_reader_that_cannot_be_reached() -> None:
+    calls = up(free=4)
+    (send,) = sends(open_(calls, "a"))
+    calls.unreachable(send)
+    assert open_(calls, "b") == []
+
+
+def test_a_want_that_did_not_arrive_is_said_again_to_the_next_reader() -> None:
+    calls = up(free=0)
+    (want,) = sends(open_(calls, "a"), "want")
+    calls.unreachable(want)
+    assert sends(calls.state("pbx1", b"pbx1/2", 2, 0, 0, info(), NOW + 1), "want")
+
+
+# ── replay ──
+
+
+def replay(calls: Calls, now: float = NOW) -> list[Effect]:
+    return calls.open("r", "pbx1", Order("replay", {"epoch": 1}), now + 5.0, now)
+
+
+def test_replay_needs_no_lane_and_no_session() -> None:
+    calls = fresh()
+    calls.state("pbx1", READER, 1, 0, 0, info(ready=False), NOW)
+    assert len(sends(replay(calls), "replay")) == 1
+
+
+def test_replay_takes_no_credit_from_the_lanes() -> None:
+    calls = up(free=1)
+    replay(calls)
+    assert len(sends(open_(calls, "a"))) == 1
+
+
+def test_replay_without_a_reader_is_refused() -> None:
+    failure = error(replay(fresh()))
+    assert (failure.kind, failure.sent) == ("not_connected", False)
+
+
+def test_replay_from_a_reader_that_fell_silent_is_refused() -> None:
+    assert error(replay(up(), NOW + GAP_S)).kind == "not_connected"
+
+
+def test_a_replay_that_fails_was_never_an_action() -> None:
+    calls = up()
+    replay(calls)
+    assert error(calls.tick(NOW + 5.0)).sent is False
+
+
+# ── configuration and the end ──
+
+
+def test_the_calls_of_a_server_taken_out_end_honestly() -> None:
+    calls = up(free=1)
+    open_(calls, "a")
+    open_(calls, "b")
+    effects = calls.configure({"other": 2}, 100, NOW)
+    outcomes = {reply.origin: (reply.error.kind, reply.error.sent) for reply in replies(effects) if reply.error}
+    assert outcomes == {"a": ("connection_lost", True), "b": ("not_connected", False)}
+    assert list(calls.servers) == ["other"]
+    assert calls.answered(1, b"", None, NOW) == []
+    assert calls.state("pbx1", READER, 1, 1, 1, info(), NOW) == []
+    assert calls.unsent(2, NOW) == []
+
+
+def test_a_server_that_stays_keeps_its_calls_and_takes_its_new_limit() -> None:
+    calls = up(free=0, limit=2)
+    open_(calls, "a")
+    calls.configure({"pbx1": 1}, 100, NOW)
+    assert error(open_(calls, "b")).kind == "busy"
+    assert len(calls) == 1
+
+
+def test_the_end_answers_everybody() -> None:
+    calls = up(free=1)
+    open_(calls, "a")
+    open_(calls, "b")
+    outcomes = {reply.origin: (reply.error.kind, reply.error.sent) for reply in replies(calls.fail_all()) if reply.error}
+    assert outcomes == {"a": ("connection_lost", True), "b": ("not_connected", False)}
+    assert len(calls) == 0

@@ -1,0 +1,163 @@
+"""A request is taken as it is documented or refused with the member that is wrong; nothing else can come out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from amid import wire
+from amid.errors import AmidError
+from amid.rpc.requests import ActionParams, Params, ReplayParams, check_request, request_id
+
+
+def refused(value: Any) -> AmidError:
+    with pytest.raises(AmidError) as caught:
+        check_request(value)
+    assert caught.value.sent is False
+    return caught.value
+
+
+def action(**params: Any) -> dict[str, Any]:
+    return {"method": "action", "params": {"action": "Ping", **params}}
+
+
+NO_REQUEST = {
+    "a batch": ([{"method": "ping"}], "batches are not supported"),
+    "an empty batch": ([], "batches"),
+    "text": ("ping", "not text"),
+    "a number": (7, "not a number"),
+    "null": (None, "not null"),
+    "true": (True, "not true or false"),
+    "bytes": (b"ping", "not bytes"),
+    "no method": ({"id": 1}, "`method` must be text"),
+    "a method that is a number": ({"method": 7}, "`method`"),
+    "a method that is bytes": ({"method": b"ping"}, "`method`"),
+    "JSON-RPC 1.0": ({"jsonrpc": "1.0", "method": "ping"}, "`jsonrpc`"),
+    "jsonrpc that is a number": ({"jsonrpc": 2.0, "method": "ping"}, "`jsonrpc`"),
+    "jsonrpc that is null": ({"jsonrpc": None, "method": "ping"}, "`jsonrpc`"),
+    "an id that is true": ({"id": True, "method": "ping"}, "`id` must be text, a number or null, not true or false"),
+    "an id that is a map": ({"id": {}, "method": "ping"}, "not a map"),
+    "an id that is a list": ({"id": [1], "method": "ping"}, "not a list"),
+    "an id that is bytes": ({"id": b"1", "method": "ping"}, "not bytes"),
+}
+
+
+@pytest.mark.parametrize(("value", "said"), NO_REQUEST.values(), ids=NO_REQUEST)
+def test_what_is_no_request(value: Any, said: str) -> None:
+    failure = refused(value)
+    assert failure.kind == "invalid_request"
+    assert said in failure.message
+
+
+@pytest.mark.parametrize("name", ["", "Ping", "ping ", "rpc.discover", "\udcff", "x" * 100_000])
+def test_an_unknown_method_is_told_which_ones_there_are(name: str) -> None:
+    failure = refused({"method": name})
+    assert failure.kind == "unknown_method"
+    assert all(method in failure.message for method in wire.METHODS)
+    assert len(failure.message) < 500
+
+
+WRONG_PARAMS = {
+    "params that are a list": ({"method": "action", "params": ["Ping"]}, "must be a map, not a list"),
+    "params that are text": ({"method": "ping", "params": "x"}, "must be a map, not text"),
+    "params that are an empty list": ({"method": "ping", "params": []}, "must be a map, not a list"),
+    "params that are zero": ({"method": "ping", "params": 0}, "must be a map, not a number"),
+    "no action": ({"method": "action", "params": {}}, "`action`"),
+    "no params": ({"method": "action"}, "`action`"),
+    "an action that is a number": (action(action=7), "`params.action`"),
+    "an action that is null": (action(action=None), "`params.action`"),
+    "an action with a surrogate that is no byte": (action(action="\ud800"), "`params.action` has a lone surrogate"),
+    "fields that are a list": (action(fields=[]), "`params.fields`"),
+    "fields that are null": (action(fields=None), "`params.fields`"),
+    "a server that is a number": (action(server=1), "`params.server`"),
+    "a timeout of zero": (action(timeout=0), "`params.timeout`"),
+    "a timeout below zero": (action(timeout=-1), "`params.timeout`"),
+    "a timeout over an hour": (action(timeout=3600.1), "`params.timeout`"),
+    "a timeout that is text": (action(timeout="5"), "`params.timeout`"),
+    "a timeout that is true": (action(timeout=True), "`params.timeout`"),
+    "a timeout that is null": (action(timeout=None), "`params.timeout`"),
+    "a timeout that is NaN": (action(timeout=float("nan")), "`params.timeout`"),
+    "a timeout that is infinite": (action(timeout=float("inf")), "`params.timeout`"),
+    "a timeout that is huge": (action(timeout=10**300), "`params.timeout`"),
+    "an until that is a list": (action(until=["Hangup"]), "`params.until`"),
+    "an unknown param": (action(timeuot=5), "`timeuot`"),
+    "a param whose name is no text": ({"method": "action", "params": {"action": "Ping", 7: 1}}, "action"),
+    "a param whose name is bytes": ({"method": "ping", "params": {b"x": 1}}, "ping"),
+    "a param whose name is not UTF-8": ({"method": "ping", "params": {"\udcff": 1}}, "ping"),
+    "params where there are none": ({"method": "servers", "params": {"server": "pbx1"}}, "`server`"),
+    "replay without an epoch": ({"method": "replay", "params": {"after": 1}}, "`epoch`"),
+    "replay from before the start": ({"method": "replay", "params": {"epoch": 1, "after": -1}}, "`params.after`"),
+    "replay of half an event": ({"method": "replay", "params": {"epoch": 1, "after": 0.5}}, "`params.after`"),
+    "replay of an epoch that nothing can carry": ({"method": "replay", "params": {"epoch": 2**70, "after": 0}}, "`params.epoch`"),
+    "replay of none": ({"method": "replay", "params": {"epoch": 1, "after": 0, "limit": 0}}, "`params.limit`"),
+    "replay of too many": ({"method": "replay", "params": {"epoch": 1, "after": 0, "limit": 10**9}}, "`params.limit`"),
+    "restart of a list": ({"method": "restart", "params": {"server": ["pbx1"]}}, "`params.server`"),
+}
+
+
+@pytest.mark.parametrize(("value", "said"), WRONG_PARAMS.values(), ids=WRONG_PARAMS)
+def test_wrong_params_name_the_member(value: Any, said: str) -> None:
+    failure = refused(value)
+    assert failure.kind == "invalid_params"
+    assert said in failure.message
+
+
+def test_what_may_be_left_out_has_its_default() -> None:
+    assert check_request(action()) == ("action", ActionParams(action="Ping", fields={}, server=None, timeout=5.0, until=None))
+    replay = check_request({"method": "replay", "params": {"epoch": 7, "after": 0}})
+    assert replay == ("replay", ReplayParams(epoch=7, after=0, limit=1000))
+    assert check_request({"method": "ping", "params": None}) == ("ping", Params())
+
+
+@pytest.mark.parametrize("timeout", [0.001, 1, 3600, 3600.0])
+def test_a_timeout_is_any_number_up_to_an_hour(timeout: float) -> None:
+    assert check_request(action(timeout=timeout))[1] == ActionParams(action="Ping", timeout=timeout)
+
+
+def test_fields_of_two_requests_are_not_shared() -> None:
+    (_, one), (_, two) = check_request(action()), check_request(action())
+    assert isinstance(one, ActionParams) and isinstance(two, ActionParams)
+    assert one.fields is not two.fields
+
+
+IDS = {"text": "seven", "empty": "", "number": 7, "negative": -7, "huge": 2**70, "fraction": 0.5, "zero": 0, "bytes in text": "\udcff"}
+
+
+@pytest.mark.parametrize("given_id", IDS.values(), ids=IDS)
+def test_an_id_is_given_back(given_id: Any) -> None:
+    assert request_id({"id": given_id}) == given_id
+    assert check_request({"id": given_id, "method": "ping"})[0] == "ping"
+
+
+@pytest.mark.parametrize("value", [{"id": True}, {"id": []}, {"id": {}}, {"id": None}, {}, [], "x", 7, None])
+def test_what_has_no_id_to_give_back_gets_null(value: Any) -> None:
+    assert request_id(value) is None
+
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text() | st.integers() | st.binary(), inner, max_size=3),
+    max_leaves=8,
+)
+methods = st.sampled_from(wire.METHODS) | anything
+members = st.sampled_from(["action", "fields", "server", "timeout", "until", "epoch", "after", "limit"]) | st.text()
+requests = st.fixed_dictionaries(
+    {"method": methods}, optional={"id": anything, "jsonrpc": st.just("2.0") | anything, "params": st.dictionaries(members, anything)}
+)
+
+
+@given(anything | requests)
+@settings(max_examples=500, deadline=None)
+def test_any_value_is_taken_or_refused_with_a_kind_that_says_it_was_not_sent(value: Any) -> None:
+    try:
+        method, params = check_request(value)
+    except AmidError as failure:
+        assert failure.kind in ("invalid_request", "unknown_method", "invalid_params")
+        assert failure.sent is False
+        wire.encode_reply(wire.error(request_id(value), failure), as_json=True)
+    else:
+        assert method in wire.METHODS
+        assert isinstance(params, Params)
