@@ -9,14 +9,19 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
+import re
 import time
 from pathlib import Path
 from types import TracebackType
+
+from amid import wire
 
 log = logging.getLogger("amid.supervisor")
 
 LOCK_FILE = "lock"
 STATUS_FILE = "status.json"
+
+_OWN_SOCKET = re.compile(f"{wire.RPC_SOCKET}|{wire.READERS_SOCKET}|{wire.events_socket('.*')}|{wire.stream_socket('.*')}")
 
 
 def epoch_origin_now() -> int:
@@ -60,10 +65,15 @@ class RunDir:
         os.close(self._lock)
 
     def clean(self) -> None:
-        """Remove the sockets and the status; the lock file stays, for what it remembers."""
+        """Remove amid's sockets and the status; the lock file stays, for what it remembers, and so does what others have here."""
         for file in self.path.iterdir():
-            if file.is_socket() or file.name == STATUS_FILE:
+            if (file.is_socket() and _OWN_SOCKET.fullmatch(file.name)) or file.name == STATUS_FILE:
                 file.unlink(missing_ok=True)
+
+    def clean_after(self, server: str) -> None:
+        """Remove the sockets of a server that is no longer served; ZeroMQ leaves them."""
+        for name in (wire.events_socket(server), wire.stream_socket(server)):
+            (self.path / name).unlink(missing_ok=True)
 
     def write_status(self, text: str) -> None:
         """Replace the status file in one step, so that nobody reads half of it."""

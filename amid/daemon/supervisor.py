@@ -127,13 +127,16 @@ class Supervisor:
         """Make the children those of `config`; whatever does not differ is left alone."""
         self._config = config
         wanted = self._wanted(config)
-        for name in [name for name in self._children if name not in wanted]:
-            self._do(self._children[name], self._children[name].watch.leave(now), now)
+        for unwanted in [child for name, child in self._children.items() if name not in wanted]:
+            self._do(unwanted, unwanted.watch.leave(now), now)
+            self._forget_if_down(unwanted)
         for name, (argv, configuration, limits) in wanted.items():
             child = self._children.get(name)
             if child is None or child.watch.state in (State.LEAVING, State.DOWN):
                 self._children[name] = self._successor(child, Supervised(name, argv, configuration, limits, now))
-            elif child.configuration != configuration:
+                continue
+            child.watch.judge_by(limits, now)
+            if child.configuration != configuration:
                 self._reconfigure(child, configuration, now)
 
     def _successor(self, old: Supervised | None, new: Supervised) -> Supervised:
@@ -217,8 +220,15 @@ class Supervisor:
             expected = child.watch.state is State.DOWN or not child.process_failed
             if not expected and child.watch.deadline is not None:
                 log.error("%s ended (%s); the next one starts in %.1f s", child.name, child.last_exit, child.watch.deadline - now)
-            if child.watch.state is State.DOWN and not self._stopping and child.name not in self._wanted(self._config):
-                del self._children[child.name]
+            if not self._stopping:
+                self._forget_if_down(child)
+            self._write_status()
+
+    def _forget_if_down(self, child: Supervised) -> None:
+        """One that was taken out of the configuration has ended, or had no process to end."""
+        if child.watch.state is State.DOWN:
+            del self._children[child.name]
+            self._run_dir.clean_after(child.argv[-1])
             self._write_status()
 
     def _gone(self, child: Supervised) -> None:

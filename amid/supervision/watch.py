@@ -110,6 +110,11 @@ class Watch:
         """Judge time."""
         return self._happen("due", now) if self.deadline is not None and now >= self.deadline else Do.NOTHING
 
+    def judge_by(self, limits: Limits, now: float) -> None:
+        """Take new limits, from now on."""
+        self._limits = limits
+        self.amnesty(now)
+
     def amnesty(self, now: float) -> None:
         """The supervisor itself was away: nobody is judged for that time."""
         if self.state in (State.BOOTING, State.UP):

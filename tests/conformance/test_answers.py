@@ -243,10 +243,14 @@ FORGERIES = {
 }
 
 
-def forgery(packet: str) -> Action:
-    """A Getvar whose value holds line ends, and so a whole packet of the caller's own making."""
+def forged_variable(packet: str) -> str:
+    """A variable whose value holds line ends, and so a whole packet of somebody's own making."""
     text = base64.b64encode(f"x\r\n\r\n{packet}".encode()).decode()
-    return Action("Getvar", {"Variable": f"BASE64_DECODE({text})"})
+    return f"BASE64_DECODE({text})"
+
+
+def forgery(packet: str) -> Action:
+    return Action("Getvar", {"Variable": forged_variable(packet)})
 
 
 def victim(number: int) -> Action:
@@ -278,3 +282,12 @@ def test_a_forged_packet_reaches_nobody(daemon: Daemon, packet: str) -> None:
     assert "forged" not in str(stream.events)
     assert all(answer.result["response"]["Value"] == "x" for answer in answers[::2])
     eventually(lambda: counter(daemon, "unknown_packets") == unknown + 40, "they are counted")
+
+
+@pytest.mark.parametrize("packet", [packet for packet in FORGERIES.values() if "victim" in packet])
+def test_a_forged_packet_is_no_part_of_the_list_it_comes_in(daemon: Daemon, stage: dict[str, str], packet: str) -> None:
+    """It comes while a call is open on the very same session."""
+    result = daemon.action("Status", {"Channel": stage["<channel>"], "Variables": forged_variable(packet)})
+    assert result["response"]["Message"] == "Channel status will follow"
+    assert (result["complete"]["Event"], result["complete"]["ListItems"]) == ("StatusComplete", "1")
+    assert "forged" not in str(result)

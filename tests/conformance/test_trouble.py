@@ -100,8 +100,10 @@ def test_restart_under_load(own_asterisk: MakeAsterisk, daemon_for: StartDaemon)
     with Listener(daemon, "stream", f"stream.{SERVER}.") as stream:
         load.until(load.goes_well(300), "calls go well")
         began = time.monotonic()
-        error = daemon.failure("Command", {"Command": "core restart now"})
-        assert (error["data"]["kind"], error["data"]["sent"]) == ("connection_lost", True)
+        load.dealer.send("restart", Action("Command", {"Command": "core restart now"}))
+        load.until(lambda: "restart" in load.dealer.replies, "the restart is answered")
+        restart = load.dealer.replies.pop("restart")
+        assert (restart.kind, restart.sent) == ("connection_lost", True)
         load.until(up_again(daemon, epoch), "up again")
         print(f"\nup again after {time.monotonic() - began:.1f} s")
         load.until(load.goes_well(300), "calls go well again")
@@ -174,7 +176,7 @@ def test_a_pbx_that_is_killed(own_asterisk: MakeAsterisk, daemon_for: StartDaemo
 def test_a_login_that_is_rejected(pbx: Pbx, daemon_for: StartDaemon, wrong: dict[str, str]) -> None:
     daemon = daemon_for({SERVER: {**pbx.table, **wrong}}, start=False).start(wait=False)
     eventually(lambda: daemon.server(SERVER)["state"] == "rejected", "the login is rejected")
-    assert daemon.server(SERVER)["detail"] == "login rejected: Authentication failed"
+    assert daemon.server(SERVER)["detail"] == f"{pbx.host}:{pbx.port}: login rejected: Authentication failed"
     error = daemon.failure("Ping")
     assert (error["data"]["kind"], error["data"]["sent"]) == ("not_connected", False)
     assert "login rejected: Authentication failed" in error["message"]

@@ -145,6 +145,13 @@ def test_nobody_is_judged_for_time_in_which_the_supervisor_was_away(make: type[W
     assert watch.tick(back + grace) is Do.KILL
 
 
+def test_new_limits_hold_from_now_on() -> None:
+    watch = up()
+    watch.judge_by(Limits(silence=60.0), NOW + 1)
+    assert watch.tick(NOW + 60.9) is Do.NOTHING
+    assert watch.tick(NOW + 61.0) is Do.KILL
+
+
 class Child(RuleBasedStateMachine):
     """A supervisor and a child that does whatever a process can do, in any order."""
 

@@ -83,7 +83,7 @@ def _status(answer: Answer, channels: list[Channel]) -> Iterator[Item]:
                 ("Callgroup", "0"),
                 ("Pickupgroup", "0"),
                 ("Seconds", str(int(answer.pbx.now - channel.created))),
-                *(("Variable", f"{name}={channel.variables.get(name, '(null)')}") for name in asked),
+                *(("Variable", f"{name}={_decoded(name) or channel.variables.get(name, '(null)')}") for name in asked),
             ],
         )
 

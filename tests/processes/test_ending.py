@@ -1,0 +1,110 @@
+"""SIGTERM: what is in flight is answered, nothing new is taken, the PBX is told goodbye, and nothing is left behind."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from amid.simulator import actions, server
+from amid.simulator.session import Session
+from amid.simulator.wire import Request
+from tests.conftest import StartDaemon
+from tests.daemon import BOUND_S, Daemon, eventually
+from tests.processes.caller import Caller
+from tests.processes.pbx import arm, simulated, table
+from tests.processes.process import alive, pids, sockets, stop
+
+
+@pytest.fixture
+def carried_out(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the actions that the PBX of this test was asked for."""
+    names: list[str] = []
+
+    def act(session: Session, request: Request) -> None:
+        names.append(request.get("Action"))
+        actions.act(session, request)
+
+    monkeypatch.setattr(server, "act", act)
+    return names
+
+
+@pytest.fixture
+def ending(carried_out: list[str], daemon_for: StartDaemon) -> Iterator[Daemon]:
+    """A daemon that drains for a second at most."""
+    with simulated() as pbx:
+        yield daemon_for({"pbx1": table(pbx, lanes=2)}, supervision={"drain": 1.0})
+
+
+def ended(daemon: Daemon, before: dict[str, int], bound: float) -> None:
+    """It ends by itself with status 0 in time, and leaves no process and no socket."""
+    assert daemon.process is not None
+    began = time.monotonic()
+    assert daemon.process.wait(BOUND_S) == 0, daemon.log.read_text()[-2000:]
+    assert time.monotonic() - began < bound
+    assert not any(map(alive, before.values()))
+    assert sockets(daemon) == []
+    assert not (daemon.run_dir / "status.json").exists()
+    assert "SIGKILL" not in daemon.log.read_text()
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT], ids=lambda how: how.name)
+def test_calls_in_flight_are_answered_new_ones_refused_and_the_pbx_hears_goodbye(
+    ending: Daemon, carried_out: list[str], how: signal.Signals
+) -> None:
+    before = pids(ending)
+    arm(ending, "delay", "CoreStatus", Seconds=0.7)
+    with Caller(ending) as caller:
+        in_flight = caller.action("CoreStatus")
+        eventually(lambda: ending.server("pbx1")["lanes"]["busy"] == 1, "it is in flight")
+        sessions = 1 + ending.server("pbx1")["lanes"]["free"] + 1
+        ending.signal("supervisor", how)
+        eventually(lambda: "no new calls" in ending.log.read_text(), "the broker was told")
+        refused = caller.action("Ping")
+        assert caller.failure(refused) == ("not_connected", False)
+        assert "ending" in caller.reply(refused)["error"]["message"]
+        assert "result" in caller.reply(in_flight)
+    ended(ending, before, bound=3.0)
+    assert carried_out.count("Logoff") == sessions
+
+
+def test_a_stuck_call_does_not_hold_up_the_end_and_is_told_so(ending: Daemon) -> None:
+    before = pids(ending)
+    arm(ending, "silence", "CoreStatus")
+    with Caller(ending) as caller:
+        stuck = caller.action("CoreStatus", timeout=60)
+        eventually(lambda: ending.server("pbx1")["lanes"]["busy"] == 1, "it is in flight")
+        ending.signal("supervisor", signal.SIGTERM)
+        assert caller.failure(stuck) == ("connection_lost", True)
+    ended(ending, before, bound=4.0)
+
+
+def test_an_idle_daemon_ends_at_once(ending: Daemon, carried_out: list[str]) -> None:
+    before = pids(ending)
+    ending.signal("supervisor", signal.SIGTERM)
+    ended(ending, before, bound=2.0)
+    assert carried_out.count("Logoff") == 2
+
+
+def test_a_child_that_is_stopped_does_not_hold_up_the_end(ending: Daemon) -> None:
+    before = pids(ending)
+    stop(before["reader pbx1"])
+    ending.signal("supervisor", signal.SIGTERM)
+    assert ending.process is not None
+    assert ending.process.wait(6.0) == 0
+    assert not any(map(alive, before.values()))
+    assert sockets(ending) == []
+
+
+def test_what_other_programs_have_in_the_run_dir_is_left_alone(ending: Daemon) -> None:
+    """Somebody will set run_dir to a directory that he shares."""
+    import socket
+
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(ending.run_dir / "other.sock"))
+        (ending.run_dir / "notes").write_text("mine")
+        assert ending.stop() == 0
+        assert sockets(ending) == ["other.sock"]
+        assert (ending.run_dir / "notes").exists()

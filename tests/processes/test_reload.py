@@ -1,0 +1,132 @@
+"""SIGHUP: what changed is started anew, what did not goes on, and a file that is not right changes nothing."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from amid.simulator import SimulatedPbx
+from tests.conftest import StartDaemon
+from tests.daemon import Daemon, eventually
+from tests.processes.caller import Caller
+from tests.processes.pbx import arm, simulated, table
+from tests.processes.process import alive, pids
+
+
+@pytest.fixture
+def other() -> Iterator[SimulatedPbx]:
+    with simulated() as pbx:
+        yield pbx
+
+
+@pytest.fixture
+def two(daemon_for: StartDaemon, pbx: SimulatedPbx, other: SimulatedPbx) -> Daemon:
+    return daemon_for({"pbx1": table(pbx), "pbx2": table(other)})
+
+
+def reload(daemon: Daemon) -> None:
+    """SIGHUP, and the supervisor has dealt with it."""
+    said = daemon.log.read_text().count("SIGHUP")
+    daemon.signal("supervisor", signal.SIGHUP)
+    eventually(lambda: daemon.log.read_text().count("SIGHUP") > said, "the supervisor took it")
+
+
+def replaced(daemon: Daemon, before: dict[str, int]) -> dict[str, int]:
+    """The pids that are not what they were, once every process has one again."""
+
+    def settled() -> dict[str, int]:
+        now = pids(daemon)
+        return now if all(now.values()) else {}
+
+    after = eventually(settled, "every process runs")
+    return {name: after.get(name, 0) for name in {*before, *after} if after.get(name) != before.get(name)}
+
+
+def test_only_the_server_that_changed_is_started_anew(two: Daemon, pbx: SimulatedPbx, other: SimulatedPbx) -> None:
+    before = pids(two)
+    two.configure({"pbx1": table(pbx), "pbx2": table(other, lanes=2)})
+    reload(two)
+    eventually(lambda: two.server("pbx2")["lanes"]["limit"] == 2, "the new value is in effect")
+    assert list(replaced(two, before)) == ["reader pbx2"]
+
+
+def test_a_file_that_did_not_change_changes_nothing(two: Daemon) -> None:
+    before = pids(two)
+    reload(two)
+    assert two.action("Ping", server="pbx1")["response"]["Ping"] == "Pong"
+    assert pids(two) == before
+
+
+def test_what_the_broker_needs_to_know_reaches_it_without_a_new_one(two: Daemon, pbx: SimulatedPbx, other: SimulatedPbx) -> None:
+    before = pids(two)
+    two.configure({"pbx1": table(pbx), "pbx2": table(other)}, callers__local={"deny": ["Ping"]})
+    reload(two)
+    eventually(lambda: two.failure("Ping", server="pbx1")["data"]["kind"] == "denied", "the new rights are in effect")
+    assert pids(two) == before
+
+
+def test_servers_come_and_go(two: Daemon, pbx: SimulatedPbx, other: SimulatedPbx) -> None:
+    before = pids(two)
+    with Caller(two) as caller:
+        arm(two, "silence", "CoreStatus", server="pbx2")
+        in_flight = caller.action("CoreStatus", server="pbx2", timeout=30)
+        eventually(lambda: two.server("pbx2")["lanes"]["busy"] == 1, "it is in flight")
+        two.configure({"pbx1": table(pbx), "pbx3": table(other)})
+        reload(two)
+        assert caller.failure(in_flight) == ("connection_lost", True)
+        assert caller.failure(caller.action("Ping", server="pbx2")) == ("unknown_server", False)
+    two.wait_up("pbx3")
+    assert two.action("Ping", server="pbx3")["response"]["Ping"] == "Pong"
+    eventually(lambda: not alive(before["reader pbx2"]) and "reader pbx2" not in pids(two), "its reader has gone")
+    assert set(replaced(two, before)) == {"reader pbx2", "reader pbx3"}
+    files = {file.name for file in two.run_dir.iterdir()}
+    assert {"events-pbx3", "stream-pbx3"} <= files
+    assert not {"events-pbx2", "stream-pbx2"} & files, "its sockets have gone with it"
+
+
+def test_a_server_taken_out_while_its_reader_waits_to_be_started_is_gone(two: Daemon, pbx: SimulatedPbx) -> None:
+    for _ in range(5):
+        pid = eventually(lambda: two.pid("reader pbx2"), "it runs")
+        os.kill(pid, signal.SIGKILL)
+        eventually(lambda pid=pid: two.pid("reader pbx2") != pid, "the supervisor has seen it")
+    two.configure({"pbx1": table(pbx)})
+    reload(two)
+    eventually(lambda: "reader pbx2" not in pids(two), "it is not listed any more")
+    assert two.action("Ping")["response"]["Ping"] == "Pong"
+
+
+def test_a_server_taken_out_and_put_back_at_once(two: Daemon, pbx: SimulatedPbx, other: SimulatedPbx) -> None:
+    before = pids(two)
+    two.configure({"pbx1": table(pbx)})
+    reload(two)
+    two.configure({"pbx1": table(pbx), "pbx2": table(other)})
+    reload(two)
+    two.wait_up("pbx2")
+    assert two.action("Ping", server="pbx2")["response"]["Ping"] == "Pong"
+    assert set(replaced(two, before)) == {"reader pbx2"}
+
+
+@pytest.mark.parametrize("text", ["[servers", 'run_dir = "/x"\n[servers.pbx1]\nhost = 7', ""], ids=["no TOML", "wrong", "empty"])
+def test_a_file_that_is_not_right_changes_nothing_and_the_log_says_why(two: Daemon, text: str) -> None:
+    before = pids(two)
+    two.file.write_text(text)
+    reload(two)
+    assert "nothing was changed" in two.log.read_text()
+    assert str(two.file) in two.log.read_text()
+    assert pids(two) == before
+    assert two.action("Ping", server="pbx2")["response"]["Ping"] == "Pong"
+
+
+def test_the_supervisions_own_limits_are_taken_too(two: Daemon, pbx: SimulatedPbx, other: SimulatedPbx) -> None:
+    before = pids(two)
+    two.configure({"pbx1": table(pbx), "pbx2": table(other)}, supervision={"silence": 60.0})
+    reload(two)
+    os.kill(before["reader pbx2"], signal.SIGSTOP)
+    try:
+        eventually(lambda: two.server("pbx2")["state"] == "lost", "the broker misses it, after three seconds")
+        assert pids(two)["reader pbx2"] == before["reader pbx2"] and alive(before["reader pbx2"])
+    finally:
+        os.kill(before["reader pbx2"], signal.SIGCONT)

@@ -1,0 +1,193 @@
+"""A process that hangs or dies is replaced; the others go on, and every caller gets an honest answer."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import time
+from collections.abc import Iterator
+
+import pytest
+import zmq
+
+from amid.simulator import SimulatedPbx, User
+from tests.conftest import StartDaemon
+from tests.daemon import BOUND_S, Daemon, eventually
+from tests.processes.caller import Caller
+from tests.processes.pbx import SECRET, arm, table
+from tests.processes.process import Listener, alive, pids, stop
+
+
+def replaced(daemon: Daemon, name: str, old: int) -> int:
+    def successor() -> int:
+        pid = daemon.pid(name)
+        return pid if pid not in (0, old) else 0
+
+    return eventually(successor, f"{name} was replaced")
+
+
+@pytest.fixture
+def lane(daemon_for: StartDaemon, pbx: SimulatedPbx) -> Iterator[tuple[Daemon, Caller]]:
+    """A daemon with one lane, and a caller of it."""
+    daemon = daemon_for({"pbx1": table(pbx, lanes=1)}, supervision={"silence": 1.0})
+    with Caller(daemon) as caller:
+        yield daemon, caller
+
+
+@pytest.fixture
+def busy(daemon_for: StartDaemon) -> Iterator[Daemon]:
+    """A daemon whose PBX has calls going on."""
+    with SimulatedPbx(users=[User("amid", SECRET)], calls_per_minute=1200) as pbx:
+        yield daemon_for({"pbx1": table(pbx)}, supervision={"silence": 1.0})
+
+
+@pytest.mark.parametrize("how", [signal.SIGSTOP, signal.SIGKILL], ids=lambda how: how.name)
+def test_a_reader_that_hangs_or_dies_loses_what_was_in_flight_and_nothing_else(
+    lane: tuple[Daemon, Caller], how: signal.Signals
+) -> None:
+    daemon, caller = lane
+    before = pids(daemon)
+    arm(daemon, "silence", "CoreStatus")
+    in_flight = caller.action("CoreStatus")
+    eventually(lambda: daemon.server("pbx1")["lanes"]["busy"] == 1, "it is in flight")
+    queued = caller.action("Ping")
+    eventually(lambda: daemon.server("pbx1")["queued"] == 1, "another one waits")
+    os.kill(before["reader pbx1"], how)
+    assert caller.failure(in_flight) == ("connection_lost", True)
+    assert caller.result(queued)["response"]["Ping"] == "Pong"
+    after = pids(daemon)
+    assert not alive(before["reader pbx1"])
+    assert after["reader pbx1"] != before["reader pbx1"]
+    assert {name: pid for name, pid in after.items() if name != "reader pbx1"} == {
+        name: pid for name, pid in before.items() if name != "reader pbx1"
+    }
+    reader = daemon.processes()["reader pbx1"]
+    assert (reader["restarts"], reader["last_exit"]) == (1, "signal SIGKILL")
+
+
+def test_calls_made_while_a_reader_hangs_are_carried_out_by_its_successor(daemon: Daemon, caller: Caller) -> None:
+    stop(daemon.pid("reader pbx1"))
+    time.sleep(1.3)  # until the broker has not heard the reader for over FRESH_S
+    numbers = [caller.action("Ping") for _ in range(50)]
+    assert all(caller.result(number)["response"]["Ping"] == "Pong" for number in numbers)
+
+
+def test_a_call_made_right_after_a_reader_died_is_not_called_lost_when_it_never_left(daemon: Daemon, caller: Caller) -> None:
+    """The broker still believes in the reader; ZeroMQ tells that there is none, and the call waits for the next one."""
+    for _ in range(3):
+        pid = daemon.signal("reader pbx1", signal.SIGKILL)
+        eventually(lambda pid=pid: not alive(pid), "it is dead")
+        ends = [caller.reply(caller.action("Ping")) for _ in range(3)]
+        assert all("result" in end or end["error"]["data"]["kind"] == "connection_lost" for end in ends), ends
+        assert "result" in ends[-1]
+        replaced(daemon, "reader pbx1", pid)
+
+
+def test_a_deadline_holds_while_the_reader_hangs(daemon: Daemon, caller: Caller) -> None:
+    stop(daemon.pid("reader pbx1"))
+    began = time.monotonic()
+    number = caller.action("Ping", timeout=0.3)
+    assert caller.failure(number)[0] == "timeout"
+    assert 0.3 <= time.monotonic() - began < 0.8
+
+
+@pytest.mark.parametrize("how", [signal.SIGSTOP, signal.SIGKILL], ids=lambda how: how.name)
+def test_a_broker_that_hangs_or_dies_is_replaced_and_events_go_on_meanwhile(busy: Daemon, how: signal.Signals) -> None:
+    before = pids(busy)
+    with Listener(busy, "pbx1") as listener:
+        listener.more(10)
+        os.kill(before["broker"], how)
+        listener.more(20)
+        assert not alive(before["broker"]) or how is signal.SIGSTOP
+
+        def back() -> bool:
+            listener.heard()
+            return busy.request("action", {"action": "Ping"}, wait=0.5)["result"]["response"]["Ping"] == "Pong"
+
+        eventually(back, "calls work again")
+        after = pids(busy)
+        listener.more(10)
+    assert after["broker"] != before["broker"] and not alive(before["broker"])
+    assert after["reader pbx1"] == before["reader pbx1"]
+    assert listener.gaps() == 0
+
+
+def test_restart_replaces_a_reader_and_costs_no_call(daemon: Daemon, caller: Caller) -> None:
+    pid = daemon.pid("reader pbx1")
+    arm(daemon, "delay", "CoreStatus", Seconds=0.3)
+    in_flight = caller.action("CoreStatus")
+    eventually(lambda: daemon.server("pbx1")["lanes"]["busy"] == 1, "it is in flight")
+    assert caller.result(caller.send("restart", {"server": "pbx1"})) == {"server": "pbx1"}
+    numbers = [caller.action("Ping") for _ in range(20)]
+    assert "result" in caller.reply(in_flight), "what was in flight was waited for"
+    assert all("result" in caller.reply(number) for number in numbers)
+    replaced(daemon, "reader pbx1", pid)
+    assert daemon.processes()["reader pbx1"]["last_exit"] == "status 0"
+
+
+def test_a_reader_that_dies_again_and_again_is_tried_more_and_more_slowly(daemon: Daemon) -> None:
+    pid = 0
+    for _ in range(4):
+        pid = replaced(daemon, "reader pbx1", pid)
+        os.kill(pid, signal.SIGKILL)
+    said = re.compile(r"reader pbx1 ended \(signal SIGKILL\); the next one starts in ([0-9.]+) s")
+    delays = eventually(lambda: [d for d in said.findall(daemon.log.read_text())][3:] and said.findall(daemon.log.read_text()), "said")
+    for number, delay in enumerate(map(float, delays)):
+        assert 0.05 * 2**number - 0.06 <= delay <= 0.1 * 2**number + 0.06, delays
+    daemon.wait_up("pbx1")
+
+
+def test_a_supervisor_that_was_stopped_judges_nobody_for_that_time(daemon: Daemon, caller: Caller) -> None:
+    before = pids(daemon)
+    stop(before["supervisor"])
+    end = time.monotonic() + 3.0  # three times the silence that costs a child its life
+    while time.monotonic() < end:
+        assert "result" in caller.reply(caller.action("Ping")), "nothing passes through the supervisor"
+        time.sleep(0.05)
+    os.kill(before["supervisor"], signal.SIGCONT)
+    eventually(lambda: "the supervisor was away for" in daemon.log.read_text(), "it noticed")
+    number = caller.send("restart", {"server": "pbx1"})
+    assert caller.result(number)
+    replaced(daemon, "reader pbx1", before["reader pbx1"])  # so it judges again, and it has killed nobody
+    assert daemon.processes()["reader pbx1"]["last_exit"] == "status 0"
+    assert daemon.pid("broker") == before["broker"]
+
+
+@pytest.mark.parametrize("stopped", [False, True], ids=["all run", "a reader is stopped"])
+def test_nothing_outlives_a_supervisor_that_is_killed_and_the_next_start_is_clean(daemon: Daemon, stopped: bool) -> None:
+    before = pids(daemon)
+    if stopped:
+        stop(before["reader pbx1"])
+    assert daemon.process is not None
+    daemon.process.kill()
+    daemon.process.wait(BOUND_S)
+    eventually(lambda: not any(map(alive, before.values())), "no process is left", bound=1.0)
+    left = {file.name for file in daemon.run_dir.iterdir()}
+    assert {"rpc", "readers", "events-pbx1", "stream-pbx1"} <= left, "it had no chance to tidy up"
+    daemon.start()
+    assert daemon.action("Ping")["response"]["Ping"] == "Pong"
+    assert not set(pids(daemon).values()) & set(before.values())
+
+
+def test_a_subscriber_finds_the_successor_of_a_reader_by_itself_and_sees_a_new_epoch(busy: Daemon) -> None:
+    with Listener(busy, "pbx1") as listener:
+        listener.more(5)
+        epoch = listener.events[-1]["epoch"]
+        busy.signal("reader pbx1", signal.SIGSTOP)
+        eventually(lambda: listener.heard() and listener.events[-1]["epoch"] > epoch, "events of a new epoch")
+        listener.more(5)
+    assert listener.gaps() == 1, "but for the change of the epoch, nothing is missing"
+
+
+def test_a_client_socket_survives_the_broker(daemon: Daemon) -> None:
+    with daemon.socket(zmq.DEALER) as socket:
+        socket.connect(daemon.rpc)
+        old = daemon.signal("broker", signal.SIGKILL)
+        replaced(daemon, "broker", old)
+
+        def answered() -> bool:
+            socket.send_multipart([b"", b'{"id": 1, "method": "ping"}'])
+            return bool(socket.poll(200))
+
+        eventually(answered, "the same socket reaches the new broker")
