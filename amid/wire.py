@@ -7,6 +7,7 @@ body is a MessagePack array of events.
 
 from __future__ import annotations
 
+import codecs
 import json
 import math
 from typing import Any
@@ -94,7 +95,7 @@ def _text_keys(value: Any) -> Any:
 def unpack_json(data: bytes) -> Any:
     """JSON in UTF-8. Raises `ValueError`, also for NaN, for a number over what a float holds, and for a lone surrogate that
     stands for no byte: none of them could be given back."""
-    text = data.decode()
+    text = data.removeprefix(codecs.BOM_UTF8).decode()
     value = json.loads(text, parse_constant=_no_constant, parse_float=_finite)
     if "\\u" in text:
         json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogateescape")
@@ -117,7 +118,7 @@ def _finite(digits: str) -> float:
 
 def is_json(data: bytes) -> bool:
     """A MessagePack map or array begins with a byte over 127, JSON text never does."""
-    return not data or data[0] < 0x80
+    return not data or data[0] < 0x80 or data.startswith(codecs.BOM_UTF8)
 
 
 def decode_request(data: bytes) -> Any:

@@ -63,12 +63,20 @@ class Daemon:
         self.file.write_text("\n".join(lines) + "\n")
 
     def start(self, wait: bool = True) -> Daemon:
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen([sys.executable, "-m", "amid", "run", "-c", str(self.file)], stdout=log, stderr=log)
+        self.launch(["-m", "amid", "run", "-c", str(self.file)])
         if wait:
             for name in self.servers:
                 self.wait_up(name)
         return self
+
+    def launch(self, arguments: list[str]) -> None:
+        """Python with these arguments is the daemon."""
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen([sys.executable, *arguments], stdout=log, stderr=log)
+
+    def argv(self, command: str) -> list[str]:
+        """The command line for `amid COMMAND` on this daemon's file."""
+        return [sys.executable, "-m", "amid", command, "-c", str(self.file)]
 
     def wait_up(self, server: str) -> dict[str, Any]:
         """Until the server's sessions are there and Asterisk's version is known."""
@@ -143,6 +151,9 @@ class Daemon:
     def pid(self, name: str) -> int:
         pid: int = self.processes()[name]["pid"]
         return pid
+
+    def kill(self, name: str) -> int:
+        return self.signal(name, signal.SIGKILL)
 
     def signal(self, name: str, number: signal.Signals) -> int:
         pid = self.pid(name)

@@ -83,7 +83,7 @@ def test_a_table_must_be_a_table(name: str, value: Any) -> None:
     assert any(name in problem for problem in problems({**one(), name: value}))
 
 
-IMPOSSIBLE = {
+IMPOSSIBLE: dict[str, list[Any]] = {
     "host": ["", "x" * 256],
     "username": [""],
     "port": [0, -1, 65536, "5038", True],
@@ -311,6 +311,16 @@ def test_tcp_without_a_key_is_refused(where: str) -> None:
     assert any(f"[{where}] {key}: TCP needs a key" in problem for problem in wrong), wrong
 
 
+@pytest.mark.parametrize("key", ["tls_ca", "tls_key"])
+def test_a_file_that_holds_no_certificate_or_key_is_refused_here_and_not_first_in_a_reader(tmp_path: Path, key: str) -> None:
+    (tmp_path / "noise.pem").write_text("noise\n")
+    files = {key: str(tmp_path / "noise.pem")}
+    if key != "tls_ca":
+        files = {"tls_cert": str(tmp_path / "noise.pem"), "tls_key": str(tmp_path / "noise.pem")}
+    (wrong,) = problems(one(tls=True, **files))
+    assert wrong.startswith(f"amid.toml: [servers.pbx1] {key}: {tmp_path}/noise.pem holds none")
+
+
 # ── the file ──
 
 
@@ -342,5 +352,5 @@ def test_a_file_that_is_not_right_is_refused_by_its_name(tmp_path: Path, data: b
 
 def test_a_file_that_is_not_there_says_what_to_do(tmp_path: Path) -> None:
     for path in (tmp_path / "none.toml", tmp_path):
-        with pytest.raises(ConfigError, match="write one .* or name it with -c"):
+        with pytest.raises(ConfigError, match=r"write one .* or name it with -c"):
             configuration.load(path)

@@ -62,7 +62,6 @@ REFUSED = {
     "a list as a key": (b"\x81\x90\x01", "not MessagePack"),
     "a huge list that is not there": (b"\xdd\xff\xff\xff\xff", "not MessagePack"),
     "a huge text that is not there": (b"\xdb\xff\xff\xff\xff", "not MessagePack"),
-    "a BOM": (b"\xef\xbb\xbf{}", "not MessagePack"),
     "noise": (bytes(range(255, -1, -1)) * 4096, "not MessagePack"),
 }
 
@@ -220,3 +219,7 @@ def test_topics_end_in_a_dot_so_that_a_name_is_not_the_prefix_of_another() -> No
 @given(values, escaped | scalars)
 def test_a_result_packed_in_parts_is_the_result(value: Any, request_id: Any) -> None:
     assert wire.packed_result(request_id, wire.pack(value)) == wire.pack(wire.result(request_id, value))
+
+
+def test_json_may_begin_with_a_byte_order_mark() -> None:
+    assert wire.is_json(b"\xef\xbb\xbf{}") and wire.decode_request(b'\xef\xbb\xbf{"id": 1}') == {"id": 1}

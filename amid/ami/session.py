@@ -140,7 +140,10 @@ class Session:
     def _login_step(self, packet: Packet) -> bool:
         """Whether `packet` answers the Challenge or the Login."""
         if packet.response.lower() == "error" and packet.action_id in ("", self._step_id):
-            raise LoginRejected(packet.get("Message").strip() or "no reason given")
+            message = packet.get("Message").strip() or "no reason given"
+            if "shutting down" in message:  # whoever logs in is answered so until the process ends (main/manager.c)
+                raise ProtocolError(message)
+            raise LoginRejected(message)
         if not packet.response or packet.action_id != self._step_id:
             return False
         if self._challenging:

@@ -98,7 +98,7 @@ def _usable_run_dir(folder: str) -> str:
         preferred.mkdir(mode=0o750, parents=True, exist_ok=True)
     except OSError:
         return f"{folder}/run"
-    return str(preferred)
+    return str(preferred) if os.access(preferred, os.W_OK | os.X_OK) else f"{folder}/run"
 
 
 def _log_to(file: Path, config: Config) -> None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import re
+import stat
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -67,6 +71,7 @@ def check(context: click.Context, file: Path | None, as_json: bool) -> None:
     """Validate the configuration and show it as it is in effect, secrets hidden."""
     path = file or Path(configuration.DEFAULT_FILE)
     settings = _or_exit(lambda: _placed(configuration.load(path), (context.obj or {}).get("run_dir")))
+    _warn_of_open_secrets(path)
     shown = configuration.shown(settings)
     if as_json:
         click.echo(json.dumps(shown))
@@ -76,25 +81,33 @@ def check(context: click.Context, file: Path | None, as_json: bool) -> None:
         click.echo(line)
 
 
+def _warn_of_open_secrets(path: Path) -> None:
+    """A secret in the file itself is allowed, and the file is the operator's; but that everybody can read it is worth a word."""
+    with contextlib.suppress(OSError):
+        if path.stat().st_mode & stat.S_IROTH and re.search(r"^\s*secret\s*=", path.read_text(errors="replace"), re.M):
+            click.echo(f"amid: warning: {path} holds a secret and can be read by everybody; chmod o-r {path}", err=True)
+
+
 def _without_file(host: str, username: str | None, secret_file: Path | None, name: str, run_dir: str | None) -> Config:
     if username is None:
         raise click.UsageError("--server needs --username, the manager user")
     table: dict[str, Any] = {"host": host, "username": username}
     address, colon, port = host.rpartition(":")
-    if colon and ":" not in address:
+    bracketed = address.startswith("[") and address.endswith("]")
+    if colon and (bracketed or ":" not in address):
         if not port.isdigit():
             raise click.UsageError(f"--server: {port!r} is not a port")
-        table |= {"host": address, "port": int(port)}
+        table |= {"host": address.strip("[]"), "port": int(port)}
     if secret_file is not None:
         table["secret_file"] = str(secret_file)
     else:
         table["secret"] = click.prompt(f"Secret of {username}", hide_input=True, err=True)
-    raw = {"run_dir": run_dir or default_run_dir(), "servers": {name: table}}
+    raw = {"run_dir": os.path.abspath(run_dir or default_run_dir()), "servers": {name: table}}
     return _or_exit(lambda: configuration.check(raw, "command line", Path.cwd()))
 
 
 def _placed(settings: Config, run_dir: str | None) -> Config:
-    return msgspec.structs.replace(settings, run_dir=run_dir) if run_dir else settings
+    return msgspec.structs.replace(settings, run_dir=os.path.abspath(run_dir)) if run_dir else settings
 
 
 def _or_exit(load: Callable[[], Config]) -> Config:

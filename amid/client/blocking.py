@@ -9,6 +9,7 @@ nothing was sent.
 from __future__ import annotations
 
 import itertools
+import os
 import time
 from collections.abc import Iterator, Mapping
 from types import TracebackType
@@ -38,6 +39,7 @@ class Client:
     def __init__(self, run_dir: str | None = None, *, endpoint: str | None = None, curve: Curve | None = None) -> None:
         self._place = (run_dir, endpoint)
         self._curve = curve
+        self._pid = os.getpid()
         self._idle: list[zmq.Socket[bytes]] = []
         self._streams: set[Events] = set()
         self._ids = itertools.count(1)
@@ -120,6 +122,8 @@ class Client:
         self.close()
 
     def _call(self, call: rules.Call) -> Any:
+        if os.getpid() != self._pid:
+            raise RuntimeError("this Client was made before a fork, and its sockets are the parent's: make one in the child")
         request_id = next(self._ids)
         request = rules.request(request_id, call)
         socket = self._borrow()

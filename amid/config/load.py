@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
+import ssl
 import stat
 import tomllib
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from amid.config.tables import Caller, Config, Curve, CurveKey, Rpc, Server, Supervision, Table
+from amid.config.tables import FORMS, Caller, Config, Curve, CurveKey, Rpc, Server, Supervision, Table
 
 DEFAULT_FILE = "/etc/amid/amid.toml"
 SERVER_NAME = re.compile(r"[A-Za-z0-9_-]{1,32}")
@@ -76,10 +77,10 @@ def shown(config: Config) -> dict[str, Any]:
 
 def default_run_dir() -> str:
     """AMID_RUN_DIR, where programs will look first; /run/amid for root and services, else the user's own runtime directory."""
-    named, own = os.environ.get("AMID_RUN_DIR"), os.environ.get("XDG_RUNTIME_DIR")
+    named, own = os.environ.get("AMID_RUN_DIR"), os.environ.get("XDG_RUNTIME_DIR", "")
     if named:
-        return named
-    return f"{own}/amid" if own and os.getuid() != 0 else "/run/amid"
+        return os.path.abspath(named)
+    return f"{own}/amid" if own.startswith("/") and os.getuid() != 0 else "/run/amid"
 
 
 def _group(raw: Any, name: str, kind: type[Table], source: str, problems: list[str]) -> dict[str, Any]:
@@ -121,6 +122,8 @@ def _check_key(value: Any, kind: type[Table], key: str, where: str, problems: li
         msgspec.convert(value, field_type)
     except msgspec.ValidationError as error:
         what = str(error).split(" - at")[0].replace("`", "'")
+        if "matching regex" in what:
+            what = f"must be {FORMS[key]}"
         problems.append(f"{where} {key}: {what[0].lower()}{what[1:]}")
 
 
@@ -160,6 +163,20 @@ def _check_tls(server: Server, where: str, problems: list[str]) -> None:
     for key, file in files.items():
         if file and not os.access(file, os.R_OK):
             problems.append(f"{where} {key}: {file} cannot be read")
+        elif file and server.tls and not _loads(key, server):
+            problems.append(f"{where} {key}: {file} holds none, or one that needs a password or belongs to another")
+
+
+def _loads(key: str, server: Server) -> bool:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    try:
+        if key == "tls_ca":
+            context.load_verify_locations(server.tls_ca)
+        elif key == "tls_key" and server.tls_cert and server.tls_key:
+            context.load_cert_chain(server.tls_cert, server.tls_key, password="")
+    except OSError:  # ssl.SSLError is one
+        return False
+    return True
 
 
 def _credential(server: str) -> Path | None:

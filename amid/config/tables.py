@@ -11,6 +11,21 @@ Seconds = Annotated[float, Meta(gt=0, le=3600)]
 Count = Annotated[int, Meta(ge=1, le=1_000_000)]
 Bytes = Annotated[int, Meta(ge=1024, le=1024**3)]
 Name = Annotated[str, Meta(min_length=1, max_length=255)]
+FORMS = {
+    "host": "a name or an address, without a port and without brackets",
+    "username": "one line of text",
+    "events": "one line of text",
+    "listen": "endpoints such as \"tcp://10.0.0.1:5560\"",
+    "events_listen": "endpoints such as \"tcp://10.0.0.1:5561\"",
+    "stream_listen": "endpoints such as \"tcp://10.0.0.1:5562\"",
+}
+"""What a key with a pattern must be, in words."""
+
+Line = Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^[^\r\n\x00]*$")]
+"""What goes out as the value of a header."""
+_HOST = r"^([^\s:\[\]]+|[0-9a-fA-F:.]*:[0-9a-fA-F:.]*:[0-9a-fA-F:.%a-z]*)$"
+Host = Annotated[str, Meta(min_length=1, max_length=255, pattern=_HOST)]
+"""A name or an address; no port, and an IPv6 address without brackets."""
 CurveKey = Annotated[str, Meta(min_length=40, max_length=40)]
 """A CURVE key in Z85 (ZeroMQ RFC 32)."""
 TcpEndpoint = Annotated[str, Meta(pattern=r"^tcp://(\*|[^:/\s]+|\[[0-9a-fA-F:]+\]):[0-9]{1,5}$")]
@@ -23,8 +38,8 @@ class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Server(Table, frozen=True, kw_only=True):
     """`[servers.NAME]`: one Asterisk."""
 
-    host: Name
-    username: Name
+    host: Host
+    username: Line
     port: Annotated[int, Meta(ge=1, le=65535)] | None = None
     secret: str | None = None
     secret_file: Name | None = None
@@ -34,7 +49,7 @@ class Server(Table, frozen=True, kw_only=True):
     tls_cert: Name | None = None
     tls_key: Name | None = None
     tls_verify: bool = True
-    events: Name = "on"
+    events: Line = "on"
     lanes: Annotated[int, Meta(ge=1, le=64)] = 4
     queue: Count = 1000
     events_listen: list[TcpEndpoint] = []
@@ -65,7 +80,7 @@ class Rpc(Table, frozen=True, kw_only=True):
 class Supervision(Table, frozen=True, kw_only=True):
     """`[supervision]`: how children are watched, in seconds."""
 
-    silence: Seconds = 2.0
+    silence: Annotated[float, Meta(ge=1, le=3600)] = 2.0
     boot_grace: Seconds = 15.0
     drain: Seconds = 5.0
 

@@ -41,10 +41,14 @@ class Wait:
 
 @dataclass(slots=True)
 class Answers:
-    """`deliver` takes (call_id, packed result or None, error or None). `asterisk` is the version once it is known."""
+    """`deliver` takes (call_id, packed result or None, error or None), `tell_response` the response of a call that waits on.
+
+    `asterisk` is the version once it is known.
+    """
 
     server: str
     deliver: Deliver
+    tell_response: Callable[[int, Headers], object]
     asterisk: str = ""
     counters: dict[str, int] = field(default_factory=lambda: {"calls": 0})
     _waits: dict[int, Wait] = field(default_factory=dict)
@@ -134,6 +138,8 @@ class Answers:
         if wait.until is not None and wait.event is None:
             if wait.events_lost:
                 self._fail(wait, "connection_lost", f"the event session was lost before {wait.until} came", wait.answer.response)
+            elif wait.answer.response is not None:
+                self.tell_response(wait.call.call_id, _packet(wait.answer.response, wait))
             return
         self._forget(wait)
         shape = self._commands if wait.shape == "actions" else self._result

@@ -7,8 +7,11 @@ its answers, costs an answer that is counted and dropped, and nobody else anythi
 from __future__ import annotations
 
 import logging
+import os
+import sys
 import time
 from collections import Counter
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
@@ -72,11 +75,15 @@ class Broker:
         socket.set(zmq.LINGER, 500)
         if name == wire.RPC_SOCKET:
             socket.set(zmq.MAXMSGSIZE, MAX_MESSAGE)
+            socket.set(zmq.SNDHWM, self._settings.rpc.max_calls)  # all that one caller may have open can be answered at once
+            socket.set(zmq.RCVHWM, self._settings.rpc.max_calls)
             socket.set(zmq.BACKLOG, 1024)  # one that finds the queue of connections full tries again only 100 ms later
         else:
             socket.set(zmq.SNDHWM, 0)
             socket.set(zmq.RCVHWM, 0)
         socket.bind(wire.ipc(self._settings.run_dir, name))
+        if name == wire.READERS_SOCKET:  # it is believed, so it is for the daemon's own user alone
+            os.chmod(Path(self._settings.run_dir, name), 0o600)
         return socket
 
     def _limits(self) -> dict[str, int]:
@@ -138,18 +145,22 @@ class Broker:
     # ── readers ──
 
     def _from_reader(self, frames: list[bytes]) -> None:
+        try:
+            self._hear_reader(frames)
+        except Exception:  # whatever is wrong with one reader, or took this socket for another, must not end the calls of the others
+            self._counters["unreadable_messages"] += 1
+            log.exception("what came on the socket of the readers is not from a reader; requests go to %r", wire.RPC_SOCKET)
+
+    def _hear_reader(self, frames: list[bytes]) -> None:
         identity, header, *payload = frames
         now = time.monotonic()
-        try:
-            kind, server, started, free, taken, *rest = wire.unpack(header)
-        except (ValueError, TypeError):  # some program took this socket for the one for requests
-            self._counters["unreadable_messages"] += 1
-            log.warning("what came on the socket of the readers is not from a reader; requests go to %r", wire.RPC_SOCKET)
-            return
+        kind, server, started, free, taken, *rest = wire.unpack(header)
         if kind == "answer":
             call_id, failure = rest
             error = AmidError(**failure) if failure else None
             self._do(self._calls.answered(call_id, payload[0] if payload else None, error, now))
+        elif kind == "until":
+            self._calls.until(*rest)
         elif kind == "unsent":
             self._do(self._calls.unsent(rest[0], now))
         info = rest[0] if kind in ("state", "leaving") else None
@@ -217,6 +228,8 @@ class Broker:
         settings = self._settings.servers[server]
         lists: dict[str, Lists] = {f"servers.{server}": settings, f"callers.{origin.caller}": self._rights(origin.caller)}
         check_action(params.action, origin.caller, lists)
+        if params.until is not None and settings.events_off:
+            raise AmidError("invalid_params", f"`until` waits for an event, and server {server} is configured without events")
         action_id = new_action_id()
         try:
             own_id = own_action_id(params.fields)
@@ -312,4 +325,9 @@ def main(config: Config | None = None) -> None:
     child = Child(broker_settings(config) if config else None)
     settings = msgspec.convert(child.configuration, BrokerSettings)
     set_up_log("broker", settings.log_level)
-    Broker(child, settings, time.monotonic()).run()
+    try:
+        broker = Broker(child, settings, time.monotonic())
+    except (OSError, zmq.ZMQError) as error:
+        log.error("cannot start in %s: %s", settings.run_dir, error)
+        sys.exit(1)
+    broker.run()

@@ -25,8 +25,9 @@ log = logging.getLogger("amid.reader")
 MAX_EVENT = 1024 * 1024
 """Bytes of one event; no event of Asterisk's comes near, so a larger one ends the session and is seen as a new epoch."""
 
-REJECTED_S = 30.0
-"""Seconds before a login that was rejected is tried again."""
+REJECTED_MIN_S = 2.0
+REJECTED_MAX_S = 30.0
+"""Seconds before a login that was rejected is tried again, at first and in the end."""
 
 
 class EventSession:
@@ -53,6 +54,7 @@ class EventSession:
         self._answers = answers
         self._epoch = epoch
         self._backoff = Backoff(server.reconnect_min, server.reconnect_max)
+        self._rejections = Backoff(REJECTED_MIN_S, REJECTED_MAX_S)
         self._dial_at = now
         self._leaving = False
         self._link: Link | None = None
@@ -133,6 +135,7 @@ class EventSession:
         if self.sessions:
             self._publisher.numbers.new_epoch(self._epoch(now))
         self.sessions += 1
+        self._rejections = Backoff(REJECTED_MIN_S, REJECTED_MAX_S)
         self._answers.asterisk = ""  # it may have been upgraded meanwhile
         self._enter("up", "")
         log.info("connected to %s:%d, interface %s", self._server.host, self._server.tcp_port, version)
@@ -147,7 +150,7 @@ class EventSession:
         said = f"login rejected: {error}" if rejected else (getattr(error, "strerror", None) or str(error))
         reason = f"{self._server.host}:{self._server.tcp_port}: {said}"
         self._backoff.settled(now - link.began)
-        delay = REJECTED_S if rejected else self._backoff.next()
+        delay = (self._rejections if rejected else self._backoff).next()
         self._dial_at = now + delay
         level = logging.ERROR if rejected else logging.WARNING if reason != self.detail else logging.DEBUG
         log.log(level, "%s; next try in %.1f s", reason, delay)

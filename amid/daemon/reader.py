@@ -8,6 +8,7 @@ by the supervisor. Who asked for what is the broker's knowledge, so a reader can
 from __future__ import annotations
 
 import logging
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -60,7 +61,7 @@ class Reader:
         self._broker = self._connect(wire.ipc(settings.run_dir, wire.READERS_SOCKET))
         tls = tls_context(server)
         patience = Patience(server.login_timeout, server.silence, server.pong)
-        self._answers = Answers(settings.name, self._answer)
+        self._answers = Answers(settings.name, self._answer, lambda call_id, response: self._tell("until", call_id, response))
         self._events = EventSession(server, tls, patience, self._publisher, self._answers, self._epoch, now)
         self._lanes = Lanes(server, tls, patience)
         self._taken = 0
@@ -243,4 +244,9 @@ def main(config: Config | None = None, name: str = "") -> None:
     child = Child(reader_settings(config, name, epoch_origin_now()) if config else None)
     settings = msgspec.convert(child.configuration, ReaderSettings)
     set_up_log(f"reader {settings.name}", settings.log_level)
-    Reader(child, settings, time.monotonic()).run()
+    try:
+        reader = Reader(child, settings, time.monotonic())
+    except (OSError, zmq.ZMQError) as error:
+        log.error("cannot start in %s: %s", settings.run_dir, error)
+        sys.exit(1)
+    reader.run()

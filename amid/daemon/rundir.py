@@ -47,16 +47,18 @@ class RunDir:
 
     def __enter__(self) -> RunDir:
         try:
-            self.path.mkdir(mode=0o750, parents=True, exist_ok=True)
+            self._make()
             self._lock = os.open(self.path / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
         except OSError as error:
-            raise RunDirError(f"run_dir {self.path} cannot be used: {error.strerror}; give another with --run-dir") from None
+            message = f"run_dir {self.path} cannot be used: {error.strerror}; give another with amid --run-dir DIR"
+            raise RunDirError(message) from None
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             pid = os.pread(self._lock, 64, 0).split(b" ")[0].decode("ascii", "replace") or "unknown"
             os.close(self._lock)
-            raise RunDirError(f"another amid (pid {pid}) already serves {self.path}; stop it or give another --run-dir") from None
+            message = f"another amid (pid {pid}) already serves {self.path}; stop it or give another with amid --run-dir DIR"
+            raise RunDirError(message) from None
         self._claim()
         return self
 
@@ -67,13 +69,21 @@ class RunDir:
     def clean(self) -> None:
         """Remove amid's sockets and the status; the lock file stays, for what it remembers, and so does what others have here."""
         for file in self.path.iterdir():
-            if (file.is_socket() and _OWN_SOCKET.fullmatch(file.name)) or file.name == STATUS_FILE:
+            if (file.is_socket() and _OWN_SOCKET.fullmatch(file.name)) or file.name in (STATUS_FILE, f".{STATUS_FILE}"):
                 file.unlink(missing_ok=True)
 
     def clean_after(self, server: str) -> None:
         """Remove the sockets of a server that is no longer served; ZeroMQ leaves them."""
         for name in (wire.events_socket(server), wire.stream_socket(server)):
             (self.path / name).unlink(missing_ok=True)
+
+    def _make(self) -> None:
+        """A mask that suits sockets, as in the systemd unit, would make directories that nobody can enter."""
+        mask = os.umask(0o027)
+        try:
+            self.path.mkdir(mode=0o750, parents=True, exist_ok=True)
+        finally:
+            os.umask(mask)
 
     def write_status(self, text: str) -> None:
         """Replace the status file in one step, so that nobody reads half of it."""

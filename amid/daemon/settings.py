@@ -26,6 +26,7 @@ class ServerLimits(msgspec.Struct):
     max_reply_bytes: int
     allow: list[str]
     deny: list[str]
+    events_off: bool
     events_listen: list[str]
     stream_listen: list[str]
 
@@ -52,7 +53,13 @@ def reader_settings(config: Config, name: str, epoch_origin: int) -> ReaderSetti
 def broker_settings(config: Config) -> BrokerSettings:
     servers = {
         name: ServerLimits(
-            server.queue, server.max_reply_bytes, server.allow, server.deny, server.events_listen, server.stream_listen
+            server.queue,
+            server.max_reply_bytes,
+            server.allow,
+            server.deny,
+            server.events.lower() == "off",
+            server.events_listen,
+            server.stream_listen,
         )
         for name, server in config.servers.items()
     }

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import resource
 import selectors
 import signal
 import time
@@ -169,7 +170,7 @@ class Supervisor:
     def _do(self, child: Supervised, do: Do, now: float) -> None:
         match do:
             case Do.SPAWN:
-                self._spawn(child)
+                self._spawn(child, now)
             case Do.KILL if child.process is not None:
                 asked = child.watch.state is State.LEAVING
                 why = "it did not end when asked to" if asked else "its loop has been silent for too long"
@@ -181,8 +182,14 @@ class Supervisor:
                 return
         self._write_status()
 
-    def _spawn(self, child: Supervised) -> None:
-        child.process = Process(child.argv, child.configuration)
+    def _spawn(self, child: Supervised, now: float) -> None:
+        try:
+            child.process = Process(child.argv, child.configuration)
+        except OSError as error:
+            child.last_exit = f"could not be started: {error}"
+            log.error("%s %s", child.name, child.last_exit)
+            child.watch.exit(now)
+            return
         self._selector.register(child.process.words, selectors.EVENT_READ, lambda: self._hear(child))
         log.debug("%s: started as %d", child.name, child.process.pid)
 
@@ -302,5 +309,7 @@ def _line(settings: msgspec.Struct) -> bytes:
 
 def serve(config: Config, reload: Callable[[], Config] | None = None) -> None:
     """Run the daemon until it is told to end. Raises `RunDirError` when the run_dir cannot be used."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # each connection of a program is one; libzmq aborts without any left
     with RunDir(Path(config.run_dir)) as run_dir:
         Supervisor(config, run_dir, reload).run()

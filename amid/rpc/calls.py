@@ -62,11 +62,19 @@ class Pending:
     order: Order
     deadline: float
     handed: bool = False
+    response: dict[Any, Any] | None = None
 
     def failure(self, kind: str, message: str) -> Reply:
         sent = self.handed and self.order.kind == "call"
         action_id = self.order.body.get("action_id") if sent else None
-        return Reply(self.origin, error=AmidError(kind, message, sent=sent, server=self.server, action_id=action_id))
+        error = AmidError(kind, message, sent=sent, server=self.server, action_id=action_id, response=self.response)
+        return Reply(self.origin, error=error)
+
+    def lateness(self) -> str:
+        """What had not come when the deadline passed."""
+        if not self.handed:
+            return "it was still waiting for a lane"
+        return f"{self.order.body['until']} had not come" if self.response is not None else "its answer had not come"
 
 
 @dataclass(slots=True)
@@ -182,6 +190,12 @@ class Calls:
         self._close(call)
         return [Reply(call.origin, result, error)]
 
+    def until(self, call_id: int, response: dict[Any, Any]) -> None:
+        """Asterisk has answered a call that goes on waiting for an event; its caller learns the response in any case."""
+        call = self._open.get(call_id)
+        if call is not None:
+            call.response = response
+
     def unsent(self, call_id: int, now: float) -> list[Effect]:
         """The reader had no lane for it after all: the call is in its queue again, where it was."""
         call = self._open.get(call_id)
@@ -212,8 +226,7 @@ class Calls:
         while self._deadlines and self._deadlines[0][0] <= now:
             call = self._open.get(heapq.heappop(self._deadlines)[1])
             if call is not None:
-                where = "its answer had not come" if call.handed else "it was still waiting for a lane"
-                effects += self._fail([call], "timeout", f"the deadline passed: {where}")
+                effects += self._time_out(call)
         for queue in self.servers.values():
             if queue.waiting and not queue.patient(now):
                 effects += self._fail(list(queue.waiting), "not_connected", _why(queue))
@@ -244,8 +257,10 @@ class Calls:
         if reader is None:
             return effects
         while queue.waiting and credit > 0:
-            call = queue.waiting.popleft()
-            effects.append(self._hand(queue, reader, call))
+            if now >= queue.waiting[0].deadline:
+                effects += self._time_out(queue.waiting[0])
+                continue
+            effects.append(self._hand(queue, reader, queue.waiting.popleft()))
             credit -= 1
         if queue.wanted and not queue.waiting:
             queue.wanted = 0
@@ -259,6 +274,9 @@ class Calls:
         queue.handed[call.call_id] = call
         queue.sent += call.order.kind == "call"
         return Send(reader, [call.order.kind, call.call_id, call.deadline, call.order.body])
+
+    def _time_out(self, call: Pending) -> list[Effect]:
+        return self._fail([call], "timeout", f"the deadline passed: {call.lateness()}")
 
     def _fail(self, calls: Iterable[Pending], kind: str, message: str) -> list[Effect]:
         effects: list[Effect] = []

@@ -30,7 +30,7 @@ class ActionParams(Params, frozen=True, kw_only=True):
     fields: dict[Any, Any] = {}
     server: str | None = None
     timeout: Timeout = 5.0
-    until: str | None = None
+    until: Annotated[str, Meta(pattern=r"^[^\r\n\x00]+$")] | None = None
 
 
 class ServerParams(Params, frozen=True, kw_only=True):

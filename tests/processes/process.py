@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import socket
@@ -22,6 +23,10 @@ def alive(pid: int) -> bool:
     except (FileNotFoundError, ProcessLookupError):
         return False
     return state not in "ZX"
+
+
+def gone(pid: int) -> bool:
+    return not alive(pid)
 
 
 def stop(pid: int) -> None:
@@ -71,7 +76,7 @@ class Listener:
     def gaps(self) -> int:
         """How often an event does not follow the one before it."""
         numbers = [(event["epoch"], event["seq"]) for event in self.events]
-        return sum(1 for one, two in zip(numbers, numbers[1:], strict=False) if two != (one[0], one[1] + 1))
+        return sum(1 for one, two in itertools.pairwise(numbers) if two != (one[0], one[1] + 1))
 
 
 class Notified:

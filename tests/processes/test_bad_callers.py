@@ -48,11 +48,11 @@ def test_a_caller_that_never_reads_its_answers(daemon: Daemon, caller: Caller) -
 
         def taken() -> bool:
             served(caller)
-            return daemon.result("status")["counters"]["requests"] > FLOOD
+            return bool(daemon.result("status")["counters"]["requests"] > FLOOD)
 
         eventually(taken, "all of its requests were taken")
         counters = daemon.result("status")["counters"]
-        assert counters["undeliverable_answers"] > FLOOD / 2, counters
+        assert counters["undeliverable_answers"] > FLOOD / 4, counters  # max_calls of them wait for him
         assert memory(broker) - before < 50e6
     assert daemon.pid("broker") == broker
     served(caller)

@@ -209,7 +209,7 @@ def test_a_program_that_takes_the_readers_socket_for_the_rpc_socket_does_no_harm
             lost.send_multipart(frames)
 
         def counted() -> bool:
-            return roomy_daemon.result("status")["counters"].get("unreadable_messages") == 5
+            return bool(roomy_daemon.result("status")["counters"].get("unreadable_messages") == 5)
 
         eventually(counted, "the noise was counted")
     assert roomy_daemon.pid("broker") == broker
@@ -241,4 +241,5 @@ def test_any_fields_are_taken_or_refused(stranger: Caller, fields: dict[Any, Any
     body = {"id": 7, "method": "action", "params": {"action": "Ping", "fields": fields, **extra}}
     stranger.raw(b"", msgpack.packb(body, unicode_errors="surrogatepass"))
     reply = stranger.next()
-    assert "result" in reply or reply["error"]["data"]["kind"] in ("invalid_params", "parse_error", "unknown_server"), reply
+    kinds = ("invalid_params", "parse_error", "unknown_server", "timeout")
+    assert "result" in reply or reply["error"]["data"]["kind"] in kinds, reply

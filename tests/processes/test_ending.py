@@ -33,9 +33,9 @@ def carried_out(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 @pytest.fixture
 def ending(carried_out: list[str], daemon_for: StartDaemon) -> Iterator[Daemon]:
-    """A daemon that drains for a second at most."""
+    """A daemon that drains for three seconds at most."""
     with simulated() as pbx:
-        yield daemon_for({"pbx1": table(pbx, lanes=2)}, supervision={"drain": 1.0})
+        yield daemon_for({"pbx1": table(pbx, lanes=2)}, supervision={"drain": 3.0})
 
 
 def ended(daemon: Daemon, before: dict[str, int], bound: float) -> None:
@@ -55,7 +55,7 @@ def test_calls_in_flight_are_answered_new_ones_refused_and_the_pbx_hears_goodbye
     ending: Daemon, carried_out: list[str], how: signal.Signals
 ) -> None:
     before = pids(ending)
-    arm(ending, "delay", "CoreStatus", Seconds=0.7)
+    arm(ending, "delay", "CoreStatus", Seconds=2.2)  # longer than a reader alone would wait
     with Caller(ending) as caller:
         in_flight = caller.action("CoreStatus")
         eventually(lambda: ending.server("pbx1")["lanes"]["busy"] == 1, "it is in flight")
@@ -66,7 +66,7 @@ def test_calls_in_flight_are_answered_new_ones_refused_and_the_pbx_hears_goodbye
         assert caller.failure(refused) == ("not_connected", False)
         assert "ending" in caller.reply(refused)["error"]["message"]
         assert "result" in caller.reply(in_flight)
-    ended(ending, before, bound=3.0)
+    ended(ending, before, bound=4.0)
     assert carried_out.count("Logoff") == sessions
 
 
@@ -78,7 +78,7 @@ def test_a_stuck_call_does_not_hold_up_the_end_and_is_told_so(ending: Daemon) ->
         eventually(lambda: ending.server("pbx1")["lanes"]["busy"] == 1, "it is in flight")
         ending.signal("supervisor", signal.SIGTERM)
         assert caller.failure(stuck) == ("connection_lost", True)
-    ended(ending, before, bound=4.0)
+    ended(ending, before, bound=6.0)
 
 
 def test_an_idle_daemon_ends_at_once(ending: Daemon, carried_out: list[str]) -> None:

@@ -89,8 +89,7 @@ def test_the_one_that_is_well_is_not_touched_and_the_others_are_told_apart(motle
     assert sorted(elapsed)[50] < 0.05 and max(elapsed) < 1.0, sorted(elapsed)[-5:]
     assert motley.server("garbage")["detail"]
     for name in states:
-        kind = eventually(lambda name=name: motley.failure("Ping", server=name)["data"]["kind"], "refused")
-        assert kind == "not_connected"
+        assert motley.failure("Ping", server=name)["data"]["kind"] == "not_connected"
     restarts = {name: process["restarts"] for name, process in motley.processes().items()}
     assert not any(restarts.values()), "trouble with a PBX is no trouble with a process"
 
@@ -112,7 +111,7 @@ def test_status_lists_every_process_and_server(motley: Daemon) -> None:
 NAMES: dict[str, tuple[dict[str, Any], str]] = {
     "no such name": ({"host": "no-such-host.invalid"}, "name"),
     "not a name at all": ({"host": "a..b"}, "a..b"),
-    "a NUL": ({"host": "a\0b"}, "not a host's name"),
+    "a name with a long label": ({"host": "x" * 70 + ".example"}, "not a host's name"),
 }
 
 

@@ -54,7 +54,7 @@ def test_a_certificate_of_the_given_ca_is_trusted(
 def test_more_than_a_read_of_events_comes_through_whole(
     daemon_for: StartDaemon, pbx: SimulatedPbx, front: TlsFront, folder: Path
 ) -> None:
-    """TLS holds decrypted bytes that a poll does not see."""
+    """Its records and our reads do not begin and end together."""
     daemon = daemon_for({"pbx1": over_tls(pbx, front, tls_ca=str(folder / "pbx.pem"))})
     with Listener(daemon, "pbx1") as listener:
         arm(daemon, "burst", "*", Count=3000)

@@ -32,6 +32,7 @@ class TlsFront:
             self._context.load_verify_locations(client_ca)
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
+        self._peers: list[socket.socket] = []
         self._threads = [threading.Thread(target=self._accept, daemon=True)]
 
     def __enter__(self) -> TlsFront:
@@ -41,6 +42,11 @@ class TlsFront:
     def __exit__(self, *exc: object) -> None:
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
+        self._threads[0].join()
+        for peer in self._peers:
+            with contextlib.suppress(OSError):
+                peer.shutdown(socket.SHUT_RDWR)
+            peer.close()
         for thread in self._threads:
             thread.join()
 
@@ -48,13 +54,15 @@ class TlsFront:
         with contextlib.suppress(OSError):
             while True:
                 peer, _ = self._listener.accept()
+                self._peers.append(socket.fromfd(peer.fileno(), socket.AF_INET, socket.SOCK_STREAM))
                 thread = threading.Thread(target=self._serve, args=(peer,), daemon=True)
                 self._threads.append(thread)
                 thread.start()
 
     def _serve(self, peer: socket.socket) -> None:
-        with peer, contextlib.suppress(OSError), self._context.wrap_socket(peer, server_side=True) as outer:
-            with socket.create_connection(self._behind) as inner:
+        with peer, contextlib.suppress(OSError):
+            outer = self._context.wrap_socket(peer, server_side=True)
+            with outer, socket.create_connection(self._behind) as inner:
                 self._pass_on(outer, inner)
 
     def _pass_on(self, outer: ssl.SSLSocket, inner: socket.socket) -> None:

@@ -132,6 +132,15 @@ def test_queued_at_its_deadline_is_a_timeout_that_asterisk_never_saw() -> None:
     assert not sends(calls.state("pbx1", READER, 1, 1, 0, None, NOW + 2.0)), "an overdue call is never handed out"
 
 
+def test_a_lane_that_becomes_free_behind_the_deadline_does_not_get_the_call() -> None:
+    calls = up(free=0)
+    open_(calls, "late", timeout=2.0)
+    open_(calls, "in time", timeout=9.0)
+    effects = calls.state("pbx1", READER, 1, 1, 0, None, NOW + 2.0)
+    assert (error(effects).kind, error(effects).sent) == ("timeout", False)
+    assert [send.message[3]["action"] for send in sends(effects)] == ["in time"]
+
+
 def test_an_answer_behind_the_deadline_is_counted_and_dropped() -> None:
     calls = up()
     open_(calls, "a", timeout=2.0)

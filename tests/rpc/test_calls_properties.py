@@ -45,6 +45,7 @@ class Life(RuleBasedStateMachine):
                 self.calls.unreachable(effect)
             elif effect.message[0] == "call":
                 assert effect.message[1] not in self.delivered, "handed to a reader twice"
+                assert self.now < self.deadlines[effect.message[3]["origin"]], "handed out behind its deadline"
                 self.delivered.add(effect.message[1])
                 self.ever.add(effect.message[3]["origin"])
                 self.on_the_way.append(effect)

@@ -123,7 +123,7 @@ def test_fields_of_two_requests_are_not_shared() -> None:
     assert one.fields is not two.fields
 
 
-IDS = {"text": "seven", "empty": "", "number": 7, "negative": -7, "huge": 2**70, "fraction": 0.5, "zero": 0, "bytes in text": "\udcff"}
+IDS = {"text": "seven", "empty": "", "number": 7, "negative": -7, "huge": 2**70, "fraction": 0.5, "zero": 0, "no UTF-8": "\udcff"}
 
 
 @pytest.mark.parametrize("given_id", IDS.values(), ids=IDS)
@@ -145,7 +145,8 @@ anything = st.recursive(
 methods = st.sampled_from(wire.METHODS) | anything
 members = st.sampled_from(["action", "fields", "server", "timeout", "until", "epoch", "after", "limit"]) | st.text()
 requests = st.fixed_dictionaries(
-    {"method": methods}, optional={"id": anything, "jsonrpc": st.just("2.0") | anything, "params": st.dictionaries(members, anything)}
+    {"method": methods},
+    optional={"id": anything, "jsonrpc": st.just("2.0") | anything, "params": st.dictionaries(members, anything)},
 )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 
 import pytest
 from hypothesis import settings
@@ -137,7 +138,7 @@ def test_leaving_wins_over_a_restart_and_a_kill_that_are_under_way() -> None:
 
 
 @pytest.mark.parametrize(("make", "grace"), [(up, 2.0), (booting, 15.0)])
-def test_nobody_is_judged_for_time_in_which_the_supervisor_was_away(make: type[Watch], grace: float) -> None:
+def test_nobody_is_judged_for_time_in_which_the_supervisor_was_away(make: Callable[[], Watch], grace: float) -> None:
     watch = make()
     back = NOW + 100.0
     watch.amnesty(back)

@@ -1,0 +1,154 @@
+"""What a hostile user found once, and must not find again."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+import socket
+import subprocess
+import threading
+
+import pytest
+import zmq
+
+from amid import AsyncClient
+from amid.simulator import SimulatedPbx
+from tests.conftest import StartDaemon
+from tests.daemon import Daemon, eventually
+from tests.processes.pbx import SECRET
+
+
+class Dying(threading.Thread):
+    """A PBX that refuses each login because it is shutting down, as Asterisk does until its process ends; it counts the tries."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self.tries = 0
+
+    def run(self) -> None:
+        while True:
+            try:
+                peer, _ = self._listener.accept()
+            except OSError:
+                return
+            with peer:
+                peer.sendall(b"Asterisk Call Manager/11.0.0\r\n")
+                peer.recv(4096)
+                self.tries += 1
+                peer.sendall(b"Response: Error\r\nMessage: Asterisk is shutting down\r\n\r\n")
+
+    def close(self) -> None:
+        self._listener.close()
+
+
+def test_an_asterisk_that_is_shutting_down_is_tried_again_at_once(daemon_for: StartDaemon) -> None:
+    """It was taken for a wrong secret, and a plain restart became an outage of half a minute."""
+    dying = Dying()
+    dying.start()
+    daemon = daemon_for({}, start=False)
+    daemon.configure({"pbx1": {"host": "127.0.0.1", "port": dying.port, "username": "u", "secret": "s", "reconnect_max": 0.3}})
+    daemon.start(wait=False)
+    eventually(lambda: dying.tries >= 4, "several tries")
+    assert daemon.server("pbx1")["state"] == "connecting"
+    dying.close()
+
+
+def test_the_soft_limit_of_descriptors_is_no_limit(daemon_for: StartDaemon, pbx: SimulatedPbx) -> None:
+    """libzmq aborts its process when it cannot accept a connection; systemd's soft limit is 1,024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+    try:
+        daemon = daemon_for({"pbx1": {"host": pbx.host, "port": pbx.port, "username": "amid", "secret": SECRET}})
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    pid = daemon.pid("broker")
+    peers = []
+    try:
+        for _ in range(400):
+            peer = socket.socket(socket.AF_UNIX)
+            peer.connect(str(daemon.run_dir / "rpc"))
+            peers.append(peer)
+        assert daemon.action("Ping")["response"]["Ping"] == "Pong"
+        assert daemon.pid("broker") == pid
+    finally:
+        for peer in peers:
+            peer.close()
+
+
+def test_all_that_one_caller_pipelines_is_answered(daemon: Daemon) -> None:
+    """More answers than ZeroMQ's own high-water mark of 1,000 were ready at once, and the rest was dropped."""
+
+    async def calls() -> int:
+        async with AsyncClient(str(daemon.run_dir)) as client:
+            answers = await asyncio.gather(*(client.ping(timeout=10.0) for _ in range(5000)))
+        return len(answers)
+
+    assert asyncio.run(calls()) == 5000
+    assert daemon.result("status")["counters"].get("undeliverable_answers", 0) == 0
+
+
+@pytest.mark.parametrize("message", [b"", b"\xc1", b"\x95\xa6answer\xa4pbx1\x01\x04\x00", b"\x96\xa5state\x80\x01\x01\x01\x80"])
+def test_nonsense_on_the_readers_socket_is_counted(daemon: Daemon, message: bytes) -> None:
+    pid = daemon.pid("broker")
+    with daemon.socket(zmq.DEALER) as stranger:
+        stranger.connect(f"ipc://{daemon.run_dir}/readers")
+        stranger.send(message)
+        eventually(lambda: daemon.result("status")["counters"].get("unreadable_messages"), "it was counted")
+    assert daemon.pid("broker") == pid and daemon.action("Ping")["response"]["Ping"] == "Pong"
+
+
+def test_a_deadline_that_passes_before_the_event_tells_the_response(daemon: Daemon) -> None:
+    failure = daemon.failure("Ping", {"ActionID": "mine"}, until="Never", timeout=0.5)
+    assert (failure["data"]["kind"], failure["data"]["sent"]) == ("timeout", True)
+    assert failure["data"]["response"]["Ping"] == "Pong" and failure["data"]["response"]["ActionID"] == "mine"
+    assert "Never had not come" in failure["message"]
+
+
+@pytest.mark.parametrize("until", ["", "X\r\nY"])
+def test_an_event_that_cannot_be(daemon: Daemon, until: str) -> None:
+    assert daemon.failure("Ping", until=until)["data"]["kind"] == "invalid_params"
+
+
+def test_until_without_events_is_refused_at_once(daemon_for: StartDaemon, pbx: SimulatedPbx) -> None:
+    table = {"host": pbx.host, "port": pbx.port, "username": "amid", "secret": SECRET, "events": "off"}
+    failure = daemon_for({"pbx1": table}).failure("Ping", until="OriginateResponse")
+    assert failure["data"]["kind"] == "invalid_params" and "without events" in failure["message"]
+
+
+def test_a_child_that_cannot_be_started_is_tried_again(daemon_for: StartDaemon, pbx: SimulatedPbx) -> None:
+    """An interpreter that went away, as when its environment is made anew, took the supervisor with it."""
+    daemon = daemon_for({"pbx1": {"host": pbx.host, "port": pbx.port, "username": "amid", "secret": SECRET}}, start=False)
+    folder = daemon.directory / "bin"
+    folder.mkdir()
+    away = folder / "python3"
+    away.write_text('#!/bin/sh\nexec "$AMID_TEST_PYTHON" "$@"\n')
+    away.chmod(0o755)
+    code = f"import os, sys; os.environ['AMID_TEST_PYTHON'] = sys.executable; sys.executable = {str(away)!r}; " + (
+        f"sys.argv = ['amid', 'run', '-c', {str(daemon.file)!r}]; from amid.__main__ import main; main()"
+    )
+    daemon.launch(["-c", code])
+    daemon.wait_up("pbx1")
+    away.rename(folder / "gone")
+    daemon.kill("reader pbx1")
+    eventually(lambda: "could not be started" in daemon.log.read_text(), "it is said")
+    (folder / "gone").rename(away)
+    daemon.wait_up("pbx1")
+    assert daemon.process is not None and daemon.process.poll() is None
+
+
+def test_settings_that_cannot_work_are_refused(daemon_for: StartDaemon) -> None:
+    base = {"host": "h", "username": "u", "secret": "s"}
+    for keys, said in (
+        ({"host": "[::1]"}, "[servers.pbx1] host: must be a name or an address"),
+        ({"host": "1.2.3.4:5038"}, "[servers.pbx1] host: must be a name or an address"),
+        ({"username": "a\r\nb"}, "[servers.pbx1] username: must be one line"),
+        ({"events": "on\r\n"}, "[servers.pbx1] events: must be one line"),
+    ):
+        daemon = daemon_for({"pbx1": {**base, **keys}}, start=False)
+        check = subprocess.run(daemon.argv("check"), capture_output=True, text=True)
+        assert check.returncode == 6 and said in check.stderr
+    quick = daemon_for({"pbx1": base}, start=False, supervision={"silence": 0.1})
+    check = subprocess.run(quick.argv("check"), capture_output=True, text=True)
+    assert check.returncode == 6 and "[supervision] silence: expected" in check.stderr
