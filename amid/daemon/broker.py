@@ -147,7 +147,7 @@ class Broker:
     def _from_reader(self, frames: list[bytes]) -> None:
         try:
             self._hear_reader(frames)
-        except Exception:  # whatever is wrong with one reader, or took this socket for another, must not end the calls of the others
+        except Exception:  # one reader with a fault, or a stranger on this socket, must not end everybody's calls
             self._counters["unreadable_messages"] += 1
             log.exception("what came on the socket of the readers is not from a reader; requests go to %r", wire.RPC_SOCKET)
 
