@@ -65,7 +65,8 @@ class Broker:
         if self._gate is not None:
             self._gate.listen(self._rpc, settings.rpc.listen)
             self._poller.register(self._gate.socket, zmq.POLLIN)
-        self._calls = Calls(self._limits(), settings.rpc.max_calls, now)
+        self._boot = time.monotonic_ns()
+        self._calls = Calls(self._limits(), settings.rpc.max_calls, now, first_id=self._boot)
         self._counters: Counter[str] = Counter()
         self._drain_until: float | None = None
 
@@ -154,7 +155,9 @@ class Broker:
     def _hear_reader(self, frames: list[bytes]) -> None:
         identity, header, *payload = frames
         now = time.monotonic()
-        kind, server, started, free, taken, *rest = wire.unpack(header)
+        kind, server, started, free, boot, taken, *rest = wire.unpack(header)
+        if boot != self._boot:  # it counts what it took from a broker before this one
+            taken = 0
         if kind == "answer":
             call_id, failure = rest
             error = AmidError(**failure) if failure else None
@@ -285,7 +288,7 @@ class Broker:
         for effect in effects:
             if isinstance(effect, Reply):
                 self._reply(effect)
-            elif not self._send(self._readers, [effect.reader, wire.pack(effect.message)]):
+            elif not self._send(self._readers, [effect.reader, wire.pack([self._boot, *effect.message])]):
                 self._counters["unreachable_readers"] += 1
                 self._calls.unreachable(effect)
 

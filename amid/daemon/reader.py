@@ -64,6 +64,7 @@ class Reader:
         self._answers = Answers(settings.name, self._answer, lambda call_id, response: self._tell("until", call_id, response))
         self._events = EventSession(server, tls, patience, self._publisher, self._answers, self._epoch, now)
         self._lanes = Lanes(server, tls, patience)
+        self._boot = 0  # when the broker that is spoken to was started; what was taken is counted for each
         self._taken = 0
         self._told: tuple[Any, ...] = ()
         self._undeliverable = 0
@@ -138,9 +139,13 @@ class Reader:
     def _listen_to_broker(self, now: float) -> None:
         while True:
             try:
-                kind, *rest = wire.unpack(self._broker.recv(zmq.DONTWAIT))
+                boot, kind, *rest = wire.unpack(self._broker.recv(zmq.DONTWAIT))
             except zmq.Again:
                 return
+            if boot < self._boot:  # of a broker that is dead, and so is whoever would hear the answer
+                continue
+            if boot > self._boot:
+                self._boot, self._taken = boot, 0
             if kind == "want":
                 self._lanes.want(rest[0])
             elif kind == "bye":
@@ -210,7 +215,7 @@ class Reader:
 
     def _tell(self, kind: str, *rest: Any, payload: bytes | None = None) -> bool:
         """A word to the broker; False when there is none."""
-        header = wire.pack([kind, self._name, self._started, self._lanes.free, self._taken, *rest])
+        header = wire.pack([kind, self._name, self._started, self._lanes.free, self._boot, self._taken, *rest])
         try:
             self._broker.send_multipart([header] if payload is None else [header, payload], zmq.DONTWAIT)
         except zmq.Again:

@@ -3,8 +3,9 @@
 The broker owns this and nothing else does, so a reader can die at any moment and take no bookkeeping with it. Nothing here does
 I/O: each method returns what must be sent, `Send`s to readers and `Reply`s to callers.
 
-A reader states in every message how many lanes are free and how many calls it has taken so far. What the broker may hand out is the
-first number less the calls that are still under way to it; a lost or repeated message cannot make the two drift apart.
+A reader states in every message how many lanes are free and how many calls it has taken from this broker so far. What the broker
+may hand out is the first number less the calls that are still under way to it; a lost or repeated message cannot make the two
+drift apart.
 
 A call is handed only to a reader that was heard a moment ago. So while a reader hangs and is not yet replaced, calls wait in the
 queue, where they can be said not to have been sent, and their turn comes with its successor.
@@ -106,15 +107,19 @@ class ServerQueue:
 
 
 class Calls:
-    """Every open call. `late` counts answers that came when nobody waited any more."""
+    """Every open call. `late` counts answers that came when nobody waited any more.
 
-    def __init__(self, limits: Mapping[str, int], max_calls: int, now: float) -> None:
+    first_id: where the numbers of the calls begin. A broker's must differ from its predecessor's: a reader may still have an answer
+    to a call of that one's, and it must not find a new call under the same number.
+    """
+
+    def __init__(self, limits: Mapping[str, int], max_calls: int, now: float, first_id: int = 0) -> None:
         self.servers: dict[str, ServerQueue] = {}
         self.max_calls = max_calls
         self.late = 0
         self._open: dict[int, Pending] = {}
         self._deadlines: list[tuple[float, int]] = []
-        self._last_id = 0
+        self._last_id = first_id
         self.configure(limits, max_calls, now)
 
     def __len__(self) -> int:
@@ -213,6 +218,7 @@ class Calls:
         call = self._open.get(send.message[1]) if send.message[0] == "call" else None
         if call is not None and call.handed:
             self._take_back(call)
+            self.servers[call.server].sent -= 1
 
     def _take_back(self, call: Pending) -> None:
         queue = self.servers[call.server]

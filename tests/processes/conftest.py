@@ -22,7 +22,7 @@ def pbx() -> Iterator[SimulatedPbx]:
 @pytest.fixture
 def daemon(daemon_for: StartDaemon, pbx: SimulatedPbx) -> Daemon:
     """A daemon with one server, `pbx1`, whose readers are judged faster than by default."""
-    return daemon_for({"pbx1": table(pbx)}, supervision={"silence": 1.0})
+    return daemon_for({"pbx1": table(pbx)}, supervision={"silence": 1.5})
 
 
 @pytest.fixture

@@ -89,6 +89,42 @@ def test_all_that_one_caller_pipelines_is_answered(daemon: Daemon) -> None:
     assert daemon.result("status")["counters"].get("undeliverable_answers", 0) == 0
 
 
+def test_a_new_broker_gives_nobody_an_answer_to_its_predecessor(daemon: Daemon) -> None:
+    """Its calls were numbered from 1 again, and an answer that the reader still had went to a stranger."""
+    daemon.action("SimFault", {"Kind": "delay", "Target": "CoreStatus", "Seconds": 2})
+    with daemon.socket(zmq.DEALER) as orphan, daemon.socket(zmq.DEALER) as stranger:
+        for socket_ in (orphan, stranger):
+            socket_.connect(daemon.rpc)
+        orphan.send_multipart([b"", b'{"id": 1, "method": "action", "params": {"action": "CoreStatus"}}'])
+        eventually(lambda: daemon.server("pbx1")["lanes"]["busy"], "it is in flight")
+        pid = daemon.kill("broker")
+        eventually(lambda: daemon.pid("broker") != pid, "a new broker")
+        for number in range(2, 5):  # the numbers that the first broker's calls had
+            params = f'{{"action": "Ping", "until": "Never{number}", "timeout": 4}}'
+            stranger.send_multipart([b"", f'{{"id": {number}, "method": "action", "params": {params}}}'.encode()])
+        answers = [stranger.recv_multipart()[1] for _ in range(3)]
+    assert all(b'"kind": "timeout"' in answer for answer in answers), answers
+    assert daemon.result("status")["counters"]["late_answers"] == 1
+
+
+def test_lanes_are_counted_right_by_a_new_broker(daemon: Daemon) -> None:
+    """The reader counted the calls of both brokers, and the second believed in lanes that were not there."""
+    for _ in range(20):
+        daemon.action("Ping")
+    pid = daemon.kill("broker")
+    eventually(lambda: daemon.pid("broker") != pid, "a new broker")
+    daemon.wait_up("pbx1")
+    daemon.action("SimFault", {"Kind": "delay", "Target": "CoreStatus", "Seconds": 1, "Count": 4})
+    with daemon.socket(zmq.DEALER) as caller:
+        caller.connect(daemon.rpc)
+        for _ in range(12):
+            caller.send_multipart([b"", b'{"id": 1, "method": "action", "params": {"action": "CoreStatus"}}'])
+        eventually(lambda: daemon.server("pbx1")["lanes"]["busy"] == 4, "all lanes are busy")
+        assert daemon.server("pbx1")["queued"] == 8
+        answers = [caller.recv_multipart()[1] for _ in range(12)]
+    assert all(b'"result"' in answer for answer in answers), answers
+
+
 @pytest.mark.parametrize("message", [b"", b"\xc1", b"\x95\xa6answer\xa4pbx1\x01\x04\x00", b"\x96\xa5state\x80\x01\x01\x01\x80"])
 def test_nonsense_on_the_readers_socket_is_counted(daemon: Daemon, message: bytes) -> None:
     pid = daemon.pid("broker")
