@@ -26,6 +26,9 @@ CODES = {
 }
 """Error kind -> JSON-RPC error code."""
 
+_DETAILS = ("server", "action_id", "response", "oldest")
+"""The members of an error's `data` that are there when they are known."""
+
 
 class AmidError(Exception):
     """A call that did not end well.
@@ -34,6 +37,7 @@ class AmidError(Exception):
     sent: False when Asterisk certainly never saw the action; True when it may have carried it out.
     server, action_id: where and under which ActionID, when that is known.
     response: Asterisk's own packet for `action_failed`, a map from header name to text.
+    oldest: with `gone`, the first number of that epoch that `replay` still has, when there is one.
     """
 
     def __init__(
@@ -45,6 +49,7 @@ class AmidError(Exception):
         server: str | None = None,
         action_id: str | None = None,
         response: dict[Any, Any] | None = None,
+        oldest: int | None = None,
     ) -> None:
         super().__init__(message)
         self.kind = kind
@@ -53,10 +58,11 @@ class AmidError(Exception):
         self.server = server
         self.action_id = action_id
         self.response = response
+        self.oldest = oldest
 
     def data(self) -> dict[str, Any]:
         """The `data` member of the JSON-RPC error: `kind`, `sent`, and what else is known."""
-        known = {"server": self.server, "action_id": self.action_id, "response": self.response}
+        known = {name: getattr(self, name) for name in _DETAILS}
         return {"kind": self.kind, "sent": self.sent, **{k: v for k, v in known.items() if v is not None}}
 
     @staticmethod
@@ -64,7 +70,7 @@ class AmidError(Exception):
         """The exception for a JSON-RPC `error` object, as the client library raises it."""
         data = error.get("data") or {}
         kind = data.get("kind", "internal_error")
-        known = {k: data[k] for k in ("server", "action_id", "response") if k in data}
+        known = {k: data[k] for k in _DETAILS if k in data}
         chosen = _CLASSES.get(kind, AmidError)
         return chosen(kind, str(error.get("message", kind)), sent=bool(data.get("sent", True)), **known)
 

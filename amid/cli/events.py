@@ -1,9 +1,9 @@
-"""`amid events`: the stream, one event a line; what is missing is shown in its place, and fetched once more if it can be."""
+"""`amid events`: the stream, one event a line; what is missing, and cannot be fetched once more, is shown in its place."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from typing import Any
 
 import click
@@ -14,7 +14,6 @@ from amid.cli.exits import Reporting
 from amid.cli.options import JSON
 from amid.cli.text import decoded, lines_of, printable
 from amid.client import Client, Event, Gap, feed
-from amid.errors import AmidError
 
 
 class Where(click.ParamType[tuple[str, str, str]]):
@@ -50,13 +49,16 @@ def events(
 ) -> None:
     """Show events as they come: all, or those with these NAMEs. Ctrl-C ends it.
 
-    Missing events are shown as a gap, followed by those of them that the daemon still holds. With --json a gap is an
-    object of its own, {"gap": ...}.
+    Events that were lost on the way are fetched once more, in their place. What the daemon no longer holds is shown as
+    a gap; with --json that is an object of its own, {"gap": ...}.
     """
     left = count
     try:
         with Client(top["run_dir"]) as client, client.events(*names, server=server, gaps=True) as stream:
-            for item in _with_lost(client, stream, _gap_json if as_json else _gap_line):
+            for item in stream:
+                if isinstance(item, Gap):
+                    click.echo(_gap_json(item) if as_json else _gap_line(item))
+                    continue
                 if not matches(item, conditions):
                     continue
                 click.echo(_json(item) if as_json else line(item))
@@ -67,40 +69,12 @@ def events(
         return
 
 
-def _with_lost(client: Client, stream: Iterator[Event | Gap], show: Callable[[Gap, int, str], None]) -> Iterator[Event]:
-    """The stream's events; where there is a gap, it is shown and the events that can be had again come in their place."""
-    for item in stream:
-        if isinstance(item, Event):
-            yield item
-            continue
-        again, why = _replay(client, item)
-        show(item, len(again), why)
-        yield from again
+def _gap_line(gap: Gap) -> str:
+    return click.style(f"!!!! GAP {printable(feed.told(gap))}", fg="red", bold=True)
 
 
-def _replay(client: Client, gap: Gap) -> tuple[list[Event], str]:
-    """(the events of a gap that the daemon still holds, why not all of them)."""
-    found: list[Event] = []
-    after, more = gap.after, gap.missed is not None
-    try:
-        while more and len(found) < (gap.missed or 0):
-            events, more = client.replay(gap.server, gap.epoch, after)
-            found += [event for event in events if gap.event in (None, event.event)]
-            after, more = (events[-1].seq, more) if events else (after, False)
-    except AmidError as error:
-        return found, error.message
-    return found[: gap.missed or 0], ""
-
-
-def _gap_line(gap: Gap, again: int, why: str) -> None:
-    lost = "" if gap.missed is None else f"; {again} of them follow, from what the daemon holds"
-    reason = f" ({printable(why)})" if why else ""
-    click.echo(click.style(f"!!!! GAP {printable(feed.told(gap))}{lost}{reason}", fg="red", bold=True))
-
-
-def _gap_json(gap: Gap, again: int, why: str) -> None:
-    known = {name: getattr(gap, name) for name in ("server", "epoch", "after", "missed", "reason", "event")}
-    click.echo(wire.pack_json({"gap": {**known, "replayed": again, "why": why}}))
+def _gap_json(gap: Gap) -> bytes:
+    return wire.pack_json({"gap": asdict(gap)})
 
 
 def _json(event: Event) -> bytes:

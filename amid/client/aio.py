@@ -20,7 +20,9 @@ import zmq.asyncio
 from amid.client import feed, place, rules
 from amid.client.curve import Curve
 from amid.client.feed import Event, Feed
+from amid.client.recovery import Ask
 from amid.client.rules import HANDOVER, TIMEOUT, Packet, Text
+from amid.errors import AmidError
 from amid.events.sequence import Gap
 
 
@@ -75,8 +77,8 @@ class AsyncClient:
         self, server: str, epoch: int, after: int, limit: int = 1000, timeout: float = TIMEOUT
     ) -> tuple[list[Event], bool]:
         """Events after number `after` once more, at most `limit`, and whether there are more. Kind `gone`: no longer held."""
-        result = await self._call(rules.replay(server, epoch, after, limit, timeout))
-        return [feed.event(body) for body in result["events"]], result["more"]
+        page = await self._replay(server, epoch, after, limit, timeout)
+        return [feed.event(body) for body in page["events"]], page["more"]
 
     async def restart(self, server: str, timeout: float = TIMEOUT) -> Packet:
         """Replace a server's reader."""
@@ -109,6 +111,10 @@ class AsyncClient:
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         await self.close()
+
+    async def _replay(self, server: str, epoch: int, after: int, limit: int, timeout: float = TIMEOUT) -> Packet:
+        page: Packet = await self._call(rules.replay(server, epoch, after, limit, timeout))
+        return page
 
     async def _call(self, call: rules.Call) -> Any:
         request_id = next(self._ids)
@@ -204,6 +210,11 @@ class AsyncEvents(AsyncIterator[Event | Gap]):
         """How many gaps there were; of one at a new epoch nobody knows the size."""
         return self._feed.gaps if self._feed else 0
 
+    @property
+    def replayed(self) -> int:
+        """How many events were lost on the way and fetched once more."""
+        return self._feed.replayed if self._feed else 0
+
     async def open(self) -> None:
         """Subscribe, and wait, for 2 s at most, until the subscription is in effect."""
         self._feed = Feed(await self._client.servers(), *self._wanted, time.monotonic())
@@ -242,7 +253,18 @@ class AsyncEvents(AsyncIterator[Event | Gap]):
                 return item
             if self._socket.closed:
                 raise StopAsyncIteration
-            await _receive(self._socket, self._feed, feed.wait(self._timeout, time.monotonic() - began))
+            if ask := self._feed.ask:
+                await self._fetch(self._feed, ask)
+            else:
+                await _receive(self._socket, self._feed, feed.wait(self._timeout, time.monotonic() - began))
+
+    async def _fetch(self, into: Feed, ask: Ask) -> None:
+        try:
+            page = await self._client._replay(*ask)
+        except AmidError as error:
+            into.refused(error)
+        else:
+            into.fetched(page["events"], page["more"])
 
 
 async def _receive(socket: zmq.asyncio.Socket, into: Feed, wait: float) -> None:

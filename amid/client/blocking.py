@@ -20,7 +20,9 @@ import zmq
 from amid.client import feed, place, rules
 from amid.client.curve import Curve
 from amid.client.feed import Event, Feed
+from amid.client.recovery import Ask
 from amid.client.rules import HANDOVER, TIMEOUT, Packet, Text
+from amid.errors import AmidError
 from amid.events.sequence import Gap
 
 
@@ -87,8 +89,8 @@ class Client:
         self, server: str, epoch: int, after: int, limit: int = 1000, timeout: float = TIMEOUT
     ) -> tuple[list[Event], bool]:
         """Events after number `after` once more, at most `limit`, and whether there are more. Kind `gone`: no longer held."""
-        result = self._call(rules.replay(server, epoch, after, limit, timeout))
-        return [feed.event(body) for body in result["events"]], result["more"]
+        page = self._replay(server, epoch, after, limit, timeout)
+        return [feed.event(body) for body in page["events"]], page["more"]
 
     def restart(self, server: str, timeout: float = TIMEOUT) -> Packet:
         """Replace a server's reader."""
@@ -106,7 +108,7 @@ class Client:
         server: one server only; otherwise all that the daemon has now. gaps: yield `Gap` objects where events are missing,
         instead of logging them. timeout: seconds to wait for each event.
         """
-        return Events(Feed(self.servers(), server, names, gaps, time.monotonic()), timeout, self._streams, self._curve)
+        return Events(self, Feed(self.servers(), server, names, gaps, time.monotonic()), timeout, self._streams, self._curve)
 
     def close(self) -> None:
         """Close every socket, and the streams of `events`. A client may be used again afterwards."""
@@ -120,6 +122,10 @@ class Client:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
+
+    def _replay(self, server: str, epoch: int, after: int, limit: int, timeout: float = TIMEOUT) -> Packet:
+        page: Packet = self._call(rules.replay(server, epoch, after, limit, timeout))
+        return page
 
     def _call(self, call: rules.Call) -> Any:
         if os.getpid() != self._pid:
@@ -186,11 +192,13 @@ class Events(Iterator[Event | Gap]):
     The subscription is in effect once it is made: it waits, for 2 s at most, for the first tick of every server that is up.
     When the daemon or a reader is replaced, it reconnects by itself, and the new epoch shows as a gap. With a timeout, `next`
     raises `CallTimeout` (a `TimeoutError` too) when no event came for so long; the stream stays open and `next` may be tried
-    again. Loss is never silent: it is a `Gap` in place or a warning of the logger "amid.client", counted in `missed` and
-    `gaps`. For one thread.
+    again. What was lost because this program did not read in time is fetched once more, in its place. Loss is never silent: what
+    the daemon no longer holds is a `Gap` in place or a warning of the logger "amid.client", counted in `missed` and `gaps`. With
+    names, each name's events are in order; a lost one may come after a later one of another name. For one thread.
     """
 
-    def __init__(self, into: Feed, timeout: float | None, opened: set[Events], curve: Curve | None) -> None:
+    def __init__(self, client: Client, into: Feed, timeout: float | None, opened: set[Events], curve: Curve | None) -> None:
+        self._client = client
         self._feed = into
         self._timeout = timeout
         self._opened = opened
@@ -215,6 +223,11 @@ class Events(Iterator[Event | Gap]):
         """How many gaps there were; of one at a new epoch nobody knows the size."""
         return self._feed.gaps
 
+    @property
+    def replayed(self) -> int:
+        """How many events were lost on the way and fetched once more."""
+        return self._feed.replayed
+
     def close(self) -> None:
         self._socket.close()
         self._opened.discard(self)
@@ -232,7 +245,18 @@ class Events(Iterator[Event | Gap]):
                 return item
             if self._socket.closed:
                 raise StopIteration
-            self._receive(feed.wait(self._timeout, time.monotonic() - began))
+            if ask := self._feed.ask:
+                self._fetch(ask)
+            else:
+                self._receive(feed.wait(self._timeout, time.monotonic() - began))
+
+    def _fetch(self, ask: Ask) -> None:
+        try:
+            page = self._client._replay(*ask)
+        except AmidError as error:
+            self._feed.refused(error)
+        else:
+            self._feed.fetched(page["events"], page["more"])
 
     def _settle(self) -> None:
         end = time.monotonic() + feed.SETTLE

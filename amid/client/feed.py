@@ -1,7 +1,8 @@
 """What a subscriber does with event messages, without a socket or a clock: `Feed` turns them into events and gaps.
 
-Loss is never silent: what is missing comes as a `Gap` in place or as a warning, and a server whose ticks stop is reported,
-so that a daemon that is gone does not look like a quiet PBX.
+What is missing is fetched once more before anything behind it is given out, as far as the daemon still holds it. Loss is never
+silent: what cannot be had comes as a `Gap` in place or as a warning, and a server whose ticks stop is reported, so that a daemon
+that is gone does not look like a quiet PBX.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from amid import wire
+from amid.client.recovery import Ask, Recovery
 from amid.client.rules import Packet, Value, log
 from amid.errors import AmidError, CallTimeout
 from amid.events.sequence import Gap, Gaps
@@ -58,8 +60,10 @@ def event(body: Packet) -> Event:
 class Feed:
     """What a subscriber does with its messages: give `take` each of them, and get events and gaps from `next`.
 
-    listed: the result of the `servers` method. names: the events wanted, all when empty. gaps: whether `next` gives `Gap`
-    objects in place; when not, each is logged as a warning. Either way they are counted: `missed` events in `gaps` gaps.
+    While `ask` is not None, events are missing: call `replay` with it and give `fetched` or `refused` what came of it, before
+    the next message. listed: the result of the `servers` method. names: the events wanted, all when empty. gaps: whether `next`
+    gives `Gap` objects in place; when not, each is logged as a warning. Either way they are counted: `missed` events in `gaps`
+    gaps. `replayed` counts the events that were lost and fetched.
     """
 
     def __init__(self, listed: list[Packet], server: str | None, names: Iterable[str], gaps: bool, now: float) -> None:
@@ -70,9 +74,13 @@ class Feed:
         self._heard = {s["name"]: now for s in self._servers}
         self._quiet: set[str] = set()
         self._gaps = Gaps(self._names or None)
+        self._inbox: deque[Packet] = deque()
+        self._recovery = Recovery()
+        self._recovered = False
         self._ready: deque[Event | Gap] = deque()
         self.missed = 0
         self.gaps = 0
+        self.replayed = 0
 
     @property
     def endpoints(self) -> list[str]:
@@ -93,9 +101,27 @@ class Feed:
     def take(self, frames: list[bytes], now: float) -> None:
         for body in wire.unpack(frames[1]):
             if body["event"] == wire.TICK:
-                self._tick(body, now)
-            else:
-                self._event(event(body))
+                self._awaited.discard(body["server"])
+                self._quiet.discard(body["server"])
+                self._heard[body["server"]] = now
+            self._inbox.append(body)
+        self._advance()
+
+    @property
+    def ask(self) -> Ask | None:
+        """What to ask `replay` for."""
+        return self._recovery.ask
+
+    def fetched(self, events: list[Packet], more: bool) -> None:
+        """What `replay` gave for `ask`."""
+        for body in self._recovery.page(events, more):
+            self.replayed += self._event(body)
+        self._advance()
+
+    def refused(self, error: AmidError) -> None:
+        """`replay` did not give it."""
+        self._recovery.refused(error)
+        self._advance()
 
     def next(self) -> Event | Gap | None:
         return self._ready.popleft() if self._ready else None
@@ -107,20 +133,41 @@ class Feed:
                 self._quiet.add(server)
                 log.warning("%s: no tick for %g s; its reader or the daemon is down, still waiting", server, QUIET)
 
-    def _tick(self, body: Packet, now: float) -> None:
-        server = body["server"]
-        self._awaited.discard(server)
-        self._quiet.discard(server)
-        self._heard[server] = now
-        for gap in self._gaps.tick(server, body["epoch"], body["seq"], body["counts"]):
+    def _advance(self) -> None:
+        """Take what came, up to where something is missing that may still be had."""
+        while self._inbox and self.ask is None:
+            missing = [] if self._recovered else self._before(self._inbox[0])
+            if missing:
+                self._recovery.begin(missing)
+                self._recovered = True
+                continue
+            self._recovered = False
+            body = self._inbox.popleft()
+            if body["event"] == wire.TICK:
+                self._tick(body)
+            else:
+                self._event(body)
+
+    def _before(self, body: Packet) -> list[Gap]:
+        """What is missing before this event or tick."""
+        if body["event"] == wire.TICK:
+            return self._gaps.before_tick(body["server"], body["epoch"], body["seq"], body["counts"])
+        return self._gaps.before_event(*_numbers(body))
+
+    def _tick(self, body: Packet) -> None:
+        for gap in self._gaps.tick(body["server"], body["epoch"], body["seq"], body["counts"]):
             self._gap(gap)
 
-    def _event(self, event: Event) -> None:
-        fresh, gap = self._gaps.event(event.server, event.epoch, event.seq, event.nth, event.event)
-        if gap:
+    def _event(self, body: Packet) -> bool:
+        """Whether it is one that was asked for and is new."""
+        if self._names and body["event"] not in self._names:
+            return False
+        fresh, gaps = self._gaps.event(*_numbers(body))
+        for gap in gaps:
             self._gap(gap)
         if fresh:
-            self._ready.append(event)
+            self._ready.append(event(body))
+        return fresh
 
     def _gap(self, gap: Gap) -> None:
         self.gaps += 1
@@ -129,6 +176,10 @@ class Feed:
             self._ready.append(gap)
         else:
             log.warning("%s", told(gap))
+
+
+def _numbers(body: Packet) -> tuple[str, int, int, int, str]:
+    return body["server"], body["epoch"], body["seq"], body["nth"], body["event"]
 
 
 def _chosen(listed: list[Packet], server: str | None) -> list[Packet]:

@@ -127,7 +127,7 @@ class Answers:
         try:
             held, more = publisher.ring.after(epoch, params["after"], params["limit"], last)
         except Gone as gone:
-            error = AmidError("gone", str(gone), sent=False, server=self.server)
+            error = AmidError("gone", str(gone), sent=False, server=self.server, oldest=gone.oldest)
             self.deliver(call_id, None, _plain(error))
             return
         self.deliver(call_id, wire.pack({"events": [publisher.replayed(epoch, one) for one in held], "more": more}), None)

@@ -45,7 +45,14 @@ class _Block(NamedTuple):
 
 
 class Gone(LookupError):
-    """What was asked for is no longer held, or never was; the message says what is."""
+    """What was asked for is no longer held, or never was; the message says what is.
+
+    oldest: the first number of that epoch that is still held, None when none is.
+    """
+
+    def __init__(self, message: str, oldest: int | None = None) -> None:
+        super().__init__(message)
+        self.oldest = oldest
 
 
 class Ring:
@@ -75,7 +82,8 @@ class Ring:
         if not blocks:
             raise Gone(f"epoch {epoch} is not held; the epochs held are {sorted(self._epochs) or 'none'}")
         if after < blocks[0].first - 1:
-            raise Gone(f"the events after {after} of epoch {epoch} are gone; the oldest held is {blocks[0].first}")
+            oldest = blocks[0].first
+            raise Gone(f"the events after {after} of epoch {epoch} are gone; the oldest held is {oldest}", oldest)
         chosen: list[Held] = []
         for block in blocks:
             if block.last > after:

@@ -36,13 +36,14 @@ class Numberer:
 class Gap:
     """Events that this subscriber did not get.
 
-    missed: how many, or None when it cannot be known because the epoch changed.
-    after: the seq in `epoch` behind which they lie, for `replay`; `event` names them when only some names are subscribed.
+    They lie behind number `after` and not behind number `until` of `epoch`; `event` names them when only some names are subscribed.
+    missed: how many, or None (and `until` too) when it cannot be known because the epoch ended.
     """
 
     server: str
     epoch: int
     after: int
+    until: int | None
     missed: int | None
     reason: str
     event: str | None = None
@@ -66,7 +67,7 @@ class _Seen:
         return self.nths.get(name, 0 if self.whole else otherwise)
 
     def after(self, name: str) -> int:
-        """Where to look for lost events of this name; those of other names may have come since."""
+        """Behind which number the next event of this name comes; those of other names may have come since."""
         return self.seqs.get(name, self.base)
 
 
@@ -74,59 +75,80 @@ class Gaps:
     """The subscriber's side. `names` are the event names subscribed to; None is all of them.
 
     Give `event` each event and `tick` each tick, in the order they come; both return what was missed before it. An event that was
-    seen already is answered with None as its gap and False as fresh.
+    seen already is answered with no gaps and False as fresh. `before_event` and `before_tick` tell the same and take nothing, for a
+    subscriber that fetches what it missed before it goes on.
     """
 
     def __init__(self, names: frozenset[str] | None = None) -> None:
         self._names = names
         self._seen: dict[str, _Seen] = {}
 
-    def event(self, server: str, epoch: int, seq: int, nth: int, name: str) -> tuple[bool, Gap | None]:
-        """(whether the event is new, the gap before it)."""
+    def event(self, server: str, epoch: int, seq: int, nth: int, name: str) -> tuple[bool, list[Gap]]:
+        """(whether the event is new, the gaps before it)."""
         seen = self._seen.get(server)
         if seen is None:
-            self._seen[server] = _Seen(epoch, seq, {name: nth}, base=seq)
-            return True, None
-        if epoch < seen.epoch or (epoch == seen.epoch and seq <= seen.seq):
-            return False, None
-        gap = self._before(server, seen, epoch, seq, nth, name)
+            seen = self._seen[server] = _Seen(epoch, seq, base=seq)
+        elif not self._fresh(seen, epoch, seq, name):
+            return False, []
+        gaps = self.before_event(server, epoch, seq, nth, name)
         if epoch != seen.epoch:
-            seen = self._seen[server] = _Seen(epoch, seq, whole=True)
-        seen.seq = seen.seqs[name] = seq
+            seen = self._seen[server] = _begun(epoch)
+        seen.seq = max(seen.seq, seq)
+        seen.seqs[name] = seq
         seen.nths[name] = nth
-        return True, gap
+        return True, gaps
+
+    def before_event(self, server: str, epoch: int, seq: int, nth: int, name: str) -> list[Gap]:
+        """What this event, when it is the next to be taken, shows to be missing."""
+        seen = self._seen.get(server)
+        if seen is None or not self._fresh(seen, epoch, seq, name):
+            return []
+        if epoch != seen.epoch:
+            return [_ended(server, seen), *self._before(server, _begun(epoch), seq, nth, name)]
+        return self._before(server, seen, seq, nth, name)
 
     def tick(self, server: str, epoch: int, seq: int, counts: dict[str, int]) -> list[Gap]:
         """What a tick shows to be missing: everything up to its `seq` has been published."""
+        gaps = self.before_tick(server, epoch, seq, counts)
         seen = self._seen.get(server)
-        if seen is None:
+        if seen is None or (epoch, seq) >= (seen.epoch, seen.seq):
             self._seen[server] = _Seen(epoch, seq, dict(counts), whole=True, base=seq)
-            return []
-        if epoch < seen.epoch or (epoch == seen.epoch and seq < seen.seq):
-            return []
-        gaps = self._at_tick(server, seen, epoch, seq, counts)
-        self._seen[server] = _Seen(epoch, seq, dict(counts), whole=True, base=seq)
         return gaps
 
-    def _before(self, server: str, seen: _Seen, epoch: int, seq: int, nth: int, name: str) -> Gap | None:
+    def before_tick(self, server: str, epoch: int, seq: int, counts: dict[str, int]) -> list[Gap]:
+        """What this tick, when it is the next to be taken, shows to be missing."""
+        seen = self._seen.get(server)
+        if seen is None or (epoch, seq) < (seen.epoch, seen.seq):
+            return []
         if epoch != seen.epoch:
-            return _new_epoch(server, seen)
+            return [_ended(server, seen), *self._at_tick(server, _begun(epoch), seq, counts)]
+        return self._at_tick(server, seen, seq, counts)
+
+    def _fresh(self, seen: _Seen, epoch: int, seq: int, name: str) -> bool:
+        """With names only, each name is a stream of its own: of one name a lost event may be fetched when another's has come."""
+        if epoch != seen.epoch:
+            return epoch > seen.epoch
+        return seq > (seen.seq if self._names is None else seen.after(name))
+
+    def _before(self, server: str, seen: _Seen, seq: int, nth: int, name: str) -> list[Gap]:
         if self._names is None:
             missed = seq - seen.seq - 1
-            return Gap(server, epoch, seen.seq, missed, "lost") if missed else None
+            return [Gap(server, seen.epoch, seen.seq, seq - 1, missed, "lost")] if missed > 0 else []
         missed = nth - seen.nth(name, nth - 1) - 1
-        return Gap(server, epoch, seen.after(name), missed, "lost", name) if missed > 0 else None
+        return [Gap(server, seen.epoch, seen.after(name), seq - 1, missed, "lost", name)] if missed > 0 else []
 
-    def _at_tick(self, server: str, seen: _Seen, epoch: int, seq: int, counts: dict[str, int]) -> list[Gap]:
-        if epoch != seen.epoch:
-            return [_new_epoch(server, seen)]
+    def _at_tick(self, server: str, seen: _Seen, seq: int, counts: dict[str, int]) -> list[Gap]:
         if self._names is None:
             missed = seq - seen.seq
-            return [Gap(server, epoch, seen.seq, missed, "lost")] if missed else []
-        now = {name: counts.get(name, 0) for name in sorted(self._names)}
-        lost = {name: nth - seen.nth(name, nth) for name, nth in now.items()}
-        return [Gap(server, epoch, seen.after(name), missed, "lost", name) for name, missed in lost.items() if missed > 0]
+            return [Gap(server, seen.epoch, seen.seq, seq, missed, "lost")] if missed else []
+        lost = {name: counts.get(name, 0) - seen.nth(name, counts.get(name, 0)) for name in sorted(self._names)}
+        return [Gap(server, seen.epoch, seen.after(name), seq, n, "lost", name) for name, n in lost.items() if n > 0]
 
 
-def _new_epoch(server: str, seen: _Seen) -> Gap:
-    return Gap(server, seen.epoch, seen.seq, None, "the event session was replaced")
+def _begun(epoch: int) -> _Seen:
+    """An epoch that began before our eyes: nothing of it has been seen, and all of it counts."""
+    return _Seen(epoch, 0, whole=True)
+
+
+def _ended(server: str, seen: _Seen) -> Gap:
+    return Gap(server, seen.epoch, seen.seq, None, None, "the event session was replaced")

@@ -9,7 +9,6 @@ import pytest
 
 from amid.cli.events import Where, line, matches
 from amid.client.feed import event
-from amid.errors import AmidError
 from tests.cli.conftest import Amid
 from tests.client.standin import StandIn, body
 
@@ -65,36 +64,26 @@ def test_json_is_the_event_as_it_was_published(daemon: StandIn, amid: Amid) -> N
     assert json.loads(amid("events", "--count", "1", "--json").out) == body(1, Odd="\udce9")
 
 
-def test_a_gap_is_shown_and_what_the_daemon_holds_comes_in_its_place(daemon: StandIn, amid: Amid) -> None:
-    """Held in two portions; the event behind the gap is not repeated."""
-    daemon.methods["replay"] = lambda params: {
-        "events": [body(seq) for seq in range(params["after"] + 1, params["after"] + 3)], "more": True
-    }  # fmt: skip
+def test_what_the_daemon_holds_comes_where_it_was_lost(daemon: StandIn, amid: Amid) -> None:
+    daemon.held = [body(2), body(3)]
     publishing(daemon, body(4))
-    lines = [json.loads(text) for text in amid("events", "--count", "4", "--json").out.splitlines()]
-    assert lines[0]["gap"] == {
-        "server": "pbx1", "epoch": 1, "after": 0, "missed": 3, "reason": "lost", "event": None, "replayed": 3, "why": ""
-    }  # fmt: skip
-    assert [text["seq"] for text in lines[1:]] == [1, 2, 3, 4]
+    lines = [json.loads(text) for text in amid("events", "--count", "3", "--json").out.splitlines()]
+    gap = {"server": "pbx1", "epoch": 1, "after": 0, "until": 1, "missed": 1, "reason": "lost", "event": None}
+    assert lines[0] == {"gap": gap}
+    assert [text["seq"] for text in lines[1:]] == [2, 3, 4]
 
 
-def test_a_gap_in_some_names_gives_only_those_again(daemon: StandIn, amid: Amid) -> None:
-    daemon.methods["replay"] = lambda params: {
-        "events": [body(1, "Newstate", 1), body(2, "Hangup", 1), body(3, "VarSet", 1)], "more": False
-    }  # fmt: skip
+def test_of_some_names_only_those_come(daemon: StandIn, amid: Amid) -> None:
+    daemon.held = [body(1, "Newstate", 1), body(2, "Hangup", 1), body(3, "VarSet", 1)]
     publishing(daemon, body(4, "Hangup", 2))
     lines = [json.loads(text) for text in amid("events", "Hangup", "--count", "2", "--json").out.splitlines()]
-    assert [text.get("seq", "gap") for text in lines] == ["gap", 2, 4]
+    assert [text["seq"] for text in lines] == [2, 4]
 
 
-def test_a_gap_that_cannot_be_had_again_says_why(daemon: StandIn, amid: Amid) -> None:
-    def gone(params: dict[str, Any]) -> Any:
-        raise AmidError("gone", "no longer held")
-
-    daemon.methods["replay"] = gone
+def test_a_gap_is_a_line(daemon: StandIn, amid: Amid) -> None:
     publishing(daemon, body(4))
     first, second = amid("events", "--count", "1").out.splitlines()
-    assert first.startswith("!!!! GAP pbx1: 3 events missing") and "0 of them follow" in first and "no longer held" in first
+    assert first == "!!!! GAP pbx1: 3 events missing after number 0: lost"
     assert "Hangup" in second
 
 

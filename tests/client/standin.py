@@ -38,12 +38,13 @@ def body(seq: int, event: str = "Hangup", nth: int | None = None, epoch: int = 1
 class StandIn:
     """`methods` maps a method's name to what answers it: a function of its params, which returns a result or raises `AmidError`.
 
-    asked: every request, in order. reply: may be replaced to send something odd.
+    asked: every request, in order. held: the events that `replay` still has. reply: may be replaced to send something odd.
     """
 
     def __init__(self, **methods: Callable[[dict[str, Any]], Any]) -> None:
         self.run_dir = tempfile.mkdtemp(prefix="amid-")
-        self.methods = {"servers": lambda params: [self.server()], "ping": lambda params: {}, **methods}
+        self.methods = {"servers": lambda params: [self.server()], "ping": lambda params: {}, "replay": self.replay, **methods}
+        self.held: list[dict[str, Any]] = []
         self.asked: list[dict[str, Any]] = []
         self.seq = 0
         self.counts: dict[str, int] = {}
@@ -53,6 +54,14 @@ class StandIn:
         self._ends = threading.Event()
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._run)
+
+    def replay(self, params: dict[str, Any]) -> dict[str, Any]:
+        epoch = [event for event in self.held if event["epoch"] == params["epoch"]]
+        oldest = epoch[0]["seq"] if epoch else None
+        if oldest is None or params["after"] < oldest - 1:
+            raise AmidError("gone", "no longer held", oldest=oldest)
+        left = [event for event in epoch if event["seq"] > params["after"]]
+        return {"events": left[: params["limit"]], "more": len(left) > params["limit"]}
 
     def server(self) -> dict[str, Any]:
         sockets = {"events": wire.ipc(self.run_dir, "events-pbx1"), "stream": wire.ipc(self.run_dir, "stream-pbx1")}

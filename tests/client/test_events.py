@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from amid import AmidError, AsyncClient, CallTimeout, Client, Event, Gap
-from tests.client.standin import StandIn, body
+from tests.client.standin import SILENCE, StandIn, body
 
 Listen = Callable[..., list[Any]]
 
@@ -53,6 +53,28 @@ def test_names_are_exact(daemon: StandIn, listen: Listen) -> None:
     assert [item.seq for item in listen(daemon, publish, 1, "Hangup")[:1]] == [3]
 
 
+def test_what_was_lost_is_fetched_once_more(daemon: StandIn, listen: Listen) -> None:
+    daemon.held = [body(seq) for seq in range(1, 4)]
+    items = listen(daemon, lambda: daemon.publish(body(4)), 4, gaps=True)
+    assert [item.seq for item in items[:4]] == [1, 2, 3, 4] and items[4] == 0
+
+
+def test_a_fetch_that_was_cancelled_is_made_again(daemon: StandIn) -> None:
+    daemon.held = [body(1)]
+    daemon.methods["replay"], replay = lambda params: SILENCE, daemon.methods["replay"]
+
+    async def listen() -> Any:
+        async with AsyncClient(daemon.run_dir) as client, client.events() as stream:
+            daemon.publish(body(2))
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.2):
+                    await anext(stream)
+            daemon.methods["replay"] = replay
+            return [(await anext(stream)).seq, (await anext(stream)).seq, stream.replayed]
+
+    assert asyncio.run(listen()) == [1, 2, 1]
+
+
 def test_a_gap_is_shown_in_place_when_asked_for(daemon: StandIn, listen: Listen) -> None:
     items = listen(daemon, lambda: daemon.publish(body(4)), 2, gaps=True)
     assert [type(item) for item in items[:2]] == [Gap, Event]
@@ -64,7 +86,7 @@ def test_a_gap_of_a_name_is_seen_at_the_tick(daemon: StandIn, listen: Listen) ->
         daemon.seq, daemon.counts = 7, {"Hangup": 2}
         daemon.tick()
 
-    assert listen(daemon, lose, 1, "Hangup", gaps=True) == [Gap("pbx1", 1, 0, 2, "lost", "Hangup"), 2]
+    assert listen(daemon, lose, 1, "Hangup", gaps=True) == [Gap("pbx1", 1, 0, 7, 2, "lost", "Hangup"), 2]
 
 
 def test_without_gaps_it_is_logged_and_counted(daemon: StandIn, listen: Listen, caplog: pytest.LogCaptureFixture) -> None:

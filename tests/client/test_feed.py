@@ -32,7 +32,10 @@ def tick(seq: int, epoch: int = 1, **counts: int) -> dict[str, Any]:
 
 
 def taken(feed: Feed, *bodies: dict[str, Any]) -> list[Event | Gap]:
+    """What comes of a message when the daemon holds nothing of what is missing."""
     feed.take(message(*bodies), now=0.0)
+    while feed.ask:
+        feed.refused(AmidError("gone", "no longer held"))
     return list(iter(feed.next, None))
 
 
@@ -73,14 +76,15 @@ def test_a_gap_stands_where_events_are_missing() -> None:
 
 
 def test_a_tick_shows_what_is_missing_at_the_end() -> None:
-    gap = Gap("pbx1", 1, 1, 2, "lost")
+    gap = Gap("pbx1", 1, 1, 3, 2, "lost")
     assert taken(feed(), body(1), tick(3, Hangup=3))[1:] == [gap]
 
 
 def test_a_new_epoch_is_a_gap_of_unknown_size() -> None:
     subject = feed()
-    assert [getattr(item, "missed", "event") for item in taken(subject, body(9), body(1, epoch=2))] == ["event", None, "event"]
-    assert (subject.missed, subject.gaps) == (0, 1)
+    items = taken(subject, body(9), body(3, epoch=2))
+    assert [getattr(item, "missed", "event") for item in items] == ["event", None, 2, "event"]
+    assert (subject.missed, subject.gaps) == (2, 2)
 
 
 def test_without_gaps_each_is_a_warning_and_counted(caplog: pytest.LogCaptureFixture) -> None:

@@ -60,8 +60,9 @@ def test_a_number_that_was_never_given_out_has_nothing_behind_it() -> None:
 def test_what_is_oldest_goes_first_and_is_said_to_be_gone() -> None:
     ring = filled(3 * BLOCK, e1=5)
     assert seqs(ring, 1, 2) == ([3, 4, 5], False)
-    with pytest.raises(Gone, match="the oldest held is 3"):
+    with pytest.raises(Gone, match="the oldest held is 3") as gone:
         ring.after(1, 1, 100, 5)
+    assert gone.value.oldest == 3
 
 
 def test_an_older_epoch_is_held_beside_the_current_one_and_goes_first() -> None:

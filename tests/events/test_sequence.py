@@ -38,10 +38,12 @@ def published(names: list[str | None], epoch: int = 1) -> list[Sent]:
 def receive(gaps: Gaps, sent: Sent) -> list[Gap]:
     """The gaps before it; a new event must be fresh."""
     if sent.name is None:
-        return gaps.tick(S, sent.epoch, sent.seq, sent.counts)
-    fresh, gap = gaps.event(S, sent.epoch, sent.seq, sent.nth, sent.name)
-    assert fresh
-    return [gap] if gap else []
+        before = gaps.before_tick(S, sent.epoch, sent.seq, sent.counts)
+        assert gaps.tick(S, sent.epoch, sent.seq, sent.counts) == before, "before_tick tells the same"
+        return before
+    before = gaps.before_event(S, sent.epoch, sent.seq, sent.nth, sent.name)
+    assert gaps.event(S, sent.epoch, sent.seq, sent.nth, sent.name) == (True, before), "before_event tells the same"
+    return before
 
 
 def received(stream: list[Sent], names: frozenset[str] | None, lost: set[int]) -> list[list[Gap]]:
@@ -51,8 +53,12 @@ def received(stream: list[Sent], names: frozenset[str] | None, lost: set[int]) -
     return [receive(gaps, message) for message in wanted]
 
 
-def lost(epoch: int, after: int, missed: int, event: str | None = None) -> Gap:
-    return Gap(S, epoch, after, missed, "lost", event)
+def lost(epoch: int, after: int, until: int, missed: int, event: str | None = None) -> Gap:
+    return Gap(S, epoch, after, until, missed, "lost", event)
+
+
+def ended(epoch: int, after: int) -> Gap:
+    return Gap(S, epoch, after, None, None, "the event session was replaced")
 
 
 def test_numberer() -> None:
@@ -74,29 +80,29 @@ ALL = None
 TICK = None
 CASES: dict[str, tuple[list[str | None], frozenset[str] | None, set[int], list[Gap]]] = {
     "nothing lost": (["A", "B", TICK, "A", TICK], ALL, set(), []),
-    "one in the middle": (["A", "B", "A"], ALL, {1}, [lost(1, 1, 1)]),
-    "several": (["A", "B", "B", "A"], ALL, {1, 2}, [lost(1, 1, 2)]),
-    "at the end of a quiet stream": (["A", "B", "B", TICK, TICK], ALL, {1, 2}, [lost(1, 1, 2)]),
-    "said once": (["A", "B", TICK, TICK, "A"], ALL, {1}, [lost(1, 1, 1)]),
+    "one in the middle": (["A", "B", "A"], ALL, {1}, [lost(1, 1, 2, 1)]),
+    "several": (["A", "B", "B", "A"], ALL, {1, 2}, [lost(1, 1, 3, 2)]),
+    "at the end of a quiet stream": (["A", "B", "B", TICK, TICK], ALL, {1, 2}, [lost(1, 1, 3, 2)]),
+    "said once": (["A", "B", TICK, TICK, "A"], ALL, {1}, [lost(1, 1, 2, 1)]),
     "a lost tick is no loss": (["A", TICK, "A", TICK], ALL, {1}, []),
     "joins late": (["A", "B", "A", "A"], ALL, {0, 1}, []),
     "joins late by a tick": (["A", "B", TICK, "A", TICK], ALL, {0, 1}, []),
-    "joins by a tick, then loses": (["A", TICK, "A", "A"], ALL, {0, 2}, [lost(1, 1, 1)]),
-    "a tick before anything": ([TICK, "A", "A"], ALL, {1}, [lost(1, 0, 1)]),
+    "joins by a tick, then loses": (["A", TICK, "A", "A"], ALL, {0, 2}, [lost(1, 1, 2, 1)]),
+    "a tick before anything": ([TICK, "A", "A"], ALL, {1}, [lost(1, 0, 1, 1)]),
     "some: holes in seq are none": (["A", "B", "B", "A", TICK], frozenset("A"), set(), []),
-    "some: one in the middle": (["A", "B", "A", "A"], frozenset("A"), {2}, [lost(1, 1, 1, "A")]),
-    "some: shown by a tick": (["A", "A", "B", TICK], frozenset("A"), {1}, [lost(1, 1, 1, "A")]),
-    "some: a name not heard of before": (["A", TICK, "B", TICK], frozenset("AB"), {2}, [lost(1, 1, 1, "B")]),
+    "some: one in the middle": (["A", "B", "A", "A"], frozenset("A"), {2}, [lost(1, 1, 3, 1, "A")]),
+    "some: shown by a tick": (["A", "A", "B", TICK], frozenset("A"), {1}, [lost(1, 1, 3, 1, "A")]),
+    "some: a name not heard of before": (["A", TICK, "B", TICK], frozenset("AB"), {2}, [lost(1, 1, 2, 1, "B")]),
     "some: a late joiner": (["A", "A", "A", TICK, "A"], frozenset("A"), {0, 1}, []),
     "some: a late joiner to a name it has not seen": (["B", "B", "A", "B", TICK], frozenset("AB"), {0, 1}, []),
     "some: two names at a tick": (
-        ["A", "B", TICK, "A", "B", TICK], frozenset("AB"), {3, 4}, [lost(1, 2, 1, "A"), lost(1, 2, 1, "B")],
+        ["A", "B", TICK, "A", "B", TICK], frozenset("AB"), {3, 4}, [lost(1, 2, 4, 1, "A"), lost(1, 2, 4, 1, "B")],
     ),
     "some: behind the last of that name": (["A", "B", "A", "B"], frozenset("AB"), {1}, []),
     "some: looked for where it was lost": (
-        [TICK, "B", "A", "B", "A", "B"], frozenset("AB"), {3}, [lost(1, 1, 1, "B")],
+        [TICK, "B", "A", "B", "A", "B"], frozenset("AB"), {3}, [lost(1, 1, 4, 1, "B")],
     ),
-    "some: lost before another that came": (["B", TICK, "B", "A", TICK], frozenset("AB"), {2}, [lost(1, 1, 1, "B")]),
+    "some: lost before another that came": (["B", TICK, "B", "A", TICK], frozenset("AB"), {2}, [lost(1, 1, 3, 1, "B")]),
 }  # fmt: skip
 
 
@@ -111,21 +117,45 @@ def test_gaps(
 @pytest.mark.parametrize("names", [ALL, frozenset("AB")], ids=["all", "some"])
 def test_a_new_epoch_is_a_gap_of_unknown_size(names: frozenset[str] | None) -> None:
     gaps = Gaps(names)
-    unknown = [Gap(S, 1, 2, None, "the event session was replaced")]
     for message in published(["A", "B"]):
         assert receive(gaps, message) == []
     first, second, third, fourth = published(["A", "B", "B", "B"], epoch=9)
-    assert receive(gaps, first) == unknown
-    assert receive(gaps, third) == [lost(9, 1, 1) if names is None else lost(9, 0, 1, "B")]
+    assert receive(gaps, first) == [ended(1, 2)]
+    assert receive(gaps, third) == [lost(9, 1, 2, 1) if names is None else lost(9, 0, 2, 1, "B")]
     assert receive(gaps, fourth) == []
     assert not gaps.event(S, 9, second.seq, second.nth, "B")[0]
 
 
+def test_the_beginning_of_a_new_epoch_is_a_gap_whose_size_is_known() -> None:
+    everything, some = Gaps(), Gaps(frozenset("AB"))
+    for gaps in (everything, some):
+        receive(gaps, published(["A"])[0])
+    late = published(["A", "B", "B", "B"], epoch=9)[3]
+    assert receive(everything, late) == [ended(1, 1), lost(9, 0, 3, 3)]
+    assert receive(some, late) == [ended(1, 1), lost(9, 0, 3, 2, "B")]
+
+
 def test_a_new_epoch_shown_by_a_tick() -> None:
-    gaps = Gaps()
-    receive(gaps, published(["A"])[0])
-    assert gaps.tick(S, 9, 3, {"A": 3}) == [Gap(S, 1, 1, None, "the event session was replaced")]
-    assert gaps.event(S, 9, 4, 4, "A") == (True, None)
+    everything, some = Gaps(), Gaps(frozenset("AB"))
+    for gaps in (everything, some):
+        receive(gaps, published(["A"])[0])
+    assert everything.tick(S, 9, 3, {"A": 2, "C": 1}) == [ended(1, 1), lost(9, 0, 3, 3)]
+    assert some.tick(S, 9, 3, {"A": 2, "C": 1}) == [ended(1, 1), lost(9, 0, 3, 2, "A")]
+    assert everything.event(S, 9, 4, 3, "A") == (True, [])
+
+
+def test_of_one_name_an_earlier_event_is_new_when_one_of_another_has_come() -> None:
+    """So that a lost one can be fetched; and what was fetched is not fresh again."""
+    gaps = Gaps(frozenset("AB"))
+    _, first, second, third, fourth = published([TICK, "A", "B", "A", "B"])
+    receive(gaps, published([TICK])[0])
+    for message, missing in ((first, []), (third, []), (fourth, [lost(1, 0, 3, 1, "B")])):
+        assert gaps.before_event(S, 1, message.seq, message.nth, message.name or "") == missing
+        if not missing:
+            receive(gaps, message)
+    assert receive(gaps, second) == []
+    assert gaps.event(S, 1, second.seq, second.nth, "B") == (False, [])
+    assert receive(gaps, fourth) == []
 
 
 @pytest.mark.parametrize("epoch_and_seq", [(1, 2), (1, 1), (0, 99)], ids=["again", "older", "older epoch"])
@@ -133,17 +163,17 @@ def test_what_was_seen_already_is_not_fresh(epoch_and_seq: tuple[int, int]) -> N
     gaps = Gaps()
     for message in published(["A", "A"]):
         receive(gaps, message)
-    assert gaps.event(S, *epoch_and_seq, 1, "A") == (False, None)
+    assert gaps.event(S, *epoch_and_seq, 1, "A") == (False, [])
     assert gaps.tick(S, 0, 50, {"A": 50}) == [] and gaps.tick(S, 1, 1, {"A": 1}) == []
-    assert gaps.event(S, 1, 3, 3, "A") == (True, None)
+    assert gaps.event(S, 1, 3, 3, "A") == (True, [])
 
 
 def test_servers_do_not_mix() -> None:
     gaps = Gaps()
     for n in (1, 2, 3):
-        assert gaps.event("one", 1, n, n, "A") == (True, None)
-        assert gaps.event("two", 7, 10 + n, n, "A") == (True, None)
-    assert gaps.tick("one", 1, 3, {"A": 3}) == [] and gaps.tick("two", 7, 14, {"A": 4}) == [Gap("two", 7, 13, 1, "lost")]
+        assert gaps.event("one", 1, n, n, "A") == (True, [])
+        assert gaps.event("two", 7, 10 + n, n, "A") == (True, [])
+    assert gaps.tick("one", 1, 3, {"A": 3}) == [] and gaps.tick("two", 7, 14, {"A": 4}) == [Gap("two", 7, 13, 14, 1, "lost")]
 
 
 @calm
@@ -166,8 +196,9 @@ def test_what_came_and_what_was_missed_is_what_was_published(
     assert len(came) + sum(gap.missed or 0 for gap in found) == len(ours)
     gone = [m for m in ours if m not in came]
     for gap in found:
-        behind = [m for m in gone if m.seq > gap.after and gap.event in (None, m.name)]
-        assert gap.missed is not None and len(behind) >= gap.missed, "what was missed lies behind `after`"
+        assert gap.until is not None
+        between = [m for m in gone if gap.after < m.seq <= gap.until and gap.event in (None, m.name)]
+        assert len(between) == gap.missed, "what was missed lies behind `after` and not behind `until`"
 
 
 @calm
