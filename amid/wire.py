@@ -66,8 +66,11 @@ def pack(value: Any) -> bytes:
 
 
 def unpack(data: bytes) -> Any:
-    """MessagePack. A `str` that is not UTF-8, as some languages send it, keeps its bytes as lone surrogates."""
-    return msgpack.unpackb(data, unicode_errors="surrogateescape", strict_map_key=False)
+    """MessagePack. A `str` that is not UTF-8, as some languages send it, keeps its bytes as lone surrogates.
+
+    A map's keys are text or bytes: whoever could choose timestamps could choose many with one hash, and stop the broker with them.
+    """
+    return msgpack.unpackb(data, unicode_errors="surrogateescape", strict_map_key=True)
 
 
 def pack_json(value: Any) -> bytes:
@@ -161,10 +164,17 @@ def packed_result(request_id: Any, packed: bytes) -> bytes:
     return _RESULT_HEAD + pack(request_id) + _RESULT_KEY + packed
 
 
+def packed_replay(events: list[bytes], more: bool) -> bytes:
+    """The result of `replay` around events that are packed already."""
+    return b"".join((_REPLAY_HEAD, msgpack.Packer().pack_array_header(len(events)), *events, _MORE_KEY, pack(more)))
+
+
 def encode_reply(reply: dict[str, Any], as_json: bool) -> bytes:
     return pack_json(reply) if as_json else pack(reply)
 
 
+_REPLAY_HEAD = b"\x82" + pack("events")  # a map of two, its first key
+_MORE_KEY = pack("more")
 _RESULT_HEAD = b"\x83" + pack("jsonrpc") + pack("2.0") + pack("id")  # a map of three, its first key, value and key
 _RESULT_KEY = pack("result")
 

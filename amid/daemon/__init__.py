@@ -7,8 +7,9 @@
     reader          one per Asterisk: owns the manager sessions
       event_session listens, and connects again           publisher the two event sockets
       lanes         the sessions that carry actions       answers   what callers get of what lanes complete
+      replays       past events, a portion at a time
       link          a connection and the session on it    connection  TCP or TLS that never blocks
     broker          answers every program's requests; owns every open call
-      overview      what `servers` and `status` tell
+      overview      what `servers` and `status` tell      unread    bytes that each caller has not read
     gate            who may connect over TCP, for the broker and for readers
 """

@@ -15,9 +15,7 @@ from amid.ami.exchange import Answer, TooLarge
 from amid.ami.lane import Call
 from amid.ami.packet import Headers, Packet, Text
 from amid.ami.session import new_action_id
-from amid.daemon.publisher import Publisher
 from amid.errors import AmidError
-from amid.events.ring import Gone
 
 SETTINGS_S = 5.0
 """Seconds that Asterisk has to tell its version."""
@@ -119,18 +117,6 @@ class Answers:
         for wait in [wait for wait in self._waits.values() if now >= wait.call.deadline]:
             self._forget(wait)
         return min((wait.call.deadline for wait in self._untils.values()), default=None)
-
-    def replay(self, call_id: int, params: dict[str, Any], publisher: Publisher) -> None:
-        """Answer the `replay` method from what the publisher holds."""
-        epoch = params["epoch"]
-        last = publisher.numbers.seq if epoch == publisher.numbers.epoch else None
-        try:
-            held, more = publisher.ring.after(epoch, params["after"], params["limit"], last)
-        except Gone as gone:
-            error = AmidError("gone", str(gone), sent=False, server=self.server, oldest=gone.oldest)
-            self.deliver(call_id, None, _plain(error))
-            return
-        self.deliver(call_id, wire.pack({"events": [publisher.replayed(epoch, one) for one in held], "more": more}), None)
 
     def _complete(self, wait: Wait) -> None:
         if wait.answer is None:

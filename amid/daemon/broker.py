@@ -24,7 +24,9 @@ from amid.config import Caller, Config
 from amid.daemon import overview
 from amid.daemon.child import Child, set_up_log
 from amid.daemon.gate import LOCAL, Gate, caller_of
+from amid.daemon.rundir import why_not
 from amid.daemon.settings import BrokerSettings, broker_settings
+from amid.daemon.unread import Unread
 from amid.errors import AmidError
 from amid.rpc import requests
 from amid.rpc.calls import Calls, Effect, Order, Reply, Send
@@ -35,8 +37,13 @@ log = logging.getLogger("amid.broker")
 MAX_MESSAGE = 64 * 1024 * 1024
 """Bytes of one message; a peer that sends more is disconnected by ZeroMQ before it is in memory."""
 
+REQUESTS_KEPT = 64
+"""Requests of one caller that wait in memory, each of up to `max_request_bytes`; the others wait at the caller's end."""
+
 PASS_S = 0.02
 """Seconds given to one socket in one pass of the loop, so that no flood keeps the other waiting, or the beat."""
+UNDELIVERABLE = (zmq.EAGAIN, zmq.EHOSTUNREACH)
+"""How ZeroMQ says that a peer does not read what it is sent, or has gone."""
 
 
 
@@ -68,6 +75,7 @@ class Broker:
         self._boot = time.monotonic_ns()
         self._calls = Calls(self._limits(), settings.rpc.max_calls, now, first_id=self._boot)
         self._counters: Counter[str] = Counter()
+        self._unread = Unread()
         self._drain_until: float | None = None
 
     def _bind(self, name: str) -> zmq.Socket[bytes]:
@@ -77,7 +85,7 @@ class Broker:
         if name == wire.RPC_SOCKET:
             socket.set(zmq.MAXMSGSIZE, MAX_MESSAGE)
             socket.set(zmq.SNDHWM, self._settings.rpc.max_calls)  # all that one caller may have open can be answered at once
-            socket.set(zmq.RCVHWM, self._settings.rpc.max_calls)
+            socket.set(zmq.RCVHWM, REQUESTS_KEPT)
             socket.set(zmq.BACKLOG, 1024)  # one that finds the queue of connections full tries again only 100 ms later
         else:
             socket.set(zmq.SNDHWM, 0)
@@ -288,28 +296,39 @@ class Broker:
         for effect in effects:
             if isinstance(effect, Reply):
                 self._reply(effect)
-            elif not self._send(self._readers, [effect.reader, wire.pack([self._boot, *effect.message])]):
+            elif not self._tell([effect.reader, wire.pack([self._boot, *effect.message])]):
                 self._counters["unreachable_readers"] += 1
                 self._calls.unreachable(effect)
 
     def _reply(self, reply: Reply) -> None:
         origin: Origin = reply.origin
+        body = self._body(reply)
+        if not self._unread.has_room(origin.envelope[0], len(body)):
+            message = f"there is an answer of {len(body)} bytes, and the caller has too much unread: read answers as they come"
+            reply = Reply(origin, error=AmidError("too_large", message, sent=True))
+            body = self._body(reply)
         self._counters[f"answers_{reply.error.kind}" if reply.error else "answers_ok"] += 1
-        if reply.error is not None:
-            body = wire.encode_reply(wire.error(origin.request_id, reply.error), origin.as_json)
-        elif origin.as_json:
-            body = wire.encode_reply(wire.result(origin.request_id, wire.unpack(reply.result or b"\xc0")), True)
-        else:
-            body = wire.packed_result(origin.request_id, reply.result or b"\xc0")
-        if not self._send(self._rpc, [*origin.envelope, body]):
+        try:
+            self._unread.send(self._rpc, [*origin.envelope, body])
+        except zmq.ZMQError as error:
+            if error.errno not in UNDELIVERABLE:
+                raise
             self._counters["undeliverable_answers"] += 1
 
-    def _send(self, socket: zmq.Socket[bytes], frames: list[bytes]) -> bool:
-        """False when the peer has gone, or does not read what it is sent."""
+    def _body(self, reply: Reply) -> bytes:
+        origin: Origin = reply.origin
+        if reply.error is not None:
+            return wire.encode_reply(wire.error(origin.request_id, reply.error), origin.as_json)
+        if origin.as_json:
+            return wire.encode_reply(wire.result(origin.request_id, wire.unpack(reply.result or b"\xc0")), True)
+        return wire.packed_result(origin.request_id, reply.result or b"\xc0")
+
+    def _tell(self, frames: list[bytes]) -> bool:
+        """Send to a reader; False when it has gone."""
         try:
-            socket.send_multipart(frames, zmq.DONTWAIT)
+            self._readers.send_multipart(frames, zmq.DONTWAIT)
         except zmq.ZMQError as error:
-            if error.errno not in (zmq.EAGAIN, zmq.EHOSTUNREACH):
+            if error.errno not in UNDELIVERABLE:
                 raise
             return False
         return True
@@ -331,6 +350,6 @@ def main(config: Config | None = None) -> None:
     try:
         broker = Broker(child, settings, time.monotonic())
     except (OSError, zmq.ZMQError) as error:
-        log.error("cannot start in %s: %s", settings.run_dir, error)
+        log.error("cannot start in %s: %s", settings.run_dir, why_not(settings.run_dir, error))
         sys.exit(1)
     broker.run()

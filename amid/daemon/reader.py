@@ -27,7 +27,8 @@ from amid.daemon.event_session import EventSession
 from amid.daemon.gate import Gate
 from amid.daemon.lanes import Lanes
 from amid.daemon.publisher import TICK_S, Publisher
-from amid.daemon.rundir import epoch_origin_now
+from amid.daemon.replays import Replays
+from amid.daemon.rundir import epoch_origin_now, why_not
 from amid.daemon.settings import ReaderSettings, reader_settings
 
 log = logging.getLogger("amid.reader")
@@ -62,6 +63,7 @@ class Reader:
         tls = tls_context(server)
         patience = Patience(server.login_timeout, server.silence, server.pong)
         self._answers = Answers(settings.name, self._answer, lambda call_id, response: self._tell("until", call_id, response))
+        self._replays = Replays(settings.name, self._publisher, self._answer)
         self._events = EventSession(server, tls, patience, self._publisher, self._answers, self._epoch, now)
         self._lanes = Lanes(server, tls, patience)
         self._boot = 0  # when the broker that is spoken to was started; what was taken is counted for each
@@ -104,6 +106,7 @@ class Reader:
         if self._broker in ready:
             self._listen_to_broker(now)
         self._lanes.flush(now, self._lane_lost)
+        self._replays.step()
         if self._publisher.take_subscriptions():
             self._next_tick = min(self._next_tick, self._ticked + SOON_S)
         if self._gate is not None:
@@ -128,7 +131,7 @@ class Reader:
 
     def _patience_ms(self, now: float) -> int:
         """Milliseconds until something is due, rounded up, so that no deadline is polled for in a spin."""
-        if self._lanes.pending() or self._events.pending():
+        if self._lanes.pending() or self._events.pending() or self._replays.pending:
             return 0
         due = [now + 0.5, self._next_tick, self._events.next_deadline(), self._answers.next_deadline()]
         due.append(self._lanes.next_deadline(self._may_dial_lanes()))
@@ -151,7 +154,7 @@ class Reader:
             elif kind == "bye":
                 self._dismissed = True
             elif kind == "replay":
-                self._answers.replay(rest[0], rest[2], self._publisher)
+                self._replays.ask(*rest)
             else:
                 self._take_call(*rest, now=now)
 
@@ -252,6 +255,6 @@ def main(config: Config | None = None, name: str = "") -> None:
     try:
         reader = Reader(child, settings, time.monotonic())
     except (OSError, zmq.ZMQError) as error:
-        log.error("cannot start in %s: %s", settings.run_dir, error)
+        log.error("cannot start in %s: %s", settings.run_dir, why_not(settings.run_dir, error))
         sys.exit(1)
     reader.run()

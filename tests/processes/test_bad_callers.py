@@ -10,6 +10,7 @@ from pathlib import Path
 
 import zmq
 
+from amid import wire
 from amid.simulator import SimulatedPbx
 from tests.daemon import Daemon, eventually
 from tests.processes.caller import Caller
@@ -56,6 +57,34 @@ def test_a_caller_that_never_reads_its_answers(daemon: Daemon, caller: Caller) -
         assert memory(broker) - before < 50e6
     assert daemon.pid("broker") == broker
     served(caller)
+
+
+def test_a_caller_that_does_not_read_large_answers_gets_errors_in_their_place(daemon: Daemon, caller: Caller) -> None:
+    """So the broker holds a bounded number of bytes, and yet every request is answered."""
+    caller.result(caller.action("SimFault", {"Kind": "burst", "Count": 5000}))
+    epoch = daemon.server("pbx1")["epoch"]
+    eventually(lambda: daemon.server("pbx1")["seq"] > 5000, "the events came")
+    request = wire.pack({"id": 1, "method": "replay", "params": {"epoch": epoch, "after": 0, "limit": 5000, "timeout": 60}})
+    broker, requests = daemon.pid("broker"), 150
+    before = memory(broker)
+    with daemon.socket(zmq.DEALER) as slow:
+        slow.set(zmq.RCVHWM, 1)
+        slow.connect(daemon.rpc)
+        for _ in range(requests):
+            slow.send_multipart([b"", request])
+        eventually(lambda: daemon.result("status")["counters"].get("answers_too_large", 0) > 10, "it was told", 60)
+        served(caller)
+        eventually(lambda: not daemon.result("status")["counters"]["open_calls"], "all were answered")
+        assert memory(broker) - before < 100e6
+        sizes = []
+        for _ in range(requests):
+            assert slow.poll(5000), "every request is answered"
+            sizes.append(len(slow.recv_multipart()[1]))
+        assert 10 < sum(size < 1000 for size in sizes) < requests
+        slow.send_multipart([b"", request])
+        assert slow.poll(5000) and len(slow.recv_multipart()[1]) > 100_000, "one that reads again gets what it asks for"
+    assert daemon.pid("broker") == broker
+    assert daemon.processes()["reader pbx1"]["restarts"] == 0, "so many pages did not keep the reader from its beat"
 
 
 def test_callers_that_come_and_leave_a_thousand_times(daemon: Daemon, caller: Caller) -> None:

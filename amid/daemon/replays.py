@@ -1,0 +1,83 @@
+"""The `replay` method: what the ring holds is encoded a portion at a time, between the reader's other work.
+
+A page may have 100,000 events and take a second, and many may be asked for at once; a reader that did nothing else meanwhile would
+hold up calls and events, and be taken for hung.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from amid import wire
+from amid.daemon.publisher import Publisher
+from amid.errors import AmidError
+from amid.events.ring import Gone
+
+PORTION = 200
+"""Events encoded in one go, in some 2 ms."""
+PASS_S = 0.01
+"""Seconds given to all replays in one pass of the reader's loop."""
+
+Deliver = Callable[[int, bytes | None, dict[str, Any] | None], None]
+"""Sends the answer to a call: its id, and a packed result or an error."""
+
+
+class _Replay:
+    """One request, and what is encoded of its answer."""
+
+    def __init__(self, call_id: int, deadline: float, params: dict[str, Any]) -> None:
+        self.call_id = call_id
+        self.deadline = deadline
+        self.epoch: int = params["epoch"]
+        self.after: int = params["after"]
+        self.left: int = params["limit"]
+        self.events: list[bytes] = []
+
+
+class Replays:
+    """All requests that are not answered yet; each gets its portion in turn."""
+
+    def __init__(self, server: str, publisher: Publisher, deliver: Deliver) -> None:
+        self._server = server
+        self._publisher = publisher
+        self._deliver = deliver
+        self._open: deque[_Replay] = deque()
+
+    @property
+    def pending(self) -> bool:
+        return bool(self._open)
+
+    def ask(self, call_id: int, deadline: float, params: dict[str, Any]) -> None:
+        self._open.append(_Replay(call_id, deadline, params))
+
+    def step(self) -> None:
+        """Work on them for a while."""
+        end = time.monotonic() + PASS_S
+        while self._open and (now := time.monotonic()) < end:
+            replay = self._open.popleft()
+            if now < replay.deadline and not self._portion(replay):  # the broker has told the callers of those that are overdue
+                self._open.append(replay)
+
+    def _portion(self, replay: _Replay) -> bool:
+        """Encode the next events; True when the answer is complete and sent."""
+        publisher = self._publisher
+        last = publisher.numbers.seq if replay.epoch == publisher.numbers.epoch else None
+        try:
+            held, more = publisher.ring.after(replay.epoch, replay.after, min(PORTION, replay.left), last)
+        except Gone as gone:
+            if replay.events:  # the ring has moved on; who asks for the rest is told so
+                return self._send(replay, more=True)
+            error = AmidError("gone", str(gone), server=self._server, oldest=gone.oldest)
+            self._deliver(replay.call_id, None, {"message": error.message, **error.data()})
+            return True
+        replay.events += [wire.pack(publisher.replayed(replay.epoch, one)) for one in held]
+        replay.after += len(held)
+        replay.left -= len(held)
+        return (not more or not replay.left) and self._send(replay, more)
+
+    def _send(self, replay: _Replay, more: bool) -> bool:
+        self._deliver(replay.call_id, wire.packed_replay(replay.events, more), None)
+        return True
