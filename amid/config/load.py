@@ -10,11 +10,13 @@ import os
 import re
 import ssl
 import stat
+import struct
 import tomllib
 from pathlib import Path
 from typing import Any
 
 import msgspec
+from zmq.utils import z85
 
 from amid.config.tables import FORMS, Caller, Config, Curve, CurveKey, Rpc, Server, Supervision, Table
 
@@ -34,7 +36,7 @@ def load(path: Path) -> Config:
         raw = tomllib.loads(path.read_text())
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}; write one (etc/amid.toml shows every key) or name it with -c") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # also UTF-8, a number of thousands of digits, and nesting
         raise ConfigError(f"{path}: not TOML: {error}") from None
     return check(raw, str(path), path.parent)
 
@@ -59,6 +61,7 @@ def check(raw: dict[str, Any], source: str, folder: Path) -> Config:
     }
     _check_sockets(tables["run_dir"], servers, source, problems)
     _check_tcp(groups, source, folder, problems)
+    _check_keys(groups, source, problems)
     if problems or top is None:
         raise ConfigError("\n".join(problems))
     groups["callers"].setdefault("local", Caller(admin=True))
@@ -222,6 +225,25 @@ def _check_tcp(groups: dict[str, Any], source: str, folder: Path, problems: list
     local = groups["callers"].get("local")
     if local is not None and local.key is not None:
         problems.append(f"{source}: [callers.local] key: `local` is everybody on the ipc socket and has no key; use another name")
+
+
+def _check_keys(groups: dict[str, Any], source: str, problems: list[str]) -> None:
+    """Each is decoded here, where a person sees the error, and not first in a broker that has calls open."""
+    curve: Curve | None = groups["curve"]
+    keys = {f"[callers.{name}] key": caller.key for name, caller in groups["callers"].items()}
+    if curve is not None:
+        keys["[curve] secret_key_file" if curve.secret_key_file else "[curve] secret_key"] = curve.secret_key
+    for where, key in keys.items():
+        if key is not None and not _is_z85(key):
+            problems.append(f"{source}: {where}: is not a key in Z85 (ZeroMQ RFC 32); `amid keys` makes one")
+
+
+def _is_z85(key: str) -> bool:
+    try:
+        z85.decode(key)
+    except (ValueError, KeyError, struct.error):  # not ASCII; not of its characters; five of them that are over 32 bits
+        return False
+    return True
 
 
 def _check_sockets(run_dir: Any, servers: dict[str, Server], source: str, problems: list[str]) -> None:

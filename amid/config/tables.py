@@ -11,7 +11,9 @@ Seconds = Annotated[float, Meta(gt=0, le=3600)]
 Count = Annotated[int, Meta(ge=1, le=1_000_000)]
 Bytes = Annotated[int, Meta(ge=1024, le=1024**3)]
 Name = Annotated[str, Meta(min_length=1, max_length=255)]
+File = Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^[^\x00]*\Z")]
 FORMS = {
+    **dict.fromkeys(("run_dir", "secret_file", "secret_key_file", "tls_ca", "tls_cert", "tls_key"), "a path without NUL"),
     "host": "a name or an address, without a port and without brackets",
     "username": "one line of text",
     "events": "one line of text",
@@ -21,14 +23,14 @@ FORMS = {
 }
 """What a key with a pattern must be, in words."""
 
-Line = Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^[^\r\n\x00]*$")]
+Line = Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^[^\r\n\x00]*\Z")]
 """What goes out as the value of a header."""
-_HOST = r"^([^\s:\[\]]+|[0-9a-fA-F:.]*:[0-9a-fA-F:.]*:[0-9a-fA-F:.%a-z]*)$"
+_HOST = r"^([^\s:\[\]]+|[0-9a-fA-F:.]*:[0-9a-fA-F:.]*:[0-9a-fA-F:.%a-z]*)\Z"
 Host = Annotated[str, Meta(min_length=1, max_length=255, pattern=_HOST)]
 """A name or an address; no port, and an IPv6 address without brackets."""
 CurveKey = Annotated[str, Meta(min_length=40, max_length=40)]
 """A CURVE key in Z85 (ZeroMQ RFC 32)."""
-TcpEndpoint = Annotated[str, Meta(pattern=r"^tcp://(\*|[^:/\s]+|\[[0-9a-fA-F:]+\]):[0-9]{1,5}$")]
+TcpEndpoint = Annotated[str, Meta(pattern=r"^tcp://(\*|[^:/\s]+|\[[0-9a-fA-F:]+\]):[0-9]{1,5}\Z")]
 
 
 class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -42,12 +44,12 @@ class Server(Table, frozen=True, kw_only=True):
     username: Line
     port: Annotated[int, Meta(ge=1, le=65535)] | None = None
     secret: str | None = None
-    secret_file: Name | None = None
+    secret_file: File | None = None
     auth: Literal["md5", "plain"] = "md5"
     tls: bool = False
-    tls_ca: Name | None = None
-    tls_cert: Name | None = None
-    tls_key: Name | None = None
+    tls_ca: File | None = None
+    tls_cert: File | None = None
+    tls_key: File | None = None
     tls_verify: bool = True
     events: Line = "on"
     lanes: Annotated[int, Meta(ge=1, le=64)] = 4
@@ -88,7 +90,7 @@ class Supervision(Table, frozen=True, kw_only=True):
 class Curve(Table, frozen=True, kw_only=True):
     """`[curve]`: the daemon's own key, without which nothing listens on TCP. `secret_key` is read from the file."""
 
-    secret_key_file: Name | None = None
+    secret_key_file: File | None = None
     secret_key: CurveKey | None = None
 
 
@@ -104,7 +106,7 @@ class Caller(Table, frozen=True, kw_only=True):
 class Config(Table, frozen=True, kw_only=True):
     """The whole file."""
 
-    run_dir: Name = "/run/amid"
+    run_dir: File = "/run/amid"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     servers: dict[str, Server] = {}
     rpc: Rpc = Rpc()

@@ -34,11 +34,12 @@ from amid.rpc.policy import Lists, check_action, check_admin
 
 log = logging.getLogger("amid.broker")
 
-MAX_MESSAGE = 64 * 1024 * 1024
-"""Bytes of one message; a peer that sends more is disconnected by ZeroMQ before it is in memory."""
+MAX_MESSAGE = 16 * 1024 * 1024
+"""Bytes of one message; a peer that sends more is disconnected by ZeroMQ before it is in memory. Below this and over
+`max_request_bytes` it gets an error that says so."""
 
 REQUESTS_KEPT = 64
-"""Requests of one caller that wait in memory, each of up to `max_request_bytes`; the others wait at the caller's end."""
+"""Messages of one caller that wait in memory; the others wait at the caller's end."""
 
 PASS_S = 0.02
 """Seconds given to one socket in one pass of the loop, so that no flood keeps the other waiting, or the beat."""

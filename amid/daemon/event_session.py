@@ -84,12 +84,16 @@ class EventSession:
         if self._link is None:
             if self._leaving or now < self._dial_at:
                 return
-            self._link = Link(self._server, self._tls, self._make_session, now)
+            try:
+                self._link = Link(self._server, self._tls, self._make_session, now)
+            except OSError as error:  # no descriptor is left for it
+                self._disconnected(False, 0.0, error, now)
+                return
         link = self._link
         try:
             self._step_link(link, ready.get(link.poll_item()[0], 0), now)
         except (OSError, ProtocolError) as error:
-            self._disconnected(link, error, now)
+            self._disconnected(link.up, now - link.began, error, now)
 
     def log_off(self) -> None:
         """Say goodbye, and dial no more."""
@@ -141,15 +145,14 @@ class EventSession:
         log.info("connected to %s:%d, interface %s", self._server.host, self._server.tcp_port, version)
         self._publish(own_event("amid:connected", Interface=version))
 
-    def _disconnected(self, link: Link, error: OSError | ProtocolError, now: float) -> None:
-        was_up = link.up
+    def _disconnected(self, was_up: bool, lasted: float, error: OSError | ProtocolError, now: float) -> None:
         self.close()
         if self._leaving:
             return
         rejected = isinstance(error, LoginRejected)
         said = f"login rejected: {error}" if rejected else (getattr(error, "strerror", None) or str(error))
         reason = f"{self._server.host}:{self._server.tcp_port}: {said}"
-        self._backoff.settled(now - link.began)
+        self._backoff.settled(lasted)
         delay = (self._rejections if rejected else self._backoff).next()
         self._dial_at = now + delay
         level = logging.ERROR if rejected else logging.WARNING if reason != self.detail else logging.DEBUG

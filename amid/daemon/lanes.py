@@ -117,7 +117,7 @@ class Lanes:
             except (OSError, ProtocolError) as error:
                 self._drop(track, _reason(error), now, on_lost)
         if may_dial and len(self._tracks) < self._target and now >= self._dial_at:
-            self._tracks.append(Track(Link(self._server, self._tls, self._make_session, now), now))
+            self._dial(now)
         return outcomes
 
     def flush(self, now: float, on_lost: LaneLost) -> None:
@@ -141,6 +141,12 @@ class Lanes:
         for track in self._tracks:
             track.link.close()
         self._tracks.clear()
+
+    def _dial(self, now: float) -> None:
+        try:
+            self._tracks.append(Track(Link(self._server, self._tls, self._make_session, now), now))
+        except OSError as error:  # no descriptor is left for it
+            self._failed(_reason(error), now)
 
     def _make_session(self, now: float) -> Session:
         return Session(self._login, self._patience, now, self._server.max_reply_bytes)
@@ -190,11 +196,17 @@ class Lanes:
             on_lost(track.lane, reason)
         if track.leaving_at is not None:
             return
-        if not track.link.up:
-            self.trouble = f"an action session could not be opened: {reason}"
         self._backoff.settled(now - track.link.began)
+        if track.link.up:
+            log.warning("a lane was lost: %s", reason)
+            self._dial_at = now + self._backoff.next()
+        else:
+            self._failed(reason, now)
+
+    def _failed(self, reason: str, now: float) -> None:
+        self.trouble = f"an action session could not be opened: {reason}"
         self._dial_at = now + self._backoff.next()
-        log.warning("a lane was lost: %s", reason)
+        log.warning("%s; next try in %.1f s", self.trouble, self._dial_at - now)
 
 
 def _reason(error: OSError | ProtocolError) -> str:

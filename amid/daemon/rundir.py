@@ -6,6 +6,8 @@ daemon is refused while the first one lives.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import fcntl
 import logging
 import os
@@ -29,6 +31,11 @@ def epoch_origin_now() -> int:
     return int((time.time() - time.monotonic()) * 1000)
 
 
+def why_not(run_dir: str, error: Exception) -> str:
+    """Why a socket cannot be bound: ZeroMQ says "address in use" of one that it could not remove, whatever kept it from that."""
+    return str(error) if os.access(run_dir, os.W_OK) else "nothing can be written there; is its file system read-only?"
+
+
 class RunDirError(Exception):
     """The run_dir cannot be used; the message says why and what to do."""
 
@@ -43,6 +50,7 @@ class RunDir:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.epoch_origin = 0
+        self.behind = False
         self._lock = -1
 
     def __enter__(self) -> RunDir:
@@ -50,8 +58,7 @@ class RunDir:
             self._make()
             self._lock = os.open(self.path / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
         except OSError as error:
-            message = f"run_dir {self.path} cannot be used: {error.strerror}; give another with amid --run-dir DIR"
-            raise RunDirError(message) from None
+            raise self._unusable(error) from None
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -59,11 +66,22 @@ class RunDir:
             os.close(self._lock)
             message = f"another amid (pid {pid}) already serves {self.path}; stop it or give another with amid --run-dir DIR"
             raise RunDirError(message) from None
-        self._claim()
+        try:
+            self._claim()
+        except OSError as error:
+            os.close(self._lock)
+            raise self._unusable(error) from None
         return self
 
+    def _unusable(self, error: OSError) -> RunDirError:
+        message = f"run_dir {self.path} cannot be used: {error.strerror}; mend that, or give another with amid --run-dir DIR"
+        return RunDirError(message)
+
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.clean()
+        try:
+            self.clean()
+        except OSError as error:
+            log.error("what amid had in %s cannot be removed: %s", self.path, error.strerror)
         os.close(self._lock)
 
     def clean(self) -> None:
@@ -75,7 +93,10 @@ class RunDir:
     def clean_after(self, server: str) -> None:
         """Remove the sockets of a server that is no longer served; ZeroMQ leaves them."""
         for name in (wire.events_socket(server), wire.stream_socket(server)):
-            (self.path / name).unlink(missing_ok=True)
+            try:
+                (self.path / name).unlink(missing_ok=True)
+            except OSError as error:
+                log.error("%s in %s cannot be removed: %s", name, self.path, error.strerror)
 
     def _make(self) -> None:
         """A mask that suits sockets, as in the systemd unit, would make directories that nobody can enter."""
@@ -86,22 +107,35 @@ class RunDir:
             os.umask(mask)
 
     def write_status(self, text: str) -> None:
-        """Replace the status file in one step, so that nobody reads half of it."""
+        """Replace the status file. That it cannot be is said once; `behind` is true until it could."""
+        error = self._replace_status(text)
+        if error is not None and error.errno == errno.ENOSPC:  # the old one is wrong now, and has the room for the new one
+            with contextlib.suppress(OSError):
+                (self.path / STATUS_FILE).unlink()
+            error = self._replace_status(text)
+        if error is not None and not self.behind:
+            said = "the status file in %s cannot be written: %s; `amid status` shows processes that were"
+            log.error(said, self.path, error.strerror)
+        if error is None and self.behind:
+            log.warning("the status file in %s is written again", self.path)
+        self.behind = error is not None
+
+    def _replace_status(self, text: str) -> OSError | None:
+        """In one step, so that nobody reads half of it."""
         new = self.path / f".{STATUS_FILE}"
         try:
             new.touch(mode=0o640)
             new.write_text(text)
             new.rename(self.path / STATUS_FILE)
         except OSError as error:
-            log.error("the status file in %s cannot be written: %s", self.path, error.strerror)
+            return error
+        return None
 
     def _claim(self) -> None:
         self.clean()
         last = os.pread(self._lock, 64, 0).split()
         last_origin = int(last[1]) if len(last) == 2 and last[1].isdigit() else 0
         self.epoch_origin = max(epoch_origin_now(), last_origin)
-        try:
-            os.ftruncate(self._lock, 0)
-            os.pwrite(self._lock, b"%d %d\n" % (os.getpid(), self.epoch_origin), 0)
-        except OSError as error:
-            log.error("the lock file in %s cannot be written: %s", self.path, error.strerror)
+        claim = b"%d %d\n" % (os.getpid(), self.epoch_origin)
+        os.pwrite(self._lock, claim, 0)  # over the last one, which has the room for it even where there is no other
+        os.ftruncate(self._lock, len(claim))

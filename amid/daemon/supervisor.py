@@ -113,6 +113,8 @@ class Supervisor:
             self._send_away(now)
         for child in list(self._children.values()):
             self._do(child, child.watch.tick(now), now)
+        if self._run_dir.behind:
+            self._write_status()
         self._say_ready(now)
 
     def _next_due(self, now: float) -> float:

@@ -166,6 +166,8 @@ class Calls:
     def _register(self, call: Pending) -> None:
         self._open[call.call_id] = call
         heapq.heappush(self._deadlines, (call.deadline, call.call_id))
+        if len(self._deadlines) > 2 * len(self._open) + 1000:  # most are of calls that were answered long before theirs
+            self._deadlines = sorted((one.deadline, one.call_id) for one in self._open.values())  # which is a heap
 
     def state(
         self, server: str, reader: bytes, started: int, free: int, taken: int, info: dict[str, Any] | None, now: float

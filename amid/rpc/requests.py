@@ -30,7 +30,7 @@ class ActionParams(Params, frozen=True, kw_only=True):
     fields: dict[Any, Any] = {}
     server: str | None = None
     timeout: Timeout = 5.0
-    until: Annotated[str, Meta(pattern=r"^[^\r\n\x00]+$")] | None = None
+    until: Annotated[str, Meta(pattern=r"^[^\r\n\x00]+\Z")] | None = None
 
 
 class ServerParams(Params, frozen=True, kw_only=True):
@@ -59,6 +59,11 @@ _PARAMS: dict[str, type[Params]] = {
     "restart": ServerParams,
     "ping": Params,
 }
+
+_KINDS = {
+    dict: "a map", list: "a list", str: "text", bytes: "bytes", bool: "true or false", type(None): "null", int: "a number",
+    float: "a number",
+}  # fmt: skip
 
 
 def request_id(value: Any) -> Any:
@@ -116,5 +121,4 @@ def _sentence(error: msgspec.ValidationError) -> str:
 
 
 def _kind(value: Any) -> str:
-    names = {dict: "a map", list: "a list", str: "text", bytes: "bytes", bool: "true or false", type(None): "null"}
-    return names.get(type(value), "a number")
+    return _KINDS.get(type(value), "an extension type")
