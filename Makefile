@@ -1,13 +1,15 @@
 # Everything a developer needs; `make` alone lists it.
-.PHONY: help venv demo test lint ci
+.PHONY: help venv demo test lint soak ci
 PYTHON ?= python3
 VENV ?= .venv
+MINUTES ?= 30
 
 help:
 	@echo "make venv    a virtual environment with amid and its tools"
 	@echo "make demo    a simulated PBX with amid in front of it"
 	@echo "make test    all tests (those of real Asterisks too, where they are installed)"
 	@echo "make lint    ruff and mypy"
+	@echo "make soak    load, faults drawn at random and checks for half an hour (MINUTES=30), on a real Asterisk 22"
 	@echo "make ci      what CI does, on this machine"
 
 venv: $(VENV)/bin/amid
@@ -26,6 +28,9 @@ test: venv
 lint: venv
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy --strict amid
+
+soak: venv
+	$(VENV)/bin/python -m tests.faults.soak --minutes $(MINUTES)
 
 ci:
 	bash .ci/run

@@ -13,6 +13,7 @@ from amid import wire
 from amid.cli.main import COMMANDS, amid
 from amid.config import Caller, Config, Curve, Rpc, Server, Supervision, check
 from amid.errors import CODES
+from tests.faults import faults
 
 ROOT = Path(__file__).parent.parent
 CONFIG = (ROOT / "etc/amid.toml").read_text()
@@ -74,3 +75,9 @@ def test_the_two_commands_of_the_readme() -> None:
     commands = re.findall(r"^python3 -m venv .*$", README, flags=re.M)
     assert len(commands) >= 2
     assert commands[0].endswith(".venv/bin/amid demo") and commands[1].endswith(".venv/bin/python -m pytest")
+
+
+def test_the_table_of_faults_is_what_the_tests_say() -> None:
+    page = (ROOT / "tests/faults/README.md").read_text()
+    assert faults.table() in page, "python -m tests.faults.faults prints the table of today"
+    assert "(tests/faults/README.md)" in README

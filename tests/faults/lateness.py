@@ -1,0 +1,71 @@
+"""How much of a call's lateness is the machine's and the load's own, and not amid's.
+
+Two things are measured every few milliseconds: how late the load's own loop came to its turn, and how long the threads of the load
+and of the broker were ready to run and had no CPU, by the kernel's word (`schedstat`). Only with both can a promise of 50 ms be
+judged on two noisy cores.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections import deque
+from pathlib import Path
+from typing import NamedTuple
+
+from amid.client import AsyncClient
+from amid.errors import AmidError
+
+BEAT = 0.02
+"""Seconds between two looks."""
+TRANSIT = 0.1
+"""Seconds from its begin in which a request may be held up on its way to the broker, whose clock starts then."""
+
+
+class Held(NamedTuple):
+    """So many seconds were lost at some time in between."""
+
+    since: float
+    until: float
+    seconds: float
+
+    def overlaps(self, since: float, until: float) -> bool:
+        return self.since <= until and since <= self.until
+
+
+class Lateness:
+    def __init__(self, client: AsyncClient) -> None:
+        self._client = client
+        self._broker = 0
+        self._waited: dict[Path, int] = {}
+        self._held: deque[Held] = deque(maxlen=2000)
+
+    async def know_broker(self) -> None:
+        """Find out who the broker is, for ever."""
+        while True:
+            with contextlib.suppress(AmidError):
+                pids = {one["name"]: one["pid"] for one in (await self._client.status(timeout=1.0))["processes"]}
+                self._broker = pids.get("broker", 0)  # a supervisor that can write nothing tells of nobody
+            await asyncio.sleep(0.5)
+
+    async def look(self) -> None:
+        """Wait for the next look, and take it."""
+        began = time.monotonic()
+        await asyncio.sleep(BEAT)
+        now = time.monotonic()
+        lost = [now - began - BEAT, *self._without_cpu()]
+        self._held += [Held(began - seconds, now, seconds) for seconds in lost if seconds > 0.001]
+
+    def of(self, began: float, due: float, ended: float) -> float:
+        """Seconds that a call may be late for reasons that are not amid's."""
+        return sum(one.seconds for one in self._held if one.overlaps(began, began + TRANSIT) or one.overlaps(due, ended))
+
+    def _without_cpu(self) -> list[float]:
+        """For each thread, the seconds that it had waited for a CPU when it got one, since the last look."""
+        before, self._waited = self._waited, {}
+        for process in (str(self._broker), "self"):
+            for file in Path(f"/proc/{process}/task").glob("*/schedstat"):
+                with contextlib.suppress(OSError):
+                    self._waited[file] = int(file.read_text().split()[1])
+        return [(now - before.get(file, now)) / 1e9 for file, now in self._waited.items()]

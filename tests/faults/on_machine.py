@@ -1,0 +1,139 @@
+"""Faults of the machine that a running amid meets: no descriptor is left, nothing can be written."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import resource
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+
+from tests.daemon import eventually
+from tests.faults.faults import fault
+from tests.faults.on_clients import descriptors
+from tests.faults.world import READER, SERVER, World
+from tests.processes.process import gone
+
+IDLE = 2000
+"""Connections that say nothing."""
+ENOUGH = 20
+"""Connections that certainly meet a process which can open nothing."""
+
+
+@fault("machine", "no descriptors are left: broker")
+def broker_out_of_descriptors(world: World) -> None:
+    """libzmq ends a process that cannot accept a connection: the broker is replaced, as after SIGKILL, and the log has both."""
+    old = world.daemon.pid("broker")
+    with world.load.broker_away():
+        with held_short(old), idlers(world, "rpc", ENOUGH):
+            eventually(lambda: gone(old), "the broker ended")
+        world.replaced("broker", old)
+    said = world.daemon.log.read_text()
+    assert "Too many open files" in said and "broker ended (signal SIGABRT)" in said
+
+
+@fault("machine", "no descriptors are left: reader, by its subscribers")
+def reader_out_of_descriptors(world: World) -> None:
+    """The same: the reader is replaced, as after SIGKILL; a new epoch."""
+    old = world.daemon.pid(READER)
+    with held_short(old), idlers(world, f"stream-{SERVER}", ENOUGH):
+        eventually(lambda: gone(old), "the reader ended")
+    world.replaced(READER, old)
+
+
+@fault("machine", "no descriptors are left: reader, for a session with Asterisk")
+def reader_cannot_dial(world: World) -> None:
+    """It lives, says why it has no session, and tries again: once it has descriptors all is well, with a new epoch."""
+    old = world.daemon.pid(READER)
+    epoch = world.daemon.server(SERVER)["epoch"]
+    world.asterisk.kill(signal.SIGKILL)
+    world.asterisk.stop()
+    eventually(lambda: world.daemon.server(SERVER)["state"] == "connecting", "its sessions are gone")
+    with held_short(old):
+        world.asterisk.start()
+        eventually(lambda: "Too many open files" in world.daemon.server(SERVER)["detail"], "it says so", 40.0)
+    eventually(lambda: world.daemon.server(SERVER)["epoch"] > epoch, "a new session")
+    assert world.daemon.pid(READER) == old
+
+
+@fault("machine", "no descriptors are left: supervisor, when a reader has to be replaced")
+def supervisor_out_of_descriptors(world: World) -> None:
+    """The reader's successor starts when there are some again, 30 s later at most; until then calls get `not_connected`."""
+    supervisor = world.daemon.pid("supervisor")
+    old = world.daemon.pid(READER)
+    with held_short(supervisor):
+        world.daemon.kill(READER)
+        eventually(lambda: f"{READER} could not be started" in world.daemon.log.read_text(), "it is said")
+        assert world.daemon.failure("Ping", timeout=4)["data"]["kind"] == "not_connected"
+    world.replaced(READER, old)
+
+
+@fault("machine", f"{IDLE:,} connections that do nothing")
+def idle_connections(world: World) -> None:
+    """Nothing: each costs the broker a descriptor, which are as many as the hard limit says, and no time."""
+    broker = world.daemon.pid("broker")
+    before = descriptors(broker)
+    with idlers(world, "rpc", IDLE):
+        eventually(lambda: descriptors(broker) >= IDLE, "all are connected")
+        world.load.well()
+    eventually(lambda: descriptors(broker) <= before + 5, "all are closed")
+    assert world.daemon.pid("broker") == broker
+
+
+@fault("machine", "run_dir becomes read-only", soak=False)
+def read_only(world: World) -> None:
+    """Calls and events go on. A process that dies has no successor until the directory can be written again. The log says why, and
+    once that `amid status` is out of date."""
+    daemon, load = world.daemon, world.load
+    old = daemon.pid(READER)
+    with mounted_read_only(daemon.run_dir):
+        load.well()
+        daemon.kill(READER)
+        eventually(lambda: "nothing can be written there; is its file system read-only?" in daemon.log.read_text(), "it is said")
+        assert daemon.failure("Ping", timeout=4)["data"]["kind"] == "not_connected"
+    world.replaced(READER, old)
+    eventually(lambda: daemon.log.read_text().count("is written again") == 1, "that it is over is said")
+    assert daemon.log.read_text().count("the status file in") == 2, "and so was the fault, once"
+
+
+@contextmanager
+def held_short(pid: int) -> Iterator[None]:
+    """The process can open nothing: the limit is the first number that it has free."""
+    soft, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    taken = {int(number) for number in os.listdir(f"/proc/{pid}/fd")}
+    free = next(number for number in itertools.count() if number not in taken)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (free, hard))
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ProcessLookupError):  # it may have ended of it
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@contextmanager
+def idlers(world: World, name: str, count: int) -> Iterator[None]:
+    """So many connections to a socket of amid's that say nothing."""
+    with ExitStack() as stack:
+        for _ in range(count):
+            peer = stack.enter_context(closing(socket.socket(socket.AF_UNIX)))
+            try:
+                peer.connect(str(world.daemon.run_dir / name))
+            except (ConnectionError, FileNotFoundError):  # whoever listened has ended of it
+                break
+        yield
+
+
+@contextmanager
+def mounted_read_only(directory: Path) -> Iterator[None]:
+    """Nothing can be written by that path any more. What is open stays so, as when a kernel has seen an error on a disk."""
+    subprocess.run(["mount", "--bind", directory, directory], check=True)
+    try:
+        subprocess.run(["mount", "-o", "remount,bind,ro", directory], check=True)
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", directory], check=True)

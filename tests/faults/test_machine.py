@@ -1,0 +1,186 @@
+"""Faults of the machine that must be laid before amid starts: a run_dir on a file system of its own, a clock of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from unittest import mock
+
+import pytest
+
+from tests.conftest import StartDaemon
+from tests.daemon import BOUND_S, Daemon, eventually
+from tests.faults.faults import row
+from tests.faults.on_machine import mounted_read_only
+from tests.faults.test_campaign import SEED
+from tests.faults.world import READER, SERVER, world
+from tests.processes.process import gone, pids
+
+SIZE = 64 * 1024
+HOUR_S = 3600
+NOWHERE = {SERVER: {"host": "127.0.0.1", "port": 1, "username": "amid", "secret": "secret"}}
+FAKETIME = sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
+
+
+@contextmanager
+def small_file_system(directory: Path) -> Iterator[None]:
+    directory.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={SIZE},mode=750", "tmpfs", directory], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", directory], check=True)
+
+
+def fill(directory: Path) -> None:
+    """Not one byte more has room there."""
+    with pytest.raises(OSError, match="No space left"), (directory / "others").open("ab", buffering=0) as file:
+        while True:
+            file.write(b"x" * 512)
+
+
+def refused(daemon: Daemon) -> str:
+    """What `amid run` says instead of starting: one line."""
+    ended = subprocess.run(daemon.argv("run"), capture_output=True, text=True, timeout=BOUND_S)
+    (line,) = ended.stderr.splitlines()
+    assert ended.returncode == 6
+    return line
+
+
+def remembers(daemon: Daemon) -> int:
+    """Where its epochs begin, as its lock file says."""
+    return int((daemon.run_dir / "lock").read_bytes().split()[1])
+
+
+@row("machine", "run_dir is full: at start", "It does not start, exit status 6; one line says where no space is, and what to do.")
+def test_run_dir_full_at_start(daemon_for: StartDaemon) -> None:
+    daemon = daemon_for(NOWHERE, start=False)
+    with small_file_system(daemon.run_dir):
+        fill(daemon.run_dir)
+        line = refused(daemon)
+    assert f"run_dir {daemon.run_dir} cannot be used: No space left on device" in line and "--run-dir" in line
+
+
+@row("machine", "run_dir is read-only: at start", "The same.")
+def test_run_dir_read_only_at_start(daemon_for: StartDaemon) -> None:
+    daemon = daemon_for(NOWHERE, start=False)
+    daemon.run_dir.mkdir()
+    with mounted_read_only(daemon.run_dir):
+        line = refused(daemon)
+    assert f"run_dir {daemon.run_dir} cannot be used: Read-only file system" in line and "--run-dir" in line
+
+
+@row("machine", "run_dir is read-only: at the end", "It ends as ever; the log says what was left, and the next start is clean.")
+def test_run_dir_read_only_at_the_end(daemon_for: StartDaemon) -> None:
+    daemon = daemon_for(NOWHERE, start=False)
+    daemon.start(wait=False)
+    eventually(lambda: daemon.server(SERVER)["detail"], "its reader reports")
+    with mounted_read_only(daemon.run_dir):
+        assert daemon.stop() == 0
+    assert f"what amid had in {daemon.run_dir} cannot be removed: Read-only file system" in daemon.log.read_text()
+    daemon.start(wait=False)
+    eventually(lambda: daemon.server(SERVER)["detail"], "its reader reports")
+
+
+@row(
+    "machine",
+    "run_dir is full, and a daemon ended in it",
+    "It starts: the last one's lock file has the room for what must be remembered, so epochs grow. The log says once that "
+    "`amid status` can show no processes.",
+)
+def test_run_dir_full_at_restart(daemon_for: StartDaemon) -> None:
+    daemon = daemon_for(NOWHERE, start=False)
+    with small_file_system(daemon.run_dir):
+        for start in range(2):
+            daemon.start(wait=False)
+            eventually(lambda: daemon.server(SERVER)["detail"], "its reader reports")
+            assert daemon.stop() == 0
+            if not start:
+                remembered = remembers(daemon)
+                fill(daemon.run_dir)
+        assert remembers(daemon) >= remembered > 0
+    assert daemon.log.read_text().count("the status file in") == 1
+
+
+@row(
+    "machine",
+    "run_dir fills up",
+    "Nothing: sockets need no space, processes are replaced as ever, and the status file has the space of the one before it.",
+)
+def test_run_dir_fills_up(asterisk_version: str, tmp_path: Path) -> None:
+    with small_file_system(tmp_path / "run"), world(asterisk_version, tmp_path, SEED) as here:
+        here.load.well()
+        fill(here.daemon.run_dir)
+        here.replaced(READER, here.signal(READER, signal.SIGKILL))
+        with here.load.broker_away():
+            here.replaced("broker", here.signal("broker", signal.SIGKILL))
+        here.load.well()
+        here.load.stop()
+        assert here.daemon.stop() == 0
+        assert sorted(file.name for file in here.daemon.run_dir.iterdir()) == ["lock", "others"]
+        assert "status file" not in here.daemon.log.read_text()
+
+
+@row(
+    "machine",
+    "the clock is stepped by an hour, either way",
+    "Nothing but the `time` on events: deadlines and beats are on the monotonic clock, and epochs grow over restarts too.",
+)
+def test_clock_stepped(asterisk_version: str, tmp_path: Path) -> None:
+    clock = tmp_path / "clock"
+    clock.write_text("+0")
+    with by_clock(clock), world(asterisk_version, tmp_path, SEED) as here:
+        here.load.well()
+        before, epochs = pids(here.daemon), [here.daemon.server(SERVER)["epoch"]]
+        for step in (HOUR_S, -HOUR_S):
+            clock.write_text(f"{step:+d}")
+            eventually(partial(events_have_time, here.daemon, step), "events have the new time")
+            assert_deadline_is_kept(here.daemon)
+            here.load.well()
+            assert pids(here.daemon) == before, "nobody was killed for it"
+        here.replaced(READER, here.signal(READER, signal.SIGKILL))
+        here.daemon.wait_up(SERVER)
+        epochs.append(here.daemon.server(SERVER)["epoch"])
+        with here.load.broker_away():
+            assert here.daemon.stop() == 0
+            here.daemon.start()
+        epochs.append(here.daemon.server(SERVER)["epoch"])
+        here.load.well()
+        assert epochs == sorted(set(epochs)), "an hour back, and still they grow"
+        here.load.stop()
+
+
+@contextmanager
+def by_clock(file: Path) -> Iterator[None]:
+    """The processes that are started from now on have the wall clock that `file` says, and the true monotonic one."""
+    if not FAKETIME:
+        text = "libfaketime is not there; on Debian: apt install faketime"
+        pytest.fail(text) if os.environ.get("AMID_REQUIRE_ASTERISK") == "1" else pytest.skip(text)
+    environment = {"LD_PRELOAD": str(FAKETIME[0]), "FAKETIME_TIMESTAMP_FILE": str(file)}
+    environment |= {name: "1" for name in ("FAKETIME_NO_CACHE", "FAKETIME_DONT_FAKE_MONOTONIC", "DONT_FAKE_MONOTONIC")}
+    with mock.patch.dict(os.environ, environment):
+        yield
+    for left in Path("/dev/shm").glob("*faketime_*"):  # a process that was killed leaves its own
+        if gone(int(left.name.rpartition("_")[2])):
+            left.unlink()
+
+
+def events_have_time(daemon: Daemon, step: int) -> bool:
+    """Whether the latest event came at a time that far from the true one, as amid says."""
+    view = daemon.server(SERVER)
+    asked = {"server": SERVER, "epoch": view["epoch"], "after": view["seq"] - 1}
+    at: float = daemon.result("replay", asked)["events"][-1]["time"]
+    return abs(at - time.time() - step) < 60
+
+
+def assert_deadline_is_kept(daemon: Daemon) -> None:
+    began = time.monotonic()
+    failure = daemon.failure("Ping", until="Never", timeout=1)
+    assert failure["data"]["kind"] == "timeout"
+    assert 1.0 <= time.monotonic() - began < 2.0

@@ -1,0 +1,83 @@
+"""Calls outlive a reader: what waits when it hangs is answered by its successor, and only what was in flight is lost.
+
+This is measured with the supervision's defaults, from SIGSTOP to the first answer.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.asterisk.server import Asterisk
+from tests.conftest import StartDaemon
+from tests.daemon import Daemon, eventually
+from tests.faults.faults import row
+from tests.faults.world import READER, SERVER
+from tests.processes.caller import Caller
+from tests.processes.process import stop
+
+LANES = 4
+QUEUED = 50
+PROMISED_S = 3.0
+"""Seconds from the stop of a reader to the first answer."""
+
+
+@pytest.fixture
+def asterisk_and_daemon(own_asterisk: Callable[[], Asterisk], daemon_for: StartDaemon) -> tuple[Asterisk, Daemon]:
+    asterisk = own_asterisk()
+    table = {"host": asterisk.host, "port": asterisk.port, "username": asterisk.username, "secret": asterisk.secret, "lanes": LANES}
+    return asterisk, daemon_for({SERVER: table})
+
+
+@pytest.fixture
+def daemon(asterisk_and_daemon: tuple[Asterisk, Daemon]) -> Daemon:
+    return asterisk_and_daemon[1]
+
+
+@pytest.fixture
+def caller(daemon: Daemon) -> Iterator[Caller]:
+    with Caller(daemon) as caller:
+        yield caller
+
+
+def lanes(daemon: Daemon) -> tuple[int, int]:
+    """(busy, queued)."""
+    view = daemon.server(SERVER)
+    return view["lanes"]["busy"], view["queued"]
+
+
+@row("reader", "SIGSTOP, every lane taken, calls waiting", "What waits is answered by its successor; the rest is lost")
+def test_what_waits_is_answered_by_the_successor_and_what_was_in_flight_is_lost(daemon: Daemon, caller: Caller) -> None:
+    """A synchronous Originate takes a lane until it is answered, which nobody does."""
+    slow = {"Channel": "Local/noanswer@calls/n", "Application": "Wait", "Data": 1, "Timeout": 30_000}
+    in_flight = [caller.action("Originate", slow, timeout=40) for _ in range(LANES)]
+    eventually(lambda: lanes(daemon) == (LANES, 0), "every lane is taken")
+    queued = [caller.action("Ping", {"ActionID": f"queued-{n}"}, timeout=10) for n in range(QUEUED)]
+    eventually(lambda: lanes(daemon) == (LANES, QUEUED), "the others wait")
+    stop(daemon.pid(READER))
+    since = time.monotonic()
+    answers = [caller.result(number)["response"]["ActionID"] for number in queued]
+    print(f"\nall {QUEUED} that waited were answered {time.monotonic() - since:.2f} s after SIGSTOP")
+    assert answers == [f"queued-{n}" for n in range(QUEUED)]
+    assert {caller.failure(number) for number in in_flight} == {("connection_lost", True)}
+
+
+@row("reader", "SIGSTOP, and the first call after it", "It is answered within 3 s, by the successor")
+def test_from_a_stopped_reader_to_the_first_answer(daemon: Daemon, caller: Caller) -> None:
+    """Calls that begin while nothing has been noticed: at most as many as there are free lanes are lost, and they say so."""
+    stop(daemon.pid(READER))
+    since = time.monotonic()
+    numbers = {caller.action("Ping", timeout=10) for _ in range(QUEUED)}
+    reply = caller.next()
+    while "error" in reply:
+        assert reply["error"]["data"]["kind"] == "connection_lost", reply
+        numbers.remove(reply["id"])
+        reply = caller.next()
+    seconds = time.monotonic() - since
+    print(f"\nthe first answer came {seconds:.2f} s after SIGSTOP")
+    assert seconds < PROMISED_S
+    numbers.remove(reply["id"])
+    assert len(numbers) >= QUEUED - LANES - 1
+    assert all("result" in caller.reply(number) for number in numbers)

@@ -1,0 +1,65 @@
+"""A world to break: a real Asterisk, a relay before it, an amid with all its defaults, and the load that judges it.
+
+Each world is its own from the ports to the processes, so a fault may do with it what it likes, as long as Asterisk and amid are
+there again when it returns.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.asterisk.server import Asterisk
+from tests.daemon import Daemon, eventually
+from tests.faults.load import Load
+from tests.faults.relay import Relay
+from tests.processes.process import gone
+
+SERVER = "pbx1"
+READER = f"reader {SERVER}"
+
+
+@dataclass
+class World:
+    daemon: Daemon
+    asterisk: Asterisk
+    relay: Relay
+    load: Load
+    random: random.Random
+
+    def replaced(self, name: str, old: int) -> int:
+        """Wait until process `name` is another than `old`, and `old` is dead; the new pid."""
+        eventually(lambda: gone(old), f"{name}, {old}, is gone")
+
+        def successor() -> int:
+            pid = self.daemon.pid(name)
+            return pid if pid not in (0, old) else 0
+
+        return eventually(successor, f"{name} was replaced")
+
+    def signal(self, name: str, number: signal.Signals) -> int:
+        """Send a signal to a process of amid; its pid."""
+        pid = self.daemon.pid(name)
+        os.kill(pid, number)
+        return pid
+
+
+@contextmanager
+def world(version: str, directory: Path, seed: int, pace: float = 250.0) -> Iterator[World]:
+    """A world with load on it. version: of Asterisk. pace: calls per second that the load aims at."""
+    print(f"\nAsterisk {version}, seed {seed}")
+    with ExitStack() as stack:
+        asterisk = Asterisk(version)
+        stack.callback(asterisk.stop)
+        asterisk.start()
+        relay = stack.enter_context(Relay(asterisk.host, asterisk.port))
+        table = {"host": relay.host, "port": relay.port, "username": asterisk.username, "secret": asterisk.secret}
+        daemon = stack.enter_context(closing(Daemon(directory, {SERVER: table}, log_level="info")))
+        daemon.start()
+        load = stack.enter_context(closing(Load(daemon.run_dir, asterisk, seed, pace)))
+        yield World(daemon, asterisk, relay, load, random.Random(seed))
