@@ -1,4 +1,4 @@
-"""Asterisk's answers as a liar, or a stranger on the way, would give them: pure functions of answers.
+"""Asterisk's answers as a liar, or a stranger on the way, would give them, and what impostors say: pure functions.
 
 An answer is a response and, where that opens a list, everything up to the event that closes it. Only whole answers are mangled: a
 list with one item less is a lie that nobody can see through, an answer that comes twice, late, or under another's name is not.
@@ -20,6 +20,9 @@ SHARE = 0.15
 """How many of the answers are held back, delayed or renamed; with all of them no session would ever get through its login."""
 LATE_S = 2.5
 """Seconds: later than the deadlines of some callers, and not of others."""
+GARBAGE = 300
+"""Bytes at a time."""
+ENDLESS = b"x" * 16384
 REMEMBERED = 50
 """Ids of actions that are over."""
 
@@ -187,3 +190,17 @@ MANGLERS: dict[str, Callable[[random.Random, Asked, Hashable], Mangler]] = {
     "late": lambda chance, asked, connection: Late(chance),
     "renamed": Renamed,
 }
+
+
+def garbage(chance: random.Random) -> bytes:
+    """Random bytes, every other time without line ends."""
+    noise = chance.randbytes(GARBAGE)
+    return noise if chance.random() < 0.5 else noise.replace(b"\n", b"")
+
+
+IMPOSTORS: dict[str, Callable[[random.Random], bytes]] = {
+    "silent": lambda chance: b"",
+    "garbage": garbage,
+    "endless_line": lambda chance: ENDLESS,
+}
+"""What one that has Asterisk's port says next, again and again."""

@@ -22,21 +22,18 @@ import struct
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from tests.faults.mangling import END, MANGLERS, Answers, Asked, Mangler, Piece
+from tests.faults.mangling import END, IMPOSTORS, MANGLERS, Answers, Asked, Mangler, Piece
 
 ROOT = Path(__file__).parents[2]
 LATENCY_S = 0.2
 SPEECH_S = 0.02
 """Seconds between an impostor's utterances."""
-GARBAGE = 300
-ENDLESS = b"x" * 16384
-IMPOSTORS = ("silent", "garbage", "endless_line")
 BEHAVIOURS = ("pass", "latency", "bytes", *IMPOSTORS, *MANGLERS)
 RESET = struct.pack("ii", 1, 0)
 """SO_LINGER's value with which closing sends RST and no FIN."""
@@ -276,34 +273,21 @@ class Connection:
         if self._closed:
             return
         if not self.amid.paused:
-            self.amid.put(self._utterance())
+            self.amid.put(IMPOSTORS[self.behaviour](self._switch.chance))
         asyncio.get_running_loop().call_later(SPEECH_S, self._speak)
-
-    def _utterance(self) -> bytes:
-        if self.behaviour == "silent":
-            return b""
-        if self.behaviour == "endless_line":
-            return ENDLESS
-        noise = self._switch.chance.randbytes(GARBAGE)
-        return noise if self._switch.chance.random() < 0.5 else noise.replace(b"\n", b"")
 
 
 async def serve(switch: Switch, address: str) -> None:
     """Until the end of stdin."""
     loop = asyncio.get_running_loop()
     server = await loop.create_server(lambda: Connection(switch).amid, address, 0, backlog=1000)
-    orders = asyncio.StreamReader()
-    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(orders), sys.stdin)
+    lines = asyncio.StreamReader()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
     answer(server.sockets[0].getsockname()[1])
-    while line := await orders.readline():
-        match json.loads(line):
-            case ["behave", behaviour]:
-                switch.behave(behaviour)
-                answer(None)
-            case ["acted"]:
-                answer(switch.acted)
-            case ["cut", reset]:
-                answer(switch.cut(reset))
+    orders: dict[str, Callable[..., Any]] = {"behave": switch.behave, "acted": lambda: switch.acted, "cut": switch.cut}
+    while line := await lines.readline():
+        name, *arguments = json.loads(line)
+        answer(orders[name](*arguments))
 
 
 def answer(value: Any) -> None:
