@@ -61,6 +61,11 @@ class Parser:
         """Bytes held of a packet that is not complete."""
         return len(self._buffer)
 
+    @property
+    def growing(self) -> bool:
+        """Whether an event or a response has begun that is not whole yet."""
+        return bytes(self._buffer[:9]).lower().startswith((b"event:", b"response:"))
+
     def feed(self, data: bytes) -> list[Item]:
         """Take `data` and return what it completed, in order."""
         self._buffer += data

@@ -68,9 +68,11 @@ class Session:
         """What came that is not the session's own business, in order. Empty `data` is the end of the stream."""
         if not data:
             raise ProtocolError(self._end_reason())
-        self._heard = now
+        items = self._parser.feed(data)
+        if self._parser.growing or any(map(_is_life, items)):
+            self._heard = now
         passed: list[Packet | Oversized] = []
-        for item in self._parser.feed(data):
+        for item in items:
             if isinstance(item, Greeting):
                 self._greeted(item)
             elif self.up:
@@ -112,7 +114,8 @@ class Session:
             self.ping(now)
 
     def next_deadline(self) -> float:
-        """When `check` or `keep_alive` must be called next. Anything that comes is a sign of life."""
+        """When `check` or `keep_alive` must be called next. Every event or response is a sign of life, and so is each piece of one
+        that is not whole yet; other bytes are not, or a session that brings garbage would be believed for ever."""
         if not self.up:
             return self._login_by
         if self._ping_id:
@@ -196,3 +199,11 @@ class Session:
             return f"a Ping was not answered within {self._patience.pong:g} s"
         what = "login" if self.version else "greeting"
         return f"no {what} within {self._patience.login:g} s"
+
+
+def _is_life(item: Greeting | Packet | Oversized) -> bool:
+    """Whether it is something that Asterisk says."""
+    if isinstance(item, Greeting):
+        return True
+    packet = item.head if isinstance(item, Oversized) else item
+    return bool(packet.event or packet.response)

@@ -51,6 +51,7 @@ class Lanes:
         self._tracks: list[Track] = []
         self._target = 1
         self._dial_at = 0.0
+        self._could_dial = False
         self.trouble = ""
         self.opened = 0
         self._late = 0
@@ -116,6 +117,10 @@ class Lanes:
                 outcomes += self._step_one(track, ready.get(track.link.poll_item()[0], 0), now)
             except (OSError, ProtocolError) as error:
                 self._drop(track, _reason(error), now, on_lost)
+        if may_dial and not self._could_dial:  # Asterisk is there now: that lanes failed before says nothing any more
+            self._backoff = Backoff(self._server.reconnect_min, self._server.reconnect_max)
+            self._dial_at = now
+        self._could_dial = may_dial
         if may_dial and len(self._tracks) < self._target and now >= self._dial_at:
             self._dial(now)
         return outcomes

@@ -227,6 +227,14 @@ def test_anything_heard_is_a_sign_of_life(data: bytes) -> None:
     assert made.pinging() and made.next_deadline() == 124.0
 
 
+@pytest.mark.parametrize("data", [b"\x00no packet", b"no packet\r\n\r\nand\n\n"], ids=["a line", "packets"])
+def test_garbage_is_no_sign_of_life(data: bytes) -> None:
+    """Or a session whose other end is not Asterisk any more would be believed for as long as it talks."""
+    made = logged_in(100.0)
+    made.receive(data, 105.0)
+    assert made.next_deadline() == 110.0
+
+
 NOT_PONGS = {
     "another id": "Response: Success\r\nActionID: other\r\n\r\n",
     "an event with its id": "Event: X\r\nActionID: {}\r\n\r\n",

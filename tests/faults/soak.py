@@ -88,8 +88,10 @@ class Soak:
             self.trouble.append(f"{fault.title}: {traceback.format_exc()}")
         seconds = self.world.load.well(count=self.world.random.randint(50, LONGEST_CALM), bound=60)
         self._measure()
-        broken = self.found() - before
-        print(f"; the first answer {seconds:.2f} s after it was over" + (f"; {broken} VIOLATIONS" if broken else ""), flush=True)
+        print(f"; the first answer {seconds:.2f} s after it was over", flush=True)
+        if broken := self.found() - before:
+            told = [*self.trouble, *self.world.load.report().violations][-broken:]
+            print(f"{broken} VIOLATIONS", *told, sep="\n", flush=True)
 
     def _measure(self) -> None:
         self.last = sizes(self.world)

@@ -57,7 +57,7 @@ def world(version: str, directory: Path, seed: int, pace: float = 250.0) -> Iter
         asterisk = Asterisk(version)
         stack.callback(asterisk.stop)
         asterisk.start()
-        relay = stack.enter_context(Relay(asterisk.host, asterisk.port))
+        relay = stack.enter_context(Relay(asterisk.host, asterisk.port, seed=seed))
         table = {"host": relay.host, "port": relay.port, "username": asterisk.username, "secret": asterisk.secret}
         daemon = stack.enter_context(closing(Daemon(directory, {SERVER: table}, log_level="info")))
         daemon.start()
