@@ -66,9 +66,10 @@ def supervisor_out_of_descriptors(world: World) -> None:
     """The reader's successor starts when there are some again, 30 s later at most; until then calls get `not_connected`."""
     supervisor = world.daemon.pid("supervisor")
     old = world.daemon.pid(READER)
+    said = world.daemon.log.stat().st_size
     with held_short(supervisor):
         world.daemon.kill(READER)
-        eventually(lambda: f"{READER} could not be started" in world.daemon.log.read_text(), "it is said")
+        eventually(lambda: f"{READER} could not be started".encode() in world.daemon.log.read_bytes()[said:], "it is said")
         assert world.daemon.failure("Ping", timeout=4)["data"]["kind"] == "not_connected"
     world.replaced(READER, old)
 

@@ -21,6 +21,8 @@ MANY = 300
 """Calls where it costs none of them anything."""
 DETECTED_S = 45.0
 """Seconds for silence (10), the Ping (5), the dialling and the greeting (10) to have their ends, and some to spare."""
+BACKED_OFF_S = 120.0
+"""Seconds where logins fail by chance as well: each try that fails may come up to 30 s after the one before."""
 READER_MAX = 120e6
 """Bytes: a reader in the worst place, see the README's table, and some to spare."""
 
@@ -128,9 +130,9 @@ def mangled(world: World, behaviour: str) -> None:
     before = strays(world)
     mark = world.load.mark()
     with world.relay.behaving(behaviour):
-        eventually(lambda: world.relay.acted() > MANGLED, "answers were mangled", DETECTED_S)
+        eventually(lambda: world.relay.acted() > MANGLED, "answers were mangled", BACKED_OFF_S)
         eventually(lambda: world.load.kinds(since=mark)["timeout"] > 0, "calls have timed out")
-        eventually(lambda: world.load.kinds(since=mark)["ok"] > ENOUGH, "others are answered", DETECTED_S)
+        eventually(lambda: world.load.kinds(since=mark)["ok"] > ENOUGH, "others are answered", BACKED_OFF_S)
     eventually(lambda: strays(world) > before, "answers were dropped and counted")
 
 
