@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import NoReturn
 from unittest import mock
 
 import pytest
@@ -26,6 +27,19 @@ SIZE = 64 * 1024
 HOUR_S = 3600
 NOWHERE = {SERVER: {"host": "127.0.0.1", "port": 1, "username": "amid", "secret": "secret"}}
 FAKETIME = sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
+
+
+def cannot(text: str) -> NoReturn:
+    """This machine does not allow the test: a skip, and where all is required a failure."""
+    pytest.fail(text) if os.environ.get("AMID_REQUIRE_ASTERISK") == "1" else pytest.skip(text)
+
+
+@pytest.fixture
+def mounts(tmp_path: Path) -> None:
+    """For tests that mount something."""
+    if subprocess.run(["mount", "-t", "tmpfs", "tmpfs", tmp_path], capture_output=True).returncode:
+        cannot("nothing may be mounted here; it takes root, and a container that allows it")
+    subprocess.run(["umount", tmp_path], check=True)
 
 
 @contextmanager
@@ -59,7 +73,7 @@ def remembers(daemon: Daemon) -> int:
 
 
 @row("machine", "run_dir is full: at start", "It does not start, exit status 6; one line says where no space is, and what to do.")
-def test_run_dir_full_at_start(daemon_for: StartDaemon) -> None:
+def test_run_dir_full_at_start(mounts: None, daemon_for: StartDaemon) -> None:
     daemon = daemon_for(NOWHERE, start=False)
     with small_file_system(daemon.run_dir):
         fill(daemon.run_dir)
@@ -68,7 +82,7 @@ def test_run_dir_full_at_start(daemon_for: StartDaemon) -> None:
 
 
 @row("machine", "run_dir is read-only: at start", "The same.")
-def test_run_dir_read_only_at_start(daemon_for: StartDaemon) -> None:
+def test_run_dir_read_only_at_start(mounts: None, daemon_for: StartDaemon) -> None:
     daemon = daemon_for(NOWHERE, start=False)
     daemon.run_dir.mkdir()
     with mounted_read_only(daemon.run_dir):
@@ -77,7 +91,7 @@ def test_run_dir_read_only_at_start(daemon_for: StartDaemon) -> None:
 
 
 @row("machine", "run_dir is read-only: at the end", "It ends as ever; the log says what was left, and the next start is clean.")
-def test_run_dir_read_only_at_the_end(daemon_for: StartDaemon) -> None:
+def test_run_dir_read_only_at_the_end(mounts: None, daemon_for: StartDaemon) -> None:
     daemon = daemon_for(NOWHERE, start=False)
     daemon.start(wait=False)
     eventually(lambda: daemon.server(SERVER)["detail"], "its reader reports")
@@ -94,7 +108,7 @@ def test_run_dir_read_only_at_the_end(daemon_for: StartDaemon) -> None:
     "It starts: the last one's lock file has the room for what must be remembered, so epochs grow. The log says once that "
     "`amid status` can show no processes.",
 )
-def test_run_dir_full_at_restart(daemon_for: StartDaemon) -> None:
+def test_run_dir_full_at_restart(mounts: None, daemon_for: StartDaemon) -> None:
     daemon = daemon_for(NOWHERE, start=False)
     with small_file_system(daemon.run_dir):
         for start in range(2):
@@ -113,7 +127,7 @@ def test_run_dir_full_at_restart(daemon_for: StartDaemon) -> None:
     "run_dir fills up",
     "Nothing: sockets need no space, processes are replaced as ever, and the status file has the space of the one before it.",
 )
-def test_run_dir_fills_up(asterisk_version: str, tmp_path: Path) -> None:
+def test_run_dir_fills_up(mounts: None, asterisk_version: str, tmp_path: Path) -> None:
     with small_file_system(tmp_path / "run"), world(asterisk_version, tmp_path, SEED) as here:
         here.load.well()
         fill(here.daemon.run_dir)
@@ -160,8 +174,7 @@ def test_clock_stepped(asterisk_version: str, tmp_path: Path) -> None:
 def by_clock(file: Path) -> Iterator[None]:
     """The processes that are started from now on have the wall clock that `file` says, and the true monotonic one."""
     if not FAKETIME:
-        text = "libfaketime is not there; on Debian: apt install faketime"
-        pytest.fail(text) if os.environ.get("AMID_REQUIRE_ASTERISK") == "1" else pytest.skip(text)
+        cannot("libfaketime is not there; on Debian: apt install faketime")
     environment = {"LD_PRELOAD": str(FAKETIME[0]), "FAKETIME_TIMESTAMP_FILE": str(file)}
     environment |= {name: "1" for name in ("FAKETIME_NO_CACHE", "FAKETIME_DONT_FAKE_MONOTONIC", "DONT_FAKE_MONOTONIC")}
     with mock.patch.dict(os.environ, environment):
