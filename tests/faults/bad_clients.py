@@ -109,7 +109,7 @@ def subscriber(endpoint: str) -> None:
     """Follows the UserEvents of a server by their `nth`. Says so once it is subscribed, and behind the event `LAST` how many it had
     since, and each gap: behind which number, and how many."""
     socket = CONTEXT.socket(zmq.SUB)
-    for topic in ("event.pbx1.UserEvent.", "stream.pbx1.", "tick.pbx1."):
+    for topic in ("event.pbx1.UserEvent.", "tick.pbx1."):
         socket.subscribe(topic)
     socket.connect(endpoint)
     last = _first_tick(socket)["counts"].get("UserEvent", 0)
@@ -117,7 +117,7 @@ def subscriber(endpoint: str) -> None:
     seen, gaps = 0, []
     while True:
         for event in msgpack.unpackb(socket.recv_multipart()[1]):
-            if event["event"] != "UserEvent":
+            if event["event"] != "UserEvent":  # a tick
                 continue
             seen += 1
             if event["nth"] != last + 1:

@@ -134,7 +134,12 @@ def mounted_read_only(directory: Path) -> Iterator[None]:
     """Nothing can be written by that path any more. What is open stays so, as when a kernel has seen an error on a disk."""
     subprocess.run(["mount", "--bind", directory, directory], check=True)
     try:
-        subprocess.run(["mount", "-o", "remount,bind,ro", directory], check=True)
+        eventually(lambda: _remounted_read_only(directory), f"{directory} is read-only")
         yield
     finally:
         subprocess.run(["umount", "--lazy", directory], check=True)
+
+
+def _remounted_read_only(directory: Path) -> bool:
+    """False while somebody is writing there: the kernel does not take that from him (mount(2): EBUSY)."""
+    return subprocess.run(["mount", "-o", "remount,bind,ro", directory]).returncode == 0
