@@ -177,13 +177,3 @@ _REPLAY_HEAD = b"\x82" + pack("events")  # a map of two, its first key
 _MORE_KEY = pack("more")
 _RESULT_HEAD = b"\x83" + pack("jsonrpc") + pack("2.0") + pack("id")  # a map of three, its first key, value and key
 _RESULT_KEY = pack("result")
-
-
-# ── events ──────────────────────────────────────────────────────────────────────────────────────
-
-
-def event_body(
-    server: str, epoch: int, seq: int, nth: int, time: float, event: str, fields: dict[Any, Any]
-) -> dict[str, Any]:
-    """One event as it is published. `time` is when it was read, in seconds since 1970."""
-    return {"server": server, "epoch": epoch, "seq": seq, "nth": nth, "time": time, "event": event, "fields": fields}

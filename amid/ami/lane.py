@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from amid.ami import catalogue
 from amid.ami.action import encode_action
+from amid.ami.burst import singly
 from amid.ami.exchange import Answer, Exchange, TooLarge
 from amid.ami.packet import Packet, ProtocolError
 from amid.ami.parser import Oversized
@@ -85,7 +86,7 @@ class Lane:
         """Take bytes; return what they completed. Raises `ProtocolError` when the session has failed."""
         was_pinging = self.session.pinging()
         outcomes: list[Outcome] = []
-        for item in self.session.receive(data, now):
+        for item in singly(self.session.receive(data, now)):
             outcome = self._take(item, now)
             if outcome is not None:
                 outcomes.append(outcome)

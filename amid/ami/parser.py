@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from amid.ami.burst import BLANK, Burst, burst
 from amid.ami.packet import END_COMMAND, FOLLOWS, Packet, ProtocolError, is_old_command
 
 GREETING = b"Asterisk Call Manager/"
@@ -43,7 +44,7 @@ class Oversized:
     head: Packet
 
 
-Item = Greeting | Packet | Oversized
+Item = Greeting | Packet | Oversized | Burst
 
 
 class Parser:
@@ -77,6 +78,7 @@ class Parser:
             items.append(greeting)
         if self._skipping and not self._skip():
             return items
+        self._take_burst(items)
         self._cut(items)
         return items
 
@@ -92,6 +94,20 @@ class Parser:
         del self._buffer[: end + 1]
         self._greeted = True
         return Greeting(line[len(GREETING) :].decode("ascii", "replace").strip())
+
+    def _take_burst(self, items: list[Item]) -> None:
+        """Take all that is complete in one piece when it is events and nothing else, as nearly always."""
+        buffer = self._buffer
+        if not buffer.startswith(b"Event: "):
+            return
+        end = buffer.rfind(BLANK, self._searched) + len(BLANK)
+        if not len(BLANK) < end <= self._max_packet:
+            return
+        events = burst(bytes(buffer[:end]))
+        if events is not None:
+            items.append(events)
+            del buffer[:end]
+            self._searched = 0
 
     def _cut(self, items: list[Item]) -> None:
         buffer, start, searched = self._buffer, 0, self._searched

@@ -12,6 +12,7 @@ import secrets
 from dataclasses import dataclass
 
 from amid.ami.action import InvalidAction, encode_action
+from amid.ami.burst import Burst
 from amid.ami.packet import Packet, ProtocolError
 from amid.ami.parser import Greeting, Oversized, Parser
 
@@ -64,17 +65,19 @@ class Session:
         self.up = False
         self.ended = False
 
-    def receive(self, data: bytes, now: float) -> list[Packet | Oversized]:
+    def receive(self, data: bytes, now: float) -> list[Packet | Burst | Oversized]:
         """What came that is not the session's own business, in order. Empty `data` is the end of the stream."""
         if not data:
             raise ProtocolError(self._end_reason())
         items = self._parser.feed(data)
         if self._parser.growing or any(map(_is_life, items)):
             self._heard = now
-        passed: list[Packet | Oversized] = []
+        passed: list[Packet | Burst | Oversized] = []
         for item in items:
             if isinstance(item, Greeting):
                 self._greeted(item)
+            elif isinstance(item, Burst):
+                passed.append(item)
             elif self.up:
                 if isinstance(item, Oversized) or not self._is_own(item):
                     passed.append(item)
@@ -201,9 +204,9 @@ class Session:
         return f"no {what} within {self._patience.login:g} s"
 
 
-def _is_life(item: Greeting | Packet | Oversized) -> bool:
+def _is_life(item: Greeting | Packet | Burst | Oversized) -> bool:
     """Whether it is something that Asterisk says."""
-    if isinstance(item, Greeting):
+    if isinstance(item, Greeting | Burst):
         return True
     packet = item.head if isinstance(item, Oversized) else item
     return bool(packet.event or packet.response)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from amid import wire
+from amid.ami.burst import Burst
 from amid.ami.exchange import Answer, TooLarge
 from amid.ami.lane import Call
 from amid.ami.packet import Headers, Packet, Text
@@ -94,11 +95,11 @@ class Answers:
         if wait is not None:
             self._fail(wait, "connection_lost", reason)
 
-    def events(self, packets: list[Packet]) -> None:
+    def events(self, burst: Burst) -> None:
         """Events have come; one may be what a call waits for."""
         if not self._untils:
             return
-        for packet in packets:
+        for packet in burst.packets():
             wait = self._untils.get(packet.action_id)
             if wait is not None and wait.event is None and wait.until is not None and packet.event.lower() == wait.until.lower():
                 wait.event = packet

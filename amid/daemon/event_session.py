@@ -11,6 +11,7 @@ import ssl
 import time
 from collections.abc import Callable
 
+from amid.ami.burst import Burst
 from amid.ami.packet import Packet, ProtocolError
 from amid.ami.parser import Oversized
 from amid.ami.session import Login, LoginRejected, Patience, Session
@@ -126,12 +127,13 @@ class EventSession:
     def _make_session(self, now: float) -> Session:
         return Session(self._login, self._patience, now, MAX_EVENT)
 
-    def _take(self, items: list[Packet | Oversized]) -> None:
-        events = [item for item in items if isinstance(item, Packet) and item.event]
+    def _take(self, items: list[Packet | Burst | Oversized]) -> None:
+        events = [item for item in items if isinstance(item, Burst) or (isinstance(item, Packet) and item.event)]
         self.unknown += len(items) - len(events)
         if events:
-            self._publisher.publish(events, time.time())
-            self._answers.events(events)
+            burst = Burst.of(events)
+            self._publisher.publish(burst, time.time())
+            self._answers.events(burst)
         if any(isinstance(item, Oversized) for item in items):
             raise ProtocolError(f"an event of over {MAX_EVENT} bytes came")
 
@@ -169,5 +171,5 @@ class EventSession:
             self.since = time.time()
         self.state, self.detail = state, detail
 
-    def _publish(self, event: Packet) -> None:
-        self._publisher.publish([event], time.time())
+    def _publish(self, event: Burst) -> None:
+        self._publisher.publish(event, time.time())

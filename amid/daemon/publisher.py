@@ -6,12 +6,13 @@ Sending never blocks: a subscriber that lags behind the high-water mark loses me
 
 from __future__ import annotations
 
-from typing import Any
-
 import zmq
 
 from amid import wire
-from amid.ami.packet import Packet, Text
+from amid.ami.burst import BLANK, Burst
+from amid.ami.packet import Packet
+from amid.ami.shapes import Shapes
+from amid.events.message import Event, Tick, pack_all
 from amid.events.ring import Held, Ring
 from amid.events.sequence import Numberer
 
@@ -54,7 +55,7 @@ class Subscriptions:
 
 
 class Publisher:
-    """Give it the packets of each read with `publish`; `tick` once a second, `take_subscriptions` when a socket is readable."""
+    """Give it the events of each read with `publish`; `tick` once a second, `take_subscriptions` when a socket is readable."""
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], run_dir: str, server: str, epoch: int, replay_bytes: int) -> None:
         self._server = server
@@ -66,6 +67,7 @@ class Publisher:
         self.numbers = Numberer(epoch)
         self.ring = Ring(replay_bytes)
         self.published = 0
+        self._shapes = Shapes()
 
     def _bind(self, context: zmq.Context[zmq.Socket[bytes]], endpoint: str, kept: int) -> Subscriptions:
         socket = context.socket(zmq.XPUB)
@@ -83,41 +85,39 @@ class Publisher:
         on_events, on_stream = (subscriptions.take(self._tick_topic) for subscriptions in (self._events, self._stream))
         return on_events or on_stream
 
-    def publish(self, packets: list[Packet], time: float) -> None:
+    def publish(self, burst: Burst, time: float) -> None:
         """Number, hold and send the events of one read. `time`: when it was, in seconds since 1970."""
-        streamed: list[dict[str, Any]] = []
-        numbers, first, nths = self.numbers, self.numbers.seq + 1, []
-        wants_stream = self._stream.want(self._stream_topic)
-        for packet in packets:
-            name = packet.event
-            seq, nth = numbers.next(name)
-            nths.append(nth)
-            topic = self._topic(name)
-            wants_event = self._events.want(topic)
-            if not (wants_stream or wants_event):
-                continue
-            body = wire.event_body(self._server, numbers.epoch, seq, nth, time, name, event_fields(packet))
-            if wants_event:
-                self._send(self._events, topic, [body])
-            if wants_stream:
-                streamed.append(body)
-        self.ring.add(numbers.epoch, first, nths, time, [packet.raw for packet in packets])
-        if streamed:
-            self._send(self._stream, self._stream_topic, streamed)
+        epoch, (first, nths) = self.numbers.epoch, self.numbers.number(burst.names)
+        self.ring.add(epoch, first, nths, time, burst.block)
+        streams = self._stream.want(self._stream_topic)
+        wanted = {name for name in set(burst.names) if self._events.want(self._topic(name))}
+        if not (streams or wanted):
+            return
+        server, fields = self._server, self._shapes.fields
+        events = [
+            Event(server, epoch, seq, nth, time, name, fields(name, raw))
+            for seq, (name, nth, raw) in enumerate(zip(burst.names, nths, burst.raws(), strict=True), first)
+            if streams or name in wanted
+        ]
+        if wanted:
+            for event in events:
+                if event.event in wanted:
+                    self._send(self._events, self._topic(event.event), [event])
+        if streams:
+            self._send(self._stream, self._stream_topic, events)
 
     def tick(self, time: float) -> None:
         """State the last numbers without using one, so that loss at the end of a quiet stream shows."""
         numbers = self.numbers
-        body = wire.event_body(self._server, numbers.epoch, numbers.seq, 0, time, wire.TICK, {})
-        body["counts"] = numbers.counts
+        tick = Tick(self._server, numbers.epoch, numbers.seq, 0, time, wire.TICK, {}, numbers.counts)
         for subscriptions in (self._events, self._stream):
             if subscriptions.want(self._tick_topic):
-                self._send(subscriptions, self._tick_topic, [body])
+                self._send(subscriptions, self._tick_topic, [tick])
 
-    def replayed(self, epoch: int, held: Held) -> dict[str, Any]:
+    def replayed(self, epoch: int, held: Held) -> Event:
         """An event that is held, as it was published."""
-        packet = Packet(held.raw)
-        return wire.event_body(self._server, epoch, held.seq, held.nth, held.time, packet.event, event_fields(packet))
+        name = Packet(held.raw).event
+        return Event(self._server, epoch, held.seq, held.nth, held.time, name, self._shapes.fields(name, held.raw))
 
     def _topic(self, name: str) -> bytes:
         topic = self._topics.get(name)
@@ -127,17 +127,12 @@ class Publisher:
             topic = self._topics[name] = wire.event_topic(self._server, name)
         return topic
 
-    def _send(self, subscriptions: Subscriptions, topic: bytes, bodies: list[dict[str, Any]]) -> None:
-        subscriptions.socket.send_multipart((topic, wire.pack(bodies)), zmq.DONTWAIT, copy=True)
+    def _send(self, subscriptions: Subscriptions, topic: bytes, events: list[Event]) -> None:
+        subscriptions.socket.send_multipart((topic, pack_all(events)), zmq.DONTWAIT, copy=True)
         self.published += 1
 
 
-def own_event(name: str, **fields: str) -> Packet:
+def own_event(name: str, **fields: str) -> Burst:
     """An event of amid's own, in the form that Asterisk's have."""
     lines = [f"Event: {name}", *(f"{key}: {' '.join(value.split())}" for key, value in fields.items())]
-    return Packet("\r\n".join(lines).encode())
-
-
-def event_fields(packet: Packet) -> dict[Text, Text | list[Text]]:
-    """The headers of an event other than its name."""
-    return {name: value for name, value in packet.headers.items() if not (isinstance(name, str) and name.lower() == "event")}
+    return Burst("\r\n".join(lines).encode() + BLANK, [name])

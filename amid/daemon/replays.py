@@ -14,6 +14,7 @@ from typing import Any
 from amid import wire
 from amid.daemon.publisher import Publisher
 from amid.errors import AmidError
+from amid.events.message import pack
 from amid.events.ring import Gone
 
 PORTION = 200
@@ -73,7 +74,7 @@ class Replays:
             error = AmidError("gone", str(gone), server=self._server, oldest=gone.oldest)
             self._deliver(replay.call_id, None, {"message": error.message, **error.data()})
             return True
-        replay.events += [wire.pack(publisher.replayed(replay.epoch, one)) for one in held]
+        replay.events += [pack(publisher.replayed(replay.epoch, one)) for one in held]
         replay.after += len(held)
         replay.left -= len(held)
         return (not more or not replay.left) and self._send(replay, more)

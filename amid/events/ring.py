@@ -14,7 +14,7 @@ from typing import NamedTuple
 BLOCK_OVERHEAD = 256
 """Bytes that a block costs besides its packets, roughly; they count, or many small blocks would hold more than they should."""
 
-_BETWEEN = b"\n\n"  # no packet has an empty line
+_END = b"\r\n\r\n"  # no packet has an empty line
 
 
 class Held(NamedTuple):
@@ -40,7 +40,7 @@ class _Block(NamedTuple):
         return len(self.packets) + self.nths.itemsize * len(self.nths) + BLOCK_OVERHEAD
 
     def events(self) -> list[Held]:
-        raws = self.packets.split(_BETWEEN)
+        raws = self.packets.split(_END)[:-1]
         return [Held(self.first + i, nth, self.time, raw) for i, (nth, raw) in enumerate(zip(self.nths, raws, strict=True))]
 
 
@@ -63,9 +63,9 @@ class Ring:
         self._bytes = 0
         self._epochs: dict[int, deque[_Block]] = {}
 
-    def add(self, epoch: int, first: int, nths: list[int], time: float, packets: list[bytes]) -> None:
-        """Hold the events of one read: the first one's seq, the count of each, and their packets."""
-        block = _Block(first, array("Q", nths), time, _BETWEEN.join(packets))
+    def add(self, epoch: int, first: int, nths: list[int], time: float, packets: bytes) -> None:
+        """Hold the events of one read: the first one's seq, the count of each, and their packets, each ended by an empty line."""
+        block = _Block(first, array("Q", nths), time, packets)
         self._epochs.setdefault(epoch, deque()).append(block)
         self._bytes += block.size()
         while self._bytes > self._max_bytes:

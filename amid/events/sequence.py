@@ -7,6 +7,7 @@ each without using one, so that loss at the end of a quiet stream shows.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 
@@ -18,12 +19,14 @@ class Numberer:
         self.seq = 0
         self.counts: dict[str, int] = {}
 
-    def next(self, event: str) -> tuple[int, int]:
-        """(seq, nth) for an event of this name."""
-        self.seq += 1
-        nth = self.counts.get(event, 0) + 1
-        self.counts[event] = nth
-        return self.seq, nth
+    def number(self, events: Iterable[str]) -> tuple[int, list[int]]:
+        """(the first one's seq, the nth of each) for the events of these names, in order."""
+        first, counts, nths = self.seq + 1, self.counts, []
+        for event in events:
+            nth = counts[event] = counts.get(event, 0) + 1
+            nths.append(nth)
+        self.seq += len(nths)
+        return first, nths
 
     def new_epoch(self, proposed: int) -> None:
         """Begin an epoch: `proposed`, or the next number when the clock gave nothing greater."""

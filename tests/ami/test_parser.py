@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from amid.ami import parser as module
+from amid.ami.burst import singly
 from amid.ami.packet import ProtocolError
 from amid.ami.parser import MAX_GREETING, OVERSIZED_HEAD, Greeting, Item, Oversized, Parser
 
@@ -29,7 +30,7 @@ def parsed(stream: bytes, size: int, max_packet: int = 1 << 20) -> list[object]:
     parser = Parser(max_packet)
     parser.feed(GREETING)
     pieces = [stream[i : i + size] for i in range(0, len(stream), size)]
-    return [shown(item) for piece in pieces for item in parser.feed(piece)]
+    return [shown(item) for piece in pieces for item in singly(parser.feed(piece))]
 
 
 FRAMES = {
@@ -68,9 +69,9 @@ def test_frames(stream: bytes, expected: list[bytes], size: int) -> None:
 def test_trailing_data_waits_for_its_end(stream: bytes, expected: list[bytes]) -> None:
     parser = Parser()
     parser.feed(GREETING)
-    assert [shown(i) for i in parser.feed(stream + b"Event: La")] == expected
+    assert [shown(i) for i in singly(parser.feed(stream + b"Event: La"))] == expected
     assert parser.buffered == len(b"Event: La")
-    assert [shown(i) for i in parser.feed(b"ter\r\n\r\n")] == [b"Event: Later"]
+    assert [shown(i) for i in singly(parser.feed(b"ter\r\n\r\n"))] == [b"Event: Later"]
     assert parser.buffered == 0
 
 
@@ -78,7 +79,7 @@ def test_trailing_data_waits_for_its_end(stream: bytes, expected: list[bytes]) -
 @pytest.mark.parametrize("greeting", [GREETING, GREETING.replace(b"\r", b"")], ids=["crlf", "lf"])
 def test_greeting_in_two_pieces(greeting: bytes, cut: int) -> None:
     parser = Parser()
-    items = parser.feed(greeting[:cut]) + parser.feed(greeting[cut:] + NEXT)
+    items = singly(parser.feed(greeting[:cut])) + singly(parser.feed(greeting[cut:] + NEXT))
     assert [shown(i) for i in items] == [Greeting("11.0.0"), b"Event: Next"]
 
 
@@ -107,7 +108,7 @@ def test_not_a_greeting(stream: bytes, size: int) -> None:
 def test_the_longest_greeting(length: int, size: int) -> None:
     stream = b"Asterisk Call Manager/".ljust(length, b"1") + b"\n"
     parser = Parser()
-    items = [item for i in range(0, len(stream), size) for item in parser.feed(stream[i : i + size])]
+    items = [item for i in range(0, len(stream), size) for item in singly(parser.feed(stream[i : i + size]))]
     assert items == [Greeting("1" * (length - 22))]
 
 
@@ -130,7 +131,7 @@ def test_an_oversized_packet_keeps_a_head_that_names_its_owner() -> None:
         parser = Parser(20_000)
         parser.feed(GREETING)
         stream = packet + b"\r\n" + NEXT
-        items = [item for i in range(0, len(stream), size) for item in parser.feed(stream[i : i + size])]
+        items = [item for i in range(0, len(stream), size) for item in singly(parser.feed(stream[i : i + size]))]
         assert isinstance(items[0], Oversized)
         assert items[0].head.action_id == "7"
         assert len(items[0].head.raw) == OVERSIZED_HEAD
@@ -158,7 +159,7 @@ def test_what_never_ends_is_held_within_the_bound(kind: str) -> None:
     parser.feed(GREETING + (OLD_HEAD if kind == "old command" else b""))
     items: list[Item] = []
     for _ in range(100):
-        items += parser.feed(ENDLESS[kind])
+        items += singly(parser.feed(ENDLESS[kind]))
         assert parser.buffered <= 50_000 + 3
     assert len(items) <= 1
 
@@ -207,5 +208,5 @@ def test_many_small_packets_in_one_piece_are_searched_once(monkeypatch: pytest.M
     searched = parser._buffer = Searched()
     monkeypatch.setattr(module, "_END", searched)
     stream = b"Event: A\n\n" * 20_000 + b"Event: A\r\n\r\n" * 20_000
-    assert len(parser.feed(stream)) == 40_000
+    assert len(singly(parser.feed(stream))) == 40_000
     assert searched.looked_at <= len(stream)

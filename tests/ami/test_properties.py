@@ -9,6 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from amid.ami.action import InvalidAction, encode_action
+from amid.ami.burst import singly
 from amid.ami.packet import Packet, ProtocolError, parse_headers
 from amid.ami.parser import MAX_GREETING, Greeting, Item, Oversized, Parser
 
@@ -37,7 +38,7 @@ keys = st.one_of(st.text(), st.binary(), st.integers(), st.none(), st.sampled_fr
 def fed(parser: Parser, stream: bytes, cuts: list[int]) -> list[Item]:
     """What comes out when `stream` is cut at these places."""
     places = [0, *sorted(min(c, len(stream)) for c in cuts), len(stream)]
-    return [i for a, b in pairwise(places) for i in parser.feed(stream[a:b])]
+    return [i for a, b in pairwise(places) for i in singly(parser.feed(stream[a:b]))]
 
 
 def shown(item: Item) -> object:
@@ -148,7 +149,7 @@ def test_an_action_is_one_packet_or_refused(action: str, fields: dict[Any, Any])
         data = encode_action(action, "id-1", fields)
     except InvalidAction:
         return
-    assert [shown(i) for i in Parser().feed(GREETING + data)][1:] == [data.removesuffix(b"\r\n\r\n")]
+    assert [shown(i) for i in singly(Parser().feed(GREETING + data))][1:] == [data.removesuffix(b"\r\n\r\n")]
     lines = data.removesuffix(b"\r\n\r\n").split(b"\r\n")
     assert b"\0" not in data and len(data.splitlines()) == len(lines) + 1
     assert len([line for line in lines if line.lower().startswith(b"action:")]) == 1

@@ -7,7 +7,6 @@ import hashlib
 import pytest
 
 from amid.ami.packet import Packet, ProtocolError, parse_headers
-from amid.ami.parser import Oversized
 from amid.ami.session import Login, LoginRejected, Patience, Session, new_action_id
 
 GREETING = b"Asterisk Call Manager/11.0.0\r\n"
@@ -148,10 +147,8 @@ def test_what_comes_during_login_is_passed_on_and_does_not_log_in(stranger: byte
     made = session("plain")
     made.receive(GREETING, 100.0)
     [login] = sent(made)
-    [passed] = made.receive(stranger, 100.0)
-    assert isinstance(passed, Packet | Oversized) and not made.up
-    [passed] = made.receive(answer(login) + stranger, 100.0)
-    assert isinstance(passed, Packet | Oversized) and made.up
+    assert len(made.receive(stranger, 100.0)) == 1 and not made.up
+    assert len(made.receive(answer(login) + stranger, 100.0)) == 1 and made.up
 
 
 def test_an_event_with_the_logins_action_id_does_not_log_in() -> None:

@@ -32,7 +32,8 @@ def answered(**more: Any) -> dict[str, Any]:
 
 def body(seq: int, event: str = "Hangup", nth: int | None = None, epoch: int = 1, **fields: Any) -> dict[str, Any]:
     """An event of pbx1 as it is published."""
-    return wire.event_body("pbx1", epoch, seq, seq if nth is None else nth, 1000.25, event, fields)
+    numbers = {"epoch": epoch, "seq": seq, "nth": seq if nth is None else nth}
+    return {"server": "pbx1", **numbers, "time": 1000.25, "event": event, "fields": fields}
 
 
 class StandIn:

@@ -17,7 +17,7 @@ from amid.events.ring import Gone, Ring
 from amid.events.sequence import Numberer
 from tests.client.standin import body
 
-PACKET = b"Event: X"
+PACKET = b"Event: X\r\n\r\n"
 Body = dict[str, Any]
 
 
@@ -43,9 +43,9 @@ class Daemon:
         return {**body(self.numbers.seq, wire.TICK, 0, self.numbers.epoch), "counts": dict(self.numbers.counts)}
 
     def _event(self, name: str) -> Body:
-        seq, nth = self.numbers.next(name)
+        seq, (nth,) = self.numbers.number([name])
         epoch = self.numbers.epoch
-        self.ring.add(epoch, seq, [nth], 0.0, [PACKET])
+        self.ring.add(epoch, seq, [nth], 0.0, PACKET)
         self.bodies[epoch, seq] = body(seq, name, nth, epoch)
         return self.bodies[epoch, seq]
 

@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 from amid.events.ring import BLOCK_OVERHEAD, Gone, Ring
 
 EVENT = b"Event: Ping\r\nN: 1234567"
-BLOCK = len(EVENT) + 8 + BLOCK_OVERHEAD
+BLOCK = len(EVENT) + 4 + 8 + BLOCK_OVERHEAD
 """Bytes that a read of one such event counts for."""
 
 
 def add(ring: Ring, epoch: int, first: int, count: int = 1) -> None:
     """One read that brought `count` events."""
-    ring.add(epoch, first, list(range(first, first + count)), 0.0, [EVENT] * count)
+    ring.add(epoch, first, list(range(first, first + count)), 0.0, (EVENT + b"\r\n\r\n") * count)
 
 
 def filled(max_bytes: int, **epochs: int) -> Ring:
@@ -42,7 +42,7 @@ def test_it_gives_what_follows_a_number() -> None:
 def test_events_are_given_as_they_came() -> None:
     ring = Ring(10_000)
     packets = [b"Event: A\r\nX: 1", b"Event: B\nX: \xff", b"Event:C"]
-    ring.add(1, 7, [3, 1, 2], 99.5, packets)
+    ring.add(1, 7, [3, 1, 2], 99.5, b"".join(packet + b"\r\n\r\n" for packet in packets))
     events, _ = ring.after(1, 6, 10, None)
     assert [(e.seq, e.nth, e.time, e.raw) for e in events] == [(7 + i, n, 99.5, packets[i]) for i, n in enumerate((3, 1, 2))]
 
@@ -105,7 +105,7 @@ def test_a_ring_of_no_bytes_holds_nothing() -> None:
     limit=st.integers(1, 10),
 )
 def test_whatever_came_the_answer_is_contiguous_and_bounded(reads: list[int], max_bytes: int, after: int, limit: int) -> None:
-    ring, sizes = Ring(max_bytes), [n * (len(EVENT) + 8) + 2 * (n - 1) + BLOCK_OVERHEAD for n in reads]
+    ring, sizes = Ring(max_bytes), [n * (BLOCK - BLOCK_OVERHEAD) + BLOCK_OVERHEAD for n in reads]
     for number, count in enumerate(reads):
         add(ring, 1, 1 + sum(reads[:number]), count)
     last = sum(reads)

@@ -30,7 +30,7 @@ def published(names: list[str | None], epoch: int = 1) -> list[Sent]:
     numberer = Numberer(epoch)
     out = []
     for name in names:
-        seq, nth = numberer.next(name) if name else (numberer.seq, 0)
+        seq, (nth,) = numberer.number([name]) if name else (numberer.seq, [0])
         out.append(Sent(name, seq, nth, dict(numberer.counts), epoch))
     return out
 
@@ -63,17 +63,19 @@ def ended(epoch: int, after: int) -> Gap:
 
 def test_numberer() -> None:
     numberer = Numberer(5)
-    assert [numberer.next(n) for n in "ABAAB"] == [(1, 1), (2, 1), (3, 2), (4, 3), (5, 2)]
+    assert numberer.number("ABA") == (1, [1, 1, 2])
+    assert numberer.number([]) == (4, [])
+    assert numberer.number("AB") == (4, [3, 2])
     assert (numberer.epoch, numberer.seq, numberer.counts) == (5, 5, {"A": 3, "B": 2})
 
 
 @pytest.mark.parametrize(("proposed", "epoch"), [(9, 9), (6, 6), (5, 6), (0, 6)])
 def test_epochs_only_grow(proposed: int, epoch: int) -> None:
     numberer = Numberer(5)
-    numberer.next("A")
+    numberer.number("A")
     numberer.new_epoch(proposed)
     assert (numberer.epoch, numberer.seq, numberer.counts) == (epoch, 0, {})
-    assert numberer.next("A") == (1, 1)
+    assert numberer.number("A") == (1, [1])
 
 
 ALL = None

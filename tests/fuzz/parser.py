@@ -15,6 +15,7 @@ from itertools import pairwise
 from amid import wire
 from amid.ami import catalogue
 from amid.ami.action import encode_action
+from amid.ami.burst import singly
 from amid.ami.exchange import Answer, TooLarge
 from amid.ami.lane import ABANDONED_S, Call, Lane, Outcome
 from amid.ami.packet import Packet, ProtocolError, is_old_command
@@ -78,7 +79,7 @@ def outcome(stream: bytes, cuts: list[int], bound: int) -> list[object]:
     items: list[object] = []
     try:
         for a, b in pairwise([0, *cuts, len(stream)]):
-            for item in parser.feed(stream[a:b]):
+            for item in singly(parser.feed(stream[a:b])):
                 items.append(shown(item, bound))
             assert parser.buffered <= (bound + 3 if items else MAX_GREETING), "more is held than the bound allows"
     except ProtocolError as error:
@@ -95,7 +96,7 @@ def shown(item: Greeting | Packet | Oversized, bound: int) -> object:
         return "oversized", item.head.raw
     assert 0 < len(item.raw) <= bound
     readable(item)
-    assert [i.raw for i in Parser().feed(GREETING + item.raw + b"\r\n\r\n")[1:] if isinstance(i, Packet)] == [item.raw]
+    assert [i.raw for i in singly(Parser().feed(GREETING + item.raw + b"\r\n\r\n"))[1:] if isinstance(i, Packet)] == [item.raw]
     return item.raw
 
 
@@ -194,7 +195,7 @@ class Conversation:
         """Read what the lane sends, and learn the ActionIDs. A lane that nobody waits for is on its way to be free."""
         given_up = self._lane.busy and (self._call is None or self._now >= self._due)
         assert not given_up or self._lane.session.pinging(), "a lane that nothing will set free"
-        for item in Parser().feed(GREETING + self._lane.session.data_to_send())[1:]:
+        for item in singly(Parser().feed(GREETING + self._lane.session.data_to_send()))[1:]:
             assert isinstance(item, Packet) and item.action_id
             action = item.get("Action")
             step = {"Ping": "ping", "Challenge": "step", "Login": "step", "Logoff": "step", "Events": "mask"}.get(action)

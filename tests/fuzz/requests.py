@@ -20,6 +20,7 @@ import msgpack
 import zmq
 
 from amid import wire
+from amid.ami.burst import singly
 from amid.ami.packet import Packet
 from amid.ami.parser import Parser
 from amid.config import Caller, Config, Server
@@ -160,7 +161,7 @@ def judge_order(order: dict[str, Any], payload: bytes) -> None:
 def judge_action(order: dict[str, Any], params: dict[str, Any]) -> None:
     """The packet parses back to what the request says, and `until` is an event's name."""
     assert not set("\r\n\0") & set(order["until"] or "")
-    greeting_and_packets = Parser().feed(GREETING + order["packet"])
+    greeting_and_packets = singly(Parser().feed(GREETING + order["packet"]))
     assert [type(item) for item in greeting_and_packets[1:]] == [Packet], "not one packet"
     action, action_id, *lines = order["packet"].removesuffix(b"\r\n\r\n").split(b"\r\n")
     assert action == b"Action: " + on_the_wire(params["action"]) and action_id == b"ActionID: " + order["action_id"].encode()
