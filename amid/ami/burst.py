@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from itertools import compress
 from typing import TypeVar
 
 from amid.ami.packet import Packet
@@ -41,6 +42,11 @@ class Burst:
     def raws(self) -> list[bytes]:
         """The bytes of each."""
         return self.block.split(BLANK)[:-1]
+
+    def only(self, wanted: Iterable[bool]) -> Burst:
+        """Those events for which `wanted` says so, in turn."""
+        chosen = list(compress(zip(self.names, self.raws(), strict=True), wanted))
+        return Burst(b"".join(raw + BLANK for _, raw in chosen), [name for name, _ in chosen])
 
     def packets(self) -> list[Packet]:
         return [Packet(raw) for raw in self.raws()]

@@ -13,7 +13,8 @@ from collections.abc import Callable
 
 import msgspec
 
-from amid.ami.packet import Packet, Text
+from amid.ami.burst import BLANK, Burst
+from amid.ami.packet import Text, parse_headers
 
 Fields = dict[Text, Text | list[Text]] | msgspec.Struct
 """Header name -> value, or list of values; both forms are encoded as the same map."""
@@ -27,9 +28,11 @@ MOST = 1000
 PER_NAME = 4
 """Shapes of one event's; each is tried in turn."""
 
+END = BLANK.decode()
+
 _NAME = re.compile(r"[\w()@/. -]+", re.ASCII)
 
-_Shape = tuple[Callable[[str], re.Match[str] | None], type[msgspec.Struct]]
+_Shape = tuple[Callable[[str, int], re.Match[str] | None], type[msgspec.Struct]]
 
 
 class Shapes:
@@ -39,20 +42,38 @@ class Shapes:
         self._known: dict[str, list[_Shape]] = {}
         self._seen: Counter[tuple[Text, ...]] = Counter()
 
-    def fields(self, event: str, raw: bytes) -> Fields:
-        """The headers of the event in `raw`, whose name is `event`, but for that name."""
-        for match, record in self._known.get(event, ()):
-            try:
-                found = match(raw.decode())
-            except UnicodeDecodeError:
-                break
-            if found:
-                return record(*found.groups())
-        return self._learn(event, raw)
+    def fields(self, burst: Burst) -> list[Fields]:
+        """The headers of each event, but for its name."""
+        try:
+            text = burst.block.decode()
+        except UnicodeDecodeError:
+            return [self._one(name, raw) for name, raw in zip(burst.names, burst.raws(), strict=True)]
+        fields: list[Fields] = []
+        start = 0
+        for name in burst.names:
+            for match, record in self._known.get(name, ()):
+                found = match(text, start)
+                if found:
+                    fields.append(record(*found.groups()))
+                    start = found.end()
+                    break
+            else:
+                end = text.index(END, start)
+                fields.append(self._learn(name, text[start:end].encode()))
+                start = end + len(END)
+        return fields
+
+    def _one(self, name: str, raw: bytes) -> Fields:
+        """Of an event beside others that are not UTF-8."""
+        try:
+            raw.decode()
+        except UnicodeDecodeError:
+            return _by_header(raw)
+        return self.fields(Burst(raw + BLANK, [name]))[0]
 
     def _learn(self, event: str, raw: bytes) -> dict[Text, Text | list[Text]]:
         """Header by header, and counted, so that a shape which comes again and again is known at last."""
-        fields = {name: value for name, value in Packet(raw).headers.items() if str(name).lower() != "event"}
+        fields = _by_header(raw)
         if len(self._seen) >= MOST:
             self._seen.clear()
         shape = event, *fields
@@ -70,11 +91,15 @@ class Shapes:
         if len(self._known) > MOST:
             self._known.clear()
         lines = [f"Event: {re.escape(event)}", *(f"{re.escape(name)}: (.*)" for name in names)]
-        # A CR at the end of the last line belongs to its end, as in every line.
-        match = re.compile("\r\n".join(lines) + "(?<!\r)").fullmatch
-        found = match(raw.decode("utf-8", "replace"))
+        # In the last line, as in each, a CR before its end belongs to the end.
+        match = re.compile("\r\n".join(lines) + f"(?<!\r){END}").match
+        found = match(raw.decode() + END)
         if found and list(found.groups()) == list(fields.values()):
             shapes.append((match, _record(names)))
+
+
+def _by_header(raw: bytes) -> dict[Text, Text | list[Text]]:
+    return {name: value for name, value in parse_headers(raw).items() if str(name).lower() != "event"}
 
 
 def _record(names: list[str]) -> type[msgspec.Struct]:

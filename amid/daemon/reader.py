@@ -107,7 +107,7 @@ class Reader:
             self._listen_to_broker(now)
         self._lanes.flush(now, self._lane_lost)
         self._replays.step()
-        if self._publisher.take_subscriptions():
+        if self._publisher.take_subscriptions(ready):
             self._next_tick = min(self._next_tick, self._ticked + SOON_S)
         if self._gate is not None:
             self._gate.step()

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from amid.ami.burst import BLANK, Burst
 from amid.ami.packet import parse_headers
-from amid.ami.shapes import MOST, PER_NAME, WORTH, Shapes
+from amid.ami.shapes import MOST, PER_NAME, WORTH, Fields, Shapes
 
 PLAIN = b"Event: Newexten\r\nChannel: PJSIP/alice-1\r\nExten: \r\nAppData: a: b, c:d"
 
@@ -19,8 +20,13 @@ PLAIN = b"Event: Newexten\r\nChannel: PJSIP/alice-1\r\nExten: \r\nAppData: a: b,
 def learned(raw: bytes, event: str = "Newexten") -> Shapes:
     shapes = Shapes()
     for _ in range(WORTH):
-        shapes.fields(event, raw)
+        one(shapes, raw, event)
     return shapes
+
+
+def one(shapes: Shapes, raw: bytes, event: str = "Newexten") -> Fields:
+    (fields,) = shapes.fields(Burst(raw + BLANK, [event]))
+    return fields
 
 
 def plain(fields: Any) -> Any:
@@ -34,7 +40,7 @@ def header_by_header(raw: bytes) -> dict[Any, Any]:
 
 def test_what_comes_often_is_learned() -> None:
     shapes = Shapes()
-    seen = [shapes.fields("Newexten", PLAIN) for _ in range(WORTH + 1)]
+    seen = [one(shapes, PLAIN) for _ in range(WORTH + 1)]
     assert all(type(fields) is dict for fields in seen[:-1])
     assert isinstance(seen[-1], msgspec.Struct)
     assert [plain(fields) for fields in seen] == [header_by_header(PLAIN)] * (WORTH + 1)
@@ -63,7 +69,7 @@ VARIANTS = {
 def test_each_variant_beside_a_learned_shape_is_what_it_is(raw: bytes) -> None:
     shapes = learned(PLAIN)
     for _ in range(WORTH + 2):
-        assert plain(shapes.fields("Newexten", raw)) == plain(header_by_header(raw))
+        assert plain(one(shapes, raw)) == plain(header_by_header(raw))
 
 
 names = st.sampled_from(["A", "B-c", "Chan Variable(x)", "Event", "é", 'a"b', "D:e", "", "x.*", "["])
@@ -78,7 +84,14 @@ def test_whatever_was_learned(headers: list[tuple[str, str]], others: list[str])
     )
     shapes = learned(first, "X")
     for raw in (first, second):
-        assert plain(shapes.fields("X", raw)) == plain(header_by_header(raw))
+        assert plain(one(shapes, raw, "X")) == plain(header_by_header(raw))
+
+
+def test_events_of_a_burst_have_each_its_own() -> None:
+    shapes = learned(PLAIN)
+    for raws in ([PLAIN, *VARIANTS.values()], [PLAIN, b"Event: Newexten\r\nChannel: last", PLAIN]):
+        fields = shapes.fields(Burst(b"".join(raw + BLANK for raw in raws), ["Newexten"] * len(raws)))
+        assert list(map(plain, fields)) == [plain(header_by_header(raw)) for raw in raws]
 
 
 def test_invented_shapes_are_neither_learned_nor_kept(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,7 +99,7 @@ def test_invented_shapes_are_neither_learned_nor_kept(monkeypatch: pytest.Monkey
     monkeypatch.setattr(Shapes, "_know", lambda self, *what: learned.append(what))
     shapes = Shapes()
     for number in range(3 * MOST):
-        shapes.fields("UserEvent", b"Event: UserEvent\r\nUserEvent: x\r\nHeader%d: 1" % number)
+        one(shapes, b"Event: UserEvent\r\nUserEvent: x\r\nHeader%d: 1" % number, "UserEvent")
     assert not learned and len(shapes._seen) <= MOST
 
 
@@ -94,6 +107,6 @@ def test_of_one_event_a_few_shapes_are_learned() -> None:
     shapes = Shapes()
     for number in range(3 * PER_NAME):
         for _ in range(WORTH + 1):
-            fields = shapes.fields("UserEvent", raw := b"Event: UserEvent\r\nHeader%d: 1" % number)
+            fields = one(shapes, raw := b"Event: UserEvent\r\nHeader%d: 1" % number, "UserEvent")
         assert plain(fields) == header_by_header(raw)
         assert isinstance(fields, msgspec.Struct) == (number < PER_NAME)

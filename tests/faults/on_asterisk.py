@@ -67,7 +67,7 @@ def user_removed(world: World) -> None:
         world.asterisk.command("manager reload")
         world.load.well()
         world.relay.cut(reset=True)
-        eventually(lambda: view(world)["state"] == "rejected", "the login is refused", 40.0)  # after other faults a back-off of 30 s
+        eventually(lambda: view(world)["state"] == "rejected", "the login is refused", 40.0)  # back-off included
         failure = world.daemon.failure("Ping", timeout=4)["data"]
         assert (failure["kind"], failure["sent"]) == ("not_connected", False)
     finally:
