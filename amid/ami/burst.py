@@ -19,6 +19,7 @@ T = TypeVar("T")
 BLANK = b"\r\n\r\n"
 """How Asterisk ends a packet: its last line's end, and an empty line."""
 
+_FIRST = re.compile(rb"Event: ([^\r\n]+)\r\n")
 # Every end of a packet, as the parser knows them, and the name of the event behind it. There is none when anything else stands
 # behind it, or when the end is another than Asterisk's.
 _NEXT = re.compile(rb"\n(?:\n|\r\n(?:(?<=\r\n\r\n)Event: ([^\r\n]+)(?=\r\n))?)")
@@ -37,6 +38,8 @@ class Burst:
     def of(cls, packets: Iterable[Packet | Burst]) -> Burst:
         """One burst of events that came singly and of others."""
         bursts = [item if isinstance(item, Burst) else cls(item.raw + BLANK, [item.event]) for item in packets]
+        if len(bursts) == 1:
+            return bursts[0]
         return cls(b"".join(burst.block for burst in bursts), [name for burst in bursts for name in burst.names])
 
     def raws(self) -> list[bytes]:
@@ -65,7 +68,8 @@ def singly(items: Iterable[Packet | Burst | T]) -> list[Packet | T]:
 
 def burst(block: bytes) -> Burst | None:
     """`block` as a burst, None unless it is events and nothing else, each as Asterisk writes it. It must end with `BLANK`."""
-    names = _NEXT.findall(BLANK + block)
-    if names.index(b"") < len(names) - 1:
+    first, names = _FIRST.match(block), _NEXT.findall(block)
+    if first is None or names.index(b"") < len(names) - 1:
         return None
+    names.insert(0, first[1])
     return Burst(block, b"\n".join(names[:-1]).decode("utf-8", "replace").split("\n"))

@@ -103,7 +103,8 @@ class Parser:
         end = buffer.rfind(BLANK, self._searched) + len(BLANK)
         if not len(BLANK) < end <= self._max_packet:
             return
-        events = burst(bytes(buffer[:end]))
+        with memoryview(buffer) as view:
+            events = burst(bytes(view[:end]))
         if events is not None:
             items.append(events)
             del buffer[:end]

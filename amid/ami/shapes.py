@@ -49,9 +49,9 @@ class Shapes:
         except UnicodeDecodeError:
             return [self._one(name, raw) for name, raw in zip(burst.names, burst.raws(), strict=True)]
         fields: list[Fields] = []
-        start = 0
+        known, start = self._known, 0
         for name in burst.names:
-            for match, record in self._known.get(name, ()):
+            for match, record in known.get(name, ()):
                 found = match(text, start)
                 if found:
                     fields.append(record(*found.groups()))

@@ -7,7 +7,7 @@ Sending never blocks: a subscriber that lags behind the high-water mark loses me
 from __future__ import annotations
 
 from collections.abc import Iterable
-from itertools import compress
+from itertools import compress, repeat
 from typing import Any
 
 import zmq
@@ -98,23 +98,20 @@ class Publisher:
         epoch, (first, nths) = self.numbers.epoch, self.numbers.number(burst.names)
         self.ring.add(epoch, first, nths, time, burst.block)
         streams = self._stream.want(self._stream_topic)
-        wanted = {name for name in set(burst.names) if self._events.want(self._topic(name))}
+        wanted = {name: topic for name in set(burst.names) if self._events.want(topic := self._topic(name))}
         if not (streams or wanted):
             return
-        numbers: Iterable[tuple[int, int]] = zip(range(first, first + len(nths)), nths, strict=True)
+        seqs: Iterable[int] = range(first, first + len(nths))
         if not streams:
             chosen = [name in wanted for name in burst.names]
-            numbers, burst = compress(numbers, chosen), burst.only(chosen)
+            seqs, nths, burst = compress(seqs, chosen), list(compress(nths, chosen)), burst.only(chosen)
         fields = self._shapes.fields(burst)
-        events = [
-            Event(self._server, epoch, seq, nth, time, name, of_it)
-            for (seq, nth), name, of_it in zip(numbers, burst.names, fields, strict=True)
-        ]
+        events = list(map(Event, repeat(self._server), repeat(epoch), seqs, nths, repeat(time), burst.names, fields))
         for event in events if wanted else ():
             if event.event in wanted:
-                self._send(self._events, self._topic(event.event), [event])
+                self._send(self._events.socket, wanted[event.event], [event])
         if streams:
-            self._send(self._stream, self._stream_topic, events)
+            self._send(self._stream.socket, self._stream_topic, events)
 
     def tick(self, time: float) -> None:
         """State the last numbers without using one, so that loss at the end of a quiet stream shows."""
@@ -122,7 +119,7 @@ class Publisher:
         tick = Tick(self._server, numbers.epoch, numbers.seq, 0, time, wire.TICK, {}, numbers.counts)
         for subscriptions in (self._events, self._stream):
             if subscriptions.want(self._tick_topic):
-                self._send(subscriptions, self._tick_topic, [tick])
+                self._send(subscriptions.socket, self._tick_topic, [tick])
 
     def replayed(self, epoch: int, held: Held) -> Event:
         """An event that is held, as it was published."""
@@ -138,9 +135,9 @@ class Publisher:
             topic = self._topics[name] = wire.event_topic(self._server, name)
         return topic
 
-    def _send(self, subscriptions: Subscriptions, topic: bytes, events: list[Event]) -> None:
-        BareSocket.send(subscriptions.socket, topic, _MORE)
-        BareSocket.send(subscriptions.socket, pack_all(events), _LAST)
+    def _send(self, socket: zmq.Socket[bytes], topic: bytes, events: list[Event]) -> None:
+        BareSocket.send(socket, topic, _MORE)
+        BareSocket.send(socket, pack_all(events), _LAST)
         self.published += 1
 
 
