@@ -25,6 +25,7 @@ from amid.daemon import overview
 from amid.daemon.child import Child, set_up_log
 from amid.daemon.gate import LOCAL, Gate, caller_of
 from amid.daemon.rundir import why_not
+from amid.daemon.sending import send
 from amid.daemon.settings import BrokerSettings, broker_settings
 from amid.daemon.unread import Unread
 from amid.errors import AmidError
@@ -45,7 +46,6 @@ PASS_S = 0.02
 """Seconds given to one socket in one pass of the loop, so that no flood keeps the other waiting, or the beat."""
 UNDELIVERABLE = (zmq.EAGAIN, zmq.EHOSTUNREACH)
 """How ZeroMQ says that a peer does not read what it is sent, or has gone."""
-
 
 
 class Origin(NamedTuple):
@@ -327,7 +327,7 @@ class Broker:
     def _tell(self, frames: list[bytes]) -> bool:
         """Send to a reader; False when it has gone."""
         try:
-            self._readers.send_multipart(frames, zmq.DONTWAIT)
+            send(self._readers, *frames)
         except zmq.ZMQError as error:
             if error.errno not in UNDELIVERABLE:
                 raise

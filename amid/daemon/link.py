@@ -5,11 +5,9 @@ from __future__ import annotations
 import ssl
 from collections.abc import Callable
 
-import zmq
-
 from amid.ami.session import Session
 from amid.config import Server
-from amid.daemon.connection import Connection
+from amid.daemon.connection import IN, Connection
 
 
 class Link:
@@ -39,7 +37,7 @@ class Link:
             return None
         if self.session is None:
             self.session = self._make_session(now)
-        return connection.receive() if ready & zmq.POLLIN or connection.pending() else None
+        return connection.receive() if ready & IN or connection.pending() else None
 
     def flush(self) -> None:
         """Send what the session has to say."""

@@ -11,12 +11,12 @@ from itertools import compress, repeat
 from typing import Any
 
 import zmq
-from zmq.backend import Socket as BareSocket
 
 from amid import wire
 from amid.ami.burst import BLANK, Burst
 from amid.ami.packet import Packet
 from amid.ami.shapes import Shapes
+from amid.daemon.sending import send
 from amid.events.message import Event, Tick, pack_all
 from amid.events.ring import Held, Ring
 from amid.events.sequence import Numberer
@@ -24,9 +24,6 @@ from amid.events.sequence import Numberer
 EVENTS_KEPT = 10_000
 STREAM_KEPT = 500
 """Messages kept for a subscriber that lags, on each of the two sockets."""
-
-_MORE, _LAST = int(zmq.SNDMORE | zmq.DONTWAIT), int(zmq.DONTWAIT)
-"""Events are sent past the wrapper of `zmq.Socket`, which takes five times as long as the sending itself."""
 
 TICK_S = 1.0
 """Seconds between two ticks."""
@@ -136,8 +133,7 @@ class Publisher:
         return topic
 
     def _send(self, socket: zmq.Socket[bytes], topic: bytes, events: list[Event]) -> None:
-        BareSocket.send(socket, topic, _MORE)
-        BareSocket.send(socket, pack_all(events), _LAST)
+        send(socket, topic, pack_all(events))
         self.published += 1
 
 

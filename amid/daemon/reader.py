@@ -29,6 +29,7 @@ from amid.daemon.lanes import Lanes
 from amid.daemon.publisher import TICK_S, Publisher
 from amid.daemon.replays import Replays
 from amid.daemon.rundir import epoch_origin_now, why_not
+from amid.daemon.sending import send
 from amid.daemon.settings import ReaderSettings, reader_settings
 
 log = logging.getLogger("amid.reader")
@@ -220,7 +221,7 @@ class Reader:
         """A word to the broker; False when there is none."""
         header = wire.pack([kind, self._name, self._started, self._lanes.free, self._boot, self._taken, *rest])
         try:
-            self._broker.send_multipart([header] if payload is None else [header, payload], zmq.DONTWAIT)
+            send(self._broker, *([header] if payload is None else [header, payload]))
         except zmq.Again:
             self._undeliverable += kind == "answer"
             return False

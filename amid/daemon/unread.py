@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import zmq
 
+from amid.daemon.sending import send
+
 LARGE = 16 * 1024
 """Bytes from which on an answer is counted; 10,000 smaller ones take 160 MB at most."""
 LIMIT = 64 * 1024 * 1024
@@ -31,7 +33,7 @@ class Unread:
         """Send to the caller named by the first frame. Raises `zmq.ZMQError`."""
         size = len(frames[-1])
         if size < LARGE:
-            socket.send_multipart(frames, zmq.DONTWAIT)
+            send(socket, *frames)
             return
         tracker = socket.send_multipart(frames, zmq.DONTWAIT, copy=False, track=True)
         assert tracker is not None

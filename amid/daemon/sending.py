@@ -1,0 +1,15 @@
+"""Sending on a ZeroMQ socket, past pyzmq's wrapper around it, which takes four times as long as the sending itself."""
+
+from __future__ import annotations
+
+import zmq
+from zmq.backend import Socket
+
+_MORE, _LAST = int(zmq.SNDMORE | zmq.DONTWAIT), int(zmq.DONTWAIT)
+
+
+def send(socket: zmq.Socket[bytes], *frames: bytes) -> None:
+    """One message; never waits. Raises `zmq.ZMQError`, and then nothing was sent."""
+    for frame in frames[:-1]:
+        Socket.send(socket, frame, _MORE)
+    Socket.send(socket, frames[-1], _LAST)
