@@ -101,8 +101,21 @@ def parse_headers(raw: bytes) -> Headers:
 
 
 def _split_text(block: str) -> Headers:
+    """A Command's answer may have 200,000 lines of Output: they are taken in one piece where nothing stands between them."""
+    block = block.removesuffix("\r")
+    head, *lines = block.split("\r\nOutput: ")
+    output: list[Text] = [*lines]
+    if output and block.count("\n") == head.count("\n") + len(output):
+        headers = _split_lines(head)
+        if "Output" not in headers:
+            headers["Output"] = output if len(output) > 1 else output[0]
+            return headers
+    return _split_lines(block)
+
+
+def _split_lines(block: str) -> Headers:
     headers: Headers = {}
-    for line in block.replace("\r\n", "\n").removesuffix("\r").split("\n"):
+    for line in block.replace("\r\n", "\n").split("\n"):
         name, separator, value = line.partition(": ")
         if not separator or ":" in name:
             name, colon, value = line.partition(":")
