@@ -24,6 +24,8 @@ from amid.ami.burst import singly
 from amid.ami.packet import Packet
 from amid.ami.parser import Parser
 from amid.config import Caller, Config, Server
+from amid.daemon import broker as broker_module
+from amid.daemon import sending, unread
 from amid.daemon.broker import Broker
 from amid.daemon.child import Child
 from amid.daemon.settings import broker_settings
@@ -74,6 +76,14 @@ class Caught:
         return zmq.MessageTracker() if track else None
 
 
+def caught(socket: Any, *frames: bytes) -> None:
+    """In place of `sending.send`, which takes sockets only."""
+    if isinstance(socket, Caught):
+        socket.sent.append(list(frames))
+    else:
+        sending.send(socket, *frames)
+
+
 class Asked(Broker):
     """`ask` gives what the broker sends because of the frames of one message: to its callers, and to its reader."""
 
@@ -102,6 +112,8 @@ class Asked(Broker):
 @cache
 def broker() -> Asked:
     logging.getLogger("amid.broker").disabled = True  # an internal error is the finding, and the log of it noise
+    for module in (broker_module, unread):
+        module.send = caught  # type: ignore[attr-defined]
     return Asked(str(campaign.scratch()))
 
 
