@@ -1,5 +1,5 @@
 # Everything a developer needs; `make` alone lists it.
-.PHONY: help venv demo test lint soak ci
+.PHONY: help venv demo test lint soak bench ci
 PYTHON ?= python3
 VENV ?= .venv
 MINUTES ?= 30
@@ -10,6 +10,7 @@ help:
 	@echo "make test    all tests (those of real Asterisks too, where they are installed)"
 	@echo "make lint    ruff and mypy"
 	@echo "make soak    load, faults drawn at random and checks for half an hour (MINUTES=30), on a real Asterisk 22"
+	@echo "make bench   every benchmark beside its peers: text, JSON and a plot in bench/ (needs a real Asterisk 22; some 15 minutes)"
 	@echo "make ci      what CI does, on this machine"
 
 venv: $(VENV)/bin/amid
@@ -31,6 +32,10 @@ lint: venv
 
 soak: venv
 	$(VENV)/bin/python -m tests.faults.soak --minutes $(MINUTES)
+
+bench: venv
+	$(VENV)/bin/pip install -q -e '.[bench]'
+	$(VENV)/bin/python -m tests.bench.report --out bench
 
 ci:
 	bash .ci/run

@@ -86,15 +86,17 @@ def _on_asterisk(stack: ExitStack) -> Iterator[tuple[str, Measure]]:
 
 
 def _measure(caller: str, where: object, count: int, in_flight: int = 1, environment: dict[str, str] | None = None) -> Measure:
-    def measure() -> Figure:
-        argv = [sys.executable, "-m", "tests.bench.callers", caller, str(where), str(count), str(in_flight)]
-        env = {**os.environ, **(environment or {})}
-        done = subprocess.run(argv, cwd=ROOT, env=env, check=True, capture_output=True, text=True, timeout=120)
-        told = json.loads(done.stdout.splitlines()[-1])
-        times = [seconds * 1e6 for seconds in told["times"]][WARM if count > WARM else 0 :]
-        return Figure(median(times), percentile(times, 0.99), count / told["seconds"], tuple(percentile(times, s) for s in SHARES))
+    return lambda: measured(caller, where, count, in_flight, environment)
 
-    return measure
+
+def measured(caller: str, where: object, count: int, in_flight: int = 1, environment: dict[str, str] | None = None) -> Figure:
+    """The calls of a process of `callers`."""
+    argv = [sys.executable, "-m", "tests.bench.callers", caller, str(where), str(count), str(in_flight)]
+    env = {**os.environ, **(environment or {})}
+    done = subprocess.run(argv, cwd=ROOT, env=env, check=True, capture_output=True, text=True, timeout=120)
+    told = json.loads(done.stdout.splitlines()[-1])
+    times = [seconds * 1e6 for seconds in told["times"]][WARM if count > WARM else 0 :]
+    return Figure(median(times), percentile(times, 0.99), count / told["seconds"], tuple(percentile(times, s) for s in SHARES))
 
 
 def _with_events(made: Daemon) -> Figure:
@@ -102,7 +104,7 @@ def _with_events(made: Daemon) -> Figure:
     seconds = 4
     consumer = Consumer("stream", made.server("pbx1")["stream"], FLOW * seconds)
     made.action("Storm", {"Count": FLOW * seconds, "Rate": FLOW})
-    figure = _measure("dealer", made.rpc, SEQUENTIAL)()
+    figure = measured("dealer", made.rpc, SEQUENTIAL)
     consumer.figures()
     return figure
 
@@ -111,7 +113,7 @@ def _beside_originate(made: Daemon) -> Figure:
     """One at a time while an Originate, not Async, waits for somebody to answer."""
     with Caller(made) as caller:
         slow = caller.action("Originate", {"Channel": "Local/1@x", "Timeout": 3000}, timeout=10)
-        figure = _measure("dealer", made.rpc, BESIDE)()
+        figure = measured("dealer", made.rpc, BESIDE)
         assert "result" in caller.reply(slow)
     return figure
 
@@ -119,7 +121,7 @@ def _beside_originate(made: Daemon) -> Figure:
 def _in_a_storm(made: Daemon) -> Figure:
     """One at a time while calls through Local channels come as fast as Asterisk makes them."""
     with storm(made):
-        return _measure("dealer", made.rpc, SEQUENTIAL)()
+        return measured("dealer", made.rpc, SEQUENTIAL)
 
 
 @contextmanager
