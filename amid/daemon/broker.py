@@ -167,15 +167,17 @@ class Broker:
         kind, server, started, free, boot, taken, *rest = wire.unpack(header)
         if boot != self._boot:  # it counts what it took from a broker before this one
             taken = 0
+        info = None
         if kind == "answer":
-            call_id, failure = rest
+            call_id, failure, info = rest
             error = AmidError(**failure) if failure else None
             self._do(self._calls.answered(call_id, payload[0] if payload else None, error, now))
         elif kind == "until":
             self._calls.until(*rest)
         elif kind == "unsent":
             self._do(self._calls.unsent(rest[0], now))
-        info = rest[0] if kind in ("state", "leaving") else None
+        elif kind in ("state", "leaving"):
+            (info,) = rest
         self._do(self._calls.state(server, identity, started, free, taken, info, now))
         if kind == "leaving":
             self._do([Send(identity, ["bye"])])

@@ -49,10 +49,18 @@ def _server(settings: BrokerSettings, queue: ServerQueue, caller: str, now: floa
         "seq": said.get("seq", 0),
         "events": events,
         "stream": stream,
-        "lanes": said.get("lanes", NO_LANES),
+        "lanes": _lanes(queue),
         "queued": len(queue.waiting),
         "since": said.get("since", 0.0),
     }
+
+
+def _lanes(queue: ServerQueue) -> dict[str, int]:
+    """What the reader said last, less the lanes of the calls that it was handed since."""
+    said: dict[str, int] = queue.info.get("lanes", NO_LANES)
+    lanes = said["free"] + said["busy"]
+    free = min(max(queue.free_lanes, 0), lanes)
+    return {"free": free, "busy": lanes - free, "limit": said["limit"]}
 
 
 def _endpoints(settings: BrokerSettings, server: str, caller: str) -> tuple[str, str]:

@@ -185,14 +185,19 @@ class Reader:
     # ── the broker ──
 
     def _answer(self, call_id: int, result: bytes | None, error: dict[str, Any] | None) -> None:
-        self._tell("answer", call_id, error, payload=result)
+        self._told = self._standing()
+        self._tell("answer", call_id, error, self._info(), payload=result)
 
     def _report(self, full: bool) -> None:
         """Tell the broker how things stand: at every beat, and whenever it changes what the broker may do."""
-        told = (self._lanes.free, self._taken, self._lanes.ready, self._events.state)
-        if full or told != self._told:
+        standing = self._standing()
+        if full or standing != self._told:
+            self._told = standing
             self._tell("state", self._info())
-            self._told = told
+
+    def _standing(self) -> tuple[Any, ...]:
+        """What the broker must know at once. That a call was taken, which leaves a lane less free, it can tell by itself."""
+        return self._lanes.free + self._taken, self._lanes.ready, self._events.state
 
     def _info(self) -> dict[str, Any]:
         lanes, events, numbers = self._lanes, self._events, self._publisher.numbers

@@ -101,9 +101,14 @@ class ServerQueue:
         """Whether a call may wait: there is a session, or there was one a moment ago."""
         return now < self.last_ready + GAP_S
 
+    @property
+    def free_lanes(self) -> int:
+        """Those that no call has, or is on its way to."""
+        return self.free - (self.sent - self.taken)
+
     def credit(self, now: float) -> int:
         """How many calls may be handed to the reader now."""
-        return self.free - (self.sent - self.taken) if self.ready and now < self.heard + FRESH_S else 0
+        return self.free_lanes if self.ready and now < self.heard + FRESH_S else 0
 
 
 class Calls:

@@ -93,11 +93,16 @@ def test_a_session_that_closes_under_an_action_loses_it_and_the_next_ones_work(s
     works(shared)
 
 
+def _busy_and_queued(daemon: Daemon) -> tuple[int, int]:
+    view = daemon.server("pbx1")
+    return view["lanes"]["busy"], view["queued"]
+
+
 def test_a_full_queue_is_busy(shared: Daemon) -> None:
     with Caller(shared) as caller:
         arm(shared, "delay", "CoreStatus", Seconds=0.5, Count=2)
         in_flight = [caller.action("CoreStatus") for _ in range(2)]
-        eventually(lambda: shared.server("pbx1")["lanes"]["busy"] == 2, "both lanes are busy")
+        eventually(lambda: _busy_and_queued(shared) == (2, 0), "both lanes are busy with them")
         queued = [caller.action("Ping") for _ in range(3)]
         eventually(lambda: shared.server("pbx1")["queued"] == 3, "the queue is full")
         assert caller.failure(caller.action("Ping")) == ("busy", False)
