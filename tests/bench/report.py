@@ -68,21 +68,22 @@ def plot(file: Path, sections: Sequence[Section], curves: Curves) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, (rates, latency, more) = pyplot.subplots(1, 3, figsize=(15, 4.5), layout="constrained")
+    figure, ((rates, latency), (cost, slower)) = pyplot.subplots(2, 2, figsize=(12, 8), layout="constrained")
     rows = [row for row in sections[0].rows if row[0] != "raw" and row[1]]
     rates.barh([str(row[0]) for row in rows], [float(row[1]) for row in rows])
     rates.set(title="Events, server to consumer", xlabel="events/s")
     for name in SHOWN:
         latency.plot([f"{share * 100:g}" for share in calls.SHARES], curves[name], label=name)
     latency.set(title="A Ping, one at a time", xlabel="percentile", ylabel="µs", yscale="log")
-    latency.legend()
-    for section in sections:
-        if section.title.startswith("Growth"):
-            sizes = [int(str(row[0]).replace(",", "")) for row in section.rows]
-            more.plot(sizes, [float(row[1]) for row in section.rows], marker="o", label=f"{section.columns[0]}: CPU, %")
-            more.plot(sizes, [float(row[2]) for row in section.rows], marker=".", linestyle=":", label=f"{section.columns[0]}: MB")
-    more.set(title="Growth, the whole daemon", xlabel="how many", xscale="log", yscale="log")
-    more.legend(fontsize="small")
+    for number, section in enumerate(section for section in sections if section.title.startswith("Growth")):
+        sizes = [int(str(row[0]).replace(",", "")) for row in section.rows]
+        for axes, column, what, line in ((cost, 1, "CPU, %", "-"), (cost, 2, "MB", ":"), (slower, 3, "p50", "-"), (slower, 4, "p99", ":")):
+            values = [float(row[column]) for row in section.rows]
+            axes.plot(sizes, values, line, marker="o", color=f"C{number}", label=f"{section.columns[0]}: {what}")
+    cost.set(title="Growth: the whole daemon's CPU and memory", xlabel="how many", xscale="log", yscale="log")
+    slower.set(title="Growth: a Ping meanwhile", xlabel="how many", ylabel="µs", xscale="log", yscale="log")
+    for axes in (latency, cost, slower):
+        axes.legend(fontsize="small")
     figure.savefig(file, dpi=80)
 
 
