@@ -77,7 +77,8 @@ def plot(file: Path, sections: Sequence[Section], curves: Curves) -> None:
     latency.set(title="A Ping, one at a time", xlabel="percentile", ylabel="µs", yscale="log")
     for number, section in enumerate(section for section in sections if section.title.startswith("Growth")):
         sizes = [int(str(row[0]).replace(",", "")) for row in section.rows]
-        for axes, column, what, line in ((cost, 1, "CPU, %", "-"), (cost, 2, "MB", ":"), (slower, 3, "p50", "-"), (slower, 4, "p99", ":")):
+        lines = ((cost, 1, "CPU, %", "-"), (cost, 2, "MB", ":"), (slower, 3, "p50", "-"), (slower, 4, "p99", ":"))
+        for axes, column, what, line in lines:
             values = [float(row[column]) for row in section.rows]
             axes.plot(sizes, values, line, marker="o", color=f"C{number}", label=f"{section.columns[0]}: {what}")
     cost.set(title="Growth: the whole daemon's CPU and memory", xlabel="how many", xscale="log", yscale="log")
