@@ -52,6 +52,10 @@ class Subscriptions:
                 self._prefixes.discard(message[1:])
             self._wanted.clear()
 
+    @property
+    def anybody(self) -> bool:
+        return bool(self._prefixes)
+
     def want(self, topic: bytes) -> bool:
         known = self._wanted.get(topic)
         if known is None:
@@ -95,7 +99,8 @@ class Publisher:
         epoch, (first, nths) = self.numbers.epoch, self.numbers.number(burst.names)
         self.ring.add(epoch, first, nths, time, burst.block)
         streams = self._stream.want(self._stream_topic)
-        wanted = {name: topic for name in set(burst.names) if self._events.want(topic := self._topic(name))}
+        names = set(burst.names) if self._events.anybody else ()
+        wanted = {name: topic for name in names if self._events.want(topic := self._topic(name))}
         if not (streams or wanted):
             return
         seqs: Iterable[int] = range(first, first + len(nths))

@@ -114,11 +114,12 @@ def panoramisk(where: str, count: int, in_flight: int) -> Times:
 
 
 def storm(endpoint: str, count: int, in_flight: int) -> Times:
-    """Calls through Local channels that end at once, for as long as it lives."""
+    """Calls through Local channels that end at once, so many under way, for as long as it lives."""
     fields = {"Channel": "Local/storm@calls", "Context": "calls", "Exten": "storm", "Priority": 1, "Async": True}
     with zmq.Context() as context, context.socket(zmq.DEALER) as caller:
         caller.connect(endpoint)
-        request = msgpack.packb({"id": 1, "method": "action", "params": {"action": "Originate", "fields": fields}})
+        params = {"action": "Originate", "fields": fields, "until": "OriginateResponse", "timeout": 60}
+        request = msgpack.packb({"id": 1, "method": "action", "params": params})
         for _ in range(in_flight):
             caller.send_multipart((b"", request))
         for _ in range(count):

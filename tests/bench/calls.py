@@ -17,7 +17,7 @@ from typing import NamedTuple
 from tests.asterisk.server import Asterisk
 from tests.bench.events import Consumer
 from tests.bench.setting import ROOT, Bar, Section, daemon, generator, median, percentile, program
-from tests.daemon import Daemon
+from tests.daemon import Daemon, eventually
 from tests.processes.caller import Caller
 
 SEQUENTIAL, AT_ONCE, BESIDE = 3000, 15_000, 500
@@ -132,6 +132,7 @@ def storm(made: Daemon) -> Iterator[None]:
             yield
         finally:
             calls.kill()
+    eventually(lambda: not made.action("CoreShowChannels")["events"], "all calls have ended", 60)
 
 
 def _median(figures: list[Figure]) -> Figure:
