@@ -254,15 +254,25 @@ class AsyncEvents(AsyncIterator[Event | Gap]):
             if self._socket.closed:
                 raise StopAsyncIteration
             if ask := self._feed.ask:
-                await self._fetch(self._feed, ask)
+                await self._fetch(self._feed, ask, feed.fetch_for(self._timeout, time.monotonic() - began))
             else:
-                await _receive(self._socket, self._feed, feed.wait(self._timeout, time.monotonic() - began))
+                await self._wait(self._socket, self._feed, feed.wait(self._timeout, time.monotonic() - began))
 
-    async def _fetch(self, into: Feed, ask: Ask) -> None:
+    async def _wait(self, socket: zmq.asyncio.Socket, into: Feed, seconds: float) -> None:
         try:
-            page = await self._client._replay(*ask)
+            await _receive(socket, into, seconds)
+        except asyncio.CancelledError:  # `close` cancels what waits on the socket: the end of the events, and not of the task
+            task = asyncio.current_task()
+            if not socket.closed or (task is not None and task.cancelling()):
+                raise
+
+    async def _fetch(self, into: Feed, ask: Ask, limit: float) -> None:
+        """For `limit` seconds at most."""
+        await asyncio.sleep(min(into.pause, limit))
+        try:
+            page = await self._client._replay(*ask, timeout=limit)
         except AmidError as error:
-            into.refused(error)
+            into.refused(error, limit)
         else:
             into.fetched(page["events"], page["more"])
 

@@ -246,15 +246,17 @@ class Events(Iterator[Event | Gap]):
             if self._socket.closed:
                 raise StopIteration
             if ask := self._feed.ask:
-                self._fetch(ask)
+                self._fetch(ask, feed.fetch_for(self._timeout, time.monotonic() - began))
             else:
                 self._receive(feed.wait(self._timeout, time.monotonic() - began))
 
-    def _fetch(self, ask: Ask) -> None:
+    def _fetch(self, ask: Ask, limit: float) -> None:
+        """For `limit` seconds at most."""
+        time.sleep(min(self._feed.pause, limit))
         try:
-            page = self._client._replay(*ask)
+            page = self._client._replay(*ask, timeout=limit)
         except AmidError as error:
-            self._feed.refused(error)
+            self._feed.refused(error, limit)
         else:
             self._feed.fetched(page["events"], page["more"])
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from amid import wire
 from amid.client.recovery import Ask, Recovery
-from amid.client.rules import Packet, Value, log
+from amid.client.rules import TIMEOUT, Packet, Value, log
 from amid.errors import AmidError, CallTimeout
 from amid.events.sequence import Gap, Gaps
 
@@ -103,7 +103,7 @@ class Feed:
             if body["event"] == wire.TICK:
                 self._awaited.discard(body["server"])
                 self._quiet.discard(body["server"])
-                self._heard[body["server"]] = now
+            self._heard[body["server"]] = now
             self._inbox.append(body)
         self._advance()
 
@@ -112,14 +112,21 @@ class Feed:
         """What to ask `replay` for."""
         return self._recovery.ask
 
+    @property
+    def pause(self) -> float:
+        """Seconds to wait before asking it."""
+        return self._recovery.pause
+
     def fetched(self, events: list[Packet], more: bool) -> None:
         """What `replay` gave for `ask`."""
         for body in self._recovery.page(events, more):
             self.replayed += self._event(body)
         self._advance()
 
-    def refused(self, error: AmidError) -> None:
-        """`replay` did not give it."""
+    def refused(self, error: AmidError, limit: float = TIMEOUT) -> None:
+        """`replay` did not give it within `limit` seconds. What the caller's own limit cut short is asked again."""
+        if limit < TIMEOUT and error.kind in ("timeout", "unreachable"):
+            return
         self._recovery.refused(error)
         self._advance()
 
@@ -138,7 +145,7 @@ class Feed:
         while self._inbox and self.ask is None:
             missing = [] if self._recovered else self._before(self._inbox[0])
             if missing:
-                self._recovery.begin(missing)
+                self._recovery.begin(map(self._gaps.widened, missing))
                 self._recovered = True
                 continue
             self._recovered = False
@@ -196,6 +203,12 @@ def told(gap: Gap) -> str:
         return f"{gap.server}: events may be missing after number {gap.after}: {gap.reason}"
     which = f"{gap.event} events" if gap.event else "events"
     return f"{gap.server}: {gap.missed} {which} missing after number {gap.after}: {gap.reason}"
+
+
+def fetch_for(timeout: float | None, waited: float) -> float:
+    """Seconds that fetching may take, having waited so long for an event. Raises `CallTimeout` as `wait` does."""
+    wait(timeout, waited)
+    return TIMEOUT if timeout is None else min(TIMEOUT, timeout - waited)
 
 
 def wait(timeout: float | None, waited: float) -> float:

@@ -16,8 +16,14 @@ from amid.events.sequence import Gap
 
 PAGE = 1000
 """Events asked for at a time: a reader takes some ten milliseconds to encode so many, and serves others between two pages."""
-TRIES = 2
-"""How often a page is asked for when the answer does not come: its reader or the broker may just have been replaced."""
+TRIES = 8
+"""How often a page is asked for when it is refused for now: its reader or the broker may just have been replaced. A try that
+failed otherwise counts for half of them."""
+PAUSE_S = 0.5
+"""Seconds between two such tries."""
+
+FOR_NOW = frozenset({"not_connected", "busy", "unreachable"})
+"""Errors that come at once and may be over in a moment."""
 
 FINAL = frozenset({"gone", "unknown_server", "invalid_params", "unknown_method", "denied"})
 """Errors that asking again would not change."""
@@ -51,6 +57,8 @@ class Recovery:
 
     def __init__(self) -> None:
         self._ranges: deque[_Range] = deque()
+        self.pause = 0.0
+        """Seconds to wait before `ask` is asked."""
 
     @property
     def ask(self) -> Ask | None:
@@ -71,7 +79,7 @@ class Recovery:
 
     def page(self, events: list[dict[str, Any]], more: bool) -> list[dict[str, Any]]:
         """Those events of a page that lie in the range."""
-        first = self._ranges[0]
+        first, self.pause = self._ranges[0], 0.0
         wanted = [event for event in events if event["seq"] > first.after and (first.until is None or event["seq"] <= first.until)]
         if wanted:
             first.after = wanted[-1]["seq"]
@@ -80,8 +88,9 @@ class Recovery:
         return wanted
 
     def refused(self, error: AmidError) -> None:
-        first = self._ranges[0]
-        first.tries -= 1
+        first, for_now = self._ranges[0], error.kind in FOR_NOW
+        first.tries -= 1 if for_now else TRIES // 2
+        self.pause = PAUSE_S if for_now else 0.0
         if error.oldest is not None and error.oldest > first.after + 1 and (first.until is None or error.oldest <= first.until):
             first.after = error.oldest - 1
             first.tries = TRIES

@@ -87,6 +87,7 @@ class Broker:
             socket.set(zmq.MAXMSGSIZE, MAX_MESSAGE)
             socket.set(zmq.SNDHWM, self._settings.rpc.max_calls)  # all that one caller may have open can be answered at once
             socket.set(zmq.RCVHWM, REQUESTS_KEPT)
+            socket.copy_threshold = 0  # a large answer is sent with a tracker, which a copy would have done with at once
             socket.set(zmq.BACKLOG, 1024)  # one that finds the queue of connections full tries again only 100 ms later
         else:
             socket.set(zmq.SNDHWM, 0)

@@ -19,6 +19,8 @@ from amid.events.ring import Gone
 
 PORTION = 200
 """Events encoded in one go, in some 2 ms."""
+AT_ONCE = 2
+"""Answers that grow at once; each may have all that the ring holds, some 40 MB."""
 PASS_S = 0.01
 """Seconds given to all replays in one pass of the reader's loop."""
 
@@ -39,28 +41,31 @@ class _Replay:
 
 
 class Replays:
-    """All requests that are not answered yet; each gets its portion in turn."""
+    """All requests that are not answered yet; some at once get their portions in turn."""
 
     def __init__(self, server: str, publisher: Publisher, deliver: Deliver) -> None:
         self._server = server
         self._publisher = publisher
         self._deliver = deliver
-        self._open: deque[_Replay] = deque()
+        self._waiting: deque[_Replay] = deque()
+        self._begun: deque[_Replay] = deque()
 
     @property
     def pending(self) -> bool:
-        return bool(self._open)
+        return bool(self._waiting or self._begun)
 
     def ask(self, call_id: int, deadline: float, params: dict[str, Any]) -> None:
-        self._open.append(_Replay(call_id, deadline, params))
+        self._waiting.append(_Replay(call_id, deadline, params))
 
     def step(self) -> None:
         """Work on them for a while."""
         end = time.monotonic() + PASS_S
-        while self._open and (now := time.monotonic()) < end:
-            replay = self._open.popleft()
+        while self.pending and (now := time.monotonic()) < end:
+            while self._waiting and len(self._begun) < AT_ONCE:
+                self._begun.append(self._waiting.popleft())
+            replay = self._begun.popleft()
             if now < replay.deadline and not self._portion(replay):  # the broker has told the callers of those that are overdue
-                self._open.append(replay)
+                self._begun.append(replay)
 
     def _portion(self, replay: _Replay) -> bool:
         """Encode the next events; True when the answer is complete and sent."""

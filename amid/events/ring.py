@@ -8,7 +8,9 @@ so an event is found by its number.
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_right
 from collections import deque
+from itertools import islice
 from typing import NamedTuple
 
 BLOCK_OVERHEAD = 256
@@ -85,9 +87,8 @@ class Ring:
             oldest = blocks[0].first
             raise Gone(f"the events after {after} of epoch {epoch} are gone; the oldest held is {oldest}", oldest)
         chosen: list[Held] = []
-        for block in blocks:
-            if block.last > after:
-                chosen += [held for held in block.events() if held.seq > after]
+        for block in islice(blocks, bisect_right(blocks, after, key=lambda block: block.last), None):
+            chosen += [held for held in block.events() if held.seq > after]
             if len(chosen) > limit:
                 break
         return chosen[:limit], len(chosen) > limit

@@ -8,7 +8,7 @@ each without using one, so that loss at the end of a quiet stream shows.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 
 class Numberer:
@@ -126,6 +126,13 @@ class Gaps:
         if epoch != seen.epoch:
             return [_ended(server, seen), *self._at_tick(server, _begun(epoch), seq, counts)]
         return self._at_tick(server, seen, seq, counts)
+
+    def widened(self, gap: Gap) -> Gap:
+        """With names only, `gap` from where nothing of any name is missing: what was lost of the others lies there too."""
+        seen = self._seen.get(gap.server)
+        if self._names is None or seen is None or seen.epoch != gap.epoch:
+            return gap
+        return replace(gap, after=min(map(seen.after, self._names)))
 
     def _fresh(self, seen: _Seen, epoch: int, seq: int, name: str) -> bool:
         """With names only, each name is a stream of its own: of one name a lost event may be fetched when another's has come."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -75,6 +76,33 @@ def test_a_fetch_that_was_cancelled_is_made_again(daemon: StandIn) -> None:
     assert asyncio.run(listen()) == [1, 2, 1]
 
 
+def test_a_daemon_that_is_not_ready_yet_is_asked_again(daemon: StandIn, listen: Listen) -> None:
+    """As a broker is that has just been replaced, and has not heard its readers."""
+    daemon.held, tries, replay = [body(1)], iter(range(3)), daemon.replay
+
+    def not_yet(params: dict[str, Any]) -> Any:
+        if next(tries, None) is not None:
+            raise AmidError("not_connected", "its reader has not reported")
+        return replay(params)
+
+    daemon.methods["replay"] = not_yet
+    items = listen(daemon, lambda: daemon.publish(body(2)), 2, gaps=True)
+    assert [item.seq for item in items[:2]] == [1, 2] and items[2] == 0
+
+
+def test_a_timeout_holds_while_what_was_lost_is_fetched(daemon: StandIn) -> None:
+    daemon.held = [body(1)]
+    daemon.methods["replay"] = lambda params: SILENCE
+    with Client(daemon.run_dir) as client, client.events(timeout=0.2) as stream:
+        daemon.publish(body(2))
+        began = time.monotonic()
+        with pytest.raises(CallTimeout):
+            next(stream)
+        assert time.monotonic() - began < 3, "its own 5 s were not waited for"
+        daemon.methods["replay"], stream._timeout = daemon.replay, 5.0
+        assert [next(stream).seq, next(stream).seq, stream.missed] == [1, 2, 0]
+
+
 def test_a_gap_is_shown_in_place_when_asked_for(daemon: StandIn, listen: Listen) -> None:
     items = listen(daemon, lambda: daemon.publish(body(4)), 2, gaps=True)
     assert [type(item) for item in items[:2]] == [Gap, Event]
@@ -135,5 +163,22 @@ def test_closing_the_async_client_ends_its_streams(daemon: StandIn) -> None:
         async with AsyncClient(daemon.run_dir) as client, client.events() as stream:
             pass
         return [item async for item in stream]
+
+    assert asyncio.run(listen()) == []
+
+
+def test_closing_the_async_client_ends_a_stream_that_is_waiting(daemon: StandIn) -> None:
+    async def listen() -> list[Any]:
+        client = AsyncClient(daemon.run_dir)
+        stream = client.events()
+        await stream.open()
+
+        async def items() -> list[Any]:
+            return [item async for item in stream]
+
+        waiting = asyncio.create_task(items())
+        await asyncio.sleep(0.05)  # it waits on the socket now; before, or after, it would end as well
+        await client.close()
+        return await waiting
 
     assert asyncio.run(listen()) == []

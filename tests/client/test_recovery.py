@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from amid import wire
 from amid.client import Event, Gap
 from amid.client.feed import Feed
-from amid.client.recovery import TRIES, Ask, Recovery
+from amid.client.recovery import PAUSE_S, TRIES, Ask, Recovery
 from amid.errors import AmidError
 from amid.events.ring import Gone, Ring
 from amid.events.sequence import Numberer
@@ -100,6 +100,13 @@ def test_an_old_epoch_is_fetched_to_its_end_and_the_new_one_from_its_beginning()
     assert items == [(1, 1), (1, 2), (1, 3), (1, 3, None, None), (2, 1), (2, 2)], "what fell between the two, nobody knows"
 
 
+def test_what_was_lost_of_one_name_comes_though_another_name_was_seen_since() -> None:
+    daemon, feed = Daemon(1 << 20), subscriber("A", "B")
+    sent = daemon.publish(".BAABA")
+    assert told(got(daemon, feed, sent[0], sent[2], sent[5])) == [(1, 2), (1, 1), (1, 3), (1, 4), (1, 5)]
+    assert (feed.missed, feed.replayed) == (0, 3)
+
+
 def test_of_some_names_the_lost_come_in_order() -> None:
     daemon, feed = Daemon(1 << 20), subscriber("A", "B")
     sent = daemon.publish(".ABCAB.")
@@ -156,10 +163,19 @@ def _check(daemon: Daemon, epoch: int, wanted: tuple[str, ...], items: list[Even
 def test_an_error_that_may_pass_is_tried_again_and_then_given_up() -> None:
     recovery = Recovery()
     recovery.begin([Gap("pbx1", 1, 5, 9, 4, "lost")])
-    for _ in range(TRIES):
+    for kind in ["not_connected", "busy"] * (TRIES // 4) + ["timeout"]:
         assert recovery.ask == Ask("pbx1", 1, 5)
-        recovery.refused(AmidError("timeout", "no answer"))
+        recovery.refused(AmidError(kind, "not now"))
+        assert recovery.pause == (0 if kind == "timeout" else PAUSE_S)
     assert recovery.ask is None
+
+
+def test_what_the_callers_own_limit_cut_short_is_no_try() -> None:
+    feed, sent = subscriber(), Daemon(1 << 20).publish(".AAA")
+    feed.take([b"", wire.pack([sent[0], sent[3]])], 0.0)
+    for _ in range(3 * TRIES):
+        feed.refused(AmidError("timeout", "no answer"), 0.1)
+    assert feed.ask == Ask("pbx1", 1, 0)
 
 
 @pytest.mark.parametrize("page", [([], True), ([body(3)], True), ([body(20)], False)], ids=["empty", "old", "beyond"])

@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
 import zmq
 
 from amid import wire
@@ -59,13 +60,16 @@ def test_a_caller_that_never_reads_its_answers(daemon: Daemon, caller: Caller) -
     served(caller)
 
 
-def test_a_caller_that_does_not_read_large_answers_gets_errors_in_their_place(daemon: Daemon, caller: Caller) -> None:
+@pytest.mark.parametrize(("events", "requests"), [(5000, 150), (250, 3000)], ids=["some large", "many not so large"])
+def test_a_caller_that_does_not_read_large_answers_gets_errors_in_their_place(
+    daemon: Daemon, caller: Caller, events: int, requests: int
+) -> None:
     """So the broker holds a bounded number of bytes, and yet every request is answered."""
     caller.result(caller.action("SimFault", {"Kind": "burst", "Count": 5000}))
     epoch = daemon.server("pbx1")["epoch"]
     eventually(lambda: daemon.server("pbx1")["seq"] > 5000, "the events came")
-    request = wire.pack({"id": 1, "method": "replay", "params": {"epoch": epoch, "after": 0, "limit": 5000, "timeout": 60}})
-    broker, requests = daemon.pid("broker"), 150
+    request = wire.pack({"id": 1, "method": "replay", "params": {"epoch": epoch, "after": 0, "limit": events, "timeout": 60}})
+    broker = daemon.pid("broker")
     before = memory(broker)
     with daemon.socket(zmq.DEALER) as slow:
         slow.set(zmq.RCVHWM, 1)
@@ -82,7 +86,7 @@ def test_a_caller_that_does_not_read_large_answers_gets_errors_in_their_place(da
             sizes.append(len(slow.recv_multipart()[1]))
         assert 10 < sum(size < 1000 for size in sizes) < requests
         slow.send_multipart([b"", request])
-        assert slow.poll(5000) and len(slow.recv_multipart()[1]) > 100_000, "one that reads again gets what it asks for"
+        assert slow.poll(5000) and len(slow.recv_multipart()[1]) > 10_000, "one that reads again gets what it asks for"
     assert daemon.pid("broker") == broker
     assert daemon.processes()["reader pbx1"]["restarts"] == 0, "so many pages did not keep the reader from its beat"
 
