@@ -183,13 +183,17 @@ class Generator:
             self._sent += count
 
     def _flush(self, peer: Peer) -> None:
-        whole = peer.flush()
+        try:
+            whole = peer.flush()
+        except OSError:  # it has gone
+            return self._close(peer)
         if peer.bytes > WAITING:
             return self._close(peer)
         self._poll.modify(peer.connection, select.EPOLLIN | (0 if whole else select.EPOLLOUT))
 
     def _close(self, peer: Peer) -> None:
-        del self._peers[peer.connection.fileno()]
+        if self._peers.pop(peer.connection.fileno(), None) is None:
+            return
         self._poll.unregister(peer.connection)
         peer.connection.close()
 

@@ -50,7 +50,7 @@ def main() -> None:
         for section in measured if isinstance(measured, list) else [measured]:
             done.append(section)
             print(section.text(), flush=True)
-    write(options.out, done, curves)
+        write(options.out, done, curves)
 
 
 def write(directory: Path, sections: Sequence[Section], curves: Curves) -> None:
@@ -72,7 +72,7 @@ def plot(file: Path, sections: Sequence[Section], curves: Curves) -> None:
     rows = [row for row in sections[0].rows if row[0] != "raw" and row[1]]
     rates.barh([str(row[0]) for row in rows], [float(row[1]) for row in rows])
     rates.set(title="Events, server to consumer", xlabel="events/s")
-    for name in SHOWN:
+    for name in curves.keys() & set(SHOWN):
         latency.plot([f"{share * 100:g}" for share in calls.SHARES], curves[name], label=name)
     latency.set(title="A Ping, one at a time", xlabel="percentile", ylabel="µs", yscale="log")
     for number, section in enumerate(section for section in sections if section.title.startswith("Growth")):
