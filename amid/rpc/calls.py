@@ -308,5 +308,5 @@ class Calls:
 
 
 def _why(queue: ServerQueue) -> str:
-    detail = queue.info.get("detail") or "its reader has not reported"
+    detail = queue.info.get("detail") or ("no session for actions is open yet" if queue.info else "its reader has not reported")
     return f"server {queue.name} has no session: {detail}"

@@ -192,7 +192,7 @@ def test_not_connected_is_said_with_the_reason_and_calls_work_again_when_the_pbx
         assert "refused" in caller.reply(refused)["error"]["message"].lower()
         assert time.monotonic() - began < LATE_S, "nobody waits for a PBX that has been away for long"
         with simulated(port):
-            eventually(lambda: daemon.server("pbx1")["state"] == "up", "the session is back")
+            daemon.wait_up("pbx1")
             assert "result" in caller.reply(caller.action("Ping"))
 
 
