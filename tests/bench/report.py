@@ -84,7 +84,8 @@ def plot(file: Path, sections: Sequence[Section], curves: Curves) -> None:
     cost.set(title="Growth: the whole daemon's CPU and memory", xlabel="how many", xscale="log", yscale="log")
     slower.set(title="Growth: a Ping meanwhile", xlabel="how many", ylabel="µs", xscale="log", yscale="log")
     for axes in (latency, cost, slower):
-        axes.legend(fontsize="small")
+        if axes.lines:
+            axes.legend(fontsize="small")
     figure.savefig(file, dpi=80)
 
 
