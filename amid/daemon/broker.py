@@ -1,17 +1,15 @@
-"""The broker: takes requests from any program on one ROUTER, hands actions to the readers on another, and answers every caller.
+"""The broker: takes requests from any program on a ROUTER, hands actions to the readers, and answers every caller.
 
-A single thread polls both and moves bytes; `rpc.calls` decides what becomes of each call. A caller that has gone, or does not read
+A single thread polls and moves bytes; `rpc.calls` decides what becomes of each call. A caller that has gone, or does not read
 its answers, costs an answer that is counted and dropped, and nobody else anything.
 """
 
 from __future__ import annotations
 
 import logging
-import os
 import sys
 import time
 from collections import Counter
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
@@ -24,8 +22,9 @@ from amid.config import Caller, Config
 from amid.daemon import overview
 from amid.daemon.child import Child, set_up_log
 from amid.daemon.gate import LOCAL, Gate, caller_of
+from amid.daemon.pipe import Message, Pipe
+from amid.daemon.readers import Readers
 from amid.daemon.rundir import why_not
-from amid.daemon.sending import send
 from amid.daemon.settings import BrokerSettings, broker_settings
 from amid.daemon.unread import Unread
 from amid.errors import AmidError
@@ -43,7 +42,7 @@ REQUESTS_KEPT = 64
 """Messages of one caller that wait in memory; the others wait at the caller's end."""
 
 PASS_S = 0.02
-"""Seconds given to one socket in one pass of the loop, so that no flood keeps the other waiting, or the beat."""
+"""Seconds given to requests in one pass of the loop, so that no flood keeps the readers waiting, or the beat."""
 UNDELIVERABLE = (zmq.EAGAIN, zmq.EHOSTUNREACH)
 """How ZeroMQ says that a peer does not read what it is sent, or has gone."""
 
@@ -64,37 +63,26 @@ class Broker:
         self._child = child
         self._settings = settings
         self._context = zmq.Context()
-        self._rpc = self._bind(wire.RPC_SOCKET)
-        self._readers = self._bind(wire.READERS_SOCKET)
+        self._counters: Counter[str] = Counter()
+        self._rpc = self._bind()
+        self._readers = Readers(f"{settings.run_dir}/{wire.READERS_SOCKET}", self._hear_reader, self._lost_reader, self._counters)
         self._gate = Gate(self._context, settings.curve_key, settings.callers) if settings.curve_key else None
-        self._poller = zmq.Poller()
-        for source in (self._rpc, self._readers, *child.poll_fds()):
-            self._poller.register(source, zmq.POLLIN)
         if self._gate is not None:
             self._gate.listen(self._rpc, settings.rpc.listen)
-            self._poller.register(self._gate.socket, zmq.POLLIN)
-        self._boot = time.monotonic_ns()
-        self._calls = Calls(self._limits(), settings.rpc.max_calls, now, first_id=self._boot)
-        self._counters: Counter[str] = Counter()
+        self._calls = Calls(self._limits(), settings.rpc.max_calls, now, first_id=time.monotonic_ns())
         self._unread = Unread()
         self._drain_until: float | None = None
 
-    def _bind(self, name: str) -> zmq.Socket[bytes]:
+    def _bind(self) -> zmq.Socket[bytes]:
         socket = self._context.socket(zmq.ROUTER)
         socket.set(zmq.ROUTER_MANDATORY, 1)
         socket.set(zmq.LINGER, 500)
-        if name == wire.RPC_SOCKET:
-            socket.set(zmq.MAXMSGSIZE, MAX_MESSAGE)
-            socket.set(zmq.SNDHWM, self._settings.rpc.max_calls)  # all that one caller may have open can be answered at once
-            socket.set(zmq.RCVHWM, REQUESTS_KEPT)
-            socket.copy_threshold = 0  # a large answer is sent with a tracker, which a copy would have done with at once
-            socket.set(zmq.BACKLOG, 1024)  # one that finds the queue of connections full tries again only 100 ms later
-        else:
-            socket.set(zmq.SNDHWM, 0)
-            socket.set(zmq.RCVHWM, 0)
-        socket.bind(wire.ipc(self._settings.run_dir, name))
-        if name == wire.READERS_SOCKET:  # it is believed, so it is for the daemon's own user alone
-            os.chmod(Path(self._settings.run_dir, name), 0o600)
+        socket.set(zmq.MAXMSGSIZE, MAX_MESSAGE)
+        socket.set(zmq.SNDHWM, self._settings.rpc.max_calls)  # all that one caller may have open can be answered at once
+        socket.set(zmq.RCVHWM, REQUESTS_KEPT)
+        socket.copy_threshold = 0  # a large answer is sent with a tracker, which a copy would have done with at once
+        socket.set(zmq.BACKLOG, 1024)  # one that finds the queue of connections full tries again only 100 ms later
+        socket.bind(wire.ipc(self._settings.run_dir, wire.RPC_SOCKET))
         return socket
 
     def _limits(self) -> dict[str, int]:
@@ -115,29 +103,35 @@ class Broker:
 
     def step(self) -> None:
         now = time.monotonic()
-        ready = dict(self._poller.poll(self._patience(now)))
+        ready = dict(zmq.zmq_poll(self._poll_items(now), self._patience(now)))
         now = time.monotonic()
         self._child.beat(now)
         if self._gate is not None:
             self._gate.step()
-        if self._readers in ready:
-            self._take(self._readers, self._from_reader)
+        self._readers.step(ready, now)
         if self._rpc in ready:
-            self._take(self._rpc, self._from_caller if self._gate is None else self._from_anywhere, copy=self._gate is None)
+            self._take_requests()
         if not self._child.poll_fds().isdisjoint(ready):
             self._listen_to_supervisor(now)
         self._do(self._calls.tick(time.monotonic()))
+
+    def _poll_items(self, now: float) -> list[Any]:
+        items: list[Any] = [(self._rpc, zmq.POLLIN), *((fd, zmq.POLLIN) for fd in self._child.poll_fds())]
+        if self._gate is not None:
+            items.append((self._gate.socket, zmq.POLLIN))
+        return [*items, *self._readers.poll_items(now)]
 
     def _patience(self, now: float) -> int:
         """Milliseconds until something is due, rounded up, so that no deadline is polled for in a spin."""
         due = [now + 0.5, self._calls.next_deadline(), self._drain_until]
         return max(0, int((min(t for t in due if t is not None) - now) * 1000) + 1)
 
-    def _take(self, socket: zmq.Socket[bytes], handle: Any, *, copy: bool = True) -> None:
+    def _take_requests(self) -> None:
+        handle: Any = self._from_caller if self._gate is None else self._from_anywhere
         end = time.monotonic() + PASS_S
         while time.monotonic() < end:
             try:
-                frames = socket.recv_multipart(zmq.DONTWAIT, copy=copy)
+                frames = self._rpc.recv_multipart(zmq.DONTWAIT, copy=self._gate is None)
             except zmq.Again:
                 return
             handle(frames)
@@ -155,33 +149,26 @@ class Broker:
 
     # ── readers ──
 
-    def _from_reader(self, frames: list[bytes]) -> None:
-        try:
-            self._hear_reader(frames)
-        except Exception:  # one reader with a fault, or a stranger on this socket, must not end everybody's calls
-            self._counters["unreadable_messages"] += 1
-            log.exception("what came on the socket of the readers is not from a reader; requests go to %r", wire.RPC_SOCKET)
-
-    def _hear_reader(self, frames: list[bytes]) -> None:
-        identity, header, *payload = frames
+    def _hear_reader(self, pipe: Pipe, message: Message) -> None:
+        (kind, server, started, free, taken, *rest), payload = message
         now = time.monotonic()
-        kind, server, started, free, boot, taken, *rest = wire.unpack(header)
-        if boot != self._boot:  # it counts what it took from a broker before this one
-            taken = 0
         info = None
         if kind == "answer":
-            call_id, failure, info = rest
+            call_id, failure = rest
             error = AmidError(**failure) if failure else None
-            self._do(self._calls.answered(call_id, payload[0] if payload else None, error, now))
+            self._do(self._calls.answered(call_id, payload, error, now))
         elif kind == "until":
             self._calls.until(*rest)
         elif kind == "unsent":
             self._do(self._calls.unsent(rest[0], now))
         elif kind in ("state", "leaving"):
             (info,) = rest
-        self._do(self._calls.state(server, identity, started, free, taken, info, now))
+        self._do(self._calls.state(server, pipe, started, free, taken, info, now))
         if kind == "leaving":
-            self._do([Send(identity, ["bye"])])
+            self._do([Send(pipe, ["bye"])])
+
+    def _lost_reader(self, pipe: Pipe) -> None:
+        self._do(self._calls.gone(pipe))
 
     # ── callers ──
 
@@ -300,7 +287,7 @@ class Broker:
         for effect in effects:
             if isinstance(effect, Reply):
                 self._reply(effect)
-            elif not self._tell([effect.reader, wire.pack([self._boot, *effect.message])]):
+            elif not _said(effect):
                 self._counters["unreachable_readers"] += 1
                 self._calls.unreachable(effect)
 
@@ -327,15 +314,15 @@ class Broker:
             return wire.encode_reply(wire.result(origin.request_id, wire.unpack(reply.result or b"\xc0")), True)
         return wire.packed_result(origin.request_id, reply.result or b"\xc0")
 
-    def _tell(self, frames: list[bytes]) -> bool:
-        """Send to a reader; False when it has gone."""
-        try:
-            send(self._readers, *frames)
-        except zmq.ZMQError as error:
-            if error.errno not in UNDELIVERABLE:
-                raise
-            return False
-        return True
+
+def _said(effect: Send) -> bool:
+    """Tell a reader; False when it has gone."""
+    pipe: Pipe = effect.reader
+    try:
+        pipe.say(effect.message)
+    except OSError:
+        return False
+    return True
 
 
 def _split(frames: list[bytes]) -> tuple[list[bytes], list[bytes] | None]:

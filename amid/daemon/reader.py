@@ -26,10 +26,10 @@ from amid.daemon.connection import tls_context
 from amid.daemon.event_session import EventSession
 from amid.daemon.gate import Gate
 from amid.daemon.lanes import Lanes
+from amid.daemon.pipe import Pipe, connect
 from amid.daemon.publisher import TICK_S, Publisher
 from amid.daemon.replays import Replays
 from amid.daemon.rundir import epoch_origin_now, why_not
-from amid.daemon.sending import send
 from amid.daemon.settings import ReaderSettings, reader_settings
 
 log = logging.getLogger("amid.reader")
@@ -42,6 +42,12 @@ SOON_S = 0.05
 
 LOGOFF_S = 0.5
 """Seconds that Asterisk then has to answer the Logoffs."""
+
+RECONNECT_S = 0.05
+"""Seconds between two tries to reach a broker, when there is none."""
+
+FULL_S = 0.02
+"""Seconds for which the counters that `status` shows may be behind."""
 
 
 class Reader:
@@ -60,31 +66,21 @@ class Reader:
             events, stream = self._publisher.sockets()
             self._gate.listen(events, server.events_listen)
             self._gate.listen(stream, server.stream_listen)
-        self._broker = self._connect(wire.ipc(settings.run_dir, wire.READERS_SOCKET))
+        self._broker_at = f"{settings.run_dir}/{wire.READERS_SOCKET}"
+        self._broker: Pipe | None = None
         tls = tls_context(server)
         patience = Patience(server.login_timeout, server.silence, server.pong)
         self._answers = Answers(settings.name, self._answer, lambda call_id, response: self._tell("until", call_id, response))
         self._replays = Replays(settings.name, self._publisher, self._answer)
         self._events = EventSession(server, tls, patience, self._publisher, self._answers, self._epoch, now)
         self._lanes = Lanes(server, tls, patience)
-        self._boot = 0  # when the broker that is spoken to was started; what was taken is counted for each
-        self._taken = 0
+        self._connect_at = self._full_at = now
+        self._taken = 0  # calls of this broker
         self._told: tuple[Any, ...] = ()
         self._undeliverable = 0
         self._next_tick = self._ticked = now
         self._leaving = False
         self._dismissed = False
-
-    def _connect(self, endpoint: str) -> zmq.Socket[bytes]:
-        socket = self._context.socket(zmq.DEALER)
-        socket.set(zmq.IMMEDIATE, 1)  # nothing queues up for a broker that is not there
-        socket.set(zmq.SNDHWM, 0)
-        socket.set(zmq.RCVHWM, 0)
-        socket.set(zmq.RECONNECT_IVL, 50)
-        socket.set(zmq.LINGER, 200)
-        socket.set(zmq.IDENTITY, f"{self._name}/{self._started}".encode())
-        socket.connect(endpoint)
-        return socket
 
     def _epoch(self, now: float) -> int:
         return self._origin + int(now * 1000)
@@ -100,12 +96,12 @@ class Reader:
         now = time.monotonic()
         ready = dict(zmq.zmq_poll(self._poll_items(), self._patience_ms(now)))
         now = time.monotonic()
-        beat = self._child.beat(now)
+        if self._child.beat(now):
+            self._full_at = now
         self._events.step(ready, now)
         outcomes = self._lanes.step(ready, self._may_dial_lanes(), now, self._lane_lost)
         self._finish(outcomes, now)
-        if self._broker in ready:
-            self._listen_to_broker(now)
+        self._listen_to_broker(ready, now)
         self._lanes.flush(now, self._lane_lost)
         self._replays.step()
         if self._publisher.take_subscriptions(ready):
@@ -117,13 +113,15 @@ class Reader:
             self._publisher.tick(time.time())
         if not self._child.poll_fds().isdisjoint(ready):
             self._child.drain()
-        self._report(full=beat)
+        self._report(now)
 
     def _may_dial_lanes(self) -> bool:
         return self._events.state == "up" and not self._leaving
 
     def _poll_items(self) -> list[Any]:
-        items: list[Any] = [(socket, zmq.POLLIN) for socket in (self._broker, *self._publisher.sockets())]
+        items: list[Any] = [(socket, zmq.POLLIN) for socket in self._publisher.sockets()]
+        if self._broker is not None:
+            items.append(self._broker.poll_item())
         items += [(fd, zmq.POLLIN) for fd in self._child.poll_fds()]
         if self._gate is not None:
             items.append((self._gate.socket, zmq.POLLIN))
@@ -134,30 +132,51 @@ class Reader:
         """Milliseconds until something is due, rounded up, so that no deadline is polled for in a spin."""
         if self._lanes.pending() or self._events.pending() or self._replays.pending:
             return 0
-        due = [now + 0.5, self._next_tick, self._events.next_deadline(), self._answers.next_deadline()]
+        due = [
+            now + 0.5,
+            self._full_at if self._broker is not None else self._connect_at,
+            self._next_tick,
+            self._events.next_deadline(),
+            self._answers.next_deadline(),
+        ]
         due.append(self._lanes.next_deadline(self._may_dial_lanes()))
         return max(0, int((min(t for t in due if t is not None) - now) * 1000) + 1)
 
     # ── calls ──
 
-    def _listen_to_broker(self, now: float) -> None:
-        while True:
-            try:
-                boot, kind, *rest = wire.unpack(self._broker.recv(zmq.DONTWAIT))
-            except zmq.Again:
-                return
-            if boot < self._boot:  # of a broker that is dead, and so is whoever would hear the answer
-                continue
-            if boot > self._boot:
-                self._boot, self._taken = boot, 0
-            if kind == "want":
-                self._lanes.want(rest[0])
-            elif kind == "bye":
-                self._dismissed = True
-            elif kind == "replay":
-                self._replays.ask(*rest)
-            else:
-                self._take_call(*rest, now=now)
+    def _listen_to_broker(self, ready: dict[Any, int], now: float) -> None:
+        if self._broker is None:
+            if now >= self._connect_at:
+                self._meet_broker(now)
+            return
+        can = ready.get(self._broker.poll_item()[0])
+        if can is None:
+            return
+        try:
+            for (kind, *rest), _ in self._broker.step(can):
+                self._obey(kind, rest, now)
+        except (EOFError, OSError):
+            self._lose_broker()
+
+    def _meet_broker(self, now: float) -> None:
+        self._broker = connect(self._broker_at)
+        self._connect_at = now + RECONNECT_S
+        self._taken, self._told = 0, ()
+
+    def _lose_broker(self) -> None:
+        if self._broker is not None:
+            self._broker.close()
+            self._broker = None
+
+    def _obey(self, kind: str, rest: list[Any], now: float) -> None:
+        if kind == "want":
+            self._lanes.want(rest[0])
+        elif kind == "bye":
+            self._dismissed = True
+        elif kind == "replay":
+            self._replays.ask(*rest)
+        else:
+            self._take_call(*rest, now=now)
 
     def _take_call(self, call_id: int, deadline: float, body: dict[str, Any], *, now: float) -> None:
         self._taken += 1
@@ -186,13 +205,16 @@ class Reader:
 
     def _answer(self, call_id: int, result: bytes | None, error: dict[str, Any] | None) -> None:
         self._told = self._standing()
-        self._tell("answer", call_id, error, self._info(), payload=result)
+        self._full_at = min(self._full_at, time.monotonic() + FULL_S)
+        if not self._tell("answer", call_id, error, payload=result or b""):
+            self._undeliverable += 1
 
-    def _report(self, full: bool) -> None:
-        """Tell the broker how things stand: at every beat, and whenever it changes what the broker may do."""
+    def _report(self, now: float) -> None:
+        """Tell the broker how things stand: at every beat, soon after an answer, and at once when it changes what it may do."""
         standing = self._standing()
-        if full or standing != self._told:
+        if now >= self._full_at or standing != self._told:
             self._told = standing
+            self._full_at = now + 1.0
             self._tell("state", self._info())
 
     def _standing(self) -> tuple[Any, ...]:
@@ -222,13 +244,14 @@ class Reader:
             "counters": counters,
         }
 
-    def _tell(self, kind: str, *rest: Any, payload: bytes | None = None) -> bool:
+    def _tell(self, kind: str, *rest: Any, payload: bytes = b"") -> bool:
         """A word to the broker; False when there is none."""
-        header = wire.pack([kind, self._name, self._started, self._lanes.free, self._boot, self._taken, *rest])
+        if self._broker is None:
+            return False
         try:
-            send(self._broker, *([header] if payload is None else [header, payload]))
-        except zmq.Again:
-            self._undeliverable += kind == "answer"
+            self._broker.say([kind, self._name, self._started, self._lanes.free, self._taken, *rest], payload)
+        except OSError:
+            self._lose_broker()
             return False
         return True
 

@@ -39,7 +39,9 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    reader: bytes
+    """`reader` is whatever `Calls.state` was given for it."""
+
+    reader: Any
     message: list[Any]
 
 
@@ -85,7 +87,7 @@ class ServerQueue:
     name: str
     limit: int
     last_ready: float
-    reader: bytes | None = None
+    reader: Any = None
     started: int = 0
     heard: float = 0.0
     ready: bool = False
@@ -175,14 +177,14 @@ class Calls:
             self._deadlines = sorted((one.deadline, one.call_id) for one in self._open.values())  # which is a heap
 
     def state(
-        self, server: str, reader: bytes, started: int, free: int, taken: int, info: dict[str, Any] | None, now: float
+        self, server: str, reader: Any, started: int, free: int, taken: int, info: dict[str, Any] | None, now: float
     ) -> list[Effect]:
         """A reader's word on itself. `started` orders incarnations: an older one is not listened to."""
         queue = self.servers.get(server)
         if queue is None or started < queue.started:
             return []
         effects: list[Effect] = []
-        if reader != queue.reader:
+        if reader is not queue.reader:
             effects += self._fail(list(queue.handed.values()), "connection_lost", f"the reader of server {server} was replaced")
             queue.reader, queue.started, queue.sent, queue.wanted = reader, started, 0, 0
         queue.heard, queue.free, queue.taken = now, free, taken
@@ -219,13 +221,23 @@ class Calls:
     def unreachable(self, send: Send) -> None:
         """A message did not reach its reader: that one is gone, and a call on its way to it is back in the queue."""
         for queue in self.servers.values():
-            if queue.reader == send.reader:
+            if queue.reader is send.reader:
                 queue.heard = 0.0
                 queue.wanted = 0
         call = self._open.get(send.message[1]) if send.message[0] == "call" else None
         if call is not None and call.handed:
             self._take_back(call)
             self.servers[call.server].sent -= 1
+
+    def gone(self, reader: Any) -> list[Effect]:
+        """A reader has ended, and everything that it had said was heard: nobody will answer what it was handed."""
+        effects: list[Effect] = []
+        for queue in self.servers.values():
+            if queue.reader is reader:
+                why = f"the reader of server {queue.name} has ended"
+                effects += self._fail(list(queue.handed.values()), "connection_lost", why)
+                queue.reader, queue.ready, queue.heard = None, False, 0.0
+        return effects
 
     def _take_back(self, call: Pending) -> None:
         queue = self.servers[call.server]
@@ -282,7 +294,7 @@ class Calls:
             effects.append(Send(reader, ["want", queue.wanted]))
         return effects
 
-    def _hand(self, queue: ServerQueue, reader: bytes, call: Pending) -> Send:
+    def _hand(self, queue: ServerQueue, reader: Any, call: Pending) -> Send:
         call.handed = True
         queue.handed[call.call_id] = call
         queue.sent += call.order.kind == "call"

@@ -1,0 +1,117 @@
+"""What joins the broker and the readers: a stream socket in run_dir that carries whole messages, at once and in order.
+
+It is not ZeroMQ's, for two reasons. A ZeroMQ socket hands every message through a thread of its own, and a call would pay for
+that four times. And the end of a stream comes behind all that was said on it: when a reader dies, whatever it told before is heard
+first, and then its end, without waiting for silence.
+
+A message is a MessagePack value and a payload, bytes that the pipe does not look into; the lengths of both stand before them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import struct
+from collections.abc import Iterator
+from typing import Any
+
+import zmq
+
+from amid import wire
+
+_LENGTHS = struct.Struct("=IQ")
+
+READ_SIZE = 256 * 1024
+"""Bytes taken in one read, which bounds one pass of a loop: a large answer comes in many, and others between them."""
+
+MOST = 2**40
+"""Bytes of a message. The first bytes of whoever speaks something else, read as lengths, are more."""
+
+IN, OUT = int(zmq.POLLIN), int(zmq.POLLOUT)
+
+Message = tuple[Any, bytes]
+
+
+class Pipe:
+    """One end. The owner polls `poll_item` and calls `step`; every method may raise `OSError`, and then the owner calls `close`."""
+
+    def __init__(self, connected: socket.socket) -> None:
+        connected.setblocking(False)
+        self._socket = connected
+        self._in = bytearray()
+        self._out = bytearray()
+
+    def poll_item(self) -> tuple[int, int]:
+        return self._socket.fileno(), IN | OUT if self._out else IN
+
+    def say(self, value: Any, payload: bytes = b"") -> None:
+        """Send a message; what the other end does not take yet waits here."""
+        packed = wire.pack(value)
+        data = b"".join((_LENGTHS.pack(len(packed), len(payload)), packed, payload))
+        if self._out:
+            self._out += data
+        elif (sent := self._send(data)) < len(data):
+            self._out += memoryview(data)[sent:]
+
+    def step(self, ready: int) -> list[Message]:
+        """Write what waits, read once: the messages that are whole now. Raises `EOFError` at the end of the stream, `ValueError`
+        when what comes is no message."""
+        if self._out and ready & OUT:
+            sent = self._send(self._out)
+            del self._out[:sent]
+        if not ready & ~OUT:
+            return []
+        try:
+            data = self._socket.recv(READ_SIZE)
+        except BlockingIOError:
+            return []
+        if not data:
+            raise EOFError("the other end was closed")
+        self._in += data
+        return list(self._messages())
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def _send(self, data: bytes | bytearray) -> int:
+        try:
+            return self._socket.send(data)
+        except BlockingIOError:
+            return 0
+
+    def _messages(self) -> Iterator[Message]:
+        start, end = 0, len(self._in)
+        with memoryview(self._in) as view:
+            while end - start >= _LENGTHS.size:
+                value_size, payload_size = _LENGTHS.unpack_from(view, start)
+                if value_size + payload_size > MOST:
+                    raise ValueError("what came is no message of a pipe")
+                at = start + _LENGTHS.size
+                if end - at < value_size + payload_size:
+                    break
+                start = at + value_size + payload_size
+                yield wire.unpack(bytes(view[at : at + value_size])), bytes(view[at + value_size : start])
+        del self._in[:start]
+
+
+def connect(path: str) -> Pipe | None:
+    """The pipe to whoever listens at `path`; None when nobody does."""
+    end = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+    try:
+        end.connect(path)
+    except OSError:
+        end.close()
+        return None
+    return Pipe(end)
+
+
+def listen(path: str) -> socket.socket:
+    """Where pipes are connected to: a socket file for the daemon's own user alone, since whoever speaks there is believed."""
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+    listening.bind(path)
+    os.chmod(path, 0o600)  # nobody can connect before `listen`
+    listening.listen()
+    return listening
