@@ -8,6 +8,7 @@ an ActionID only when that was among the headers already read. So Action goes fi
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,6 +19,8 @@ MAX_LINE = 1022
 
 MAX_HEADERS = 128
 """Headers of one action, Action and ActionID among them."""
+
+_BREAK = re.compile(rb"[\r\n\0]")
 
 
 class InvalidAction(ValueError):
@@ -48,7 +51,7 @@ def encode_action(action: str, action_id: str, fields: Mapping[Any, Any]) -> byt
 def own_action_id(fields: Mapping[Any, Any]) -> Text | None:
     """The caller's own ActionID among `fields`, or None. It is given back in the answer and never sent."""
     own = next((value for name, value in fields.items() if _is_action_id(name)), None)
-    return None if own is None else text(_bytes(own, "the ActionID"))
+    return None if own is None else text(_bytes(own, b"ActionID"))
 
 
 def without_action_id(fields: Mapping[Any, Any]) -> dict[Any, Any]:
@@ -57,11 +60,11 @@ def without_action_id(fields: Mapping[Any, Any]) -> dict[Any, Any]:
 
 
 def _is_action_id(name: Any) -> bool:
-    return _bytes(name, "a header's name").strip().lower() == b"actionid"
+    return _bytes(name).strip().lower() == b"actionid"
 
 
 def _name(name: Any) -> bytes:
-    raw = _bytes(name, "a header's name")
+    raw = _bytes(name)
     if not raw or raw != raw.strip() or b":" in raw:
         raise InvalidAction(f"the header name {_show(raw)} is empty, or has a colon or spaces around it")
     if raw.lower() == b"action":
@@ -72,31 +75,37 @@ def _name(name: Any) -> bytes:
 
 
 def _line(name: bytes, value: Any) -> bytes:
-    line = name + b": " + _bytes(value, f"the value of {_show(name)}")
-    if any(byte in line for byte in b"\r\n\0"):
+    line = name + b": " + _bytes(value, name)
+    if _BREAK.search(line):
         raise InvalidAction(f"{_show(name)} holds CR, LF or NUL; a header is one line")
     if len(line) > MAX_LINE:
         raise InvalidAction(f"the line of {_show(name)} is {len(line)} bytes; Asterisk takes {MAX_LINE} at most")
     return line
 
 
-def _bytes(value: Any, what: str) -> bytes:
+def _bytes(value: Any, header: bytes | None = None) -> bytes:
+    """What goes out for `value`. header: whose value it is; None when it is a header's name itself."""
+    if isinstance(value, str):
+        return _encoded(value, header)
     if isinstance(value, bool):
         return b"true" if value else b"false"
     if isinstance(value, bytes):
         return value
-    if isinstance(value, str):
-        return _encoded(value, what)
     if isinstance(value, int) or (isinstance(value, float) and math.isfinite(value)):
         return str(value).encode()
-    raise InvalidAction(f"{what} is {_kind(value)}; it must be text, a finite number, true or false, or a list of them")
+    raise InvalidAction(f"{_what(header)} is {_kind(value)}; it must be text, a finite number, true or false, or a list of them")
 
 
-def _encoded(value: str, what: str) -> bytes:
+def _encoded(value: str, header: bytes | None) -> bytes:
     try:
         return value.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError as error:
-        raise InvalidAction(f"{what} has the lone surrogate {value[error.start]!a}, which stands for no byte") from None
+        what = f"the lone surrogate {value[error.start]!a}, which stands for no byte"
+        raise InvalidAction(f"{_what(header)} has {what}") from None
+
+
+def _what(header: bytes | None) -> str:
+    return "a header's name" if header is None else f"the value of {_show(header)}"
 
 
 def _kind(value: Any) -> str:

@@ -13,14 +13,13 @@ that everything before it has come:
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from msgspec import Struct, field
 
 from amid.ami import catalogue
 from amid.ami.packet import Packet, Text
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """A whole answer.
 
     response: Asterisk's response; None for the few old actions that have none.

@@ -8,7 +8,8 @@ has shown that it is done with the action before, by its whole answer or by answ
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from amid.ami import catalogue
 from amid.ami.action import encode_action
@@ -25,8 +26,7 @@ REMEMBERED = 64
 """Finished ActionIDs kept, to tell a late packet from an unknown one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(Struct, frozen=True):
     """An action to carry out: `call_id` is the asker's key for it, `deadline` is on the monotonic clock, in seconds."""
 
     call_id: int

@@ -46,12 +46,19 @@ class Packet:
 
     def get(self, name: str) -> str:
         """The first value of the header `name`, compared without case; "" when there is none."""
-        value = self.headers.get(name)
-        if value is None:
-            value = next((v for k, v in self.headers.items() if _same_name(k, name)), "")
+        value = self._value(name)
         if isinstance(value, list):
             value = value[0]
-        return value if isinstance(value, str) else value.decode("utf-8", "replace")
+        if isinstance(value, str):
+            return value
+        return value.decode("utf-8", "replace") if value is not None else ""
+
+    def _value(self, name: str) -> Text | list[Text] | None:
+        headers = self.headers
+        if name in headers:
+            return headers[name]
+        size = len(name)
+        return next((headers[key] for key in headers if len(key) == size and _same_name(key, name)), None)
 
     @property
     def event(self) -> str:
@@ -77,7 +84,9 @@ class Packet:
         """The lines that a Command printed, in the format of Asterisk 14 and later or in the older one."""
         if is_old_command(self.raw):
             return _old_output(self.raw)
-        value = next((v for k, v in self.headers.items() if _same_name(k, "Output")), [])
+        value = self._value("Output")
+        if value is None:
+            return []
         return value if isinstance(value, list) else [value]
 
     @property

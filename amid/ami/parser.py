@@ -122,7 +122,8 @@ class Parser:
             if end - start > self._max_packet:
                 items.append(self._oversized(start))
             else:
-                items.append(Packet(bytes(buffer[start:end])))
+                with memoryview(buffer) as view:
+                    items.append(Packet(bytes(view[start:end])))
             start = searched = after
         del buffer[:start]
         # A marker may be half here: the next search starts a marker's length back.

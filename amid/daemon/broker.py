@@ -114,6 +114,7 @@ class Broker:
         if not self._child.poll_fds().isdisjoint(ready):
             self._listen_to_supervisor(now)
         self._do(self._calls.tick(time.monotonic()))
+        self._readers.flush()
 
     def _poll_items(self, now: float) -> list[Any]:
         items: list[Any] = [(self._rpc, zmq.POLLIN), *((fd, zmq.POLLIN) for fd in self._child.poll_fds())]
@@ -168,7 +169,8 @@ class Broker:
             self._do([Send(pipe, ["bye"])])
 
     def _lost_reader(self, pipe: Pipe) -> None:
-        self._do(self._calls.gone(pipe))
+        self._counters["unreachable_readers"] += bool(pipe.unheard)
+        self._do(self._calls.gone(pipe, pipe.unheard))
 
     # ── callers ──
 
@@ -287,9 +289,8 @@ class Broker:
         for effect in effects:
             if isinstance(effect, Reply):
                 self._reply(effect)
-            elif not _said(effect):
-                self._counters["unreachable_readers"] += 1
-                self._calls.unreachable(effect)
+            else:
+                effect.reader.say(effect.message)
 
     def _reply(self, reply: Reply) -> None:
         origin: Origin = reply.origin
@@ -313,16 +314,6 @@ class Broker:
         if origin.as_json:
             return wire.encode_reply(wire.result(origin.request_id, wire.unpack(reply.result or b"\xc0")), True)
         return wire.packed_result(origin.request_id, reply.result or b"\xc0")
-
-
-def _said(effect: Send) -> bool:
-    """Tell a reader; False when it has gone."""
-    pipe: Pipe = effect.reader
-    try:
-        pipe.say(effect.message)
-    except OSError:
-        return False
-    return True
 
 
 def _split(frames: list[bytes]) -> tuple[list[bytes], list[bytes] | None]:

@@ -13,6 +13,7 @@ import contextlib
 import os
 import socket
 import struct
+from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
@@ -25,6 +26,9 @@ _LENGTHS = struct.Struct("=IQ")
 READ_SIZE = 256 * 1024
 """Bytes taken in one read, which bounds one pass of a loop: a large answer comes in many, and others between them."""
 
+LARGE = 64 * 1024
+"""Bytes of a payload from which on it is sent as it is."""
+
 MOST = 2**40
 """Bytes of a message. The first bytes of whoever speaks something else, read as lengths, are more."""
 
@@ -34,34 +38,50 @@ Message = tuple[Any, bytes]
 
 
 class Pipe:
-    """One end. The owner polls `poll_item` and calls `step`; every method may raise `OSError`, and then the owner calls `close`."""
+    """One end. The owner polls `poll_item`, calls `receive` when it is readable, and `flush` once in each pass; when one of them
+    raises, it calls `close`. `unheard` are the values of which no byte has left: when a flush fails, nobody heard them."""
 
     def __init__(self, connected: socket.socket) -> None:
         connected.setblocking(False)
         self._socket = connected
         self._in = bytearray()
-        self._out = bytearray()
+        self._out: deque[memoryview] = deque()
+        self.unheard: list[Any] = []
 
     def poll_item(self) -> tuple[int, int]:
         return self._socket.fileno(), IN | OUT if self._out else IN
 
     def say(self, value: Any, payload: bytes = b"") -> None:
-        """Send a message; what the other end does not take yet waits here."""
+        """Send a message, at once if the other end takes it; what it does not take, or what cannot be sent at all, is for `flush`."""
         packed = wire.pack(value)
-        data = b"".join((_LENGTHS.pack(len(packed), len(payload)), packed, payload))
-        if self._out:
-            self._out += data
-        elif (sent := self._send(data)) < len(data):
-            self._out += memoryview(data)[sent:]
+        head = b"".join((_LENGTHS.pack(len(packed), len(payload)), packed, payload if len(payload) < LARGE else b""))
+        sent = 0
+        if not self._out:
+            with contextlib.suppress(OSError):
+                sent = self._socket.send(head)
+        if not sent:
+            self.unheard.append(value)
+        if sent < len(head):
+            self._out.append(memoryview(head)[sent:])
+        if len(payload) >= LARGE:  # as it is: to copy it would hold up everybody
+            self._out.append(memoryview(payload))
 
-    def step(self, ready: int) -> list[Message]:
-        """Write what waits, read once: the messages that are whole now. Raises `EOFError` at the end of the stream, `ValueError`
-        when what comes is no message."""
-        if self._out and ready & OUT:
-            sent = self._send(self._out)
-            del self._out[:sent]
-        if not ready & ~OUT:
-            return []
+    def flush(self) -> None:
+        """Write what the other end takes now. Raises `OSError` when it has gone."""
+        while self._out:
+            try:
+                sent = self._socket.send(self._out[0])
+            except BlockingIOError:
+                return
+            self.unheard.clear()
+            if sent < len(self._out[0]):
+                self._out[0] = self._out[0][sent:]
+                return
+            self._out.popleft()
+
+    def receive(self) -> list[Message]:
+        """Read once: the messages that are whole now. Raises `OSError`, `EOFError` at the end of the stream, and `ValueError` when
+        what comes is no message."""
         try:
             data = self._socket.recv(READ_SIZE)
         except BlockingIOError:
@@ -73,12 +93,6 @@ class Pipe:
 
     def close(self) -> None:
         self._socket.close()
-
-    def _send(self, data: bytes | bytearray) -> int:
-        try:
-            return self._socket.send(data)
-        except BlockingIOError:
-            return 0
 
     def _messages(self) -> Iterator[Message]:
         start, end = 0, len(self._in)

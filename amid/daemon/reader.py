@@ -26,7 +26,7 @@ from amid.daemon.connection import tls_context
 from amid.daemon.event_session import EventSession
 from amid.daemon.gate import Gate
 from amid.daemon.lanes import Lanes
-from amid.daemon.pipe import Pipe, connect
+from amid.daemon.pipe import OUT, Pipe, connect
 from amid.daemon.publisher import TICK_S, Publisher
 from amid.daemon.replays import Replays
 from amid.daemon.rundir import epoch_origin_now, why_not
@@ -114,6 +114,7 @@ class Reader:
         if not self._child.poll_fds().isdisjoint(ready):
             self._child.drain()
         self._report(now)
+        self._flush_broker()
 
     def _may_dial_lanes(self) -> bool:
         return self._events.state == "up" and not self._leaving
@@ -149,11 +150,10 @@ class Reader:
             if now >= self._connect_at:
                 self._meet_broker(now)
             return
-        can = ready.get(self._broker.poll_item()[0])
-        if can is None:
+        if not ready.get(self._broker.poll_item()[0], 0) & ~OUT:
             return
         try:
-            for (kind, *rest), _ in self._broker.step(can):
+            for (kind, *rest), _ in self._broker.receive():
                 self._obey(kind, rest, now)
         except (EOFError, OSError):
             self._lose_broker()
@@ -162,6 +162,14 @@ class Reader:
         self._broker = connect(self._broker_at)
         self._connect_at = now + RECONNECT_S
         self._taken, self._told = 0, ()
+
+    def _flush_broker(self) -> None:
+        if self._broker is None:
+            return
+        try:
+            self._broker.flush()
+        except OSError:
+            self._lose_broker()
 
     def _lose_broker(self) -> None:
         if self._broker is not None:
@@ -248,11 +256,7 @@ class Reader:
         """A word to the broker; False when there is none."""
         if self._broker is None:
             return False
-        try:
-            self._broker.say([kind, self._name, self._started, self._lanes.free, self._taken, *rest], payload)
-        except OSError:
-            self._lose_broker()
-            return False
+        self._broker.say([kind, self._name, self._started, self._lanes.free, self._taken, *rest], payload)
         return True
 
     # ── the end ──

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from amid.daemon.pipe import IN, Message, Pipe, listen
+from amid.daemon.pipe import IN, OUT, Message, Pipe, listen
 from amid.wire import RPC_SOCKET
 
 log = logging.getLogger("amid.broker")
@@ -37,17 +37,24 @@ class Readers:
             yield pipe.poll_item()
 
     def step(self, ready: Mapping[Any, int], now: float) -> None:
-        """Read and write where a poll says that it can be done."""
+        """Hear whoever has something to say."""
         for pipe in list(self._pipes):
-            can = ready.get(pipe.poll_item()[0])
-            if can is not None:
-                self._step_one(pipe, can)
+            if ready.get(pipe.poll_item()[0], 0) & ~OUT:
+                self._step_one(pipe)
         if self._door.fileno() in ready:
             self._let_in(now)
 
-    def _step_one(self, pipe: Pipe, can: int) -> None:
+    def flush(self) -> None:
+        """Send what the readers were told."""
+        for pipe in list(self._pipes):
+            try:
+                pipe.flush()
+            except OSError:
+                self._drop(pipe)
+
+    def _step_one(self, pipe: Pipe) -> None:
         try:
-            for message in pipe.step(can):
+            for message in pipe.receive():
                 self._hear(pipe, message)
         except (EOFError, OSError):
             self._drop(pipe)

@@ -20,6 +20,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from msgspec import Struct
+
 from amid.errors import AmidError
 
 GAP_S = 3.0
@@ -29,24 +31,21 @@ FRESH_S = 1.2
 """Seconds since a reader's last message within which calls are handed to it; it sends one every half second."""
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
+class Order(Struct, frozen=True):
     """What a reader is asked to do. `kind` is "call", which takes a lane, or "replay", which does not."""
 
     kind: str
     body: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
+class Send(Struct, frozen=True):
     """`reader` is whatever `Calls.state` was given for it."""
 
     reader: Any
     message: list[Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(Struct, frozen=True):
     """`origin` is whoever asked, as the broker knows him. `result` is packed already: the broker does not look inside."""
 
     origin: Any
@@ -184,7 +183,7 @@ class Calls:
         if queue is None or started < queue.started:
             return []
         effects: list[Effect] = []
-        if reader is not queue.reader:
+        if reader != queue.reader:
             effects += self._fail(list(queue.handed.values()), "connection_lost", f"the reader of server {server} was replaced")
             queue.reader, queue.started, queue.sent, queue.wanted = reader, started, 0, 0
         queue.heard, queue.free, queue.taken = now, free, taken
@@ -218,22 +217,16 @@ class Calls:
         self._take_back(call)
         return self._hand_out(self.servers[call.server], now)
 
-    def unreachable(self, send: Send) -> None:
-        """A message did not reach its reader: that one is gone, and a call on its way to it is back in the queue."""
-        for queue in self.servers.values():
-            if queue.reader is send.reader:
-                queue.heard = 0.0
-                queue.wanted = 0
-        call = self._open.get(send.message[1]) if send.message[0] == "call" else None
-        if call is not None and call.handed:
-            self._take_back(call)
-            self.servers[call.server].sent -= 1
-
-    def gone(self, reader: Any) -> list[Effect]:
-        """A reader has ended, and everything that it had said was heard: nobody will answer what it was handed."""
+    def gone(self, reader: Any, unheard: Iterable[list[Any]] = ()) -> list[Effect]:
+        """A reader has ended, and everything that it had said was heard. Nobody will answer what it was handed; but a call among
+        the messages that did not reach it any more is back in the queue."""
+        for message in unheard:
+            call = self._open.get(message[1]) if message[0] == "call" else None
+            if call is not None and call.handed:
+                self._take_back(call)
         effects: list[Effect] = []
         for queue in self.servers.values():
-            if queue.reader is reader:
+            if queue.reader == reader:
                 why = f"the reader of server {queue.name} has ended"
                 effects += self._fail(list(queue.handed.values()), "connection_lost", why)
                 queue.reader, queue.ready, queue.heard = None, False, 0.0

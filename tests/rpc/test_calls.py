@@ -236,44 +236,42 @@ def test_a_reader_that_falls_silent_loses_what_it_was_given() -> None:
     assert (failure.kind, failure.sent) == ("connection_lost", True)
 
 
-def test_a_call_that_could_not_reach_its_reader_waits_for_the_next_one() -> None:
+def test_what_a_reader_that_has_ended_was_given_is_lost_at_once() -> None:
     calls = up(free=4)
-    (send,) = sends(open_(calls, "a"))
-    calls.unreachable(send)
-    assert replies(calls.tick(NOW + 0.1)) == [], "it was never sent and must not be called lost"
+    open_(calls, "a")
+    assert calls.gone(b"pbx1/0") == [], "it is not the one that has it"
+    failure = error(calls.gone(READER))
+    assert (failure.kind, failure.sent, failure.action_id) == ("connection_lost", True, "amid-a")
+
+
+def test_a_call_that_did_not_reach_its_reader_waits_for_the_next_one() -> None:
+    calls = up(free=4)
+    open_(calls, "a")
+    (send,) = sends(open_(calls, "b"))
+    assert [reply.origin for reply in replies(calls.gone(READER, [send.message]))] == ["a"]
     effects = calls.state("pbx1", b"pbx1/2", 2, 1, 0, info(), NOW + 1)
     assert replies(effects) == []
     assert sends(effects) == [Send(b"pbx1/2", send.message)]
 
 
-def test_what_was_with_a_reader_that_cannot_be_reached_is_lost() -> None:
-    calls = up(free=4)
-    open_(calls, "a")
-    (second,) = sends(open_(calls, "b"))
-    calls.unreachable(second)
-    failure = error(calls.tick(NOW + 0.1))
-    assert (failure.kind, failure.sent, failure.action_id) == ("connection_lost", True, "amid-a")
-
-
-def test_calls_that_could_not_reach_their_reader_keep_their_order() -> None:
+def test_calls_that_did_not_reach_their_reader_keep_their_order() -> None:
     calls = up(free=3, limit=9)
-    for send in [sends(open_(calls, name))[0] for name in "abc"]:
-        calls.unreachable(send)
+    messages = [sends(open_(calls, name))[0].message for name in "abc"]
+    calls.gone(READER, [messages[0], messages[2], messages[1]])
     handed = sends(calls.state("pbx1", b"pbx1/2", 2, 9, 0, info(), NOW + 1))
     assert [send.message[3]["action"] for send in handed] == ["a", "b", "c"]
 
 
-def test_no_more_is_handed_to_a_reader_that_cannot_be_reached() -> None:
+def test_nothing_is_handed_to_a_reader_that_has_ended() -> None:
     calls = up(free=4)
-    (send,) = sends(open_(calls, "a"))
-    calls.unreachable(send)
-    assert open_(calls, "b") == []
+    calls.gone(READER)
+    assert open_(calls, "a") == []
 
 
 def test_a_want_that_did_not_arrive_is_said_again_to_the_next_reader() -> None:
     calls = up(free=0)
     (want,) = sends(open_(calls, "a"), "want")
-    calls.unreachable(want)
+    calls.gone(READER, [want.message])
     assert sends(calls.state("pbx1", b"pbx1/2", 2, 0, 0, info(), NOW + 1), "want")
 
 

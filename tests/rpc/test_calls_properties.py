@@ -32,23 +32,35 @@ class Life(RuleBasedStateMachine):
         self.delivered: set[int] = set()
         self.ever: set[int] = set()
         self.incarnation = dict.fromkeys(SERVERS, 0)
+        self.connections = dict.fromkeys(SERVERS, 0)
         self.taken = dict.fromkeys(SERVERS, 0)
         self.on_the_way: list[Send] = []
 
     def carry(self, effects: list[Effect], reachable: bool = True) -> None:
-        """What the broker does with effects. A message that cannot be sent goes back, as in the broker."""
+        """What the broker does with effects. When a message does not reach its reader, that one has ended, as in the broker."""
+        unheard: dict[bytes, list[list[Any]]] = {}
         for effect in effects:
             if isinstance(effect, Reply):
                 self.replies[effect.origin] += 1
                 self.honest(effect)
             elif not reachable:
-                self.calls.unreachable(effect)
+                unheard.setdefault(effect.reader, []).append(effect.message)
             elif effect.message[0] == "call":
                 assert effect.message[1] not in self.delivered, "handed to a reader twice"
                 assert self.now < self.deadlines[effect.message[3]["origin"]], "handed out behind its deadline"
                 self.delivered.add(effect.message[1])
                 self.ever.add(effect.message[3]["origin"])
                 self.on_the_way.append(effect)
+        for reader, messages in unheard.items():
+            self.lose(reader, messages)
+
+    def lose(self, reader: bytes, unheard: list[list[Any]]) -> None:
+        """A connection to a reader ends."""
+        server = reader[:1].decode()
+        self.connections[server] += 1
+        self.taken[server] = 0
+        self.on_the_way = [send for send in self.on_the_way if send.reader != reader]
+        self.carry(self.calls.gone(reader, unheard))
 
     def honest(self, reply: Reply) -> None:
         """`sent: false` is a promise that no reader has the call."""
@@ -79,16 +91,23 @@ class Life(RuleBasedStateMachine):
 
     def state(self, server: str, free: int, info: dict[str, Any] | None) -> list[Effect]:
         started = self.incarnation[server]
-        return self.calls.state(server, f"{server}{started}".encode(), started, free, self.taken[server], info, self.now)
+        reader = f"{server}{self.connections[server]}".encode()
+        return self.calls.state(server, reader, started, free, self.taken[server], info, self.now)
 
     @rule(server=servers)
     def replace(self, server: str) -> None:
         """The reader is killed with all that it had; the next one reports."""
         self.incarnation[server] += 1
+        self.connections[server] += 1
         self.taken[server] = 0
         gone = [send for send in self.on_the_way if send.reader[:1].decode() == server]
         self.on_the_way = [send for send in self.on_the_way if send not in gone]
         self.carry(self.state(server, 0, {"ready": False, "detail": ""}))
+
+    @rule(server=servers)
+    def end(self, server: str) -> None:
+        """The broker hears that the connection to a reader has ended."""
+        self.lose(f"{server}{self.connections[server]}".encode(), [])
 
     @precondition(lambda self: self.on_the_way)
     @rule(target=messages, data=st.data())
