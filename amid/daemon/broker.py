@@ -169,7 +169,6 @@ class Broker:
             self._do([Send(pipe, ["bye"])])
 
     def _lost_reader(self, pipe: Pipe) -> None:
-        self._counters["unreachable_readers"] += bool(pipe.unheard)
         self._do(self._calls.gone(pipe, pipe.unheard))
 
     # ── callers ──

@@ -21,7 +21,7 @@ import zmq
 
 from amid import wire
 
-_LENGTHS = struct.Struct("=IQ")
+_LENGTHS = struct.Struct(">II")
 
 READ_SIZE = 256 * 1024
 """Bytes taken in one read, which bounds one pass of a loop: a large answer comes in many, and others between them."""
@@ -29,8 +29,8 @@ READ_SIZE = 256 * 1024
 LARGE = 64 * 1024
 """Bytes of a payload from which on it is sent as it is."""
 
-MOST = 2**40
-"""Bytes of a message. The first bytes of whoever speaks something else, read as lengths, are more."""
+MOST = 2**28
+"""Bytes of a value. What somebody else says in here, text or ZeroMQ's greeting, reads as a larger number."""
 
 IN, OUT = int(zmq.POLLIN), int(zmq.POLLOUT)
 
@@ -52,7 +52,7 @@ class Pipe:
         return self._socket.fileno(), IN | OUT if self._out else IN
 
     def say(self, value: Any, payload: bytes = b"") -> None:
-        """Send a message, at once if the other end takes it; what it does not take, or what cannot be sent at all, is for `flush`."""
+        """Send a message, at once if the other end takes it; what it does not take, or what cannot be sent, is left for `flush`."""
         packed = wire.pack(value)
         head = b"".join((_LENGTHS.pack(len(packed), len(payload)), packed, payload if len(payload) < LARGE else b""))
         sent = 0
@@ -99,7 +99,7 @@ class Pipe:
         with memoryview(self._in) as view:
             while end - start >= _LENGTHS.size:
                 value_size, payload_size = _LENGTHS.unpack_from(view, start)
-                if value_size + payload_size > MOST:
+                if value_size > MOST:
                     raise ValueError("what came is no message of a pipe")
                 at = start + _LENGTHS.size
                 if end - at < value_size + payload_size:

@@ -24,7 +24,6 @@ from amid.ami.burst import singly
 from amid.ami.packet import Packet
 from amid.ami.parser import Parser
 from amid.config import Caller, Config, Server
-from amid.daemon import broker as broker_module
 from amid.daemon import sending, unread
 from amid.daemon.broker import Broker
 from amid.daemon.child import Child
@@ -76,6 +75,16 @@ class Caught:
         return zmq.MessageTracker() if track else None
 
 
+class Told:
+    """Stands where the pipe to a reader stands, and keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.orders: list[Any] = []
+
+    def say(self, value: Any) -> None:
+        self.orders.append(wire.unpack(wire.pack(value)))
+
+
 def caught(socket: Any, *frames: bytes) -> None:
     """In place of `sending.send`, which takes sockets only."""
     if isinstance(socket, Caught):
@@ -92,28 +101,30 @@ class Asked(Broker):
         config = Config(run_dir=run_dir, servers=servers, callers={"local": Caller(admin=True)})
         super().__init__(NoSupervisor(), broker_settings(config), time.monotonic())
         self._caught = Caught()
-        self._rpc = self._readers = cast("zmq.Socket[bytes]", self._caught)
+        self._bound = self._rpc
+        self._rpc = cast("zmq.Socket[bytes]", self._caught)
+        self._reader = Told()
 
     def ask(self, frames: list[bytes]) -> tuple[list[list[bytes]], list[dict[str, Any]]]:
         self._reader_reports()
         self._caught.sent.clear()
+        self._reader.orders.clear()
         self._from_caller([b"caller", *frames])
         mine = [sent[1:] for sent in self._caught.sent if sent[0] == b"caller"]
-        orders = [wire.unpack(sent[1]) for sent in self._caught.sent if sent[0] == b"reader"]
+        orders = [body for _kind, _id, _deadline, body in self._reader.orders]
         self._do(self._calls.fail_all())
-        return mine, [body for _boot, _kind, _id, _deadline, body in orders]
+        return mine, orders
 
     def _reader_reports(self) -> None:
         """The reader has a free lane, and has taken whatever it was handed."""
         queue = self._calls.servers["pbx1"]
-        self._do(self._calls.state("pbx1", b"reader", 1, 1, queue.sent, {"ready": True}, time.monotonic()))
+        self._do(self._calls.state("pbx1", self._reader, 1, 1, queue.sent, {"ready": True}, time.monotonic()))
 
 
 @cache
 def broker() -> Asked:
     logging.getLogger("amid.broker").disabled = True  # an internal error is the finding, and the log of it noise
-    for module in (broker_module, unread):
-        module.send = caught  # type: ignore[attr-defined]
+    unread.send = caught  # type: ignore[attr-defined]
     return Asked(str(campaign.scratch()))
 
 

@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import resource
 import socket
+import struct
 import subprocess
 import threading
+from typing import Any
 
 import pytest
 import zmq
 
-from amid import AsyncClient
+from amid import AsyncClient, wire
 from amid.simulator import SimulatedPbx
 from tests.conftest import StartDaemon
-from tests.daemon import Daemon, eventually
+from tests.daemon import BOUND_S, Daemon, eventually
 from tests.processes.pbx import SECRET
 
 
@@ -125,13 +127,32 @@ def test_lanes_are_counted_right_by_a_new_broker(daemon: Daemon) -> None:
     assert all(b'"result"' in answer for answer in answers), answers
 
 
-@pytest.mark.parametrize("message", [b"", b"\xc1", b"\x95\xa6answer\xa4pbx1\x01\x04\x00", b"\x96\xa5state\x80\x01\x01\x01\x80"])
-def test_nonsense_on_the_readers_socket_is_counted(daemon: Daemon, message: bytes) -> None:
+def message(*value: Any) -> bytes:
+    """As the readers frame it."""
+    packed = wire.pack(value)
+    return struct.pack(">II", len(packed), 0) + packed
+
+
+NONSENSE = {
+    "a request": b'{"id": 1, "method": "ping"}',
+    "ZeroMQ": b"\xff\0\0\0\0\0\0\0\1\x7f",
+    "no value": struct.pack(">II", 0, 0),
+    "no MessagePack": struct.pack(">II", 1, 0) + b"\xc1",
+    "no list": struct.pack(">II", 1, 0) + b"\xc0",
+    "an answer of nothing": message("answer", "pbx1", 1, 4, 0),
+    "a state of nothing": message("state", {}, 1, 1, 1, {}),
+}
+
+
+@pytest.mark.parametrize("nonsense", NONSENSE.values(), ids=NONSENSE)
+def test_nonsense_on_the_readers_socket_is_counted(daemon: Daemon, nonsense: bytes) -> None:
     pid = daemon.pid("broker")
-    with daemon.socket(zmq.DEALER) as stranger:
-        stranger.connect(f"ipc://{daemon.run_dir}/readers")
-        stranger.send(message)
-        eventually(lambda: daemon.result("status")["counters"].get("unreadable_messages"), "it was counted")
+    with socket.socket(socket.AF_UNIX) as stranger:
+        stranger.connect(f"{daemon.run_dir}/readers")
+        stranger.sendall(nonsense)
+        stranger.settimeout(BOUND_S)
+        assert stranger.recv(1) == b"", "and its connection is closed"
+    assert daemon.result("status")["counters"]["unreadable_messages"] == 1
     assert daemon.pid("broker") == pid and daemon.action("Ping")["response"]["Ping"] == "Pong"
 
 
