@@ -153,18 +153,20 @@ class Broker:
     def _hear_reader(self, pipe: Pipe, message: Message) -> None:
         (kind, server, started, free, taken, *rest), payload = message
         now = time.monotonic()
+        effects: list[Effect] = []
         info = None
         if kind == "answer":
             call_id, failure = rest
             error = AmidError(**failure) if failure else None
-            self._do(self._calls.answered(call_id, payload, error, now))
+            effects = self._calls.answered(call_id, payload, error, now)
         elif kind == "until":
             self._calls.until(*rest)
         elif kind == "unsent":
-            self._do(self._calls.unsent(rest[0], now))
+            effects = self._calls.unsent(rest[0], now)
         elif kind in ("state", "leaving"):
             (info,) = rest
-        self._do(self._calls.state(server, pipe, started, free, taken, info, now))
+        self._do(self._calls.state(server, pipe, started, free, taken, info, now))  # first what the lane waits for
+        self._do(effects)
         if kind == "leaving":
             self._do([Send(pipe, ["bye"])])
 

