@@ -7,7 +7,6 @@ import re
 import signal
 import time
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,7 +17,7 @@ from tests.conftest import StartDaemon
 from tests.daemon import BOUND_S, Daemon, eventually
 from tests.processes.caller import Caller
 from tests.processes.pbx import SECRET, arm, table
-from tests.processes.process import Listener, alive, gone, pids, stop
+from tests.processes.process import Listener, alive, pids, stop
 
 
 def replaced(daemon: Daemon, name: str, old: int) -> int:

@@ -1,0 +1,18 @@
+#!/usr/bin/env bash
+# Installs what the clients of clients/ need, and builds those that are built: tests/languages/provision.sh [LANGUAGE…], all when none is named.
+# Debian, root. Idempotent.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+export DEBIAN_FRONTEND=noninteractive
+
+packages() { apt-get install -y -qq --no-install-recommends "$@" >/dev/null; }
+
+# A function for each language.
+
+if [ $# = 0 ]; then
+    mapfile -t all < <(compgen -A function | grep -vx packages)
+    set -- "${all[@]}"
+fi
+for language in "$@"; do
+    "$language"
+done

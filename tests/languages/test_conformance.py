@@ -1,0 +1,64 @@
+"""Every client does everything that the contract asks of it, on the simulated PBX and on a real Asterisk 22.
+
+The results make one table, which the run prints and which stands in clients/README.md.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack
+from functools import cache
+
+import pytest
+
+from tests.languages.harness import COMMANDS, Harness, why_not
+from tests.languages.table import README, table
+from tests.languages.trials import TRIALS
+from tests.languages.vectors import FILE, written
+from tests.languages.world import World, world
+
+PBXS = ("simulated", "asterisk-22")
+
+
+class Results:
+    """What each trial found, made when the first test asks for it."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._found = cache(self._try)
+
+    def of(self, language: str, trial: str) -> str:
+        """What went wrong, or ""."""
+        return self._found(trial).get(language, "")
+
+    def _try(self, trial: str) -> dict[str, str]:
+        with ExitStack() as stack:
+            there = [language for language in COMMANDS if not why_not(language)]
+            harnesses = {language: stack.enter_context(Harness(language, self._world.daemon.run_dir)) for language in there}
+            return TRIALS[trial](self._world, harnesses)
+
+
+@pytest.fixture(scope="module", params=PBXS)
+def results(request: pytest.FixtureRequest) -> Iterator[Results]:
+    with world(request.param) as made:
+        yield Results(made)
+
+
+@pytest.mark.parametrize("language", COMMANDS)
+@pytest.mark.parametrize("trial", TRIALS)
+def test_client(results: Results, trial: str, language: str) -> None:
+    missing = why_not(language)
+    if missing and os.environ.get("AMID_REQUIRE_LANGUAGES") == "1":
+        pytest.fail(f"AMID_REQUIRE_LANGUAGES is set, but {missing}", pytrace=False)
+    if missing:
+        pytest.skip(missing)
+    assert results.of(language, trial) == ""
+
+
+def test_the_vectors_are_what_the_daemon_says() -> None:
+    assert FILE.read_text() == written(), "python -m tests.languages.vectors writes them anew"
+
+
+def test_the_readme_has_the_table() -> None:
+    assert table() in README.read_text(), f"clients/README.md should have\n{table()}"
