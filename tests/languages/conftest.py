@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 
 import pytest
 
+from tests.languages.harness import why_not
 from tests.languages.table import table
 
 _OUTCOMES = pytest.StashKey[dict[tuple[str, str], bool]]()
+
+
+@pytest.fixture
+def needs() -> Callable[[str], None]:
+    """`needs(language)` skips a test when that language is not provisioned, or fails it where languages are required."""
+
+    def check(language: str) -> None:
+        missing = why_not(language)
+        if missing and os.environ.get("AMID_REQUIRE_LANGUAGES") == "1":
+            pytest.fail(f"AMID_REQUIRE_LANGUAGES is set, but {missing}", pytrace=False)
+        if missing:
+            pytest.skip(missing)
+
+    return check
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -1,0 +1,104 @@
+"""Every example of clients/README.md is what a daemon does, and the README's few lines without a client work as they stand."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import zmq
+
+from amid import wire
+from tests.conformance.pbx import running
+from tests.daemon import Daemon, eventually
+from tests.languages.harness import ROOT
+from tests.languages.table import README as CONTRACT
+
+ANY = "…"
+BLOCKS = re.findall(r"^```\n(.*?)^```$", CONTRACT.read_text(), flags=re.M | re.S)
+EXCHANGES = [pair for block in BLOCKS for pair in re.findall(r"^→ (.*?)^← (.*?)(?=^→|\Z)", block, re.M | re.S)]
+MESSAGES = [message for block in BLOCKS for message in re.findall(r"^✉ (\S+)\n(.*?)(?=^✉|\Z)", block, re.M | re.S)]
+
+
+@pytest.fixture(scope="module")
+def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    with running("simulated") as pbx:
+        daemon = Daemon(tmp_path_factory.mktemp("amid"), {"pbx1": pbx.table})
+        yield daemon.start()
+        daemon.close()
+
+
+def like(value: Any, example: Any) -> bool:
+    """Whether `value` is what the example shows: `…` stands for any text, or for members and items that it leaves out."""
+    if isinstance(example, dict):
+        rest = value.keys() - example.keys()
+        return (ANY in example or not rest) and all(k in value and like(value[k], v) for k, v in example.items() if k != ANY)
+    if isinstance(example, list):
+        shown = [one for one in example if one != ANY]
+        enough = len(value) >= len(shown) if ANY in example else len(value) == len(shown)
+        return enough and all(map(like, value, shown))
+    if isinstance(example, str):
+        return re.fullmatch(re.escape(example).replace(ANY, ".*"), value) is not None
+    number = isinstance(example, int | float) and not isinstance(example, bool)
+    return type(value) is type(example) and (number or value == example)
+
+
+def test_it_knows_what_is_like_an_example() -> None:
+    assert like({"a": "xyz", "b": 1}, {"a": "x…", "…": "…"}) and like([1.5, 2.5], [1.0, "…"])
+    assert not like({"a": "xyz", "b": 1}, {"a": "x…"}) and not like({"a": 1}, {"a": True}) and not like([1, 2], [1])
+
+
+@pytest.mark.parametrize(("request_text", "reply_text"), EXCHANGES)
+def test_a_request_of_the_contract_gets_the_answer_shown(daemon: Daemon, request_text: str, reply_text: str) -> None:
+    request = json.loads(request_text.replace("EPOCH", str(daemon.server("pbx1")["epoch"])))
+    with daemon.socket(zmq.REQ) as rpc:
+        rpc.connect(daemon.rpc)
+        rpc.send_string(json.dumps(request))
+        reply, example = json.loads(rpc.recv()), json.loads(reply_text)
+    assert like(reply, example), reply
+    assert reply["id"] == example["id"] and reply.get("error", {}).get("code") == example.get("error", {}).get("code")
+
+
+@pytest.mark.parametrize(("topic", "body"), MESSAGES)
+def test_a_message_of_the_contract_comes(daemon: Daemon, topic: str, body: str) -> None:
+    example = json.loads(body)
+    with daemon.socket(zmq.SUB) as events:
+        events.subscribe(topic)
+        events.subscribe("tick.pbx1.")
+        events.connect(daemon.server("pbx1")["events" if topic.startswith("event.") else "stream"])
+        came: list[Any] = []
+
+        def it_came() -> bool:
+            daemon.action("UserEvent", {"UserEvent": "Hello"})
+            while events.poll(50):
+                subject, packed = events.recv_multipart()
+                came.append((subject.decode(), wire.unpack(packed)))
+            return any(subject == topic and like(value, example) for subject, value in came)
+
+        eventually(it_came, f"{topic}: {example}; came: {came}")
+
+
+def test_the_contract_has_examples() -> None:
+    assert len(EXCHANGES) >= 9 and len(MESSAGES) >= 3
+
+
+RUN = {"js": ["node", "--input-type=module", "-e"], "php": ["php", "-r"], "ruby": ["ruby", "-e"]}
+SHOWN = re.findall(r"^```(js|php|ruby)\n(.*?)^```$", (ROOT / "README.md").read_text(), flags=re.M | re.S)
+
+
+@pytest.mark.parametrize(("language", "text"), SHOWN, ids=[language for language, _ in SHOWN])
+def test_a_few_lines_without_a_client(daemon: Daemon, language: str, text: str, needs: Callable[[str], None]) -> None:
+    needs({"js": "Node.js", "php": "PHP", "ruby": "Ruby"}[language])
+    assert len(text.splitlines()) < 10
+    program = text.replace("/run/amid", str(daemon.run_dir))
+    here = ROOT / "clients" / "node" if language == "js" else Path("/")
+    done = subprocess.run([*RUN[language], program], cwd=here, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.stdout, done.returncode) == ("Pong\n", 0), done.stderr
+
+
+def test_three_languages_are_shown() -> None:
+    assert {language for language, _ in SHOWN} == set(RUN)
