@@ -27,7 +27,7 @@ READ_SIZE = 256 * 1024
 """Bytes taken in one read, which bounds one pass of a loop: a large answer comes in many, and others between them."""
 
 LARGE = 64 * 1024
-"""Bytes of a payload from which on it is sent as it is."""
+"""Bytes of a payload from which on it is sent as it is, and a reader's answer on a pipe of its own."""
 
 MOST = 2**28
 """Bytes of a value. What somebody else says in here, text or ZeroMQ's greeting, reads as a larger number."""
@@ -49,7 +49,12 @@ class Pipe:
         self.unheard: list[Any] = []
 
     def poll_item(self) -> tuple[int, int]:
-        return self._socket.fileno(), IN | OUT if self._out else IN
+        return self._socket.fileno(), IN | OUT if self.waiting else IN
+
+    @property
+    def waiting(self) -> bool:
+        """Whether anything that was said has not left yet."""
+        return bool(self._out)
 
     def say(self, value: Any, payload: bytes = b"") -> None:
         """Send a message, at once if the other end takes it; what it does not take, or what cannot be sent, is left for `flush`."""

@@ -26,7 +26,7 @@ from amid.daemon.connection import tls_context
 from amid.daemon.event_session import EventSession
 from amid.daemon.gate import Gate
 from amid.daemon.lanes import Lanes
-from amid.daemon.pipe import OUT, Pipe, connect
+from amid.daemon.pipe import LARGE, OUT, Pipe, connect
 from amid.daemon.publisher import TICK_S, Publisher
 from amid.daemon.replays import Replays
 from amid.daemon.rundir import epoch_origin_now, why_not
@@ -68,6 +68,7 @@ class Reader:
             self._gate.listen(stream, server.stream_listen)
         self._broker_at = f"{settings.run_dir}/{wire.READERS_SOCKET}"
         self._broker: Pipe | None = None
+        self._bulk: Pipe | None = None  # for large answers: what else there is to say goes past them
         tls = tls_context(server)
         patience = Patience(server.login_timeout, server.silence, server.pong)
         self._answers = Answers(settings.name, self._answer, lambda call_id, response: self._tell("until", call_id, response))
@@ -121,8 +122,7 @@ class Reader:
 
     def _poll_items(self) -> list[Any]:
         items: list[Any] = [(socket, zmq.POLLIN) for socket in self._publisher.sockets()]
-        if self._broker is not None:
-            items.append(self._broker.poll_item())
+        items += [pipe.poll_item() for pipe in self._pipes()]
         items += [(fd, zmq.POLLIN) for fd in self._child.poll_fds()]
         if self._gate is not None:
             items.append((self._gate.socket, zmq.POLLIN))
@@ -150,31 +150,36 @@ class Reader:
             if now >= self._connect_at:
                 self._meet_broker(now)
             return
-        if not ready.get(self._broker.poll_item()[0], 0) & ~OUT:
-            return
         try:
-            for (kind, *rest), _ in self._broker.receive():
-                self._obey(kind, rest, now)
+            for pipe in self._pipes():
+                if ready.get(pipe.poll_item()[0], 0) & ~OUT:
+                    for (kind, *rest), _ in pipe.receive():
+                        self._obey(kind, rest, now)
         except (EOFError, OSError):
             self._lose_broker()
 
     def _meet_broker(self, now: float) -> None:
+        self._bulk = connect(self._broker_at)  # the first one: when both end, the broker hears it out first
         self._broker = connect(self._broker_at)
+        if self._broker is None or self._bulk is None:
+            self._lose_broker()
         self._connect_at = now + RECONNECT_S
         self._taken, self._told = 0, ()
 
+    def _pipes(self) -> list[Pipe]:
+        return [pipe for pipe in (self._broker, self._bulk) if pipe is not None]
+
     def _flush_broker(self) -> None:
-        if self._broker is None:
-            return
         try:
-            self._broker.flush()
+            for pipe in self._pipes():
+                pipe.flush()
         except OSError:
             self._lose_broker()
 
     def _lose_broker(self) -> None:
-        if self._broker is not None:
-            self._broker.close()
-            self._broker = None
+        for pipe in self._pipes():
+            pipe.close()
+        self._broker = self._bulk = None
 
     def _obey(self, kind: str, rest: list[Any], now: float) -> None:
         if kind == "want":
@@ -212,10 +217,14 @@ class Reader:
     # ── the broker ──
 
     def _answer(self, call_id: int, result: bytes | None, error: dict[str, Any] | None) -> None:
-        self._told = self._standing()
         self._full_at = min(self._full_at, time.monotonic() + FULL_S)
-        if not self._tell("answer", call_id, error, payload=result or b""):
+        if self._broker is None or self._bulk is None:
             self._undeliverable += 1
+        elif result is not None and len(result) >= LARGE:
+            self._bulk.say(["large answer", call_id], result)
+        else:
+            self._told = self._standing()
+            self._tell("answer", call_id, error, payload=result or b"")
 
     def _report(self, now: float) -> None:
         """Tell the broker how things stand: at every beat, soon after an answer, and at once when it changes what it may do."""
@@ -269,7 +278,7 @@ class Reader:
         self._until(lambda: self._dismissed and not self._lanes.busy and not self._answers.open, IN_FLIGHT_S)
         self._lanes.log_off(time.monotonic())
         self._events.log_off()
-        self._until(lambda: not (self._events.open or self._lanes.open), LOGOFF_S)
+        self._until(lambda: not (self._events.open or self._lanes.open or any(pipe.waiting for pipe in self._pipes())), LOGOFF_S)
         self._events.close()
         self._lanes.close()
         self._context.destroy(linger=200)

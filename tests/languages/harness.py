@@ -23,7 +23,10 @@ BOUND_S = 60.0
 """Seconds for a line that must come: ten processes share two cores here."""
 
 COMMANDS: dict[str, list[str]] = {
+    "C": ["clients/c/build/harness"],
+    "Java": ["java", "-jar", "clients/java/build/harness.jar"],
     "Python": [sys.executable, "-m", "tests.languages.python"],
+    "Ruby": ["ruby", "clients/ruby/harness.rb"],
 }
 
 

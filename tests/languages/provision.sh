@@ -9,6 +9,18 @@ packages() { apt-get install -y -qq --no-install-recommends "$@" >/dev/null; }
 
 # A function for each language.
 
+java() {
+    packages default-jdk-headless libzmq-java libmsgpack-java libgoogle-gson-java
+    clients/java/build.sh
+}
+
+c() {
+    packages gcc make pkg-config libc6-dev libzmq3-dev libmsgpack-dev libjansson-dev
+    make -s -C clients/c
+}
+
+ruby() { packages ruby ruby-ffi-rzmq ruby-msgpack; }
+
 if [ $# = 0 ]; then
     mapfile -t all < <(compgen -A function | grep -vx packages)
     set -- "${all[@]}"
