@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from amid import wire
-from amid.client.recovery import Ask, Recovery
+from amid.client.recovery import PAUSE_S, Ask, Recovery
 from amid.client.rules import TIMEOUT, Packet, Value, log
 from amid.errors import AmidError, CallTimeout
 from amid.events.sequence import Gap, Gaps
@@ -126,6 +126,7 @@ class Feed:
     def refused(self, error: AmidError, limit: float = TIMEOUT) -> None:
         """`replay` did not give it within `limit` seconds. What the caller's own limit cut short is asked again."""
         if limit < TIMEOUT and error.kind in ("timeout", "unreachable"):
+            self._recovery.pause = PAUSE_S  # who is not there says so at once
             return
         self._recovery.refused(error)
         self._advance()

@@ -25,6 +25,8 @@ BOUND_S = 60.0
 COMMANDS: dict[str, list[str]] = {
     "C": ["clients/c/build/harness"],
     "Java": ["java", "-jar", "clients/java/build/harness.jar"],
+    "Perl": ["perl", "-I", "clients/perl/blib/lib", "clients/perl/harness.pl"],
+    "Node.js": ["node", "clients/node/harness.js"],
     "Python": [sys.executable, "-m", "tests.languages.python"],
     "Ruby": ["ruby", "clients/ruby/harness.rb"],
 }

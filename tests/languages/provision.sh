@@ -21,6 +21,16 @@ c() {
 
 ruby() { packages ruby ruby-ffi-rzmq ruby-msgpack; }
 
+perl() {
+    packages perl make libzmq-ffi-perl libzmq5
+    (cd clients/perl && command perl Makefile.PL && make) >/dev/null
+}
+
+node() {
+    [ "$(type -P npm)" ] || packages nodejs npm
+    npm ci --prefix clients/node --silent
+}
+
 if [ $# = 0 ]; then
     mapfile -t all < <(compgen -A function | grep -vx packages)
     set -- "${all[@]}"

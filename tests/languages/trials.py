@@ -18,7 +18,7 @@ from amid import wire
 from tests.daemon import eventually
 from tests.languages.harness import ROOT, Harness
 from tests.languages.notation import meant, shown
-from tests.languages.world import World, flood
+from tests.languages.world import World, flood, hang_up, slow
 from tests.processes.caller import Caller
 
 FLOOD = 14_000
@@ -92,11 +92,9 @@ def methods(world: World, harnesses: Harnesses) -> dict[str, str]:
         page = harness.result("replay", server="pbx1", epoch=last["epoch"], after=last["seq"] - 1, limit=1)
         assert [event["seq"] for event in page["events"]] == [last["seq"]]
         assert harness.result("ping") == {}
-        assert harness.result("restart", server="narrow") == {"server": "narrow"}
+        assert harness.result("restart", server="spare") == {"server": "spare"}
 
-    failed = each(harnesses, check)
-    eventually(lambda: world.daemon.wait_up("narrow"), "narrow is up")
-    return failed
+    return each(harnesses, check)
 
 
 ERRORS: dict[str, tuple[bool, str, dict[str, Any]]] = {
@@ -105,7 +103,7 @@ ERRORS: dict[str, tuple[bool, str, dict[str, Any]]] = {
     "unknown_method": (False, "nonsense", {}),
     "invalid_params": (False, "action", {"action": "Ping", "server": "pbx1", "fields": {"X": "a\r\nb"}}),
     "action_failed": (True, "action", {"action": "Hangup", "server": "pbx1", "fields": {"Channel": "nobody"}}),
-    "timeout": (True, "action", {"action": "WaitEvent", "server": "pbx1", "fields": {"Timeout": 5}, "timeout": 0.3}),
+    "timeout": (True, "action", slow("pbx1", 1, timeout=0.3)),
     "not_connected": (False, "action", {"action": "Ping", "server": "away"}),
     "busy": (False, "action", {"action": "Ping", "server": "narrow"}),
     "denied": (False, "action", {"action": "ModuleLoad", "server": "pbx1", "fields": {"LoadType": "load"}}),
@@ -138,16 +136,16 @@ def _narrow_is_full(world: World) -> Iterator[None]:
     """Its lane is taken, and so is its queue."""
     with Caller(world.daemon) as caller:
         for fact in ("busy", "queued"):
-            caller.action("WaitEvent", {"Timeout": 60}, server="narrow", timeout=60)
+            caller.send("action", slow("narrow", 60, timeout=60))
             eventually(lambda fact=fact: (view := world.daemon.server("narrow")) and (view["lanes"] | view)[fact] == 1, fact)
         yield
     world.daemon.result("restart", {"server": "narrow"})
+    hang_up(world)
 
 
 def _connection_lost(world: World, harnesses: Harnesses) -> dict[str, str]:
-    params = {"action": "WaitEvent", "server": "small", "fields": {"Timeout": 20}, "timeout": 20}
     for harness in harnesses.values():
-        harness.say("call", method="action", params=params)
+        harness.say("call", method="action", params=slow("small", 30, timeout=30))
     eventually(lambda: world.daemon.server("small")["lanes"]["busy"] == len(harnesses), "all wait")
     world.daemon.result("restart", {"server": "small"})
 
@@ -156,7 +154,7 @@ def _connection_lost(world: World, harnesses: Harnesses) -> dict[str, str]:
         assert (error["kind"], error["sent"]) == ("connection_lost", True), error
 
     failed = each(harnesses, check)
-    world.daemon.wait_up("small")
+    hang_up(world)
     return failed
 
 
@@ -206,9 +204,8 @@ def _many_calls(world: World, language: str) -> dict[str, str]:
 
 def broker(world: World, harnesses: Harnesses) -> dict[str, str]:
     """The broker is killed while each has a call open: each says so in time, never sends it again, and goes on."""
-    params = {"action": "WaitEvent", "server": "pbx1", "fields": {"Timeout": 20}, "timeout": PATIENCE_S}
     for harness in harnesses.values():
-        harness.say("call", method="action", params=params)
+        harness.say("call", method="action", params=slow("pbx1", 30, timeout=PATIENCE_S))
     eventually(lambda: world.daemon.result("status")["counters"]["open_calls"] >= len(harnesses), "all calls are open")
     pid = world.daemon.signal("broker", signal.SIGKILL)
     began = time.monotonic()
@@ -222,6 +219,7 @@ def broker(world: World, harnesses: Harnesses) -> dict[str, str]:
 
     failed = each(harnesses, check)
     eventually(lambda: world.daemon.pid("broker") not in (0, pid), "it was replaced")
+    hang_up(world)
     return failed
 
 

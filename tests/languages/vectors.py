@@ -44,7 +44,6 @@ REQUESTS: dict[str, Any] = {
     "a server that is not known": {"action": "Ping", "server": "nowhere"},
     "a server that is away": {"action": "Ping", "server": "away"},
     "an answer that is too large": {"action": "ListCommands", "server": "small"},
-    "a deadline that passes": {"action": "WaitEvent", "fields": {"Timeout": 5}, "timeout": 0.2},
 }
 """Params of `action`; `server` is pbx1 where none is named."""
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.conformance.pbx import Pbx, running
-from tests.daemon import Daemon
+from tests.daemon import Daemon, eventually
 
 KEPT = 200_000
 """Bytes of events that the forgetful server's reader holds."""
@@ -20,8 +20,9 @@ KEPT = 200_000
 
 @dataclass(frozen=True)
 class World:
-    """`pbx1` is the server of most tests. `narrow` has one lane and a queue of one, `small` takes short answers only, `forgetful`
-    holds few events for replay, `away` is not there. `empty` is a directory without a daemon, `dead` has a socket left over."""
+    """`pbx1` is the server of most tests, `spare` one to restart. `narrow` has a lane and a queue of one, `small` takes short
+    answers only, `forgetful` holds few events for replay, `away` is not there. `empty` is a directory without a daemon, `dead` has
+    a socket left over."""
 
     pbx: Pbx
     daemon: Daemon
@@ -34,7 +35,8 @@ def world(name: str) -> Iterator[World]:
     with running(name) as pbx, tempfile.TemporaryDirectory(prefix="amid-") as directory:
         quiet = {**pbx.table, "events": "off"}
         servers: dict[str, dict[str, Any]] = {
-            "pbx1": {**pbx.table, "deny": ["ModuleLoad"]},
+            "pbx1": {**pbx.table, "deny": ["ModuleLoad"], "lanes": 16},
+            "spare": quiet,
             "narrow": {**quiet, "lanes": 1, "queue": 1},
             "small": {**quiet, "max_reply_bytes": 1024, "lanes": 16},
             "forgetful": {**pbx.table, "replay_bytes": KEPT, "events": "user,dialplan,system"},
@@ -52,6 +54,22 @@ def world(name: str) -> Iterator[World]:
             yield World(pbx, daemon, *places[1:])
         finally:
             daemon.close()
+
+
+def slow(server: str, seconds: int, timeout: float) -> dict[str, Any]:
+    """The params of an action that takes so long: an Originate, not Async, to an extension that rings."""
+    fields = {"Channel": "Local/noanswer@calls/n", "Application": "Wait", "Data": "1", "Timeout": seconds * 1000}
+    return {"action": "Originate", "server": server, "fields": fields, "timeout": timeout}
+
+
+def hang_up(world: World) -> None:
+    """Ends the slow ones."""
+
+    def none_left() -> bool:
+        world.daemon.action("Hangup", {"Channel": "/^Local/"}, server="pbx1")
+        return not world.daemon.action("CoreShowChannels", server="pbx1")["events"]
+
+    eventually(none_left, "no channels are left")
 
 
 def flood(pbx: Pbx, count: int) -> None:

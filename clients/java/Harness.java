@@ -1,0 +1,341 @@
+import amid.AmidException;
+import amid.Answer;
+import amid.Bytes;
+import amid.Client;
+import amid.Event;
+import amid.Events;
+import amid.Gap;
+import amid.Gaps;
+import amid.Item;
+import amid.Options;
+import amid.Packet;
+import amid.Page;
+import amid.Tick;
+import amid.Wire;
+import com.google.gson.Gson;
+import com.google.gson.GsonBuilder;
+import com.google.gson.ToNumberPolicy;
+import java.io.BufferedReader;
+import java.io.InputStreamReader;
+import java.io.PrintStream;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.time.Instant;
+import java.util.Collection;
+import java.util.HashMap;
+import java.util.HexFormat;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import java.util.concurrent.Callable;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
+import java.util.stream.IntStream;
+
+/** The harness of the Java client; clients/CONFORMANCE.md says what it does. */
+final class Harness {
+    private static final String MARK = "$bin";
+    private static final HexFormat HEX = HexFormat.of();
+
+    /** Numbers without a point are integers, and a null is a member like any other. */
+    private static final Gson JSON = new GsonBuilder()
+            .setObjectToNumberStrategy(ToNumberPolicy.LONG_OR_DOUBLE)
+            .serializeNulls()
+            .disableHtmlEscaping()
+            .create();
+
+    private final Client client;
+    private final PrintStream out = new PrintStream(System.out, true, StandardCharsets.UTF_8);
+
+    private Harness(Client client) {
+        this.client = client;
+    }
+
+    public static void main(String[] arguments) throws Exception {
+        try (Client client = new Client(Path.of(arguments[0]))) {
+            new Harness(client).run(new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8)));
+        }
+    }
+
+    private void run(BufferedReader lines) throws Exception {
+        for (String line = lines.readLine(); line != null; line = lines.readLine()) {
+            answer(new Asked((Map<?, ?>) meant(JSON.fromJson(line, Object.class))));
+        }
+    }
+
+    private void answer(Asked asked) throws Exception {
+        switch (asked.text("do")) {
+            case "decode" -> say(members("value", Wire.unpack(HEX.parseHex(asked.text("hex")))));
+            case "encode" -> say(members("hex", HEX.formatHex(Wire.pack(asked.get("value")))));
+            case "gaps" -> say(members("told", gaps(asked)));
+            case "call" -> say(call(asked.text("method"), asked.inner("params")));
+            case "calls" -> say(calls((int) asked.number("count"), (int) asked.number("at_once")));
+            case "events" -> events(asked);
+            default -> throw new IllegalArgumentException(asked.toString());
+        }
+    }
+
+    private void say(Map<String, Object> answer) {
+        out.println(JSON.toJson(shown(answer)));
+    }
+
+    // ── the gap rule ──
+
+    private static List<Object> gaps(Asked asked) {
+        Gaps rule = new Gaps(Set.copyOf(List.of(asked.names())));
+        return asked.list("messages").stream().map(message -> told(rule, new Asked((Map<?, ?>) message))).toList();
+    }
+
+    private static Object told(Gaps rule, Asked message) {
+        if (message.text("event").equals(Tick.NAME)) {
+            return List.of(false, maps(rule.tick(tick(message))));
+        }
+        Gaps.Told told = rule.event(event(message));
+        return List.of(told.fresh(), maps(told.gaps()));
+    }
+
+    private static Tick tick(Asked message) {
+        Map<String, Long> counts = new HashMap<>();
+        message.inner("counts").members.forEach((name, count) -> counts.put((String) name, (Long) count));
+        return new Tick(message.text("server"), message.number("epoch"), message.number("seq"), counts);
+    }
+
+    private static Event event(Asked message) {
+        return new Event(
+                message.text("server"),
+                message.number("epoch"),
+                message.number("seq"),
+                message.number("nth"),
+                Instant.EPOCH,
+                message.text("event"),
+                Packet.EMPTY);
+    }
+
+    // ── calls ──
+
+    private Map<String, Object> call(String method, Asked params) {
+        try {
+            return members("result", result(method, params));
+        } catch (AmidException error) {
+            return members("error", map(error));
+        }
+    }
+
+    private Object result(String method, Asked params) {
+        Duration timeout = params.duration("timeout", Client.TIMEOUT);
+        return switch (method) {
+            case "action" -> map(action(params));
+            case "servers" -> client.servers(timeout);
+            case "status" -> client.status(timeout);
+            case "actions" -> client.actions(params.text("server"), timeout);
+            case "replay" -> map(client.replay(
+                    params.text("server"), params.number("epoch"), params.number("after"), (int) params.number("limit"), timeout));
+            case "restart" -> client.restart(params.text("server"), timeout);
+            case "ping" -> {
+                client.ping(timeout);
+                yield Map.of();
+            }
+            default -> client.call(method, params.named(), timeout);
+        };
+    }
+
+    private Answer action(Asked params) {
+        Duration timeout = params.duration("timeout", Client.TIMEOUT);
+        Options options = new Options(params.text("server"), timeout, params.text("until"));
+        return client.action(params.text("action"), params.inner("fields").members, options);
+    }
+
+    private Map<String, Object> calls(int count, int atOnce) throws Exception {
+        ExecutorService threads = Executors.newFixedThreadPool(atOnce);
+        long right = 0;
+        try {
+            List<Callable<Boolean>> pings = IntStream.range(0, count).mapToObj(this::ping).toList();
+            for (Future<Boolean> ping : threads.invokeAll(pings)) {
+                right += ping.get() ? 1 : 0;
+            }
+        } finally {
+            threads.shutdown();
+        }
+        return members("right", right, "wrong", count - right, "at_once", atOnce);
+    }
+
+    private Callable<Boolean> ping(int number) {
+        Map<String, String> fields = Map.of("ActionID", "own-" + number);
+        Options options = Options.DEFAULT.withServer("pbx1");
+        return () -> client.action("Ping", fields, options).response().text("ActionID").equals(fields.get("ActionID"));
+    }
+
+    // ── events ──
+
+    private void events(Asked asked) {
+        try (Events events = client.eventsOf(asked.text("server"), asked.names())) {
+            say(members("listening", true));
+            sayItems(events, asked.number("count"), asked.duration("timeout", Client.TIMEOUT));
+            say(members("end", true, "replayed", events.replayed(), "missed", events.missed()));
+        }
+    }
+
+    private void sayItems(Events events, long count, Duration timeout) {
+        try {
+            for (long left = count; left > 0; ) {
+                Item item = events.next(timeout);
+                say(item instanceof Event event ? members("event", map(event)) : members("gap", map((Gap) item)));
+                left -= item instanceof Event ? 1 : 0;
+            }
+        } catch (AmidException quiet) {
+            return; // nothing came in time
+        }
+    }
+
+    // ── the client's records as the wire has them ──
+
+    private static Map<String, Object> map(AmidException error) {
+        Map<String, Object> map = members("kind", error.getKind(), "sent", error.wasSent(), "message", error.getMessage());
+        error.getServer().ifPresent(server -> map.put("server", server));
+        error.getActionId().ifPresent(id -> map.put("action_id", id));
+        error.getResponse().ifPresent(packet -> map.put("response", packet.headers()));
+        error.getOldest().ifPresent(oldest -> map.put("oldest", oldest));
+        return map;
+    }
+
+    private static Map<String, Object> map(Answer answer) {
+        Map<String, Object> map = members(
+                "server", answer.server(),
+                "action_id", answer.actionId(),
+                "response", answer.response().headers(),
+                "events", answer.events().stream().map(Packet::headers).toList(),
+                "complete", answer.complete() == null ? null : answer.complete().headers(),
+                "output", answer.output(),
+                "elapsed", answer.elapsed().toNanos() / 1e9);
+        if (answer.until() != null) {
+            map.put("until", answer.until().headers());
+        }
+        return map;
+    }
+
+    private static Map<String, Object> map(Page page) {
+        return members("events", page.events().stream().map(Harness::map).toList(), "more", page.more());
+    }
+
+    private static Map<String, Object> map(Event event) {
+        return members(
+                "server", event.server(),
+                "epoch", event.epoch(),
+                "seq", event.seq(),
+                "nth", event.nth(),
+                "time", event.time().getEpochSecond() + event.time().getNano() / 1e9,
+                "event", event.event(),
+                "fields", event.fields().headers());
+    }
+
+    private static List<Map<String, Object>> maps(List<Gap> gaps) {
+        return gaps.stream().map(Harness::map).toList();
+    }
+
+    private static Map<String, Object> map(Gap gap) {
+        return members(
+                "server", gap.server(),
+                "epoch", gap.epoch(),
+                "after", gap.after(),
+                "until", gap.until(),
+                "missed", gap.missed(),
+                "event", gap.event());
+    }
+
+    /** A map of names and values in turn; unlike {@code Map.of} it takes null. */
+    private static Map<String, Object> members(Object... namesAndValues) {
+        Map<String, Object> members = new LinkedHashMap<>();
+        for (int i = 0; i < namesAndValues.length; i += 2) {
+            members.put((String) namesAndValues[i], namesAndValues[i + 1]);
+        }
+        return members;
+    }
+
+    // ── lines ──
+
+    /** What a line asks for. */
+    private record Asked(Map<?, ?> members) {
+        Object get(String name) {
+            return members.get(name);
+        }
+
+        String text(String name) {
+            return (String) members.get(name);
+        }
+
+        long number(String name) {
+            return (Long) members.get(name);
+        }
+
+        List<?> list(String name) {
+            return (List<?>) members.get(name);
+        }
+
+        /** A map in it; an empty one when it is not there. */
+        Asked inner(String name) {
+            return new Asked(members.get(name) instanceof Map<?, ?> map ? map : Map.of());
+        }
+
+        /** The event names; none, which is all events, for null. */
+        String[] names() {
+            return members.get("names") instanceof List<?> names ? names.toArray(String[]::new) : new String[0];
+        }
+
+        Duration duration(String name, Duration otherwise) {
+            Object seconds = members.get(name);
+            return seconds == null ? otherwise : Duration.ofNanos(Math.round(((Number) seconds).doubleValue() * 1e9));
+        }
+
+        Map<String, Object> named() {
+            Map<String, Object> named = new LinkedHashMap<>();
+            members.forEach((name, value) -> named.put((String) name, value));
+            return named;
+        }
+    }
+
+    /** The value that a line means. */
+    private static Object meant(Object line) {
+        if (line instanceof Map<?, ?> map) {
+            return map.keySet().equals(Set.of(MARK)) ? bytes((String) map.get(MARK)) : meantMap(map);
+        }
+        return line instanceof List<?> list ? list.stream().map(Harness::meant).toList() : line;
+    }
+
+    private static Map<Object, Object> meantMap(Map<?, ?> map) {
+        Map<Object, Object> meant = new LinkedHashMap<>();
+        map.forEach((key, value) -> meant.put(meantKey((String) key), meant(value)));
+        return meant;
+    }
+
+    private static Object meantKey(String key) {
+        return key.startsWith(MARK + ":") ? bytes(key.substring(MARK.length() + 1)) : key;
+    }
+
+    private static Bytes bytes(String hex) {
+        return new Bytes(HEX.parseHex(hex));
+    }
+
+    /** A value as a line has it. */
+    private static Object shown(Object value) {
+        if (value instanceof Bytes bytes) {
+            return Map.of(MARK, HEX.formatHex(bytes.value()));
+        }
+        if (value instanceof Map<?, ?> map) {
+            return shownMap(map);
+        }
+        return value instanceof Collection<?> items ? items.stream().map(Harness::shown).toList() : value;
+    }
+
+    private static Map<String, Object> shownMap(Map<?, ?> map) {
+        Map<String, Object> shown = new LinkedHashMap<>();
+        map.forEach((key, value) -> shown.put(shownKey(key), shown(value)));
+        return shown;
+    }
+
+    private static String shownKey(Object key) {
+        return key instanceof Bytes bytes ? MARK + ":" + HEX.formatHex(bytes.value()) : (String) key;
+    }
+}
