@@ -27,6 +27,7 @@ COMMANDS: dict[str, list[str]] = {
     "Java": ["java", "-jar", "clients/java/build/harness.jar"],
     "Perl": ["perl", "-I", "clients/perl/blib/lib", "clients/perl/harness.pl"],
     "Node.js": ["node", "clients/node/harness.js"],
+    "PHP": ["php", "clients/php/harness.php"],
     "Python": [sys.executable, "-m", "tests.languages.python"],
     "Ruby": ["ruby", "clients/ruby/harness.rb"],
 }

@@ -19,6 +19,8 @@ c() {
     make -s -C clients/c
 }
 
+php() { packages php-cli php-mbstring php-zmq php-msgpack; }
+
 ruby() { packages ruby ruby-ffi-rzmq ruby-msgpack; }
 
 perl() {
