@@ -203,7 +203,9 @@ static void fetch(amid_events *events, double limit)
     pause_for(fmin(events->recovery.pause, limit));
     if (amid_replay(events->client, ask->server, ask->epoch, ask->after, 0, limit, &page, &error))
         take_page(events, &page);
-    else if (!is_cut_short(limit, &error))
+    else if (is_cut_short(limit, &error))
+        events->recovery.pause = AMID_PAUSE; /* who is not there says so at once */
+    else
         amid_recovery_refused(&events->recovery, &error);
     amid_error_free(&error);
     advance(events);

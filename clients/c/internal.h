@@ -66,6 +66,9 @@ bool amid_connect(void *socket, const char *endpoint, amid_error *error);
 
 /* ── recovery.c: which lost events to fetch once more ── */
 
+/* Seconds before a page is asked for again that is refused for now. */
+#define AMID_PAUSE 0.5
+
 /* Behind `after`, and not behind `until` unless it is open: then it goes to the epoch's end. */
 struct amid_range {
     const char *server;

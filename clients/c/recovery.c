@@ -10,8 +10,6 @@
 /* How often a page is asked for when it is refused for now: its reader or the broker may just have been replaced. A try that failed
  * otherwise counts for half of them. */
 #define TRIES 8
-/* Seconds between two such tries. */
-#define PAUSE 0.5
 
 /* Errors that come at once and may be over in a moment. */
 static const char *const for_now[] = {"not_connected", "busy", "unreachable", NULL};
@@ -74,7 +72,7 @@ void amid_recovery_refused(struct amid_recovery *recovery, const amid_error *err
     struct amid_range *range = &recovery->ranges[0];
     bool soon = is_one_of(error->kind, for_now);
     range->tries -= soon ? 1 : TRIES / 2;
-    recovery->pause = soon ? PAUSE : 0;
+    recovery->pause = soon ? AMID_PAUSE : 0;
     if (error->oldest > range->after + 1 && (range->open || error->oldest <= range->until)) {
         range->after = error->oldest - 1;
         range->tries = TRIES;

@@ -67,10 +67,10 @@ export interface ActionResult {
 export interface Server {
   name: string;
   state: "up" | "connecting" | "rejected" | "lost";
-  /** Why it is not up. */
-  detail: string | null;
-  /** The version of Asterisk. */
-  asterisk: string | null;
+  /** Why it is not up; else empty. */
+  detail: string;
+  /** The version of Asterisk, when it is known. */
+  asterisk: string;
   epoch: number;
   seq: number;
   /** The endpoint of events by name. */
@@ -86,7 +86,7 @@ export interface Status {
   version: string;
   uptime: number;
   servers: (Server & { counters: { [name: string]: number } })[];
-  processes: { name: string; pid: number; uptime: number; restarts: number; last_exit: unknown }[];
+  processes: { name: string; pid: number; uptime: number; restarts: number; last_exit: string }[];
   counters: { [name: string]: number };
 }
 
@@ -137,7 +137,7 @@ export class Gap {
 
 /** The rule that finds gaps, for a program that has sockets of its own. */
 export class Gaps {
-  constructor(names?: Iterable<string> | null);
+  constructor(names?: readonly string[] | null);
   /** Takes an event: whether it is new, and what was missed before it. */
   event(event: Event): { fresh: boolean; gaps: Gap[] };
   /** Takes a tick: what was missed before it. */
@@ -169,7 +169,11 @@ export interface Events extends AsyncIterableIterator<Event | Gap> {
  * carried out.
  */
 export class AmidError extends Error {
-  constructor(kind: string, message: string, known?: Partial<Pick<AmidError, "sent" | "server" | "actionId" | "response" | "oldest">>);
+  constructor(
+    kind: string,
+    message: string,
+    known?: { sent?: boolean; server?: string; actionId?: string; response?: Packet; oldest?: number },
+  );
   /** One of the kinds of clients/README.md, or `unreachable`. */
   readonly kind: string;
   readonly sent: boolean;
@@ -199,7 +203,7 @@ export class Client {
   restart(server: string, options?: CallOptions): Promise<{ server: string }>;
   ping(options?: CallOptions): Promise<{}>;
   call(method: string, params?: { [name: string]: unknown }, options?: CallOptions): Promise<unknown>;
-  events(names?: Iterable<string>, options?: EventsOptions): Events;
+  events(names?: readonly string[], options?: EventsOptions): Events;
   close(): void;
 }
 

@@ -24,12 +24,14 @@ BOUND_S = 60.0
 
 COMMANDS: dict[str, list[str]] = {
     "C": ["clients/c/build/harness"],
+    "Go": ["clients/go/build/harness"],
     "Java": ["java", "-jar", "clients/java/build/harness.jar"],
     "Perl": ["perl", "-I", "clients/perl/blib/lib", "clients/perl/harness.pl"],
     "Node.js": ["node", "clients/node/harness.js"],
     "PHP": ["php", "clients/php/harness.php"],
     "Python": [sys.executable, "-m", "tests.languages.python"],
     "Ruby": ["ruby", "clients/ruby/harness.rb"],
+    "Rust": ["clients/rust/target/release/examples/harness"],
 }
 
 

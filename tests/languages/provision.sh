@@ -19,6 +19,11 @@ c() {
     make -s -C clients/c
 }
 
+go() {
+    packages golang-go golang-github-vmihailenco-msgpack.v5-dev libzmq3-dev pkg-config gcc libc6-dev
+    clients/go/build.sh
+}
+
 php() { packages php-cli php-mbstring php-zmq php-msgpack; }
 
 ruby() { packages ruby ruby-ffi-rzmq ruby-msgpack; }
@@ -31,6 +36,14 @@ perl() {
 node() {
     [ "$(type -P npm)" ] || packages nodejs npm
     npm ci --prefix clients/node --silent
+}
+
+rust() {
+    packages cargo rustc librust-zmq-dev librust-rmp-serde-dev librust-serde-dev librust-serde-derive-dev librust-log-dev \
+        librust-serde-json-dev libzmq3-dev pkg-config
+    # Debian has the crates as source: what crates.io would give comes from that directory.
+    (cd clients/rust && cargo build --release --examples --quiet --offline \
+        --config 'source.crates-io.replace-with="debian"' --config 'source.debian.directory="/usr/share/cargo/registry"')
 }
 
 if [ $# = 0 ]; then

@@ -125,7 +125,7 @@ export class Client {
   /**
    * Events as they come, with gaps where some are missing: those with these names, or all. See `Events`.
    *
-   * @param {Iterable<string>} [names]
+   * @param {readonly string[]} [names]
    * @param {import("../amid.js").EventsOptions} [options]
    */
   events(names, options) {

@@ -39,7 +39,7 @@ export class Events {
   /**
    * @param {import("./client.js").Client} client
    * @param {Set<Events>} streams those that the client closes
-   * @param {Iterable<string>} [names] all events when there are none
+   * @param {readonly string[]} [names] all events when there are none
    * @param {import("../amid.js").EventsOptions} [options]
    */
   constructor(client, streams, names = [], { server, timeout = Infinity, signal } = {}) {

@@ -42,14 +42,14 @@ export class Feed {
 
   /**
    * @param {Server[]} listed the result of `servers`
-   * @param {Iterable<string>} names the event names that are wanted; all events when it has none
+   * @param {readonly string[]} names the event names that are wanted; all events when it has none
    * @param {string} [server] this one only
    */
   constructor(listed, names, server) {
     this.#names = new Set(names);
     this.#servers = chosen(listed, server);
     this.#awaited = new Set(this.#servers.filter(({ state }) => state === "up").map(({ name }) => name));
-    this.#rule = new Gaps(this.#names.size ? this.#names : null);
+    this.#rule = new Gaps(names.length ? names : null);
   }
 
   get endpoints() {

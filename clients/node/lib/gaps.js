@@ -104,7 +104,7 @@ export class Gaps {
   #seen = new Map();
   #names;
 
-  /** @param {Iterable<string> | null} [names] the event names that are subscribed; all events when left out */
+  /** @param {readonly string[] | null} [names] the event names that are subscribed; all events when left out */
   constructor(names) {
     this.#names = names ? [...names].sort() : null;
   }

@@ -69,7 +69,15 @@ const KINDS: [(Kind, &str); 15] = [
 impl Error {
     /// An error of which no more is known, and of which Asterisk saw nothing.
     pub(crate) fn new(kind: Kind, message: impl Into<String>) -> Error {
-        Error { kind, message: message.into(), sent: false, server: None, action_id: None, response: None, oldest: None }
+        Error {
+            kind,
+            message: message.into(),
+            sent: false,
+            server: None,
+            action_id: None,
+            response: None,
+            oldest: None,
+        }
     }
 
     pub(crate) fn unreachable(what: impl fmt::Display) -> Error {

@@ -65,7 +65,9 @@ impl Map {
 
     /// The value under a name, which is text or bytes.
     pub fn get(&self, name: impl AsRef<[u8]>) -> Option<&Value> {
-        self.iter().find(|(key, _)| key.as_bytes() == Some(name.as_ref())).map(|(_, value)| value)
+        self.iter()
+            .find(|(key, _)| key.as_bytes() == Some(name.as_ref()))
+            .map(|(_, value)| value)
     }
 
     /// The value under a name, when it is text.

@@ -21,7 +21,7 @@ pub fn unpack<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
 }
 
 /// One event.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Event {
     pub server: String,
@@ -84,11 +84,33 @@ struct Body {
 
 impl From<Body> for Message {
     fn from(body: Body) -> Message {
-        let Body { server, epoch, seq, nth, time, event, fields, counts } = body;
+        let Body {
+            server,
+            epoch,
+            seq,
+            nth,
+            time,
+            event,
+            fields,
+            counts,
+        } = body;
         if event == TICK {
-            Message::Tick(Tick { server, epoch, seq, counts })
+            Message::Tick(Tick {
+                server,
+                epoch,
+                seq,
+                counts,
+            })
         } else {
-            Message::Event(Event { server, epoch, seq, nth, time, event, fields })
+            Message::Event(Event {
+                server,
+                epoch,
+                seq,
+                nth,
+                time,
+                event,
+                fields,
+            })
         }
     }
 }

@@ -1,0 +1,269 @@
+//! The harness of the Rust client; clients/CONFORMANCE.md says what it does.
+
+use amid::gaps::Gaps;
+use amid::wire::{self, Message};
+use amid::{Action, Client, Error, Item, Map, Value};
+use serde::Serialize;
+use serde_json::{json, Value as Json};
+use std::io::{self, BufRead, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::Duration;
+
+/// What marks bytes, which JSON has not.
+const MARK: &str = "$bin";
+
+type Outcome = Result<(), Box<dyn std::error::Error>>;
+
+fn main() -> Outcome {
+    let client = Client::at(std::env::args().nth(1).ok_or("usage: harness RUN_DIR")?);
+    for line in io::stdin().lock().lines() {
+        let asked: Json = serde_json::from_str(&line?)?;
+        match asked["do"].as_str() {
+            Some("decode") => say(decode(&asked)?)?,
+            Some("encode") => say(encode(&asked)?)?,
+            Some("gaps") => say(gaps(&asked)?)?,
+            Some("call") => say(call(&client, &asked)?)?,
+            Some("calls") => say(calls(&client, &asked))?,
+            Some("events") => events(&client, &asked)?,
+            _ => return Err(format!("cannot do {}", asked["do"]).into()),
+        }
+    }
+    Ok(())
+}
+
+fn say(answer: Json) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{answer}")?;
+    out.flush()
+}
+
+// ── bodies and the rule for gaps ────────────────────────────────────────────────────────────────
+
+fn decode(asked: &Json) -> Result<Json, Error> {
+    let value: Value = wire::unpack(&bytes(text(asked, "hex")))?;
+    Ok(json!({ "value": shown(&value) }))
+}
+
+fn encode(asked: &Json) -> Result<Json, Error> {
+    let packed = wire::pack(&meant(&asked["value"]))?;
+    Ok(json!({ "hex": hex(&packed) }))
+}
+
+fn gaps(asked: &Json) -> Result<Json, serde_json::Error> {
+    let mut rule = Gaps::new(names(asked));
+    let told: Result<Vec<Json>, _> = list(asked, "messages").iter().map(|body| told(&mut rule, body)).collect();
+    Ok(json!({ "told": told? }))
+}
+
+/// What the rule says of one message, which has the numbers of a body and nothing else.
+fn told(rule: &mut Gaps, numbers: &Json) -> Result<Json, serde_json::Error> {
+    let mut body = numbers.clone();
+    body["time"] = json!(0);
+    body["fields"] = json!({});
+    Ok(match serde_json::from_value(body)? {
+        Message::Tick(tick) => json!([false, rule.tick(&tick)]),
+        Message::Event(event) => {
+            let gaps = rule.event(&event);
+            json!([gaps.is_some(), gaps.unwrap_or_default()])
+        }
+    })
+}
+
+// ── calls ───────────────────────────────────────────────────────────────────────────────────────
+
+fn call(client: &Client, asked: &Json) -> Result<Json, Error> {
+    match result(client, text(asked, "method"), &asked["params"]) {
+        Ok(value) => Ok(json!({ "result": shown(&value) })),
+        Err(error) => Ok(json!({ "error": error_shown(&error) })),
+    }
+}
+
+fn result(client: &Client, method: &str, params: &Json) -> Result<Value, Error> {
+    let server = params["server"].as_str();
+    let client = params["timeout"]
+        .as_f64()
+        .map_or_else(|| client.clone(), |s| client.with_timeout(Duration::from_secs_f64(s)));
+    match method {
+        "action" => value_of(&client.action(action(params))?),
+        "servers" => value_of(&client.servers()?),
+        "status" => value_of(&client.status()?),
+        "actions" => value_of(&client.actions(server)?),
+        "replay" => {
+            let limit = params["limit"].as_u64().map_or(1000, |limit| limit as u32);
+            value_of(&client.replay(
+                text(params, "server"),
+                number(params, "epoch"),
+                number(params, "after"),
+                limit,
+            )?)
+        }
+        "restart" => value_of(&client.restart(text(params, "server"))?),
+        "ping" => value_of(&client.ping()?),
+        _ => client.call(method, map(params), Duration::from_secs(5)),
+    }
+}
+
+fn action(params: &Json) -> Action {
+    let mut action = Action::new(meant(&params["action"])).fields(map(&params["fields"]));
+    if let Some(server) = params["server"].as_str() {
+        action = action.server(server);
+    }
+    if let Some(until) = params["until"].as_str() {
+        action = action.until(until);
+    }
+    action
+}
+
+/// A result as the wire has it.
+fn value_of(result: &impl Serialize) -> Result<Value, Error> {
+    wire::unpack(&wire::pack(result)?)
+}
+
+fn error_shown(error: &Error) -> Json {
+    let response = error.response.as_deref().map(|packet| shown(&packet.clone().into()));
+    let members = [
+        ("kind", Some(json!(error.kind.to_string()))),
+        ("sent", Some(json!(error.sent))),
+        ("message", Some(json!(error.message))),
+        ("server", error.server.as_ref().map(|server| json!(server))),
+        ("action_id", error.action_id.as_ref().map(|id| json!(id))),
+        ("response", response),
+        ("oldest", error.oldest.map(|oldest| json!(oldest))),
+    ];
+    members
+        .into_iter()
+        .filter_map(|(name, value)| Some((name.to_owned(), value?)))
+        .collect()
+}
+
+/// Threads that share the client, each taking the next number.
+fn calls(client: &Client, asked: &Json) -> Json {
+    let (count, at_once) = (number(asked, "count"), number(asked, "at_once"));
+    let (next, right) = (AtomicU64::new(0), AtomicU64::new(0));
+    thread::scope(|scope| {
+        for _ in 0..at_once {
+            scope.spawn(|| {
+                for number in std::iter::repeat_with(|| next.fetch_add(1, Ordering::Relaxed)).take_while(|number| *number < count) {
+                    right.fetch_add(u64::from(has_own_answer(client, number)), Ordering::Relaxed);
+                }
+            });
+        }
+    });
+    let right = right.into_inner();
+    json!({ "right": right, "wrong": count - right, "at_once": at_once })
+}
+
+fn has_own_answer(client: &Client, number: u64) -> bool {
+    let own = format!("own-{number}");
+    let answer = client.action(Action::new("Ping").header("ActionID", own.as_str()).server("pbx1"));
+    answer.map_or(false, |answer| answer.response.text("ActionID") == Some(&own))
+}
+
+// ── events ──────────────────────────────────────────────────────────────────────────────────────
+
+fn events(client: &Client, asked: &Json) -> Outcome {
+    let timeout = Duration::from_secs_f64(asked["timeout"].as_f64().ok_or("no timeout")?);
+    let mut stream = client.events(&names(asked), asked["server"].as_str())?;
+    say(json!({ "listening": true }))?;
+    let mut left = number(asked, "count");
+    while left > 0 {
+        match stream.next_within(timeout) {
+            Some(Item::Event(event)) => {
+                left -= 1;
+                say(json!({ "event": shown(&value_of(&event)?) }))?;
+            }
+            Some(Item::Gap(gap)) => say(json!({ "gap": gap }))?,
+            None => break,
+        }
+    }
+    Ok(say(
+        json!({ "end": true, "replayed": stream.replayed(), "missed": stream.missed() }),
+    )?)
+}
+
+// ── members of a line ───────────────────────────────────────────────────────────────────────────
+
+fn text<'a>(line: &'a Json, name: &str) -> &'a str {
+    line[name].as_str().unwrap_or_default()
+}
+
+fn number(line: &Json, name: &str) -> u64 {
+    line[name].as_u64().unwrap_or_default()
+}
+
+fn list<'a>(line: &'a Json, name: &str) -> &'a [Json] {
+    line[name].as_array().map_or(&[], Vec::as_slice)
+}
+
+/// The event names of a line; null, which is all events, is none here.
+fn names(line: &Json) -> Vec<&str> {
+    list(line, "names").iter().filter_map(Json::as_str).collect()
+}
+
+fn map(line: &Json) -> Map {
+    meant(line).as_map().cloned().unwrap_or_default()
+}
+
+// ── values as lines have them ───────────────────────────────────────────────────────────────────
+
+/// A value as a line has it.
+fn shown(value: &Value) -> Json {
+    match value {
+        Value::Nil => Json::Null,
+        Value::Bool(value) => json!(value),
+        Value::Integer(value) => json!(value),
+        Value::Float(value) => json!(value),
+        Value::Text(value) => json!(value),
+        Value::Bytes(value) => json!({ MARK: hex(value) }),
+        Value::List(values) => values.iter().map(shown).collect(),
+        Value::Map(map) => map.iter().map(|(name, value)| (shown_name(name), shown(value))).collect(),
+    }
+}
+
+fn shown_name(name: &Value) -> String {
+    name.as_str().map_or_else(
+        || format!("{MARK}:{}", hex(name.as_bytes().unwrap_or_default())),
+        str::to_owned,
+    )
+}
+
+/// The value that a line means.
+fn meant(line: &Json) -> Value {
+    match line {
+        Json::Null => Value::Nil,
+        Json::Bool(value) => Value::Bool(*value),
+        Json::Number(value) => value
+            .as_i64()
+            .map_or_else(|| Value::Float(value.as_f64().unwrap_or_default()), Value::Integer),
+        Json::String(value) => value.as_str().into(),
+        Json::Array(values) => Value::List(values.iter().map(meant).collect()),
+        Json::Object(members) => match members.get(MARK) {
+            Some(marked) => Value::Bytes(bytes(marked.as_str().unwrap_or_default())),
+            None => Value::Map(members.iter().map(|(name, value)| (meant_name(name), meant(value))).collect()),
+        },
+    }
+}
+
+fn meant_name(name: &str) -> Value {
+    match name.strip_prefix(MARK).and_then(|rest| rest.strip_prefix(':')) {
+        Some(marked) => bytes(marked).into(),
+        None => name.into(),
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn bytes(hex: &str) -> Vec<u8> {
+    let digits: Vec<u8> = hex
+        .chars()
+        .filter_map(|digit| digit.to_digit(16))
+        .map(|digit| digit as u8)
+        .collect();
+    digits
+        .chunks(2)
+        .map(|pair| pair.iter().fold(0, |byte, digit| byte * 16 + digit))
+        .collect()
+}
