@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import os
 import queue
-import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -26,8 +26,8 @@ COMMANDS: dict[str, list[str]] = {
     "C": ["clients/c/build/harness"],
     "Go": ["clients/go/build/harness"],
     "Java": ["java", "-jar", "clients/java/build/harness.jar"],
-    "Perl": ["perl", "-I", "clients/perl/blib/lib", "clients/perl/harness.pl"],
     "Node.js": ["node", "clients/node/harness.js"],
+    "Perl": ["perl", "-I", "clients/perl/blib/lib", "clients/perl/harness.pl"],
     "PHP": ["php", "clients/php/harness.php"],
     "Python": [sys.executable, "-m", "tests.languages.python"],
     "Ruby": ["ruby", "clients/ruby/harness.rb"],
@@ -35,13 +35,17 @@ COMMANDS: dict[str, list[str]] = {
 }
 
 
+@cache
 def why_not(language: str) -> str:
-    """Why this language's client cannot be run here, or ""."""
-    program, *arguments = COMMANDS[language]
-    missing = [name for name in (program, *arguments) if name.startswith("clients/") and not (ROOT / name).exists()]
-    if missing or shutil.which(program, path=f"{os.environ['PATH']}:{ROOT}") is None:
-        return f"{language} is not provisioned: tests/languages/provision.sh does it (missing: {', '.join(missing) or program})"
-    return ""
+    """Why this language's client cannot be run here, or "". One that can ends well when it is told nothing."""
+    try:
+        argv = [*COMMANDS[language], "/nowhere"]
+        done = subprocess.run(argv, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=BOUND_S, check=False)
+    except OSError as error:
+        why = str(error)
+    else:
+        why = "" if done.returncode == 0 else done.stderr.strip()[-300:]
+    return why and f"{language} is not provisioned; tests/languages/provision.sh does it ({why})"
 
 
 class Harness:

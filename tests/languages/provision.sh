@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the clients of clients/ need, and builds those that are built: tests/languages/provision.sh [LANGUAGE…], all when none is named.
+# Installs what the clients of clients/ need, and builds those that are built:
+# tests/languages/provision.sh [LANGUAGE…], all when none is named.
 # Debian, root. Idempotent.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
