@@ -39,8 +39,8 @@ COMMANDS: dict[str, list[str]] = {
 def why_not(language: str) -> str:
     """Why this language's client cannot be run here, or "". One that can ends well when it is told nothing."""
     try:
-        argv = [*COMMANDS[language], "/nowhere"]
-        done = subprocess.run(argv, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=BOUND_S, check=False)
+        argv, nothing = [*COMMANDS[language], "/nowhere"], subprocess.DEVNULL
+        done = subprocess.run(argv, cwd=ROOT, stdin=nothing, capture_output=True, text=True, timeout=BOUND_S, check=False)
     except OSError as error:
         why = str(error)
     else:
