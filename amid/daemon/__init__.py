@@ -10,6 +10,8 @@
       replays       past events, a portion at a time
       link          a connection and the session on it    connection  TCP or TLS that never blocks
     broker          answers every program's requests; owns every open call
+      pipe          what joins the broker and a reader    readers   the broker's ends of these
       overview      what `servers` and `status` tell      unread    bytes that each caller has not read
     gate            who may connect over TCP, for the broker and for readers
+    sending         one message on a ZeroMQ socket
 """
