@@ -6,7 +6,11 @@ use std::time::Duration;
 fn main() -> Result<(), Error> {
     let client = std::env::args().nth(1).map_or_else(Client::new, Client::at);
     let answer = client.action("CoreStatus")?;
-    println!("{} is up since {:?}", answer.server, answer.response.text("CoreStartupTime"));
+    println!(
+        "{} is up since {}",
+        answer.server,
+        answer.response.text("CoreStartupTime").unwrap_or_default()
+    );
 
     let mut events = client.events(&[], None)?;
     for _ in 0..3 {

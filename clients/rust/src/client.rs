@@ -11,12 +11,12 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A connection to the daemon.
 ///
-/// Nothing is opened before the first call. Every method blocks, for its timeout and two seconds at most. It may be called from many
-/// threads at once, and a clone shares the sockets. Not to be taken through a fork.
+/// Nothing is opened before the first call. Every method blocks, for its timeout and two seconds at most. A client may be used from
+/// many threads at once, and a clone shares its sockets. Not to be taken through a fork.
 #[derive(Clone)]
 pub struct Client {
     rpc: Arc<Rpc>,
@@ -138,7 +138,7 @@ impl Client {
     /// The subscription is in effect when this returns: it waits, for 2 s at most, for the first tick of every server that is up.
     pub fn events(&self, names: &[&str], server: Option<&str>) -> Result<Events, Error> {
         let listed: Vec<Listed> = self.ask("servers", None, &Map::new())?;
-        let feed = Feed::new(listed, server, names)?;
+        let feed = Feed::new(listed, server, names, Instant::now())?;
         Events::open(self.clone(), &self.rpc.context, feed)
     }
 

@@ -12,7 +12,7 @@ use std::fmt;
 #[non_exhaustive]
 pub struct Error {
     pub kind: Kind,
-    pub message: String,
+    pub message: Box<str>,
     pub sent: bool,
     /// Where it happened, when that is known.
     pub server: Option<String>,
@@ -68,7 +68,7 @@ const KINDS: [(Kind, &str); 15] = [
 
 impl Error {
     /// An error of which no more is known, and of which Asterisk saw nothing.
-    pub(crate) fn new(kind: Kind, message: impl Into<String>) -> Error {
+    pub(crate) fn new(kind: Kind, message: impl Into<Box<str>>) -> Error {
         Error {
             kind,
             message: message.into(),
@@ -138,7 +138,7 @@ impl From<ErrorReply> for Error {
         let data = reply.data;
         Error {
             kind: data.kind.map_or(Kind::InternalError, Kind::from),
-            message: reply.message,
+            message: reply.message.into(),
             sent: data.sent.unwrap_or(true),
             server: data.server,
             action_id: data.action_id,

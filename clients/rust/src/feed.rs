@@ -1,4 +1,4 @@
-//! What a subscriber does with event messages, without a socket: [`Feed`] turns them into events and gaps.
+//! What a subscriber does with event messages, without a socket or a clock: [`Feed`] turns them into events and gaps.
 //!
 //! What is missing is fetched once more before anything behind it is given out, as far as the daemon still holds it. Loss is never
 //! silent: what cannot be had comes as a [`Gap`] in its place.
@@ -65,11 +65,14 @@ pub(crate) struct Feed {
 }
 
 impl Feed {
-    /// A feed of one server in `listed`, which is what `servers` gives, or of all; and of these event names, or all when there are none.
-    pub fn new(listed: Vec<Listed>, server: Option<&str>, names: &[&str]) -> Result<Feed, Error> {
+    /// A feed of one server in `listed`, which is what `servers` gives, or of all of them. No names are all events.
+    pub fn new(listed: Vec<Listed>, server: Option<&str>, names: &[&str], now: Instant) -> Result<Feed, Error> {
         Ok(Feed {
             names: names.iter().copied().map(String::from).collect(),
-            sources: chosen(listed, server)?.into_iter().map(Source::new).collect(),
+            sources: chosen(listed, server)?
+                .into_iter()
+                .map(|listed| Source::new(listed, now))
+                .collect(),
             rule: Gaps::new(names.iter().copied()),
             inbox: VecDeque::new(),
             recovery: Recovery::default(),
@@ -237,11 +240,11 @@ impl Feed {
 }
 
 impl Source {
-    fn new(listed: Listed) -> Source {
+    fn new(listed: Listed, now: Instant) -> Source {
         Source {
             awaited: listed.state == "up",
             listed,
-            heard: Instant::now(),
+            heard: now,
             quiet: false,
         }
     }

@@ -110,7 +110,7 @@ impl Call<'_> {
             Reply {
                 result: Some(result), ..
             } => Ok(result),
-            _ => Err(unknown("the answer has no result".to_owned())),
+            _ => Err(unknown("the answer has no result".into())),
         }
     }
 

@@ -79,10 +79,6 @@ impl Map {
         self.0.iter().map(|(key, value)| (key, value))
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     /// Put a header into a packet. One that is there already is repeated: it then has a list of values.
     pub fn add(&mut self, name: impl Into<Value>, value: impl Into<Value>) {
         let (name, value) = (name.into(), value.into());
