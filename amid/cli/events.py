@@ -12,22 +12,21 @@ from amid import wire
 from amid.cli import complete
 from amid.cli.exits import Reporting
 from amid.cli.options import JSON
-from amid.cli.text import decoded, lines_of, printable
+from amid.cli.text import lines_of, printable
 from amid.client import Client, Event, Gap, feed
+from amid.events.where import Condition
 
 
-class Where(click.ParamType[tuple[str, str, str]]):
-    """K=V for equal or K~V for contains; the first of the two signs splits."""
-
+class Where(click.ParamType[Condition]):
     name = "K=V"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str, str]:
-        if isinstance(value, tuple):
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Condition:
+        if isinstance(value, Condition):
             return value
-        at = min((i for i in map(str(value).find, "=~") if i > 0), default=0)
-        if not at:
-            self.fail(f"{value!r} is no condition: write NAME=VALUE for equal, NAME~PART for contains", param, ctx)
-        return value[:at].lower(), value[at], value[at + 1 :]
+        try:
+            return Condition.of(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
 @click.command(cls=Reporting)
@@ -43,7 +42,7 @@ def events(
     top: dict[str, Any],
     names: tuple[str, ...],
     server: str | None,
-    conditions: tuple[tuple[str, str, str], ...],
+    conditions: tuple[Condition, ...],
     count: int | None,
     as_json: bool,
 ) -> None:
@@ -59,7 +58,7 @@ def events(
                 if isinstance(item, Gap):
                     click.echo(_gap_json(item) if as_json else _gap_line(item))
                     continue
-                if not matches(item, conditions):
+                if not all(condition.meets(item.fields) for condition in conditions):
                     continue
                 click.echo(_json(item) if as_json else line(item))
                 left = left and left - 1
@@ -79,19 +78,6 @@ def _gap_json(gap: Gap) -> bytes:
 
 def _json(event: Event) -> bytes:
     return wire.pack_json({name: getattr(event, name) for name in ("server", "epoch", "seq", "nth", "time", "event", "fields")})
-
-
-def matches(event: Event, conditions: tuple[tuple[str, str, str], ...]) -> bool:
-    """Whether the event meets all conditions. Header names compare without case; one value of a repeated header is enough."""
-    return all(any(_meets(value, sign, wanted) for value in _values(event, name)) for name, sign, wanted in conditions)
-
-
-def _values(event: Event, name: str) -> list[str]:
-    return [decoded(v) for header, value in event.fields.items() if decoded(header).lower() == name for v in lines_of(value)]
-
-
-def _meets(value: str, sign: str, wanted: str) -> bool:
-    return value == wanted if sign == "=" else wanted in value
 
 
 def line(event: Event) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from amid.cli.events import Where, line, matches
+from amid.cli.events import Where, line
 from amid.client.feed import event
 from tests.cli.conftest import Amid
 from tests.client.standin import StandIn, body
@@ -42,7 +42,7 @@ def test_an_event_is_a_line() -> None:
 )  # fmt: skip
 def test_conditions(condition: str, met: bool) -> None:
     got = event(body(1, Channel="PJSIP/1", Variable=["a", "b"], Odd=b"\xe9", Data="a~b"))
-    assert matches(got, (Where().convert(condition, None, None),)) is met
+    assert Where().convert(condition, None, None).meets(got.fields) is met
 
 
 @pytest.mark.parametrize("condition", ["Channel", "=x", "~x"])
