@@ -51,26 +51,26 @@ class AsyncClient:
         **headers: Any,
     ) -> Packet:
         """Send an action and return its whole answer; see `Client.action`."""
-        result: Packet = await self._call(rules.action(name, fields, headers, server, timeout, until))
+        result: Packet = await self.call(rules.action(name, fields, headers, server, timeout, until))
         return result
 
     async def command(self, text: Text, server: str | None = None, timeout: float = TIMEOUT) -> list[Text]:
         """The output lines of an Asterisk CLI command."""
-        return rules.output(await self._call(rules.command(text, server, timeout)))
+        return rules.output(await self.call(rules.command(text, server, timeout)))
 
     async def servers(self, timeout: float = TIMEOUT) -> list[Packet]:
         """Each server's name, state, version, epoch, endpoints, lanes and queue."""
-        result: list[Packet] = await self._call(rules.servers(timeout))
+        result: list[Packet] = await self.call(rules.servers(timeout))
         return result
 
     async def status(self, timeout: float = TIMEOUT) -> Packet:
         """Servers, processes, counters, version and uptime of the daemon."""
-        result: Packet = await self._call(rules.status(timeout))
+        result: Packet = await self.call(rules.status(timeout))
         return result
 
     async def actions(self, server: str | None = None, timeout: float = TIMEOUT) -> list[Packet]:
         """The actions that this Asterisk offers: `name`, `synopsis`, `privilege`."""
-        result: list[Packet] = await self._call(rules.actions(server, timeout))
+        result: list[Packet] = await self.call(rules.actions(server, timeout))
         return result
 
     async def replay(
@@ -82,12 +82,12 @@ class AsyncClient:
 
     async def restart(self, server: str, timeout: float = TIMEOUT) -> Packet:
         """Replace a server's reader."""
-        result: Packet = await self._call(rules.restart(server, timeout))
+        result: Packet = await self.call(rules.restart(server, timeout))
         return result
 
     async def ping(self, timeout: float = TIMEOUT) -> Packet:
         """Ask the daemon, not Asterisk, for a sign of life."""
-        result: Packet = await self._call(rules.ping(timeout))
+        result: Packet = await self.call(rules.ping(timeout))
         return result
 
     def events(self, *names: str, server: str | None = None, gaps: bool = False, timeout: float | None = None) -> AsyncEvents:
@@ -113,10 +113,11 @@ class AsyncClient:
         await self.close()
 
     async def _replay(self, server: str, epoch: int, after: int, limit: int, timeout: float = TIMEOUT) -> Packet:
-        page: Packet = await self._call(rules.replay(server, epoch, after, limit, timeout))
+        page: Packet = await self.call(rules.replay(server, epoch, after, limit, timeout))
         return page
 
-    async def _call(self, call: rules.Call) -> Any:
+    async def call(self, call: rules.Call) -> Any:
+        """Any method, as `rules.Call` says it; the result. Raises `AmidError`."""
         request_id = next(self._ids)
         request = rules.request(request_id, call)
         socket = self._connected()

@@ -63,26 +63,26 @@ class Client:
         identifiers. A value is text, bytes, a number or a boolean, or a list of them for a repeated header. until: the name
         of a later event with this ActionID to wait for as well. server: may be left out when there is one.
         """
-        result: Packet = self._call(rules.action(name, fields, headers, server, timeout, until))
+        result: Packet = self.call(rules.action(name, fields, headers, server, timeout, until))
         return result
 
     def command(self, text: Text, server: str | None = None, timeout: float = TIMEOUT) -> list[Text]:
         """The output lines of an Asterisk CLI command."""
-        return rules.output(self._call(rules.command(text, server, timeout)))
+        return rules.output(self.call(rules.command(text, server, timeout)))
 
     def servers(self, timeout: float = TIMEOUT) -> list[Packet]:
         """Each server's name, state, version, epoch, endpoints, lanes and queue."""
-        result: list[Packet] = self._call(rules.servers(timeout))
+        result: list[Packet] = self.call(rules.servers(timeout))
         return result
 
     def status(self, timeout: float = TIMEOUT) -> Packet:
         """Servers, processes, counters, version and uptime of the daemon."""
-        result: Packet = self._call(rules.status(timeout))
+        result: Packet = self.call(rules.status(timeout))
         return result
 
     def actions(self, server: str | None = None, timeout: float = TIMEOUT) -> list[Packet]:
         """The actions that this Asterisk offers: `name`, `synopsis`, `privilege`."""
-        result: list[Packet] = self._call(rules.actions(server, timeout))
+        result: list[Packet] = self.call(rules.actions(server, timeout))
         return result
 
     def replay(
@@ -94,12 +94,12 @@ class Client:
 
     def restart(self, server: str, timeout: float = TIMEOUT) -> Packet:
         """Replace a server's reader."""
-        result: Packet = self._call(rules.restart(server, timeout))
+        result: Packet = self.call(rules.restart(server, timeout))
         return result
 
     def ping(self, timeout: float = TIMEOUT) -> Packet:
         """Ask the daemon, not Asterisk, for a sign of life."""
-        result: Packet = self._call(rules.ping(timeout))
+        result: Packet = self.call(rules.ping(timeout))
         return result
 
     def events(self, *names: str, server: str | None = None, gaps: bool = False, timeout: float | None = None) -> Events:
@@ -124,10 +124,11 @@ class Client:
         self.close()
 
     def _replay(self, server: str, epoch: int, after: int, limit: int, timeout: float = TIMEOUT) -> Packet:
-        page: Packet = self._call(rules.replay(server, epoch, after, limit, timeout))
+        page: Packet = self.call(rules.replay(server, epoch, after, limit, timeout))
         return page
 
-    def _call(self, call: rules.Call) -> Any:
+    def call(self, call: rules.Call) -> Any:
+        """Any method, as `rules.Call` says it; the result. Raises `AmidError`."""
         if os.getpid() != self._pid:
             raise RuntimeError("this Client was made before a fork, and its sockets are the parent's: make one in the child")
         request_id = next(self._ids)

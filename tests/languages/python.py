@@ -49,7 +49,7 @@ class Harness:
             return {"events": [dataclasses.asdict(event) for event in events], "more": more}
         if method in wire.METHODS:
             return getattr(client, method)(**params)
-        return client._call(Call(method, params, 6.0))
+        return client.call(Call(method, params, 6.0))
 
     def calls(self, count: int, at_once: int) -> Iterator[Any]:
         with ThreadPoolExecutor(at_once) as pool:
