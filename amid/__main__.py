@@ -19,6 +19,10 @@ def main() -> None:
             from amid.daemon import broker
 
             broker.main(*([_config(by_hand)] if by_hand else []))
+        case ["gateway", *by_hand]:
+            from amid.gateway import process
+
+            process.main(*([_config(by_hand)] if by_hand else []))
         case arguments:
             from amid.cli.main import run
 
@@ -32,7 +36,7 @@ def _config(arguments: list[str]) -> Any:
     from amid.config import ConfigError, load
 
     if len(arguments) != 2 or arguments[0] != "-c":
-        sys.exit("amid: a reader or broker run by hand takes -c FILE, and the reader its server's name before it")
+        sys.exit("amid: a reader, broker or gateway run by hand takes -c FILE, and the reader its server's name before it")
     try:
         return load(Path(arguments[1]))
     except ConfigError as error:

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from amid import config as configuration
-from amid.config import Caller, Config, ConfigError, Curve, Rpc, Server, Supervision
+from amid.config import Caller, Config, ConfigError, Curve, Gateway, Rpc, Server, Supervision, shown
 from amid.config.tables import Table
 
 SERVER = {"host": "127.0.0.1", "username": "amid", "secret": "geheim"}
@@ -50,8 +50,9 @@ TABLES: dict[str, type[Table]] = {
     "supervision": Supervision,
     "curve": Curve,
     "callers.web": Caller,
+    "gateway": Gateway,
 }
-INNER = ("servers", "rpc", "supervision", "curve", "callers")
+INNER = ("servers", "rpc", "supervision", "curve", "callers", "gateway")
 KEYS = [
     (where, field.name)
     for where, kind in TABLES.items()
@@ -354,3 +355,47 @@ def test_a_file_that_is_not_there_says_what_to_do(tmp_path: Path) -> None:
     for path in (tmp_path / "none.toml", tmp_path):
         with pytest.raises(ConfigError, match=r"write one .* or name it with -c"):
             configuration.load(path)
+
+
+# ── the gateway ──
+
+TOKENS = """
+[crm]
+token = "0123456789abcdefghij"
+"""
+
+
+def with_gateway(folder: Path, tokens: str | None = TOKENS, mode: int = 0o600, **keys: Any) -> Config:
+    if tokens is not None:
+        (folder / "tokens.toml").write_text(tokens)
+        (folder / "tokens.toml").chmod(mode)
+        keys.setdefault("tokens_file", "tokens.toml")
+    return check({"servers": {}, "gateway": keys}, folder)
+
+
+def test_a_gateway_with_its_tokens(tmp_path: Path) -> None:
+    config = with_gateway(tmp_path, listen="[::1]:8088")
+    assert config.gateway is not None and config.gateway.tokens["crm"].token == "0123456789abcdefghij"
+    assert shown(config)["gateway"]["tokens"]["crm"]["token"] == "***"
+    assert check({"servers": {}}, tmp_path).gateway is None
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ({"tokens": None}, "nobody could use it: give tokens_file"),
+        ({"tokens": ""}, "has no table"),
+        ({"tokens": "[a"}, "tokens.toml: "),
+        ({"tokens": '[a]\ntoken = "short"'}, r"\[a\] token: "),
+        ({"tokens": '[a]\ntoken = "0123456789abcdefghi j"'}, r"\[a\] token: must be 20 to 200 letters"),
+        ({"tokens": '[a]\ntoken = "0123456789abcdefghij"\nalow = []'}, "did you mean 'allow'"),
+        ({"tokens": TOKENS + TOKENS.replace("crm", "other")}, "two names have the same token"),
+        ({"mode": 0o644}, "can be read by everybody"),
+        ({"listen": "8088"}, r"\[gateway\] listen: must be"),
+        ({"origins": ["crm.example.com"]}, r"\[gateway\] origins: must be"),
+        ({"port": 80}, "unknown key"),
+    ],
+)
+def test_a_gateway_that_is_not_right(tmp_path: Path, keys: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        with_gateway(tmp_path, **keys)

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from amid import wire
 from amid.cli.main import COMMANDS, amid
-from amid.config import Caller, Config, Curve, Rpc, Server, Supervision, check
+from amid.config import Caller, Config, Curve, Gateway, Rpc, Server, Supervision, Token, check
 from amid.errors import CODES
 from tests.faults import faults
 
@@ -20,7 +20,10 @@ CONFIG = (ROOT / "etc/amid.toml").read_text()
 CONTRACT = (ROOT / "clients/README.md").read_text()
 README = (ROOT / "README.md").read_text()
 
-TABLES = {"": Config, "servers.pbx1": Server, "rpc": Rpc, "supervision": Supervision, "curve": Curve, "callers.local": Caller}
+TABLES = {
+    "": Config, "servers.pbx1": Server, "rpc": Rpc, "supervision": Supervision, "curve": Curve, "callers.local": Caller,
+    "gateway": Gateway,
+}  # fmt: skip
 
 
 def uncommented() -> str:
@@ -32,14 +35,14 @@ def section(name: str) -> str:
     """The lines of the table `name`, its own comments included."""
     parts = re.split(r"^\[([a-z0-9_.]+)\]$", CONFIG, flags=re.M)
     sections = {"": parts[0], **dict(zip(parts[1::2], parts[2::2], strict=True))}
-    return sections[name]
+    return sections.get(name, CONFIG)  # a table that is commented out as a whole
 
 
 @pytest.mark.parametrize("table", TABLES)
 def test_every_key_is_in_the_example_with_its_default(table: str) -> None:
     text = section(table)
     for key in TABLES[table].__struct_fields__:
-        if table == "" and key in ("servers", "rpc", "supervision", "curve", "callers"):
+        if (table == "" and key in ("servers", "rpc", "supervision", "curve", "callers", "gateway")) or key == "tokens":
             continue
         found = re.search(rf"^(# )?{key} += +(\S.*?)( +#.*)?$", CONFIG if key == "key" else text, flags=re.M)
         assert found, f"[{table}] {key} is not in etc/amid.toml"
@@ -55,6 +58,16 @@ def test_the_example_is_right(tmp_path: Path) -> None:
     config = check(tomllib.loads(CONFIG), "etc/amid.toml", tmp_path)
     minimal = check(tomllib.loads((ROOT / "etc/amid-minimal.toml").read_text()), "etc/amid-minimal.toml", tmp_path)
     assert config == minimal, "what is not commented out in the example is what a minimal file has"
+
+
+def test_the_example_of_tokens_is_right(tmp_path: Path) -> None:
+    tokens = tmp_path / "tokens.toml"
+    tokens.touch(mode=0o600)
+    tokens.write_text((ROOT / "etc/tokens.toml").read_text())
+    raw = {"servers": {}, "gateway": {"tokens_file": "tokens.toml"}}
+    gateway = check(raw, "test", tmp_path).gateway
+    assert gateway is not None and gateway.tokens["operator"].admin
+    assert all(key in tokens.read_text() for key in Token.__struct_fields__)
 
 
 def test_every_method_and_error_is_in_the_contract() -> None:

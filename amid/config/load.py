@@ -6,6 +6,7 @@ Secrets come from a file of their own, from a systemd credential, or inline; the
 from __future__ import annotations
 
 import difflib
+import importlib.util
 import os
 import re
 import ssl
@@ -18,7 +19,7 @@ from typing import Any
 import msgspec
 from zmq.utils import z85
 
-from amid.config.tables import FORMS, Caller, Config, Curve, CurveKey, Rpc, Server, Supervision, Table
+from amid.config.tables import FORMS, Caller, Config, Curve, CurveKey, Gateway, Rpc, Server, Supervision, Table, Token
 
 DEFAULT_FILE = "/etc/amid/amid.toml"
 SERVER_NAME = re.compile(r"[A-Za-z0-9_-]{1,32}")
@@ -51,6 +52,7 @@ def check(raw: dict[str, Any], source: str, folder: Path) -> Config:
     }
     for name, kind in (("rpc", Rpc), ("supervision", Supervision), ("curve", Curve)):
         groups[name] = _table(tables.pop(name, {}), name, kind, source, problems)
+    groups["gateway"] = _gateway(tables.pop("gateway", None), source, folder, problems)
     tables.setdefault("run_dir", default_run_dir())
     top: Config | None = _table(tables, "", Config, source, problems)
     if not groups["servers"] and "servers" not in raw:
@@ -75,6 +77,8 @@ def shown(config: Config) -> dict[str, Any]:
         server["secret"] = "***"
     if config.curve.secret_key:
         plain["curve"]["secret_key"] = "***"
+    for token in plain["gateway"]["tokens"].values() if plain["gateway"] else ():
+        token["token"] = "***"
     return plain
 
 
@@ -187,6 +191,41 @@ def _credential(server: str) -> Path | None:
     folder = os.environ.get("CREDENTIALS_DIRECTORY")
     file = Path(folder) / f"{server}.secret" if folder else None
     return file if file and file.exists() else None
+
+
+def _gateway(raw: Any, source: str, folder: Path, problems: list[str]) -> Gateway | None:
+    """The gateway with its tokens read from their file. Without [gateway] there is none."""
+    if raw is None:
+        return None
+    where = f"{source}: [gateway]"
+    gateway: Gateway | None = _table(raw, "gateway", Gateway, source, problems)
+    if gateway is None:
+        return None
+    if importlib.util.find_spec("uvicorn") is None:
+        problems.append(f"{where}: needs what `pip install 'amid[web]'` installs")
+    if gateway.tokens:
+        problems.append(f"{where} tokens: belong into a file of their own; name it with tokens_file")
+    if gateway.tokens_file is None:
+        problems.append(f"{where}: nobody could use it: give tokens_file (etc/tokens.toml shows one)")
+        return gateway
+    return msgspec.structs.replace(gateway, tokens=_tokens(folder / gateway.tokens_file, f"{where} tokens_file", problems))
+
+
+def _tokens(file: Path, where: str, problems: list[str]) -> dict[str, Token]:
+    try:
+        if file.stat().st_mode & stat.S_IROTH:
+            problems.append(f"{where}: {file} can be read by everybody; chmod o-r {file}")
+        raw = tomllib.loads(file.read_text())
+    except (OSError, ValueError, RecursionError) as error:
+        problems.append(f"{where}: {file}: {getattr(error, 'strerror', None) or error}")
+        return {}
+    tokens = {name: _table(table, name, Token, str(file), problems) for name, table in raw.items()}
+    if not tokens:
+        problems.append(f"{where}: {file} has no table [NAME] with a token")
+    words = [token.token for token in tokens.values() if token is not None]
+    if len(set(words)) < len(words):
+        problems.append(f"{where}: {file}: two names have the same token")
+    return {name: token for name, token in tokens.items() if token is not None}
 
 
 def read_secret(file: Path) -> str:

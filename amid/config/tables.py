@@ -13,11 +13,14 @@ Bytes = Annotated[int, Meta(ge=1024, le=1024**3)]
 Name = Annotated[str, Meta(min_length=1, max_length=255)]
 File = Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^[^\x00]*\Z")]
 FORMS = {
-    **dict.fromkeys(("run_dir", "secret_file", "secret_key_file", "tls_ca", "tls_cert", "tls_key"), "a path without NUL"),
+    **dict.fromkeys(("run_dir", "secret_file", "secret_key_file", "tokens_file"), "a path without NUL"),
+    **dict.fromkeys(("tls_ca", "tls_cert", "tls_key"), "a path without NUL"),
     "host": "a name or an address, without a port and without brackets",
     "username": "one line of text",
     "events": "one line of text",
-    "listen": "endpoints such as \"tcp://10.0.0.1:5560\"",
+    "listen": "an endpoint such as \"tcp://10.0.0.1:5560\", or for the gateway an address and a port such as \"127.0.0.1:8088\"",
+    "origins": "origins such as \"https://crm.example.com\"",
+    "token": "20 to 200 letters, digits and - . _ ~ + / =",
     "events_listen": "endpoints such as \"tcp://10.0.0.1:5561\"",
     "stream_listen": "endpoints such as \"tcp://10.0.0.1:5562\"",
 }
@@ -103,6 +106,28 @@ class Caller(Table, frozen=True, kw_only=True):
     admin: bool = False
 
 
+class Token(Table, frozen=True, kw_only=True):
+    """`[NAME]` of the tokens' file: what whoever has the `token` may do over HTTP. The lists of events are of event names."""
+
+    token: Annotated[str, Meta(min_length=20, max_length=200, pattern=r"^[A-Za-z0-9._~+/=-]+\Z")]
+    allow: list[Name] = []
+    deny: list[Name] = []
+    events_allow: list[Name] = []
+    events_deny: list[Name] = []
+    admin: bool = False
+
+
+class Gateway(Table, frozen=True, kw_only=True):
+    """`[gateway]`: HTTP for browsers and curl. `tokens` are read from the file."""
+
+    listen: Annotated[str, Meta(pattern=r"^([^:/\s]+|\[[0-9a-fA-F:]+\]):[0-9]{1,5}\Z")] = "127.0.0.1:8088"
+    tokens_file: File | None = None
+    tokens: dict[str, Token] = {}
+    origins: list[Annotated[str, Meta(pattern=r"^https?://[^/\s]+\Z")]] = []
+    max_body_bytes: Bytes = 1024 * 1024
+    max_streams: Count = 200
+
+
 class Config(Table, frozen=True, kw_only=True):
     """The whole file."""
 
@@ -113,3 +138,4 @@ class Config(Table, frozen=True, kw_only=True):
     supervision: Supervision = Supervision()
     curve: Curve = Curve()
     callers: dict[str, Caller] = {}
+    gateway: Gateway | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from amid.config import Caller, Config, Rpc, Server
+from amid.config import Caller, Config, Gateway, Rpc, Server
 
 
 class ReaderSettings(msgspec.Struct):
@@ -39,6 +39,19 @@ class BrokerSettings(msgspec.Struct):
     servers: dict[str, ServerLimits]
     callers: dict[str, Caller]
     curve_key: str | None
+
+
+class GatewaySettings(msgspec.Struct):
+    """`servers` are the names of all, so that a gateway is started anew when there is another."""
+
+    run_dir: str
+    log_level: str
+    gateway: Gateway
+    servers: list[str]
+
+
+def gateway_settings(config: Config, gateway: Gateway) -> GatewaySettings:
+    return GatewaySettings(config.run_dir, config.log_level, gateway, list(config.servers))
 
 
 def reader_settings(config: Config, name: str, epoch_origin: int) -> ReaderSettings:

@@ -24,7 +24,7 @@ from amid.daemon import notify
 from amid.daemon.child import signal_pipe
 from amid.daemon.process import Process
 from amid.daemon.rundir import RunDir
-from amid.daemon.settings import broker_settings, reader_settings
+from amid.daemon.settings import broker_settings, gateway_settings, reader_settings
 from amid.supervision.backoff import Backoff
 from amid.supervision.watch import Do, Limits, State, Watch
 
@@ -36,9 +36,9 @@ LATE_S = 1.0
 RESPAWN_MIN_S = 0.1
 RESPAWN_MAX_S = 30.0
 STOP_S = 3.0
-"""Seconds that a reader has to end when asked to; the broker has its drain time and this."""
+"""Seconds that a reader or the gateway has to end when asked to; the broker has its drain time and this."""
 
-BROKER = "broker"
+BROKER, GATEWAY = "broker", "gateway"
 
 
 class Supervised:
@@ -167,6 +167,8 @@ class Supervisor:
         for name in config.servers:
             settings = reader_settings(config, name, self._run_dir.epoch_origin)
             wanted[f"reader {name}"] = (["reader", name], _line(settings), reader_limits)
+        if config.gateway is not None:
+            wanted[GATEWAY] = ([GATEWAY], _line(gateway_settings(config, config.gateway)), reader_limits)
         return wanted
 
     def _do(self, child: Supervised, do: Do, now: float) -> None:
@@ -237,7 +239,8 @@ class Supervisor:
         """One that was taken out of the configuration has ended, or had no process to end."""
         if child.watch.state is State.DOWN:
             del self._children[child.name]
-            self._run_dir.clean_after(child.argv[-1])
+            if child.argv[0] == "reader":
+                self._run_dir.clean_after(child.argv[-1])
             self._write_status()
 
     def _gone(self, child: Supervised) -> None:
@@ -285,7 +288,8 @@ class Supervisor:
         notify.send("READY=1")
 
     def _say_ready(self, now: float) -> None:
-        if not self._ready and all(child.watch.state is State.UP for child in self._children.values()):
+        needed = [child for child in self._children.values() if child.name != GATEWAY]  # whose port may be another program's
+        if not self._ready and all(child.watch.state is State.UP for child in needed):
             self._ready = True
             notify.send("READY=1", f"STATUS=servers: {', '.join(self._config.servers) or 'none'}")
         if now >= self._next_watchdog:

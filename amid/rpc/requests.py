@@ -50,7 +50,7 @@ class ReplayParams(Params, frozen=True, kw_only=True):
     timeout: Timeout = 5.0
 
 
-_PARAMS: dict[str, type[Params]] = {
+PARAMS: dict[str, type[Params]] = {
     "action": ActionParams,
     "servers": Params,
     "status": Params,
@@ -88,7 +88,7 @@ def check_request(value: Any) -> tuple[str, Params]:
     method = value.get("method")
     if not isinstance(method, str):
         raise AmidError("invalid_request", f"`method` must be text, one of {', '.join(METHODS)}")
-    if method not in _PARAMS:
+    if method not in PARAMS:
         raise AmidError("unknown_method", f"there is no method {method[:60]!r}; the methods are {', '.join(METHODS)}")
     return method, _params(method, value.get("params"))
 
@@ -97,7 +97,7 @@ def _params(method: str, params: Any) -> Params:
     if params is not None and not isinstance(params, dict):
         raise AmidError("invalid_params", f"the params of {method} must be a map, not {_kind(params)}")
     try:
-        checked = msgspec.convert(params or {}, _PARAMS[method])
+        checked = msgspec.convert(params or {}, PARAMS[method])
     except msgspec.ValidationError as error:
         raise AmidError("invalid_params", f"{method}: {_sentence(error)}") from None
     except UnicodeEncodeError:

@@ -1,0 +1,13 @@
+"""HTTP for browsers and curl: a process that is a client of amid's own sockets like any other.
+
+It holds no calls and no events that the daemon would miss: it can hang or die, and its successor goes on where browsers left off.
+
+    process   starts it, and beats
+    app       the paths and what is served under them
+    access    whose token it is, and what that may do
+    calls     requests over HTTP, and the status of each kind of error
+    hub       events, read once and given to every browser at its own pace
+    streams   Server-Sent Events and WebSockets
+    metrics   what Prometheus scrapes
+    page/     the page at /
+"""

@@ -1,0 +1,199 @@
+"""Events for browsers: read from the daemon once, encoded once, and given to each follower at its own pace.
+
+A follower has a queue of its own, with a bound. One that does not keep up loses its queue, not its place: it asks the daemon for
+what came behind its position, as one does that connects again, and goes on. What the daemon no longer holds is a `Gap` there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import logging
+from collections import deque
+from collections.abc import AsyncIterator, Mapping
+from functools import cached_property
+from typing import Any, NamedTuple
+
+from amid import wire
+from amid.client import AsyncClient, Event, Gap
+from amid.errors import AmidError
+
+log = logging.getLogger("amid.gateway")
+
+QUEUE = 2000
+"""Events that wait for one follower; more, and it fetches them from the daemon when it comes to them."""
+PAGE = 500
+"""Events fetched at a time."""
+RETRY_S = 0.5
+"""Seconds between two tries when the daemon is not there."""
+TRIES = 8
+
+
+class Position(NamedTuple):
+    """An event's place in its server's stream."""
+
+    epoch: int
+    seq: int
+
+
+Positions = Mapping[str, Position]
+
+
+class Item:
+    """An event or a gap on its way to all followers: `json` is made once, when the first one wants it."""
+
+    def __init__(self, of: Event | Gap) -> None:
+        self.of = of
+
+    @property
+    def position(self) -> Position:
+        """Behind it a follower goes on."""
+        if isinstance(self.of, Event):
+            return Position(self.of.epoch, self.of.seq)
+        return Position(self.of.epoch, self.of.after if self.of.until is None else self.of.until)
+
+    def is_behind(self, position: Position) -> bool:
+        """Whether one that is at `position` has not had it. At the end of an epoch, a gap lies right behind the last event."""
+        return self.position > position or (isinstance(self.of, Gap) and self.position == position)
+
+    @cached_property
+    def json(self) -> str:
+        return wire.pack_json(dataclasses.asdict(self.of)).decode()
+
+
+class Hub:
+    """`run` reads the events of all servers for ever; `follower` is a place to take them from."""
+
+    def __init__(self, client: AsyncClient) -> None:
+        self.client = client
+        self.positions: dict[str, Position] = {}
+        self.followers: set[Follower] = set()
+        self.events = 0
+
+    async def run(self) -> None:
+        while True:
+            try:
+                await self._read()
+            except AmidError as error:
+                log.warning("no events for browsers: %s", error.message)
+                await asyncio.sleep(RETRY_S)
+
+    async def _read(self) -> None:
+        async with self.client.events(gaps=True) as stream:
+            for server in await self.client.servers():
+                self.positions.setdefault(server["name"], Position(server["epoch"], server["seq"]))
+            async for item in stream:
+                self._give(Item(item))
+
+    def _give(self, item: Item) -> None:
+        self.events += 1
+        self.positions[item.of.server] = max(self.positions.get(item.of.server, item.position), item.position)
+        for follower in self.followers:
+            follower.take(item)
+
+    def follower(self, servers: frozenset[str], after: Positions) -> Follower:
+        """`servers`: those wanted, all when empty. after: where it left off; of other servers it gets what comes from now on."""
+        return Follower(self, servers, {**self.positions, **after})
+
+
+class Follower:
+    """`async with` it, and iterate over its items, for ever."""
+
+    def __init__(self, hub: Hub, servers: frozenset[str], after: Positions) -> None:
+        self._hub = hub
+        self._servers = servers
+        self._after = {name: position for name, position in after.items() if self._wants(name)}
+        self._queue: deque[Item] = deque()
+        self._came = asyncio.Event()
+        self._behind = False
+
+    async def __aenter__(self) -> Follower:
+        self._hub.followers.add(self)
+        now = {name: position for name, position in self._hub.positions.items() if self._wants(name)}
+        self._behind = any(self._after.setdefault(name, position) != position for name, position in now.items())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._hub.followers.discard(self)
+
+    @property
+    def positions(self) -> Positions:
+        """Where it is: behind what it has given, whether or not that was wanted."""
+        return self._after
+
+    def take(self, item: Item) -> None:
+        """The hub has something new."""
+        if not self._wants(item.of.server):
+            return
+        if len(self._queue) >= QUEUE:
+            self._queue.clear()
+            self._behind = True
+        self._queue.append(item)
+        self._came.set()
+
+    async def items(self, wait: float) -> AsyncIterator[Item | None]:
+        """Items as they come; None whenever `wait` seconds brought none."""
+        while True:
+            if self._behind:
+                async for item in self._catch_up():
+                    yield item
+            while self._queue and not self._behind:
+                item = self._queue.popleft()
+                if item.is_behind(self._after.get(item.of.server, Position(0, 0))):
+                    self._after[item.of.server] = item.position
+                    yield item
+            if not self._behind:
+                self._came.clear()
+                if not await _within(self._came.wait(), wait):
+                    yield None
+
+    def _wants(self, server: str) -> bool:
+        return not self._servers or server in self._servers
+
+    async def _catch_up(self) -> AsyncIterator[Item]:
+        """What came behind its positions up to where the hub is now; what comes meanwhile is in the queue."""
+        self._behind = False
+        for server, target in dict(self._hub.positions).items():
+            if self._wants(server) and self._after.setdefault(server, target) != target:
+                async for item in self._replayed(server, target):
+                    self._after[server] = item.position
+                    yield item
+
+    async def _replayed(self, server: str, target: Position) -> AsyncIterator[Item]:
+        at, tries = self._after[server], TRIES
+        while at < target and tries:
+            try:
+                events, more = await self._hub.client.replay(server, at.epoch, at.seq, PAGE)
+            except AmidError as error:
+                if error.kind == "gone" and error.oldest is not None and error.oldest > at.seq + 1:
+                    yield Item(Gap(server, at.epoch, at.seq, error.oldest - 1, error.oldest - 1 - at.seq, "no longer held"))
+                    at = Position(at.epoch, error.oldest - 1)
+                    continue
+                tries -= 1 if error.kind in ("not_connected", "busy", "unreachable") else tries
+                await asyncio.sleep(RETRY_S if tries else 0)
+                continue
+            for event in events:
+                at = Position(event.epoch, event.seq)
+                yield Item(event)
+            if not more and at.epoch == target.epoch:
+                return
+            if not more:
+                yield Item(Gap(server, at.epoch, at.seq, None, None, "the event session was replaced"))
+                at = Position(target.epoch, 0)
+        if at < target:
+            yield _lost(server, at, target)
+
+
+def _lost(server: str, at: Position, target: Position) -> Item:
+    """Up to `target` nothing can be had any more."""
+    if at.epoch == target.epoch:
+        return Item(Gap(server, at.epoch, at.seq, target.seq, target.seq - at.seq, "no longer held"))
+    return Item(Gap(server, at.epoch, at.seq, None, None, "the event session was replaced"))
+
+
+async def _within(waiting: Any, seconds: float) -> bool:
+    try:
+        await asyncio.wait_for(waiting, seconds)
+    except TimeoutError:
+        return False
+    return True

@@ -1,0 +1,81 @@
+"""What Prometheus scrapes: the daemon's own account of itself (`status`), and the gateway's of its callers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+STATES = ("up", "connecting", "rejected", "lost")
+
+
+class Account(Collector):
+    """One scrape: `status` is the result of that method, or None when the daemon gave none; `own` are the gateway's counters."""
+
+    def __init__(self, status: dict[str, Any] | None, own: dict[str, float]) -> None:
+        self._status = status
+        self._own = own
+
+    def collect(self) -> Iterator[Metric]:
+        yield GaugeMetricFamily("amid_broker_up", "Whether the broker answered this scrape.", float(self._status is not None))
+        for name, value in self._own.items():
+            kind = CounterMetricFamily if name.endswith("_total") else GaugeMetricFamily
+            yield kind(f"amid_gateway_{name.removesuffix('_total')}", f"The gateway's {name.replace('_', ' ')}.", value)
+        if self._status is not None:
+            yield from _daemon(self._status)
+            yield from _servers(self._status["servers"])
+            yield from _processes(self._status["processes"])
+
+
+def text(status: dict[str, Any] | None, own: dict[str, float]) -> bytes:
+    registry = CollectorRegistry()
+    registry.register(Account(status, own))
+    return generate_latest(registry)
+
+
+def _daemon(status: dict[str, Any]) -> Iterator[Metric]:
+    yield GaugeMetricFamily("amid_uptime_seconds", "Seconds since amid was started.", status["uptime"])
+    answers = CounterMetricFamily("amid_answers", "Calls answered, by how they ended: ok, or the error's kind.", labels=["kind"])
+    for name, value in sorted(status["counters"].items()):
+        if name.startswith("answers_"):
+            answers.add_metric([name.removeprefix("answers_")], value)
+        elif name == "open_calls":
+            yield GaugeMetricFamily("amid_open_calls", "Calls that are open now.", value)
+        else:
+            yield CounterMetricFamily(f"amid_{name}", f"The broker's {name.replace('_', ' ')}.", value)
+    yield answers
+
+
+def _servers(servers: list[dict[str, Any]]) -> Iterator[Metric]:
+    state = GaugeMetricFamily("amid_server_state", "1 for the state that the server is in.", labels=["server", "state"])
+    seq = GaugeMetricFamily("amid_server_seq", "Number of the last event in this epoch.", labels=["server"])
+    epoch = GaugeMetricFamily("amid_server_epoch", "The event session, which only grows.", labels=["server"])
+    queued = GaugeMetricFamily("amid_server_queued", "Calls that wait for a lane.", labels=["server"])
+    lanes = GaugeMetricFamily("amid_server_lanes", "Action sessions, by what they do.", labels=["server", "use"])
+    counters: dict[str, CounterMetricFamily] = {}
+    for server in servers:
+        name = server["name"]
+        for one in STATES:
+            state.add_metric([name, one], float(server["state"] == one))
+        seq.add_metric([name], server["seq"])
+        epoch.add_metric([name], server["epoch"])
+        queued.add_metric([name], server["queued"])
+        for use in ("free", "busy"):
+            lanes.add_metric([name, use], server["lanes"][use])
+        for counter, value in sorted(server["counters"].items()):
+            made = CounterMetricFamily(f"amid_server_{counter}", f"The reader's {counter.replace('_', ' ')}.", labels=["server"])
+            counters.setdefault(counter, made).add_metric([name], value)
+    yield from (state, seq, epoch, queued, lanes, *counters.values())
+
+
+def _processes(processes: list[dict[str, Any]]) -> Iterator[Metric]:
+    uptime = GaugeMetricFamily("amid_process_uptime_seconds", "Seconds since the process was started.", labels=["process"])
+    restarts = CounterMetricFamily("amid_process_restarts", "How often the process was replaced.", labels=["process"])
+    for process in processes:
+        uptime.add_metric([process["name"]], process["uptime"])
+        restarts.add_metric([process["name"]], process["restarts"])
+    yield from (uptime, restarts)

@@ -1,0 +1,167 @@
+"""The gateway described for programs (OpenAPI 3.1), served at /openapi.json."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import msgspec
+
+from amid import __version__
+from amid.gateway.calls import STATUSES
+from amid.rpc.requests import PARAMS, Params
+from amid.wire import METHODS
+
+Map = dict[str, Any]
+
+ERROR: Map = {
+    "type": "object",
+    "required": ["code", "message", "data"],
+    "properties": {
+        "code": {"type": "integer"},
+        "message": {"type": "string"},
+        "data": {
+            "type": "object",
+            "required": ["kind", "sent"],
+            "properties": {"kind": {"enum": sorted(STATUSES)}, "sent": {"type": "boolean"}},
+        },
+    },
+}
+REPLY: Map = {
+    "type": "object",
+    "required": ["jsonrpc", "id"],
+    "properties": {"jsonrpc": {"const": "2.0"}, "id": {}, "result": {}, "error": {"$ref": "#/components/schemas/Error"}},
+}
+RESULT: Map = {
+    "type": "object",
+    "required": ["server", "action_id", "response", "events", "complete", "output", "elapsed"],
+    "properties": {
+        "server": {"type": "string"},
+        "action_id": {"type": "string"},
+        "response": {"$ref": "#/components/schemas/Packet"},
+        "events": {"type": "array", "items": {"$ref": "#/components/schemas/Packet"}},
+        "complete": {"oneOf": [{"$ref": "#/components/schemas/Packet"}, {"type": "null"}]},
+        "output": {"type": "array", "items": {"type": "string"}},
+        "until": {"$ref": "#/components/schemas/Packet"},
+        "elapsed": {"type": "number"},
+    },
+}
+VALUE: Map = {"type": ["string", "number", "boolean"]}
+FIELDS: Map = {"type": "object", "additionalProperties": {"anyOf": [VALUE, {"type": "array", "items": VALUE}]}}
+PACKET: Map = {
+    "type": "object",
+    "additionalProperties": {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]},
+}
+
+
+def _request(method: str) -> Map:
+    """A JSON-RPC request; its params are checked by the same types that this is made of."""
+    kind = PARAMS[method]
+    needed = [name for name in kind.__struct_fields__ if name not in _optional(kind)]
+    members = {
+        "jsonrpc": {"const": "2.0"},
+        "id": {"type": ["string", "number", "null"]},
+        "method": {"const": method},
+        "params": _ref(kind.__name__) if needed else {"anyOf": [_ref(kind.__name__), {"type": "null"}]},
+    }
+    return {"type": "object", "required": ["method", *(["params"] if needed else [])], "properties": members}
+
+
+def _optional(kind: type[Params]) -> set[str]:
+    return {field.name for field in msgspec.structs.fields(kind) if not field.required}
+
+
+def _params() -> Map:
+    _, schemas = msgspec.json.schema_components(set(PARAMS.values()), ref_template="#/components/schemas/{name}")
+    return dict(sorted(schemas.items()))
+
+
+@cache
+def document() -> Map:
+    """The whole document."""
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "amid", "version": __version__, "description": "RPC and events of Asterisk PBXs over HTTP."},
+        "security": [{"token": []}],
+        "components": {
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+            "schemas": {
+                "Error": ERROR,
+                "Reply": REPLY,
+                "Result": RESULT,
+                "Packet": PACKET,
+                "Request": {"oneOf": [_request(method) for method in METHODS]},
+                **_params(),
+            },
+        },
+        "paths": {
+            "/healthz": {"get": _operation("Whether the gateway works", {"200": _json({"type": "object"})}, public=True)},
+            "/readyz": {"get": _operation("Whether a server is up", _either(("200", "503"), {"type": "object"}), public=True)},
+            "/rpc": {"post": _rpc()},
+            "/v1/servers": {"get": _operation("The method servers", {"200": _json({"type": "array"}), **_errors()})},
+            "/v1/status": {"get": _operation("The method status", {"200": _json({"type": "object"}), **_errors()})},
+            "/v1/servers/{server}/actions": {"get": _actions()},
+            "/v1/servers/{server}/actions/{action}": {"post": _action()},
+            "/v1/events": {"get": _events()},
+            "/metrics": {"get": _operation("For Prometheus", {"200": {"description": "", "content": {"text/plain": {}}}})},
+        },
+    }
+
+
+def _rpc() -> Map:
+    batch = {"type": "array", "items": {}, "minItems": 1, "maxItems": 100}  # what is no request has its error in its place
+    body = {"oneOf": [{"$ref": "#/components/schemas/Request"}, batch]}
+    replies = {"oneOf": [_ref("Reply"), {"type": "array", "items": _ref("Reply")}]}
+    errors = _either([str(status) for status in sorted(set(STATUSES.values()))], _ref("Reply"))
+    made = _operation("A JSON-RPC 2.0 request, or a batch of them", {"200": _json(replies), **errors})
+    return {**made, "requestBody": {"required": True, "content": {"application/json": {"schema": body}}}}
+
+
+def _action() -> Map:
+    content = {kind: {"schema": FIELDS} for kind in ("application/json", "application/x-www-form-urlencoded")}
+    made = _operation("An action; the body has its fields", {"200": _json(_ref("Result")), **_errors()})
+    timeout = _query("timeout", {"type": "number", "exclusiveMinimum": 0, "maximum": 3600, "default": 5})
+    until = _query("until", {"type": "string", "minLength": 1})
+    return {**made, "parameters": [_path("server"), _path("action"), timeout, until], "requestBody": {"content": content}}
+
+
+def _actions() -> Map:
+    command = {"type": "object", "required": ["name", "synopsis", "privilege"]}
+    made = _operation("What this Asterisk offers", {"200": _json({"type": "array", "items": command}), **_errors()})
+    return {**made, "parameters": [_path("server")]}
+
+
+def _events() -> Map:
+    stream = {"200": {"description": "Server-Sent Events", "content": {"text/event-stream": {}}}}
+    made = _operation("Events as they come; the same over a WebSocket", {**stream, **_errors()})
+    several = [_query(name, {"type": "array", "items": {"type": "string"}}) for name in ("server", "event", "where")]
+    return {**made, "parameters": [*several, _query("after", {"type": "string"})]}
+
+
+def _operation(summary: str, responses: Map, public: bool = False) -> Map:
+    refused = {} if public else {"401": _json({"type": "object"}), "403": _json({"type": "object"})}
+    return {"summary": summary, "responses": {**refused, **responses}, **({"security": []} if public else {})}
+
+
+def _errors() -> Map:
+    return _either([str(status) for status in sorted(set(STATUSES.values()))], _ref("Error"))
+
+
+def _either(statuses: Any, schema: Map) -> Map:
+    return {status: _json(schema) for status in statuses}
+
+
+def _json(schema: Map) -> Map:
+    return {"description": "", "content": {"application/json": {"schema": schema}}}
+
+
+def _ref(name: str) -> Map:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _path(name: str) -> Map:
+    return {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+
+
+def _query(name: str, schema: Map) -> Map:
+    return {"name": name, "in": "query", "schema": schema}

@@ -1,0 +1,89 @@
+"""The gateway's process: uvicorn on asyncio, with a beat that the same loop gives.
+
+`python -m amid gateway`: started by the supervisor, or by hand with a configuration, for debugging.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import sys
+import time
+from collections.abc import Iterator
+
+import msgspec
+import uvicorn
+
+from amid.config import Config
+from amid.daemon.child import BEAT_S, Child, set_up_log
+from amid.daemon.settings import GatewaySettings, gateway_settings
+from amid.gateway.app import Gateway
+
+log = logging.getLogger("amid.gateway")
+
+GRACE_S = 1
+"""Seconds that open requests have when the gateway is told to end; streams begin again with its successor."""
+
+REQUESTS = 500
+"""Connections besides the streams; further ones are answered 503."""
+
+
+class Server(uvicorn.Server):
+    """Signals are the child's business."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def main(config: Config | None = None) -> None:
+    if config is not None and config.gateway is None:
+        sys.exit("amid: the configuration has no [gateway]")
+    by_hand = gateway_settings(config, config.gateway) if config is not None and config.gateway is not None else None
+    child = Child(by_hand)
+    settings = msgspec.convert(child.configuration, GatewaySettings)
+    set_up_log("gateway", settings.log_level)
+    asyncio.run(_serve(child, settings))
+
+
+async def _serve(child: Child, settings: GatewaySettings) -> None:
+    host, _, port = settings.gateway.listen.rpartition(":")
+    gateway = Gateway(settings)
+    server = Server(
+        uvicorn.Config(
+            gateway.app,
+            host=host.strip("[]"),
+            port=int(port),
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=GRACE_S,
+            ws_max_size=65536,
+            limit_concurrency=settings.gateway.max_streams + REQUESTS,
+            lifespan="on",
+        )
+    )
+    loop = asyncio.get_running_loop()
+
+    def hear() -> None:
+        child.drain()
+        server.should_exit = server.should_exit or child.stopping or child.orphaned
+
+    for descriptor in child.poll_fds():
+        loop.add_reader(descriptor, hear)
+    beating = asyncio.create_task(_beat(child))
+    log.info("listens on http://%s", settings.gateway.listen)
+    try:
+        await server.serve()
+    except SystemExit:
+        log.error("cannot listen on %s: another program has that port, or this user may not use it", settings.gateway.listen)
+        raise
+    finally:
+        beating.cancel()
+
+
+async def _beat(child: Child) -> None:
+    while True:
+        child.beat(time.monotonic())
+        await asyncio.sleep(BEAT_S / 2)

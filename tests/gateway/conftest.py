@@ -1,0 +1,107 @@
+"""A daemon with a gateway, and HTTP clients of it."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from amid.simulator import SimulatedPbx
+from tests.conftest import StartDaemon
+from tests.daemon import Daemon, eventually
+from tests.processes.pbx import simulated, table
+
+TOKENS = {"operator": "operator-0123456789abcdef", "wallboard": "wallboard-0123456789abcdef"}
+TOKENS_FILE = """
+[operator]
+token = "operator-0123456789abcdef"
+admin = true
+
+[wallboard]
+token = "wallboard-0123456789abcdef"
+allow = ["Ping", "Queue*"]
+events_allow = ["Hangup", "User*"]
+events_deny = ["UserSecret"]
+"""
+
+
+@dataclass
+class Gateway:
+    """`url` is where it listens; `http` speaks with the operator's token, `as_` with another's, `nobody` with none."""
+
+    daemon: Daemon
+    url: str
+
+    def as_(self, name: str) -> httpx.Client:
+        return self._client({"Authorization": f"Bearer {TOKENS[name]}"})
+
+    @property
+    def http(self) -> httpx.Client:
+        return self.as_("operator")
+
+    @property
+    def nobody(self) -> httpx.Client:
+        return self._client({})
+
+    def _client(self, headers: dict[str, str]) -> httpx.Client:
+        return httpx.Client(base_url=self.url, headers=headers, timeout=20, trust_env=False)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+        return port
+
+
+def with_gateway(directory: Path, **keys: Any) -> dict[str, Any]:
+    """The `gateway` table for a daemon, with its tokens in `directory`."""
+    tokens = directory / "tokens.toml"
+    tokens.write_text(TOKENS_FILE)
+    tokens.chmod(0o600)
+    return {"listen": f"127.0.0.1:{free_port()}", "tokens_file": str(tokens), **keys}
+
+
+def listening(daemon: Daemon, keys: dict[str, Any]) -> Gateway:
+    gateway = Gateway(daemon, f"http://{keys['listen']}")
+
+    def answers() -> bool:
+        with gateway.nobody as http:
+            return http.get("/healthz").status_code == 200
+
+    eventually(answers, f"the gateway answers; log:\n{daemon.log.read_text()[-2000:]}")
+    return gateway
+
+
+@pytest.fixture(scope="module")
+def shared_pbx() -> Iterator[SimulatedPbx]:
+    with simulated() as pbx:
+        yield pbx
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory: pytest.TempPathFactory, shared_pbx: SimulatedPbx) -> Iterator[Gateway]:
+    """One for all tests of a module, with two servers; they leave it as they found it."""
+    directory = tmp_path_factory.mktemp("amid")
+    keys = with_gateway(directory, max_body_bytes=65536)
+    servers = {"pbx1": table(shared_pbx), "pbx2": table(shared_pbx, deny=["ModuleLoad"]), "away": table(shared_pbx) | {"port": 1}}
+    daemon = Daemon(directory, servers, gateway=keys)
+    try:
+        daemon.start(wait=False)
+        for name in ("pbx1", "pbx2"):
+            daemon.wait_up(name)
+        yield listening(daemon, keys)
+    finally:
+        daemon.close()
+
+
+@pytest.fixture
+def own_gateway(tmp_path_factory: pytest.TempPathFactory, daemon_for: StartDaemon) -> Iterator[Gateway]:
+    """One of the test's own, to break things in; its PBX has no calls."""
+    keys = with_gateway(tmp_path_factory.mktemp("tokens"))
+    with simulated() as pbx:
+        yield listening(daemon_for({"pbx1": table(pbx)}, gateway=keys, supervision={"silence": 1.5}), keys)

@@ -1,0 +1,223 @@
+"""Events over HTTP: what a browser gets, what it gets when it comes back, and what a slow one costs."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import ClientConnection, connect
+
+from tests.bench.setting import resident
+from tests.daemon import BOUND_S, eventually
+from tests.gateway.conftest import TOKENS, Gateway
+
+
+class Stream:
+    """Server-Sent Events as they come, taken apart by the rules of the standard."""
+
+    def __init__(self, lines: Iterator[str]) -> None:
+        self._lines = lines
+        self.last_id = ""
+
+    def next(self) -> tuple[str, Any]:
+        """The next one with data: its type, and the data."""
+        kind, data = "message", ""
+        for line in self._lines:
+            if line.startswith("id: "):
+                self.last_id = line[4:]
+            elif line.startswith("event: "):
+                kind = line[7:]
+            elif line.startswith("data: "):
+                data += line[6:]
+            elif not line and data:
+                return kind, json.loads(data)
+        raise AssertionError("the stream has ended")
+
+    def mark(self, token: str) -> Any:
+        """Read up to the UserEvent with this token; what came before it is in `passed`."""
+        self.passed: list[tuple[str, Any]] = []
+        while True:
+            kind, data = self.next()
+            if kind == "message" and data["fields"].get("Token") == token:
+                return data
+            self.passed.append((kind, data))
+
+
+@contextmanager
+def stream(gateway: Gateway, query: str = "", last: str = "", name: str = "operator") -> Iterator[Stream]:
+    headers = {"Last-Event-ID": last} if last else {}
+    with gateway.as_(name) as http, http.stream("GET", f"/v1/events?{query}", headers=headers) as answer:
+        assert answer.status_code == 200 and answer.headers["content-type"].startswith("text/event-stream")
+        lines = answer.iter_lines()
+        assert next(lines) == "retry: 1000"
+        yield Stream(lines)
+
+
+@contextmanager
+def web_socket(gateway: Gateway, query: str = "", name: str = "operator") -> Iterator[ClientConnection]:
+    headers = {"Authorization": f"Bearer {TOKENS[name]}"}
+    url = gateway.url.replace("http", "ws", 1)
+    with connect(f"{url}/v1/events?{query}", additional_headers=headers, proxy=None) as opened:
+        yield opened
+
+
+def say(gateway: Gateway, token: str, name: str = "Said") -> None:
+    gateway.daemon.action("UserEvent", {"UserEvent": name, "Token": token}, server="pbx1")
+
+
+def test_events_come_as_they_are_published(gateway: Gateway) -> None:
+    with stream(gateway, "server=pbx1") as events:
+        say(gateway, "one")
+        event = events.mark("one")
+    assert event["event"] == "UserEvent" and event["server"] == "pbx1"
+    assert events.last_id == f"{event['epoch']}:{event['seq']}"
+
+
+def test_only_what_is_asked_for_comes(gateway: Gateway) -> None:
+    with stream(gateway, "server=pbx1&event=UserEvent&event=Hangup&where=Token~wanted") as events:
+        gateway.daemon.action("Setvar", {"Variable": "X", "Value": "1"}, server="pbx1")
+        say(gateway, "other")
+        say(gateway, "wanted-1")
+        assert events.mark("wanted-1") and events.passed == []
+
+
+def test_a_token_gets_the_events_that_it_may_have(gateway: Gateway) -> None:
+    with stream(gateway, "server=pbx1", name="wallboard") as events:
+        gateway.daemon.action("Setvar", {"Variable": "X", "Value": "1"}, server="pbx1")
+        say(gateway, "mine")
+        assert events.mark("mine") and events.passed == []
+
+
+def test_a_browser_that_comes_back_gets_what_it_missed(gateway: Gateway) -> None:
+    with stream(gateway, "server=pbx1") as events:
+        say(gateway, "before")
+        events.mark("before")
+    for number in range(30):
+        say(gateway, f"missed-{number}")
+    with stream(gateway, "server=pbx1&event=UserEvent", last=events.last_id) as events:
+        say(gateway, "after")
+        events.mark("after")
+    assert [data["fields"]["Token"] for _, data in events.passed] == [f"missed-{number}" for number in range(30)]
+
+
+def test_with_several_servers_the_place_is_that_of_each(gateway: Gateway) -> None:
+    with stream(gateway) as events:
+        say(gateway, "before")
+        events.mark("before")
+        assert sorted(part.split(":")[0] for part in events.last_id.split(",")) == ["away", "pbx1", "pbx2"]
+    say(gateway, "between")
+    with stream(gateway, "event=UserEvent", last=events.last_id) as events:
+        say(gateway, "after")
+        events.mark("after")
+    missed = {(data["server"], data["fields"]["Token"]) for _, data in events.passed}
+    assert {("pbx1", "between"), ("pbx2", "between")} <= missed
+
+
+def test_what_is_gone_comes_as_a_gap(gateway: Gateway) -> None:
+    with stream(gateway, "server=pbx1", last="5:6") as events:
+        kind, gap = events.next()
+    assert kind == "gap" and (gap["epoch"], gap["after"], gap["missed"]) == (5, 6, None)
+
+
+@pytest.mark.parametrize(
+    ("query", "status"), [("server=pbx9", 404), ("evnt=X", 400), ("where=X", 400), ("after=nonsense", 400)]
+)
+def test_a_wrong_query_is_an_error(gateway: Gateway, query: str, status: int) -> None:
+    with gateway.http as http:
+        assert http.get(f"/v1/events?{query}").status_code == status
+    with pytest.raises(InvalidStatus) as refused, web_socket(gateway, query):
+        pass
+    assert refused.value.response.status_code == status
+
+
+def test_the_same_over_a_websocket(gateway: Gateway) -> None:
+    with web_socket(gateway, "server=pbx1&event=UserEvent") as opened:
+        say(gateway, "socket")
+        said = json.loads(opened.recv(timeout=BOUND_S))
+    assert said["event"]["fields"]["Token"] == "socket"
+    assert said["id"] == f"{said['event']['epoch']}:{said['event']['seq']}"
+    say(gateway, "between")
+    with web_socket(gateway, f"server=pbx1&event=UserEvent&after={said['id']}") as opened:
+        assert json.loads(opened.recv(timeout=BOUND_S))["event"]["fields"]["Token"] == "between"
+
+
+def test_a_reader_that_is_killed_shows_as_a_gap_and_then_it_goes_on(own_gateway: Gateway) -> None:
+    with stream(own_gateway) as events:
+        say(own_gateway, "before")
+        before = events.mark("before")
+        old = own_gateway.daemon.server("pbx1")["epoch"]
+        own_gateway.daemon.signal("reader pbx1", signal.SIGKILL)
+        eventually(lambda: own_gateway.daemon.server("pbx1")["epoch"] > old, "a new epoch")
+        own_gateway.daemon.wait_up("pbx1")
+        say(own_gateway, "after")
+        after = events.mark("after")
+    assert [data["until"] for kind, data in events.passed if kind == "gap"] == [None]
+    seqs = [data["seq"] for kind, data in events.passed if kind == "message" and data["epoch"] == after["epoch"]]
+    assert seqs == list(range(1, after["seq"])) and before["epoch"] == old
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP], ids=lambda how: how.name)
+def test_a_gateway_that_dies_or_hangs_is_replaced_and_a_browser_goes_on(own_gateway: Gateway, how: signal.Signals) -> None:
+    with stream(own_gateway) as events:
+        say(own_gateway, "before")
+        events.mark("before")
+        pid = own_gateway.daemon.signal("gateway", how)
+    say(own_gateway, "meanwhile")
+    eventually(lambda: own_gateway.daemon.pid("gateway") not in (0, pid), "it is replaced")
+
+    def again() -> bool:
+        with stream(own_gateway, "event=UserEvent", last=events.last_id) as later:
+            return bool(later.mark("meanwhile")) and later.passed == []
+
+    eventually(again, "the browser goes on")
+    assert own_gateway.daemon.action("Ping")["response"]["Ping"] == "Pong"
+
+
+def test_a_broker_that_is_replaced_ends_no_stream(own_gateway: Gateway) -> None:
+    with stream(own_gateway) as events:
+        say(own_gateway, "before")
+        events.mark("before")
+        pid = own_gateway.daemon.kill("broker")
+        eventually(lambda: own_gateway.daemon.pid("broker") not in (0, pid), "it is replaced")
+        say(own_gateway, "after")
+        assert events.mark("after") and not [data for kind, data in events.passed if kind == "gap"]
+
+
+def test_a_slow_browser_costs_bounded_memory_and_the_others_nothing(own_gateway: Gateway) -> None:
+    """It asks for everything and reads nothing, while another one gets all."""
+    host, _, port = own_gateway.url.removeprefix("http://").partition(":")
+    request = f"GET /v1/events HTTP/1.1\r\nHost: {host}:{port}\r\nAuthorization: Bearer {TOKENS['operator']}\r\n\r\n"
+    with socket.create_connection((host, int(port))) as slow, stream(own_gateway, "event=UserEvent") as events:
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        slow.sendall(request.encode())
+        say(own_gateway, "begin")
+        events.mark("begin")
+        before = resident(own_gateway.daemon.pid("gateway"))
+        for _ in range(60):
+            own_gateway.daemon.action("SimFault", {"Kind": "burst", "Count": 500}, timeout=30)
+        began = time.monotonic()
+        say(own_gateway, "end", name="Last")
+        events.mark("end")
+        assert [data["fields"].get("Number") for _, data in events.passed if data["fields"]["UserEvent"] == "Burst"] == [
+            str(number) for number in range(1, 501)
+        ] * 60
+        assert time.monotonic() - began < BOUND_S
+        grown = resident(own_gateway.daemon.pid("gateway")) - before
+    assert grown < 40, f"{grown:.0f} MB more for one that does not read 30,000 events"
+
+
+def test_no_more_streams_than_configured(own_gateway: Gateway) -> None:
+    """Those that end make room."""
+    with own_gateway.http as http:
+        assert "amid_gateway_streams 0.0" in http.get("/metrics").text
+        with stream(own_gateway), stream(own_gateway):
+            assert "amid_gateway_streams 2.0" in http.get("/metrics").text
+        say(own_gateway, "wake")
+        eventually(lambda: "amid_gateway_streams 0.0" in http.get("/metrics").text, "both have ended")

@@ -1,0 +1,145 @@
+"""Followers at their own pace: each gets every event once and in order, whatever it missed, or a gap that says what is gone."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from amid.client import Event, Gap
+from amid.errors import AmidError
+from amid.gateway import hub as hub_module
+from amid.gateway.hub import QUEUE, Follower, Hub, Item, Position
+
+
+def event(seq: int, epoch: int = 1, server: str = "pbx1") -> Event:
+    return Event(server, epoch, seq, seq, 0.0, "X", {})
+
+
+class Daemon:
+    """What a hub asks of a client: past events, of which the first `gone` of each epoch are no longer held."""
+
+    def __init__(self) -> None:
+        self.epochs: dict[int, int] = {}
+        self.gone = 0
+        self.asked = 0
+        self.trouble: list[AmidError] = []
+
+    async def replay(self, server: str, epoch: int, after: int, limit: int) -> tuple[list[Event], bool]:
+        self.asked += 1
+        if self.trouble:
+            raise self.trouble.pop()
+        if epoch not in self.epochs:
+            raise AmidError("gone", "no longer held")
+        if after < self.gone:
+            raise AmidError("gone", "no longer held", oldest=self.gone + 1)
+        last = min(self.epochs[epoch], after + limit)
+        return [event(seq, epoch) for seq in range(after + 1, last + 1)], last < self.epochs[epoch]
+
+
+class World:
+    """A hub on such a daemon. `publish` is what the daemon's stream brings."""
+
+    def __init__(self) -> None:
+        self.daemon = Daemon()
+        self.hub = Hub(self.daemon)  # type: ignore[arg-type]
+
+    def publish(self, count: int, epoch: int = 1) -> None:
+        for _ in range(count):
+            self.daemon.epochs[epoch] = seq = self.daemon.epochs.get(epoch, 0) + 1
+            self.hub._give(Item(event(seq, epoch)))
+
+    async def got(self, follower: Follower) -> list[Any]:
+        """What comes until nothing comes: events as (epoch, seq), gaps as (epoch, after, until)."""
+        told: list[Any] = []
+        async for item in follower.items(0.01):
+            if item is None:
+                return told
+            of = item.of
+            told.append((of.epoch, of.after, of.until) if isinstance(of, Gap) else (of.epoch, of.seq))
+        raise AssertionError("items end")
+
+
+def runs(test: Callable[[World], Awaitable[None]]) -> Callable[[], None]:
+    def run() -> None:
+        asyncio.run(test(World()))  # type: ignore[arg-type]
+
+    run.__name__, run.__doc__ = test.__name__, test.__doc__
+    return run
+
+
+@runs
+async def test_a_new_follower_gets_what_comes_from_now_on(world: World) -> None:
+    world.publish(3)
+    async with world.hub.follower(frozenset(), {}) as follower:
+        world.publish(2)
+        assert await world.got(follower) == [(1, 4), (1, 5)]
+        assert follower.positions == {"pbx1": Position(1, 5)}
+        assert world.daemon.asked == 0
+
+
+@runs
+async def test_one_that_connects_again_gets_what_it_missed_and_what_comes_meanwhile(world: World) -> None:
+    world.publish(1200)
+    async with world.hub.follower(frozenset(), {"pbx1": Position(1, 100)}) as follower:
+        world.publish(5)
+        assert await world.got(follower) == [(1, seq) for seq in range(101, 1206)]
+
+
+@runs
+async def test_one_that_does_not_keep_up_has_a_bounded_queue_and_loses_nothing(world: World) -> None:
+    async with world.hub.follower(frozenset(), {"pbx1": Position(1, 0)}) as follower:
+        world.publish(1)
+        assert await world.got(follower) == [(1, 1)]
+        world.publish(3 * QUEUE)
+        assert len(follower._queue) <= QUEUE
+        assert await world.got(follower) == [(1, seq) for seq in range(2, 3 * QUEUE + 2)]
+
+
+@runs
+async def test_what_is_no_longer_held_is_a_gap_in_its_place(world: World) -> None:
+    world.publish(50)
+    world.daemon.gone = 30
+    async with world.hub.follower(frozenset(), {"pbx1": Position(1, 10)}) as follower:
+        assert await world.got(follower) == [(1, 10, 30), *((1, seq) for seq in range(31, 51))]
+
+
+@runs
+async def test_an_older_epoch_ends_with_a_gap_and_the_new_one_comes_from_its_beginning(world: World) -> None:
+    world.publish(5)
+    world.publish(3, epoch=2)
+    async with world.hub.follower(frozenset(), {"pbx1": Position(1, 3)}) as follower:
+        assert await world.got(follower) == [(1, 4), (1, 5), (1, 5, None), (2, 1), (2, 2), (2, 3)]
+
+
+@runs
+async def test_an_epoch_that_is_forgotten_is_a_gap(world: World) -> None:
+    world.publish(3, epoch=9)
+    async with world.hub.follower(frozenset(), {"pbx1": Position(4, 77)}) as follower:
+        assert await world.got(follower) == [(4, 77, None)]
+        world.publish(1, epoch=9)
+        assert await world.got(follower) == [(9, 4)]
+
+
+@runs
+async def test_a_daemon_that_is_away_for_a_moment_is_asked_again(world: World) -> None:
+    world.publish(5)
+    world.daemon.trouble = [AmidError("not_connected", "not now"), AmidError("unreachable", "not now")]
+    async with world.hub.follower(frozenset(), {"pbx1": Position(1, 3)}) as follower:
+        assert await world.got(follower) == [(1, 4), (1, 5)]
+
+
+@runs
+async def test_only_the_servers_that_are_wanted(world: World) -> None:
+    async with world.hub.follower(frozenset({"pbx2"}), {}) as follower:
+        world.publish(3)
+        world.hub._give(Item(event(1, server="pbx2")))
+        assert await world.got(follower) == [(1, 1)] and set(follower.positions) == {"pbx2"}
+
+
+@pytest.fixture(autouse=True)
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No need to wait half a second for a daemon that is a list."""
+    monkeypatch.setattr(hub_module, "RETRY_S", 0.001)

@@ -1,0 +1,33 @@
+"""What Prometheus scrapes is what its own parser reads, and says what the daemon says."""
+
+from __future__ import annotations
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.daemon import eventually
+from tests.gateway.conftest import Gateway
+
+
+def scraped(gateway: Gateway) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    with gateway.http as http:
+        answer = http.get("/metrics")
+    assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+    families = list(text_string_to_metric_families(answer.text))
+    assert all(family.documentation for family in families)
+    return {(sample.name, tuple(sorted(sample.labels.items()))): sample.value for family in families for sample in family.samples}
+
+
+def test_a_scrape_says_what_status_says(gateway: Gateway) -> None:
+    gateway.daemon.action("Ping", server="pbx1")
+    eventually(lambda: scraped(gateway)["amid_server_calls_total", (("server", "pbx1"),)] > 0, "the call is counted")
+    samples = scraped(gateway)
+    assert samples["amid_broker_up", ()] == 1
+    assert samples["amid_server_state", (("server", "pbx1"), ("state", "up"))] == 1
+    assert samples["amid_server_state", (("server", "away"), ("state", "up"))] == 0
+    assert samples["amid_process_restarts_total", (("process", "broker"),)] == 0
+    assert samples["amid_answers_total", (("kind", "ok"),)] > 0
+
+
+def test_a_broker_that_does_not_answer_is_told(own_gateway: Gateway) -> None:
+    own_gateway.daemon.kill("broker")
+    assert scraped(own_gateway)["amid_gateway_requests_total", ()] > 0, "the gateway's own counters are there all the same"

@@ -1,0 +1,97 @@
+"""Who may do what over HTTP, and what a browser is kept from."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from tests.gateway.conftest import TOKENS, Gateway
+
+PATHS = ["/v1/servers", "/v1/status", "/v1/events", "/v1/servers/pbx1/actions", "/metrics"]
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_without_a_token_there_is_nothing(gateway: Gateway, path: str) -> None:
+    with gateway.nobody as http:
+        answer = http.get(path)
+    assert answer.status_code == 401 and answer.headers["www-authenticate"] == "Bearer"
+    assert set(answer.json()) == {"error"}
+
+
+@pytest.mark.parametrize(
+    "header", ["Bearer nonsense", "Basic b3BlcmF0b3I6eA==", "Bearer", f"Basic {TOKENS['operator']}", "Bearer \xff"]
+)
+def test_a_wrong_token_is_refused(gateway: Gateway, header: str) -> None:
+    with gateway.nobody as http:
+        assert http.post("/rpc", json={"method": "ping"}, headers={"Authorization": header.encode("latin-1")}).status_code == 401
+
+
+def test_guesses_are_slowed_and_counted(own_gateway: Gateway) -> None:
+    waits = []
+    with own_gateway.nobody as http:
+        for _ in range(4):
+            began = time.monotonic()
+            assert http.get("/v1/status", headers={"Authorization": "Bearer guess"}).status_code == 401
+            waits.append(time.monotonic() - began)
+    assert waits[-1] >= 0.8 > waits[0]
+    with own_gateway.http as http:
+        assert "amid_gateway_refused_tokens_total 4.0" in http.get("/metrics").text
+
+
+def test_a_token_may_do_what_its_lists_say(gateway: Gateway) -> None:
+    with gateway.as_("wallboard") as http:
+        assert http.post("/v1/servers/pbx1/actions/QueueStatus").status_code == 200
+        for path in ("/v1/servers/pbx1/actions/Originate", "/v1/servers/pbx1/actions/%20Originate"):
+            assert http.post(path).status_code in (400, 403)
+        for method in ("restart", "replay"):
+            params = {"server": "pbx1", **({"epoch": 1, "after": 0} if method == "replay" else {})}
+            answer = http.post("/rpc", json={"method": method, "params": params})
+            assert (answer.status_code, answer.json()["error"]["data"]["kind"]) == (403, "denied")
+        assert http.get("/v1/servers/pbx1/actions").status_code == 403
+
+
+def test_the_page_logs_in_with_a_cookie_that_no_script_reads(gateway: Gateway) -> None:
+    with gateway.nobody as http:
+        assert http.get("/session").json() == {"name": None}
+        assert http.post("/login", content=b"nonsense").status_code == 401
+        answer = http.post("/login", content=TOKENS["wallboard"].encode())
+        assert answer.json() == {"name": "wallboard", "admin": False}
+        cookie = answer.headers["set-cookie"].lower()
+        assert "httponly" in cookie and "samesite=strict" in cookie and "max-age" not in cookie
+        assert http.get("/session").json() == {"name": "wallboard"}
+        assert http.get("/v1/servers").status_code == 200
+        assert http.post("/logout").status_code == 204
+        assert http.get("/v1/servers").status_code == 401
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://127.0.0.1:1"])
+def test_another_sites_requests_are_refused(gateway: Gateway, origin: str) -> None:
+    with gateway.http as http:
+        answer = http.post("/rpc", json={"method": "ping"}, headers={"Origin": origin})
+        assert answer.status_code == 403 and "access-control-allow-origin" not in answer.headers
+        preflight = http.options("/rpc", headers={"Origin": origin, "Access-Control-Request-Method": "POST"})
+        assert preflight.status_code == 403
+        assert http.post("/rpc", json={"method": "ping"}, headers={"Origin": gateway.url}).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/", "/healthz", "/v1/servers", "/page/main.js", "/nothing"])
+def test_every_answer_has_the_headers_that_keep_a_browser_in(gateway: Gateway, path: str) -> None:
+    with gateway.http as http:
+        headers = http.get(path).headers
+    assert "default-src 'self'" in headers["content-security-policy"] and headers["x-content-type-options"] == "nosniff"
+    assert headers["x-frame-options"] == "DENY" and headers["cache-control"] == "no-store" and "server" not in headers
+
+
+@pytest.mark.parametrize("path", ["/page/../app.py", "/page/%2e%2e/app.py", "/page//etc/passwd", "/page/..%2f..%2fconfig/load.py"])
+def test_nothing_but_the_page_is_served_as_a_file(gateway: Gateway, path: str) -> None:
+    with gateway.http as http:
+        assert http.get(path).status_code == 404
+
+
+def test_a_token_is_in_no_log_and_no_status(gateway: Gateway) -> None:
+    with gateway.http as http:
+        http.get("/v1/status")
+        shown = http.get("/v1/status").text + http.get("/metrics").text
+    log = gateway.daemon.log.read_text()
+    assert not [word for word in TOKENS.values() if word in shown or word in log]

@@ -1,0 +1,73 @@
+"""What a stream is asked for, where it is, and how a browser's place in it is read."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from starlette.datastructures import QueryParams
+
+from amid.client import Event, Gap
+from amid.config import Token
+from amid.errors import AmidError
+from amid.gateway.access import Holder
+from amid.gateway.hub import Item, Position
+from amid.gateway.streams import Wanted, place, placed
+
+ANYBODY = Holder("crm", Token(token="0123456789abcdefghij"))
+
+
+def event(name: str = "Hangup", **fields: str) -> Item:
+    return Item(Event("pbx1", 5, 7, 1, 0.0, name, dict(fields)))
+
+
+@pytest.mark.parametrize(
+    ("query", "taken"),
+    [
+        ("", True),
+        ("event=Hangup", True),
+        ("event=Newchannel&event=Hangup", True),
+        ("event=Newchannel", False),
+        ("where=Channel~PJSIP", True),
+        ("where=channel=PJSIP/1", True),
+        ("where=Channel~PJSIP&where=Cause=17", False),
+        ("event=Hangup&where=Channel~SIP/2", False),
+    ],
+)
+def test_what_is_wanted(query: str, taken: bool) -> None:
+    item = event(Channel="PJSIP/1", Cause="16")
+    assert Wanted.of(QueryParams(query)).takes(item, ANYBODY) is taken
+
+
+def test_a_gap_is_for_everybody_and_an_event_for_who_may_have_it() -> None:
+    nothing = Holder("wall", Token(token="0123456789abcdefghij", events_deny=["*"]))
+    everything = Wanted.of(QueryParams(""))
+    assert everything.takes(Item(Gap("pbx1", 5, 1, 3, 2, "lost")), nothing)
+    assert not everything.takes(event(), nothing)
+
+
+@pytest.mark.parametrize("query", ["evnt=Hangup", "where=Channel", "where=~x"])
+def test_a_wrong_parameter_is_refused(query: str) -> None:
+    with pytest.raises(AmidError) as refused:
+        Wanted.of(QueryParams(query))
+    assert refused.value.kind == "invalid_params"
+
+
+numbers = st.integers(0, 10**18 - 1)
+positions = st.dictionaries(st.sampled_from(["pbx1", "pbx-2", "p_3"]), st.builds(Position, numbers, numbers), min_size=1)
+
+
+@given(positions)
+def test_a_place_is_read_as_it_was_written(where: dict[str, Position]) -> None:
+    assert placed(place(where), where) == where
+
+
+@pytest.mark.parametrize("text", ["5", "5:", ":5", "a:b", "5:-1", "pbx1:5", "x:pbx1:5:6", "5:6:7:8", "9" * 90 + ":1", "²:1"])
+def test_what_is_no_place_is_refused(text: str) -> None:
+    with pytest.raises(AmidError) as refused:
+        placed(text, ["pbx1"])
+    assert refused.value.kind == "invalid_params"
+
+
+def test_a_place_of_a_server_that_is_gone_is_left_out() -> None:
+    assert placed("pbx1:5:6,gone:1:2", ["pbx1", "pbx2"]) == {"pbx1": Position(5, 6)}
