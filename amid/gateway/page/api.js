@@ -1,0 +1,85 @@
+// The gateway, as the page uses it: log in, call, and follow events.
+
+/** An error with the members of amid's errors: `kind` and `sent`; `status` is HTTP's. */
+export class CallError extends Error {
+  constructor(message, status, data = {}) {
+    super(message);
+    this.status = status;
+    this.kind = data.kind ?? (status === 401 ? "unauthorized" : "unreachable");
+    this.sent = data.sent ?? false;
+    this.response = data.response;
+  }
+}
+
+/** Exchange the token for a cookie that no script can read. */
+export async function logIn(token) {
+  const answer = await post("/login", token);
+  if (!answer.ok) throw new CallError((await answer.json()).error, answer.status);
+  return answer.json();
+}
+
+/** Who is logged in: a name, or null. */
+export async function session() {
+  try {
+    return (await (await fetch("/session", { credentials: "same-origin" })).json()).name;
+  } catch {
+    throw new CallError("the gateway does not answer", 0);
+  }
+}
+
+export const logOut = () => post("/logout", "");
+
+/**
+ * Call a method; `params` as in the contract. It goes as a batch of one, whose HTTP status is 200 whatever becomes of the call: that
+ * Asterisk refuses an action is no failure of the page, which a browser would note in its console.
+ */
+export async function call(method, params = {}) {
+  const answer = await post("/rpc", JSON.stringify([{ jsonrpc: "2.0", id: 1, method, params }]));
+  const body = await answer.json().catch(() => ({ error: `HTTP status ${answer.status}` }));
+  const reply = Array.isArray(body) ? body[0] : body;
+  if ("result" in reply) return reply.result;
+  const { error } = reply;
+  throw typeof error === "string" ? new CallError(error, answer.status) : new CallError(error.message, answer.status, error.data);
+}
+
+/** An action on a server; the result's packets. */
+export const action = (server, name, fields = {}, more = {}) => call("action", { server, action: name, fields, ...more });
+
+async function post(path, body) {
+  try {
+    return await fetch(path, { method: "POST", body, headers: { "Content-Type": "application/json" }, credentials: "same-origin" });
+  } catch {
+    throw new CallError("the gateway does not answer", 0);
+  }
+}
+
+/**
+ * Follow the events of all servers. The browser connects again by itself and says where it was, so nothing is lost in between.
+ * `on` has the functions open, event, gap and down.
+ */
+export function follow(on) {
+  let source;
+  let again;
+  const connect = (last) => {
+    source = new EventSource(last ? `/v1/events?after=${encodeURIComponent(last)}` : "/v1/events");
+    let where = last;
+    source.onopen = () => on.open();
+    source.onmessage = (message) => {
+      where = message.lastEventId;
+      on.event(JSON.parse(message.data));
+    };
+    source.addEventListener("gap", (message) => {
+      where = message.lastEventId;
+      on.gap(JSON.parse(message.data));
+    });
+    source.onerror = () => {
+      on.down();
+      if (source.readyState === EventSource.CLOSED) again = setTimeout(() => connect(where), 1000); // an HTTP error ends it for good
+    };
+  };
+  connect();
+  return () => {
+    clearTimeout(again);
+    source.close();
+  };
+}

@@ -1,0 +1,221 @@
+// The page: who is logged in, what is followed, and when it is drawn. Everything is drawn four times a second at most, however many
+// events come.
+
+import { action, call, follow, logIn, logOut, session } from "./api.js";
+import { Calls } from "./calls.js";
+import { Console } from "./console.js";
+import { $, keyed, make, setText } from "./dom.js";
+import { Events } from "./events.js";
+import { Health } from "./health.js";
+import { Pbx } from "./pbx.js";
+import { Queues } from "./queues.js";
+
+const DRAW_MS = 250;
+const STATUS_MS = 3000;
+const SETTLE_MS = 500; // behind a gap or a restart, until the PBX's state is loaded again
+
+const pbxs = new Map(); // by server
+const loading = new Map(); // server -> the events that came while its state is loaded
+const again = new Map(); // server -> the timer of the next load
+const views = { calls: new Calls(pbxs), queues: new Queues(pbxs), events: new Events(showDetails), console: new Console(), health: new Health() };
+let servers = [];
+let shown = "calls";
+let stop = null;
+let timers = [];
+
+// ── the state of each PBX: asked for, and then followed ──
+
+/** Load the state of a server. Events that come meanwhile are kept and applied behind it: they change nothing twice. */
+async function load(server) {
+  clearTimeout(again.get(server));
+  again.delete(server);
+  if (loading.has(server)) return loadLater(server);
+  loading.set(server, []);
+  try {
+    const channels = await action(server, "CoreShowChannels");
+    const queues = await action(server, "QueueStatus").catch(() => ({ events: [] })); // a PBX without queues refuses it
+    const pbx = pbxs.get(server) ?? new Pbx(server);
+    pbx.load(channels.events, queues.events, Date.now() / 1000);
+    for (const event of loading.get(server)) pbx.apply(event);
+    pbxs.set(server, pbx);
+  } catch (error) {
+    if (error.status === 401) return logged(false);
+    if (error.kind !== "denied") loadLater(server, 2000);
+  } finally {
+    loading.delete(server);
+  }
+}
+
+function loadLater(server, milliseconds = SETTLE_MS) {
+  if (!again.has(server)) again.set(server, setTimeout(() => load(server), milliseconds));
+}
+
+const handlers = {
+  open() {
+    link("", "live");
+    for (const { name } of servers) loadLater(name, 0);
+    refresh();
+  },
+  event(event) {
+    const kept = loading.get(event.server);
+    if (kept) kept.push(event);
+    else pbxs.get(event.server)?.apply(event);
+    views.events.take(event);
+    if (event.event.startsWith("amid:")) {
+      views.health.happened(event.time, event.server, `${event.event.slice(5)}${event.fields.Reason ? `: ${event.fields.Reason}` : ""}`);
+      refresh();
+      if (event.event === "amid:connected") loadLater(event.server);
+    }
+  },
+  gap(gap) {
+    const what = gap.missed === null ? "its event session was replaced; events may be missing" : `${gap.missed} events are missing`;
+    views.health.happened(Date.now() / 1000, gap.server, what);
+    views.events.gap(gap, what);
+    loadLater(gap.server);
+  },
+  down() {
+    link("The connection is lost; trying again…", "down");
+  },
+};
+
+function link(text, state) {
+  setText($("link"), text);
+  $("link").dataset.state = state;
+}
+
+// ── servers and processes ──
+
+async function refresh() {
+  try {
+    const status = await call("status");
+    const known = new Set(servers.map((server) => server.name));
+    servers = status.servers;
+    for (const { name } of servers) if (!known.has(name)) loadLater(name, 0);
+    views.health.show(status);
+    views.console.servers(servers.map((server) => server.name));
+  } catch (error) {
+    if (error.status === 401) return logged(false);
+    servers = servers.map((server) => ({ ...server, state: "lost", detail: error.message }));
+  }
+  drawServers();
+}
+
+const SHAPES = { up: "●", connecting: "◌", rejected: "▲", lost: "✕" }; // the state is told by shape as well as by colour
+
+function drawServers() {
+  keyed(
+    $("servers"),
+    servers,
+    (server) => server.name,
+    () => make("li", {}, make("span", { className: "shape", ariaHidden: "true" }), make("b"), make("span", { className: "state" })),
+    (element, server) => {
+      const [shape, name, state] = element.children;
+      element.dataset.state = server.state;
+      element.title = `${server.asterisk ? `Asterisk ${server.asterisk}` : ""} ${server.detail}`.trim();
+      setText(shape, SHAPES[server.state] ?? "?");
+      setText(name, server.name);
+      const waiting = server.queued ? `, ${server.queued} calls wait` : "";
+      setText(state, `${server.state}${waiting}`);
+    },
+  );
+}
+
+// ── drawing ──
+
+function draw() {
+  if (document.hidden) return;
+  const now = Date.now() / 1000;
+  const counts = { calls: views.calls.count(), queues: views.queues.count(), events: views.events.count(), health: views.health.count() };
+  for (const [name, count] of Object.entries(counts)) setText($(`count-${name}`), count);
+  views[shown].draw(now);
+}
+
+function choose(name, focus) {
+  shown = name;
+  for (const tab of $("tabs").children) {
+    const here = tab.id === `tab-${name}`;
+    tab.setAttribute("aria-selected", here);
+    tab.tabIndex = here ? 0 : -1;
+    $(tab.getAttribute("aria-controls")).hidden = !here;
+    if (here && focus) tab.focus();
+  }
+  if (location.hash.slice(1) !== name) history.replaceState(null, "", `#${name}`);
+  draw();
+}
+
+$("tabs").addEventListener("click", (click) => {
+  const tab = click.target.closest("[role=tab]");
+  if (tab) choose(tab.id.slice(4));
+});
+$("tabs").addEventListener("keydown", (key) => {
+  const names = Object.keys(views);
+  const step = { ArrowRight: 1, ArrowLeft: -1 }[key.key];
+  if (step) choose(names[(names.indexOf(shown) + step + names.length) % names.length], true);
+});
+
+function showDetails(title, fields) {
+  setText($("details-title"), title);
+  $("details-fields").replaceChildren(
+    ...Object.entries(fields).flatMap(([name, value]) => [value].flat().map((one) => make("tr", {}, make("th", { scope: "row" }, name), make("td", {}, String(one))))),
+  );
+  $("details").showModal();
+}
+$("details-close").addEventListener("click", () => $("details").close());
+$("details").addEventListener("click", (click) => click.target === $("details") && $("details").close());
+
+// ── light and dark ──
+
+const theme = (name) => (document.documentElement.dataset.theme = name);
+if (localStorage.theme) theme(localStorage.theme);
+$("theme").addEventListener("click", () => {
+  const dark = getComputedStyle(document.documentElement).getPropertyValue("--is-dark").trim() === "1";
+  theme((localStorage.theme = dark ? "light" : "dark"));
+});
+
+// ── in and out ──
+
+function logged(inside) {
+  $("login").hidden = inside;
+  $("app").hidden = $("logout").hidden = !inside;
+  timers.forEach(clearInterval);
+  stop?.();
+  stop = null;
+  timers = [];
+  if (!inside) {
+    servers = [];
+    pbxs.clear();
+    drawServers();
+    link("", "");
+    $("token").focus();
+    return;
+  }
+  stop = follow(handlers);
+  timers = [setInterval(draw, DRAW_MS), setInterval(refresh, STATUS_MS)];
+  const wanted = location.hash.slice(1);
+  choose(wanted in views ? wanted : "calls");
+}
+
+$("login").addEventListener("submit", async (submit) => {
+  submit.preventDefault();
+  setText($("login-error"), "");
+  try {
+    await logIn($("token").value.trim());
+    $("token").value = "";
+    logged(true);
+  } catch (error) {
+    setText($("login-error"), error.message);
+  }
+});
+$("logout").addEventListener("click", async () => {
+  await logOut();
+  logged(false);
+});
+document.addEventListener("visibilitychange", draw);
+
+// `amid demo` prints an address with a token behind the #, which a browser sends to nobody.
+const given = /^#token=(.+)$/.exec(location.hash)?.[1];
+if (given) {
+  history.replaceState(null, "", "#calls");
+  await logIn(given).catch((error) => setText($("login-error"), error.message));
+}
+logged((await session().catch(() => null)) !== null);

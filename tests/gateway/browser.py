@@ -1,0 +1,63 @@
+"""A real Chromium, Debian's, driven by Playwright."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from tests.daemon import BOUND_S
+from tests.gateway.conftest import TOKENS, Gateway
+
+CHROMIUM = shutil.which("chromium") or ""
+ARGUMENTS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+WIDE, PHONE = (1280, 800), (390, 844)
+SHOTS = Path(os.environ.get("AMID_SCREENSHOTS", "screenshots"))
+"""Where pictures of the page are left."""
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    if not CHROMIUM and os.environ.get("AMID_REQUIRE_BROWSER") == "1":
+        pytest.fail("AMID_REQUIRE_BROWSER is set, but there is no chromium (Debian's package of that name)", pytrace=False)
+    if not CHROMIUM:
+        pytest.skip("there is no chromium (Debian's package of that name)")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@contextmanager
+def page(browser: Browser, gateway: Gateway, size: tuple[int, int] = WIDE, theme: str = "light") -> Iterator[Page]:
+    """The page, not logged in yet. Whatever it complains of in the browser's console is a failure."""
+    complaints: list[str] = []
+    context = browser.new_context(viewport={"width": size[0], "height": size[1]}, color_scheme=theme)  # type: ignore[arg-type]
+    context.set_default_timeout(BOUND_S * 1000)
+    made = context.new_page()
+    made.on("console", lambda message: complaints.append(message.text) if message.type in ("error", "warning") else None)
+    made.on("pageerror", lambda error: complaints.append(str(error)))
+    made.goto(gateway.url)
+    yield made
+    context.close()
+    expected = ("ERR_", "status of 50")  # what the browser itself says of a gateway that was killed
+    assert not [complaint for complaint in complaints if not any(word in complaint for word in expected)]
+
+
+def log_in(page: Page, token: str = TOKENS["operator"]) -> None:
+    page.fill("#token", token)
+    page.click("#login button")
+    page.wait_for_selector("#app:not([hidden])")
+
+
+def shoot(page: Page, name: str) -> None:
+    SHOTS.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=SHOTS / f"{name}.png")

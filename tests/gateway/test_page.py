@@ -1,0 +1,237 @@
+"""The page in a real browser, in front of a real Asterisk: what an operator sees of calls, queues, gaps and restarts."""
+
+from __future__ import annotations
+
+import re
+import signal
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.conformance.pbx import Pbx, running
+from tests.daemon import Daemon, eventually
+from tests.gateway.browser import PHONE, WIDE, chromium, log_in, page, shoot
+from tests.gateway.conftest import Gateway, listening, with_gateway
+from tests.languages.world import flood
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module", params=["simulated", "asterisk-22"])
+def pbx(request: pytest.FixtureRequest) -> Iterator[Pbx]:
+    with running(request.param) as pbx:
+        yield pbx
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory: pytest.TempPathFactory, pbx: Pbx) -> Iterator[Gateway]:
+    directory = tmp_path_factory.mktemp("amid")
+    keys = with_gateway(directory)
+    daemon = Daemon(directory, {"pbx1": pbx.table}, gateway=keys)
+    try:
+        yield listening(daemon.start(), keys)
+    finally:
+        daemon.close()
+
+
+@pytest.fixture
+def view(browser: Browser, gateway: Gateway) -> Iterator[Page]:
+    """Logged in, and no calls are left over."""
+    hang_up(gateway)
+    with page(browser, gateway) as view:
+        log_in(view)
+        yield view
+    hang_up(gateway)
+
+
+def originate(gateway: Gateway, exten: str, count: int = 1) -> None:
+    fields = {"Channel": "Local/answer@calls/n", "Context": "calls", "Exten": exten, "Priority": 1, "Async": True}
+    for number in range(count):
+        gateway.daemon.action("Originate", {**fields, "CallerID": f"Caller {number} <10{number}>"})
+
+
+def channels(gateway: Gateway) -> list[str]:
+    return [one["Channel"] for one in gateway.daemon.action("CoreShowChannels")["events"]]
+
+
+def hang_up(gateway: Gateway) -> None:
+    def none_left() -> bool:
+        gateway.daemon.action("Hangup", {"Channel": "/^Local/"})
+        return not channels(gateway)
+
+    eventually(none_left, "no channels are left")
+
+
+def test_logging_in_and_out(browser: Browser, gateway: Gateway) -> None:
+    with page(browser, gateway) as view:
+        expect(view.locator("#app")).to_be_hidden()
+        log_in(view)
+        expect(view.locator("#servers")).to_contain_text("pbx1")
+        expect(view.locator("#servers li")).to_have_attribute("data-state", "up")
+        view.reload()
+        expect(view.locator("#app")).to_be_visible()
+        view.click("#logout")
+        expect(view.locator("#login")).to_be_visible()
+
+
+def test_a_call_appears_and_ends(view: Page, gateway: Gateway) -> None:
+    expect(view.locator("#calls-empty")).to_be_visible()
+    originate(gateway, "answer")
+    expect(view.locator("#calls .call")).to_have_count(1)
+    expect(view.locator("#calls .legs li")).to_have_count(len(channels(gateway)))
+    view.locator("#calls .legs time").first.wait_for()
+    hang_up(gateway)
+    expect(view.locator("#calls .call")).to_have_count(0)
+
+
+def test_a_bridge_shows_who_talks(view: Page, gateway: Gateway) -> None:
+    originate(gateway, "conf", 2)
+    expect(view.locator("#calls .call[data-state=talking]")).to_have_count(2)
+    expect(view.locator("#calls .legs .state", has_text="bridge").first).to_be_visible()
+
+
+def test_a_queue_shows_who_waits_and_who_answers(view: Page, gateway: Gateway) -> None:
+    view.click("#tab-queues")
+    expect(view.locator(".queue", has_text="support")).to_contain_text("First")
+    originate(gateway, "queue", 3)
+    expect(view.locator(".queue .waiting li").first).to_be_visible()
+    hang_up(gateway)
+    expect(view.locator(".queue .waiting li")).to_have_count(0)
+
+
+def test_originate_from_the_console(view: Page, gateway: Gateway) -> None:
+    view.click("#tab-console")
+    view.fill("#console-action", "Originate")
+    expect(view.locator("#console-hint")).to_contain_text("riginate")
+    assert view.locator("#console-actions option").count() > 20
+    view.fill("#console-fields", "Channel: Local/answer@calls/n\nContext: calls\nExten: answer\nPriority: 1\nAsync: true")
+    view.fill("#console-until", "OriginateResponse")
+    view.click("#console-send")
+    expect(view.locator(".answer").first).to_contain_text("OriginateResponse")
+    view.click("#tab-calls")
+    expect(view.locator("#calls .call")).to_have_count(1)
+
+
+def test_an_error_in_the_console_says_whether_it_was_sent(view: Page) -> None:
+    view.click("#tab-console")
+    view.fill("#console-action", "Hangup")
+    view.fill("#console-fields", "Channel: nobody")
+    view.click("#console-send")
+    expect(view.locator(".answer").first).to_contain_text("action_failed, it may have been carried out")
+
+
+def test_events_can_be_filtered_and_paused_and_looked_at(view: Page, gateway: Gateway) -> None:
+    view.click("#tab-events")
+    view.fill("#events-filter", "Token~look")
+    for token in ("one", "look-1"):
+        gateway.daemon.action("UserEvent", {"UserEvent": "Page", "Token": token})
+    expect(view.locator("#events li")).to_have_count(1)
+    view.click("#events-pause")
+    gateway.daemon.action("UserEvent", {"UserEvent": "Page", "Token": "look-2"})
+    view.locator("#events button.row").click()
+    expect(view.locator("#details")).to_contain_text("look-1")
+    view.keyboard.press("Escape")
+    expect(view.locator("#events li")).to_have_count(1)
+    view.click("#events-pause")
+    expect(view.locator("#events li")).to_have_count(2)
+
+
+def test_a_reader_that_is_killed_is_told_and_the_calls_are_right_again(view: Page, gateway: Gateway) -> None:
+    originate(gateway, "answer")
+    expect(view.locator("#calls .call")).to_have_count(1)
+    pid = gateway.daemon.signal("reader pbx1", signal.SIGKILL)
+    eventually(lambda: gateway.daemon.pid("reader pbx1") not in (0, pid), "it is replaced")
+    gateway.daemon.wait_up("pbx1")
+    hang_up(gateway)
+    originate(gateway, "answer", 2)
+    expect(view.locator("#calls .call")).to_have_count(2)
+    view.click("#tab-health")
+    expect(view.locator("#log")).to_contain_text("its event session was replaced")
+    expect(view.locator("#log")).to_contain_text("reader pbx1 was replaced")
+    shoot(view, "health-after-a-restart")
+
+
+def test_a_gateway_that_is_killed_is_told_and_the_page_goes_on(view: Page, gateway: Gateway) -> None:
+    pid = gateway.daemon.signal("gateway", signal.SIGSTOP)
+    eventually(lambda: gateway.daemon.pid("gateway") not in (0, pid), "it is replaced")
+    expect(view.locator("#link")).to_have_attribute("data-state", "live")
+    originate(gateway, "answer")
+    expect(view.locator("#calls .call")).to_have_count(1)
+
+
+def test_after_a_storm_the_page_shows_what_asterisk_has(view: Page, gateway: Gateway) -> None:
+    for _ in range(5):
+        originate(gateway, "storm", 20)
+        originate(gateway, "answer", 4)
+    eventually(lambda: not [name for name in channels(gateway) if "storm" in name], "the storm is over")
+    expect(view.locator("#calls .legs li")).to_have_count(len(channels(gateway)))
+    shown = sorted(view.locator("#calls .legs .name").all_inner_texts())
+    assert shown == sorted(channels(gateway))
+
+
+def test_it_works_from_the_keyboard(view: Page) -> None:
+    view.locator("#tab-calls").focus()
+    for name in ("queues", "events", "console", "health", "calls"):
+        view.keyboard.press("ArrowRight")
+        expect(view.locator(f"#tab-{name}")).to_be_focused()
+        expect(view.locator(f"#view-{name}")).to_be_visible()
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
+def test_pictures(browser: Browser, gateway: Gateway, size: tuple[int, int], theme: str) -> None:
+    """Nothing is wider than the screen."""
+    originate(gateway, "conf", 3)
+    originate(gateway, "answer", 4)
+    originate(gateway, "queue", 2)
+    with page(browser, gateway, size, theme) as view:
+        shoot(view, f"login-{theme}-{size[0]}")
+        log_in(view)
+        expect(view.locator("#calls .call").first).to_be_visible()
+        for name in ("calls", "queues", "events", "console", "health"):
+            view.click(f"#tab-{name}")
+            expect(view.locator(f"#view-{name}")).to_be_visible()
+            shoot(view, f"{name}-{theme}-{size[0]}")
+            width = view.evaluate("document.documentElement.scrollWidth")
+            assert width <= size[0], f"{name} is {width} wide"
+    hang_up(gateway)
+
+
+def test_many_channels_and_500_events_a_second_stay_smooth_and_do_not_grow(
+    browser: Browser, gateway: Gateway, pbx: Pbx
+) -> None:
+    """A thousand channels on the simulated PBX; a real Asterisk beside a browser on two cores carries a tenth of them."""
+    calls = 500 if pbx.simulated else 50
+    with page(browser, gateway) as view:
+        log_in(view)
+        originate(gateway, "answer", calls)
+        expect(view.locator("#calls-summary")).to_contain_text(re.compile(rf"of {calls} calls, {len(channels(gateway))} channels"))
+        view.evaluate(LONG_TASKS)
+        heap = [grown(view, pbx, seconds=8) for _ in range(3)]
+        longest = view.evaluate("window.longest")
+        assert longest < 250, f"a task of {longest:.0f} ms: the page stutters"
+        assert heap[-1] < heap[0] + 15, f"MB used: {heap}"
+    hang_up(gateway)
+
+
+LONG_TASKS = """() => {
+  window.longest = 0;
+  const note = (task) => { window.longest = Math.max(window.longest, task.duration); };
+  new PerformanceObserver((list) => list.getEntries().forEach(note)).observe({ entryTypes: ["longtask"] });
+}"""
+
+
+def grown(view: Page, pbx: Pbx, seconds: int) -> float:
+    """MB that the page uses behind so many seconds of 500 events each."""
+    for _ in range(seconds):
+        flood(pbx, 500)
+        view.wait_for_timeout(1000)
+    client = view.context.new_cdp_session(view)
+    client.send("HeapProfiler.collectGarbage")
+    used: float = client.send("Runtime.getHeapUsage")["usedSize"] / 1e6
+    return used
