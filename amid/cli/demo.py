@@ -6,9 +6,12 @@ three ends, all of it does.
 
 from __future__ import annotations
 
+import contextlib
+import importlib.util
 import os
 import secrets
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -17,6 +20,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import click
 import msgspec
@@ -35,6 +39,7 @@ from amid.daemon.supervisor import serve
 from amid.errors import AmidError
 
 SERVER = "demo"
+GATEWAY_PORT = 8088
 REDRAW_S = 0.5
 """Seconds between two looks at the calls."""
 
@@ -85,10 +90,29 @@ def simulated_pbx(folder: Path, calls_per_minute: float) -> Iterator[Config]:
         host, _, port = line.removeprefix("listening ").strip().rpartition(":")
         table = {"host": host, "port": int(port), "username": "demo", "secret_file": str(secret_file)}
         try:
-            yield configuration.check({"servers": {SERVER: table}}, "demo", folder)
+            yield configuration.check({"servers": {SERVER: table}, **_gateway(folder)}, "demo", folder)
         finally:
             simulator.stdin.close()
             simulator.terminate()
+
+
+def _gateway(folder: Path) -> dict[str, Any]:
+    """The table for a gateway with one token, where `amid[web]` is installed."""
+    if importlib.util.find_spec("uvicorn") is None:
+        return {}
+    tokens = folder / "tokens.toml"
+    tokens.touch(mode=0o600)
+    tokens.write_text(f'[demo]\ntoken = "{secrets.token_hex(16)}"\nadmin = true\n')
+    return {"gateway": {"listen": f"127.0.0.1:{_free_port()}", "tokens_file": str(tokens)}}
+
+
+def _free_port() -> int:
+    """The gateway's usual port, or any other where that is taken."""
+    for port in (GATEWAY_PORT, 0):
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)) as server:
+            free: int = server.getsockname()[1]
+            return free
+    return GATEWAY_PORT
 
 
 def _usable_run_dir(folder: str) -> str:
@@ -116,6 +140,7 @@ class View(threading.Thread):
         super().__init__(name="view", daemon=True)
         self._run_dir = config.run_dir
         self._seconds = seconds
+        self._page = _page(config)
         self._option = f" --run-dir {run_dir_to_name}" if run_dir_to_name else ""
         self._console = Console()
         self._calls = LiveCalls()
@@ -207,13 +232,21 @@ class View(threading.Thread):
     def _hints(self) -> str:
         amid = f"{_program()}{self._option}"
         return (
-            "In a second terminal:\n"
+            f"{self._page}In a second terminal:\n"
             f"  {amid} status\n"
             f"  {amid} events Newchannel Hangup\n"
             f"  {amid} action QueueStatus\n"
             f"  {amid} command 'core show channels'\n"
             "Ctrl-C ends this."
         )
+
+
+def _page(config: Config) -> str:
+    """A line with the page's address. The token is behind the #: a browser sends that to nobody."""
+    if config.gateway is None:
+        return ""
+    (token,) = config.gateway.tokens.values()
+    return f"In a browser:\n  http://{config.gateway.listen}/#token={token.token}\n"
 
 
 def _cells(row: Row, now: float) -> tuple[str, str, str, str]:
