@@ -10,6 +10,8 @@ packages() { apt-get install -y -qq --no-install-recommends "$@" >/dev/null; }
 
 # A function for each language.
 
+bash() { packages curl jq; }
+
 java() {
     packages default-jdk-headless libzmq-java libmsgpack-java libgoogle-gson-java
     clients/java/build.sh
