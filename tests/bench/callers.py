@@ -15,6 +15,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable
+from http.client import HTTPConnection
 
 import msgpack
 import zmq
@@ -72,6 +73,21 @@ def dealer(endpoint: str, count: int, in_flight: int) -> Times:
             if len(times) + len(began) < count:
                 send()
         return times
+
+
+def http(address: str, count: int, in_flight: int) -> Times:
+    """Pings over HTTP, one at a time on one connection. BENCH_TOKEN: whose."""
+    assert in_flight == 1
+    connection, times = HTTPConnection(address), []
+    headers = {"Authorization": f"Bearer {os.environ['BENCH_TOKEN']}"}
+    for _ in range(count):
+        began = time.perf_counter()
+        connection.request("POST", "/v1/servers/pbx1/actions/Ping", headers=headers)
+        answer = connection.getresponse()
+        answer.read()
+        assert answer.status == 200, answer.status
+        times.append(time.perf_counter() - began)
+    return times
 
 
 def many(endpoint: str, count: int, clients: int) -> Times:
@@ -157,6 +173,7 @@ def panoramisk_beside(where: str, count: int, in_flight: int) -> Times:
 CALLERS: dict[str, Callable[[str, int, int], Times]] = {
     "raw": raw,
     "many": many,
+    "http": http,
     "dealer": dealer,
     "panoramisk": panoramisk,
     "panoramisk-beside": panoramisk_beside,

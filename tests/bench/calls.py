@@ -10,14 +10,17 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import NamedTuple
 
 from tests.asterisk.server import Asterisk
 from tests.bench.events import Consumer
 from tests.bench.setting import ROOT, Bar, Section, daemon, generator, median, percentile, program
 from tests.daemon import Daemon, eventually
+from tests.gateway.conftest import TOKENS, listening, with_gateway
 from tests.processes.caller import Caller
 
 SEQUENTIAL, AT_ONCE, BESIDE = 3000, 15_000, 500
@@ -65,11 +68,19 @@ def _measures(stack: ExitStack) -> Iterator[tuple[str, Measure]]:
         caller = name if name in ("raw", "panoramisk") else "dealer"
         yield name, _measure(caller, where, SEQUENTIAL)
         yield f"{name}, 64 at once", _measure(caller, where, AT_ONCE, 64)
+    yield "amid over HTTP", _over_http(stack, port)
     yield "amid with 64 lanes, 64 at once", _measure("dealer", wide.rpc, AT_ONCE, 64)
     yield "amid, with 5,000 events/s", lambda: _with_events(made)
     yield "amid, beside a slow Originate", lambda: _beside_originate(made)
     yield "panoramisk, beside one of 3 s", _measure("panoramisk-beside", port, 1)
     yield from _on_asterisk(stack)
+
+
+def _over_http(stack: ExitStack, port: int) -> Measure:
+    directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="amid-")))
+    keys = with_gateway(directory)
+    listening(stack.enter_context(daemon(port, gateway=keys)), keys)
+    return _measure("http", keys["listen"], SEQUENTIAL, environment={"BENCH_TOKEN": TOKENS["operator"]})
 
 
 def _on_asterisk(stack: ExitStack) -> Iterator[tuple[str, Measure]]:
