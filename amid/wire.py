@@ -10,6 +10,7 @@ from __future__ import annotations
 import codecs
 import json
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import msgpack
@@ -25,6 +26,9 @@ METHODS = ("action", "servers", "status", "actions", "replay", "restart", "ping"
 
 MAX_NESTING = 32
 """How deep a request's maps and lists may go; no method needs more than four."""
+MAX_ITEMS = 20_000
+"""Maps, lists and what is in them, in one request: Asterisk takes 128 headers. A mebibyte of empty lists took 0.3 s to decode, in
+which the broker answered nobody."""
 
 
 # ── endpoints and topics ────────────────────────────────────────────────────────────────────────
@@ -71,6 +75,33 @@ def unpack(data: bytes) -> Any:
     A map's keys are text or bytes: whoever could choose timestamps could choose many with one hash, and stop the broker with them.
     """
     return msgpack.unpackb(data, unicode_errors="surrogateescape", strict_map_key=True)
+
+
+def _unpack_request(data: bytes) -> Any:
+    """`unpack` for what a stranger sent: it stops at the item that is one too many."""
+    left = MAX_ITEMS
+
+    def counted(container: Any) -> Any:
+        nonlocal left
+        left -= 1 + len(container)
+        if left < 0:
+            raise _too_many()
+        return container
+
+    limits = {"max_array_len": MAX_ITEMS, "max_map_len": MAX_ITEMS}  # hooks are called at a container's end: it has a limit besides
+    hooks = {"list_hook": counted, "object_hook": counted}
+    return msgpack.unpackb(data, unicode_errors="surrogateescape", strict_map_key=True, **hooks, **limits)
+
+
+def _unpack_json_request(data: bytes) -> Any:
+    """The same for JSON, which is counted before it is decoded. In text, too, these signs count: no header has so many."""
+    if sum(map(data.count, (b",", b"[", b"{"))) > MAX_ITEMS:
+        raise _too_many()
+    return unpack_json(data)
+
+
+def _too_many() -> AmidError:
+    return AmidError("parse_error", f"the request has over {MAX_ITEMS} items; an action has 128 headers at most")
 
 
 def pack_json(value: Any) -> bytes:
@@ -128,9 +159,11 @@ def decode_request(data: bytes) -> Any:
     """The value in a request. Raises `AmidError` of kind `parse_error`."""
     codec = "JSON" if is_json(data) else "MessagePack"
     try:
-        value = unpack_json(data) if is_json(data) else unpack(data)
+        value = _unpack_json_request(data) if is_json(data) else _unpack_request(data)
     except RecursionError:
         raise AmidError("parse_error", f"the request is nested too deep; {MAX_NESTING} levels are allowed") from None
+    except AmidError:
+        raise
     except Exception as error:  # each codec has its own family of them, all about the bytes
         raise AmidError("parse_error", f"the request is not {codec}: {str(error) or type(error).__name__}") from None
     if _nesting(value) > MAX_NESTING:
@@ -140,14 +173,15 @@ def decode_request(data: bytes) -> Any:
 
 def _nesting(value: Any) -> int:
     """Levels of maps and lists, without recursion: the value is a stranger's."""
-    depth, level = 0, [value]
-    while depth <= MAX_NESTING:
-        inner = [v.values() if isinstance(v, dict) else v for v in level if isinstance(v, dict | list)]
-        if not inner:
-            break
-        level = [v for values in inner for v in values]
+    depth, level = 0, _containers([value])
+    while level and depth <= MAX_NESTING:
+        level = [inner for outer in level for inner in _containers(outer.values() if isinstance(outer, dict) else outer)]
         depth += 1
     return depth
+
+
+def _containers(values: Iterable[Any]) -> list[Any]:
+    return [value for value in values if isinstance(value, dict | list)]
 
 
 def result(request_id: Any, value: Any) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import msgpack
@@ -97,7 +98,19 @@ def test_an_empty_list_is_a_level_too(empty: bytes) -> None:
 
 
 def test_width_is_not_depth() -> None:
-    assert len(wire.decode_request(json.dumps([[1]] * 10_000).encode())) == 10_000
+    assert len(wire.decode_request(json.dumps([[1]] * 5_000).encode())) == 5_000
+
+
+@pytest.mark.parametrize("pack", [msgpack.packb, lambda value: json.dumps(value).encode()], ids=["msgpack", "json"])
+@pytest.mark.parametrize(
+    "wide",
+    [[[]] * 20_001, [1] * 20_002, {"a": [[[]] * 150] * 150}, {str(n): {} for n in range(20_001)}],
+    ids=["lists", "numbers", "tree", "map"],
+)
+def test_a_request_has_so_many_items_at_most(wide: Any, pack: Callable[[Any], bytes]) -> None:
+    """The decoder does not build what nobody can need: the broker would answer nobody else meanwhile."""
+    assert refused(pack(wide))
+    assert wire.decode_request(pack([1] * 19_999))
 
 
 # ── every byte survives ─────────────────────────────────────────────────────────────────────────
