@@ -13,7 +13,7 @@ from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import HTTPConnection, Request
+from starlette.requests import ClientDisconnect, HTTPConnection, Request
 from starlette.responses import FileResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
@@ -32,6 +32,8 @@ from amid.gateway.streams import Streams
 
 PAGE = Path(__file__).parent / "page"
 COOKIE = "amid_token"
+BODY_S = 30.0
+"""Seconds that a request's body may take to come."""
 READY_S = 1.0
 """Seconds that the daemon has to say whether a server is up."""
 
@@ -206,10 +208,16 @@ class Gateway:
 
     async def _body(self, request: Request, most: int) -> bytes:
         body = b""
-        async for piece in request.stream():
-            body += piece
-            if len(body) > most:
-                raise HTTPException(413, f"the body has over {most} bytes (max_body_bytes in [gateway])")
+        try:
+            async with asyncio.timeout(BODY_S):
+                async for piece in request.stream():
+                    body += piece
+                    if len(body) > most:
+                        raise HTTPException(413, f"the body has over {most} bytes (max_body_bytes in [gateway])")
+        except TimeoutError:
+            raise HTTPException(408, f"the body did not come within {BODY_S:g} s", {"Connection": "close"}) from None
+        except ClientDisconnect:
+            raise HTTPException(400, "the body ended early") from None
         return body
 
     async def _metrics(self, request: Request, holder: Holder) -> Response:

@@ -116,12 +116,14 @@ class Streams:
         """Send to an accepted WebSocket until it is closed: `{"id": …, "event": {…}}` or `{"id": …, "gap": {…}}`."""
         with self._counted():
             async with follower:
-                sending = asyncio.create_task(self._send(websocket, wanted, follower, holder))
-                with contextlib.suppress(WebSocketDisconnect):
-                    while not sending.done():
-                        await websocket.receive()  # nothing is expected but its end
-                sending.cancel()
-                await asyncio.wait({sending})
+                try:
+                    async with asyncio.TaskGroup() as both:
+                        sending = both.create_task(self._send(websocket, wanted, follower, holder))
+                        while (await websocket.receive())["type"] != "websocket.disconnect":
+                            pass  # nothing is expected but its end
+                        sending.cancel()
+                except* WebSocketDisconnect:
+                    pass
 
     async def _send(self, websocket: WebSocket, wanted: Wanted, follower: Follower, holder: Holder) -> None:
         async for item in follower.items(STILL_S):

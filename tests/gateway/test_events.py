@@ -221,3 +221,17 @@ def test_no_more_streams_than_configured(own_gateway: Gateway) -> None:
             assert "amid_gateway_streams 2.0" in http.get("/metrics").text
         say(own_gateway, "wake")
         eventually(lambda: "amid_gateway_streams 0.0" in http.get("/metrics").text, "both have ended")
+
+
+def test_those_who_leave_in_the_middle_are_no_error(own_gateway: Gateway) -> None:
+    """Of a WebSocket, cleanly and not, and of a body."""
+    host, _, port = own_gateway.url.removeprefix("http://").partition(":")
+    request = f"POST /rpc HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKENS['operator']}\r\nContent-Length: 9\r\n\r\n{{"
+    with web_socket(own_gateway), web_socket(own_gateway) as aborted, socket.create_connection((host, int(port))) as halfway:
+        aborted.socket.shutdown(socket.SHUT_RDWR)
+        halfway.sendall(request.encode())
+    say(own_gateway, "wake")
+    with own_gateway.http as http:
+        eventually(lambda: "amid_gateway_streams 0.0" in http.get("/metrics").text, "the streams have ended")
+    own_gateway.daemon.stop()
+    assert "Traceback" not in own_gateway.daemon.log.read_text()
