@@ -123,7 +123,8 @@ class Gateway:
             await self._slow_down(request)
             raise HTTPException(401, "nobody has this token", {"WWW-Authenticate": "Bearer"})
         response = _json({"name": holder.name, "admin": holder.rights.admin})
-        response.set_cookie(COOKIE, token, httponly=True, samesite="strict", secure=request.url.scheme == "https")
+        encrypted = request.url.scheme == "https" or request.headers.get("origin", "").startswith("https://")  # by a proxy
+        response.set_cookie(COOKIE, token, httponly=True, samesite="strict", secure=encrypted)
         return response
 
     async def _session(self, request: Request) -> Response:
@@ -156,9 +157,9 @@ class Gateway:
         return _json({"status": "ready" if ready else "no server is up"}, 200 if ready else 503)
 
     async def _near_or_holder(self, request: Request) -> None:
-        """Programs on this machine see these without a token, others do not."""
+        """Programs on this machine see these without a token, others do not: nor through a proxy on this machine."""
         address = _address(request)
-        if not (address and ipaddress.ip_address(address.partition("%")[0]).is_loopback):
+        if "x-forwarded-for" in request.headers or not (address and ipaddress.ip_address(address.partition("%")[0]).is_loopback):
             await self._holder(request)
 
     async def _openapi(self, request: Request) -> Response:
@@ -238,6 +239,8 @@ class Gateway:
 
     async def _events(self, request: Request, holder: Holder) -> Response:
         wanted, follower = self._streams.begin(request)
+        if request.method == "HEAD":
+            return Response(media_type="text/event-stream")
         body = self._streams.events(wanted, follower, holder)
         return StreamingResponse(body, media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
 
@@ -270,14 +273,7 @@ class Guard:
         headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
         origin = headers.get(b"origin", "")
         own = origin.partition("://")[2] == headers.get(b"host", "") if origin else True
-        if not own and origin not in self._origins:
-            await self._forbid(scope, receive, send, origin)
-            return
         allowed = {"Access-Control-Allow-Origin": origin, "Vary": "Origin"} if origin in self._origins else {}
-        if allowed and scope.get("method") == "OPTIONS":
-            granted = {"Access-Control-Allow-Headers": "authorization, content-type", "Access-Control-Allow-Methods": "GET, POST"}
-            await Response(status_code=204, headers={**allowed, **granted})(scope, receive, send)
-            return
 
         async def sending(message: Any) -> None:
             if message["type"] in ("http.response.start", "websocket.http.response.start"):
@@ -288,7 +284,13 @@ class Guard:
                 ]
             await send(message)
 
-        await self._app(scope, receive, sending)
+        if not own and not allowed:
+            await self._forbid(scope, receive, sending, origin)
+        elif allowed and scope.get("method") == "OPTIONS":
+            granted = {"Access-Control-Allow-Headers": "authorization, content-type", "Access-Control-Allow-Methods": "GET, POST"}
+            await Response(status_code=204, headers=granted)(scope, receive, sending)
+        else:
+            await self._app(scope, receive, sending)
 
     async def _forbid(self, scope: Any, receive: Any, send: Any, origin: str) -> None:
         refusal = _json({"error": f"requests from {origin[:100]} are not allowed (origins in [gateway])"}, 403)

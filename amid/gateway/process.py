@@ -14,6 +14,7 @@ from collections.abc import Iterator
 
 import msgspec
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from amid.config import Config
 from amid.daemon.child import BEAT_S, Child, set_up_log
@@ -27,6 +28,27 @@ GRACE_S = 1
 
 REQUESTS = 500
 """Connections besides the streams; further ones are answered 503."""
+
+HEAD_S = 5.0
+"""Seconds that a connection has for the head of a request, the first and each further one."""
+
+
+class Connection(H11Protocol):
+    """uvicorn waits for ever for a connection's first request, and for one whose head comes a byte at a time."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self.loop.call_later(HEAD_S, self._watch, None)
+
+    def _watch(self, last: object) -> None:
+        """Close it when nothing was asked since the last look, `last` being the request that was over then."""
+        if self not in self.connections:  # closed, or a WebSocket by now
+            return
+        idle = self.cycle is None or self.cycle.response_complete
+        if idle and self.cycle is last:
+            self.transport.close()
+            return
+        self.loop.call_later(HEAD_S, self._watch, self.cycle if idle else self)
 
 
 class Server(uvicorn.Server):
@@ -55,6 +77,8 @@ async def _serve(child: Child, settings: GatewaySettings) -> None:
             gateway.app,
             host=host.strip("[]"),
             port=int(port),
+            http=Connection,
+            proxy_headers=False,  # any program on this machine could say that it is another one
             log_config=None,
             access_log=False,
             server_header=False,

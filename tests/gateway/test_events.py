@@ -235,3 +235,8 @@ def test_those_who_leave_in_the_middle_are_no_error(own_gateway: Gateway) -> Non
         eventually(lambda: "amid_gateway_streams 0.0" in http.get("/metrics").text, "the streams have ended")
     own_gateway.daemon.stop()
     assert "Traceback" not in own_gateway.daemon.log.read_text()
+
+
+def test_the_head_of_a_stream_ends(gateway: Gateway) -> None:
+    with gateway.http as http:
+        assert [http.head("/v1/events").status_code, http.get("/healthz").status_code] == [200, 200]

@@ -30,9 +30,10 @@ def test_a_wrong_token_is_refused(gateway: Gateway, header: str) -> None:
 def test_guesses_are_slowed_and_counted(own_gateway: Gateway) -> None:
     waits = []
     with own_gateway.nobody as http:
-        for _ in range(4):
+        for number in range(4):
             began = time.monotonic()
-            assert http.get("/v1/status", headers={"Authorization": "Bearer guess"}).status_code == 401
+            headers = {"Authorization": "Bearer guess", "X-Forwarded-For": f"192.0.2.{number}"}
+            assert http.get("/v1/status", headers=headers).status_code == 401
             waits.append(time.monotonic() - began)
     assert waits[-1] >= 0.8 > waits[0]
     with own_gateway.http as http:
@@ -49,6 +50,20 @@ def test_a_token_may_do_what_its_lists_say(gateway: Gateway) -> None:
             answer = http.post("/rpc", json={"method": method, "params": params})
             assert (answer.status_code, answer.json()["error"]["data"]["kind"]) == (403, "denied")
         assert http.get("/v1/servers/pbx1/actions").status_code == 403
+
+
+@pytest.mark.parametrize("address", ["192.0.2.1", "nonsense", ""])
+def test_who_comes_through_a_proxy_needs_a_token_for_health_too(gateway: Gateway, address: str) -> None:
+    with gateway.nobody as http:
+        for path in ("/healthz", "/readyz"):
+            assert http.get(path, headers={"X-Forwarded-For": address}).status_code == 401
+
+
+def test_behind_a_proxy_with_tls_the_cookie_is_for_tls_alone(gateway: Gateway) -> None:
+    host = gateway.url.removeprefix("http://")
+    with gateway.nobody as http:
+        answer = http.post("/login", content=TOKENS["wallboard"].encode(), headers={"Origin": f"https://{host}"})
+    assert "; secure" in answer.headers["set-cookie"].lower()
 
 
 def test_the_page_logs_in_with_a_cookie_that_no_script_reads(gateway: Gateway) -> None:
@@ -75,10 +90,11 @@ def test_another_sites_requests_are_refused(gateway: Gateway, origin: str) -> No
         assert http.post("/rpc", json={"method": "ping"}, headers={"Origin": gateway.url}).status_code == 200
 
 
+@pytest.mark.parametrize("origin", [{}, {"Origin": "https://evil.example"}], ids=["own", "another"])
 @pytest.mark.parametrize("path", ["/", "/healthz", "/v1/servers", "/page/main.js", "/nothing"])
-def test_every_answer_has_the_headers_that_keep_a_browser_in(gateway: Gateway, path: str) -> None:
+def test_every_answer_has_the_headers_that_keep_a_browser_in(gateway: Gateway, path: str, origin: dict[str, str]) -> None:
     with gateway.http as http:
-        headers = http.get(path).headers
+        headers = http.get(path, headers=origin).headers
     assert "default-src 'self'" in headers["content-security-policy"] and headers["x-content-type-options"] == "nosniff"
     assert headers["x-frame-options"] == "DENY" and headers["cache-control"] == "no-store" and "server" not in headers
 

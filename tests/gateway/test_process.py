@@ -1,0 +1,34 @@
+"""Connections that ask for nothing."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+import uvicorn
+from starlette.responses import PlainTextResponse
+from uvicorn.server import ServerState
+
+from amid.gateway import process
+from tests.daemon import BOUND_S
+
+REQUEST = b"GET / HTTP/1.1\r\nHost: x\r\n"
+
+
+@pytest.mark.parametrize("sent", [b"", REQUEST, REQUEST + b"\r\n" + REQUEST], ids=["nothing", "half", "one-and-a-half"])
+def test_a_connection_without_a_whole_request_is_closed(monkeypatch: pytest.MonkeyPatch, sent: bytes) -> None:
+    monkeypatch.setattr(process, "HEAD_S", 0.1)
+    asyncio.run(_closed(sent))
+
+
+async def _closed(sent: bytes) -> None:
+    config = uvicorn.Config(PlainTextResponse("done"), http=process.Connection, lifespan="off", log_config=None)
+    config.load()
+    state = ServerState()
+    server = await asyncio.get_running_loop().create_server(lambda: process.Connection(config, state, {}), "127.0.0.1")
+    async with server:
+        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        writer.write(sent)
+        answers = await asyncio.wait_for(reader.read(), BOUND_S)
+        writer.close()
+    assert answers.count(b"200 OK") == sent.count(b"\r\n\r\n") and not state.connections
