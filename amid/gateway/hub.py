@@ -161,6 +161,9 @@ class Follower:
 
     async def _replayed(self, server: str, target: Position) -> AsyncIterator[Item]:
         at, tries = self._after[server], TRIES
+        if at.epoch > target.epoch:  # a place of another daemon, or of one whose clock went back: its end may never come
+            yield Item(Gap(server, *target, None, None, "the place is not of this stream"))
+            return
         while at < target and tries:
             try:
                 events, more = await self._hub.client.replay(server, at.epoch, at.seq, PAGE)

@@ -124,6 +124,16 @@ async def test_an_epoch_that_is_forgotten_is_a_gap(world: World) -> None:
 
 
 @runs
+async def test_a_place_in_an_epoch_to_come_is_a_gap_and_not_silence(world: World) -> None:
+    world.publish(3, epoch=9)
+    async with world.hub.follower(frozenset(), {"pbx1": Position(10, 1)}) as follower:
+        world.publish(1, epoch=9)
+        assert await world.got(follower) == [(9, 4, None)]
+        world.publish(1, epoch=9)
+        assert await world.got(follower) == [(9, 5)]
+
+
+@runs
 async def test_a_daemon_that_is_away_for_a_moment_is_asked_again(world: World) -> None:
     world.publish(5)
     world.daemon.trouble = [AmidError("not_connected", "not now"), AmidError("unreachable", "not now")]
