@@ -9,7 +9,7 @@ export class Events {
   constructor(details) {
     this.kept = [];
     this.seen = 0;
-    this.second = [];
+    this.rate = { second: 0, now: 0, before: 0 };
     this.paused = null;
     $("events-pause").addEventListener("click", () => this.#pause());
     $("events-clear").addEventListener("click", () => {
@@ -24,7 +24,7 @@ export class Events {
 
   take(event) {
     this.seen += 1;
-    this.second.push(Date.now());
+    this.#count(1);
     this.#keep({ ...event, key: `${event.server} ${event.epoch} ${event.seq}` });
   }
 
@@ -33,9 +33,8 @@ export class Events {
   }
 
   count() {
-    const now = Date.now();
-    while (this.second.length && this.second[0] < now - 1000) this.second.shift();
-    return this.second.length ? `${this.second.length}/s` : "";
+    this.#count(0);
+    return this.rate.before ? `${this.rate.before}/s` : "";
   }
 
   draw() {
@@ -43,6 +42,14 @@ export class Events {
     const items = (this.paused ?? this.kept).filter(meets);
     setText($("events-summary"), `${items.length} of the last ${(this.paused ?? this.kept).length}, ${this.seen} since this page was opened`);
     keyed($("events"), items.slice(-DRAWN).reverse(), (item) => item.key, create, () => {});
+  }
+
+  /** Two numbers, whatever comes: a tab in the background counts for hours, and nobody draws. */
+  #count(more) {
+    const second = Math.floor(Date.now() / 1000);
+    const { second: last, now } = this.rate;
+    if (second !== last) this.rate = { second, now: 0, before: second === last + 1 ? now : 0 };
+    this.rate.now += more;
   }
 
   #keep(item) {

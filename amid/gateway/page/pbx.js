@@ -30,9 +30,9 @@ export class Pbx {
 
   /** Follow an event. */
   apply({ event, fields, time }) {
-    const follow = EVENTS[event];
+    const follow = EVENTS.get(event);
     if (!follow) return;
-    follow(this, fields, time);
+    follow(this, single(fields), time);
     this.changed += 1;
   }
 
@@ -59,7 +59,7 @@ export class Pbx {
   #queueItem(item, now) {
     const queue = this.queue(item.Queue);
     if (item.Event === "QueueParams") Object.assign(queue, { strategy: item.Strategy, completed: +item.Completed, abandoned: +item.Abandoned });
-    if (item.Event === "QueueMember") this.member(queue, item.StateInterface || item.Location, item);
+    if (item.Event === "QueueMember") this.member(queue, item.Location, item);
     if (item.Event === "QueueEntry") this.waits(queue, item, since(item.Wait, now));
   }
 
@@ -101,6 +101,9 @@ export class Pbx {
   }
 }
 
+/** The first of a header that occurs more than once: a UserEvent's values can forge an event, and shall not end the page. */
+const single = (fields) => Object.fromEntries(Object.entries(fields).map(([name, value]) => [name, [value].flat()[0]]));
+
 const update = (pbx, fields) => pbx.channels.has(fields.Uniqueid) && pbx.channel(fields);
 
 function rename(pbx, fields) {
@@ -113,6 +116,20 @@ function bridged(pbx, fields, bridge, time) {
   if (channel) channel.bridge = bridge;
 }
 
+/** One who joins before others, by priority, moves them back. */
+function joins(pbx, fields, time) {
+  const queue = pbx.queue(fields.Queue);
+  if (queue.waiting.has(fields.Uniqueid)) return;
+  for (const other of queue.waiting.values()) if (other.position >= Number(fields.Position)) other.position += 1;
+  pbx.waits(queue, fields, time);
+}
+
+/** Comes before QueueCallerLeave; a snapshot without the caller has counted it. */
+function abandons(pbx, fields) {
+  const queue = pbx.queue(fields.Queue);
+  if (queue.waiting.has(fields.Uniqueid)) queue.abandoned += 1;
+}
+
 function leaves(pbx, fields) {
   const queue = pbx.queue(fields.Queue);
   const gone = queue.waiting.get(fields.Uniqueid);
@@ -123,7 +140,7 @@ function leaves(pbx, fields) {
 const member = (pbx, fields) => pbx.member(pbx.queue(fields.Queue), fields.Interface, fields);
 
 /** What each event changes. */
-const EVENTS = {
+const EVENTS = new Map(Object.entries({
   Newchannel: (pbx, fields, time) => pbx.channel(fields, time),
   Newstate: update,
   NewCallerid: update,
@@ -136,11 +153,9 @@ const EVENTS = {
   BridgeEnter: (pbx, fields, time) => bridged(pbx, fields, fields.BridgeUniqueid, time),
   BridgeLeave: (pbx, fields) => pbx.channels.has(fields.Uniqueid) && bridged(pbx, fields, ""),
   Hangup: (pbx, fields) => pbx.channels.delete(fields.Uniqueid),
-  QueueCallerJoin: (pbx, fields, time) => pbx.waits(pbx.queue(fields.Queue), fields, time),
+  QueueCallerJoin: joins,
   QueueCallerLeave: leaves,
-  QueueCallerAbandon: (pbx, fields) => {
-    pbx.queue(fields.Queue).abandoned += 1;
-  },
+  QueueCallerAbandon: abandons,
   AgentComplete: (pbx, fields) => {
     pbx.queue(fields.Queue).completed += 1;
   },
@@ -149,4 +164,4 @@ const EVENTS = {
   QueueMemberPause: member,
   QueueMemberPenalty: member,
   QueueMemberRemoved: (pbx, fields) => pbx.queue(fields.Queue).members.delete(fields.Interface),
-};
+}));

@@ -1,0 +1,73 @@
+"""What the page makes of answers and events: its module of state, alone in a browser."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page
+
+from tests.gateway.browser import chromium, page
+from tests.gateway.conftest import Gateway
+
+FOLLOW = """async ([queues, events]) => {
+  const { Pbx } = await import("/page/pbx.js");
+  const pbx = new Pbx("pbx1");
+  pbx.load([], queues, 1000);
+  for (const [event, fields] of events) pbx.apply({ event, fields, time: 1000 });
+  const state = ({ name, abandoned, members, waiting }) => [name, { abandoned, members: [...members.values()], waiting: [...waiting.values()] }];
+  return { queues: Object.fromEntries([...pbx.queues.values()].map(state)), states: pbx.calls().flatMap((call) => call.channels.map((one) => one.state)) };
+}"""
+MEMBER = {"Queue": "support", "StateInterface": "PJSIP/100"}
+
+
+@pytest.fixture(scope="module")
+def view(gateway: Gateway) -> Iterator[Page]:
+    with chromium() as browser, page(browser, gateway) as view:
+        yield view
+
+
+def followed(view: Page, queues: list[dict[str, str]], *events: tuple[str, dict[str, Any]]) -> Any:
+    return view.evaluate(FOLLOW, [queues, events])
+
+
+def entry(uniqueid: str, position: int) -> dict[str, str]:
+    return {"Event": "QueueEntry", "Queue": "support", "Uniqueid": uniqueid, "Position": str(position), "Wait": "1"}
+
+
+def test_a_member_whose_state_is_anothers_is_one_member(view: Page) -> None:
+    """QueueStatus says Location where the events say Interface (apps/app_queue.c); the interface of the state may differ."""
+    item = {"Event": "QueueMember", "Name": "Ann", "Location": "Local/100@agents/n", "Status": "1", **MEMBER}
+    status = {"MemberName": "Ann", "Interface": "Local/100@agents/n", "Status": "2", **MEMBER}
+    after = followed(view, [item], ("QueueMemberStatus", status))
+    assert [(one["name"], one["status"]) for one in after["queues"]["support"]["members"]] == [("Ann", 2)]
+    assert followed(view, [item], ("QueueMemberRemoved", status))["queues"]["support"]["members"] == []
+
+
+def test_places_in_a_queue_are_right_when_one_joins_before_others(view: Page) -> None:
+    joined = ("QueueCallerJoin", entry("3", 1))
+    waiting = followed(view, [entry("1", 1), entry("2", 2)], joined, joined)["queues"]["support"]["waiting"]
+    assert {one["id"]: one["position"] for one in waiting} == {"3": 1, "1": 2, "2": 3}
+
+
+def test_who_gave_up_before_the_snapshot_is_not_counted_again(view: Page) -> None:
+    snapshot = [{"Event": "QueueParams", "Queue": "support", "Abandoned": "4", "Completed": "0"}, entry("2", 1)]
+    gave_up = [("QueueCallerAbandon", entry(one, 1)) for one in ("1", "2")]
+    assert followed(view, snapshot, *gave_up)["queues"]["support"]["abandoned"] == 5
+
+
+def test_an_event_that_was_forged_ends_nothing(view: Page) -> None:
+    forged = {"Uniqueid": "1", "ChannelStateDesc": ["Up", "Ring"]}
+    assert followed(view, [], ("valueOf", {}), ("Newchannel", forged))["states"] == ["Up"]
+
+
+def test_a_tab_in_the_background_keeps_a_bounded_number_of_things(view: Page) -> None:
+    """There, nobody draws for hours."""
+    kept = """async () => {
+      const { Events } = await import("/page/events.js");
+      const events = new Events(() => {});
+      for (let seq = 0; seq < 100000; seq += 1) events.take({ server: "pbx1", epoch: 1, seq, event: "X", fields: {} });
+      return Math.max(...Object.values(events).map((one) => one?.length ?? 0));
+    }"""
+    assert view.evaluate(kept) <= 2000
