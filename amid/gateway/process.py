@@ -66,7 +66,13 @@ def main(config: Config | None = None) -> None:
     child = Child(by_hand)
     settings = msgspec.convert(child.configuration, GatewaySettings)
     set_up_log("gateway", settings.log_level)
+    logging.getLogger("uvicorn.error").addFilter(_means_something)
     asyncio.run(_serve(child, settings))
+
+
+def _means_something(record: logging.LogRecord) -> bool:
+    """uvicorn calls each WebSocket that is refused an error of the application's; then anybody could fill the log."""
+    return "without completing handshake" not in record.msg
 
 
 async def _serve(child: Child, settings: GatewaySettings) -> None:

@@ -224,17 +224,20 @@ def test_no_more_streams_than_configured(own_gateway: Gateway) -> None:
 
 
 def test_those_who_leave_in_the_middle_are_no_error(own_gateway: Gateway) -> None:
-    """Of a WebSocket, cleanly and not, and of a body."""
+    """Of a WebSocket, cleanly and not, and of a body; nor is one that is refused."""
     host, _, port = own_gateway.url.removeprefix("http://").partition(":")
     request = f"POST /rpc HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKENS['operator']}\r\nContent-Length: 9\r\n\r\n{{"
     with web_socket(own_gateway), web_socket(own_gateway) as aborted, socket.create_connection((host, int(port))) as halfway:
         aborted.socket.shutdown(socket.SHUT_RDWR)
         halfway.sendall(request.encode())
+    with pytest.raises(InvalidStatus), web_socket(own_gateway, "server=pbx9"):
+        pass
     say(own_gateway, "wake")
     with own_gateway.http as http:
         eventually(lambda: "amid_gateway_streams 0.0" in http.get("/metrics").text, "the streams have ended")
     own_gateway.daemon.stop()
-    assert "Traceback" not in own_gateway.daemon.log.read_text()
+    log = own_gateway.daemon.log.read_text()
+    assert "Traceback" not in log and "ERROR amid gateway" not in log
 
 
 def test_the_head_of_a_stream_ends(gateway: Gateway) -> None:

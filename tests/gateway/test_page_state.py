@@ -16,8 +16,11 @@ FOLLOW = """async ([queues, events]) => {
   const pbx = new Pbx("pbx1");
   pbx.load([], queues, 1000);
   for (const [event, fields] of events) pbx.apply({ event, fields, time: 1000 });
-  const state = ({ name, abandoned, members, waiting }) => [name, { abandoned, members: [...members.values()], waiting: [...waiting.values()] }];
-  return { queues: Object.fromEntries([...pbx.queues.values()].map(state)), states: pbx.calls().flatMap((call) => call.channels.map((one) => one.state)) };
+  const plain = ({ abandoned, members, waiting }) => ({ abandoned, members: [...members.values()], waiting: [...waiting.values()] })
+  return {
+    queues: Object.fromEntries([...pbx.queues].map(([name, queue]) => [name, plain(queue)])),
+    states: [...pbx.channels.values()].map((channel) => channel.state),
+  };
 }"""
 MEMBER = {"Queue": "support", "StateInterface": "PJSIP/100"}
 
