@@ -1,15 +1,19 @@
-"""Connections that ask for nothing."""
+"""Connections that ask for nothing, and bodies that do not come."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import MutableMapping
+from typing import Any
 
 import pytest
 import uvicorn
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from uvicorn.server import ServerState
 
-from amid.gateway import process
+from amid.gateway import app, process
 from tests.daemon import BOUND_S
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: x\r\n"
@@ -32,3 +36,18 @@ async def _closed(sent: bytes) -> None:
         answers = await asyncio.wait_for(reader.read(), BOUND_S)
         writer.close()
     assert answers.count(b"200 OK") == sent.count(b"\r\n\r\n") and not state.connections
+
+
+def test_a_body_has_a_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app, "BODY_S", 0.1)
+
+    async def never() -> MutableMapping[str, Any]:
+        return await asyncio.get_running_loop().create_future()  # type: ignore[no-any-return]
+
+    async def read() -> None:
+        request = Request({"type": "http", "method": "POST", "headers": []}, never)
+        await asyncio.wait_for(app.Gateway._body(None, request, 10), BOUND_S)  # type: ignore[arg-type]
+
+    with pytest.raises(HTTPException) as refused:
+        asyncio.run(read())
+    assert refused.value.status_code == 408
