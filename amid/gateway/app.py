@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import ipaddress
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +50,7 @@ Handler = Callable[[Request, Holder], Awaitable[Response]]
 
 
 class Gateway:
-    """`app` is the ASGI application."""
+    """`app` is the ASGI application; `run` has to run beside it."""
 
     def __init__(self, settings: GatewaySettings) -> None:
         self._gateway = settings.gateway
@@ -81,15 +80,13 @@ class Gateway:
             Mount("/page", StaticFiles(directory=PAGE)),
         ]
         errors: Any = {AmidError: _refused, HTTPException: _http_error}
-        self.app = Guard(Starlette(routes=routes, lifespan=self._lifespan, exception_handlers=errors), self._gateway.origins)
+        self.app = Guard(Starlette(routes=routes, exception_handlers=errors), self._gateway.origins)
 
-    @contextlib.asynccontextmanager
-    async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:
-        reading = asyncio.create_task(self._hub.run())
+    async def run(self) -> None:
+        """Read events for the browsers, for ever. Whatever it raises is a fault that the process should end with."""
         try:
-            yield
+            await self._hub.run()
         finally:
-            reading.cancel()
             await self._client.close()
 
     # ── who asks ──
@@ -267,9 +264,6 @@ class Guard:
         self._origins = frozenset(origins)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] == "lifespan":
-            await self._app(scope, receive, send)
-            return
         headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
         origin = headers.get(b"origin", "")
         own = origin.partition("://")[2] == headers.get(b"host", "") if origin else True

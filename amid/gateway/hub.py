@@ -27,6 +27,8 @@ PAGE = 500
 RETRY_S = 0.5
 """Seconds between two tries when the daemon is not there."""
 TRIES = 8
+FOR_NOW = frozenset({"not_connected", "busy", "unreachable", "timeout", "connection_lost"})
+"""What is worth another try; anything else means that the events are gone."""
 
 
 class Position(NamedTuple):
@@ -54,7 +56,12 @@ class Item:
 
     def is_behind(self, position: Position) -> bool:
         """Whether one that is at `position` has not had it. At the end of an epoch, a gap lies right behind the last event."""
-        return self.position > position or (isinstance(self.of, Gap) and self.position == position)
+        return self.position > position or (isinstance(self.of, Gap) and self.of.until is None and self.position == position)
+
+    def is_next(self, position: Position) -> bool:
+        """Whether nothing lies between `position` and it."""
+        epoch, seq = self.position
+        return isinstance(self.of, Gap) or seq == (position.seq + 1 if epoch == position.epoch else 1)
 
     @cached_property
     def json(self) -> str:
@@ -80,16 +87,25 @@ class Hub:
 
     async def _read(self) -> None:
         async with self.client.events(gaps=True) as stream:
-            for server in await self.client.servers():
-                self.positions.setdefault(server["name"], Position(server["epoch"], server["seq"]))
+            self._begin(await self.client.servers())
             async for item in stream:
                 self._give(Item(item))
 
+    def _begin(self, servers: list[dict[str, Any]]) -> None:
+        """Where the servers are; followers who came before have missed what came while nobody read."""
+        for server in servers:
+            self._reach(server["name"], Position(server["epoch"], server["seq"]))
+        for follower in self.followers:
+            follower.look()
+
     def _give(self, item: Item) -> None:
         self.events += 1
-        self.positions[item.of.server] = max(self.positions.get(item.of.server, item.position), item.position)
+        self._reach(item.of.server, item.position)
         for follower in self.followers:
             follower.take(item)
+
+    def _reach(self, server: str, position: Position) -> None:
+        self.positions[server] = max(self.positions.get(server, position), position)
 
     def follower(self, servers: frozenset[str], after: Positions) -> Follower:
         """`servers`: those wanted, all when empty. after: where it left off; of other servers it gets what comes from now on."""
@@ -131,6 +147,11 @@ class Follower:
         self._queue.append(item)
         self._came.set()
 
+    def look(self) -> None:
+        """The hub knows anew where the servers are."""
+        self._behind = True
+        self._came.set()
+
     async def items(self, wait: float) -> AsyncIterator[Item | None]:
         """Items as they come; None whenever `wait` seconds brought none."""
         while True:
@@ -138,8 +159,7 @@ class Follower:
                 async for item in self._catch_up():
                     yield item
             while self._queue and not self._behind:
-                item = self._queue.popleft()
-                if item.is_behind(self._after.get(item.of.server, Position(0, 0))):
+                async for item in self._in_order(self._queue.popleft()):
                     self._after[item.of.server] = item.position
                     yield item
             if not self._behind:
@@ -149,6 +169,15 @@ class Follower:
 
     def _wants(self, server: str) -> bool:
         return not self._servers or server in self._servers
+
+    async def _in_order(self, item: Item) -> AsyncIterator[Item]:
+        """The item, what it lies behind without having been given before it, or nothing if it was given already."""
+        at = self._after.get(item.of.server)
+        if at is None or (item.is_behind(at) and item.is_next(at)):
+            yield item
+        elif item.is_behind(at):
+            async for missed in self._replayed(item.of.server, item.position):
+                yield missed
 
     async def _catch_up(self) -> AsyncIterator[Item]:
         """What came behind its positions up to where the hub is now; what comes meanwhile is in the queue."""
@@ -164,34 +193,33 @@ class Follower:
         if at.epoch > target.epoch:  # a place of another daemon, or of one whose clock went back: its end may never come
             yield Item(Gap(server, *target, None, None, "the place is not of this stream"))
             return
-        while at < target and tries:
+        while at < target:
+            events: list[Event] = []
+            more = False
             try:
                 events, more = await self._hub.client.replay(server, at.epoch, at.seq, PAGE)
             except AmidError as error:
-                if error.kind == "gone" and error.oldest is not None and error.oldest > at.seq + 1:
-                    yield Item(Gap(server, at.epoch, at.seq, error.oldest - 1, error.oldest - 1 - at.seq, "no longer held"))
+                if error.kind in FOR_NOW and tries:
+                    tries -= 1
+                    await asyncio.sleep(RETRY_S)
+                    continue
+                if error.oldest is not None and error.oldest > at.seq + 1:
+                    yield _lost(server, at, error.oldest - 1)
                     at = Position(at.epoch, error.oldest - 1)
                     continue
-                tries -= 1 if error.kind in ("not_connected", "busy", "unreachable") else tries
-                await asyncio.sleep(RETRY_S if tries else 0)
-                continue
             for event in events:
                 at = Position(event.epoch, event.seq)
                 yield Item(event)
-            if not more and at.epoch == target.epoch:
-                return
-            if not more:
+            if at.epoch < target.epoch and not more:
                 yield Item(Gap(server, at.epoch, at.seq, None, None, "the event session was replaced"))
                 at = Position(target.epoch, 0)
-        if at < target:
-            yield _lost(server, at, target)
+            elif at < target and not more:
+                yield _lost(server, at, target.seq)
+                return
 
 
-def _lost(server: str, at: Position, target: Position) -> Item:
-    """Up to `target` nothing can be had any more."""
-    if at.epoch == target.epoch:
-        return Item(Gap(server, at.epoch, at.seq, target.seq, target.seq - at.seq, "no longer held"))
-    return Item(Gap(server, at.epoch, at.seq, None, None, "the event session was replaced"))
+def _lost(server: str, at: Position, until: int) -> Item:
+    return Item(Gap(server, at.epoch, at.seq, until, until - at.seq, "no longer held"))
 
 
 async def _within(waiting: Any, seconds: float) -> bool:

@@ -91,7 +91,7 @@ async def _serve(child: Child, settings: GatewaySettings) -> None:
             timeout_graceful_shutdown=GRACE_S,
             ws_max_size=65536,
             limit_concurrency=settings.gateway.max_streams + REQUESTS,
-            lifespan="on",
+            lifespan="off",
         )
     )
     loop = asyncio.get_running_loop()
@@ -102,15 +102,16 @@ async def _serve(child: Child, settings: GatewaySettings) -> None:
 
     for descriptor in child.poll_fds():
         loop.add_reader(descriptor, hear)
-    beating = asyncio.create_task(_beat(child))
     log.info("listens on http://%s", settings.gateway.listen)
     try:
-        await server.serve()
+        async with asyncio.TaskGroup() as group:
+            beside = [group.create_task(_beat(child)), group.create_task(gateway.run())]
+            await server.serve()
+            for task in beside:
+                task.cancel()
     except SystemExit:
         log.error("cannot listen on %s: another program has that port, or this user may not use it", settings.gateway.listen)
         raise
-    finally:
-        beating.cancel()
 
 
 async def _beat(child: Child) -> None:

@@ -118,7 +118,7 @@ async def test_an_older_epoch_ends_with_a_gap_and_the_new_one_comes_from_its_beg
 async def test_an_epoch_that_is_forgotten_is_a_gap(world: World) -> None:
     world.publish(3, epoch=9)
     async with world.hub.follower(frozenset(), {"pbx1": Position(4, 77)}) as follower:
-        assert await world.got(follower) == [(4, 77, None)]
+        assert await world.got(follower) == [(4, 77, None), (9, 1), (9, 2), (9, 3)]
         world.publish(1, epoch=9)
         assert await world.got(follower) == [(9, 4)]
 
@@ -139,6 +139,35 @@ async def test_a_daemon_that_is_away_for_a_moment_is_asked_again(world: World) -
     world.daemon.trouble = [AmidError("not_connected", "not now"), AmidError("unreachable", "not now")]
     async with world.hub.follower(frozenset(), {"pbx1": Position(1, 3)}) as follower:
         assert await world.got(follower) == [(1, 4), (1, 5)]
+
+
+@runs
+async def test_one_that_connects_before_the_hub_knows_anything_gets_what_it_missed(world: World) -> None:
+    """A browser may be faster than a gateway that has just been started."""
+    world.daemon.epochs[1] = 5
+    async with world.hub.follower(frozenset(), {"pbx1": Position(1, 3)}) as follower:
+        assert await world.got(follower) == []
+        world.hub._begin([{"name": "pbx1", "epoch": 1, "seq": 5}])
+        assert await world.got(follower) == [(1, 4), (1, 5)]
+
+
+@runs
+async def test_what_came_before_the_hub_read_is_fetched_before_what_it_reads(world: World) -> None:
+    """`servers` may have said a moment ago where the server was."""
+    world.daemon.epochs[1] = 5
+    world.hub._begin([{"name": "pbx1", "epoch": 1, "seq": 3}])
+    async with world.hub.follower(frozenset(), {}) as follower:
+        world.publish(2)
+        assert await world.got(follower) == [(1, 4), (1, 5), (1, 6), (1, 7)]
+
+
+@runs
+async def test_a_gap_that_was_given_comes_once(world: World) -> None:
+    world.publish(5)
+    async with world.hub.follower(frozenset(), {}) as follower:
+        for _ in range(2):
+            world.hub._give(Item(Gap("pbx1", 1, 5, 8, 3, "no longer held")))
+        assert await world.got(follower) == [(1, 5, 8)]
 
 
 @runs
