@@ -1,5 +1,5 @@
 # Everything a developer needs; `make` alone lists it.
-.PHONY: help venv demo test lint soak bench ci
+.PHONY: help venv demo test lint man soak bench ci
 PYTHON ?= python3
 VENV ?= .venv
 MINUTES ?= 30
@@ -9,6 +9,7 @@ help:
 	@echo "make demo    a simulated PBX with amid in front of it"
 	@echo "make test    all tests (those of real Asterisks too, where they are installed)"
 	@echo "make lint    ruff and mypy"
+	@echo "make man     the manual pages, in build/man"
 	@echo "make soak    load, faults drawn at random and checks for half an hour (MINUTES=30), on a real Asterisk 22"
 	@echo "make bench   every benchmark beside its peers: text, JSON and a plot in bench/ (needs a real Asterisk 22; some 15 minutes)"
 	@echo "make ci      what CI does, on this machine"
@@ -29,6 +30,10 @@ test: venv
 lint: venv
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy --strict amid
+
+man: venv
+	mkdir -p build/man
+	$(VENV)/bin/python etc/man.py build/man
 
 soak: venv
 	$(VENV)/bin/python -m tests.faults.soak --minutes $(MINUTES)

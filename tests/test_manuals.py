@@ -1,0 +1,69 @@
+"""The manual pages: made without a complaint of the formatter, and complete."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from amid.cli.main import COMMANDS, amid
+from amid.config import Caller, Config, Curve, Gateway, Rpc, Server, Supervision
+
+ROOT = Path(__file__).parent.parent
+TABLES = {
+    "rpc": Rpc, "supervision": Supervision, "curve": Curve, "gateway": Gateway,
+    "servers.NAME": Server, "callers.NAME": Caller,
+}
+READ_IN = {"tokens", "servers", "rpc", "supervision", "curve", "gateway", "callers"}
+"""Fields that are no keys: tables of their own, or what is read from a file."""
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """By name, as a terminal shows them."""
+    if not shutil.which("mandoc") and os.environ.get("AMID_REQUIRE_PACKAGES") == "1":
+        pytest.fail("AMID_REQUIRE_PACKAGES is set, but there is no mandoc", pytrace=False)
+    if not shutil.which("mandoc"):
+        pytest.skip("there is no mandoc (Debian's package of that name)")
+    folder = tmp_path_factory.mktemp("man")
+    subprocess.run([sys.executable, ROOT / "etc/man.py", folder], check=True, cwd=ROOT)
+    files = sorted(folder.iterdir())
+    lint = ["mandoc", "-T", "lint", "-W", "warning", *files]
+    complaints = subprocess.run(lint, stdout=subprocess.PIPE, text=True, check=False).stdout
+    assert not [line for line in complaints.splitlines() if "missing date" not in line]
+    return {file.name: _shown(file) for file in files}
+
+
+def _shown(page: Path) -> str:
+    """Without the backspaces that make letters bold."""
+    argv = ["mandoc", "-T", "utf8", "-O", "width=1000", page]
+    return re.sub(".\b", "", subprocess.run(argv, stdout=subprocess.PIPE, text=True, check=True).stdout)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_and_option_is_in_the_first(pages: dict[str, str], name: str) -> None:
+    command = amid.get_command(click.Context(amid), name)
+    assert command is not None
+    _, _, part = pages["amid.1"].partition(f"\n   amid {name}\n")
+    part = re.split(r"\n   amid |\n[A-Z]", part)[0]
+    assert part.lstrip().startswith(f"amid {name} ")
+    for option in command.params:
+        assert not isinstance(option, click.Option) or option.opts[-1] in part, option.name
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_every_key_of_a_table_is_in_the_second(pages: dict[str, str], table: str) -> None:
+    page = pages["amid.toml.5"].replace("[callers.local]\n", "[callers.NAME]\n")
+    part = "".join(re.findall(rf"\n\[{re.escape(table)}\]\n(.*?)(?=\n\S|\Z)", page, flags=re.S))
+    assert not {key for key in set(TABLES[table].__struct_fields__) - READ_IN if f"     {key} = " not in part}
+
+
+def test_every_key_at_the_top_is_in_the_second(pages: dict[str, str]) -> None:
+    keys = set(Config.__struct_fields__) - READ_IN
+    assert keys and all(f"     {key} = " in pages["amid.toml.5"] for key in keys)
