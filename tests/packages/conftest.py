@@ -1,0 +1,93 @@
+"""Packages built from this tree, once a run, and machines to put them on. Skipped with a reason where a machine cannot be."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from amid.simulator import SimulatedPbx
+from tests.packages.machine import RELEASES, Machine, nspawn, why_not
+from tests.processes.pbx import simulated
+
+TREE = Path(__file__).parent.parent.parent
+BUILD = "apt-get install -qq --no-install-recommends python3-pip && exec /tree/etc/debian/build /out"
+BUILD_S = 300
+"""Seconds that a build may take; it takes 15."""
+
+
+def run(*argv: str | Path) -> str:
+    done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=BUILD_S)
+    assert done.returncode == 0, f"{argv} ended with {done.returncode}\n{done.stdout}{done.stderr}"
+    return done.stdout
+
+
+def fetch_wheels(python: str, folder: Path) -> None:
+    """What it takes to build and to run amid with this Python, fetched as this machine's pip is told to."""
+    project = tomllib.loads((TREE / "pyproject.toml").read_text())
+    needed = [*project["build-system"]["requires"], *project["project"]["dependencies"]]
+    needed += project["project"]["optional-dependencies"]["web"]
+    run(sys.executable, "-m", "pip", "download", "-q", "--only-binary=:all:", f"--python-version={python}", "-d", folder, *needed)
+
+
+def need(release: str) -> None:
+    """Skips a test where this release is missing; AMID_REQUIRE_PACKAGES=1 fails it there."""
+    missing = why_not(release)
+    if missing and os.environ.get("AMID_REQUIRE_PACKAGES") == "1":
+        pytest.fail(f"AMID_REQUIRE_PACKAGES is set, but {missing}", pytrace=False)
+    if missing:
+        pytest.skip(missing)
+
+
+@pytest.fixture(scope="session", params=RELEASES)
+def release(request: pytest.FixtureRequest) -> str:
+    """Each Debian release in turn."""
+    name: str = request.param
+    need(name)
+    return name
+
+
+@pytest.fixture(scope="session")
+def package(release: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The Debian package, built on a machine of its release."""
+    out = tmp_path_factory.mktemp(release)
+    fetch_wheels(RELEASES[release], out / "wheels")
+    binds = [f"--bind-ro={TREE}:/tree", f"--bind={out}:/out"]
+    pip = ["--setenv=PIP_NO_INDEX=1", "--setenv=PIP_FIND_LINKS=/out/wheels"]
+    run(*nspawn(release, *binds, *pip, "--pipe", "sh", "-c", BUILD))
+    (built,) = out.glob("*.deb")
+    return built
+
+
+@pytest.fixture(scope="session")
+def older(package: Path) -> Path:
+    """The same package as an older version of itself."""
+    unpacked = package.parent / "older"
+    run("dpkg-deb", "--raw-extract", package, unpacked)
+    control = unpacked / "DEBIAN/control"
+    control.write_text(control.read_text().replace("\nVersion: ", "\nVersion: 0~"))
+    built = package.parent / "older.deb"
+    run("dpkg-deb", "--root-owner-group", "-Znone", "--build", unpacked, built)
+    return built
+
+
+@pytest.fixture
+def machine(release: str, package: Path, tmp_path: Path) -> Iterator[Machine]:
+    """A machine that has nothing of ours, and knows where the test's PBX is."""
+    machine = Machine(release, [TREE, package.parent], tmp_path / "notify")
+    try:
+        machine.write("/etc/hosts", "127.0.0.1 localhost pbx.example\n")
+        yield machine
+    finally:
+        machine.close()
+
+
+@pytest.fixture
+def pbx() -> Iterator[SimulatedPbx]:
+    with simulated() as pbx:
+        yield pbx

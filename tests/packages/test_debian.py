@@ -1,0 +1,151 @@
+"""The Debian package under a real systemd, from its installation until nothing is left of it, and the service while it is there."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from amid.simulator import SimulatedPbx
+from tests.daemon import eventually
+from tests.gateway.conftest import free_port
+from tests.packages.conftest import TREE
+from tests.packages.machine import Machine
+from tests.processes.pbx import SECRET
+
+CONFIG = """
+[servers.pbx1]
+host = "pbx.example"
+port = {port}
+username = "amid"
+"""
+CGROUP = "/sys/fs/cgroup/system.slice/amid.service"
+DROP_IN = "/etc/systemd/system/amid.service.d/test.conf"
+
+
+def configure(machine: Machine, pbx: SimulatedPbx) -> None:
+    """As the README says: a file that names the PBX, and the secret in one that is the daemon's alone."""
+    machine.write("/etc/amid/amid.toml", CONFIG.format(port=pbx.port) + 'secret_file = "pbx1.secret"\n')
+    machine.write("/etc/amid/pbx1.secret", SECRET, owner="amid", mode="400")
+
+
+def property_of(machine: Machine, name: str) -> str:
+    return machine.do("systemctl", "show", "--value", f"--property={name}", "amid").strip()
+
+
+def processes(machine: Machine) -> dict[str, Any]:
+    """What `amid status` says of the processes, by name."""
+    return {process["name"]: process for process in json.loads(machine.do("amid", "status", "--json"))["processes"]}
+
+
+def pings(machine: Machine) -> bool:
+    return machine.run("amid", "action", "Ping").returncode == 0
+
+
+def gone(machine: Machine) -> bool:
+    """No process of the service (the last one takes its cgroup along), and no socket."""
+    return all(machine.run("test", "-e", path).returncode == 1 for path in (CGROUP, "/run/amid"))
+
+
+def journal(machine: Machine) -> str:
+    return machine.do("journalctl", "--unit=amid", "--output=cat", "--no-pager")
+
+
+def test_its_life(machine: Machine, package: Path, older: Path, pbx: SimulatedPbx) -> None:
+    machine.do("apt-get", "install", "-qq", str(older))
+    assert machine.run("systemctl", "is-enabled", "amid").stdout == "disabled\n"
+    assert machine.do("stat", "--format=%U:%G %a", "/etc/amid") == "root:amid 750\n"
+    for file in ("man/man1/amid.1.gz", "man/man5/amid.toml.5.gz", "bash-completion/completions/amid"):
+        machine.do("test", "-s", f"/usr/share/{file}")
+
+    assert machine.run("systemctl", "start", "amid").returncode == 1, "it knows no PBX yet"
+    assert property_of(machine, "ActiveState") == "failed", "and is not started again"
+    assert "/etc/amid/pbx1.secret: No such file or directory" in journal(machine)
+
+    configure(machine, pbx)
+    machine.do("systemctl", "enable", "--now", "amid")
+    eventually(lambda: pings(machine), "a call goes through")
+
+    machine.do("useradd", "--groups=amid", "clara")
+    assert machine.run("runuser", "--user=clara", "--", "amid", "action", "Ping").returncode == 0, "she is in the group"
+    assert machine.run("runuser", "--user=nobody", "--", "amid", "action", "Ping").returncode == 4, "who is not in it"
+    assert machine.run("runuser", "--user=clara", "--", "cat", "/etc/amid/pbx1.secret").returncode == 1
+
+    before = property_of(machine, "MainPID")
+    machine.do("apt-get", "install", "-qq", str(package))
+    assert property_of(machine, "MainPID") != before, "the new version runs"
+    eventually(lambda: pings(machine), "a call goes through it")
+    assert str(pbx.port) in machine.do("cat", "/etc/amid/amid.toml"), "what was configured is still there"
+
+    machine.do("apt-get", "remove", "-qq", "amid")
+    assert gone(machine)
+    machine.do("test", "-e", "/etc/amid/pbx1.secret")
+    machine.do("apt-get", "purge", "-qq", "amid")
+    left = machine.do("find", "/etc", "/run", "/usr", "/var", "-name", "*amid*", "-not", "-path", "/var/log/*")
+    assert left == "", "nothing is left"
+    machine.do("id", "amid")
+
+
+@pytest.fixture
+def installed(machine: Machine, package: Path, pbx: SimulatedPbx) -> Machine:
+    """amid runs on it, with its secret as a credential and a gateway, and a watchdog that is sooner than the unit's."""
+    machine.do("apt-get", "install", "-qq", str(package))
+    port = free_port()
+    gateway = f'[gateway]\nlisten = "127.0.0.1:{port}"\ntokens_file = "tokens.toml"\n'
+    machine.write("/etc/amid/amid.toml", CONFIG.format(port=pbx.port) + gateway)
+    machine.write("/etc/amid/tokens.toml", '[operator]\ntoken = "0123456789abcdef01234567"\n', owner="amid", mode="400")
+    machine.write("/etc/amid/pbx1.secret", SECRET, mode="400")
+    machine.write(DROP_IN, "[Service]\nLoadCredential=pbx1.secret:/etc/amid/pbx1.secret\nWatchdogSec=2\n")
+    machine.do("systemctl", "daemon-reload")
+    machine.do("systemctl", "start", "amid")
+    eventually(lambda: pings(machine), "a call goes through")
+    eventually(lambda: urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz").status == 200, "the gateway serves")
+    return machine
+
+
+def test_the_service(installed: Machine, pbx: SimulatedPbx) -> None:
+    machine = installed
+    security = machine.run("systemd-analyze", "security", "--no-pager", "--threshold=20", "amid")
+    assert security.returncode == 0, security.stdout
+
+    machine.do("test", "-e", CGROUP)
+    first = processes(machine)
+    children = [str(process["pid"]) for name, process in first.items() if name != "supervisor"]
+    machine.do("sh", "-c", f"kill -KILL {' '.join(children)}")
+
+    def all_replaced() -> bool:
+        now = processes(machine)
+        return now.keys() == first.keys() and all(now[name]["pid"] != first[name]["pid"] for name in first if name != "supervisor")
+
+    eventually(all_replaced, "every child has a successor")
+    eventually(lambda: pings(machine), "which answers")
+    assert property_of(machine, "MainPID") == str(first["supervisor"]["pid"]), "under the same supervisor"
+
+    machine.write("/etc/amid/amid.toml", CONFIG.format(port=pbx.port))
+    machine.do("systemctl", "reload", "amid")
+    eventually(lambda: "gateway" not in processes(machine), "the configuration without a gateway is in effect")
+
+    machine.do("systemctl", "kill", "--kill-who=main", "--signal=STOP", "amid")
+    eventually(lambda: property_of(machine, "NRestarts") == "1", "systemd's watchdog replaces a supervisor that hangs")
+    eventually(lambda: pings(machine), "and the new one serves")
+
+    machine.do("systemctl", "stop", "amid")
+    assert gone(machine)
+    assert property_of(machine, "Result") == "success"
+    assert SECRET not in journal(machine)
+
+
+@pytest.mark.parametrize("release", ["trixie"], indirect=True)
+def test_by_hand(machine: Machine, package: Path, pbx: SimulatedPbx) -> None:
+    readme = (TREE / "README.md").read_text()
+    commands = readme.partition("\nElsewhere,")[2].partition("```sh\n")[2].partition("```")[0]
+    assert "etc/amid.service" in commands
+    machine.do("apt-get", "install", "-qq", "--no-install-recommends", "python3-venv")
+    pip = f"export PIP_NO_INDEX=1 PIP_FIND_LINKS={package.parent}/wheels"
+    machine.do("sh", "-exc", f"cd {TREE}\n{pip}\n{commands}")
+    configure(machine, pbx)
+    machine.do("systemctl", "enable", "--now", "amid")
+    eventually(lambda: pings(machine), "a call goes through")
