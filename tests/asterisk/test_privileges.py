@@ -1,0 +1,92 @@
+"""The tables of etc/freepbx.md: a class of manager.conf gives what they say, and all the others together do not."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+from tests.asterisk.raw import Raw, request
+from tests.asterisk.server import Asterisk
+from tests.conftest import StartDaemon
+
+PAGE = (Path(__file__).parents[2] / "etc/freepbx.md").read_text()
+CLASSES = frozenset(
+    re.findall(
+        r"\w+",
+        "system call log verbose agent user config command dtmf reporting cdr dialplan originate agi cc aoc test security message",
+    )
+)
+"""All that manager.conf knows, without `all` (perms, main/manager.c)."""
+
+
+def rows(heading: str) -> dict[str, set[str]]:
+    """From the table that begins with `heading`: each action or event of its second column, and the classes of its third."""
+    table = PAGE.partition(f"| {heading} |")[2].partition("\n\n")[0]
+    cells = [[re.findall(r"`(\w+)`", cell) for cell in line.split("|")[-3:-1]] for line in table.splitlines()[2:]]
+    return {name: set(classes) for names, classes in cells for name in names}
+
+
+ACTIONS, EVENTS = rows("what for"), rows("events")
+
+
+def add(asterisk: Asterisk, users: dict[str, tuple[set[str] | frozenset[str], set[str] | frozenset[str]]]) -> None:
+    """Users with these classes to read and to write."""
+    file = asterisk.private / "etc/manager.conf"
+    shown = [
+        f"\n[{name}]\nsecret = {asterisk.secret}\nread = {','.join(read)}\nwrite = {','.join(write)}\n"
+        for name, (read, write) in users.items()
+    ]
+    file.write_text(file.read_text() + "".join(shown))
+    asterisk.command("manager reload")
+
+
+def refused(asterisk: Asterisk, name: str, action: str) -> bool:
+    with Raw(asterisk, username=name) as session:
+        session.send(request(action))
+        return session.packet().message == "Permission denied"
+
+
+def test_each_action_needs_one_of_its_classes(own_asterisk: Callable[[], Asterisk]) -> None:
+    asterisk = own_asterisk()
+    alone = {f"only-{one}": (CLASSES, {one}) for one in CLASSES}
+    others = {f"without-{action}": (CLASSES, CLASSES - classes) for action, classes in ACTIONS.items()}
+    add(asterisk, {**alone, **others})
+    assert len(ACTIONS) > 20
+    for action, classes in ACTIONS.items():
+        assert not [one for one in classes if refused(asterisk, f"only-{one}", action)], action
+        assert refused(asterisk, f"without-{action}", action) is bool(classes), f"{action} with all but {classes}"
+
+
+def test_each_event_needs_its_class(own_asterisk: Callable[[], Asterisk]) -> None:
+    asterisk = own_asterisk()
+    classes = {one for needed in EVENTS.values() for one in needed}
+    add(asterisk, {f"only-{one}": ({one}, frozenset()) for one in classes})
+    add(asterisk, {f"without-{one}": (CLASSES - {one}, frozenset()) for one in classes})
+    with ExitStack() as stack:
+        sessions = {name: stack.enter_context(Raw(asterisk, username=name, events="on")) for name in ("amid", *_names(classes))}
+        made = stack.enter_context(Raw(asterisk))
+        made.ask("QueuePause", Interface="Local/member@calls", Paused="true")
+        made.ask("UserEvent", UserEvent="Privileges")
+        made.ask("Originate", Channel="Local/answer@calls", Application="Wait", Data=0, Variable="A=1", Async="true")
+        missing = set(EVENTS)
+        while missing:
+            missing.discard(sessions["amid"].packet()["Event"] or "")
+        seen = {name: {packet["Event"] for packet in session.ask("Ping")} for name, session in sessions.items()}
+    for event, (one,) in EVENTS.items():
+        assert event in seen[f"only-{one}"] and event not in seen[f"without-{one}"], f"{event}: {one}"
+
+
+def _names(classes: set[str]) -> list[str]:
+    return [f"{how}-{one}" for one in classes for how in ("only", "without")]
+
+
+def test_amid_is_up_with_no_class_at_all(own_asterisk: Callable[[], Asterisk], daemon_for: StartDaemon) -> None:
+    asterisk = own_asterisk()
+    add(asterisk, {"nobody": (frozenset(), frozenset())})
+    table = {"host": asterisk.host, "port": asterisk.port, "username": "nobody", "secret": asterisk.secret}
+    daemon = daemon_for({"pbx1": table})
+    assert daemon.action("Ping")["response"]["Ping"] == "Pong"
+    offered = {one["name"] for one in daemon.request("actions")["result"]}
+    assert "QueueStatus" in offered and "Originate" not in offered
