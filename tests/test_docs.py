@@ -94,3 +94,10 @@ def test_the_table_of_faults_is_what_the_tests_say() -> None:
     page = (ROOT / "tests/faults/README.md").read_text()
     assert faults.table() in page, "python -m tests.faults.faults prints the table of today"
     assert "(tests/faults/README.md)" in README
+
+
+def test_what_contributing_names_is_there() -> None:
+    page = (ROOT / ".github/CONTRIBUTING.md").read_text()
+    files = re.findall(r"`([\w/.-]+\.(?:py|sh|toml|json))`", page)
+    assert len(files) > 20
+    assert not [file for file in files if not any((ROOT / base / file).exists() for base in ("", "amid", "amid/daemon"))]

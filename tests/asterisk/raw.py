@@ -7,6 +7,7 @@ whatever comes before its answer is all that the request brought.
 from __future__ import annotations
 
 import itertools
+import re
 import socket
 import time
 from collections.abc import Callable
@@ -78,6 +79,12 @@ class Raw:
             name, _, value = text.partition(":")
             packet.append((name, value.removeprefix(" ")))
         raise EOFError(packet)
+
+    def line(self, pattern: str) -> None:
+        """Reads up to the next line that is like this; EOFError when the session is closed before, TimeoutError after 10 s."""
+        while not re.fullmatch(pattern, (line := self._file.readline()).decode("latin-1").rstrip("\r\n")):
+            if not line:
+                raise EOFError(pattern)
 
     def exchange(self, data: bytes) -> list[Packet]:
         """Sends bytes, and gives all packets that they brought."""

@@ -1,4 +1,5 @@
-"""Every example of clients/README.md is what a daemon does, and the README's few lines without a client work as they stand."""
+"""Every example of clients/README.md and from-telnet.md is what a daemon, or the PBX itself, does; and the README's few lines
+without a client work as they stand."""
 
 from __future__ import annotations
 
@@ -13,23 +14,32 @@ import pytest
 import zmq
 
 from amid import wire
-from tests.conformance.pbx import running
+from tests.asterisk.raw import Raw
+from tests.conformance.pbx import Pbx, running
 from tests.daemon import Daemon, eventually
 from tests.languages.harness import ROOT
 from tests.languages.table import README as CONTRACT
 
 ANY = "…"
-BLOCKS = re.findall(r"^```\n(.*?)^```$", CONTRACT.read_text(), flags=re.M | re.S)
+PAGES = CONTRACT.read_text() + (CONTRACT.parent / "from-telnet.md").read_text()
+FENCED = re.findall(r"^```(\w*)\n(.*?)^```$", PAGES, flags=re.M | re.S)
+BLOCKS = [block for kind, block in FENCED if not kind]
+SESSIONS = [block for kind, block in FENCED if kind == "ami"]
 EXCHANGES = [pair for block in BLOCKS for pair in re.findall(r"^→ (.*?)^← (.*?)(?=^→|\Z)", block, re.M | re.S)]
 MESSAGES = [message for block in BLOCKS for message in re.findall(r"^✉ (\S+)\n(.*?)(?=^✉|\Z)", block, re.M | re.S)]
 
 
+@pytest.fixture(scope="module", params=["simulated", "asterisk-22"])
+def pbx(request: pytest.FixtureRequest) -> Iterator[Pbx]:
+    with running(request.param) as pbx:
+        yield pbx
+
+
 @pytest.fixture(scope="module")
-def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    with running("simulated") as pbx:
-        daemon = Daemon(tmp_path_factory.mktemp("amid"), {"pbx1": pbx.table})
-        yield daemon.start()
-        daemon.close()
+def daemon(tmp_path_factory: pytest.TempPathFactory, pbx: Pbx) -> Iterator[Daemon]:
+    daemon = Daemon(tmp_path_factory.mktemp("amid"), {"pbx1": pbx.table})
+    yield daemon.start()
+    daemon.close()
 
 
 def like(value: Any, example: Any) -> bool:
@@ -82,8 +92,19 @@ def test_a_message_of_the_contract_comes(daemon: Daemon, topic: str, body: str) 
         eventually(it_came, f"{topic}: {example}; came: {came}")
 
 
-def test_the_contract_has_examples() -> None:
-    assert len(EXCHANGES) >= 9 and len(MESSAGES) >= 3
+@pytest.mark.parametrize("example", SESSIONS, ids=range(len(SESSIONS)))
+def test_a_session_goes_as_shown(pbx: Pbx, example: str) -> None:
+    """The lines come in this order, with others between them."""
+    lines = example.replace("SECRET", pbx.secret).replace("Username: amid", f"Username: {pbx.username}").splitlines()
+    with Raw(pbx, login="Login" not in example) as session:
+        session.send("".join(line[2:] + "\r\n" for line in lines if line.startswith("→")).encode())
+        for line in lines:
+            if line.startswith("← "):
+                session.line(re.escape(line[2:]).replace(ANY, ".*"))
+
+
+def test_the_pages_have_examples() -> None:
+    assert len(EXCHANGES) >= 13 and len(MESSAGES) >= 3 and len(SESSIONS) >= 5
 
 
 RUN = {"js": ["node", "--input-type=module", "-e"], "php": ["php", "-r"], "ruby": ["ruby", "-e"]}
