@@ -206,8 +206,9 @@ class Session:
     def _overdue(self) -> str:
         if self.up:
             return f"a Ping was not answered within {self._patience.pong:g} s"
-        what = "login" if self.version else "greeting"
-        return f"no {what} within {self._patience.login:g} s"
+        if not self.version:
+            return f"no greeting within {self._patience.login:g} s: it is no manager's port, or one that speaks TLS (tls = true)"
+        return f"no login within {self._patience.login:g} s"
 
 
 def _is_life(item: Greeting | Packet | Burst | Oversized) -> bool:

@@ -41,6 +41,9 @@ class Connection:
         self._deadline = now + CONNECT_S
         self._handshaking = False
         self._wants_write = False
+        """TLS cannot go on reading, or shaking hands, before it has written."""
+        self._wants_read = False
+        """TLS cannot go on writing before it has read: the peer asked for new keys (RFC 5246, 7.4.1.1; RFC 8446, 4.6.3)."""
         self.open = False
 
     def fileno(self) -> int:
@@ -55,7 +58,7 @@ class Connection:
             return IN
         if not self.open:
             return OUT if not self._handshaking or self._wants_write else IN
-        return IN | OUT if self._out else IN
+        return IN | OUT if self._wants_write or (self._out and not self._wants_read) else IN
 
     def next_deadline(self) -> float | None:
         return None if self.open else self._deadline
@@ -82,10 +85,18 @@ class Connection:
     def receive(self) -> bytes | None:
         """What has come, at most `READ_SIZE` bytes; b"" at the end of the stream, None when there is nothing now."""
         assert self._socket is not None, "only an open connection is read"
+        self._wants_write = False
         try:
             return self._socket.recv(READ_SIZE)
-        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+        except ssl.SSLWantWriteError:
+            self._wants_write = True
             return None
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return None
+
+    def readable(self, ready: int) -> bool:
+        """Whether there may be something to receive."""
+        return bool(ready & IN or (ready & OUT and self._wants_write) or self.pending())
 
     def pending(self) -> bool:
         """Whether TLS holds bytes that a poll does not see."""
@@ -136,12 +147,15 @@ class Connection:
 
     def _shake_hands(self) -> None:
         assert isinstance(self._socket, ssl.SSLSocket)
+        self._wants_write = False
         try:
             self._socket.do_handshake()
         except ssl.SSLWantReadError:
-            self._wants_write = False
+            pass
         except ssl.SSLWantWriteError:
             self._wants_write = True
+        except ssl.SSLError as error:
+            raise _explained(error, self._host) from error
         else:
             self._handshaking = False
             self.open = True
@@ -149,12 +163,15 @@ class Connection:
     def _flush(self) -> None:
         if not self.open or self._socket is None:
             return
+        self._wants_read = False
         try:
             while self._out:
                 sent = self._socket.send(self._out)
                 del self._out[:sent]
-        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
-            return
+        except ssl.SSLWantReadError:
+            self._wants_read = True
+        except (BlockingIOError, ssl.SSLWantWriteError):
+            pass
 
 
 def tls_context(server: Server) -> ssl.SSLContext | None:
@@ -168,6 +185,17 @@ def tls_context(server: Server) -> ssl.SSLContext | None:
     if server.tls_cert and server.tls_key:
         context.load_cert_chain(server.tls_cert, server.tls_key)
     return context
+
+
+def _explained(error: ssl.SSLError, host: str) -> OSError:
+    """The failure of a handshake, and what to do about it."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        what = f"the certificate of {host} is refused: {error.verify_message}; tls_ca names the authority to trust"
+    elif error.reason == "WRONG_VERSION_NUMBER":
+        what = "this port does not speak TLS; give the one of tlsbindaddr in manager.conf, or tls = false"
+    else:
+        what = f"the TLS handshake failed: {error.strerror or error}"
+    return OSError(errno.EPROTO, what)
 
 
 class _Lookup:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from amid.ami.session import Session
 from amid.config import Server
-from amid.daemon.connection import IN, Connection
+from amid.daemon.connection import Connection
 
 
 class Link:
@@ -37,7 +37,7 @@ class Link:
             return None
         if self.session is None:
             self.session = self._make_session(now)
-        return connection.receive() if ready & IN or connection.pending() else None
+        return connection.receive() if connection.readable(ready) else None
 
     def flush(self) -> None:
         """Send what the session has to say."""

@@ -100,4 +100,4 @@ def test_amid_shows_its_own_certificate(daemon_for: StartDaemon, pbx: SimulatedP
 
 def test_a_pbx_without_tls_is_told_apart(daemon_for: StartDaemon, pbx: SimulatedPbx) -> None:
     daemon = daemon_for({"pbx1": table(pbx, tls=True)}, start=False).start(wait=False)
-    assert "ssl" in refused(daemon)
+    assert "does not speak tls" in refused(daemon)
