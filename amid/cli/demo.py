@@ -33,7 +33,6 @@ from amid.cli.livecalls import LiveCalls, Row
 from amid.cli.run import REFUSED
 from amid.client import Client, Event, Gap
 from amid.config import Config, default_run_dir
-from amid.daemon.child import set_up_log
 from amid.daemon.rundir import RunDirError
 from amid.daemon.supervisor import serve
 from amid.errors import AmidError
@@ -129,7 +128,6 @@ def _log_to(file: Path, config: Config) -> None:
     """The view has the terminal; the log of this process and of its children goes to a file."""
     terminal = os.dup(2)
     os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), 2)
-    set_up_log("supervisor", config.log_level)
     sys.stderr = os.fdopen(terminal, "w")
 
 

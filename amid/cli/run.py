@@ -119,11 +119,9 @@ def _or_exit(load: Callable[[], Config]) -> Config:
 
 
 def _serve(settings: Config, reload: Callable[[], Config] | None) -> None:
-    from amid.daemon.child import set_up_log
     from amid.daemon.rundir import RunDirError
     from amid.daemon.supervisor import serve
 
-    set_up_log("supervisor", settings.log_level)
     try:
         serve(settings, reload)
     except RunDirError as error:

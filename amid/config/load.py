@@ -82,6 +82,12 @@ def shown(config: Config) -> dict[str, Any]:
     return plain
 
 
+def secrets_of(config: Config) -> list[str | None]:
+    """What no log may show."""
+    tokens = config.gateway.tokens.values() if config.gateway else ()
+    return [config.curve.secret_key, *(server.secret for server in config.servers.values()), *(token.token for token in tokens)]
+
+
 def default_run_dir() -> str:
     """AMID_RUN_DIR, where programs will look first; /run/amid for root and services, else the user's own runtime directory."""
     named, own = os.environ.get("AMID_RUN_DIR"), os.environ.get("XDG_RUNTIME_DIR", "")

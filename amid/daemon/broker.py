@@ -20,7 +20,7 @@ from amid.ami.action import InvalidAction, encode_action, own_action_id, without
 from amid.ami.session import new_action_id
 from amid.config import Caller, Config
 from amid.daemon import overview
-from amid.daemon.child import Child, set_up_log
+from amid.daemon.child import Child
 from amid.daemon.gate import LOCAL, Gate, caller_of
 from amid.daemon.pipe import Message, Pipe
 from amid.daemon.readers import Readers
@@ -333,7 +333,7 @@ def main(config: Config | None = None) -> None:
     """`python -m amid broker`: started by the supervisor, or by hand with a configuration, for debugging."""
     child = Child(broker_settings(config) if config else None)
     settings = msgspec.convert(child.configuration, BrokerSettings)
-    set_up_log("broker", settings.log_level)
+    child.set_up_log([settings.curve_key], process="broker")
     try:
         broker = Broker(child, settings, time.monotonic())
     except (OSError, zmq.ZMQError) as error:

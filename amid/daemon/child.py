@@ -14,13 +14,15 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import json
-import logging
 import os
 import signal
 import sys
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
+
+from amid.daemon.log import LEVEL_SIGNALS, Log
 
 BEAT_S = 0.5
 """Seconds between two beats."""
@@ -45,13 +47,18 @@ class Child:
             self._words = os.dup(1)
             os.dup2(2, 1)  # a stray print goes to the log and cannot be taken for a beat
             self.configuration: dict[str, Any] = json.loads(self._first_line())
-            self._wakeup = signal_pipe(signal.SIGTERM)
+            self._wakeup = signal_pipe(signal.SIGTERM, *LEVEL_SIGNALS)
         else:
             self._words = os.open(os.devnull, os.O_WRONLY)
             self.configuration = msgspec.to_builtins(by_hand)
-            self._wakeup = signal_pipe(signal.SIGTERM, signal.SIGINT)
+            self._wakeup = signal_pipe(signal.SIGTERM, signal.SIGINT, *LEVEL_SIGNALS)
         self._supervised = by_hand is None
         os.set_blocking(self._words, False)
+
+    def set_up_log(self, secrets: Iterable[str | None] = (), **common: str) -> None:
+        """Log as the configuration says, and as each new one will: due before the loop. `secrets` are hidden, `common` are fields
+        of every record."""
+        self._log = Log(self.configuration["log_level"], secrets, **common)
 
     def poll_fds(self) -> set[int]:
         return {0, self._wakeup} if self._supervised else {self._wakeup}
@@ -59,8 +66,9 @@ class Child:
     def drain(self) -> list[dict[str, Any]]:
         """Take what has come on stdin and from signals; returns new configurations. Sets `stopping` and `orphaned`."""
         with contextlib.suppress(BlockingIOError):
-            if os.read(self._wakeup, 512):
-                self.stopping = True
+            for number in os.read(self._wakeup, 512):
+                self.stopping = self.stopping or number not in LEVEL_SIGNALS
+                self._log.hear(number)
         if not self._supervised:
             return []
         try:
@@ -69,7 +77,10 @@ class Child:
             return []
         self.orphaned = self.orphaned or not data
         *lines, self._input = (self._input + data).split(b"\n")
-        return [json.loads(line) for line in lines if line]
+        configurations: list[dict[str, Any]] = [json.loads(line) for line in lines if line]
+        for configuration in configurations:
+            self._log.configure(configuration["log_level"])
+        return configurations
 
     def beat(self, now: float) -> bool:
         """Show that the work loop runs, when it is time to; True when it was."""
@@ -110,13 +121,5 @@ def signal_pipe(*numbers: signal.Signals) -> int:
     signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
     for number in numbers:
         signal.signal(number, lambda *_: None)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)  # `process` starts children with some of them blocked
     return reading
-
-
-def set_up_log(process: str, level: str) -> None:
-    """One line an entry on stderr, with the process that wrote it."""
-    logging.basicConfig(
-        level=level.upper(),
-        stream=sys.stderr,
-        format=f"%(asctime)s %(levelname)s amid {process}: %(message)s",
-    )

@@ -209,9 +209,10 @@ class Lanes:
             self._failed(reason, now)
 
     def _failed(self, reason: str, now: float) -> None:
-        self.trouble = f"an action session could not be opened: {reason}"
+        before, self.trouble = self.trouble, f"an action session could not be opened: {reason}"
         self._dial_at = now + self._backoff.next()
-        log.warning("%s; next try in %.1f s", self.trouble, self._dial_at - now)
+        level = logging.DEBUG if self.trouble == before else logging.WARNING
+        log.log(level, "%s; next try in %.1f s", self.trouble, self._dial_at - now)
 
 
 def _reason(error: OSError | ProtocolError) -> str:

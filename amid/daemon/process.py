@@ -13,14 +13,20 @@ import subprocess
 import sys
 from typing import IO
 
+from amid.daemon.log import LEVEL_SIGNALS
+
 
 class Process:
     """Started at once. `words` is the descriptor of what it says."""
 
     def __init__(self, argv: list[str], configuration: bytes) -> None:
-        self._child = subprocess.Popen(
-            [sys.executable, "-m", "amid", *argv], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, process_group=0
-        )
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, LEVEL_SIGNALS)  # inherited: they wait until the child has handlers
+        try:
+            self._child = subprocess.Popen(
+                [sys.executable, "-m", "amid", *argv], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, process_group=0
+            )
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         self.pid = self._child.pid
         self._stdin: IO[bytes] = self._pipe(self._child.stdin)
         self._stdout: IO[bytes] = self._pipe(self._child.stdout)
@@ -51,8 +57,8 @@ class Process:
         *lines, self._partial = (self._partial + data).split(b"\n")
         return [line.decode("utf-8", "replace") for line in lines]
 
-    def terminate(self) -> None:
-        self._child.send_signal(signal.SIGTERM)
+    def signal(self, number: signal.Signals) -> None:
+        self._child.send_signal(number)
 
     def kill(self) -> None:
         self._child.kill()

@@ -21,7 +21,7 @@ from amid.ami.lane import Call, Lane, Outcome
 from amid.ami.session import Patience
 from amid.config import Config
 from amid.daemon.answers import Answers
-from amid.daemon.child import Child, set_up_log
+from amid.daemon.child import Child
 from amid.daemon.connection import tls_context
 from amid.daemon.event_session import EventSession
 from amid.daemon.gate import Gate
@@ -293,7 +293,7 @@ def main(config: Config | None = None, name: str = "") -> None:
     """`python -m amid reader NAME`: started by the supervisor, or by hand with a configuration, for debugging."""
     child = Child(reader_settings(config, name, epoch_origin_now()) if config else None)
     settings = msgspec.convert(child.configuration, ReaderSettings)
-    set_up_log(f"reader {settings.name}", settings.log_level)
+    child.set_up_log([settings.server.secret, settings.curve_key], process="reader", server=settings.name)
     try:
         reader = Reader(child, settings, time.monotonic())
     except (OSError, zmq.ZMQError) as error:

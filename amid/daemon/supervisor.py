@@ -19,9 +19,10 @@ from typing import Any
 
 import msgspec
 
-from amid.config import Config, ConfigError
+from amid.config import Config, ConfigError, secrets_of
 from amid.daemon import notify
 from amid.daemon.child import signal_pipe
+from amid.daemon.log import LEVEL_SIGNALS, Log
 from amid.daemon.process import Process
 from amid.daemon.rundir import RunDir
 from amid.daemon.settings import broker_settings, gateway_settings, reader_settings
@@ -72,7 +73,9 @@ class Supervisor:
         self._run_dir = run_dir
         self._reload = reload
         self._selector = selectors.DefaultSelector()
-        self._signals = signal_pipe(signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
+        self._log = Log(config.log_level, secrets_of(config), process="supervisor")
+        self._level_signal = signal.SIGUSR2  # the last one heard
+        self._signals = signal_pipe(signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD, *LEVEL_SIGNALS)
         self._selector.register(self._signals, selectors.EVENT_READ, self._hear_signals)
         now = time.monotonic()
         self._started = now
@@ -129,6 +132,9 @@ class Supervisor:
     def _apply(self, config: Config, now: float) -> None:
         """Make the children those of `config`; whatever does not differ is left alone."""
         self._config = config
+        self._log.hide(secrets_of(config))
+        if self._log.configure(config.log_level):
+            self._level_signal = signal.SIGUSR2
         wanted = self._wanted(config)
         for unwanted in [child for name, child in self._children.items() if name not in wanted]:
             self._do(unwanted, unwanted.watch.leave(now), now)
@@ -152,7 +158,7 @@ class Supervisor:
 
     def _reconfigure(self, child: Supervised, configuration: bytes, now: float) -> None:
         old, child.configuration = child.configuration, configuration
-        if child.name == BROKER and child.process is not None and _binds(old) == _binds(configuration):
+        if child.process is not None and _fixed(child.name, old) == _fixed(child.name, configuration):
             child.process.send(configuration)
         else:
             log.info("%s: its configuration changed; it is started anew", child.name)
@@ -178,10 +184,10 @@ class Supervisor:
             case Do.KILL if child.process is not None:
                 asked = child.watch.state is State.LEAVING
                 why = "it did not end when asked to" if asked else "its loop has been silent for too long"
-                log.error("%s: %s; SIGKILL", child.name, why)
+                log.error("%s: %s; SIGKILL", child.name, why, extra={"child": child.name})
                 child.process.kill()
             case Do.TERM if child.process is not None:
-                child.process.terminate()
+                child.process.signal(signal.SIGTERM)
             case _:
                 return
         self._write_status()
@@ -191,10 +197,12 @@ class Supervisor:
             child.process = Process(child.argv, child.configuration)
         except OSError as error:
             child.last_exit = f"could not be started: {error}"
-            log.error("%s %s", child.name, child.last_exit)
+            log.error("%s %s", child.name, child.last_exit, extra={"child": child.name})
             child.watch.exit(now)
             return
         self._selector.register(child.process.words, selectors.EVENT_READ, lambda: self._hear(child))
+        if self._level_signal == signal.SIGUSR1:
+            child.process.signal(self._level_signal)
         log.debug("%s: started as %d", child.name, child.process.pid)
 
     def _hear(self, child: Supervised) -> None:
@@ -230,7 +238,8 @@ class Supervisor:
             self._do(child, child.watch.exit(now), now)
             expected = child.watch.state is State.DOWN or not child.process_failed
             if not expected and child.watch.deadline is not None:
-                log.error("%s ended (%s); the next one starts in %.1f s", child.name, child.last_exit, child.watch.deadline - now)
+                said = "%s ended (%s); the next one starts in %.1f s"
+                log.error(said, child.name, child.last_exit, child.watch.deadline - now, extra={"child": child.name})
             if not self._stopping:
                 self._forget_if_down(child)
             self._write_status()
@@ -267,8 +276,19 @@ class Supervisor:
         numbers = set(os.read(self._signals, 512))
         if signal.SIGTERM in numbers or signal.SIGINT in numbers:
             self.stop()
+        for number in LEVEL_SIGNALS:
+            if number in numbers:
+                self._pass_on(number)
         if signal.SIGHUP in numbers and not self._stopping:
             self._take_new_config(time.monotonic())
+
+    def _pass_on(self, number: signal.Signals) -> None:
+        """A level for the log that every child takes too, those that are yet to start among them."""
+        self._level_signal = number
+        self._log.hear(number)
+        for child in self._children.values():
+            if child.process is not None:
+                child.process.signal(number)
 
     def _take_new_config(self, now: float) -> None:
         if self._reload is None:
@@ -278,7 +298,7 @@ class Supervisor:
         try:
             config = self._reload()
         except ConfigError as error:
-            log.error("SIGHUP: nothing was changed, because the new configuration is not right:\n%s", error)
+            log.error("SIGHUP: nothing was changed, because the new configuration is not right: %s", error)
         else:
             if config.run_dir != self._config.run_dir:
                 log.error("SIGHUP: nothing was changed: run_dir cannot change while amid runs")
@@ -303,10 +323,12 @@ class Supervisor:
         self._run_dir.write_status(json.dumps({"started": self._started, "processes": [own, *children]}))
 
 
-def _binds(configuration: bytes) -> Any:
-    """What a broker cannot change while it runs: where it listens, and under which key."""
+def _fixed(name: str, configuration: bytes) -> Any:
+    """What a child cannot change while it runs: for the broker where it listens, and under which key."""
     settings = json.loads(configuration)
-    return settings["rpc"]["listen"], settings["curve_key"]
+    if name == BROKER:
+        return settings["rpc"]["listen"], settings["curve_key"]
+    return {key: value for key, value in settings.items() if key != "log_level"}
 
 
 def _line(settings: msgspec.Struct) -> bytes:

@@ -17,7 +17,7 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from amid.config import Config
-from amid.daemon.child import BEAT_S, Child, set_up_log
+from amid.daemon.child import BEAT_S, Child
 from amid.daemon.settings import GatewaySettings, gateway_settings
 from amid.gateway.app import Gateway
 
@@ -65,7 +65,7 @@ def main(config: Config | None = None) -> None:
     by_hand = gateway_settings(config, config.gateway) if config is not None and config.gateway is not None else None
     child = Child(by_hand)
     settings = msgspec.convert(child.configuration, GatewaySettings)
-    set_up_log("gateway", settings.log_level)
+    child.set_up_log([token.token for token in settings.gateway.tokens.values()], process="gateway")
     logging.getLogger("uvicorn.error").addFilter(_means_something)
     asyncio.run(_serve(child, settings))
 
