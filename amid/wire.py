@@ -19,7 +19,7 @@ from amid.errors import CODES, AmidError
 
 RPC_SOCKET = "rpc"
 READERS_SOCKET = "readers"
-"""Names of the socket files in run_dir; each server has `events-<server>` and `stream-<server>` besides."""
+"""Names of the socket files in run_dir; each server has `events-<server>`, `stream-<server>` and `trace-<server>` besides."""
 
 TICK = "amid:tick"
 METHODS = ("action", "servers", "status", "actions", "replay", "restart", "ping")
@@ -47,6 +47,10 @@ def stream_socket(server: str) -> str:
     return f"stream-{server}"
 
 
+def trace_socket(server: str) -> str:
+    return f"trace-{server}"
+
+
 def event_topic(server: str, event: str) -> bytes:
     """The final dot makes an exact subscription possible, since ZeroMQ subscribes to prefixes."""
     return f"event.{server}.{event}.".encode()
@@ -58,6 +62,10 @@ def stream_topic(server: str) -> bytes:
 
 def tick_topic(server: str) -> bytes:
     return f"tick.{server}.".encode()
+
+
+def trace_topic(server: str) -> bytes:
+    return f"trace.{server}.".encode()
 
 
 # ── codecs ──────────────────────────────────────────────────────────────────────────────────────

@@ -15,6 +15,7 @@ from amid.ami.action import InvalidAction, encode_action
 from amid.ami.burst import Burst
 from amid.ami.packet import Packet, ProtocolError
 from amid.ami.parser import Greeting, Oversized, Parser
+from amid.ami.trace import Tap
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +55,11 @@ _random: list[str] = []
 class Session:
     """Greeting, then login, then up. `version` is the interface's once greeted."""
 
-    def __init__(self, login: Login, patience: Patience, now: float, max_packet: int) -> None:
+    def __init__(self, login: Login, patience: Patience, now: float, max_packet: int, tap: Tap | None = None) -> None:
         self._login = login
         self._patience = patience
         self._parser = Parser(max_packet)
+        self._tap = tap
         self._out: list[bytes] = []
         self._step_id = ""
         self._challenging = login.auth == "md5"
@@ -76,6 +78,8 @@ class Session:
         if not data:
             raise ProtocolError(self._end_reason())
         items = self._parser.feed(data)
+        if self._tap is not None and self._tap.watched:
+            self._tap.received(items)
         if self._parser.growing or any(map(_is_life, items)):
             self._heard = now
         passed: list[Packet | Burst | Oversized] = []
@@ -92,6 +96,8 @@ class Session:
         return passed
 
     def data_to_send(self) -> bytes:
+        if self._out and self._tap is not None and self._tap.watched:
+            self._tap.sent(self._out)
         data = b"".join(self._out)
         self._out.clear()
         return data

@@ -28,6 +28,7 @@ COMMANDS = {
     "action": Entry("amid.cli.calls", "Send an action and show its whole answer."),
     "command": Entry("amid.cli.calls", "Run an Asterisk CLI command."),
     "events": Entry("amid.cli.events", "Show events as they come."),
+    "trace": Entry("amid.cli.trace", "Show the packets of the sessions with Asterisk."),
     "status": Entry("amid.cli.status", "Show the servers, the daemon's processes, and its counters."),
     "actions": Entry("amid.cli.calls", "Show the actions that this Asterisk offers."),
     "restart": Entry("amid.cli.calls", "Replace a server's reader."),

@@ -15,6 +15,7 @@ from amid.ami.burst import Burst
 from amid.ami.packet import Packet, ProtocolError
 from amid.ami.parser import Oversized
 from amid.ami.session import Login, LoginRejected, Patience, Session
+from amid.ami.trace import Tap
 from amid.config import Server
 from amid.daemon.answers import Answers
 from amid.daemon.connection import READ_SIZE
@@ -49,6 +50,7 @@ class EventSession:
         publisher: Publisher,
         answers: Answers,
         epoch: Callable[[float], int],
+        tap: Tap,
         now: float,
     ) -> None:
         self._server = server
@@ -58,6 +60,7 @@ class EventSession:
         self._publisher = publisher
         self._answers = answers
         self._epoch = epoch
+        self._tap = tap
         self._backoff = Backoff(server.reconnect_min, server.reconnect_max)
         self._rejections = Backoff(REJECTED_MIN_S, REJECTED_MAX_S)
         self._dial_at = now
@@ -133,7 +136,7 @@ class EventSession:
         return data is not None and len(data) == READ_SIZE
 
     def _make_session(self, now: float) -> Session:
-        return Session(self._login, self._patience, now, MAX_EVENT)
+        return Session(self._login, self._patience, now, MAX_EVENT, self._tap)
 
     def _take(self, items: list[Packet | Burst | Oversized]) -> None:
         events = [item for item in items if isinstance(item, Burst) or (isinstance(item, Packet) and item.event)]

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from amid.ami.lane import Call, Lane, Outcome
 from amid.ami.packet import ProtocolError
 from amid.ami.session import Login, Patience, Session
+from amid.ami.trace import Trace
 from amid.config import Server
 from amid.daemon.link import Link
 from amid.supervision.backoff import Backoff
@@ -42,11 +43,13 @@ class Track:
 class Lanes:
     """Owns the connections. `step` returns what was completed; a lane that fails goes to `on_lost` with the reason."""
 
-    def __init__(self, server: Server, tls: ssl.SSLContext | None, patience: Patience) -> None:
+    def __init__(self, server: Server, tls: ssl.SSLContext | None, patience: Patience, trace: Trace) -> None:
         self._server = server
         self._tls = tls
         self._login = Login(server.username, server.secret or "", server.auth, events="off")
         self._patience = patience
+        self._trace = trace
+        self._dialled = 0
         self._backoff = Backoff(server.reconnect_min, server.reconnect_max)
         self._tracks: list[Track] = []
         self._target = 1
@@ -154,7 +157,9 @@ class Lanes:
             self._failed(_reason(error), now)
 
     def _make_session(self, now: float) -> Session:
-        return Session(self._login, self._patience, now, self._server.max_reply_bytes)
+        self._dialled += 1
+        tap = self._trace.session(f"lane-{self._dialled}")
+        return Session(self._login, self._patience, now, self._server.max_reply_bytes, tap)
 
     def _step_one(self, track: Track, ready: int, now: float) -> list[Outcome]:
         data = track.link.step(ready, now)

@@ -31,6 +31,7 @@ from amid.daemon.publisher import TICK_S, Publisher
 from amid.daemon.replays import Replays
 from amid.daemon.rundir import epoch_origin_now, why_not
 from amid.daemon.settings import ReaderSettings, reader_settings
+from amid.daemon.tracer import Tracer
 
 log = logging.getLogger("amid.reader")
 
@@ -73,8 +74,11 @@ class Reader:
         patience = Patience(server.login_timeout, server.silence, server.pong)
         self._answers = Answers(settings.name, self._answer, lambda call_id, response: self._tell("until", call_id, response))
         self._replays = Replays(settings.name, self._publisher, self._answer)
-        self._events = EventSession(server, tls, patience, self._publisher, self._answers, self._epoch, now)
-        self._lanes = Lanes(server, tls, patience)
+        self._tracer = Tracer(self._context, settings.run_dir, settings.name, self._started, server.secret or "")
+        self._tracer.open(settings.trace)
+        tap = self._tracer.trace.session("events")
+        self._events = EventSession(server, tls, patience, self._publisher, self._answers, self._epoch, tap, now)
+        self._lanes = Lanes(server, tls, patience, self._tracer.trace)
         self._connect_at = self._full_at = now
         self._taken = 0  # calls of this broker
         self._told: tuple[Any, ...] = ()
@@ -105,6 +109,7 @@ class Reader:
         self._listen_to_broker(ready, now)
         self._lanes.flush(now, self._lane_lost)
         self._replays.step()
+        self._tracer.step(ready)
         if self._publisher.take_subscriptions(ready):
             self._next_tick = min(self._next_tick, self._ticked + SOON_S)
         if self._gate is not None:
@@ -113,7 +118,8 @@ class Reader:
             self._next_tick, self._ticked = now + TICK_S, now
             self._publisher.tick(time.time())
         if not self._child.poll_fds().isdisjoint(ready):
-            self._child.drain()
+            for configuration in self._child.drain():
+                self._tracer.open(configuration["trace"])
         self._report(now)
         self._flush_broker()
 
@@ -126,7 +132,7 @@ class Reader:
         items += [(fd, zmq.POLLIN) for fd in self._child.poll_fds()]
         if self._gate is not None:
             items.append((self._gate.socket, zmq.POLLIN))
-        items += [*self._events.poll_items(), *self._lanes.poll_items()]
+        items += [*self._tracer.poll_items(), *self._events.poll_items(), *self._lanes.poll_items()]
         return items
 
     def _patience_ms(self, now: float) -> int:
@@ -195,6 +201,7 @@ class Reader:
         self._taken += 1
         call = Call(call_id, body["action"], body["action_id"], body["packet"], deadline, body["max_bytes"])
         if now < deadline and not self._leaving and self._lanes.start(call, now):
+            self._tracer.trace.name(call.action_id, body["own_id"])
             self._answers.expect(call, body)
         else:
             self._tell("unsent", call_id)

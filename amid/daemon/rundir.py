@@ -23,7 +23,8 @@ log = logging.getLogger("amid.supervisor")
 LOCK_FILE = "lock"
 STATUS_FILE = "status.json"
 
-_OWN_SOCKET = re.compile(f"{wire.RPC_SOCKET}|{wire.READERS_SOCKET}|{wire.events_socket('.*')}|{wire.stream_socket('.*')}")
+_OF_SERVER = (wire.events_socket, wire.stream_socket, wire.trace_socket)
+_OWN_SOCKET = re.compile("|".join([wire.RPC_SOCKET, wire.READERS_SOCKET, *(name(".*") for name in _OF_SERVER)]))
 
 
 def epoch_origin_now() -> int:
@@ -92,7 +93,7 @@ class RunDir:
 
     def clean_after(self, server: str) -> None:
         """Remove the sockets of a server that is no longer served; ZeroMQ leaves them."""
-        for name in (wire.events_socket(server), wire.stream_socket(server)):
+        for name in (of(server) for of in _OF_SERVER):
             try:
                 (self.path / name).unlink(missing_ok=True)
             except OSError as error:

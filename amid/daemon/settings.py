@@ -17,6 +17,7 @@ class ReaderSettings(msgspec.Struct):
     epoch_origin: int
     curve_key: str | None
     callers: dict[str, Caller]
+    trace: bool
 
 
 class ServerLimits(msgspec.Struct):
@@ -60,7 +61,8 @@ def reader_settings(config: Config, name: str, epoch_origin: int) -> ReaderSetti
     on_tcp = bool(server.events_listen or server.stream_listen)
     callers = config.callers if on_tcp else {}
     key = config.curve.secret_key if on_tcp else None
-    return ReaderSettings(name, config.run_dir, config.log_level, server, epoch_origin, key, callers)
+    trace = config.callers["local"].admin
+    return ReaderSettings(name, config.run_dir, config.log_level, server, epoch_origin, key, callers, trace)
 
 
 def broker_settings(config: Config) -> BrokerSettings:

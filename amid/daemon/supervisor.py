@@ -328,7 +328,7 @@ def _fixed(name: str, configuration: bytes) -> Any:
     settings = json.loads(configuration)
     if name == BROKER:
         return settings["rpc"]["listen"], settings["curve_key"]
-    return {key: value for key, value in settings.items() if key != "log_level"}
+    return {key: value for key, value in settings.items() if key not in ("log_level", "trace")}
 
 
 def _line(settings: msgspec.Struct) -> bytes:

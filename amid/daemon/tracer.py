@@ -1,0 +1,63 @@
+"""What a reader shows of its sessions to whoever runs `amid trace`: every packet, on a socket of its own.
+
+It shows what every caller says and hears, so it is for those who may change amid itself: on ipc only, and only where the
+configuration lets `local` callers do that. As with events, sending never blocks, and loss shows by the numbers.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import zmq
+
+from amid import wire
+from amid.ami.trace import Sight, Trace
+from amid.daemon.publisher import Subscriptions
+from amid.daemon.sending import send
+
+KEPT = 1000
+"""Packets kept for one who lags."""
+
+
+class Tracer:
+    """`open` binds or unbinds the socket; `step` hears who looks. epoch: when this reader started, so that its numbers are told
+    from those of the reader before it."""
+
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], run_dir: str, server: str, epoch: int, secret: str) -> None:
+        self._context = context
+        self._place = Path(run_dir, wire.trace_socket(server))
+        self._topic = wire.trace_topic(server)
+        self._head = {"server": server, "epoch": epoch}
+        self._seq = 0
+        self._watchers: Subscriptions | None = None
+        self.trace = Trace(secret, self._show)
+
+    def open(self, allowed: bool) -> None:
+        """Be there for those who trace, or not."""
+        if allowed and self._watchers is None:
+            socket = self._context.socket(zmq.XPUB)
+            socket.set(zmq.SNDHWM, KEPT)
+            socket.set(zmq.LINGER, 0)
+            socket.bind(f"ipc://{self._place}")
+            self._watchers = Subscriptions(socket)
+        elif not allowed and self._watchers is not None:
+            self._watchers.socket.close()
+            self._place.unlink(missing_ok=True)
+            self._watchers = None
+            self.trace.watched = False
+
+    def poll_items(self) -> list[tuple[Any, int]]:
+        return [(self._watchers.socket, zmq.POLLIN)] if self._watchers is not None else []
+
+    def step(self, ready: dict[Any, int]) -> None:
+        if self._watchers is not None and self._watchers.socket in ready:
+            self._watchers.take(self._topic)
+            self.trace.watched = self._watchers.want(self._topic)
+
+    def _show(self, sight: Sight) -> None:
+        self._seq += 1
+        if self._watchers is not None:
+            body = wire.pack({**self._head, "seq": self._seq, "time": time.time(), **sight._asdict()})
+            send(self._watchers.socket, self._topic, body)
