@@ -41,7 +41,8 @@ def trace(top: dict[str, Any], server: str | None, action: str | None, as_json: 
             gap = numbers.gap(seen)
             if gap:
                 click.echo(click.style(f"!!!! {gap}", fg="red", bold=True), err=as_json)
-            if action is None or action in (seen["action_id"], decoded(seen["own_id"])):
+            own_id = seen["own_id"] and decoded(seen["own_id"])
+            if action is None or action in (seen["action_id"], own_id):
                 click.echo(wire.pack_json(seen) if as_json else block(seen))
     except KeyboardInterrupt:  # the ordinary way to end it
         return

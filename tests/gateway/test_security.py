@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 
 import pytest
 
+from tests.daemon import eventually
 from tests.gateway.conftest import TOKENS, Gateway
 
 PATHS = ["/v1/servers", "/v1/status", "/v1/events", "/v1/servers/pbx1/actions", "/metrics"]
@@ -106,6 +109,8 @@ def test_nothing_but_the_page_is_served_as_a_file(gateway: Gateway, path: str) -
 
 
 def test_a_token_is_in_no_log_and_no_status(gateway: Gateway) -> None:
+    os.kill(gateway.daemon.pid("gateway"), signal.SIGUSR1)  # the libraries' own words too
+    eventually(lambda: "level=debug process=gateway" in gateway.daemon.log.read_text(), "the gateway logs all")
     with gateway.http as http:
         http.get("/v1/status")
         shown = http.get("/v1/status").text + http.get("/metrics").text

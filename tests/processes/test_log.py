@@ -14,11 +14,12 @@ from typing import Any
 
 import pytest
 
+from amid.config import ConfigError, check
 from amid.daemon import log as logs
 from amid.daemon.log import BURST, WINDOW_S, Fields, Journal, Limit
 from amid.simulator import SimulatedPbx
 from tests.conftest import StartDaemon
-from tests.daemon import Daemon, eventually
+from tests.daemon import BOUND_S, Daemon, eventually
 from tests.processes.pbx import table
 from tests.processes.process import pids
 
@@ -111,6 +112,30 @@ def test_stderr_is_the_journal_only_if_systemd_says_so(monkeypatch: pytest.Monke
     assert logs._is_journal()
     monkeypatch.setenv("JOURNAL_STREAM", f"{stderr.st_dev}:{stderr.st_ino + 1}")
     assert not logs._is_journal()
+
+
+def test_what_is_wrong_with_a_configuration_is_told_without_its_values() -> None:
+    server = {"host": f"{SECRET}:1", "username": f"a\n{SECRET}", "secret": [SECRET]}
+    raw = {"servers": {"pbx1": server}, "curve": {"secret_key": SECRET}, "callers": {"x": {"key": SECRET}}}
+    with pytest.raises(ConfigError) as wrong:
+        check(raw, "amid.toml", Path())
+    assert len(str(wrong.value).splitlines()) >= 5 and SECRET not in str(wrong.value)
+
+
+REJECTED = f"Asterisk Call Manager/9\r\nResponse: Error\r\nMessage: {SECRET}\r\n\r\n"
+
+
+@pytest.mark.parametrize("said", [f"Asterisk, or {SECRET}\r\n", REJECTED], ids=["greeting", "login"])
+def test_a_secret_that_the_pbx_gives_back_is_hidden(daemon_for: StartDaemon, said: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as there:
+        keys = {"host": "127.0.0.1", "port": there.getsockname()[1], "username": "amid", "secret": SECRET}
+        daemon = daemon_for({"pbx1": keys}, start=False).start(wait=False)
+        there.settimeout(BOUND_S)
+        connection, _ = there.accept()
+        with connection:
+            connection.sendall(said.encode())
+            eventually(lambda: "***" in daemon.log.read_text(), "what it said is logged")
+        assert SECRET not in daemon.log.read_text()
 
 
 # ── the level of a running daemon ──
