@@ -51,7 +51,7 @@ class RunDir:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.epoch_origin = 0
-        self.behind = False
+        self.behind = 0
         self._lock = -1
 
     def __enter__(self) -> RunDir:
@@ -108,18 +108,21 @@ class RunDir:
             os.umask(mask)
 
     def write_status(self, text: str) -> None:
-        """Replace the status file. That it cannot be is said once; `behind` is true until it could."""
+        """Replace the status file; `behind` counts the tries since it could not be.
+
+        That is said once, at the second: whoever reads the old one at this moment holds its room a moment longer.
+        """
         error = self._replace_status(text)
         if error is not None and error.errno == errno.ENOSPC:  # the old one is wrong now, and has the room for the new one
             with contextlib.suppress(OSError):
                 (self.path / STATUS_FILE).unlink()
             error = self._replace_status(text)
-        if error is not None and not self.behind:
+        if error is not None and self.behind == 1:
             said = "the status file in %s cannot be written: %s; `amid status` shows processes that were"
             log.error(said, self.path, error.strerror)
-        if error is None and self.behind:
+        if error is None and self.behind > 1:
             log.warning("the status file in %s is written again", self.path)
-        self.behind = error is not None
+        self.behind = 0 if error is None else self.behind + 1
 
     def _replace_status(self, text: str) -> OSError | None:
         """In one step, so that nobody reads half of it."""

@@ -50,8 +50,7 @@ class Listener:
         end = time.monotonic() + bound
         while not fact(self):
             left = int((end - time.monotonic()) * 1000)
-            seen = [event["event"] for event in self.events[-5:]]
-            assert left > 0 and self._socket.poll(left), f"not within {bound:g} s: {what}; the last events were {seen}"
+            assert left > 0 and self._socket.poll(left), f"not within {bound:g} s: {what}; {self._seen()}"
             self._take()
 
     def until_event(self, name: str, **fields: Any) -> Event:
@@ -67,6 +66,12 @@ class Listener:
 
         self.until(come, f"{name} {fields}")
         return found[0]
+
+    def _seen(self) -> str:
+        """What came, and what the reader had numbered by then: whether it is missing here or was never there."""
+        numbers = [(event["epoch"], event["seq"], event["event"]) for event in self.events]
+        ticked = [(tick["epoch"], tick["seq"], tick["counts"]) for tick in self.ticks[-1:]]
+        return f"{sorted(self.topics)}: {len(numbers)} events, from {numbers[:1]} to {numbers[-5:]}; the last tick says {ticked}"
 
     def named(self, name: str) -> list[Event]:
         return [event for event in self.events if event["event"] == name]
