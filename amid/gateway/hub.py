@@ -24,6 +24,8 @@ QUEUE = 2000
 """Events that wait for one follower; more, and it fetches them from the daemon when it comes to them."""
 PAGE = 500
 """Events fetched at a time."""
+KNOWN_S = 5.0
+"""Seconds that a new follower waits until it is known where the servers are: it is to get all that comes from its beginning on."""
 RETRY_S = 0.5
 """Seconds between two tries when the daemon is not there."""
 TRIES = 8
@@ -74,6 +76,7 @@ class Hub:
     def __init__(self, client: AsyncClient) -> None:
         self.client = client
         self.positions: dict[str, Position] = {}
+        self.known = asyncio.Event()
         self.followers: set[Follower] = set()
         self.events = 0
 
@@ -95,6 +98,7 @@ class Hub:
         """Where the servers are; followers who came before have missed what came while nobody read."""
         for server in servers:
             self._reach(server["name"], Position(server["epoch"], server["seq"]))
+        self.known.set()
         for follower in self.followers:
             follower.look()
 
@@ -124,6 +128,7 @@ class Follower:
         self._behind = False
 
     async def __aenter__(self) -> Follower:
+        await _within(self._hub.known.wait(), KNOWN_S)
         self._hub.followers.add(self)
         now = {name: position for name, position in self._hub.positions.items() if self._wants(name)}
         self._behind = any(self._after.setdefault(name, position) != position for name, position in now.items())

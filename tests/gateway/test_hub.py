@@ -45,6 +45,7 @@ class World:
     def __init__(self) -> None:
         self.daemon = Daemon()
         self.hub = Hub(self.daemon)  # type: ignore[arg-type]
+        self.hub.known.set()
 
     def publish(self, count: int, epoch: int = 1) -> None:
         for _ in range(count):
@@ -149,6 +150,21 @@ async def test_one_that_connects_before_the_hub_knows_anything_gets_what_it_miss
         assert await world.got(follower) == []
         world.hub._begin([{"name": "pbx1", "epoch": 1, "seq": 5}])
         assert await world.got(follower) == [(1, 4), (1, 5)]
+
+
+@runs
+async def test_a_new_follower_begins_when_it_is_known_where_the_servers_are(world: World) -> None:
+    """Otherwise what comes until then would be neither before its beginning nor told."""
+    world.hub.known.clear()
+    follower = world.hub.follower(frozenset(), {})
+    beginning = asyncio.create_task(follower.__aenter__())
+    await asyncio.sleep(0)
+    assert not beginning.done()
+    world.daemon.epochs[1] = 3
+    world.hub._begin([{"name": "pbx1", "epoch": 1, "seq": 3}])
+    await beginning
+    world.publish(1)
+    assert await world.got(follower) == [(1, 4)]
 
 
 @runs
