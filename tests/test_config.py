@@ -93,8 +93,8 @@ IMPOSSIBLE: dict[str, list[Any]] = {
     "events": ["", 7],
     "lanes": [0, -1, 65, 1.5, "4"],
     "queue": [0, 10**7],
-    "events_listen": ["tcp://*:1", ["ipc:///x"], ["tcp://*"], ["tcp://a b:1"], [""]],
-    "allow": ["Ping", [""], [7]],
+    "events_listen": ["tcp://*:1", ["ipc:///x"], ["tcp://*"], ["tcp://a b:1"], [""], ["tcp://*:99999"], ["tcp://*:0"]],
+    "allow": ["Ping", [""], [7], ["QueueAdd: support"], ["Orig*: System"], ["Command:"], [": x"]],
     "silence": [0, -1, 3601, "10", float("nan"), float("inf")],
     "pong": [0],
     "login_timeout": [0],
@@ -102,7 +102,7 @@ IMPOSSIBLE: dict[str, list[Any]] = {
     "reconnect_max": [0, 0.1],
     "replay_bytes": [-1, 2**40],
     "max_reply_bytes": [0, 1023, 2**40],
-    "secret": [7],
+    "secret": [7, "", "a\r\nb"],
     "tls_ca": ["/nowhere/ca.pem"],
 }
 VALUES = [(key, value) for key, values in IMPOSSIBLE.items() for value in values]
@@ -122,6 +122,8 @@ def test_a_server_with_an_impossible_value_is_refused_by_file_table_and_key(key:
         ("rpc", "max_request_bytes", 10),
         ("rpc", "max_calls", 0),
         ("rpc", "listen", ["tcp://*:99999x"]),
+        ("rpc", "listen", ["tcp://*:65536"]),
+        ("gateway", "listen", "127.0.0.1:99999"),
         ("supervision", "silence", 0),
         ("supervision", "boot_grace", -1),
         ("supervision", "drain", "5s"),

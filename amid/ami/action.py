@@ -51,7 +51,7 @@ def encode_action(action: str, action_id: str, fields: Mapping[Any, Any]) -> byt
 def own_action_id(fields: Mapping[Any, Any]) -> Text | None:
     """The caller's own ActionID among `fields`, or None. It is given back in the answer and never sent."""
     own = next((value for name, value in fields.items() if _is_action_id(name)), None)
-    return None if own is None else text(_bytes(own, b"ActionID"))
+    return None if own is None else text(wire_bytes(own, b"ActionID"))
 
 
 def without_action_id(fields: Mapping[Any, Any]) -> dict[Any, Any]:
@@ -60,11 +60,11 @@ def without_action_id(fields: Mapping[Any, Any]) -> dict[Any, Any]:
 
 
 def _is_action_id(name: Any) -> bool:
-    return _bytes(name).strip().lower() == b"actionid"
+    return wire_bytes(name).strip().lower() == b"actionid"
 
 
 def _name(name: Any) -> bytes:
-    raw = _bytes(name)
+    raw = wire_bytes(name)
     if not raw or raw != raw.strip() or b":" in raw:
         raise InvalidAction(f"the header name {_show(raw)} is empty, or has a colon or spaces around it")
     if raw.lower() == b"action":
@@ -75,7 +75,7 @@ def _name(name: Any) -> bytes:
 
 
 def _line(name: bytes, value: Any) -> bytes:
-    line = name + b": " + _bytes(value, name)
+    line = name + b": " + wire_bytes(value, name)
     if _BREAK.search(line):
         raise InvalidAction(f"{_show(name)} holds CR, LF or NUL; a header is one line")
     if len(line) > MAX_LINE:
@@ -83,7 +83,7 @@ def _line(name: bytes, value: Any) -> bytes:
     return line
 
 
-def _bytes(value: Any, header: bytes | None = None) -> bytes:
+def wire_bytes(value: Any, header: bytes | None = None) -> bytes:
     """What goes out for `value`. header: whose value it is; None when it is a header's name itself."""
     if isinstance(value, str):
         return _encoded(value, header)

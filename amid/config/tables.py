@@ -17,23 +17,30 @@ FORMS = {
     **dict.fromkeys(("tls_ca", "tls_cert", "tls_key"), "a path without NUL"),
     "host": "a name or an address, without a port and without brackets",
     "username": "one line of text",
+    "secret": "one line of text, and not empty",
+    **dict.fromkeys(("allow", "deny"), "names of actions; only Command, Getvar, Originate and Setvar take a colon and a pattern"),
     "events": "one line of text",
-    "listen": "an endpoint such as \"tcp://10.0.0.1:5560\", or for the gateway an address and a port such as \"127.0.0.1:8088\"",
+    "listen": "an endpoint such as \"tcp://10.0.0.1:5560\", or for the gateway an address and a port such as \"127.0.0.1:8088\"; "
+    "a port is 1 to 65535",
     "origins": "origins such as \"https://crm.example.com\"",
     "token": "20 to 200 letters, digits and - . _ ~ + / =",
-    "events_listen": "endpoints such as \"tcp://10.0.0.1:5561\"",
-    "stream_listen": "endpoints such as \"tcp://10.0.0.1:5562\"",
+    "events_listen": "endpoints such as \"tcp://10.0.0.1:5561\"; a port is 1 to 65535",
+    "stream_listen": "endpoints such as \"tcp://10.0.0.1:5562\"; a port is 1 to 65535",
 }
 """What a key with a pattern must be, in words."""
 
 Line = Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^[^\r\n\x00]*\Z")]
 """What goes out as the value of a header."""
+Secret = Annotated[str, Meta(pattern=r"^[^\r\n\x00]+\Z")]
 _HOST = r"^([^\s:\[\]]+|[0-9a-fA-F:.]*:[0-9a-fA-F:.]*:[0-9a-fA-F:.%a-z]*)\Z"
 Host = Annotated[str, Meta(min_length=1, max_length=255, pattern=_HOST)]
 """A name or an address; no port, and an IPv6 address without brackets."""
 CurveKey = Annotated[str, Meta(min_length=40, max_length=40)]
 """A CURVE key in Z85 (ZeroMQ RFC 32)."""
-TcpEndpoint = Annotated[str, Meta(pattern=r"^tcp://(\*|[^:/\s]+|\[[0-9a-fA-F:]+\]):[0-9]{1,5}\Z")]
+_PORT = r"([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])\Z"
+TcpEndpoint = Annotated[str, Meta(pattern=r"^tcp://(\*|[^:/\s]+|\[[0-9a-fA-F:]+\]):" + _PORT)]
+Rule = Annotated[str, Meta(max_length=255, pattern=r"^([^:]+|(?i:command|getvar|originate|setvar) *:.*[^\s].*)\Z")]
+"""What `amid.rpc.policy` matches an action with."""
 
 
 class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -46,7 +53,7 @@ class Server(Table, frozen=True, kw_only=True):
     host: Host
     username: Line
     port: Annotated[int, Meta(ge=1, le=65535)] | None = None
-    secret: str | None = None
+    secret: Secret | None = None
     secret_file: File | None = None
     auth: Literal["md5", "plain"] = "md5"
     tls: bool = False
@@ -59,8 +66,8 @@ class Server(Table, frozen=True, kw_only=True):
     queue: Count = 1000
     events_listen: list[TcpEndpoint] = []
     stream_listen: list[TcpEndpoint] = []
-    allow: list[Name] = []
-    deny: list[Name] = []
+    allow: list[Rule] = []
+    deny: list[Rule] = []
     silence: Seconds = 10.0
     pong: Seconds = 5.0
     login_timeout: Seconds = 10.0
@@ -101,8 +108,8 @@ class Caller(Table, frozen=True, kw_only=True):
     """`[callers.NAME]`: what one caller may do. `local` is everybody on the ipc socket; others are known by their public `key`."""
 
     key: CurveKey | None = None
-    allow: list[Name] = []
-    deny: list[Name] = []
+    allow: list[Rule] = []
+    deny: list[Rule] = []
     admin: bool = False
 
 
@@ -110,8 +117,8 @@ class Token(Table, frozen=True, kw_only=True):
     """`[NAME]` of the tokens' file: what whoever has the `token` may do over HTTP. The lists of events are of event names."""
 
     token: Annotated[str, Meta(min_length=20, max_length=200, pattern=r"^[A-Za-z0-9._~+/=-]+\Z")]
-    allow: list[Name] = []
-    deny: list[Name] = []
+    allow: list[Rule] = []
+    deny: list[Rule] = []
     events_allow: list[Name] = []
     events_deny: list[Name] = []
     admin: bool = False
@@ -120,7 +127,7 @@ class Token(Table, frozen=True, kw_only=True):
 class Gateway(Table, frozen=True, kw_only=True):
     """`[gateway]`: HTTP for browsers and curl. `tokens` are read from the file."""
 
-    listen: Annotated[str, Meta(pattern=r"^([^:/\s]+|\[[0-9a-fA-F:]+\]):[0-9]{1,5}\Z")] = "127.0.0.1:8088"
+    listen: Annotated[str, Meta(pattern=r"^([^:/\s]+|\[[0-9a-fA-F:]+\]):" + _PORT)] = "127.0.0.1:8088"
     tokens_file: File | None = None
     tokens: dict[str, Token] = {}
     origins: list[Annotated[str, Meta(pattern=r"^https?://[^/\s]+\Z")]] = []

@@ -236,7 +236,7 @@ class Broker:
         server = self._server(params.server)
         settings = self._settings.servers[server]
         lists: dict[str, Lists] = {f"servers.{server}": settings, f"callers.{origin.caller}": self._rights(origin.caller)}
-        check_action(params.action, origin.caller, lists)
+        check_action(params.action, params.fields, origin.caller, lists)
         if params.until is not None and settings.events_off:
             raise AmidError("invalid_params", f"`until` waits for an event, and server {server} is configured without events")
         action_id = new_action_id()

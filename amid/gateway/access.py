@@ -15,6 +15,7 @@ from fnmatch import fnmatchcase
 from amid.config import Token
 from amid.errors import AmidError
 from amid.rpc.policy import check_action, check_admin
+from amid.rpc.requests import ActionParams, Params
 
 FORGET_S = 60.0
 """Seconds after an address's last failure until it is forgotten."""
@@ -31,12 +32,14 @@ class Holder:
     name: str
     rights: Token
 
-    def check(self, method: str, action: str) -> None:
-        """Raise `AmidError` of kind `denied` unless this one may call `method`, and with `action` that action."""
+    def check(self, method: str, params: Params) -> None:
+        """Raise `AmidError` of kind `denied` unless this one may call `method` with these `params`."""
         if method == "restart":
             check_admin(method, self.name, self.rights)
-        if method in ("action", "actions"):
-            check_action(action or "ListCommands", self.name, {self.name: self.rights})
+        if isinstance(params, ActionParams):
+            check_action(params.action, params.fields, self.name, {self.name: self.rights})
+        if method == "actions":
+            check_action("ListCommands", {}, self.name, {self.name: self.rights})
         if method == "replay" and (self.rights.events_allow or self.rights.events_deny):
             raise AmidError("denied", f"{self.name!r} may have some events only, and `replay` would give all: use /v1/events")
 

@@ -61,7 +61,7 @@ class Calls:
     async def result(self, value: Any, holder: Holder) -> Any:
         """The result of a request. Raises `AmidError`."""
         method, params = check_request(value)
-        holder.check(method, getattr(params, "action", ""))
+        holder.check(method, params)
         patience = getattr(params, "timeout", 5.0) + MARGIN
         return await self._client.call(Call(method, _given(value, params), patience, acts=method in ("action", "restart")))
 

@@ -1,15 +1,18 @@
-"""Who may do what: `allow` and `deny` lists of action names, per caller and per server.
+"""Who may do what: `allow` and `deny` lists of rules, per caller and per server.
 
-`deny` wins over `allow`; an empty `allow` allows all. Names compare without case and may hold `*`. Every list that applies must
-agree.
+A rule is the name of an action, `Queue*`, or of one that can be looked into with a pattern of what it runs: `Command: core show *`,
+`Originate: Dial`, `Getvar: CDR(*)` (`amid.ami.reach` has what that is). `deny` wins over `allow`; an empty `allow` allows all.
+Everything compares without case and may hold `*`. Every list that applies must agree, on each thing that the action runs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
-from typing import Protocol
+from typing import Any, Protocol
 
+from amid.ami.action import InvalidAction
+from amid.ami.reach import reach
 from amid.errors import AmidError
 
 
@@ -27,12 +30,24 @@ class Admin(Protocol):
     def admin(self) -> bool: ...
 
 
-def check_action(action: str, caller: str, lists: Mapping[str, Lists]) -> None:
-    """Raise `AmidError` of kind `denied` unless every one of `lists`, named by where it stands, lets `action` through."""
+def check_action(action: str, fields: Mapping[Any, Any], caller: str, lists: Mapping[str, Lists]) -> None:
+    """Raise `AmidError` of kind `denied` unless every one of `lists`, named by where it stands, lets `action` through.
+
+    Of kind `invalid_params` when the headers that a rule looks at are not such as Asterisk would read.
+    """
+    ruled = {where: listed for where, listed in lists.items() if listed.allow or listed.deny}
+    if not ruled:
+        return
     name = action.strip().lower()
-    for where, listed in lists.items():
-        if _matches(name, listed.deny) or (listed.allow and not _matches(name, listed.allow)):
-            raise AmidError("denied", f"the configuration does not allow {caller!r} the action {action!r} (see [{where}])")
+    try:
+        runs = reach(name, fields) or [""]
+    except InvalidAction as error:
+        raise AmidError("invalid_params", str(error)) from None
+    for where, listed in ruled.items():
+        for run in runs:
+            if _matches(name, run, listed.deny) or (listed.allow and not _matches(name, run, listed.allow)):
+                what = f"the action {action!r}" + (f" with {run!r}" if run else "")
+                raise AmidError("denied", f"the configuration does not allow {caller!r} {what} (see [{where}])")
 
 
 def check_admin(method: str, caller: str, rights: Admin) -> None:
@@ -42,5 +57,10 @@ def check_admin(method: str, caller: str, rights: Admin) -> None:
         raise AmidError("denied", message)
 
 
-def _matches(name: str, patterns: Sequence[str]) -> bool:
-    return any(fnmatchcase(name, pattern.lower()) for pattern in patterns)
+def _matches(name: str, run: str, rules: Sequence[str]) -> bool:
+    return any(_match(name, run, rule) for rule in rules)
+
+
+def _match(name: str, run: str, rule: str) -> bool:
+    action, colon, pattern = rule.lower().partition(":")
+    return fnmatchcase(name, action.strip()) and (not colon or fnmatchcase(run, pattern.strip()))

@@ -7,6 +7,7 @@ import pytest
 from amid.config import Token
 from amid.errors import AmidError
 from amid.gateway.access import ADDRESSES, FORGET_S, SLOWEST_S, Access, Failures, Holder
+from amid.rpc.requests import check_request
 
 WORD = "0123456789abcdefghij"
 
@@ -23,27 +24,33 @@ def test_a_token_is_its_holders() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rights", "method", "action", "allowed"),
+    ("rights", "method", "action", "fields", "allowed"),
     [
-        ({}, "action", "Originate", True),
-        ({"allow": ["Ping", "Queue*"]}, "action", "queuestatus", True),
-        ({"allow": ["Ping", "Queue*"]}, "action", "Originate", False),
-        ({"allow": ["*"], "deny": ["Command"]}, "action", "COMMAND", False),
-        ({"allow": ["Ping"]}, "actions", "", False),
-        ({"allow": ["Ping"]}, "status", "", True),
-        ({}, "restart", "", False),
-        ({"admin": True}, "restart", "", True),
-        ({"events_allow": ["Hangup"]}, "replay", "", False),
-        ({"events_deny": ["Hangup"]}, "replay", "", False),
-        ({}, "replay", "", True),
+        ({}, "action", "Originate", {}, True),
+        ({"allow": ["Ping", "Queue*"]}, "action", "queuestatus", {}, True),
+        ({"allow": ["Ping", "Queue*"]}, "action", "Originate", {}, False),
+        ({"allow": ["*"], "deny": ["Command"]}, "action", "COMMAND", {}, False),
+        ({"allow": ["Command: core show *"]}, "action", "Command", {"Command": "core show version"}, True),
+        ({"allow": ["Command: core show *"]}, "action", "Command", {"Command": "core stop now"}, False),
+        ({"allow": ["Ping"]}, "actions", "", {}, False),
+        ({"allow": ["Ping"]}, "status", "", {}, True),
+        ({}, "restart", "", {}, False),
+        ({"admin": True}, "restart", "", {}, True),
+        ({"events_allow": ["Hangup"]}, "replay", "", {}, False),
+        ({"events_deny": ["Hangup"]}, "replay", "", {}, False),
+        ({}, "replay", "", {}, True),
     ],
 )
-def test_what_a_holder_may_call(rights: dict[str, object], method: str, action: str, allowed: bool) -> None:
+def test_what_a_holder_may_call(
+    rights: dict[str, object], method: str, action: str, fields: dict[str, str], allowed: bool
+) -> None:
+    given = {"action": {"action": action, "fields": fields}, "replay": {"epoch": 1, "after": 0}}.get(method)
+    _, params = check_request({"method": method, "params": given})
     if allowed:
-        holder(**rights).check(method, action)
+        holder(**rights).check(method, params)
         return
     with pytest.raises(AmidError, match="crm") as refused:
-        holder(**rights).check(method, action)
+        holder(**rights).check(method, params)
     assert (refused.value.kind, refused.value.sent) == ("denied", False)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from amid.config import Caller
@@ -26,9 +28,9 @@ LISTS = {
 }
 
 
-def allowed(action: str, **lists: Caller) -> bool:
+def allowed(action: str, fields: dict[str, Any] | None = None, **lists: Caller) -> bool:
     try:
-        check_action(action, "local", lists)
+        check_action(action, fields or {}, "local", lists)
     except AmidError as failure:
         assert (failure.kind, failure.sent) == ("denied", False)
         return False
@@ -47,9 +49,47 @@ def test_every_list_must_agree() -> None:
     assert not allowed("Status", server=server, caller=caller)
 
 
+DIAL = {"Channel": "PJSIP/7", "Application": "Dial"}
+RULES: dict[str, tuple[dict[str, list[str]], str, dict[str, Any], bool]] = {
+    "an allowed command": ({"allow": ["Command: core show *"]}, "Command", {"Command": "core  SHOW uptime"}, True),
+    "another command": ({"allow": ["Command: core show *"]}, "Command", {"Command": "core stop now"}, False),
+    "no command": ({"allow": ["Command: core show *"]}, "Command", {}, False),
+    "another action": ({"allow": ["Command: core show *"]}, "Ping", {}, False),
+    "one of two rules": ({"allow": ["Ping", "command : CORE show *"]}, "Command", {"Command": "core show version"}, True),
+    "a denied command": ({"deny": ["Command: module *"]}, "Command", {"Command": 'mod"ule" unload x'}, False),
+    "not the denied command": ({"deny": ["Command: module *"]}, "Command", {"Command": "core show version"}, True),
+    "deny wins": ({"allow": ["Command"], "deny": ["Command: core stop*"]}, "Command", {"Command": "core stop now"}, False),
+    "a denied application": ({"deny": ["Originate: *System"]}, "Originate", {"application": "trysystem"}, False),
+    "not the denied application": ({"deny": ["Originate: *System"]}, "Originate", DIAL, True),
+    "an allowed application": ({"allow": ["Originate: Dial"]}, "Originate", DIAL, True),
+    "an extension, where applications are": ({"allow": ["Originate: Dial"]}, "Originate", {"Exten": "1", "Context": "x"}, False),
+    "an allowed context": ({"allow": ["Originate: *@sales"]}, "Originate", {"Exten": "1", "Context": "sales"}, True),
+    "an application, where a context is": ({"allow": ["Originate: *@sales"]}, "Originate", DIAL, False),
+    "a Local channel elsewhere": ({"allow": ["Originate: Dial"]}, "Originate", {**DIAL, "Channel": "Local/1@x"}, False),
+    "a function": ({"allow": ["Originate: Dial"]}, "Originate", {**DIAL, "Variable": "FILE(/x)=1"}, False),
+    "an allowed function": ({"allow": ["Originate: *", "Ping"]}, "Originate", {**DIAL, "Variable": "CALLERID(name)=x"}, True),
+    "an allowed variable": ({"allow": ["Getvar: CDR(*)"]}, "Getvar", {"Variable": "CDR(src)"}, True),
+    "another variable": ({"allow": ["Getvar: CDR(*)"]}, "Getvar", {"Variable": "AST_CONFIG(manager.conf,amid,secret)"}, False),
+    "a name with a colon": ({"allow": ["Command: core*"]}, "Command: core", {}, False),
+}
+
+
+@pytest.mark.parametrize(("lists", "action", "fields", "passes"), RULES.values(), ids=RULES)
+def test_rules_on_what_an_action_runs(lists: dict[str, list[str]], action: str, fields: dict[str, Any], passes: bool) -> None:
+    assert allowed(action, fields, **{"servers.pbx1": Caller(), "callers.local": Caller(**lists)}) is passes  # type: ignore[arg-type]
+
+
+def test_a_repeated_header_is_refused_where_a_rule_could_miss_it() -> None:
+    twice = {"Application": ["Dial", "System"]}
+    assert allowed("Originate", twice, caller=Caller())
+    with pytest.raises(AmidError) as caught:
+        check_action("Originate", twice, "web", {"callers.web": Caller(allow=["Originate: Dial"])})
+    assert (caught.value.kind, caught.value.sent) == ("invalid_params", False)
+
+
 def test_a_refusal_names_the_caller_the_action_and_the_table() -> None:
     with pytest.raises(AmidError) as caught:
-        check_action("Originate", "web", {"servers.pbx1": Caller(), "callers.web": Caller(deny=["Orig*"])})
+        check_action("Originate", {}, "web", {"servers.pbx1": Caller(), "callers.web": Caller(deny=["Orig*"])})
     assert all(word in caught.value.message for word in ("'web'", "'Originate'", "[callers.web]"))
 
 
