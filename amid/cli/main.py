@@ -32,7 +32,7 @@ COMMANDS = {
     "status": Entry("amid.cli.status", "Show the servers, the daemon's processes, and its counters."),
     "actions": Entry("amid.cli.calls", "Show the actions that this Asterisk offers."),
     "restart": Entry("amid.cli.calls", "Replace a server's reader."),
-    "keys": Entry("amid.cli.keys", "Make a key pair for TCP."),
+    "keygen": Entry("amid.cli.keygen", "Make a key pair for TCP."),
     "completion": Entry("amid.cli.complete", "Print the completion script for a shell."),
 }
 

@@ -8,7 +8,7 @@ import zmq
 
 
 class Curve(NamedTuple):
-    """Keys in Z85, 40 characters each: the daemon's public one, and this client's pair, as `amid keys` prints them."""
+    """Keys in Z85, 40 characters each: the daemon's public one, and this client's pair, as `amid keygen` prints them."""
 
     server_public: str
     public: str

@@ -257,14 +257,14 @@ def _check_tcp(groups: dict[str, Any], source: str, folder: Path, problems: list
             secret = msgspec.convert(read_secret(folder / curve.secret_key_file), CurveKey)
             groups["curve"] = msgspec.structs.replace(curve, secret_key=secret)
         except (ConfigError, msgspec.ValidationError) as error:
-            problems.append(f"{source}: [curve] secret_key_file: {error}; `amid keys` makes one")
+            problems.append(f"{source}: [curve] secret_key_file: {error}; `amid keygen` makes one")
     listeners = {"[rpc] listen": groups["rpc"].listen}
     for name, server in groups["servers"].items():
         listeners[f"[servers.{name}] events_listen"] = server.events_listen
         listeners[f"[servers.{name}] stream_listen"] = server.stream_listen
     for where in [where for where, endpoints in listeners.items() if endpoints]:
         if groups["curve"].secret_key is None and not curve.secret_key_file:
-            problems.append(f"{source}: {where}: TCP needs a key: give [curve] secret_key_file (`amid keys` makes one)")
+            problems.append(f"{source}: {where}: TCP needs a key: give [curve] secret_key_file (`amid keygen` makes one)")
         if not any(caller.key for caller in groups["callers"].values()):
             problems.append(f"{source}: {where}: nobody could connect: give a caller its key in [callers.NAME]")
     local = groups["callers"].get("local")
@@ -280,7 +280,7 @@ def _check_keys(groups: dict[str, Any], source: str, problems: list[str]) -> Non
         keys["[curve] secret_key_file" if curve.secret_key_file else "[curve] secret_key"] = curve.secret_key
     for where, key in keys.items():
         if key is not None and not _is_z85(key):
-            problems.append(f"{source}: {where}: is not a key in Z85 (ZeroMQ RFC 32); `amid keys` makes one")
+            problems.append(f"{source}: {where}: is not a key in Z85 (ZeroMQ RFC 32); `amid keygen` makes one")
 
 
 def _is_z85(key: str) -> bool:

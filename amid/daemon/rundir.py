@@ -12,6 +12,7 @@ import fcntl
 import logging
 import os
 import re
+import stat
 import time
 from pathlib import Path
 from types import TracebackType
@@ -57,7 +58,8 @@ class RunDir:
     def __enter__(self) -> RunDir:
         try:
             self._make()
-            self._lock = os.open(self.path / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+            self._check_owner()
+            self._lock = os.open(self.path / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o640)
         except OSError as error:
             raise self._unusable(error) from None
         try:
@@ -106,6 +108,15 @@ class RunDir:
             self.path.mkdir(mode=0o750, parents=True, exist_ok=True)
         finally:
             os.umask(mask)
+
+    def _check_owner(self) -> None:
+        """Whoever else could write there could put his own socket in place of amid's, or a link in place of a file."""
+        link, folder = self.path.lstat(), self.path.stat()
+        others = [found.st_uid for found in (link, folder) if found.st_uid not in (0, os.geteuid())]
+        if others:
+            raise RunDirError(f"run_dir {self.path} belongs to user {others[0]}; give another with amid --run-dir DIR")
+        if folder.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            raise RunDirError(f"others may write in run_dir {self.path}; chmod go-w {self.path}")
 
     def write_status(self, text: str) -> None:
         """Replace the status file; `behind` counts the tries since it could not be.

@@ -339,5 +339,6 @@ def serve(config: Config, reload: Callable[[], Config] | None = None) -> None:
     """Run the daemon until it is told to end. Raises `RunDirError` when the run_dir cannot be used."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # each connection of a program is one; libzmq aborts without any left
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a dump would hold the secrets; the children inherit it
     with RunDir(Path(config.run_dir)) as run_dir:
         Supervisor(config, run_dir, reload).run()

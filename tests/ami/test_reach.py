@@ -27,12 +27,12 @@ RUNS: dict[str, tuple[str, dict[Any, Any], list[str]]] = {
     "a Local channel without a context": ("Originate", {**LOCAL, "Channel": "Local/7"}, ["wait", "7@default"]),
     "a Local channel over 255 bytes": (
         "Originate",
-        {**LOCAL, "Channel": "Local/1@secret/" + "\u212a" * 100 + "@sales/n"},  # the Kelvin sign: three bytes, and one in lower case
+        {**LOCAL, "Channel": "Local/1@secret/" + "\u212a" * 100 + "@sales/n"},  # the Kelvin sign: three bytes, in lower case one
         ["wait", "1@secret"],
     ),
     "a subroutine": ("Originate", {"Application": "Wait", "PreDialGoSub": "x,s,1"}, ["wait", "gosub"]),
     "plain variables": ("Originate", {"Application": "Wait", "Variable": ["A=1", "B=call (soon)"]}, ["wait"]),
-    "a function among variables": ("Originate", {"Application": "Wait", "Variable": ["A=1", 'B=(x),FI"L\\E"(/a,b)=2']}, ["wait", "file()"]),
+    "a function": ("Originate", {"Application": "Wait", "Variable": ["A=1", 'B=(x),FI"L\\E"(/a,b)=2']}, ["wait", "file()"]),
 }  # fmt: skip
 
 

@@ -24,8 +24,8 @@ def free_port() -> int:
 
 
 def make_keys(file: Path) -> str:
-    """`amid keys`: the public key, with the secret one in `file`."""
-    made = subprocess.run([sys.executable, "-m", "amid", "keys", str(file)], check=True, capture_output=True, text=True)
+    """`amid keygen`: the public key, with the secret one in `file`."""
+    made = subprocess.run([sys.executable, "-m", "amid", "keygen", str(file)], check=True, capture_output=True, text=True)
     assert file.stat().st_mode & 0o777 == 0o600
     return made.stdout.strip()
 

@@ -1,4 +1,4 @@
-"""`amid keys`: a key pair, for a daemon that listens on TCP or for a program that connects to it."""
+"""`amid keygen`: a key pair, for a daemon that listens on TCP or for a program that connects to it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import zmq
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
-def keys(file: Path) -> None:
+def keygen(file: Path) -> None:
     """Make a CURVE key pair: the secret key goes to FILE, which must not exist yet, and the public key is printed.
 
     The daemon's FILE is secret_key_file in [curve]; a program's public key is `key` in [callers.NAME].

@@ -1,0 +1,221 @@
+"""What somebody who means harm tries: from the network, from the same machine, and with the right to only some actions."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgpack
+import pytest
+import zmq
+
+from amid import AmidError, Client, Curve, wire
+from amid.simulator import SimulatedPbx
+from tests.conftest import StartDaemon
+from tests.daemon import BOUND_S, Daemon, eventually
+from tests.gateway.conftest import TOKENS, with_gateway
+from tests.processes.pbx import SECRET, table
+from tests.processes.process import Listener, pids
+from tests.processes.test_tcp import Tcp, make_keys, tcp
+
+__all__ = ["tcp"]
+
+# ── whoever may call, but not everything ──
+
+INJECTED = "x\r\n\r\nAction: UserEvent\r\nUserEvent: injected"
+PLACES: dict[str, dict[str, Any]] = {
+    "the action": {"action": "Ping" + INJECTED},
+    "a header's name": {"action": "Ping", "fields": {"A: b" + INJECTED: "x"}},
+    "a value": {"action": "Ping", "fields": {"A": INJECTED}},
+    "a value in bytes": {"action": "Ping", "fields": {"A": INJECTED.encode()}},
+    "a value with LF alone": {"action": "Ping", "fields": {"A": INJECTED.replace("\r", "")}},
+    "one of several values": {"action": "Ping", "fields": {"A": ["x", INJECTED]}},
+    "the caller's ActionID": {"action": "Ping", "fields": {"ActionID": INJECTED}},
+    "until": {"action": "Ping", "until": INJECTED},
+    "the server": {"action": "Ping", "server": "pbx1" + INJECTED},
+}
+
+
+@pytest.mark.parametrize("params", PLACES.values(), ids=PLACES)
+def test_no_value_becomes_a_packet(shared_daemon: Daemon, params: dict[str, Any]) -> None:
+    with Listener(shared_daemon, "pbx1") as listener, shared_daemon.socket(zmq.REQ) as caller:
+        caller.connect(shared_daemon.rpc)
+        caller.send(msgpack.packb({"id": 1, "method": "action", "params": params}))
+        assert caller.poll(int(BOUND_S * 1000))
+        reply = wire.unpack(caller.recv())
+        shared_daemon.action("UserEvent", {"UserEvent": "fence"})
+        eventually(lambda: listener.heard() and "fence" in str(listener.events), "what came after it")
+        assert "injected" not in [event["fields"].get("UserEvent") for event in listener.events]
+    # a caller's own ActionID is never sent, so it cannot harm; it is only given back to him
+    assert "result" in reply if "ActionID" in str(params) else reply["error"]["data"]["sent"] is False
+
+
+LISTS: dict[str, dict[str, list[str]]] = {
+    "a server's": {"server": ["Command: core stop*", "Originate: *System", "Getvar: *(*)"]},
+    "a caller's": {"caller": ["Command: core stop*", "Originate: *System", "Getvar: *(*)"]},
+}
+FORBIDDEN: list[tuple[str, dict[str, Any]]] = [
+    ("COMMAND", {"command": ' Core  st"o"p\tnow'}),
+    ("Originate", {"Channel": "Local/1@x", "aPPLICATION": "\x01TrySystem", "Data": "id"}),
+    ("Getvar", {"Variable": "SHELL(id)"}),
+]
+
+
+@pytest.mark.parametrize("lists", LISTS.values(), ids=LISTS)
+def test_lists_look_into_an_action(daemon_for: StartDaemon, pbx: SimulatedPbx, lists: dict[str, list[str]]) -> None:
+    server = table(pbx, deny=lists.get("server", []))
+    daemon = daemon_for({"pbx1": server}, callers__local={"deny": lists.get("caller", [])})
+    for action, fields in FORBIDDEN:
+        failure = daemon.failure(action, fields)
+        assert (failure["data"]["kind"], failure["data"]["sent"]) == ("denied", False), failure
+    twice = daemon.failure("Originate", {"Channel": "Local/1@x", "Application": ["Dial", "System"]})
+    assert twice["data"]["kind"] == "invalid_params" and "give it once" in twice["message"]
+    assert daemon.action("Command", {"Command": "core show version"})["output"]
+
+
+# ── from the network ──
+
+
+def test_a_stranger_on_tcp_is_heard_by_nobody(tcp: Tcp) -> None:
+    """Bytes that are no ZeroMQ, ZeroMQ without CURVE, and CURVE for another daemon: none reaches the broker's code."""
+    host, port = tcp.rpc.removeprefix("tcp://").split(":")
+    for said in (b"GET / HTTP/1.1\r\n\r\n", b"\xff\0\0\0\0\0\0\0\1\x7f\3\0NULL" + bytes(48), os.urandom(4096)):
+        with socket.create_connection((host, int(port)), BOUND_S) as stranger:
+            stranger.sendall(said)
+    public = make_keys(tcp.folder / "another.key")
+    curve = Curve(public, tcp.crm, (tcp.folder / "crm.key").read_text().strip())
+    with Client(endpoint=tcp.rpc, curve=curve) as misled, pytest.raises(AmidError) as refused:
+        misled.ping(timeout=0.5)
+    assert refused.value.kind == "unreachable"
+    with tcp.client() as client:
+        assert client.ping() == {}
+        assert not [name for name in client.status()["counters"] if "unreadable" in name or "invalid" in name]
+
+
+def test_a_stranger_on_tcp_hears_no_event(tcp: Tcp) -> None:
+    (endpoint,) = tcp.table["events_listen"]
+    public = make_keys(tcp.folder / "stranger.key")
+    stranger = tcp.daemon.socket(zmq.SUB)
+    Curve(tcp.server, public, (tcp.folder / "stranger.key").read_text().strip()).put_on(stranger)
+    stranger.subscribe("")
+    stranger.connect(endpoint)
+    with stranger, tcp.client() as client, client.events("UserEvent", timeout=BOUND_S) as events:
+        eventually(lambda: "refused: its key" in tcp.daemon.log.read_text(), "the stranger was turned away")
+        client.action("UserEvent", UserEvent="private")
+        assert next(events)["UserEvent"] == "private"
+        assert not stranger.poll(0)
+
+
+# ── from the same machine ──
+
+
+def test_no_secret_is_where_others_look(daemon_for: StartDaemon, pbx: SimulatedPbx, tmp_path: Path) -> None:
+    """argv and the environment of every process, the log, run_dir, `status`, `servers` and `check`; of every kind of secret."""
+    make_keys(tmp_path / "server.key")
+    tables = {"gateway": with_gateway(tmp_path), "curve": {"secret_key_file": str(tmp_path / "server.key")}}
+    daemon = daemon_for({"pbx1": table(pbx)}, **tables)
+    seen = [daemon.log.read_bytes(), json.dumps([daemon.result("status"), daemon.result("servers")]).encode()]
+    seen += [file.read_bytes() for file in daemon.run_dir.iterdir() if file.is_file()]
+    seen += [Path(f"/proc/{pid}/{file}").read_bytes() for pid in pids(daemon).values() for file in ("cmdline", "environ")]
+    seen.append(subprocess.run(daemon.argv("check"), capture_output=True, check=True).stdout)
+    secrets = [SECRET, (tmp_path / "server.key").read_text().strip(), *TOKENS.values()]
+    assert not [secret for secret in secrets for text in seen if secret.encode() in text]
+
+
+def test_a_crash_leaves_no_core_dump(daemon_for: StartDaemon, pbx: SimulatedPbx, tmp_path: Path, monkeypatch: Any) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (limits[1], limits[1]))
+    monkeypatch.chdir(tmp_path)
+    try:
+        daemon = daemon_for({"pbx1": table(pbx)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_CORE, limits)
+    for pid in pids(daemon).values():
+        assert resource.prlimit(pid, resource.RLIMIT_CORE) == (0, 0)
+    old = daemon.signal("reader pbx1", signal.SIGABRT)
+    eventually(lambda: daemon.pid("reader pbx1") != old, "a new reader")
+    assert list(tmp_path.glob("*core*")) == []
+
+
+@pytest.mark.parametrize("name", ["rpc", "events-pbx1", "status.json", ".status.json"])
+def test_a_link_in_the_run_dir_leads_nowhere(daemon_for: StartDaemon, pbx: SimulatedPbx, tmp_path: Path, name: str) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    daemon = daemon_for({"pbx1": table(pbx)}, start=False)
+    daemon.run_dir.mkdir(0o750)
+    (daemon.run_dir / name).symlink_to(victim)
+    daemon.start()
+    assert daemon.stop() == 0
+    assert victim.read_text() == "precious"
+
+
+def test_a_link_in_place_of_the_lock_is_refused(daemon_for: StartDaemon, pbx: SimulatedPbx, tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    daemon = daemon_for({"pbx1": table(pbx)}, start=False)
+    daemon.run_dir.mkdir(0o750)
+    (daemon.run_dir / "lock").symlink_to(victim)
+    daemon.start(wait=False)
+    assert daemon.process is not None and daemon.process.wait(BOUND_S) == 6
+    assert "cannot be used" in daemon.log.read_text() and victim.read_text() == "precious"
+
+
+def test_a_run_dir_that_others_can_write_is_refused(daemon_for: StartDaemon, pbx: SimulatedPbx) -> None:
+    daemon = daemon_for({"pbx1": table(pbx)}, start=False)
+    daemon.run_dir.mkdir()
+    daemon.run_dir.chmod(0o777)
+    daemon.start(wait=False)
+    assert daemon.process is not None and daemon.process.wait(BOUND_S) == 6
+    assert f"chmod go-w {daemon.run_dir}" in daemon.log.read_text()
+
+
+root = pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")
+
+
+@root
+def test_a_run_dir_of_somebody_else_is_refused(daemon_for: StartDaemon, pbx: SimulatedPbx) -> None:
+    daemon = daemon_for({"pbx1": table(pbx)}, start=False)
+    daemon.run_dir.mkdir(0o700)
+    os.chown(daemon.run_dir, 65534, 65534)
+    daemon.start(wait=False)
+    assert daemon.process is not None and daemon.process.wait(BOUND_S) == 6
+    assert "belongs to user 65534" in daemon.log.read_text()
+
+
+@root
+def test_a_member_of_the_group_cannot_replace_a_socket(daemon: Daemon) -> None:
+    """He may call; but the directory is not his to write."""
+    for folder in [daemon.run_dir, *daemon.run_dir.parents]:
+        if folder.stat().st_mode & 0o001 == 0:
+            folder.chmod(folder.stat().st_mode | 0o010)
+            os.chown(folder, -1, 65534)
+    os.chown(daemon.run_dir / "rpc", -1, 65534)
+    tries = [
+        f"os.unlink({str(daemon.run_dir / 'rpc')!r})",
+        f"os.rename({str(daemon.run_dir / 'rpc')!r}, {str(daemon.run_dir / 'old')!r})",
+        f"socket.socket(socket.AF_UNIX).bind({str(daemon.run_dir / 'other')!r})",
+        f"socket.socket(socket.AF_UNIX).connect({str(daemon.run_dir / 'readers')!r})",
+    ]
+    for attempt in tries:
+        code = f"import os, socket; os.setgroups([]); os.setgid(65534); os.setuid(65533); {attempt}"
+        refused = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        assert refused.returncode == 1 and "PermissionError" in refused.stderr, (attempt, refused.stderr)
+    assert daemon.action("Ping")["response"]["Ping"] == "Pong"
+
+
+def test_a_socket_that_was_replaced_all_the_same_is_taken_back(daemon: Daemon) -> None:
+    rpc = daemon.run_dir / "rpc"
+    broker = daemon.pid("broker")
+    rpc.unlink()
+    with socket.socket(socket.AF_UNIX) as impostor:
+        impostor.bind(str(rpc))
+        impostor.listen()
+        os.kill(broker, signal.SIGKILL)
+        eventually(lambda: daemon.request("ping", wait=0.2)["result"] == {}, "the next broker has the name again")
