@@ -101,3 +101,13 @@ def test_what_contributing_names_is_there() -> None:
     files = re.findall(r"`([\w/.-]+\.(?:py|sh|toml|json))`", page)
     assert len(files) > 20
     assert not [file for file in files if not any((ROOT / base / file).exists() for base in ("", "amid", "amid/daemon"))]
+
+
+def test_every_threat_has_tests_that_exist() -> None:
+    table = README.partition("## Who can do what")[2].partition("\n## ")[0].partition("| who | tries |")[2]
+    rows = table.splitlines()[2:]
+    for row in [row for row in rows if row.startswith("|")]:
+        named = re.findall(r"`([\w/]+\.py)::(\w+)`", row)
+        assert named, row
+        for file, test in named:
+            assert re.search(rf"^def {test}\(", (ROOT / "tests" / file).read_text(), flags=re.M), f"{file}::{test}"

@@ -24,7 +24,7 @@ admin = true
 
 [wallboard]
 token = "wallboard-0123456789abcdef"
-allow = ["Ping", "Queue*"]
+allow = ["Ping", "Queue*", "Command: core show *"]
 events_allow = ["Hangup", "User*"]
 events_deny = ["UserSecret"]
 """

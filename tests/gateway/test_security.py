@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from typing import Any
 
 import pytest
 
@@ -48,6 +49,8 @@ def test_a_token_may_do_what_its_lists_say(gateway: Gateway) -> None:
         assert http.post("/v1/servers/pbx1/actions/QueueStatus").status_code == 200
         for path in ("/v1/servers/pbx1/actions/Originate", "/v1/servers/pbx1/actions/%20Originate"):
             assert http.post(path).status_code in (400, 403)
+        for command, status in (("core show version", 200), ("core stop now", 403)):
+            assert http.post("/v1/servers/pbx1/actions/Command", data={"Command": command}).status_code == status
         for method in ("restart", "replay"):
             params = {"server": "pbx1", **({"epoch": 1, "after": 0} if method == "replay" else {})}
             answer = http.post("/rpc", json={"method": method, "params": params})
@@ -67,6 +70,24 @@ def test_behind_a_proxy_with_tls_the_cookie_is_for_tls_alone(gateway: Gateway) -
     with gateway.nobody as http:
         answer = http.post("/login", content=TOKENS["wallboard"].encode(), headers={"Origin": f"https://{host}"})
     assert "; secure" in answer.headers["set-cookie"].lower()
+
+
+LINES = "x\r\nAction: Logoff"
+PARTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "the path": ("/v1/servers/pbx1/actions/Ping%0d%0aAction:%20Logoff", {}),
+    "the query": ("/v1/servers/pbx1/actions/Ping", {"params": {"until": LINES}}),
+    "a form's value": ("/v1/servers/pbx1/actions/Ping", {"data": {"A": LINES}}),
+    "a form's name": ("/v1/servers/pbx1/actions/Ping", {"data": {LINES: "x"}}),
+    "a value in JSON": ("/v1/servers/pbx1/actions/Ping", {"json": {"A": ["x", LINES]}}),
+    "a request": ("/rpc", {"json": {"method": "action", "params": {"action": "Ping", "fields": {"A": LINES}}}}),
+}
+
+
+@pytest.mark.parametrize(("path", "sent"), PARTS.values(), ids=PARTS)
+def test_no_part_of_a_request_becomes_a_packet(gateway: Gateway, path: str, sent: dict[str, Any]) -> None:
+    with gateway.http as http:
+        answer = http.post(path, **sent)
+    assert answer.status_code == 400 and '"kind":"invalid_params"' in answer.text.replace(" ", ""), answer.text
 
 
 def test_the_page_logs_in_with_a_cookie_that_no_script_reads(gateway: Gateway) -> None:
