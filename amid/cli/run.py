@@ -84,7 +84,7 @@ def check(context: click.Context, file: Path | None, as_json: bool) -> None:
 def _warn_of_open_secrets(path: Path) -> None:
     """A secret in the file itself is allowed, and the file is the operator's; but that everybody can read it is worth a word."""
     with contextlib.suppress(OSError):
-        if path.stat().st_mode & stat.S_IROTH and re.search(r"^\s*secret\s*=", path.read_text(errors="replace"), re.M):
+        if path.stat().st_mode & stat.S_IROTH and re.search(r"^\s*secret(_key)?\s*=", path.read_text(errors="replace"), re.M):
             click.echo(f"amid: warning: {path} holds a secret and can be read by everybody; chmod o-r {path}", err=True)
 
 

@@ -32,6 +32,7 @@ FORMS = {
 Line = Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^[^\r\n\x00]*\Z")]
 """What goes out as the value of a header."""
 Secret = Annotated[str, Meta(pattern=r"^[^\r\n\x00]+\Z")]
+"""The secret of manager.conf; it goes out as a header's value too, when `auth` is "plain"."""
 _HOST = r"^([^\s:\[\]]+|[0-9a-fA-F:.]*:[0-9a-fA-F:.]*:[0-9a-fA-F:.%a-z]*)\Z"
 Host = Annotated[str, Meta(min_length=1, max_length=255, pattern=_HOST)]
 """A name or an address; no port, and an IPv6 address without brackets."""

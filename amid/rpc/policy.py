@@ -1,8 +1,8 @@
 """Who may do what: `allow` and `deny` lists of rules, per caller and per server.
 
-A rule is the name of an action, `Queue*`, or of one that can be looked into with a pattern of what it runs: `Command: core show *`,
-`Originate: Dial`, `Getvar: CDR(*)` (`amid.ami.reach` has what that is). `deny` wins over `allow`; an empty `allow` allows all.
-Everything compares without case and may hold `*`. Every list that applies must agree, on each thing that the action runs.
+A rule is an action's name, `Queue*`, or the name of one that `amid.ami.reach` can look into and a pattern of what it runs:
+`Command: core show *`, `Originate: Dial`, `Getvar: CDR(*)`. `deny` wins over `allow`; an empty `allow` allows all. Everything
+compares without case and may hold `*`. Every list that applies must agree, on each thing that the action runs.
 """
 
 from __future__ import annotations

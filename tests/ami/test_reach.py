@@ -31,7 +31,7 @@ RUNS: dict[str, tuple[str, dict[Any, Any], list[str]]] = {
         ["wait", "1@secret"],
     ),
     "a subroutine": ("Originate", {"Application": "Wait", "PreDialGoSub": "x,s,1"}, ["wait", "gosub"]),
-    "plain variables": ("Originate", {"Application": "Wait", "Variable": ["A=1", "B=call (soon)"]}, ["wait"]),
+    "plain variables": ("Originate", {"Application": "Wait", "Variable": ["A=1", "B=call(7) soon, C=2"]}, ["wait"]),
     "a function": ("Originate", {"Application": "Wait", "Variable": ["A=1", 'B=(x),FI"L\\E"(/a,b)=2']}, ["wait", "file()"]),
 }  # fmt: skip
 

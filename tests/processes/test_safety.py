@@ -131,6 +131,18 @@ def test_no_secret_is_where_others_look(daemon_for: StartDaemon, pbx: SimulatedP
     assert not [secret for secret in secrets for text in seen if secret.encode() in text]
 
 
+@pytest.mark.parametrize("key", ["secret", "secret_key"])
+def test_check_warns_of_a_secret_in_a_file_that_everybody_can_read(tmp_path: Path, daemon_for: StartDaemon, key: str) -> None:
+    (tmp_path / "file").touch(0o600)
+    (tmp_path / "file").write_text("geheim")
+    server = {"host": "h", "username": "u", **({"secret": "s"} if key == "secret" else {"secret_file": str(tmp_path / "file")})}
+    daemon = daemon_for({"pbx1": server}, start=False, **({"curve": {"secret_key": "0" * 40}} if key == "secret_key" else {}))
+    for mode, warned in ((0o644, True), (0o640, False)):
+        daemon.file.chmod(mode)
+        check = subprocess.run(daemon.argv("check"), capture_output=True, text=True, check=True)
+        assert ("holds a secret and can be read by everybody" in check.stderr) is warned
+
+
 def test_a_crash_leaves_no_core_dump(daemon_for: StartDaemon, pbx: SimulatedPbx, tmp_path: Path, monkeypatch: Any) -> None:
     limits = resource.getrlimit(resource.RLIMIT_CORE)
     resource.setrlimit(resource.RLIMIT_CORE, (limits[1], limits[1]))
@@ -193,22 +205,19 @@ def test_a_run_dir_of_somebody_else_is_refused(daemon_for: StartDaemon, pbx: Sim
 
 @root
 def test_a_member_of_the_group_cannot_replace_a_socket(daemon: Daemon) -> None:
-    """He may call; but the directory is not his to write."""
-    for folder in [daemon.run_dir, *daemon.run_dir.parents]:
-        if folder.stat().st_mode & 0o001 == 0:
-            folder.chmod(folder.stat().st_mode | 0o010)
-            os.chown(folder, -1, 65534)
-    os.chown(daemon.run_dir / "rpc", -1, 65534)
-    tries = [
-        f"os.unlink({str(daemon.run_dir / 'rpc')!r})",
-        f"os.rename({str(daemon.run_dir / 'rpc')!r}, {str(daemon.run_dir / 'old')!r})",
-        f"socket.socket(socket.AF_UNIX).bind({str(daemon.run_dir / 'other')!r})",
-        f"socket.socket(socket.AF_UNIX).connect({str(daemon.run_dir / 'readers')!r})",
-    ]
-    for attempt in tries:
-        code = f"import os, socket; os.setgroups([]); os.setgid(65534); os.setuid(65533); {attempt}"
-        refused = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-        assert refused.returncode == 1 and "PermissionError" in refused.stderr, (attempt, refused.stderr)
+    """He may call; but the directory is not his to write, and the readers' socket not his to open."""
+    member = f"import os, socket; os.setgroups([]); os.setgid({daemon.run_dir.stat().st_gid}); os.setuid(65533); "
+    unix = "socket.socket(socket.AF_UNIX)"
+    tries = {
+        f"{unix}.connect('rpc')": 0,
+        f"{unix}.connect('readers')": 1,
+        f"{unix}.bind('other')": 1,
+        "os.unlink('rpc')": 1,
+        "os.rename('rpc', 'old')": 1,
+    }
+    for attempt, status in tries.items():
+        tried = subprocess.run([sys.executable, "-c", member + attempt], cwd=daemon.run_dir, capture_output=True, text=True)
+        assert (tried.returncode, "PermissionError" in tried.stderr) == (status, bool(status)), (attempt, tried.stderr)
     assert daemon.action("Ping")["response"]["Ping"] == "Pong"
 
 

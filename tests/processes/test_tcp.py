@@ -94,3 +94,11 @@ def test_no_tcp_without_a_key(tmp_path: Path, daemon_for: StartDaemon) -> None:
     daemon.start(wait=False)
     assert daemon.process is not None and daemon.process.wait(20) == 6
     assert "[rpc] listen: TCP needs a key" in daemon.log.read_text()
+
+
+def test_keygen_overwrites_no_key(tmp_path: Path) -> None:
+    make_keys(tmp_path / "key")
+    secret = (tmp_path / "key").read_text()
+    again = subprocess.run([sys.executable, "-m", "amid", "keygen", str(tmp_path / "key")], capture_output=True, text=True)
+    assert again.returncode == 2 and "File exists" in again.stderr and not again.stdout
+    assert (tmp_path / "key").read_text() == secret
