@@ -118,9 +118,12 @@ class Peer:
         self.process.communicate()
 
 
-@pytest.mark.parametrize(("version", "asks"), [("-tls1_2", "R"), ("-tls1_3", "K"), ("-tls1_3", "k")])
-def test_new_keys_in_the_middle_of_a_session(tmp_path: Path, daemon_for: StartDaemon, version: str, asks: str) -> None:
-    """A renegotiation of TLS 1.2, an update of keys in TLS 1.3 with or without one in return: nothing is lost around it."""
+@pytest.mark.parametrize(("version", "asks", "ends"), [("-tls1_2", "R", "Q"), ("-tls1_3", "K", "Q"), ("-tls1_3", "k", "killed")])
+def test_new_keys_in_the_middle_of_a_session(
+    tmp_path: Path, daemon_for: StartDaemon, version: str, asks: str, ends: str
+) -> None:
+    """A renegotiation of TLS 1.2, an update of keys in TLS 1.3 with or without one in return: nothing is lost around it. Then the
+    peer closes its half with a close_notify, or the stream ends without one."""
     peer = Peer(tmp_path, version)
     try:
         table = {"host": "127.0.0.1", "port": peer.port, "username": "amid", "secret": "s", "auth": "plain"}
@@ -139,7 +142,10 @@ def test_new_keys_in_the_middle_of_a_session(tmp_path: Path, daemon_for: StartDa
                     peer.say(f"{asks}\n")
                     peer.hear("SSL_do_handshake -> 1")
             assert [event["fields"]["Number"] for event in _storm(listener, 20)] == [str(number) for number in range(1, 21)]
-        peer.say("Q\n")
+        if ends == "killed":
+            peer.process.kill()
+        else:
+            peer.say(f"{ends}\n")
         eventually(lambda: "refused" in daemon.server("pbx1")["detail"], "its end is noticed, and nobody listens there now")
     finally:
         peer.close()
