@@ -182,6 +182,15 @@ def test_it_works_from_the_keyboard(view: Page) -> None:
         expect(view.locator(f"#view-{name}")).to_be_visible()
 
 
+def test_the_theme_can_be_changed_and_stays(view: Page) -> None:
+    ground = "getComputedStyle(document.body).backgroundColor"
+    light = view.evaluate(ground)
+    view.click("#theme")
+    dark = view.evaluate(ground)
+    view.reload()
+    assert light != dark == view.evaluate(ground)
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
 def test_pictures(browser: Browser, gateway: Gateway, size: tuple[int, int], theme: str) -> None:

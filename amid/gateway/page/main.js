@@ -168,7 +168,7 @@ $("details").addEventListener("click", (click) => click.target === $("details") 
 const theme = (name) => (document.documentElement.dataset.theme = name);
 if (localStorage.theme) theme(localStorage.theme);
 $("theme").addEventListener("click", () => {
-  const dark = getComputedStyle(document.documentElement).getPropertyValue("--is-dark").trim() === "1";
+  const dark = localStorage.theme ? localStorage.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
   theme((localStorage.theme = dark ? "light" : "dark"));
 });
 
