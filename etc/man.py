@@ -1,6 +1,7 @@
 """The manual pages amid(1) and amid.toml(5), as roff (man-pages(7), groff_man(7)): `python etc/man.py DIRECTORY` writes them there.
 
-Nothing is told twice: the first is made of what `--help` shows, the second of the comments in etc/amid.toml.
+Nothing is told twice: the first is made of what `--help` shows and of the README's examples, the second of the comments in
+etc/amid.toml. It runs in a clone, where those are.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from amid.cli.exits import EXITS
 from amid.cli.main import COMMANDS, amid
 
 EXAMPLE = Path(__file__).parent / "amid.toml"
+README = Path(__file__).parents[1] / "README.md"
 NAMES = {"servers.pbx1": "servers.NAME", "callers.crm": "callers.NAME"}
 """Tables of the example whose names are the operator's."""
 
@@ -29,6 +31,7 @@ WHAT = (
 )
 ENVIRONMENT = {
     "AMID_RUN_DIR": "The daemon's directory, unless --run-dir names it.",
+    "XDG_RUNTIME_DIR": "A person's own daemon, without AMID_RUN_DIR, has its directory amid there.",
     "AMID_CONFIG": "The configuration file, unless -c names it.",
     "NO_COLOR": "When it is set, nothing is coloured.",
     "CREDENTIALS_DIRECTORY": "Where systemd puts credentials: NAME.secret there is the secret of the server NAME.",
@@ -42,8 +45,8 @@ FILES = {
 # ── roff ──
 
 
-PLAIN = str.maketrans({"\\": "\\e", "-": "\\-", "`": "\\(ga", "'": "\\(aq", "~": "\\(ti", "^": "\\(ha"})
-"""Signs that roff would make typographic, so that what is copied from a page is what was meant."""
+PLAIN = str.maketrans({"\\": "\\e", "-": "\\-", "`": "\\(ga", "'": "\\(aq", "~": "\\(ti", "^": "\\(ha", "…": "..."})
+"""Signs that roff would make typographic, so that what is copied from a page is what was meant; roff reads ASCII alone."""
 
 
 def text(plain: str) -> str:
@@ -60,9 +63,14 @@ def paragraphs(words: str) -> Iterator[str]:
     """Paragraphs of a help text; one that begins with click's mark for it keeps its lines."""
     for paragraph in inspect.cleandoc(words).split("\n\n"):
         if paragraph.startswith("\b"):
-            yield from (".PP", ".nf", text(paragraph[1:].strip("\n")), ".fi")
+            yield from (".PP", *shown(paragraph[1:].strip("\n")))
         else:
             yield from (".PP", text(" ".join(paragraph.split())))
+
+
+def shown(lines: str) -> list[str]:
+    """Lines that stay as they are."""
+    return [".nf", text(lines), ".fi"]
 
 
 def listed(entries: dict[str, str]) -> Iterator[str]:
@@ -78,10 +86,18 @@ def command_page() -> str:
     body += [text(WHAT), ".SH OPTIONS", *options(amid), ".SH COMMANDS"]
     for name in COMMANDS:
         body += command(name)
+    body += [".SH EXAMPLES", *shown(examples())]
     body += [".SH EXIT STATUS", *listed({str(exit.status): exit.meaning for exit in EXITS})]
     body += [".SH ENVIRONMENT", *listed(ENVIRONMENT), ".SH FILES", *listed(FILES)]
     body += [".SH SEE ALSO", ".BR amid.toml (5),", ".BR asterisk (8),", ".BR systemd.service (5)"]
     return page("amid", 1, "User Commands", "RPC and events for everything that talks to an Asterisk PBX", body)
+
+
+def examples() -> str:
+    """What the README shows at a prompt."""
+    found = re.search(r"^```console\n(.*?)\n```$", README.read_text(), re.MULTILINE | re.DOTALL)
+    assert found is not None
+    return found[1]
 
 
 def command(name: str) -> Iterator[str]:
@@ -140,15 +156,16 @@ def file_page() -> str:
     example = EXAMPLE.read_text()
     opening, _, rest = example.partition("\n\n")
     summary = opening.splitlines()[0].partition(": ")[2]
-    body = [".SH DESCRIPTION", text(" ".join(line.removeprefix("# ") for line in opening.splitlines()[1:]))]
-    body += [text("Every key is shown with its default, or with an example where it has none.")]
+    body = [".SH DESCRIPTION", text("Every key is shown with its default, or with an example where it has none.")]
+    body += [text("Those of the example below must be given.")]
+    body += [text(" ".join(line.removeprefix("# ") for line in opening.splitlines()[2:]))]
     body.append(".SH TOP LEVEL")
     for key in keys(rest):
         if not key.name:
             body += [f".SH [{text(NAMES.get(key.table, key.table))}]", text(key.words)]
         elif key.words:  # without, it repeats one above that shows the default
             body += [".TP", f"\\fB{text(key.name)}\\fR = {text(key.value)}", text(key.words)]
-    body += [".SH EXAMPLE", ".nf", text((EXAMPLE.parent / "amid-minimal.toml").read_text().strip()), ".fi"]
+    body += [".SH EXAMPLE", *shown((EXAMPLE.parent / "amid-minimal.toml").read_text().strip())]
     body += [".SH SEE ALSO", ".BR amid (1)"]
     return page("amid.toml", 5, "File Formats", summary.rstrip("."), body)
 

@@ -35,6 +35,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     subprocess.run([sys.executable, ROOT / "etc/man.py", folder], check=True, cwd=ROOT)
     files = sorted(folder.iterdir())
     lint = ["mandoc", "-T", "lint", "-W", "warning", *files]
+    assert all(file.read_bytes().isascii() for file in files)
     complaints = subprocess.run(lint, stdout=subprocess.PIPE, text=True, check=False).stdout
     assert not [line for line in complaints.splitlines() if "missing date" not in line]
     return {file.name: _shown(file) for file in files}
@@ -55,6 +56,13 @@ def test_every_command_and_option_is_in_the_first(pages: dict[str, str], name: s
     assert part.lstrip().startswith(f"amid {name} ")
     for option in command.params:
         assert not isinstance(option, click.Option) or option.opts[-1] in part, option.name
+
+
+def test_the_rest_is_in_the_first(pages: dict[str, str]) -> None:
+    read = "".join(file.read_text() for file in (ROOT / "amid").glob("[!d]*/*.py"))  # but the daemon's, which systemd sets
+    names = set(re.findall(r'(?:environ\.get\(|envvar=)"(\w+)"', read))
+    assert len(names) > 3 and not [name for name in names if f"\n       {name}\n" not in pages["amid.1"]]
+    assert "EXAMPLES\n       $ amid status\n" in pages["amid.1"]
 
 
 @pytest.mark.parametrize("table", TABLES)

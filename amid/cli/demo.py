@@ -47,8 +47,8 @@ STARTED_S = 10.0
 
 
 @click.command()
-@click.option("--seconds", type=click.FloatRange(0, min_open=True), help="End by itself after so long; otherwise Ctrl-C ends it.")
-@click.option("--calls-per-minute", type=click.FloatRange(1, 6000), default=40.0, show_default=True)
+@click.option("--seconds", type=click.FloatRange(0, min_open=True), metavar="N", help="End by itself after so long, not by Ctrl-C.")
+@click.option("--calls-per-minute", type=click.FloatRange(1, 6000), metavar="N", default=40.0, show_default=True)
 @click.pass_context
 def demo(context: click.Context, seconds: float | None, calls_per_minute: float) -> None:
     """Run a simulated PBX and the whole daemon in front of it.

@@ -1,4 +1,5 @@
-"""The tables of etc/freepbx.md: a class of manager.conf gives what they say, and all the others together do not."""
+"""The tables of etc/freepbx.md: a class of manager.conf gives what they say, and all the others together do not. The sample's user
+can do what the README begins with."""
 
 from __future__ import annotations
 
@@ -7,11 +8,13 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
-from tests.asterisk.raw import Raw, request
+from tests.asterisk.raw import Raw, call, request
 from tests.asterisk.server import Asterisk
 from tests.conftest import StartDaemon
 
-PAGE = (Path(__file__).parents[2] / "etc/freepbx.md").read_text()
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "etc/freepbx.md").read_text()
+SAMPLE = (ROOT / "etc/manager.conf.sample").read_text()
 CLASSES = frozenset(
     re.findall(
         r"\w+",
@@ -67,9 +70,11 @@ def test_each_event_needs_its_class(own_asterisk: Callable[[], Asterisk]) -> Non
     with ExitStack() as stack:
         sessions = {name: stack.enter_context(Raw(asterisk, username=name, events="on")) for name in ("amid", *_names(classes))}
         made = stack.enter_context(Raw(asterisk))
+        made.ask("PlayDTMF", Channel=call(made, "answer"), Digit="5")
         made.ask("QueuePause", Interface="Local/member@calls", Paused="true")
         made.ask("UserEvent", UserEvent="Privileges")
         made.ask("Originate", Channel="Local/answer@calls", Application="Wait", Data=0, Variable="A=1", Async="true")
+        made.ask("Reload", Module="logger")
         missing = set(EVENTS)
         while missing:
             missing.discard(sessions["amid"].packet()["Event"] or "")
@@ -90,3 +95,16 @@ def test_amid_is_up_with_no_class_at_all(own_asterisk: Callable[[], Asterisk], d
     assert daemon.action("Ping")["response"]["Ping"] == "Pong"
     offered = {one["name"] for one in daemon.request("actions")["result"]}
     assert "QueueStatus" in offered and "Originate" not in offered
+
+
+def test_the_sample_is_enough_to_begin_with(own_asterisk: Callable[[], Asterisk], daemon_for: StartDaemon) -> None:
+    asterisk = own_asterisk()
+    file = asterisk.private / "etc/manager.conf"
+    file.write_text(file.read_text() + SAMPLE.replace("[amid]", "[sample]").replace("change-me", asterisk.secret))
+    asterisk.command("manager reload")
+    daemon = daemon_for({"pbx1": {"host": asterisk.host, "port": asterisk.port, "username": "sample", "secret": asterisk.secret}})
+    offered = {one["name"] for one in daemon.result("actions")}
+    written = re.findall(r"\w+", re.findall(r"^write = (.*)$", SAMPLE, flags=re.M)[0])
+    assert "Command" not in offered, "it lets a caller do nearly everything"
+    assert offered & ACTIONS.keys() == {name for name, classes in ACTIONS.items() if not classes or classes & set(written)}
+    assert offered >= set(re.findall(r"^\$ amid action (\w+)", (ROOT / "README.md").read_text(), flags=re.M)) != set()

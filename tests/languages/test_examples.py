@@ -4,8 +4,10 @@ without a client work as they stand."""
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,7 @@ PAGES = CONTRACT.read_text() + (CONTRACT.parent / "from-telnet.md").read_text()
 FENCED = re.findall(r"^```(\w*)\n(.*?)^```$", PAGES, flags=re.M | re.S)
 BLOCKS = [block for kind, block in FENCED if not kind]
 SESSIONS = [block for kind, block in FENCED if kind == "ami"]
+COMMANDS = [line for kind, block in FENCED if kind == "sh" for line in block.splitlines()]
 EXCHANGES = [pair for block in BLOCKS for pair in re.findall(r"^→ (.*?)^← (.*?)(?=^→|\Z)", block, re.M | re.S)]
 MESSAGES = [message for block in BLOCKS for message in re.findall(r"^✉ (\S+)\n(.*?)(?=^✉|\Z)", block, re.M | re.S)]
 
@@ -103,8 +106,25 @@ def test_a_session_goes_as_shown(pbx: Pbx, example: str) -> None:
                 session.line(re.escape(line[2:]).replace(ANY, ".*"))
 
 
+@pytest.mark.parametrize("line", COMMANDS)
+def test_a_command_shows_an_event(daemon: Daemon, line: str) -> None:
+    environment = {**os.environ, "AMID_RUN_DIR": str(daemon.run_dir)}
+    with subprocess.Popen([sys.executable, "-m", *line.split()], env=environment, stdout=subprocess.PIPE) as command:
+
+        def it_ended() -> bool:
+            daemon.action("UserEvent", {"UserEvent": "Hello"})
+            return command.poll() is not None
+
+        try:
+            eventually(it_ended, line)
+        finally:
+            command.kill()
+        assert command.stdout is not None
+        assert json.load(command.stdout)["fields"]["UserEvent"] == "Hello"
+
+
 def test_the_pages_have_examples() -> None:
-    assert len(EXCHANGES) >= 13 and len(MESSAGES) >= 3 and len(SESSIONS) >= 5
+    assert len(EXCHANGES) >= 13 and len(MESSAGES) >= 4 and len(SESSIONS) >= 6 and COMMANDS
 
 
 RUN = {"js": ["node", "--input-type=module", "-e"], "php": ["php", "-r"], "ruby": ["ruby", "-e"]}
