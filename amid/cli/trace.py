@@ -33,7 +33,7 @@ def trace(top: dict[str, Any], server: str | None, action: str | None, as_json: 
     """Show the packets of the sessions with Asterisk as they go by, secrets hidden. Ctrl-C ends it.
 
     --> is what amid sends and <-- what Asterisk does. A line ends with CR LF unless another end is shown. Packets that come faster
-    than they can be shown are left out, and counted. Nothing is started anew for this, and while nobody looks it costs nothing.
+    than they can be shown are left out, and counted. It begins within a second; nothing is started anew for it.
     """
     numbers = Numbers()
     try:

@@ -96,7 +96,7 @@ class Connection:
 
     def readable(self, ready: int) -> bool:
         """Whether there may be something to receive."""
-        return bool(ready & IN or (ready & OUT and self._wants_write) or self.pending())
+        return ready & IN != 0 or (self._wants_write and ready & OUT != 0) or self.pending()
 
     def pending(self) -> bool:
         """Whether TLS holds bytes that a poll does not see."""

@@ -109,7 +109,6 @@ class Reader:
         self._listen_to_broker(ready, now)
         self._lanes.flush(now, self._lane_lost)
         self._replays.step()
-        self._tracer.step(ready)
         if self._publisher.take_subscriptions(ready):
             self._next_tick = min(self._next_tick, self._ticked + SOON_S)
         if self._gate is not None:
@@ -117,6 +116,7 @@ class Reader:
         if now >= self._next_tick:
             self._next_tick, self._ticked = now + TICK_S, now
             self._publisher.tick(time.time())
+            self._tracer.step()
         if not self._child.poll_fds().isdisjoint(ready):
             for configuration in self._child.drain():
                 self._tracer.open(configuration["trace"])
@@ -132,7 +132,7 @@ class Reader:
         items += [(fd, zmq.POLLIN) for fd in self._child.poll_fds()]
         if self._gate is not None:
             items.append((self._gate.socket, zmq.POLLIN))
-        items += [*self._tracer.poll_items(), *self._events.poll_items(), *self._lanes.poll_items()]
+        items += [*self._events.poll_items(), *self._lanes.poll_items()]
         return items
 
     def _patience_ms(self, now: float) -> int:

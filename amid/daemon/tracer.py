@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
 
 import zmq
 
@@ -22,8 +21,10 @@ KEPT = 1000
 
 
 class Tracer:
-    """`open` binds or unbinds the socket; `step` hears who looks. epoch: when this reader started, so that its numbers are told
-    from those of the reader before it."""
+    """`open` binds or unbinds the socket; `step`, once a second, hears who looks: to poll for it would cost each pass of the loop.
+
+    epoch: when this reader started, so that its numbers are told from those of the reader before it.
+    """
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], run_dir: str, server: str, epoch: int, secret: str) -> None:
         self._context = context
@@ -48,11 +49,8 @@ class Tracer:
             self._watchers = None
             self.trace.watched = False
 
-    def poll_items(self) -> list[tuple[Any, int]]:
-        return [(self._watchers.socket, zmq.POLLIN)] if self._watchers is not None else []
-
-    def step(self, ready: dict[Any, int]) -> None:
-        if self._watchers is not None and self._watchers.socket in ready:
+    def step(self) -> None:
+        if self._watchers is not None:
             self._watchers.take(self._topic)
             self.trace.watched = self._watchers.want(self._topic)
 
