@@ -235,7 +235,7 @@ class Gateway:
     # ── events ──
 
     async def _events(self, request: Request, holder: Holder) -> Response:
-        wanted, follower = self._streams.begin(request)
+        wanted, follower = await self._streams.begin(request)
         if request.method == "HEAD":
             return Response(media_type="text/event-stream")
         body = self._streams.events(wanted, follower, holder)
@@ -244,7 +244,7 @@ class Gateway:
     async def _socket(self, websocket: WebSocket) -> None:
         try:
             holder = await self._holder(websocket)
-            wanted, follower = self._streams.begin(websocket)
+            wanted, follower = await self._streams.begin(websocket)
         except HTTPException as error:
             await websocket.send_denial_response(_json({"error": error.detail}, error.status_code))
             return

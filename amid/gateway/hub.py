@@ -7,6 +7,7 @@ what came behind its position, as one does that connects again, and goes on. Wha
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import logging
 from collections import deque
@@ -25,7 +26,9 @@ QUEUE = 2000
 PAGE = 500
 """Events fetched at a time."""
 KNOWN_S = 5.0
-"""Seconds that a new follower waits until it is known where the servers are: it is to get all that comes from its beginning on."""
+"""Seconds that a new stream waits until it is known where the servers are: it is to get all that comes from its beginning on."""
+CHECK_S = 1.0
+"""Seconds between two looks at where the servers say that they are."""
 RETRY_S = 0.5
 """Seconds between two tries when the daemon is not there."""
 TRIES = 8
@@ -81,35 +84,49 @@ class Hub:
         self.events = 0
 
     async def run(self) -> None:
-        while True:
-            try:
-                await self._read()
-            except AmidError as error:
-                log.warning("no events for browsers: %s", error.message)
-                await asyncio.sleep(RETRY_S)
+        async with asyncio.TaskGroup() as both:
+            both.create_task(self._check())
+            while True:
+                try:
+                    await self._read()
+                except AmidError as error:
+                    log.warning("no events for browsers: %s", error.message)
+                    await asyncio.sleep(RETRY_S)
 
     async def _read(self) -> None:
         async with self.client.events(gaps=True) as stream:
-            self._begin(await self.client.servers())
+            self._reached(_positions(await self.client.servers()))
+            self.known.set()
             async for item in stream:
                 self._give(Item(item))
 
-    def _begin(self, servers: list[dict[str, Any]]) -> None:
-        """Where the servers are; followers who came before have missed what came while nobody read."""
-        for server in servers:
-            self._reach(server["name"], Position(server["epoch"], server["seq"]))
-        self.known.set()
-        for follower in self.followers:
+    async def _check(self) -> None:
+        """What a server had numbered at the last look, and did not come since, was published before the subscription to it was in
+        effect, and would otherwise be missed only when the next event comes."""
+        said: dict[str, Position] = {}
+        while True:
+            await asyncio.sleep(CHECK_S)
+            self._reached(said)
+            with contextlib.suppress(AmidError):
+                said = _positions(await self.client.servers())
+
+    def _reached(self, positions: Positions) -> None:
+        """The servers are there, whatever came; followers who have had less fetch it."""
+        ahead = {name: position for name, position in positions.items() if position > self.positions.get(name, Position(0, 0))}
+        self.positions.update(ahead)
+        for follower in self.followers if ahead else ():
             follower.look()
 
     def _give(self, item: Item) -> None:
         self.events += 1
-        self._reach(item.of.server, item.position)
+        self.positions[item.of.server] = max(self.positions.get(item.of.server, item.position), item.position)
         for follower in self.followers:
             follower.take(item)
 
-    def _reach(self, server: str, position: Position) -> None:
-        self.positions[server] = max(self.positions.get(server, position), position)
+    async def ready(self) -> None:
+        """Wait until it is known where the servers are. Raises `AmidError` of kind `unreachable`."""
+        if not await _within(self.known.wait(), KNOWN_S):
+            raise AmidError("unreachable", f"the daemon has not answered for {KNOWN_S:g} s; connect again")
 
     def follower(self, servers: frozenset[str], after: Positions) -> Follower:
         """`servers`: those wanted, all when empty. after: where it left off; of other servers it gets what comes from now on."""
@@ -128,10 +145,9 @@ class Follower:
         self._behind = False
 
     async def __aenter__(self) -> Follower:
-        await _within(self._hub.known.wait(), KNOWN_S)
         self._hub.followers.add(self)
         now = {name: position for name, position in self._hub.positions.items() if self._wants(name)}
-        self._behind = any(self._after.setdefault(name, position) != position for name, position in now.items())
+        self._behind = any(self._after.get(name) != position for name, position in now.items())
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -177,10 +193,12 @@ class Follower:
 
     async def _in_order(self, item: Item) -> AsyncIterator[Item]:
         """The item, what it lies behind without having been given before it, or nothing if it was given already."""
-        at = self._after.get(item.of.server)
-        if at is None or (item.is_behind(at) and item.is_next(at)):
+        at = self._after.setdefault(item.of.server, Position(item.of.epoch, 0))
+        if not item.is_behind(at):
+            return
+        if item.is_next(at):
             yield item
-        elif item.is_behind(at):
+        else:
             async for missed in self._replayed(item.of.server, item.position):
                 yield missed
 
@@ -188,7 +206,7 @@ class Follower:
         """What came behind its positions up to where the hub is now; what comes meanwhile is in the queue."""
         self._behind = False
         for server, target in dict(self._hub.positions).items():
-            if self._wants(server) and self._after.setdefault(server, target) != target:
+            if self._wants(server) and self._after.setdefault(server, Position(target.epoch, 0)) != target:
                 async for item in self._replayed(server, target):
                     self._after[server] = item.position
                     yield item
@@ -225,6 +243,11 @@ class Follower:
 
 def _lost(server: str, at: Position, until: int) -> Item:
     return Item(Gap(server, at.epoch, at.seq, until, until - at.seq, "no longer held"))
+
+
+def _positions(listed: list[dict[str, Any]]) -> dict[str, Position]:
+    """Of the servers that have had a session; who follows from before it has all of it coming."""
+    return {server["name"]: Position(server["epoch"], server["seq"]) for server in listed if server["epoch"]}
 
 
 async def _within(waiting: Any, seconds: float) -> bool:

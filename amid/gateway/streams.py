@@ -89,7 +89,7 @@ class Streams:
         self._most = most
         self.open = 0
 
-    def begin(self, connection: HTTPConnection) -> tuple[Wanted, Follower]:
+    async def begin(self, connection: HTTPConnection) -> tuple[Wanted, Follower]:
         """Check what a stream asks for. Raises `AmidError`."""
         wanted = Wanted.of(connection.query_params)
         if unknown := wanted.servers - set(self._servers):
@@ -97,6 +97,7 @@ class Streams:
             raise AmidError("unknown_server", f"there is no server {min(unknown)[:60]!r}; the servers are {known}")
         if self.open >= self._most:
             raise AmidError("busy", f"{self._most} streams are open already (max_streams in [gateway])")
+        await self._hub.ready()
         last = connection.headers.get("last-event-id") or connection.query_params.get("after", "")
         return wanted, self._hub.follower(wanted.servers, placed(last, wanted.servers or self._servers))
 

@@ -66,7 +66,7 @@ amid_events() {
                     ;;
             esac
         done < <(_amid_curl -N --speed-limit 1 --speed-time 15 ${at:+-H "Last-Event-ID: $at"} "$AMID_URL/v1/events?$query" && echo)
-        [[ $kind == refused ]] && { _amid_failed "$data"; return; }
+        [[ $kind == refused && $data != *'"unreachable"'* ]] && { _amid_failed "$data"; return; }
         sleep 1
     done
 }

@@ -148,30 +148,24 @@ async def test_one_that_connects_before_the_hub_knows_anything_gets_what_it_miss
     world.daemon.epochs[1] = 5
     async with world.hub.follower(frozenset(), {"pbx1": Position(1, 3)}) as follower:
         assert await world.got(follower) == []
-        world.hub._begin([{"name": "pbx1", "epoch": 1, "seq": 5}])
+        world.hub._reached({"pbx1": Position(1, 5)})
         assert await world.got(follower) == [(1, 4), (1, 5)]
 
 
 @runs
-async def test_a_new_follower_begins_when_it_is_known_where_the_servers_are(world: World) -> None:
-    """Otherwise what comes until then would be neither before its beginning nor told."""
-    world.hub.known.clear()
-    follower = world.hub.follower(frozenset(), {})
-    beginning = asyncio.create_task(follower.__aenter__())
-    await asyncio.sleep(0)
-    assert not beginning.done()
-    world.daemon.epochs[1] = 3
-    world.hub._begin([{"name": "pbx1", "epoch": 1, "seq": 3}])
-    await beginning
-    world.publish(1)
-    assert await world.got(follower) == [(1, 4)]
+async def test_a_follower_from_before_a_servers_first_session_gets_all_of_it(world: World) -> None:
+    """A gateway may be there before the readers are."""
+    async with world.hub.follower(frozenset(), {}) as follower:
+        world.daemon.epochs[1] = 3
+        world.hub._reached({"pbx1": Position(1, 3)})
+        assert await world.got(follower) == [(1, 1), (1, 2), (1, 3)]
 
 
 @runs
 async def test_what_came_before_the_hub_read_is_fetched_before_what_it_reads(world: World) -> None:
     """`servers` may have said a moment ago where the server was."""
     world.daemon.epochs[1] = 5
-    world.hub._begin([{"name": "pbx1", "epoch": 1, "seq": 3}])
+    world.hub._reached({"pbx1": Position(1, 3)})
     async with world.hub.follower(frozenset(), {}) as follower:
         world.publish(2)
         assert await world.got(follower) == [(1, 4), (1, 5), (1, 6), (1, 7)]
