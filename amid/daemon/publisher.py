@@ -16,14 +16,14 @@ from amid import wire
 from amid.ami.burst import BLANK, Burst
 from amid.ami.packet import Packet
 from amid.ami.shapes import Shapes
-from amid.daemon.sending import send
+from amid.daemon.sending import high_water_mark, send
 from amid.events.message import Event, Tick, pack_all
 from amid.events.ring import Held, Ring
 from amid.events.sequence import Numberer
 
 EVENTS_KEPT = 10_000
 STREAM_KEPT = 500
-"""Messages kept for a subscriber that lags, on each of the two sockets."""
+"""Messages at least that are kept for a subscriber that lags, on each of the two sockets."""
 
 TICK_S = 1.0
 """Seconds between two ticks."""
@@ -80,7 +80,7 @@ class Publisher:
 
     def _bind(self, context: zmq.Context[zmq.Socket[bytes]], endpoint: str, kept: int) -> Subscriptions:
         socket = context.socket(zmq.XPUB)
-        socket.set(zmq.SNDHWM, kept)
+        socket.set(zmq.SNDHWM, high_water_mark(kept))
         socket.set(zmq.XPUB_VERBOSE, 1)  # each subscriber is seen, and not only the first to a topic
         socket.set(zmq.LINGER, 200)
         socket.bind(endpoint)

@@ -13,3 +13,9 @@ def send(socket: zmq.Socket[bytes], *frames: bytes) -> None:
     for frame in frames[:-1]:
         Socket.send(socket, frame, _MORE)
     Socket.send(socket, frames[-1], _LAST)
+
+
+def high_water_mark(kept: int) -> int:
+    """The mark with which `kept` messages at least, and under twice as many, are kept for a peer that lags. ZeroMQ hears only at
+    every half of the mark what the peer has read (libzmq, pipe.cpp: `compute_lwm`), so nearly half of it may be spent already."""
+    return 2 * kept - 1

@@ -14,10 +14,10 @@ import zmq
 from amid import wire
 from amid.ami.trace import Sight, Trace
 from amid.daemon.publisher import Subscriptions
-from amid.daemon.sending import send
+from amid.daemon.sending import high_water_mark, send
 
 KEPT = 1000
-"""Packets kept for one who lags."""
+"""Packets at least that are kept for one who lags."""
 
 
 class Tracer:
@@ -39,7 +39,7 @@ class Tracer:
         """Be there for those who trace, or not."""
         if allowed and self._watchers is None:
             socket = self._context.socket(zmq.XPUB)
-            socket.set(zmq.SNDHWM, KEPT)
+            socket.set(zmq.SNDHWM, high_water_mark(KEPT))
             socket.set(zmq.LINGER, 0)
             socket.bind(f"ipc://{self._place}")
             self._watchers = Subscriptions(socket)
