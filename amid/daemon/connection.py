@@ -85,7 +85,7 @@ class Connection:
     def receive(self) -> bytes | None:
         """What has come, at most `READ_SIZE` bytes; b"" at the end of the stream, None when there is nothing now."""
         assert self._socket is not None, "only an open connection is read"
-        self._wants_write = False
+        self._wants_write = self._wants_read = False  # a write that waited for what is read here can go on
         try:
             return self._socket.recv(READ_SIZE)
         except ssl.SSLWantWriteError:
@@ -93,6 +93,8 @@ class Connection:
             return None
         except (BlockingIOError, ssl.SSLWantReadError):
             return None
+        except ssl.SSLError as error:  # TLS 1.3 refuses a client's certificate only after the handshake (RFC 8446, 4.4.2.4)
+            raise _explained(error, self._host) from error
 
     def readable(self, ready: int) -> bool:
         """Whether there may be something to receive."""
@@ -172,6 +174,8 @@ class Connection:
             self._wants_read = True
         except (BlockingIOError, ssl.SSLWantWriteError):
             pass
+        except ssl.SSLError as error:
+            raise _explained(error, self._host) from error
 
 
 def tls_context(server: Server) -> ssl.SSLContext | None:
@@ -188,13 +192,15 @@ def tls_context(server: Server) -> ssl.SSLContext | None:
 
 
 def _explained(error: ssl.SSLError, host: str) -> OSError:
-    """The failure of a handshake, and what to do about it."""
+    """The failure of TLS, and what to do about it."""
     if isinstance(error, ssl.SSLCertVerificationError):
         what = f"the certificate of {host} is refused: {error.verify_message}; tls_ca names the authority to trust"
     elif error.reason == "WRONG_VERSION_NUMBER":
         what = "this port does not speak TLS; give the one of tlsbindaddr in manager.conf, or tls = false"
+    elif "_ALERT_" in (error.reason or ""):
+        what = f"{host} ended TLS: {error.reason}; if it asks for a certificate of amid's, tls_cert and tls_key give one it trusts"
     else:
-        what = f"the TLS handshake failed: {error.strerror or error}"
+        what = f"TLS failed: {error.strerror or error}"
     return OSError(errno.EPROTO, what)
 
 

@@ -6,6 +6,7 @@ import shutil
 import socket
 import subprocess
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -135,8 +136,9 @@ def test_new_keys_in_the_middle_of_a_session(
         peer.say(f"Response: Success\r\nActionID: {action_id}\r\nMessage: Authentication accepted\r\n\r\n")
         with Listener(daemon, "pbx1") as listener:
             eventually(lambda: daemon.server("pbx1")["seq"] > 0, "the event session is up")
-            for number in range(1, 21):
-                peer.say(f"Event: UserEvent\r\nNumber: {number}\r\n\r\n")
+            peer.say("Event: UserEvent\r\n")
+            for number in range(1, 21):  # each is said with the next one's first line: the keys change in the middle of a packet
+                peer.say(f"Number: {number}\r\n\r\nEvent: UserEvent\r\n")
                 if number % 5 == 0:
                     eventually(lambda number=number: _storm(listener, number), "all events")  # type: ignore[misc]
                     peer.say(f"{asks}\n")
@@ -151,8 +153,12 @@ def test_new_keys_in_the_middle_of_a_session(
         peer.close()
 
 
-@pytest.mark.parametrize("said", [b"", b"\x16\x03\x03\x00\x7a\x02"], ids=["silent", "stops in its hello"])
-def test_a_peer_that_does_not_shake_hands_holds_nobody_up(daemon_for: StartDaemon, said: bytes) -> None:
+@pytest.mark.parametrize(
+    ("said", "drop"),
+    [(b"", b""), (b"\x16\x03\x03\x00\x7a\x02", b""), (b"\x16\x03\x03\x3f\xff\x02", b"\0")],
+    ids=["silent", "stops in its hello", "drips"],
+)
+def test_a_peer_that_does_not_shake_hands_holds_nobody_up(daemon_for: StartDaemon, said: bytes, drop: bytes) -> None:
     """The reader's loop goes on: it beats, and says what is the matter."""
     with socket.create_server(("127.0.0.1", 0)) as mute:
         table = {"host": "127.0.0.1", "port": mute.getsockname()[1], "username": "amid", "secret": "s", "tls": True}
@@ -161,5 +167,11 @@ def test_a_peer_that_does_not_shake_hands_holds_nobody_up(daemon_for: StartDaemo
         with peer:
             peer.sendall(said)
             pid = eventually(lambda: daemon.pid("reader mute"), "its reader runs")
-            eventually(lambda: "no connection within" in daemon.server("mute")["detail"], "the handshake is given up")
+
+            def given_up() -> bool:
+                with suppress(OSError):  # it has hung up
+                    peer.sendall(drop)
+                return "no connection within" in daemon.server("mute")["detail"]
+
+            eventually(given_up, "the handshake is given up")
             assert daemon.pid("reader mute") == pid

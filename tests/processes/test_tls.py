@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +97,34 @@ def test_amid_shows_its_own_certificate(daemon_for: StartDaemon, pbx: SimulatedP
     with TlsFront(pbx.port, folder / "pbx.pem", folder / "pbx.key", client_ca=folder / "other.pem") as front:
         own = {"tls_cert": str(folder / "other.pem"), "tls_key": str(folder / "other.key")}
         daemon = daemon_for({"pbx1": over_tls(pbx, front, tls_ca=str(folder / "pbx.pem"), **own)})
+        assert daemon.action("Ping")["response"]["Ping"] == "Pong"
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+@pytest.mark.parametrize("shown", ["none", "elsewhere"])
+def test_a_peer_that_misses_a_certificate_of_amid_s_is_told_of(
+    daemon_for: StartDaemon, pbx: SimulatedPbx, folder: Path, version: ssl.TLSVersion, shown: str
+) -> None:
+    """In TLS 1.3 the refusal comes after the handshake."""
+    own = {} if shown == "none" else {"tls_cert": str(folder / f"{shown}.pem"), "tls_key": str(folder / f"{shown}.key")}
+    with TlsFront(pbx.port, folder / "pbx.pem", folder / "pbx.key", folder / "other.pem", version) as front:
+        table = over_tls(pbx, front, tls_ca=str(folder / "pbx.pem"), **own)
+        assert "tls_cert" in refused(daemon_for({"pbx1": table}, start=False).start(wait=False))
+
+
+@pytest.mark.parametrize("notify", [True, False], ids=["close_notify", "FIN alone"])
+def test_a_stream_that_ends_loses_what_is_in_flight_and_nothing_else(
+    daemon_for: StartDaemon, pbx: SimulatedPbx, front: TlsFront, folder: Path, notify: bool
+) -> None:
+    daemon = daemon_for({"pbx1": over_tls(pbx, front, tls_ca=str(folder / "pbx.pem"))})
+    with Listener(daemon, "pbx1") as listener, ThreadPoolExecutor() as pool:
+        arm(daemon, "silence", "Ping")
+        call = pool.submit(daemon.failure, "Ping")
+        eventually(lambda: daemon.server("pbx1")["lanes"]["busy"], "the call is in flight")
+        front.hang_up(notify)
+        assert call.result()["data"] | {"kind": "connection_lost", "sent": True} == call.result()["data"]
+        eventually(lambda: listener.heard() and "amid:connected" in [event["event"] for event in listener.events], "it is up again")
+        daemon.wait_up("pbx1")
         assert daemon.action("Ping")["response"]["Ping"] == "Pong"
 
 

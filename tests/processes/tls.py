@@ -22,11 +22,20 @@ def certificate(folder: Path, name: str, host: str = "IP:127.0.0.1", made_at: st
 
 
 class TlsFront:
-    """Listens with TLS on a free port and passes everything on. `client_ca`: callers must show a certificate of its."""
+    """Listens with TLS on a free port and passes everything on. `client_ca`: callers must show a certificate of its. `newest`: the
+    highest version that it speaks."""
 
-    def __init__(self, port_behind: int, cert: Path, key: Path, client_ca: Path | None = None) -> None:
+    def __init__(
+        self,
+        port_behind: int,
+        cert: Path,
+        key: Path,
+        client_ca: Path | None = None,
+        newest: ssl.TLSVersion = ssl.TLSVersion.MAXIMUM_SUPPORTED,
+    ) -> None:
         self._behind = ("127.0.0.1", port_behind)
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._context.maximum_version = newest
         self._context.load_cert_chain(cert, key)
         if client_ca is not None:
             self._context.verify_mode = ssl.CERT_REQUIRED
@@ -34,6 +43,7 @@ class TlsFront:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
         self._peers: list[socket.socket] = []
+        self._open: list[ssl.SSLSocket] = []
         self._threads = [threading.Thread(target=self._accept, daemon=True)]
 
     def __enter__(self) -> TlsFront:
@@ -51,6 +61,17 @@ class TlsFront:
         for thread in self._threads:
             thread.join()
 
+    def hang_up(self, notify: bool) -> None:
+        """End this side of every connection: with a close_notify and without a FIN, or with a FIN alone."""
+        ended, self._open = self._open, []
+        for outer in ended:
+            with contextlib.suppress(OSError):
+                outer.settimeout(5.0)  # seconds, for the other side to close as well
+                if notify:
+                    outer.unwrap()
+                else:
+                    outer.shutdown(socket.SHUT_WR)
+
     def _accept(self) -> None:
         with contextlib.suppress(OSError):
             while True:
@@ -63,6 +84,7 @@ class TlsFront:
     def _serve(self, peer: socket.socket) -> None:
         with peer, contextlib.suppress(OSError):
             outer = self._context.wrap_socket(peer, server_side=True)
+            self._open.append(outer)
             with outer, socket.create_connection(self._behind) as inner:
                 self._pass_on(outer, inner)
 
