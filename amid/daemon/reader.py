@@ -103,14 +103,14 @@ class Reader:
         now = time.monotonic()
         if self._child.beat(now):
             self._full_at = now
+        if self._publisher.take_subscriptions(ready):  # before events: a tick of the last pass may have gone to these subscribers
+            self._next_tick = min(self._next_tick, self._ticked + SOON_S)
         self._events.step(ready, now)
         outcomes = self._lanes.step(ready, self._may_dial_lanes(), now, self._lane_lost)
         self._finish(outcomes, now)
         self._listen_to_broker(ready, now)
         self._lanes.flush(now, self._lane_lost)
         self._replays.step()
-        if self._publisher.take_subscriptions(ready):
-            self._next_tick = min(self._next_tick, self._ticked + SOON_S)
         if self._gate is not None:
             self._gate.step()
         if now >= self._next_tick:

@@ -1,15 +1,24 @@
-"""What the event sockets keep for a subscriber that lags, however much it had read before."""
+"""What the event sockets promise: what is kept for a subscriber that lags, however much it had read before, and that everything
+comes behind its first tick."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import zmq
 
 from amid import wire
+from amid.config import Server
 from amid.daemon.publisher import STREAM_KEPT, Publisher, own_event
+from amid.daemon.reader import Reader
+from amid.daemon.settings import ReaderSettings
+from amid.simulator import SimulatedPbx
+from tests.asterisk.raw import Raw, request
+from tests.daemon import eventually
+from tests.processes.pbx import SECRET
 
 READ = STREAM_KEPT * 4 // 5
 """Messages that it reads before it lags: by then ZeroMQ, which tells the sender now and then, has told of some of them alone."""
@@ -49,3 +58,32 @@ def test_one_that_lags_has_all_the_messages_that_are_promised(publisher: Publish
     for _ in range(3 * STREAM_KEPT):
         publisher.publish(LARGE, 0.0)
     assert [number() for _ in range(STREAM_KEPT)] == list(range(READ + 1, READ + STREAM_KEPT + 1))
+
+
+@pytest.fixture
+def reader(pbx: SimulatedPbx, tmp_path: Path) -> Iterator[Reader]:
+    """One whose passes are made here, connected."""
+    server = Server(host=pbx.host, port=pbx.port, username="amid", secret=SECRET)
+    child = SimpleNamespace(beat=lambda now: False, poll_fds=set)
+    reader = Reader(child, ReaderSettings("pbx1", str(tmp_path), "info", server, 0, None, {}, False), 0.0)  # type: ignore[arg-type]
+    eventually(lambda: reader.step() or reader._events.state == "up", "it is connected")
+    yield reader
+    reader._events.close()
+    reader._lanes.close()
+    reader._context.destroy(linger=0)
+
+
+def test_behind_its_first_tick_everything_comes(reader: Reader, pbx: SimulatedPbx, tmp_path: Path) -> None:
+    """ZeroMQ sends the tick that another one asked for to a newcomer as well, before the reader has heard what that one wants."""
+    place = SimpleNamespace(host=pbx.host, port=pbx.port, username="amid", secret=SECRET)
+    with zmq.Context() as context, context.socket(zmq.SUB) as first, context.socket(zmq.SUB) as second, Raw(place) as other:
+        first.subscribe(wire.tick_topic("pbx1"))
+        first.connect(wire.ipc(str(tmp_path), wire.events_socket("pbx1")))
+        eventually(lambda: reader.step() or first.poll(0), "the first one's tick")
+        second.subscribe(wanted := wire.event_topic("pbx1", "UserEvent"))
+        second.subscribe(wire.tick_topic("pbx1"))
+        second.connect(wire.ipc(str(tmp_path), wire.events_socket("pbx1")))
+        eventually(lambda: reader._publisher.tick(0.0) or second.poll(0), "the second one's tick")
+        other.exchange(request("UserEvent", UserEvent="Hello"))
+        eventually(lambda: zmq.zmq_poll(reader._events.poll_items(), 0), "the event has come to the reader")
+        eventually(lambda: reader.step() or (second.poll(0) and second.recv_multipart()[0] == wanted), "the event")
