@@ -141,7 +141,7 @@ def test_loss_shows_and_is_made_good(daemon: Daemon, phone: Phone, mark: str) ->
     """One that does not read loses what is over the bound, sees it by the numbers, and `replay` has it; the other loses nothing."""
     before = daemon.server(SERVER)["seq"]
     with Listener(daemon, "events", f"event.{SERVER}.", kept=1) as slow, Listener(daemon, "stream", STREAM) as fast:
-        while daemon.server(SERVER)["seq"] < before + 13_000:
+        while daemon.server(SERVER)["seq"] < before + 23_000:
             storm(daemon, 100)
             fast.until(lambda listener: True, "nothing more")
             fast.until(lambda listener: listener.events and listener.events[-1]["seq"] >= before, "what came")

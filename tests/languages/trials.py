@@ -22,7 +22,7 @@ from tests.languages.world import World, flood, hang_up, slow
 from tests.processes.caller import Caller
 
 FLOOD = 24_000
-"""Events of a name that somebody who does not read does not get: ZeroMQ keeps under 20,000 there and 1,000 here, and the kernel a few."""
+"""Events of a name that somebody who does not read does not get: under 20,000 are kept there, 1,000 here, a few in the kernel."""
 CALLS = 1000
 PATIENCE_S = 3.0
 """The timeout of a call whose broker dies; a client waits a second more."""
