@@ -16,24 +16,21 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from amid import wire
-from amid.client import AsyncClient, Event, Gap
+from amid.client import AsyncClient, Event, Gap, rules
+from amid.client.feed import event as event_of
+from amid.client.recovery import Recovery
 from amid.errors import AmidError
 
 log = logging.getLogger("amid.gateway")
 
 QUEUE = 2000
 """Events that wait for one follower; more, and it fetches them from the daemon when it comes to them."""
-PAGE = 500
-"""Events fetched at a time."""
 KNOWN_S = 5.0
 """Seconds that a new stream waits until it is known where the servers are: it is to get all that comes from its beginning on."""
 CHECK_S = 1.0
 """Seconds between two looks at where the servers say that they are."""
 RETRY_S = 0.5
 """Seconds between two tries when the daemon is not there."""
-TRIES = 8
-FOR_NOW = frozenset({"not_connected", "busy", "unreachable", "timeout", "connection_lost"})
-"""What is worth another try; anything else means that the events are gone."""
 
 
 class Position(NamedTuple):
@@ -212,37 +209,43 @@ class Follower:
                     yield item
 
     async def _replayed(self, server: str, target: Position) -> AsyncIterator[Item]:
-        at, tries = self._after[server], TRIES
+        """What lies behind its position up to `target`, with a gap in the place of what is gone."""
+        at = self._after[server]
         if at.epoch > target.epoch:  # a place of another daemon, or of one whose clock went back: its end may never come
             yield Item(Gap(server, *target, None, None, "the place is not of this stream"))
             return
-        while at < target:
-            events: list[Event] = []
-            more = False
+        async for event in self._fetched(_missing(server, at, target)):
+            for gap in _missing(server, at, Position(event.epoch, event.seq - 1)):
+                yield Item(gap)
+            at = Position(event.epoch, event.seq)
+            yield Item(event)
+        for gap in _missing(server, at, target):
+            yield Item(gap)
+
+    async def _fetched(self, gaps: list[Gap]) -> AsyncIterator[Event]:
+        """What the daemon still holds of it."""
+        recovery = Recovery()
+        recovery.begin(gaps)
+        while (ask := recovery.ask) is not None:
+            await asyncio.sleep(recovery.pause)
             try:
-                events, more = await self._hub.client.replay(server, at.epoch, at.seq, PAGE)
+                page = await self._hub.client.call(rules.replay(*ask, rules.TIMEOUT))
             except AmidError as error:
-                if error.kind in FOR_NOW and tries:
-                    tries -= 1
-                    await asyncio.sleep(RETRY_S)
-                    continue
-                if error.oldest is not None and error.oldest > at.seq + 1:
-                    yield _lost(server, at, error.oldest - 1)
-                    at = Position(at.epoch, error.oldest - 1)
-                    continue
-            for event in events:
-                at = Position(event.epoch, event.seq)
-                yield Item(event)
-            if at.epoch < target.epoch and not more:
-                yield Item(Gap(server, at.epoch, at.seq, None, None, "the event session was replaced"))
-                at = Position(target.epoch, 0)
-            elif at < target and not more:
-                yield _lost(server, at, target.seq)
-                return
+                recovery.refused(error)
+            else:
+                for body in recovery.page(page["events"], page["more"]):
+                    yield event_of(body)
 
 
-def _lost(server: str, at: Position, until: int) -> Item:
-    return Item(Gap(server, at.epoch, at.seq, until, until - at.seq, "no longer held"))
+def _missing(server: str, at: Position, until: Position) -> list[Gap]:
+    """What lies between the two: nothing, a gap, or the unknown end of an epoch and the beginning of the other."""
+    gaps = []
+    if at.epoch < until.epoch:
+        gaps.append(Gap(server, at.epoch, at.seq, None, None, "the event session was replaced"))
+        at = Position(until.epoch, 0)
+    if at < until:
+        gaps.append(Gap(server, at.epoch, at.seq, until.seq, until.seq - at.seq, "no longer held"))
+    return gaps
 
 
 def _positions(listed: list[dict[str, Any]]) -> dict[str, Position]:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
-from amid.client import Event, Gap
+from amid.client import Event, Gap, recovery
+from amid.client.rules import Call
 from amid.errors import AmidError
-from amid.gateway import hub as hub_module
 from amid.gateway.hub import QUEUE, Follower, Hub, Item, Position
 
 
@@ -27,7 +28,8 @@ class Daemon:
         self.asked = 0
         self.trouble: list[AmidError] = []
 
-    async def replay(self, server: str, epoch: int, after: int, limit: int) -> tuple[list[Event], bool]:
+    async def call(self, call: Call) -> dict[str, Any]:
+        server, epoch, after, limit = (call.params[name] for name in ("server", "epoch", "after", "limit"))
         self.asked += 1
         if self.trouble:
             raise self.trouble.pop()
@@ -36,7 +38,8 @@ class Daemon:
         if after < self.gone:
             raise AmidError("gone", "no longer held", oldest=self.gone + 1)
         last = min(self.epochs[epoch], after + limit)
-        return [event(seq, epoch) for seq in range(after + 1, last + 1)], last < self.epochs[epoch]
+        events = [dataclasses.asdict(event(seq, epoch, server)) for seq in range(after + 1, last + 1)]
+        return {"events": events, "more": last < self.epochs[epoch]}
 
 
 class World:
@@ -191,4 +194,4 @@ async def test_only_the_servers_that_are_wanted(world: World) -> None:
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """No need to wait half a second for a daemon that is a list."""
-    monkeypatch.setattr(hub_module, "RETRY_S", 0.001)
+    monkeypatch.setattr(recovery, "PAUSE_S", 0.001)
