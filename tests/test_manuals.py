@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +12,7 @@ import pytest
 
 from amid.cli.main import COMMANDS, amid
 from amid.config import Caller, Config, Curve, Gateway, Rpc, Server, Supervision
+from tests.need import need_programs
 
 ROOT = Path(__file__).parent.parent
 TABLES = {
@@ -27,10 +26,7 @@ READ_IN = {"tokens", "servers", "rpc", "supervision", "curve", "gateway", "calle
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """By name, as a terminal shows them."""
-    if not shutil.which("mandoc") and os.environ.get("AMID_REQUIRE_PACKAGES") == "1":
-        pytest.fail("AMID_REQUIRE_PACKAGES is set, but there is no mandoc", pytrace=False)
-    if not shutil.which("mandoc"):
-        pytest.skip("there is no mandoc (Debian's package of that name)")
+    need_programs("mandoc", of="PACKAGES")
     folder = tmp_path_factory.mktemp("man")
     subprocess.run([sys.executable, ROOT / "etc/man.py", folder], check=True, cwd=ROOT)
     files = sorted(folder.iterdir())

@@ -7,23 +7,19 @@ that a machine that must have them cannot go green without them.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 
 import pytest
 
 from tests.asterisk.server import VERSIONS, Asterisk, why_not
+from tests.need import need
 
 
 @pytest.fixture(scope="session", params=VERSIONS, ids=lambda version: f"asterisk-{version}")
 def asterisk_version(request: pytest.FixtureRequest) -> str:
     """Each version in turn, where it can be run; a skip or a failure where it cannot."""
     version: str = request.param
-    reason = why_not(version)
-    if reason and os.environ.get("AMID_REQUIRE_ASTERISK") == "1":
-        pytest.fail(f"AMID_REQUIRE_ASTERISK is set, but {reason}", pytrace=False)
-    if reason:
-        pytest.skip(reason)
+    need(why_not(version), "ASTERISK")
     return version
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import pty
 import select
-import shutil
 import signal
 import sys
 import time
@@ -14,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import StartDaemon
+from tests.need import need_programs
 from tests.processes.pbx import simulated, table
 
 BOUND_S = 30.0
@@ -52,10 +52,7 @@ class Terminal:
 
 @pytest.mark.parametrize("shell", SHELLS)
 def test_tab_finishes_an_action_name(shell: str, daemon_for: StartDaemon, tmp_path: Path) -> None:
-    if not shutil.which(shell) and os.environ.get("AMID_REQUIRE_PACKAGES") == "1":
-        pytest.fail(f"AMID_REQUIRE_PACKAGES is set, but there is no {shell}", pytrace=False)
-    if not shutil.which(shell):
-        pytest.skip(f"there is no {shell}")
+    need_programs(shell, of="PACKAGES")
     program = Path(sys.executable).parent
     argv, load = SHELLS[shell]
     script = tmp_path / f"completion.{shell}"

@@ -6,18 +6,16 @@ PBX here. What a test sees of a PBX is where it listens and who may log in, so t
 
 from __future__ import annotations
 
-import os
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import pytest
-
 from amid.simulator import SimulatedPbx, User
 from amid.simulator.model import Member
 from tests.asterisk.server import VERSIONS, Asterisk, why_not
+from tests.need import need
 
 SIMULATED = "simulated"
 NAMES = (SIMULATED, *(f"asterisk-{version}" for version in VERSIONS))
@@ -84,11 +82,7 @@ def _simulated() -> Iterator[Pbx]:
 
 @contextmanager
 def _asterisk(version: str) -> Iterator[Pbx]:
-    reason = why_not(version)
-    if reason and os.environ.get("AMID_REQUIRE_ASTERISK") == "1":
-        pytest.fail(f"AMID_REQUIRE_ASTERISK is set, but {reason}", pytrace=False)
-    if reason:
-        pytest.skip(reason)
+    need(why_not(version), "ASTERISK")
     server = Asterisk(version)
     server.start()
     try:

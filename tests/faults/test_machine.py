@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import NoReturn
 from unittest import mock
 
 import pytest
@@ -21,6 +20,7 @@ from tests.faults.faults import row
 from tests.faults.on_machine import mounted_read_only
 from tests.faults.test_campaign import SEED
 from tests.faults.world import READER, SERVER, world
+from tests.need import need
 from tests.processes.process import gone, pids
 
 SIZE = 64 * 1024
@@ -29,16 +29,11 @@ NOWHERE = {SERVER: {"host": "127.0.0.1", "port": 1, "username": "amid", "secret"
 FAKETIME = sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
 
 
-def cannot(text: str) -> NoReturn:
-    """This machine does not allow the test: a skip, and where all is required a failure."""
-    pytest.fail(text) if os.environ.get("AMID_REQUIRE_ASTERISK") == "1" else pytest.skip(text)
-
-
 @pytest.fixture
 def mounts(tmp_path: Path) -> None:
     """For tests that mount something."""
     if subprocess.run(["mount", "-t", "tmpfs", "tmpfs", tmp_path], capture_output=True).returncode:
-        cannot("nothing may be mounted here; it takes root, and a container that allows it")
+        need("nothing may be mounted here; it takes root, and a container that allows it", "ASTERISK")
     subprocess.run(["umount", tmp_path], check=True)
 
 
@@ -173,8 +168,7 @@ def test_clock_stepped(asterisk_version: str, tmp_path: Path) -> None:
 @contextmanager
 def by_clock(file: Path) -> Iterator[None]:
     """The processes that are started from now on have the wall clock that `file` says, and the true monotonic one."""
-    if not FAKETIME:
-        cannot("libfaketime is not there; on Debian: apt install faketime")
+    need("" if FAKETIME else "libfaketime is not there; on Debian: apt install faketime", "ASTERISK")
     environment = {"LD_PRELOAD": str(FAKETIME[0]), "FAKETIME_TIMESTAMP_FILE": str(file)}
     environment |= {name: "1" for name in ("FAKETIME_NO_CACHE", "FAKETIME_DONT_FAKE_MONOTONIC", "DONT_FAKE_MONOTONIC")}
     with mock.patch.dict(os.environ, environment):

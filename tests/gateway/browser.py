@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.daemon import BOUND_S
 from tests.gateway.conftest import TOKENS, Gateway
+from tests.need import need_programs
 
 CHROMIUM = shutil.which("chromium") or ""
 ARGUMENTS = [
@@ -26,10 +26,7 @@ SHOTS = Path(os.environ.get("AMID_SCREENSHOTS", "screenshots"))
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    if not CHROMIUM and os.environ.get("AMID_REQUIRE_BROWSER") == "1":
-        pytest.fail("AMID_REQUIRE_BROWSER is set, but there is no chromium (Debian's package of that name)", pytrace=False)
-    if not CHROMIUM:
-        pytest.skip("there is no chromium (Debian's package of that name)")
+    need_programs("chromium", of="BROWSER")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         yield browser

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -17,18 +16,15 @@ import pytest
 
 from tests.daemon import eventually
 from tests.gateway.conftest import TOKENS, Gateway, free_port
+from tests.need import need_programs
 
 ROOT = Path(__file__).parents[2]
-MISSING = [name for name in ("bash", "curl", "jq") if not shutil.which(name)]
 BOUND_S = 60
 
 
 @pytest.fixture(autouse=True)
 def tools() -> None:
-    if MISSING and os.environ.get("AMID_REQUIRE_LANGUAGES") == "1":
-        pytest.fail(f"AMID_REQUIRE_LANGUAGES is set, but there is no {' and no '.join(MISSING)}", pytrace=False)
-    if MISSING:
-        pytest.skip(f"there is no {' and no '.join(MISSING)}")
+    need_programs("bash", "curl", "jq", "ps", of="LANGUAGES")
 
 
 def started(gateway: Gateway, script: str, **variables: str) -> subprocess.Popen[str]:

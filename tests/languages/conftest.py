@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 
 import pytest
 
 from tests.languages.harness import why_not
 from tests.languages.table import table
+from tests.need import need
 
 _OUTCOMES = pytest.StashKey[dict[tuple[str, str], bool]]()
 
@@ -17,14 +17,7 @@ _OUTCOMES = pytest.StashKey[dict[tuple[str, str], bool]]()
 def needs() -> Callable[[str], None]:
     """`needs(language)` skips a test when that language is not provisioned, or fails it where languages are required."""
 
-    def check(language: str) -> None:
-        missing = why_not(language)
-        if missing and os.environ.get("AMID_REQUIRE_LANGUAGES") == "1":
-            pytest.fail(f"AMID_REQUIRE_LANGUAGES is set, but {missing}", pytrace=False)
-        if missing:
-            pytest.skip(missing)
-
-    return check
+    return lambda language: need(why_not(language), "LANGUAGES")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import tomllib
@@ -12,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from amid.simulator import SimulatedPbx
+from tests.need import need
 from tests.packages.machine import RELEASES, Machine, nspawn, why_not
 from tests.processes.pbx import simulated
 
@@ -35,20 +35,11 @@ def fetch_wheels(python: str, folder: Path) -> None:
     run(sys.executable, "-m", "pip", "download", "-q", "--only-binary=:all:", f"--python-version={python}", "-d", folder, *needed)
 
 
-def need(release: str) -> None:
-    """Skips a test where this release is missing; AMID_REQUIRE_PACKAGES=1 fails it there."""
-    missing = why_not(release)
-    if missing and os.environ.get("AMID_REQUIRE_PACKAGES") == "1":
-        pytest.fail(f"AMID_REQUIRE_PACKAGES is set, but {missing}", pytrace=False)
-    if missing:
-        pytest.skip(missing)
-
-
 @pytest.fixture(scope="session", params=RELEASES)
 def release(request: pytest.FixtureRequest) -> str:
     """Each Debian release in turn."""
     name: str = request.param
-    need(name)
+    need(why_not(name), "PACKAGES")
     return name
 
 

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 import amid
-from tests.packages.conftest import TREE, fetch_wheels, need, run
-from tests.packages.machine import RELEASES, ROOT
+from tests.need import need
+from tests.packages.conftest import TREE, fetch_wheels, run
+from tests.packages.machine import RELEASES, ROOT, why_not
 
 RELEASE = "trixie"
 
@@ -18,7 +19,7 @@ RELEASE = "trixie"
 @pytest.fixture
 def image(tmp_path: Path) -> Iterator[list[str | Path]]:
     """The image is called `amid` in the store of this command line."""
-    need(RELEASE)
+    need(why_not(RELEASE), "PACKAGES")
     fetch_wheels(RELEASES[RELEASE], tmp_path / "wheels")
     pip = tmp_path / "pip.conf"
     pip.write_text("[global]\nno-index = true\nfind-links = /wheels\n")

@@ -10,13 +10,16 @@ import subprocess
 import threading
 from pathlib import Path
 
+from tests.need import need_programs
+
 
 def certificate(folder: Path, name: str, host: str = "IP:127.0.0.1", made_at: str = "now") -> tuple[Path, Path]:
     """A self-signed certificate for `host`, which is its own CA, and its key; good for two days from `made_at` on (a date)."""
     cert, key = folder / f"{name}.pem", folder / f"{name}.key"
     made = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
     files = ["-out", str(cert), "-keyout", str(key), "-subj", f"/CN={name}", "-addext", f"subjectAltName={host}"]
-    faked = ["faketime", made_at] if made_at != "now" else []
+    faked = [] if made_at == "now" else ["faketime", made_at]
+    need_programs(*faked[:1], of="ASTERISK")
     subprocess.run([*faked, *made, *files], check=True, capture_output=True)
     return cert, key
 

@@ -1,0 +1,25 @@
+"""What a test needs of the machine: without it the test is skipped and says why, or fails where the machine must have it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+import pytest
+
+
+def need(missing: str | None, of: str) -> None:
+    """`missing` says what is not there and what to do; None or "" when nothing is.
+
+    of: "ASTERISK", "LANGUAGES", "BROWSER" or "PACKAGES"; where AMID_REQUIRE_<of> is 1, a machine cannot go green without it.
+    """
+    if missing and os.environ.get(f"AMID_REQUIRE_{of}") == "1":
+        pytest.fail(f"AMID_REQUIRE_{of} is set, but {missing}", pytrace=False)
+    if missing:
+        pytest.skip(missing)
+
+
+def need_programs(*names: str, of: str) -> None:
+    """The same for programs; Debian has each in a package, mostly of that name."""
+    missing = " and no ".join(name for name in names if not shutil.which(name))
+    need(missing and f"there is no {missing}", of)
