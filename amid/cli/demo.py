@@ -7,7 +7,6 @@ three ends, all of it does.
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import os
 import secrets
 import signal
@@ -97,7 +96,7 @@ def simulated_pbx(folder: Path, calls_per_minute: float) -> Iterator[Config]:
 
 def _gateway(folder: Path) -> dict[str, Any]:
     """The table for a gateway with one token, where `amid[web]` is installed."""
-    if importlib.util.find_spec("uvicorn") is None:
+    if not configuration.web_is_installed():
         return {}
     tokens = folder / "tokens.toml"
     tokens.touch(mode=0o600)
@@ -107,11 +106,11 @@ def _gateway(folder: Path) -> dict[str, Any]:
 
 def _free_port() -> int:
     """The gateway's usual port, or any other where that is taken."""
-    for port in (GATEWAY_PORT, 0):
-        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)) as server:
-            free: int = server.getsockname()[1]
-            return free
-    return GATEWAY_PORT
+    with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", GATEWAY_PORT)):
+        return GATEWAY_PORT
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        free: int = server.getsockname()[1]
+        return free
 
 
 def _usable_run_dir(folder: str) -> str:

@@ -1,6 +1,16 @@
 """The configuration: one TOML file. `tables` has its keys, `load` reads and checks it; nothing starts on a doubt."""
 
-from amid.config.load import DEFAULT_FILE, ConfigError, check, default_run_dir, load, read_secret, secrets_of, shown
+from amid.config.load import (
+    DEFAULT_FILE,
+    ConfigError,
+    check,
+    default_run_dir,
+    load,
+    read_secret,
+    secrets_of,
+    shown,
+    web_is_installed,
+)
 from amid.config.tables import Caller, Config, Curve, Gateway, Rpc, Server, Supervision, Token
 
 __all__ = [
@@ -20,4 +30,5 @@ __all__ = [
     "read_secret",
     "secrets_of",
     "shown",
+    "web_is_installed",
 ]

@@ -199,6 +199,11 @@ def _credential(server: str) -> Path | None:
     return file if file and file.exists() else None
 
 
+def web_is_installed() -> bool:
+    """Whether what `amid[web]` adds is there; without it there is no gateway."""
+    return importlib.util.find_spec("uvicorn") is not None
+
+
 def _gateway(raw: Any, source: str, folder: Path, problems: list[str]) -> Gateway | None:
     """The gateway with its tokens read from their file. Without [gateway] there is none."""
     if raw is None:
@@ -207,7 +212,7 @@ def _gateway(raw: Any, source: str, folder: Path, problems: list[str]) -> Gatewa
     gateway: Gateway | None = _table(raw, "gateway", Gateway, source, problems)
     if gateway is None:
         return None
-    if importlib.util.find_spec("uvicorn") is None:
+    if not web_is_installed():
         problems.append(f"{where}: needs what `pip install 'amid[web]'` installs")
     if gateway.tokens:
         problems.append(f"{where} tokens: belong into a file of their own; name it with tokens_file")
@@ -219,8 +224,8 @@ def _gateway(raw: Any, source: str, folder: Path, problems: list[str]) -> Gatewa
 
 def _tokens(file: Path, where: str, problems: list[str]) -> dict[str, Token]:
     try:
-        if file.stat().st_mode & stat.S_IROTH:
-            problems.append(f"{where}: {file} can be read by everybody; chmod o-r {file}")
+        if said := _open_to_all(file):
+            problems.append(f"{where}: {said}")
         raw = tomllib.loads(file.read_text())
     except (OSError, ValueError, RecursionError) as error:
         problems.append(f"{where}: {file}: {getattr(error, 'strerror', None) or error}")
@@ -234,11 +239,16 @@ def _tokens(file: Path, where: str, problems: list[str]) -> dict[str, Token]:
     return {name: token for name, token in tokens.items() if token is not None}
 
 
+def _open_to_all(file: Path) -> str:
+    """What is wrong with a file of secrets that everybody can read; "" when that is not so. Raises `OSError`."""
+    return f"{file} can be read by everybody; chmod o-r {file}" if file.stat().st_mode & stat.S_IROTH else ""
+
+
 def read_secret(file: Path) -> str:
     """The first line of `file`. Raises `ConfigError` when others may read it."""
     try:
-        if file.stat().st_mode & stat.S_IROTH:
-            raise ConfigError(f"{file} can be read by everybody; chmod o-r {file}")
+        if said := _open_to_all(file):
+            raise ConfigError(said)
         lines = file.read_text().splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file}: {getattr(error, 'strerror', None) or error}") from None
