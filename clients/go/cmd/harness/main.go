@@ -236,17 +236,9 @@ func shown(value any) any {
 		}
 		return made
 	case []amid.Map:
-		made := []any{}
-		for _, one := range value {
-			made = append(made, shown(one))
-		}
-		return made
+		return each(value, shown)
 	case []any:
-		made := []any{}
-		for _, one := range value {
-			made = append(made, shown(one))
-		}
-		return made
+		return each(value, shown)
 	}
 	return value
 }
@@ -272,13 +264,17 @@ func meant(line any) any {
 		}
 		return made
 	case []any:
-		made := []any{}
-		for _, one := range line {
-			made = append(made, meant(one))
-		}
-		return made
+		return each(line, meant)
 	}
 	return line
+}
+
+func each[T any](list []T, of func(any) any) []any {
+	made := []any{}
+	for _, one := range list {
+		made = append(made, of(one))
+	}
+	return made
 }
 
 func bytesOf(digits string) []byte {
