@@ -57,7 +57,7 @@ class Asterisk:
         """`directory` holds the provisioned versions, each in a folder named after it."""
         self.version = version
         self.root = directory / version
-        self.port = free_port(socket.SOCK_STREAM)
+        self.port = free_port()
         self.sip_port = free_port(socket.SOCK_DGRAM)
         self.secret = f"s{random.getrandbits(64):016x}"
         self._private: Path | None = None
@@ -218,7 +218,7 @@ class Asterisk:
         return AsteriskError(f"Asterisk {self.version} {what}; its log ends:\n{tail}")
 
 
-def free_port(kind: socket.SocketKind) -> int:
+def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
     """A port of 127.0.0.1 that nobody listens on, from below the range that outgoing connections take theirs from."""
     while True:
         port = random.randrange(20_000, 32_000)

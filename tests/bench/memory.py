@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -177,7 +176,7 @@ def _pbx(directory: Path) -> Iterator[tuple[int, int]]:
     """(the port, the pid) of a simulated PBX."""
     secret = directory / "secret"
     secret.write_text(SECRET)
-    port = free_port(socket.SOCK_STREAM)
+    port = free_port()
     options = ["--port", str(port), "--username", "amid", "--secret-file", str(secret), "--calls-per-minute", "0", "--faults"]
     with subprocess.Popen([sys.executable, "-m", "amid.simulator", *options], stdout=subprocess.PIPE, cwd=ROOT) as process:
         assert process.stdout is not None

@@ -24,7 +24,7 @@ class Secure:
     """An Asterisk whose manager speaks TLS on `port` too, with a certificate for `host`; its CA is `ca`."""
 
     def __init__(self, asterisk: Asterisk, folder: Path, host: str = "IP:127.0.0.1", made_at: str = "now") -> None:
-        self.asterisk, self.port = asterisk, free_port(socket.SOCK_STREAM)
+        self.asterisk, self.port = asterisk, free_port()
         self.ca, key = certificate(folder, "manager", host, made_at)
         etc = asterisk.private / "etc"
         shutil.copy(self.ca, etc / "manager.pem")
@@ -99,7 +99,7 @@ class Peer:
 
     def __init__(self, folder: Path, *options: str) -> None:
         cert, key = certificate(folder, "peer")
-        self.ca, self.port = cert, free_port(socket.SOCK_STREAM)
+        self.ca, self.port = cert, free_port()
         argv = ["stdbuf", "-oL", "openssl", "s_server", "-accept", f"127.0.0.1:{self.port}", "-naccept", "1"]
         argv += ["-cert", str(cert), "-key", str(key), *options]
         self.process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import httpx
 import pytest
 
 from amid.simulator import SimulatedPbx
+from tests.asterisk.server import free_port
 from tests.conftest import StartDaemon
 from tests.daemon import Daemon, eventually
 from tests.processes.pbx import simulated, table
@@ -50,12 +50,6 @@ class Gateway:
 
     def _client(self, headers: dict[str, str]) -> httpx.Client:
         return httpx.Client(base_url=self.url, headers=headers, timeout=20, trust_env=False)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
 
 
 def with_gateway(directory: Path, **keys: Any) -> dict[str, Any]:

@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 
+from tests.asterisk.server import free_port
 from tests.daemon import eventually
-from tests.gateway.conftest import TOKENS, Gateway, free_port
+from tests.gateway.conftest import TOKENS, Gateway
 from tests.need import need_programs
 
 ROOT = Path(__file__).parents[2]

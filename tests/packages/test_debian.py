@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from amid.simulator import SimulatedPbx
+from tests.asterisk.server import free_port
 from tests.daemon import eventually
-from tests.gateway.conftest import free_port
 from tests.packages.conftest import TREE
 from tests.packages.machine import Machine
 from tests.processes.pbx import SECRET

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,14 +12,9 @@ import pytest
 from amid import AmidError, Client, Curve
 from amid.simulator import SimulatedPbx
 from amid.simulator.session import User
+from tests.asterisk.server import free_port
 from tests.conftest import StartDaemon
 from tests.daemon import Daemon
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
 
 
 def make_keys(file: Path) -> str:
