@@ -38,30 +38,43 @@ class Piece(NamedTuple):
 class Answers:
     """Cuts what Asterisk sends into pieces, none of which ends within a packet.
 
-    Whatever stands before the first end of a packet passes as it is: a greeting, or the rest of a packet of which half has gone.
+    Whatever stands before the first end of a packet passes as it is and at once: the rest of a packet of which half has gone, or a
+    greeting, behind which nothing comes before amid has read it.
     """
 
     def __init__(self, at_boundary: bool) -> None:
         self._at_boundary = at_boundary
+        self._passed = b""
         self._rest = b""
         self._list = b""
 
     def feed(self, data: bytes) -> list[Piece]:
-        self._rest += data
         pieces: list[Piece] = []
+        if not self._at_boundary:
+            passing, data = self._pass(data)
+            pieces.append(Piece(passing))
+        self._rest += data
         while (end := self._rest.find(END)) >= 0:
             packet, self._rest = self._rest[: end + len(END)], self._rest[end + len(END) :]
             pieces += self._take(packet)
         return pieces
+
+    def _pass(self, data: bytes) -> tuple[bytes, bytes]:
+        """Parts `data` at the first end of a packet; that may have begun in what came before."""
+        passed = self._passed + data
+        end = passed.find(END)
+        if end < 0:
+            self._passed = passed[1 - len(END) :]
+            return data, b""
+        self._at_boundary = True
+        cut = end + len(END) - len(self._passed)
+        return data[:cut], data[cut:]
 
     def flush(self) -> bytes:
         """What is not whole yet; nothing will be fed any more."""
         return self._list + self._rest
 
     def _take(self, packet: bytes) -> list[Piece]:
-        if not self._at_boundary:
-            self._at_boundary = True
-            return [Piece(packet)]
         if self._list or LIST_OPENS.search(packet):
             self._list += packet
             if not LIST_CLOSES.search(packet):

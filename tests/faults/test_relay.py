@@ -40,10 +40,15 @@ def cut(data: bytes, size: int, answers: Answers) -> list[Piece]:
 @pytest.mark.parametrize("size", [1, 2, 7, 100, 10_000])
 def test_answers_are_cut_whole(size: int) -> None:
     answers = Answers(at_boundary=False)
-    greeted, *pieces = cut(STREAM + b"Event: Half", size, answers)
-    assert greeted == Piece(STREAM[: STREAM.index(FIRST)])
-    assert pieces == [Piece(FIRST, True), Piece(EVENT), Piece(LIST, True), Piece(LAST, True)]
+    pieces = cut(STREAM + b"Event: Half", size, answers)
+    assert pieces[-4:] == [Piece(FIRST, True), Piece(EVENT), Piece(LIST, True), Piece(LAST, True)]
+    assert b"".join(piece.data for piece in pieces[:-4]) == STREAM[: STREAM.index(FIRST)]
+    assert not any(piece.answer for piece in pieces[:-4])
     assert answers.flush() == b"Event: Half"
+
+
+def test_a_greeting_passes_at_once() -> None:
+    assert Answers(at_boundary=False).feed(GREETING) == [Piece(GREETING)]
 
 
 def test_a_list_that_is_not_whole_is_flushed() -> None:
