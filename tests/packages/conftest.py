@@ -10,10 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from amid.simulator import SimulatedPbx
+from tests.conformance.pbx import Pbx, running
 from tests.need import need
 from tests.packages.machine import RELEASES, Machine, nspawn, why_not
-from tests.processes.pbx import simulated
 
 TREE = Path(__file__).parent.parent.parent
 BUILD = "apt-get install -qq --no-install-recommends python3-pip && exec /tree/etc/debian/build /out"
@@ -78,7 +77,8 @@ def machine(release: str, package: Path, tmp_path: Path) -> Iterator[Machine]:
         machine.close()
 
 
-@pytest.fixture
-def pbx() -> Iterator[SimulatedPbx]:
-    with simulated() as pbx:
+@pytest.fixture(scope="session")
+def pbx(release: str) -> Iterator[Pbx]:
+    """A real Asterisk: the oldest for the old release, the newest for the new one."""
+    with running({"bookworm": "asterisk-16", "trixie": "asterisk-22"}[release]) as pbx:
         yield pbx

@@ -1,6 +1,6 @@
 """A Debian of the test's own under a real systemd: an overlay over a root of provision.sh, gone afterwards.
 
-systemd-nspawn starts it. It shares this machine's network, so a simulated PBX of the test is its PBX too.
+systemd-nspawn starts it. It shares this machine's network, so the test's PBX is its PBX too.
 """
 
 from __future__ import annotations

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import zmq
 
-from amid.simulator import SimulatedPbx
+from amid import Client, Curve
 from tests.asterisk.server import free_port
+from tests.conformance.pbx import Pbx
 from tests.daemon import eventually
 from tests.packages.conftest import TREE
 from tests.packages.machine import Machine
-from tests.processes.pbx import SECRET
 
 CONFIG = """
 [servers.pbx1]
@@ -26,10 +27,10 @@ CGROUP = "/sys/fs/cgroup/system.slice/amid.service"
 DROP_IN = "/etc/systemd/system/amid.service.d/test.conf"
 
 
-def configure(machine: Machine, pbx: SimulatedPbx) -> None:
-    """As the README says: a file that names the PBX, and the secret in one that is the daemon's alone."""
-    machine.write("/etc/amid/amid.toml", CONFIG.format(port=pbx.port) + 'secret_file = "pbx1.secret"\n')
-    machine.write("/etc/amid/pbx1.secret", SECRET, owner="amid", mode="400")
+def configure(machine: Machine, pbx: Pbx, more: str = "") -> None:
+    """As the README says: a file that names the PBX, and the secret in one that is the daemon's alone. more: lines behind it."""
+    machine.write("/etc/amid/amid.toml", CONFIG.format(port=pbx.port) + 'secret_file = "pbx1.secret"\n' + more)
+    machine.write("/etc/amid/pbx1.secret", pbx.secret, owner="amid", mode="400")
 
 
 def property_of(machine: Machine, name: str) -> str:
@@ -54,7 +55,7 @@ def journal(machine: Machine) -> str:
     return machine.do("journalctl", "--unit=amid", "--output=cat", "--no-pager")
 
 
-def test_its_life(machine: Machine, package: Path, older: Path, pbx: SimulatedPbx) -> None:
+def test_its_life(machine: Machine, package: Path, older: Path, pbx: Pbx) -> None:
     machine.do("apt-get", "install", "-qq", str(older))
     assert machine.run("systemctl", "is-enabled", "amid").stdout == "disabled\n"
     assert machine.do("stat", "--format=%U:%G %a", "/etc/amid") == "root:amid 750\n"
@@ -90,14 +91,14 @@ def test_its_life(machine: Machine, package: Path, older: Path, pbx: SimulatedPb
 
 
 @pytest.fixture
-def installed(machine: Machine, package: Path, pbx: SimulatedPbx) -> Machine:
+def installed(machine: Machine, package: Path, pbx: Pbx) -> Machine:
     """amid runs on it, with its secret as a credential and a gateway, and a watchdog that is sooner than the unit's."""
     machine.do("apt-get", "install", "-qq", str(package))
     port = free_port()
     gateway = f'[gateway]\nlisten = "127.0.0.1:{port}"\ntokens_file = "tokens.toml"\n'
     machine.write("/etc/amid/amid.toml", CONFIG.format(port=pbx.port) + gateway)
     machine.write("/etc/amid/tokens.toml", '[operator]\ntoken = "0123456789abcdef01234567"\n', owner="amid", mode="400")
-    machine.write("/etc/amid/pbx1.secret", SECRET, mode="400")
+    machine.write("/etc/amid/pbx1.secret", pbx.secret, mode="400")
     machine.write(DROP_IN, "[Service]\nLoadCredential=pbx1.secret:/etc/amid/pbx1.secret\nWatchdogSec=2\n")
     machine.do("systemctl", "daemon-reload")
     machine.do("systemctl", "start", "amid")
@@ -106,7 +107,7 @@ def installed(machine: Machine, package: Path, pbx: SimulatedPbx) -> Machine:
     return machine
 
 
-def test_the_service(installed: Machine, pbx: SimulatedPbx) -> None:
+def test_the_service(installed: Machine, pbx: Pbx) -> None:
     machine = installed
     security = machine.run("systemd-analyze", "security", "--no-pager", "--threshold=20", "amid")
     assert security.returncode == 0, security.stdout
@@ -135,11 +136,25 @@ def test_the_service(installed: Machine, pbx: SimulatedPbx) -> None:
     machine.do("systemctl", "stop", "amid")
     assert gone(machine)
     assert property_of(machine, "Result") == "success"
-    assert SECRET not in journal(machine)
+    assert pbx.secret not in journal(machine)
+
+
+def test_programs_on_other_machines(machine: Machine, package: Path, pbx: Pbx) -> None:
+    """As the README says: with keys, over TCP."""
+    machine.do("apt-get", "install", "-qq", str(package))
+    server = machine.do("sh", "-ec", "amid keygen /etc/amid/server.key && chown amid /etc/amid/server.key").strip()
+    public, secret = (key.decode() for key in zmq.curve_keypair())
+    rpc, events = (f"tcp://127.0.0.1:{free_port()}" for _ in range(2))
+    tables = f'[rpc]\nlisten = ["{rpc}"]\n[curve]\nsecret_key_file = "server.key"\n[callers.crm]\nkey = "{public}"\n'
+    configure(machine, pbx, f'events_listen = ["{events}"]\n{tables}')
+    machine.do("systemctl", "start", "amid")
+    with Client(endpoint=rpc, curve=Curve(server, public, secret)) as client, client.events("UserEvent", timeout=5) as heard:
+        client.action("UserEvent", UserEvent="over-tcp")
+        assert next(heard)["UserEvent"] == "over-tcp"
 
 
 @pytest.mark.parametrize("release", ["trixie"], indirect=True)
-def test_by_hand(machine: Machine, package: Path, pbx: SimulatedPbx) -> None:
+def test_by_hand(machine: Machine, package: Path, pbx: Pbx) -> None:
     readme = (TREE / "README.md").read_text()
     commands = readme.partition("\nElsewhere,")[2].partition("```sh\n")[2].partition("```")[0]
     assert "etc/amid.service" in commands

@@ -8,16 +8,16 @@ import sys
 import tarfile
 import urllib.request
 import zipfile
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 import amid
-from amid.simulator import SimulatedPbx
 from tests.daemon import Daemon, eventually
 from tests.gateway.conftest import with_gateway
 from tests.packages.conftest import TREE, run
-from tests.processes.pbx import table
+from tests.processes.pbx import simulated, table
 
 pytestmark = pytest.mark.skipif(
     os.environ.get("AMID_REQUIRE_PACKAGES") != "1", reason="installs from PyPI; AMID_REQUIRE_PACKAGES=1 runs it"
@@ -86,16 +86,13 @@ class Installed(Daemon):
             self.process = subprocess.Popen([self.python, *arguments], stdout=log, stderr=log, cwd=self.directory)
 
 
-def test_with_the_gateway(sdist: Path, tmp_path: Path, pbx: SimulatedPbx) -> None:
+def test_with_the_gateway(sdist: Path, tmp_path: Path) -> None:
     gateway = with_gateway(tmp_path)
-    daemon = Installed(tmp_path, {"pbx1": table(pbx)}, gateway=gateway)
-    daemon.python = environment(tmp_path / "venv", f"{sdist}[web]") / "python"
-    try:
+    with simulated() as pbx, closing(Installed(tmp_path, {"pbx1": table(pbx)}, gateway=gateway)) as daemon:
+        daemon.python = environment(tmp_path / "venv", f"{sdist}[web]") / "python"
         daemon.start()
         page = eventually(lambda: urllib.request.urlopen(f"http://{gateway['listen']}/").read(), "the gateway serves its page")
         assert page == (TREE / "amid/gateway/page/index.html").read_bytes()
-    finally:
-        daemon.close()
 
 
 def test_with_pipx(tools: Path, wheel: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
