@@ -39,6 +39,11 @@ def ipc(run_dir: str, name: str) -> str:
     return f"ipc://{run_dir}/{name}"
 
 
+def is_ipv6(endpoint: str) -> bool:
+    """Whether a socket needs ZMQ_IPV6 for it: an address in brackets (zmq_tcp(7))."""
+    return endpoint.startswith("tcp://[")
+
+
 def events_socket(server: str) -> str:
     return f"events-{server}"
 

@@ -18,7 +18,7 @@ import zmq
 import zmq.asyncio
 
 from amid.client import feed, place, rules
-from amid.client.curve import Curve
+from amid.client.curve import Curve, connect
 from amid.client.feed import Event, Feed
 from amid.client.recovery import Ask
 from amid.client.rules import HANDOVER, TIMEOUT, Packet, Text
@@ -60,8 +60,7 @@ class AsyncClient:
 
     async def servers(self, timeout: float = TIMEOUT) -> list[Packet]:
         """Each server's name, state, version, epoch, endpoints, lanes and queue."""
-        result: list[Packet] = await self.call(rules.servers(timeout))
-        return result
+        return rules.reached(await self.call(rules.servers(timeout)), self._place[1])
 
     async def status(self, timeout: float = TIMEOUT) -> Packet:
         """Servers, processes, counters, version and uptime of the daemon."""
@@ -170,10 +169,8 @@ def _dealer(endpoint: str, curve: Curve | None) -> zmq.asyncio.Socket:
     socket = zmq.asyncio.Context.instance().socket(zmq.DEALER)
     socket.set(zmq.LINGER, 0)
     socket.set(zmq.IMMEDIATE, 1)
-    if curve is not None:
-        curve.put_on(socket)
     try:
-        socket.connect(endpoint)
+        connect(socket, endpoint, curve)
     except zmq.ZMQError as error:
         socket.close()
         raise rules.no_broker(f"{endpoint} ({error})") from None
@@ -222,10 +219,8 @@ class AsyncEvents(AsyncIterator[Event | Gap]):
         self._socket = zmq.asyncio.Context.instance().socket(zmq.SUB)
         self._opened.add(self)
         self._socket.set(zmq.LINGER, 0)
-        if self._curve is not None:
-            self._curve.put_on(self._socket)
         for endpoint in self._feed.endpoints:
-            self._socket.connect(endpoint)
+            connect(self._socket, endpoint, self._curve)
         for topic in self._feed.topics:
             self._socket.subscribe(topic)
         end = time.monotonic() + feed.SETTLE

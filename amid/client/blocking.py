@@ -18,7 +18,7 @@ from typing import Any, Self
 import zmq
 
 from amid.client import feed, place, rules
-from amid.client.curve import Curve
+from amid.client.curve import Curve, connect
 from amid.client.feed import Event, Feed
 from amid.client.recovery import Ask
 from amid.client.rules import HANDOVER, TIMEOUT, Packet, Text
@@ -72,8 +72,7 @@ class Client:
 
     def servers(self, timeout: float = TIMEOUT) -> list[Packet]:
         """Each server's name, state, version, epoch, endpoints, lanes and queue."""
-        result: list[Packet] = self.call(rules.servers(timeout))
-        return result
+        return rules.reached(self.call(rules.servers(timeout)), self._place[1])
 
     def status(self, timeout: float = TIMEOUT) -> Packet:
         """Servers, processes, counters, version and uptime of the daemon."""
@@ -154,10 +153,8 @@ def _dealer(endpoint: str, curve: Curve | None) -> zmq.Socket[bytes]:
     socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.DEALER)
     socket.set(zmq.LINGER, 0)
     socket.set(zmq.IMMEDIATE, 1)
-    if curve is not None:
-        curve.put_on(socket)
     try:
-        socket.connect(endpoint)
+        connect(socket, endpoint, curve)
     except zmq.ZMQError as error:
         socket.close()
         raise rules.no_broker(f"{endpoint} ({error})") from None
@@ -205,10 +202,8 @@ class Events(Iterator[Event | Gap]):
         self._opened = opened
         self._socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.SUB)
         self._socket.set(zmq.LINGER, 0)
-        if curve is not None:
-            curve.put_on(self._socket)
         for endpoint in into.endpoints:
-            self._socket.connect(endpoint)
+            connect(self._socket, endpoint, curve)
         for topic in into.topics:
             self._socket.subscribe(topic)
         opened.add(self)

@@ -1,10 +1,12 @@
-"""The keys of a client that comes over TCP (CURVE, ZeroMQ RFC 26)."""
+"""How a client's sockets connect, and the keys of one that comes over TCP (CURVE, ZeroMQ RFC 26)."""
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
 
 import zmq
+
+from amid import wire
 
 
 class Curve(NamedTuple):
@@ -19,3 +21,11 @@ class Curve(NamedTuple):
         socket.set(zmq.CURVE_SERVERKEY, self.server_public.encode())
         socket.set(zmq.CURVE_PUBLICKEY, self.public.encode())
         socket.set(zmq.CURVE_SECRETKEY, self.secret.encode())
+
+
+def connect(socket: zmq.Socket[Any], endpoint: str, curve: Curve | None) -> None:
+    """Raises `zmq.ZMQError` for what is no endpoint."""
+    if curve is not None:
+        curve.put_on(socket)
+    socket.set(zmq.IPV6, wire.is_ipv6(endpoint))
+    socket.connect(endpoint)

@@ -69,9 +69,10 @@ class Feed:
     def __init__(self, listed: list[Packet], server: str | None, names: Iterable[str], gaps: bool, now: float) -> None:
         self._names = frozenset(names)
         self._show = gaps
-        self._servers = _chosen(listed, server)
-        self._awaited = {s["name"] for s in self._servers if s["state"] == "up"}
-        self._heard = {s["name"]: now for s in self._servers}
+        servers = _chosen(listed, server)
+        self.endpoints = [_endpoint(s, "events" if self._names else "stream") for s in servers]
+        self._awaited = {s["name"] for s in servers if s["state"] == "up"}
+        self._heard = {s["name"]: now for s in servers}
         self._quiet: set[str] = set()
         self._gaps = Gaps(self._names or None)
         self._inbox: deque[Packet] = deque()
@@ -81,10 +82,6 @@ class Feed:
         self.missed = 0
         self.gaps = 0
         self.replayed = 0
-
-    @property
-    def endpoints(self) -> list[str]:
-        return [s["events" if self._names else "stream"] for s in self._servers]
 
     @property
     def topics(self) -> list[bytes]:
@@ -196,6 +193,13 @@ def _chosen(listed: list[Packet], server: str | None) -> list[Packet]:
         known = ", ".join(s["name"] for s in listed) or "none"
         raise AmidError("unknown_server", f"there is no server {server or 'at all'}; the daemon has: {known}", server=server)
     return chosen
+
+
+def _endpoint(server: Packet, kind: str) -> str:
+    endpoint: str = server[kind]
+    if not endpoint:
+        raise AmidError("unreachable", f"these events of {server['name']} are not offered over TCP: its table needs {kind}_listen")
+    return endpoint
 
 
 def told(gap: Gap) -> str:

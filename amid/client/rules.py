@@ -97,6 +97,15 @@ def servers(timeout: float) -> Call:
     return Call("servers", {}, _patience(timeout))
 
 
+def reached(listed: list[Packet], endpoint: str | None) -> list[Packet]:
+    """What `servers` gave, for a client of `endpoint`: the daemon's address stands where its configuration has `*` on TCP."""
+    address = (endpoint or "").rpartition(":")[0]
+    if not address.startswith("tcp://"):
+        return listed
+    sockets = ("events", "stream")
+    return [server | {name: server[name].replace("tcp://*", address) for name in sockets} for server in listed]
+
+
 def status(timeout: float) -> Call:
     return Call("status", {}, _patience(timeout))
 

@@ -228,7 +228,7 @@ def _tokens(file: Path, where: str, problems: list[str]) -> dict[str, Token]:
             problems.append(f"{where}: {said}")
         raw = tomllib.loads(file.read_text())
     except (OSError, ValueError, RecursionError) as error:
-        problems.append(f"{where}: {file}: {getattr(error, 'strerror', None) or error}")
+        problems.append(f"{where}: {file}: {_why(error)}")
         return {}
     tokens = {name: _table(table, name, Token, str(file), problems) for name, table in raw.items()}
     if not tokens:
@@ -244,6 +244,13 @@ def _open_to_all(file: Path) -> str:
     return f"{file} can be read by everybody; chmod o-r {file}" if file.stat().st_mode & stat.S_IROTH else ""
 
 
+def _why(error: Exception) -> str:
+    """What is wrong with a file of secrets, in words."""
+    if isinstance(error, PermissionError):
+        return "this user may not read it"
+    return getattr(error, "strerror", None) or str(error)
+
+
 def read_secret(file: Path) -> str:
     """The first line of `file`. Raises `ConfigError` when others may read it."""
     try:
@@ -251,7 +258,7 @@ def read_secret(file: Path) -> str:
             raise ConfigError(said)
         lines = file.read_text().splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file}: {getattr(error, 'strerror', None) or error}") from None
+        raise ConfigError(f"{file}: {_why(error)}") from None
     if not lines or not lines[0]:
         raise ConfigError(f"{file} is empty")
     return lines[0]

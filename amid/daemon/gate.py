@@ -6,6 +6,7 @@ the kernel's file modes alone guard them.
 
 from __future__ import annotations
 
+import errno
 import logging
 import sys
 from collections.abc import Iterable, Mapping
@@ -13,6 +14,7 @@ from collections.abc import Iterable, Mapping
 import zmq
 from zmq.utils import z85
 
+from amid import wire
 from amid.config import Caller
 
 log = logging.getLogger("amid.gate")
@@ -55,10 +57,13 @@ class Gate:
         socket.set(zmq.CURVE_SECRETKEY, self._secret_key)
         socket.set(zmq.ZAP_DOMAIN, b"amid")
         for endpoint in endpoints:
+            socket.set(zmq.IPV6, wire.is_ipv6(endpoint))
             try:
                 socket.bind(endpoint)
             except zmq.ZMQError as error:
-                log.error("cannot listen on %s: %s", endpoint, error.strerror)
+                number = error.errno or 0
+                why = "it names no address of this machine" if number == errno.ENODEV else zmq.strerror(number)
+                log.error("cannot listen on %s: %s", endpoint, why)
                 sys.exit(1)
 
 

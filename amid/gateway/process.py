@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import socket
 import sys
 import time
 from collections.abc import Iterator
@@ -28,6 +29,9 @@ GRACE_S = 1
 
 REQUESTS = 500
 """Connections besides the streams; further ones are answered 503."""
+
+BACKLOG = 2048
+"""Connections that the kernel holds until they are taken."""
 
 HEAD_S = 5.0
 """Seconds that a connection has for the head of a request, the first and each further one."""
@@ -67,22 +71,33 @@ def main(config: Config | None = None) -> None:
     settings = msgspec.convert(child.configuration, GatewaySettings)
     child.set_up_log([token.token for token in settings.gateway.tokens.values()], process="gateway")
     logging.getLogger("uvicorn.error").addFilter(_means_something)
-    asyncio.run(_serve(child, settings))
+    asyncio.run(_serve(child, settings, _listening(settings.gateway.listen)))
 
 
 def _means_something(record: logging.LogRecord) -> bool:
-    """uvicorn calls each WebSocket that is refused an error of the application's; then anybody could fill the log."""
-    return "without completing handshake" not in record.msg
+    """uvicorn tells of its life as a program at a terminal would, Ctrl-C and all; and it calls each WebSocket that is refused an
+    error of the application's, so that anybody could fill the log."""
+    return record.levelno >= logging.WARNING and "without completing handshake" not in record.getMessage()
 
 
-async def _serve(child: Child, settings: GatewaySettings) -> None:
-    host, _, port = settings.gateway.listen.rpartition(":")
+def _listening(listen: str) -> socket.socket:
+    """On ADDRESS:PORT. Ends the process where that cannot be."""
+    host, _, port = listen.rpartition(":")
+    family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
+    try:
+        listening = socket.create_server((host.strip("[]"), int(port)), family=family, backlog=BACKLOG)
+    except OSError as error:
+        log.error("cannot listen on %s: %s", listen, error.strerror)
+        sys.exit(1)
+    log.info("listens on http://%s", listen)
+    return listening
+
+
+async def _serve(child: Child, settings: GatewaySettings, listening: socket.socket) -> None:
     gateway = Gateway(settings)
     server = Server(
         uvicorn.Config(
             gateway.app,
-            host=host.strip("[]"),
-            port=int(port),
             http=Connection,
             proxy_headers=False,  # any program on this machine could say that it is another one
             log_config=None,
@@ -102,16 +117,11 @@ async def _serve(child: Child, settings: GatewaySettings) -> None:
 
     for descriptor in child.poll_fds():
         loop.add_reader(descriptor, hear)
-    log.info("listens on http://%s", settings.gateway.listen)
-    try:
-        async with asyncio.TaskGroup() as group:
-            beside = [group.create_task(_beat(child)), group.create_task(gateway.run())]
-            await server.serve()
-            for task in beside:
-                task.cancel()
-    except SystemExit:
-        log.error("cannot listen on %s: another program has that port, or this user may not use it", settings.gateway.listen)
-        raise
+    async with asyncio.TaskGroup() as group:
+        beside = [group.create_task(_beat(child)), group.create_task(gateway.run())]
+        await server.serve([listening])
+        for task in beside:
+            task.cancel()
 
 
 async def _beat(child: Child) -> None:

@@ -49,6 +49,11 @@ def test_with_names_it_takes_those_events_and_asks_for_ticks_last() -> None:
     assert feed("B", "A", server="pbx2").topics == [b"event.pbx2.A.", b"event.pbx2.B.", b"tick.pbx2."]
 
 
+def test_events_that_are_not_offered_over_tcp_are_an_error() -> None:
+    with pytest.raises(AmidError, match="pbx1 are not offered over TCP: its table needs stream_listen"):
+        Feed([{"name": "pbx1", "state": "up", "events": "tcp://10.0.0.1:5561", "stream": ""}], None, (), True, 0.0)
+
+
 def test_a_server_that_is_not_there_is_an_error() -> None:
     with pytest.raises(AmidError, match="pbx1, pbx2") as caught:
         feed(server="pbx3")

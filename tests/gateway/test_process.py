@@ -1,9 +1,11 @@
-"""Connections that ask for nothing, and bodies that do not come."""
+"""Connections that ask for nothing, bodies that do not come, and a port that is not free."""
 
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import MutableMapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +16,10 @@ from starlette.responses import PlainTextResponse
 from uvicorn.server import ServerState
 
 from amid.gateway import app, process
-from tests.daemon import BOUND_S
+from tests.conftest import StartDaemon
+from tests.daemon import BOUND_S, eventually
+from tests.gateway.conftest import listening, with_gateway
+from tests.processes.pbx import simulated, table
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: x\r\n"
 
@@ -36,6 +41,17 @@ async def _closed(sent: bytes) -> None:
         answers = await asyncio.wait_for(reader.read(), BOUND_S)
         writer.close()
     assert answers.count(b"200 OK") == sent.count(b"\r\n\r\n") and not state.connections
+
+
+def test_it_waits_for_its_port(tmp_path: Path, daemon_for: StartDaemon) -> None:
+    keys = with_gateway(tmp_path)
+    host, _, port = keys["listen"].partition(":")
+    with socket.create_server((host, int(port))), simulated() as pbx:
+        daemon = daemon_for({"pbx1": table(pbx)}, gateway=keys)
+        message = f"cannot listen on {keys['listen']}: Address already in use"
+        eventually(lambda: message in daemon.log.read_text(), "the log says why there is no gateway")
+    listening(daemon, keys)
+    assert "Traceback" not in daemon.log.read_text()
 
 
 def test_a_body_has_a_deadline(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,7 +16,7 @@ from amid.simulator import SimulatedPbx
 from amid.simulator.session import User
 from tests.asterisk.server import free_port
 from tests.conftest import StartDaemon
-from tests.daemon import Daemon
+from tests.daemon import Daemon, eventually
 
 
 def make_keys(file: Path) -> str:
@@ -25,14 +27,16 @@ def make_keys(file: Path) -> str:
 
 
 class Tcp:
-    """A daemon on TCP with one caller, `crm`, who may do all but Command."""
+    """A daemon on TCP with one caller, `crm`, who may do all but Command. It listens on `listen`, and is reached at `reached`."""
 
-    def __init__(self, folder: Path, pbx: SimulatedPbx, daemon_for: StartDaemon) -> None:
+    def __init__(
+        self, folder: Path, pbx: SimulatedPbx, daemon_for: StartDaemon, listen: str = "127.0.0.1", reached: str = "127.0.0.1"
+    ) -> None:
         self.folder = folder
         self.server = make_keys(folder / "server.key")
         self.crm = make_keys(folder / "crm.key")
-        rpc, events, stream = (f"tcp://127.0.0.1:{free_port()}" for _ in range(3))
-        self.rpc = rpc
+        rpc, events, stream = (f"tcp://{listen}:{free_port()}" for _ in range(3))
+        self.rpc = rpc.replace(listen, reached)
         self.table = {"host": "127.0.0.1", "port": pbx.port, "username": "u", "secret": "s"}
         self.table |= {"events_listen": [events], "stream_listen": [stream]}
         self.tables = {
@@ -48,9 +52,13 @@ class Tcp:
         return Client(endpoint=self.rpc, curve=Curve(self.server, public, secret))
 
 
+def a_pbx() -> SimulatedPbx:
+    return SimulatedPbx(users=[User("u", "s")])
+
+
 @pytest.fixture
 def tcp(tmp_path: Path, daemon_for: StartDaemon) -> Iterator[Tcp]:
-    with SimulatedPbx(users=[User("u", "s")]) as pbx:
+    with a_pbx() as pbx:
         yield Tcp(tmp_path, pbx, daemon_for)
 
 
@@ -62,6 +70,39 @@ def test_a_known_key_has_calls_and_events(tcp: Tcp) -> None:
         with client.events("UserEvent", timeout=5) as events:
             client.action("UserEvent", UserEvent="over-tcp")
             assert next(events)["UserEvent"] == "over-tcp"
+
+
+def has_ipv6() -> bool:
+    with contextlib.suppress(OSError), socket.create_server(("::1", 0), family=socket.AF_INET6):
+        return True
+    return False
+
+
+IPV6 = pytest.param("[::1]", "[::1]", marks=pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6"))
+
+
+@pytest.mark.parametrize(("listen", "reached"), [("*", "127.0.0.1"), ("*", "localhost"), IPV6])
+def test_wherever_it_listens(tmp_path: Path, daemon_for: StartDaemon, listen: str, reached: str) -> None:
+    with (
+        a_pbx() as pbx,
+        Tcp(tmp_path, pbx, daemon_for, listen, reached).client() as client,
+        client.events("UserEvent", timeout=5) as named,
+        client.events(timeout=5) as everything,
+    ):
+        client.action("UserEvent", UserEvent="heard")
+        assert next(named)["UserEvent"] == "heard" and next(everything)["UserEvent"] == "heard"
+
+
+@pytest.mark.parametrize(
+    ("host", "why"), [("192.0.2.1", "Cannot assign requested address"), ("pbx.invalid", "it names no address of this machine")]
+)
+def test_where_it_cannot_listen(tmp_path: Path, daemon_for: StartDaemon, host: str, why: str) -> None:
+    endpoint = f"tcp://{host}:{free_port()}"
+    tables = {"rpc": {"listen": [endpoint]}, "curve": {"secret_key_file": str(tmp_path / "server.key")}}
+    tables["callers__crm"] = {"key": make_keys(tmp_path / "server.key")}
+    daemon = daemon_for({"pbx1": {"host": "h", "username": "u", "secret": "s"}}, start=False, **tables)
+    daemon.start(wait=False)
+    eventually(lambda: f"cannot listen on {endpoint}: {why}" in daemon.log.read_text(), "the log says so")
 
 
 def test_each_caller_has_his_own_rights(tcp: Tcp) -> None:
