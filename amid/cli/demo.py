@@ -163,7 +163,8 @@ class View(threading.Thread):
         with Client(self._run_dir) as client:
             self._wait_until_up(client)
             version = client.servers()[0]["asterisk"]
-            self._console.print(f"[bold]amid[/bold] runs in {self._run_dir}, in front of a simulated Asterisk {version}\n")
+            where = f"[bold]amid[/bold] runs in {self._run_dir}, in front of a simulated Asterisk {version}\n"
+            self._console.print(where, soft_wrap=True)
             if self._console.is_terminal:
                 self._table(client, end)
             else:

@@ -100,6 +100,8 @@ def _without_file(host: str, username: str | None, secret_file: Path | None, nam
         table |= {"host": address.strip("[]"), "port": int(port)}
     if secret_file is not None:
         table["secret_file"] = str(secret_file)
+    elif not sys.stdin.isatty():
+        raise click.UsageError("there is no terminal to ask for the secret on; name its file with --secret-file, or /dev/stdin")
     else:
         table["secret"] = click.prompt(f"Secret of {username}", hide_input=True, err=True)
     raw = {"run_dir": os.path.abspath(run_dir or default_run_dir()), "servers": {name: table}}

@@ -35,6 +35,8 @@ def load(path: Path) -> Config:
     """Read and check the file at `path`, secrets included. Raises `ConfigError`."""
     try:
         raw = tomllib.loads(path.read_text())
+    except PermissionError as error:
+        raise ConfigError(f"{path}: {_why(error)}") from None
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}; write one (etc/amid.toml shows every key) or name it with -c") from None
     except (ValueError, RecursionError) as error:  # also UTF-8, a number of thousands of digits, and nesting
@@ -245,7 +247,7 @@ def _open_to_all(file: Path) -> str:
 
 
 def _why(error: Exception) -> str:
-    """What is wrong with a file of secrets, in words."""
+    """What is wrong with a file, in words."""
     if isinstance(error, PermissionError):
         return "this user may not read it"
     return getattr(error, "strerror", None) or str(error)

@@ -142,11 +142,14 @@ def test_the_service(installed: Machine, pbx: Pbx) -> None:
 def test_programs_on_other_machines(machine: Machine, package: Path, pbx: Pbx) -> None:
     """As the README says: with keys, over TCP."""
     machine.do("apt-get", "install", "-qq", str(package))
-    server = machine.do("sh", "-ec", "amid keygen /etc/amid/server.key && chown amid /etc/amid/server.key").strip()
+    server = machine.do("amid", "keygen", "/etc/amid/server.key").strip()
     public, secret = (key.decode() for key in zmq.curve_keypair())
     rpc, events = (f"tcp://127.0.0.1:{free_port()}" for _ in range(2))
     tables = f'[rpc]\nlisten = ["{rpc}"]\n[curve]\nsecret_key_file = "server.key"\n[callers.crm]\nkey = "{public}"\n'
     configure(machine, pbx, f'events_listen = ["{events}"]\n{tables}')
+    assert machine.run("systemctl", "start", "amid").returncode == 1
+    assert "/etc/amid/server.key: this user may not read it" in journal(machine)
+    machine.do("chown", "amid", "/etc/amid/server.key")
     machine.do("systemctl", "start", "amid")
     with Client(endpoint=rpc, curve=Curve(server, public, secret)) as client, client.events("UserEvent", timeout=5) as heard:
         client.action("UserEvent", UserEvent="over-tcp")

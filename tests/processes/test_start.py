@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import signal
 import stat
 import subprocess
@@ -58,30 +59,47 @@ def test_a_run_dir_that_cannot_be_made_is_refused_in_one_line(tmp_path: Path) ->
 
 
 class Bare(Daemon):
-    """`amid run` without a file."""
+    """`amid run` without a file. `secret` says where its secret comes from."""
+
+    secret = "a file"
 
     def start(self, wait: bool = True) -> Daemon:
         (server,) = self.servers.values()
-        secret = self.directory / "secret"
-        secret.touch(0o600)
-        secret.write_text(server["secret"])
+        file = self.directory / "secret"
+        file.touch(0o600)
+        file.write_text(server["secret"])
         where = f"{server['host']}:{server['port']}"
         line = [sys.executable, "-m", "amid", "--run-dir", str(self.run_dir), "run"]
-        options = ["--server", where, "--username", server["username"], "--secret-file", str(secret)]
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen([*line, *options], stdout=log, stderr=log)
+        line += ["--server", where, "--username", server["username"]]
+        line += {"a file": ["--secret-file", str(file)], "stdin": ["--secret-file", "/dev/stdin"]}.get(self.secret, [])
+        typed, terminal = pty.openpty()
+        with self.log.open("ab") as log, file.open() as stdin:
+            asked = terminal if self.secret == "a terminal" else stdin
+            self.process = subprocess.Popen(line, stdin=asked, stdout=log, stderr=log, start_new_session=True)
+        if self.secret == "a terminal":
+            eventually(lambda: "Secret of amid" in self.log.read_text(), "it asks")
+            os.write(typed, server["secret"].encode() + b"\n")
         self.wait_up("pbx1")
+        for descriptor in (typed, terminal):
+            os.close(descriptor)
         return self
 
 
-@pytest.fixture
-def bare(tmp_path: Path, pbx: SimulatedPbx) -> Iterator[Daemon]:
+@pytest.fixture(params=["a file", "stdin", "a terminal"])
+def bare(request: pytest.FixtureRequest, tmp_path: Path, pbx: SimulatedPbx) -> Iterator[Daemon]:
     daemon = Bare(tmp_path, {"pbx1": table(pbx)})
+    daemon.secret = request.param
     daemon.file.unlink()
     try:
         yield daemon.start()
     finally:
         daemon.close()
+
+
+def test_without_a_secret_or_a_terminal_to_ask_on() -> None:
+    argv = [sys.executable, "-m", "amid", "run", "--server", "127.0.0.1", "--username", "amid"]
+    refused = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=BOUND_S)
+    assert refused.returncode == 2 and "name its file with --secret-file" in refused.stderr
 
 
 def test_without_a_file(bare: Daemon) -> None:
