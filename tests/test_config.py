@@ -13,6 +13,7 @@ import pytest
 from amid import config as configuration
 from amid.config import Caller, Config, ConfigError, Curve, Gateway, Rpc, Server, Supervision, shown
 from amid.config.tables import Table
+from tests.processes.tls import certificate
 
 SERVER = {"host": "127.0.0.1", "username": "amid", "secret": "geheim"}
 KEY = "y" * 40
@@ -317,11 +318,25 @@ def test_tcp_without_a_key_is_refused(where: str) -> None:
 @pytest.mark.parametrize("key", ["tls_ca", "tls_key"])
 def test_a_file_that_holds_no_certificate_or_key_is_refused_here_and_not_first_in_a_reader(tmp_path: Path, key: str) -> None:
     (tmp_path / "noise.pem").write_text("noise\n")
+    (tmp_path / "noise.pem").chmod(0o600)
     files = {key: str(tmp_path / "noise.pem")}
     if key != "tls_ca":
         files = {"tls_cert": str(tmp_path / "noise.pem"), "tls_key": str(tmp_path / "noise.pem")}
     (wrong,) = problems(one(tls=True, **files))
     assert wrong.startswith(f"amid.toml: [servers.pbx1] {key}: {tmp_path}/noise.pem holds none")
+
+
+def test_tls_files_are_beside_the_configuration(tmp_path: Path) -> None:
+    certificate(tmp_path, "own")
+    secret_file(tmp_path, "geheim\n")
+    files = 'tls_ca = "own.pem"\ntls_cert = "own.pem"\ntls_key = "own.key"\n'
+    file = tmp_path / "amid.toml"
+    file.write_text(f'[servers.pbx1]\nhost = "h"\nusername = "u"\nsecret_file = "secret"\ntls = true\n{files}')
+    server = configuration.load(file).servers["pbx1"]
+    assert (server.tls_ca, server.tls_key) == (f"{tmp_path}/own.pem", f"{tmp_path}/own.key")
+    (tmp_path / "own.key").chmod(0o644)
+    with pytest.raises(ConfigError, match=r"tls_key: .*own\.key can be read by everybody"):
+        configuration.load(file)
 
 
 # ── the file ──

@@ -156,7 +156,7 @@ def _with_secret(server: Server, where: str, name: str, folder: Path, problems: 
         problems.append(f"{where} reconnect_min: is over reconnect_max")
     if (server.tls_cert is None) != (server.tls_key is None):
         problems.append(f"{where} tls_cert: needs tls_key, and the other way round")
-    _check_tls(server, where, problems)
+    server = _with_tls(server, where, folder, problems)
     if server.secret is not None:
         return server
     file = folder / server.secret_file if server.secret_file else _credential(name)
@@ -170,16 +170,25 @@ def _with_secret(server: Server, where: str, name: str, folder: Path, problems: 
         return server
 
 
-def _check_tls(server: Server, where: str, problems: list[str]) -> None:
-    """The files are tried here, where a person sees the error, and not first in a reader."""
-    files = {"tls_ca": server.tls_ca, "tls_cert": server.tls_cert, "tls_key": server.tls_key}
-    if any(files.values()) and not server.tls:
-        problems.append(f"{where} tls: is false, so {', '.join(key for key, file in files.items() if file)} would not be used")
-    for key, file in files.items():
-        if file and not os.access(file, os.R_OK):
-            problems.append(f"{where} {key}: {file} cannot be read")
-        elif file and server.tls and not _loads(key, server):
-            problems.append(f"{where} {key}: {file} holds none, or one that needs a password or belongs to another")
+def _with_tls(server: Server, where: str, folder: Path, problems: list[str]) -> Server:
+    """The server with its files found, and tried: here a person sees the error, in a reader it would be the log."""
+    files = {key: folder / named for key in ("tls_ca", "tls_cert", "tls_key") if (named := getattr(server, key))}
+    if files and not server.tls:
+        problems.append(f"{where} tls: is false, so {', '.join(files)} would not be used")
+    server = msgspec.structs.replace(server, **{key: str(file) for key, file in files.items()})
+    problems += [f"{where} {key}: {said}" for key, file in files.items() if (said := _unusable(key, file, server))]
+    return server
+
+
+def _unusable(key: str, file: Path, server: Server) -> str:
+    """What is wrong with one of the server's TLS files; "" when nothing is."""
+    try:
+        if key == "tls_key" and (said := _open_to_all(file)):
+            return said
+        file.read_bytes()
+    except OSError as error:
+        return f"{file}: {_why(error)}"
+    return "" if not server.tls or _loads(key, server) else f"{file} holds none, or one that needs a password or belongs to another"
 
 
 def _loads(key: str, server: Server) -> bool:
