@@ -69,8 +69,8 @@ def test_three_errors_for_one_action(session: Raw) -> None:
 
 def test_hangup_by_regex_lists_the_channels(session: Raw, channel: str) -> None:
     _, *items, last = session.ask("Hangup", Channel="/^Local/")
-    assert {item["Event"] for item in items} == {"ChannelHungup"}
-    assert (last["Event"], last["ListItems"]) == ("ChannelsHungupListComplete", "2")
+    assert {item["Event"] for item in items} == {"ChannelHungup"}, "one or two: a half may go with the other"
+    assert (last["Event"], last["ListItems"]) == ("ChannelsHungupListComplete", str(len(items)))
 
 
 # --- Command ---

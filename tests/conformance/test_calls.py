@@ -36,7 +36,7 @@ def events(daemon: Daemon, action: str, **fields: Any) -> list[dict[str, Any]]:
 def test_originate_that_waits_for_the_answer(daemon: Daemon, phone: Phone) -> None:
     result = daemon.action("Originate", {"Channel": "Local/answer@calls/n", "Application": "Wait", "Data": 60})
     assert result["response"]["Message"] == "Originate successfully queued"
-    assert len(phone.channels()) == 2
+    eventually(lambda: len(phone.channels()) == 2, "both halves are listed")
 
 
 def test_originate_that_nobody_answers(daemon: Daemon, phone: Phone) -> None:
@@ -53,7 +53,7 @@ def test_until_the_call_is_answered(daemon: Daemon, phone: Phone) -> None:
     until = result["until"]
     assert (until["Event"], until["Response"], until["Reason"]) == ("OriginateResponse", "Success", "4")
     assert (until["ActionID"], result["response"]["ActionID"]) == ("mine", "mine")
-    assert until["Channel"] in [channel["Channel"] for channel in phone.channels()]
+    eventually(lambda: until["Channel"] in [channel["Channel"] for channel in phone.channels()], "the channel is listed")
 
 
 @pytest.mark.parametrize("exten", ["nowhere", "noanswer"])
@@ -159,7 +159,7 @@ def test_conference(daemon: Daemon, stream: Listener, phone: Phone) -> None:
     assert (room["Conference"], room["Parties"]) == ("100", "2")
     phone.hang_up_all()
     stream.until_event("ConfbridgeEnd", Conference="100")
-    error = daemon.failure("ConfbridgeListRooms")
+    error = eventually(lambda: daemon.failure("ConfbridgeListRooms"), "the room is gone")
     assert error["data"]["response"]["Message"] == "No active conferences."
 
 
@@ -172,7 +172,7 @@ def test_parking(daemon: Daemon, stream: Listener, phone: Phone) -> None:
     assert (result["complete"]["Event"], result["complete"]["Total"]) == ("ParkedCallsComplete", "1")
     phone.hang_up_all()
     stream.until_event("ParkedCallGiveUp", ParkeeChannel=channel)
-    assert daemon.action("ParkedCalls")["events"] == []
+    eventually(lambda: not daemon.action("ParkedCalls")["events"], "nobody is parked")
 
 
 # --- What the document amid starts from shows ---

@@ -32,7 +32,7 @@ def callers(asterisk: Asterisk, sipp: str, tmp_path: Path) -> Iterator[subproces
     """sipp, calling: each call is answered, lasts a second, and is hung up by the caller."""
     port = free_port(socket.SOCK_DGRAM)
     where = ["-i", "127.0.0.1", "-p", str(port), "-s", "answer", f"127.0.0.1:{asterisk.sip_port}"]
-    how = ["-sn", "uac", "-m", str(CALLS), "-r", "20", "-d", "1000", "-nostdin", "-timeout", "15"]
+    how = ["-sn", "uac", "-m", str(CALLS), "-r", "20", "-d", "3000", "-nostdin", "-timeout", "15"]
     process = subprocess.Popen([sipp, *how, *where], cwd=tmp_path, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     yield process
     process.kill()
