@@ -46,13 +46,19 @@ def page(browser: Browser, gateway: Gateway, size: tuple[int, int] = WIDE, theme
     yield made
     context.close()
     expected = ("ERR_", "status of 50")  # what the browser itself says of a gateway that was killed
-    assert not [complaint for complaint in complaints if not any(word in complaint for word in expected)]
+    unexpected = [complaint for complaint in complaints if not any(word in complaint for word in expected)]
+    assert not unexpected, unexpected
 
 
 def log_in(page: Page, token: str = TOKENS["operator"]) -> None:
     page.fill("#token", token)
     page.click("#login button")
     page.wait_for_selector("#app:not([hidden])")
+
+
+def log_out(page: Page) -> None:
+    page.click("#logout")
+    page.wait_for_selector("#login:not([hidden])")
 
 
 def shoot(page: Page, name: str) -> None:

@@ -7,12 +7,12 @@ import signal
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.conformance.pbx import Pbx, running
 from tests.daemon import Daemon, eventually
-from tests.gateway.browser import PHONE, WIDE, chromium, log_in, page, shoot
-from tests.gateway.conftest import Gateway, listening, with_gateway
+from tests.gateway.browser import PHONE, WIDE, chromium, log_in, log_out, page, shoot
+from tests.gateway.conftest import TOKENS, Gateway, listening, with_gateway
 from tests.languages.world import flood
 
 
@@ -75,8 +75,48 @@ def test_logging_in_and_out(browser: Browser, gateway: Gateway) -> None:
         expect(view.locator("#servers li")).to_have_attribute("data-state", "up")
         view.reload()
         expect(view.locator("#app")).to_be_visible()
+        log_out(view)
+        expect(view.locator("#app")).to_be_hidden()
+
+
+def test_who_logs_out_while_the_page_loads_leaves_no_call_behind(browser: Browser, gateway: Gateway) -> None:
+    """It would come without its cookie, and be refused."""
+    with page(browser, gateway) as view:
+        log_in(view)
+        held: list[Route] = []
+        view.route("**/rpc", lambda route: held.append(route))
+        with view.expect_request("**/rpc"):
+            view.reload()
+        log_out(view)
+        for route in held:
+            route.continue_()
+        view.unroute("**/rpc")
+        log_in(view)
+
+
+def test_the_next_one_sees_what_this_token_may_and_nothing_of_the_last_one(browser: Browser, gateway: Gateway) -> None:
+    with page(browser, gateway) as view:
+        log_in(view)
+        view.click("#tab-events")
+        gateway.daemon.action("UserEvent", {"UserEvent": "Secret"})
+        expect(view.locator("#events")).to_contain_text("Secret")
+        log_out(view)
+        log_in(view, TOKENS["wallboard"])
+        expect(view.locator("#view-events")).to_be_visible()
+        expect(view.locator("#events")).not_to_contain_text("Secret")
+        view.click("#tab-calls")
+        expect(view.locator("#calls-empty")).to_contain_text("Not shown: ")
+        view.click("#tab-queues")
+        expect(view.locator(".queue", has_text="support")).to_contain_text("First")
+
+
+def test_a_log_out_that_does_not_arrive_is_said(browser: Browser, gateway: Gateway) -> None:
+    with page(browser, gateway) as view:
+        log_in(view)
+        view.route("**/logout", lambda route: route.abort())
         view.click("#logout")
-        expect(view.locator("#login")).to_be_visible()
+        expect(view.locator("#link")).to_contain_text("Not logged out")
+        expect(view.locator("#servers li")).to_have_attribute("data-state", "up")
 
 
 def test_a_call_appears_and_ends(view: Page, gateway: Gateway) -> None:
@@ -168,10 +208,12 @@ def test_after_a_storm_the_page_shows_what_asterisk_has(view: Page, gateway: Gat
     for _ in range(5):
         originate(gateway, "storm", 20)
         originate(gateway, "answer", 4)
-    eventually(lambda: not [name for name in channels(gateway) if "storm" in name], "the storm is over")
-    expect(view.locator("#calls .legs li")).to_have_count(len(channels(gateway)))
-    shown = sorted(view.locator("#calls .legs .name").all_inner_texts())
-    assert shown == sorted(channels(gateway))
+
+    def right() -> bool:
+        there = sorted(channels(gateway))
+        return len(there) == 2 * 5 * 4 and sorted(view.locator("#calls .legs .name").all_inner_texts()) == there
+
+    eventually(right, "the storm is over, and the page shows what Asterisk has")
 
 
 def test_it_works_from_the_keyboard(view: Page) -> None:

@@ -11,6 +11,8 @@ export class CallError extends Error {
   }
 }
 
+let calls = new AbortController();
+
 /** Exchange the token for a cookie that no script can read. */
 export async function logIn(token) {
   const answer = await post("/login", token);
@@ -27,14 +29,23 @@ export async function session() {
   }
 }
 
-export const logOut = () => post("/logout", "");
+/** Forget the cookie. Calls under way end first, and no other begins: behind it they would be refused. */
+export async function logOut() {
+  calls.abort();
+  try {
+    await post("/logout", "");
+  } catch (error) {
+    calls = new AbortController();
+    throw error;
+  }
+}
 
 /**
  * Call a method; `params` as in the contract. It goes as a batch of one, whose HTTP status is 200 whatever becomes of the call: that
  * Asterisk refuses an action is no failure of the page, which a browser would note in its console.
  */
 export async function call(method, params = {}) {
-  const answer = await post("/rpc", JSON.stringify([{ jsonrpc: "2.0", id: 1, method, params }]));
+  const answer = await post("/rpc", JSON.stringify([{ jsonrpc: "2.0", id: 1, method, params }]), calls.signal);
   const body = await answer.json().catch(() => ({ error: `HTTP status ${answer.status}` }));
   const reply = Array.isArray(body) ? body[0] : body;
   if ("result" in reply) return reply.result;
@@ -45,9 +56,9 @@ export async function call(method, params = {}) {
 /** An action on a server; the result's packets. */
 export const action = (server, name, fields = {}, more = {}) => call("action", { server, action: name, fields, ...more });
 
-async function post(path, body) {
+async function post(path, body, signal) {
   try {
-    return await fetch(path, { method: "POST", body, headers: { "Content-Type": "application/json" }, credentials: "same-origin" });
+    return await fetch(path, { method: "POST", body, signal, headers: { "Content-Type": "application/json" }, credentials: "same-origin" });
   } catch {
     throw new CallError("the gateway does not answer", 0);
   }
@@ -58,10 +69,8 @@ async function post(path, body) {
  * `on` has the functions open, event, gap and down.
  */
 export function follow(on) {
-  let source;
-  let again;
   const connect = (last) => {
-    source = new EventSource(last ? `/v1/events?after=${encodeURIComponent(last)}` : "/v1/events");
+    const source = new EventSource(last ? `/v1/events?after=${encodeURIComponent(last)}` : "/v1/events");
     let where = last;
     source.onopen = () => on.open();
     source.onmessage = (message) => {
@@ -74,12 +83,8 @@ export function follow(on) {
     });
     source.onerror = () => {
       on.down();
-      if (source.readyState === EventSource.CLOSED) again = setTimeout(() => connect(where), 1000); // an HTTP error ends it for good
+      if (source.readyState === EventSource.CLOSED) setTimeout(() => connect(where), 1000); // an HTTP error ends it for good
     };
   };
   connect();
-  return () => {
-    clearTimeout(again);
-    source.close();
-  };
 }

@@ -20,8 +20,6 @@ const again = new Map(); // server -> the timer of the next load
 const views = { calls: new Calls(pbxs), queues: new Queues(pbxs), events: new Events(showDetails), console: new Console(), health: new Health() };
 let servers = [];
 let shown = "calls";
-let stop = null;
-let timers = [];
 
 // ── the state of each PBX: asked for, and then followed ──
 
@@ -32,17 +30,28 @@ async function load(server) {
   if (loading.has(server)) return loadLater(server);
   loading.set(server, []);
   try {
-    const channels = await action(server, "CoreShowChannels");
-    const queues = await action(server, "QueueStatus").catch(() => ({ events: [] })); // a PBX without queues refuses it
+    const channels = await listed(server, "CoreShowChannels", "calls-empty");
+    const queues = await listed(server, "QueueStatus", "queues-empty");
     const pbx = pbxs.get(server) ?? new Pbx(server);
-    pbx.load(channels.events, queues.events, Date.now() / 1000);
+    pbx.load(channels, queues, Date.now() / 1000);
     for (const event of loading.get(server)) pbx.apply(event);
     pbxs.set(server, pbx);
   } catch (error) {
-    if (error.status === 401) return logged(false);
-    if (error.kind !== "denied") loadLater(server, 2000);
+    failed(error);
+    loadLater(server, 2000);
   } finally {
     loading.delete(server);
+  }
+}
+
+/** The packets of a list. None, and the reason where they would be, if this token may not have it or this PBX does not know it. */
+async function listed(server, name, empty) {
+  try {
+    return (await action(server, name)).events;
+  } catch (error) {
+    if (!["denied", "action_failed"].includes(error.kind)) throw error;
+    setText($(empty), `Not shown: ${error.message}`);
+    return [];
   }
 }
 
@@ -94,7 +103,7 @@ async function refresh() {
     views.health.show(status);
     views.console.servers(servers.map((server) => server.name));
   } catch (error) {
-    if (error.status === 401) return logged(false);
+    failed(error);
     servers = servers.map((server) => ({ ...server, state: "lost", detail: error.message }));
   }
   drawServers();
@@ -174,25 +183,20 @@ $("theme").addEventListener("click", () => {
 
 // ── in and out ──
 
-function logged(inside) {
-  $("login").hidden = inside;
-  $("app").hidden = $("logout").hidden = !inside;
-  timers.forEach(clearInterval);
-  stop?.();
-  stop = null;
-  timers = [];
-  if (!inside) {
-    servers = [];
-    pbxs.clear();
-    drawServers();
-    link("", "");
-    $("token").focus();
-    return;
-  }
-  stop = follow(handlers);
-  timers = [setInterval(draw, DRAW_MS), setInterval(refresh, STATUS_MS)];
+/** Show what this token may see. There is one way out: the page begins anew, so that nothing of it is left to the next one. */
+function enter() {
+  $("login").hidden = true;
+  $("app").hidden = $("logout").hidden = false;
+  follow(handlers);
+  setInterval(draw, DRAW_MS);
+  setInterval(refresh, STATUS_MS);
   const wanted = location.hash.slice(1);
   choose(wanted in views ? wanted : "calls");
+}
+
+/** The token is not valid any more. */
+function failed(error) {
+  if (error.status === 401) location.reload();
 }
 
 $("login").addEventListener("submit", async (submit) => {
@@ -201,14 +205,18 @@ $("login").addEventListener("submit", async (submit) => {
   try {
     await logIn($("token").value.trim());
     $("token").value = "";
-    logged(true);
+    enter();
   } catch (error) {
     setText($("login-error"), error.message);
   }
 });
 $("logout").addEventListener("click", async () => {
-  await logOut();
-  logged(false);
+  try {
+    await logOut();
+    location.reload();
+  } catch (error) {
+    link(`Not logged out: ${error.message}.`, "down");
+  }
 });
 document.addEventListener("visibilitychange", draw);
 
@@ -218,4 +226,9 @@ if (given) {
   history.replaceState(null, "", "#calls");
   await logIn(given).catch((error) => setText($("login-error"), error.message));
 }
-logged((await session().catch(() => null)) !== null);
+if ((await session().catch(() => null)) !== null) {
+  enter();
+} else {
+  $("login").hidden = false;
+  $("token").focus();
+}
