@@ -123,7 +123,7 @@ def test_a_call_appears_and_ends(view: Page, gateway: Gateway) -> None:
     expect(view.locator("#calls-empty")).to_be_visible()
     originate(gateway, "answer")
     expect(view.locator("#calls .call")).to_have_count(1)
-    expect(view.locator("#calls .legs li")).to_have_count(len(channels(gateway)))
+    expect(view.locator("#calls .legs li")).to_have_count(2)
     view.locator("#calls .legs time").first.wait_for()
     hang_up(gateway)
     expect(view.locator("#calls .call")).to_have_count(0)
@@ -163,6 +163,23 @@ def test_an_error_in_the_console_says_whether_it_was_sent(view: Page) -> None:
     view.fill("#console-fields", "Channel: nobody")
     view.click("#console-send")
     expect(view.locator(".answer").first).to_contain_text("action_failed, it may have been carried out")
+
+
+def test_a_line_in_the_console_that_is_no_field_is_not_dropped(view: Page) -> None:
+    view.click("#tab-console")
+    view.fill("#console-action", "Hangup")
+    view.fill("#console-fields", "Channel: nobody\n\nCause 16")
+    view.click("#console-send")
+    expect(view.locator(".answer").first).to_contain_text("not sent")
+    expect(view.locator(".answer").first).to_contain_text("this one is not: Cause 16")
+
+
+def test_what_breaks_off_in_the_console_may_have_been_carried_out(view: Page) -> None:
+    view.click("#tab-console")
+    view.fill("#console-action", "CoreStatus")
+    view.route("**/rpc", lambda route: route.abort() if "CoreStatus" in (route.request.post_data or "") else route.continue_())
+    view.click("#console-send")
+    expect(view.locator(".answer").first).to_contain_text("connection_lost, it may have been carried out")
 
 
 def test_events_can_be_filtered_and_paused_and_looked_at(view: Page, gateway: Gateway) -> None:

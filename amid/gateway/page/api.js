@@ -1,12 +1,12 @@
 // The gateway, as the page uses it: log in, call, and follow events.
 
-/** An error with the members of amid's errors: `kind` and `sent`; `status` is HTTP's. */
+/** An error with the members of amid's errors: `kind` and `sent`; `status` is HTTP's, 0 for none. What broke off may have been sent. */
 export class CallError extends Error {
   constructor(message, status, data = {}) {
     super(message);
     this.status = status;
-    this.kind = data.kind ?? (status === 401 ? "unauthorized" : "unreachable");
-    this.sent = data.sent ?? false;
+    this.sent = data.sent ?? (status === 0 || status >= 500);
+    this.kind = data.kind ?? (this.sent ? "connection_lost" : "refused");
     this.response = data.response;
   }
 }

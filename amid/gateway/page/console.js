@@ -1,9 +1,10 @@
 // The console: this PBX's own actions, with completion, and what it answers.
 
-import { action, call } from "./api.js";
+import { CallError, action, call } from "./api.js";
 import { $, make, setText } from "./dom.js";
 
 const KEPT = 20;
+const MOST = 500; // items of a list
 
 export class Console {
   constructor() {
@@ -73,9 +74,9 @@ export class Console {
 /** The fields that lines say; a name that occurs more than once has a list. */
 function fields(lines) {
   const found = {};
-  for (const line of lines.split("\n")) {
+  for (const line of lines.split("\n").filter((one) => one.trim())) {
     const at = line.search(/[:=]/);
-    if (at < 1) continue;
+    if (at < 1) throw new CallError(`a line is \`Name: value\`, and this one is not: ${line}`, 400, { kind: "invalid_params" });
     const [name, value] = [line.slice(0, at).trim(), line.slice(at + 1).trim()];
     found[name] = name in found ? [found[name], value].flat() : value;
   }
@@ -85,9 +86,11 @@ function fields(lines) {
 function shown(result) {
   const parts = result.output.length ? [make("pre", {}, result.output.join("\n"))] : [packet(result.response)];
   if (result.until) parts.push(make("h3", {}, result.until.Event), packet(result.until));
-  for (const [event, items] of byEvent(result.events)) parts.push(make("h3", {}, `${event}: ${items.length}`), list(items));
+  for (const [event, items] of byEvent(result.events)) parts.push(make("h3", {}, heading(event, items.length)), list(items));
   return parts;
 }
+
+const heading = (event, count) => `${event}: ${count}${count > MOST ? `, the first ${MOST} are shown` : ""}`;
 
 /** The items of a list that are of the same kind, in the order of the first of each. */
 function byEvent(items) {
@@ -110,6 +113,6 @@ const row = (name, value) => make("tr", {}, make("th", { scope: "row" }, name), 
 function list(items) {
   const names = [...new Set(items.flatMap(Object.keys))].filter((name) => name !== "ActionID" && name !== "Event");
   const head = make("tr", {}, ...names.map((name) => make("th", { scope: "col" }, name)));
-  const rows = items.slice(0, 500).map((item) => make("tr", {}, ...names.map((name) => make("td", {}, [item[name] ?? ""].flat().join(", ")))));
+  const rows = items.slice(0, MOST).map((item) => make("tr", {}, ...names.map((name) => make("td", {}, [item[name] ?? ""].flat().join(", ")))));
   return make("div", { className: "wide-table" }, make("table", { className: "plain" }, make("thead", {}, head), make("tbody", {}, ...rows)));
 }
