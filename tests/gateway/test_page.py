@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.conformance.pbx import Pbx, running
+from tests.conftest import StartDaemon
 from tests.daemon import Daemon, eventually
 from tests.gateway.browser import PHONE, WIDE, chromium, log_in, log_out, page, shoot
 from tests.gateway.conftest import TOKENS, Gateway, listening, with_gateway
@@ -49,10 +51,12 @@ def view(browser: Browser, gateway: Gateway) -> Iterator[Page]:
     hang_up(gateway)
 
 
+CALL = {"Channel": "Local/answer@calls/n", "Context": "calls", "Priority": 1, "Async": True}
+
+
 def originate(gateway: Gateway, exten: str, count: int = 1) -> None:
-    fields = {"Channel": "Local/answer@calls/n", "Context": "calls", "Exten": exten, "Priority": 1, "Async": True}
     for number in range(count):
-        gateway.daemon.action("Originate", {**fields, "CallerID": f"Caller {number} <10{number}>"})
+        gateway.daemon.action("Originate", {**CALL, "Exten": exten, "CallerID": f"Caller {number} <10{number}>"})
 
 
 def channels(gateway: Gateway) -> list[str]:
@@ -211,6 +215,24 @@ def test_a_reader_that_is_killed_is_told_and_the_calls_are_right_again(view: Pag
     expect(view.locator("#log")).to_contain_text("its event session was replaced")
     expect(view.locator("#log")).to_contain_text("reader pbx1 was replaced")
     shoot(view, "health-after-a-restart")
+
+
+def test_a_server_that_is_taken_away_takes_its_calls_with_it(
+    browser: Browser, tmp_path: Path, daemon_for: StartDaemon
+) -> None:
+    keys = with_gateway(tmp_path)
+    with running("simulated") as one, running("simulated") as other:
+        daemon = daemon_for({"pbx1": one.table, "pbx2": other.table}, gateway=keys)
+        with page(browser, listening(daemon, keys)) as view:
+            log_in(view)
+            for server, times in (("pbx1", 1), ("pbx2", 2)):
+                for _ in range(times):
+                    daemon.action("Originate", {**CALL, "Exten": "answer"}, server=server)
+            expect(view.locator("#calls .call")).to_have_count(3)
+            daemon.configure({"pbx1": one.table, "pbx3": other.table}, gateway=keys)
+            daemon.signal("supervisor", signal.SIGHUP)
+            expect(view.locator("#calls .call .server", has_text="pbx3")).to_have_count(2)
+            expect(view.locator("#calls .call")).to_have_count(3)
 
 
 def test_a_gateway_that_is_killed_is_told_and_the_page_goes_on(view: Page, gateway: Gateway) -> None:

@@ -27,6 +27,7 @@ let shown = "calls";
 async function load(server) {
   clearTimeout(again.get(server));
   again.delete(server);
+  if (!servers.some(({ name }) => name === server)) return; // not configured any more
   if (loading.has(server)) return loadLater(server);
   loading.set(server, []);
   try {
@@ -99,9 +100,11 @@ async function refresh() {
     const status = await call("status");
     const known = new Set(servers.map((server) => server.name));
     servers = status.servers;
-    for (const { name } of servers) if (!known.has(name)) loadLater(name, 0);
+    const names = servers.map((server) => server.name);
+    for (const name of names) if (!known.has(name)) loadLater(name, 0);
+    for (const name of pbxs.keys()) if (!names.includes(name)) pbxs.delete(name);
     views.health.show(status);
-    views.console.servers(servers.map((server) => server.name));
+    views.console.servers(names);
   } catch (error) {
     failed(error);
     servers = servers.map((server) => ({ ...server, state: "lost", detail: error.message }));
