@@ -19,6 +19,7 @@ ROOT = Path(__file__).parent.parent
 CONFIG = (ROOT / "etc/amid.toml").read_text()
 CONTRACT = (ROOT / "clients/README.md").read_text()
 README = (ROOT / "README.md").read_text()
+SECURITY = (ROOT / "etc/doc/security.md").read_text()
 
 TABLES = {
     "": Config, "servers.pbx1": Server, "rpc": Rpc, "supervision": Supervision, "curve": Curve, "callers.local": Caller,
@@ -104,7 +105,7 @@ def test_what_contributing_names_is_there() -> None:
 
 
 def test_every_threat_has_tests_that_exist() -> None:
-    table = README.partition("## Who can do what")[2].partition("\n## ")[0].partition("| who | tries |")[2]
+    table = SECURITY.partition("| Actor | Attempt |")[2].partition("\n## ")[0]
     rows = table.splitlines()[2:]
     for row in [row for row in rows if row.startswith("|")]:
         named = re.findall(r"`([\w/]+\.py)::(\w+)`", row)
