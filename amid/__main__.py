@@ -8,8 +8,11 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+from amid.descriptors import open_missing
+
 
 def main() -> None:
+    open_missing()
     match sys.argv[1:]:
         case ["reader", name, *by_hand]:
             from amid.daemon import reader

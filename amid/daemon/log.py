@@ -13,9 +13,13 @@ import os
 import signal
 import socket
 import struct
+import sys
+import threading
 import time
 from collections.abc import Iterable, Mapping
-from typing import TextIO
+from typing import Any
+
+from amid.daemon.log_writer import LogWriter
 
 log = logging.getLogger("amid.log")
 
@@ -90,12 +94,38 @@ class Fields(logging.Formatter):
         return value
 
 
-class Journal(logging.StreamHandler):  # type: ignore[type-arg]  # generic for type checkers only
+class Stderr(logging.Handler):
+    """A line a record on descriptor 2, whatever `sys.stderr` has become. It never blocks; see `log_writer`."""
+
+    def __init__(self, fields: Fields) -> None:
+        super().__init__()
+        self.setFormatter(fields)
+        self._writer = LogWriter(2, self._loss)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._writer.write(self._line(record))
+        except Exception as error:  # a message and its values do not fit: a fault of amid's, which must not end a loop
+            self._writer.write(f"cannot log {record.msg!r}: {error!r}\n".encode("utf-8", "backslashreplace"))
+
+    def close(self) -> None:
+        self._writer.close()
+        super().close()
+
+    def _loss(self, lines: int) -> bytes:
+        record = logging.LogRecord(log.name, logging.WARNING, "", 0, "lines were left out: stderr could not be written", (), None)
+        record.left_out = lines
+        return self._line(record)
+
+    def _line(self, record: logging.LogRecord) -> bytes:
+        return self.format(record).encode("utf-8", "backslashreplace") + b"\n"
+
+
+class Journal(Stderr):
     """Fields to journald (https://systemd.io/JOURNAL_NATIVE_PROTOCOL/), or a line on stderr, which it reads too, if it is away."""
 
     def __init__(self, fields: Fields, path: str = JOURNAL) -> None:
-        super().__init__(_stderr())
-        self.setFormatter(fields)
+        super().__init__(fields)
         self._fields = fields
         self._path = path
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
@@ -130,17 +160,25 @@ def _quoted(value: str) -> str:
     return "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in text)
 
 
-def _stderr() -> TextIO:
-    """Descriptor 2, whatever `sys.stderr` has become."""
-    return open(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False)
-
-
 def _is_journal() -> bool:
     """Whether stderr is the journal: systemd says which file that would be (systemd.exec(5), $JOURNAL_STREAM)."""
     with contextlib.suppress(OSError):
         stderr = os.fstat(2)
         return os.environ.get("JOURNAL_STREAM") == f"{stderr.st_dev}:{stderr.st_ino}"
     return False
+
+
+def _log_what_python_prints() -> None:
+    """Tracebacks and warnings, which Python writes to stderr itself and would wait for."""
+
+    def unhandled(found: Any, *_: Any) -> None:
+        error = found if isinstance(found, BaseException) else found.exc_value
+        if not isinstance(error, KeyboardInterrupt):
+            log.critical("unhandled %s", type(error).__name__, exc_info=error)
+
+    sys.excepthook = lambda kind, error, trace: unhandled(error)
+    sys.unraisablehook = threading.excepthook = unhandled
+    logging.captureWarnings(True)
 
 
 class Log:
@@ -151,11 +189,11 @@ class Log:
         fields = Fields(common)
         self.hide = fields.hide
         self.hide(secrets)
-        handler: logging.Handler = Journal(fields) if _is_journal() else logging.StreamHandler(_stderr())
-        handler.setFormatter(fields)
+        handler = Journal(fields) if _is_journal() else Stderr(fields)
         handler.addFilter(Limit())
         self._configured = ""
         logging.basicConfig(handlers=[handler])
+        _log_what_python_prints()
         self.configure(level)
 
     def configure(self, level: str) -> bool:

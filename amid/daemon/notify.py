@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import socket
 
@@ -10,14 +9,22 @@ UNWATCHED_S = 5.0
 """Seconds between two looks when systemd's watchdog is not used."""
 
 
-def send(*assignments: str) -> None:
-    """Send `NAME=value` lines, for example READY=1. A systemd that is not there, or does not listen, is not an error."""
+def send(*assignments: str) -> bool:
+    """Send `NAME=value` lines, for example READY=1. False when systemd does not read just now, so that it must be sent again.
+
+    A systemd that is not there is not an error."""
     address = os.environ.get("NOTIFY_SOCKET")
     if not address:
-        return
+        return True
     target = "\0" + address[1:] if address.startswith("@") else address
-    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as notifier:
-        notifier.sendto("\n".join(assignments).encode(), target)
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as notifier:
+            notifier.sendto("\n".join(assignments).encode(), target)
+    except BlockingIOError:
+        return False
+    except OSError:
+        pass
+    return True
 
 
 def watchdog_interval() -> float:

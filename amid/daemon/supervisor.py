@@ -82,6 +82,7 @@ class Supervisor:
         self._children: dict[str, Supervised] = {}
         self._stopping = False
         self._ready = False
+        self._unsent_ready = ""
         self._next_watchdog = now
         self._due = now
         self._apply(config, now)
@@ -305,13 +306,15 @@ class Supervisor:
             else:
                 log.info("SIGHUP: configuration read")
                 self._apply(config, now)
-        notify.send("READY=1")
+        self._unsent_ready = "READY=1"
 
     def _say_ready(self, now: float) -> None:
         needed = [child for child in self._children.values() if child.name != GATEWAY]  # whose port may be another program's
         if not self._ready and all(child.watch.state is State.UP for child in needed):
             self._ready = True
-            notify.send("READY=1", f"STATUS=servers: {', '.join(self._config.servers) or 'none'}")
+            self._unsent_ready = f"READY=1\nSTATUS=servers: {', '.join(self._config.servers) or 'none'}"
+        if self._unsent_ready and notify.send(self._unsent_ready):
+            self._unsent_ready = ""
         if now >= self._next_watchdog:
             self._next_watchdog = now + notify.watchdog_interval()
             notify.send("WATCHDOG=1")
