@@ -11,7 +11,8 @@
       link          a connection and the session on it    connection  TCP or TLS that never blocks
     broker          answers every program's requests; owns every open call
       pipe          what joins the broker and a reader    readers   the broker's ends of these
-      overview      what `servers` and `status` tell      unread    bytes that each caller has not read
-    gate            who may connect over TCP, for the broker and for readers
+      overview      what `servers` and `status` report    caller_sockets  what callers connect to, and who they are
+      reply_backlog answers that callers have not read
+    zap             authentication of TCP peers, for the broker and for readers
     sending         one message on a ZeroMQ socket
 """

@@ -20,13 +20,13 @@ from amid.ami.action import InvalidAction, encode_action, own_action_id, without
 from amid.ami.session import new_action_id
 from amid.config import Caller, Config
 from amid.daemon import overview
+from amid.daemon.caller_sockets import CallerSockets, Identity, Message, Sender
 from amid.daemon.child import Child
-from amid.daemon.gate import LOCAL, Gate, caller_of
-from amid.daemon.pipe import Message, Pipe
+from amid.daemon.pipe import Message as ReaderMessage
+from amid.daemon.pipe import Pipe
 from amid.daemon.readers import Readers
 from amid.daemon.rundir import why_not
 from amid.daemon.settings import BrokerSettings, broker_settings
-from amid.daemon.unread import Unread
 from amid.errors import AmidError
 from amid.rpc import requests
 from amid.rpc.calls import Calls, Effect, Order, Reply, Send
@@ -34,26 +34,18 @@ from amid.rpc.policy import Lists, check_action, check_admin
 
 log = logging.getLogger("amid.broker")
 
-MAX_MESSAGE = 16 * 1024 * 1024
-"""Bytes of one message; a peer that sends more is disconnected by ZeroMQ before it is in memory. Below this and over
-`max_request_bytes` it gets an error that says so."""
-
-REQUESTS_KEPT = 64
-"""Messages of one caller that wait in memory; the others wait at the caller's end."""
-
-PASS_S = 0.02
-"""Seconds given to requests in one pass of the loop, so that no flood keeps the readers waiting, or the beat."""
-UNDELIVERABLE = (zmq.EAGAIN, zmq.EHOSTUNREACH)
-"""How ZeroMQ says that a peer does not read what it is sent, or has gone."""
-
-
 class Origin(NamedTuple):
-    """Who asked: the frames that lead an answer back, the request's id, and its codec."""
+    """Who asked: the sender of the message, the request's id and codec, and the principal that it counts for."""
 
-    envelope: list[bytes]
+    sender: Sender
     request_id: Any
     as_json: bool
-    caller: str = LOCAL
+    principal: str
+
+    @property
+    def caller(self) -> str:
+        """The name of the [callers.NAME] whose rights apply."""
+        return self.sender.identity.caller
 
 
 class Broker:
@@ -64,26 +56,10 @@ class Broker:
         self._settings = settings
         self._context = zmq.Context()
         self._counters: Counter[str] = Counter()
-        self._rpc = self._bind()
+        self._callers = CallerSockets(self._context, settings, self._counters)
         self._readers = Readers(f"{settings.run_dir}/{wire.READERS_SOCKET}", self._hear_reader, self._lost_reader, self._counters)
-        self._gate = Gate(self._context, settings.curve_key, settings.callers) if settings.curve_key else None
-        if self._gate is not None:
-            self._gate.listen(self._rpc, settings.rpc.listen)
         self._calls = Calls(self._limits(), settings.rpc.max_calls, now, first_id=time.monotonic_ns())
-        self._unread = Unread()
         self._drain_until: float | None = None
-
-    def _bind(self) -> zmq.Socket[bytes]:
-        socket = self._context.socket(zmq.ROUTER)
-        socket.set(zmq.ROUTER_MANDATORY, 1)
-        socket.set(zmq.LINGER, 500)
-        socket.set(zmq.MAXMSGSIZE, MAX_MESSAGE)
-        socket.set(zmq.SNDHWM, self._settings.rpc.max_calls)  # all that one caller may have open can be answered at once
-        socket.set(zmq.RCVHWM, REQUESTS_KEPT)
-        socket.copy_threshold = 0  # a large answer is sent with a tracker, which a copy would have done with at once
-        socket.set(zmq.BACKLOG, 1024)  # one that finds the queue of connections full tries again only 100 ms later
-        socket.bind(wire.ipc(self._settings.run_dir, wire.RPC_SOCKET))
-        return socket
 
     def _limits(self) -> dict[str, int]:
         return {name: server.queue for name, server in self._settings.servers.items()}
@@ -106,43 +82,28 @@ class Broker:
         ready = dict(zmq.zmq_poll(self._poll_items(now), self._patience(now)))
         now = time.monotonic()
         self._child.beat(now)
-        if self._gate is not None:
-            self._gate.step()
         self._readers.step(ready, now)
-        if self._rpc in ready:
-            self._take_requests()
+        for message in self._callers.receive(ready):
+            self._handle_request(message)
         if not self._child.poll_fds().isdisjoint(ready):
             self._listen_to_supervisor(now)
         self._do(self._calls.tick(time.monotonic()))
         self._readers.flush()
 
     def _poll_items(self, now: float) -> list[Any]:
-        items: list[Any] = [(self._rpc, zmq.POLLIN), *((fd, zmq.POLLIN) for fd in self._child.poll_fds())]
-        if self._gate is not None:
-            items.append((self._gate.socket, zmq.POLLIN))
-        return [*items, *self._readers.poll_items(now)]
+        supervisor = ((fd, zmq.POLLIN) for fd in self._child.poll_fds())
+        return [*self._callers.poll_items(), *supervisor, *self._readers.poll_items(now)]
 
     def _patience(self, now: float) -> int:
         """Milliseconds until something is due, rounded up, so that no deadline is polled for in a spin."""
         due = [now + 0.5, self._calls.next_deadline(), self._drain_until]
         return max(0, int((min(t for t in due if t is not None) - now) * 1000) + 1)
 
-    def _take_requests(self) -> None:
-        handle: Any = self._from_caller if self._gate is None else self._from_anywhere
-        end = time.monotonic() + PASS_S
-        while time.monotonic() < end:
-            try:
-                frames = self._rpc.recv_multipart(zmq.DONTWAIT, copy=self._gate is None)
-            except zmq.Again:
-                return
-            handle(frames)
-
     def _listen_to_supervisor(self, now: float) -> None:
         for configuration in self._child.drain():
             self._settings = msgspec.convert(configuration, BrokerSettings)
             self._do(self._calls.configure(self._limits(), self._settings.rpc.max_calls, now))
-            if self._gate is not None:
-                self._gate.know(self._settings.callers)
+            self._callers.configure(self._settings.callers)
             log.info("took a new configuration: servers %s", ", ".join(self._settings.servers) or "none")
         if self._child.stopping and self._drain_until is None:
             self._drain_until = now + self._settings.drain
@@ -150,7 +111,7 @@ class Broker:
 
     # ── readers ──
 
-    def _hear_reader(self, pipe: Pipe, message: Message) -> None:
+    def _hear_reader(self, pipe: Pipe, message: ReaderMessage) -> None:
         value, payload = message
         now = time.monotonic()
         if value[0] == "large answer":  # on a pipe of its own, so it says nothing about how things stand now
@@ -179,22 +140,17 @@ class Broker:
 
     # ── callers ──
 
-    def _from_anywhere(self, frames: list[zmq.Frame]) -> None:
-        """A request when the broker listens on TCP too: its last frame tells whose key it came under."""
-        self._from_caller([frame.bytes for frame in frames], caller_of(frames[-1]))
-
-    def _from_caller(self, frames: list[bytes], caller: str = LOCAL) -> None:
+    def _handle_request(self, message: Message) -> None:
         self._counters["requests"] += 1
-        envelope, payload = _split(frames)
-        if payload is None or len(payload) != 1:
-            self._refuse_frames(envelope, frames[1:] if payload is None else payload)
-            return
-        origin = Origin(envelope, None, wire.is_json(payload[0]), caller)
+        sender, payload, fault = message
+        origin = Origin(sender, None, wire.is_json(payload), sender.identity.principal)
         try:
-            value = self._decode(payload[0])
+            if fault:
+                raise AmidError("invalid_request", fault)
+            value = self._decode(payload)
             origin = origin._replace(request_id=requests.request_id(value))
             method, params = requests.check_request(value)
-            self._answer(origin, method, params)
+            self._answer(origin._replace(principal=_principal(value, sender.identity)), method, params)
         except AmidError as error:
             self._reply(Reply(origin, error=error))
         except Exception:  # a bug in here must cost one caller an error and the others nothing
@@ -207,21 +163,14 @@ class Broker:
             raise AmidError("invalid_request", f"the request has {len(payload)} bytes; {limit} are allowed (max_request_bytes)")
         return wire.decode_request(payload)
 
-    def _refuse_frames(self, envelope: list[bytes], payload: list[bytes]) -> None:
-        as_json = bool(payload) and wire.is_json(payload[0])
-        message = f"a request is one frame behind an empty delimiter frame; there were {len(payload)}"
-        if not envelope[1:]:
-            message = "no empty delimiter frame: a DEALER sends one before its request, a REQ socket does so by itself"
-        self._reply(Reply(Origin(envelope, None, as_json), error=AmidError("invalid_request", message)))
-
     def _answer(self, origin: Origin, method: str, params: Any) -> None:
         match method:
             case "ping":
                 self._result(origin, {})
             case "servers":
-                self._result(origin, overview.servers(self._settings, self._calls, origin.caller))
+                self._result(origin, overview.servers(self._settings, self._calls, origin.sender.identity.local))
             case "status":
-                self._result(origin, overview.status(self._settings, self._calls, self._counters, origin.caller))
+                self._result(origin, overview.status(self._settings, self._calls, self._counters, origin.sender.identity.local))
             case "restart":
                 self._result(origin, self._restart(origin.caller, params))
             case "replay":
@@ -300,17 +249,12 @@ class Broker:
     def _reply(self, reply: Reply) -> None:
         origin: Origin = reply.origin
         body = self._body(reply)
-        if not self._unread.has_room(origin.envelope[0], len(body)):
+        if not self._callers.has_room(origin.sender, len(body)):
             message = f"there is an answer of {len(body)} bytes, and the caller has too much unread: read answers as they come"
             reply = Reply(origin, error=AmidError("too_large", message, sent=True))
             body = self._body(reply)
         self._counters[f"answers_{reply.error.kind}" if reply.error else "answers_ok"] += 1
-        try:
-            self._unread.send(self._rpc, [*origin.envelope, body])
-        except zmq.ZMQError as error:
-            if error.errno not in UNDELIVERABLE:
-                raise
-            self._counters["undeliverable_answers"] += 1
+        self._callers.send(origin.sender, body)
 
     def _body(self, reply: Reply) -> bytes:
         origin: Origin = reply.origin
@@ -321,12 +265,15 @@ class Broker:
         return wire.packed_result(origin.request_id, reply.result or b"\xc0")
 
 
-def _split(frames: list[bytes]) -> tuple[list[bytes], list[bytes] | None]:
-    """The frames up to the empty delimiter, and those behind it; None when there is no delimiter."""
-    for position in range(1, len(frames)):
-        if not frames[position]:
-            return frames[: position + 1], frames[position + 1 :]
-    return frames[:1], None
+def _principal(value: dict[str, Any], identity: Identity) -> str:
+    """What a request counts for in quotas, fairness and the audit trail. The gateway's count for its tokens."""
+    token = requests.on_behalf_of(value)
+    if token is None:
+        return identity.principal
+    if not identity.own:
+        message = f"`on_behalf_of` is for processes of amid's own Unix user; this caller is {identity.principal}"
+        raise AmidError("denied", message)
+    return f"token:{token}"
 
 
 def main(config: Config | None = None) -> None:

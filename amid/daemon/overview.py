@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from amid import __version__, wire
-from amid.daemon.gate import LOCAL
 from amid.daemon.rundir import STATUS_FILE
 from amid.daemon.settings import BrokerSettings
 from amid.rpc.calls import GAP_S, Calls, ServerQueue
@@ -20,15 +19,15 @@ log = logging.getLogger("amid.broker")
 NO_LANES = {"free": 0, "busy": 0, "limit": 0}
 
 
-def servers(settings: BrokerSettings, calls: Calls, caller: str) -> list[dict[str, Any]]:
-    """The result of `servers`, with the endpoints as this caller reaches them."""
+def servers(settings: BrokerSettings, calls: Calls, local: bool) -> list[dict[str, Any]]:
+    """The result of `servers`, with the endpoints as a caller on this machine (`local`) reaches them, or one over TCP."""
     now = time.monotonic()
-    return [_server(settings, queue, caller, now) for queue in calls.servers.values()]
+    return [_server(settings, queue, local, now) for queue in calls.servers.values()]
 
 
-def status(settings: BrokerSettings, calls: Calls, counters: Mapping[str, int], caller: str) -> dict[str, Any]:
+def status(settings: BrokerSettings, calls: Calls, counters: Mapping[str, int], local: bool) -> dict[str, Any]:
     """The result of `status`."""
-    views = servers(settings, calls, caller)
+    views = servers(settings, calls, local)
     for view in views:
         view["counters"] = calls.servers[view["name"]].info.get("counters", {})
     processes, uptime = _processes(Path(settings.run_dir, STATUS_FILE))
@@ -36,10 +35,10 @@ def status(settings: BrokerSettings, calls: Calls, counters: Mapping[str, int], 
     return {"version": __version__, "uptime": uptime, "servers": views, "processes": processes, "counters": counted}
 
 
-def _server(settings: BrokerSettings, queue: ServerQueue, caller: str, now: float) -> dict[str, Any]:
+def _server(settings: BrokerSettings, queue: ServerQueue, local: bool, now: float) -> dict[str, Any]:
     said = queue.info
     alive = now < queue.heard + GAP_S
-    events, stream = _endpoints(settings, queue.name, caller)
+    events, stream = _endpoints(settings, queue.name, local)
     return {
         "name": queue.name,
         "state": said.get("state", "connecting") if alive else "lost",
@@ -63,9 +62,9 @@ def _lanes(queue: ServerQueue) -> dict[str, int]:
     return {"free": free, "busy": lanes - free, "limit": said["limit"]}
 
 
-def _endpoints(settings: BrokerSettings, server: str, caller: str) -> tuple[str, str]:
+def _endpoints(settings: BrokerSettings, server: str, local: bool) -> tuple[str, str]:
     """Of the two event sockets: in run_dir for a caller on this machine, on TCP, as configured, for one that came that way."""
-    if caller == LOCAL:
+    if local:
         run_dir = settings.run_dir
         return wire.ipc(run_dir, wire.events_socket(server)), wire.ipc(run_dir, wire.stream_socket(server))
     limits = settings.servers[server]

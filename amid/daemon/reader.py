@@ -24,7 +24,6 @@ from amid.daemon.answers import Answers
 from amid.daemon.child import Child
 from amid.daemon.connection import tls_context
 from amid.daemon.event_session import EventSession
-from amid.daemon.gate import Gate
 from amid.daemon.lanes import Lanes
 from amid.daemon.pipe import LARGE, OUT, Pipe, connect
 from amid.daemon.publisher import TICK_S, Publisher
@@ -32,6 +31,7 @@ from amid.daemon.replays import Replays
 from amid.daemon.rundir import epoch_origin_now, why_not
 from amid.daemon.settings import ReaderSettings, reader_settings
 from amid.daemon.tracer import Tracer
+from amid.daemon.zap import ZapAuthenticator
 
 log = logging.getLogger("amid.reader")
 
@@ -62,11 +62,11 @@ class Reader:
         self._started = self._epoch(now)
         self._context = zmq.Context()
         self._publisher = Publisher(self._context, settings.run_dir, settings.name, self._started, server.replay_bytes)
-        self._gate = Gate(self._context, settings.curve_key, settings.callers) if settings.curve_key else None
-        if self._gate is not None:
+        self._zap = ZapAuthenticator(self._context, settings.curve_key, settings.callers) if settings.curve_key else None
+        if self._zap is not None:
             events, stream = self._publisher.sockets()
-            self._gate.listen(events, server.events_listen)
-            self._gate.listen(stream, server.stream_listen)
+            self._zap.bind_tcp(events, server.events_listen)
+            self._zap.bind_tcp(stream, server.stream_listen)
         self._broker_at = f"{settings.run_dir}/{wire.READERS_SOCKET}"
         self._broker: Pipe | None = None
         self._bulk: Pipe | None = None  # for large answers: what else there is to say goes past them
@@ -111,8 +111,8 @@ class Reader:
         self._listen_to_broker(ready, now)
         self._lanes.flush(now, self._lane_lost)
         self._replays.step()
-        if self._gate is not None:
-            self._gate.step()
+        if self._zap is not None:
+            self._zap.step()
         if now >= self._next_tick:
             self._next_tick, self._ticked = now + TICK_S, now
             self._publisher.tick(time.time())
@@ -130,8 +130,8 @@ class Reader:
         items: list[Any] = [(socket, zmq.POLLIN) for socket in self._publisher.sockets()]
         items += [pipe.poll_item() for pipe in self._pipes()]
         items += [(fd, zmq.POLLIN) for fd in self._child.poll_fds()]
-        if self._gate is not None:
-            items.append((self._gate.socket, zmq.POLLIN))
+        if self._zap is not None:
+            items.append((self._zap.socket, zmq.POLLIN))
         items += [*self._events.poll_items(), *self._lanes.poll_items()]
         return items
 

@@ -21,6 +21,10 @@ REPLAY_LIMIT = 1000
 """Events in one answer to `replay`, unless the request names another limit."""
 
 
+NAME_LENGTH = 64
+"""Characters of the name in `on_behalf_of`."""
+
+
 class Params(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The params of a method that has none, and what all others add to."""
 
@@ -70,6 +74,14 @@ def request_id(value: Any) -> Any:
     """The `id` of a decoded request, or None when it has none that can be given back."""
     found = value.get("id") if isinstance(value, dict) else None
     return found if isinstance(found, str | int | float) and not isinstance(found, bool) else None
+
+
+def on_behalf_of(value: dict[str, Any]) -> str | None:
+    """For whom the gateway sent a checked request, or None. Raises `AmidError` of kind `invalid_request`."""
+    name = value.get("on_behalf_of")
+    if name is None or (isinstance(name, str) and 0 < len(name) <= NAME_LENGTH):
+        return name
+    raise AmidError("invalid_request", f"`on_behalf_of` must be text of 1 to {NAME_LENGTH} characters, not {_kind(name)}")
 
 
 def check_request(value: Any) -> tuple[str, Params]:

@@ -24,8 +24,9 @@ from amid.ami.burst import singly
 from amid.ami.packet import Packet
 from amid.ami.parser import Parser
 from amid.config import Caller, Config, Server
-from amid.daemon import sending, unread
+from amid.daemon import reply_backlog, sending
 from amid.daemon.broker import Broker
+from amid.daemon.caller_sockets import Identity, parse_message
 from amid.daemon.child import Child
 from amid.daemon.settings import broker_settings
 from amid.errors import CODES, AmidError
@@ -101,15 +102,15 @@ class Asked(Broker):
         config = Config(run_dir=run_dir, servers=servers, callers={"local": Caller(admin=True)})
         super().__init__(NoSupervisor(), broker_settings(config), time.monotonic())
         self._caught = Caught()
-        self._bound = self._rpc
-        self._rpc = cast("zmq.Socket[bytes]", self._caught)
+        self._identity = Identity("local", "uid:0", local=True)
         self._reader = Told()
 
     def ask(self, frames: list[bytes]) -> tuple[list[list[bytes]], list[dict[str, Any]]]:
         self._reader_reports()
         self._caught.sent.clear()
         self._reader.orders.clear()
-        self._from_caller([b"caller", *frames])
+        socket = cast("zmq.Socket[bytes]", self._caught)
+        self._handle_request(parse_message(socket, [b"caller", *frames], self._identity, fd=-1))
         mine = [sent[1:] for sent in self._caught.sent if sent[0] == b"caller"]
         orders = [body for _kind, _id, _deadline, body in self._reader.orders]
         self._do(self._calls.fail_all())
@@ -124,7 +125,7 @@ class Asked(Broker):
 @cache
 def broker() -> Asked:
     logging.getLogger("amid.broker").disabled = True  # an internal error is the finding, and the log of it noise
-    unread.send = caught  # type: ignore[attr-defined]
+    reply_backlog.send = caught  # type: ignore[attr-defined]
     return Asked(str(campaign.scratch()))
 
 

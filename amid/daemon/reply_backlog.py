@@ -18,7 +18,7 @@ MANY = 1000
 """Callers remembered before those that have read everything are forgotten."""
 
 
-class Unread:
+class ReplyBacklog:
     """Counts by the caller's routing id."""
 
     def __init__(self) -> None:

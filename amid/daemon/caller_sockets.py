@@ -1,0 +1,210 @@
+"""The two sockets that callers connect to, and who is at the other end of each connection.
+
+There is one ROUTER for ipc and one for TCP, because libzmq takes properties of a message from the
+peer's handshake where nothing else sets them. On ipc nothing sets `User-Id`, so any peer can state
+one there; it is read on the TCP socket only, where CURVE and ZAP set it. On ipc the peer is its
+Unix user: libzmq asks the kernel (SO_PEERCRED) and sets `Peer-Address` itself, before it looks at
+the properties of the handshake (libzmq, stream_engine_base.cpp: `init_properties`).
+
+Messages are received frame by frame. A message may have millions of frames, so what is over the
+limit is skipped, in portions.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import zmq
+from zmq.backend import Socket
+
+from amid import wire
+from amid.config import Caller
+from amid.daemon.reply_backlog import ReplyBacklog
+from amid.daemon.settings import BrokerSettings
+from amid.daemon.zap import ZapAuthenticator
+
+LOCAL = "local"
+"""The caller on ipc, unless the configuration names another for its Unix user."""
+
+NOBODY = ""
+"""The caller of a connection that the configuration has no table for any more."""
+
+MAX_MESSAGE_BYTES = 16 * 1024 * 1024
+"""Bytes of one frame; libzmq disconnects a peer that sends more before it is in memory. Below this
+and over `max_request_bytes` the caller gets an error that says so."""
+MAX_FRAMES = 16
+"""Frames of one message: the request, the delimiter, and a frame for each proxy in between."""
+REQUESTS_KEPT = 64
+"""Messages of one connection that wait in memory; the others wait at the caller's end."""
+PASS_S = 0.02
+"""Seconds given to requests of one socket in one pass of the loop, so that a flood delays neither
+the readers nor the beat."""
+MAX_IDENTITIES = 4096
+"""Peers remembered between messages."""
+
+_DONTWAIT = int(zmq.DONTWAIT)
+_UNDELIVERABLE = (zmq.EAGAIN, zmq.EHOSTUNREACH)
+"""How libzmq reports a peer that does not read what it is sent, or has gone."""
+
+
+class Identity(NamedTuple):
+    """Who is at the other end of a connection.
+
+    caller: the NAME of the [callers.NAME] whose rights apply. principal: what quotas, fairness and
+    audit go by, `uid:1000` on ipc and `key:crm` over TCP. local: on this machine, over ipc. own:
+    its process runs as amid's own user.
+    """
+
+    caller: str
+    principal: str
+    local: bool = False
+    own: bool = False
+
+
+class Sender(NamedTuple):
+    """Who sent a message, and the way back.
+
+    envelope: the frames that lead an answer back, the routing id first. fd: the descriptor of the
+    connection; another connection may have it by now if this one is closed.
+    """
+
+    socket: zmq.Socket[bytes]
+    envelope: list[bytes]
+    identity: Identity
+    fd: int
+
+
+class Message(NamedTuple):
+    """fault: what is wrong with the frames; "" when `payload` is a request."""
+
+    sender: Sender
+    payload: bytes
+    fault: str = ""
+
+
+class CallerSockets:
+    """Receives requests and sends replies. Raises `zmq.ZMQError` when the ipc endpoint cannot be bound."""
+
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], settings: BrokerSettings, counters: Counter[str]) -> None:
+        self._counters = counters
+        self._backlog = ReplyBacklog()
+        self._identities: dict[str, Identity] = {}
+        self._names: dict[str, str] = {}
+        self.ipc = self._router(context, settings.rpc.max_calls)
+        self.ipc.bind(wire.ipc(settings.run_dir, wire.RPC_SOCKET))
+        self.tcp: zmq.Socket[bytes] | None = None
+        self._zap: ZapAuthenticator | None = None
+        if settings.curve_key is not None:
+            self._zap = ZapAuthenticator(context, settings.curve_key, settings.callers)
+            self.tcp = self._router(context, settings.rpc.max_calls)
+            self._zap.bind_tcp(self.tcp, settings.rpc.listen)
+        self._skipping: set[zmq.Socket[bytes]] = set()
+        self.configure(settings.callers)
+
+    def _router(self, context: zmq.Context[zmq.Socket[bytes]], max_calls: int) -> zmq.Socket[bytes]:
+        socket = context.socket(zmq.ROUTER)
+        socket.set(zmq.ROUTER_MANDATORY, 1)
+        socket.set(zmq.LINGER, 500)
+        socket.set(zmq.MAXMSGSIZE, MAX_MESSAGE_BYTES)
+        socket.set(zmq.SNDHWM, max_calls)  # all that one caller may have open can be answered at once
+        socket.set(zmq.RCVHWM, REQUESTS_KEPT)
+        socket.copy_threshold = 0  # a large answer is sent with a tracker, which a copy would have done with at once
+        socket.set(zmq.BACKLOG, 1024)  # a peer that finds the queue of connections full tries again only 100 ms later
+        return socket
+
+    def configure(self, callers: Mapping[str, Caller]) -> None:
+        """Accept the keys of these callers, and no others. A connection whose key is no longer among
+        them is nobody's from now on."""
+        self._names = {caller.key: name for name, caller in callers.items() if caller.key}
+        self._identities.clear()
+        if self._zap is not None:
+            self._zap.set_keys(callers)
+
+    # ── receiving ──
+
+    def poll_items(self) -> Iterator[tuple[zmq.Socket[bytes], int]]:
+        zap = self._zap.socket if self._zap is not None else None
+        for socket in (self.ipc, self.tcp, zap):
+            if socket is not None:
+                yield socket, int(zmq.POLLIN)
+
+    def receive(self, ready: Mapping[Any, int]) -> Iterator[Message]:
+        """What has come on the sockets that are `ready`, as much of it as fits into one pass of the loop."""
+        if self._zap is not None and self._zap.socket in ready:
+            self._zap.step()
+        for socket, identify in ((self.ipc, self._unix_user), (self.tcp, self._key_holder)):
+            if socket is None or socket not in ready:
+                continue
+            end = time.monotonic() + PASS_S
+            while time.monotonic() < end:
+                try:
+                    first, frames = self._receive_frames(socket, end)
+                except zmq.Again:
+                    break
+                if frames:
+                    yield parse_message(socket, frames, identify(first), int(first.get(zmq.SRCFD)))
+
+    def _receive_frames(self, socket: zmq.Socket[bytes], end: float) -> tuple[zmq.Frame, list[bytes]]:
+        """The first frame of a message as libzmq has it, and the bytes of all, MAX_FRAMES + 1 at
+        most; none of one that is being skipped."""
+        first = frame = Socket.recv(socket, _DONTWAIT, False)
+        frames = [] if socket in self._skipping else [first.bytes]
+        while frame.more and 0 < len(frames) <= MAX_FRAMES:
+            frame = Socket.recv(socket, _DONTWAIT, False)
+            frames.append(frame.bytes)
+        self._skipping.discard(socket)
+        while frame.more:
+            if time.monotonic() >= end:
+                self._skipping.add(socket)
+                break
+            frame = Socket.recv(socket, _DONTWAIT, False)
+        return first, frames
+
+    def _unix_user(self, frame: zmq.Frame) -> Identity:
+        address = str(frame.get("Peer-Address"))  # localhost:UID:GID:PID
+        identity = self._identities.get(address)
+        if identity is None:
+            if len(self._identities) >= MAX_IDENTITIES:
+                self._identities.clear()
+            uid = int(address.split(":")[1])
+            identity = self._identities[address] = Identity(LOCAL, f"uid:{uid}", local=True, own=uid == os.geteuid())
+        return identity
+
+    def _key_holder(self, frame: zmq.Frame) -> Identity:
+        key = str(frame.get("User-Id"))
+        name = self._names.get(key)
+        return Identity(name, f"key:{name}") if name else Identity(NOBODY, f"key:{key}")
+
+    # ── sending ──
+
+    def has_room(self, sender: Sender, size: int) -> bool:
+        """Whether an answer of `size` bytes may wait for this sender."""
+        return self._backlog.has_room(sender.envelope[0], size)
+
+    def send(self, sender: Sender, body: bytes) -> None:
+        """An answer; counted as undeliverable when its caller has gone, or does not read."""
+        try:
+            self._backlog.send(sender.socket, [*sender.envelope, body])
+        except zmq.ZMQError as error:
+            if error.errno not in _UNDELIVERABLE:
+                raise
+            self._counters["undeliverable_answers"] += 1
+
+
+def parse_message(socket: zmq.Socket[bytes], frames: list[bytes], identity: Identity, fd: int) -> Message:
+    """The message in `frames`, the routing id first."""
+    for position in range(1, len(frames)):
+        if not frames[position]:
+            payload = frames[position + 1 :]
+            sender = Sender(socket, frames[: position + 1], identity, fd)
+            if len(payload) == 1:
+                return Message(sender, payload[0])
+            count = f"over {MAX_FRAMES}" if len(frames) > MAX_FRAMES else len(payload)
+            fault = f"a request is one frame behind an empty delimiter frame; there were {count}"
+            return Message(sender, b"".join(payload[:1]), fault)
+    fault = "no empty delimiter frame: a DEALER sends one before its request, a REQ socket does so by itself"
+    return Message(Sender(socket, frames[:1], identity, fd), b"".join(frames[1:2]), fault)
