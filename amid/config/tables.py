@@ -134,6 +134,7 @@ class Gateway(Table, frozen=True, kw_only=True):
     origins: list[Annotated[str, Meta(pattern=r"^https?://[^/\s]+\Z")]] = []
     max_body_bytes: Bytes = 1024 * 1024
     max_streams: Count = 200
+    session_idle_s: Annotated[int, Meta(ge=60, le=31_536_000)] = 43_200
 
 
 class Config(Table, frozen=True, kw_only=True):

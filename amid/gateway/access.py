@@ -6,7 +6,6 @@ counted and slowed: who guesses from one address waits longer with each try.
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from fnmatch import fnmatchcase
 
 from amid.config import Token
 from amid.errors import AmidError
+from amid.gateway.sessions import digest
 from amid.rpc.policy import check_action, check_admin
 from amid.rpc.requests import ActionParams, Params
 
@@ -55,19 +55,19 @@ class Access:
     """`tokens`: by name, as the tokens' file has them."""
 
     def __init__(self, tokens: Mapping[str, Token]) -> None:
-        self._holders = [(_digest(token.token), Holder(name, token)) for name, token in tokens.items()]
+        self._holders = [(digest(token.token), Holder(name, token)) for name, token in tokens.items()]
 
     def holder(self, presented: str) -> Holder | None:
         """Whose token that is; None when it is nobody's."""
-        digest, found = _digest(presented), None
+        mark, found = digest(presented), None
         for known, holder in self._holders:
-            if hmac.compare_digest(known, digest):
+            if hmac.compare_digest(known, mark):
                 found = holder
         return found
 
-
-def _digest(token: str) -> bytes:
-    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
+    def named(self, name: str, token: bytes) -> Holder | None:
+        """The holder of this name, if it still has the token with this digest."""
+        return next((holder for known, holder in self._holders if holder.name == name and known == token), None)
 
 
 @dataclass

@@ -22,6 +22,7 @@ from amid.client import Event
 from amid.errors import AmidError
 from amid.events.where import Condition
 from amid.gateway.access import Holder
+from amid.gateway.authentication import SESSION_PARAMETER
 from amid.gateway.hub import Follower, Hub, Item, Position, Positions
 
 PLACE = re.compile(r"((?P<server>[A-Za-z0-9_-]{1,32}):)?(?P<epoch>[0-9]{1,18}):(?P<seq>[0-9]{1,18})")
@@ -41,7 +42,7 @@ class Wanted:
     @classmethod
     def of(cls, query: QueryParams) -> Self:
         """Raises `AmidError` of kind `invalid_params`."""
-        unknown = set(query) - {"server", "event", "where", "after"}
+        unknown = set(query) - {"server", "event", "where", "after", SESSION_PARAMETER}
         if unknown:
             raise AmidError("invalid_params", f"unknown parameter {min(unknown)!r}; there are server, event, where and after")
         try:

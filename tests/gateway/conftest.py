@@ -36,6 +36,7 @@ class Gateway:
 
     daemon: Daemon
     url: str
+    tokens_file: Path
 
     def as_(self, name: str) -> httpx.Client:
         return self._client({"Authorization": f"Bearer {TOKENS[name]}"})
@@ -61,7 +62,7 @@ def with_gateway(directory: Path, **keys: Any) -> dict[str, Any]:
 
 
 def listening(daemon: Daemon, keys: dict[str, Any]) -> Gateway:
-    gateway = Gateway(daemon, f"http://{keys['listen']}")
+    gateway = Gateway(daemon, f"http://{keys['listen']}", Path(keys["tokens_file"]))
 
     def answers() -> bool:
         with gateway.nobody as http:

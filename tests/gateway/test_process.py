@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from uvicorn.server import ServerState
 
-from amid.gateway import app, process
+from amid.gateway import bodies, process
 from tests.conftest import StartDaemon
 from tests.daemon import BOUND_S, eventually
 from tests.gateway.conftest import listening, with_gateway
@@ -55,14 +55,14 @@ def test_it_waits_for_its_port(tmp_path: Path, daemon_for: StartDaemon) -> None:
 
 
 def test_a_body_has_a_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(app, "BODY_S", 0.1)
+    monkeypatch.setattr(bodies, "BODY_S", 0.1)
 
     async def never() -> MutableMapping[str, Any]:
         return await asyncio.get_running_loop().create_future()  # type: ignore[no-any-return]
 
     async def read() -> None:
         request = Request({"type": "http", "method": "POST", "headers": []}, never)
-        await asyncio.wait_for(app.Gateway._body(None, request, 10), BOUND_S)  # type: ignore[arg-type]
+        await asyncio.wait_for(bodies.read_body(request, 10), BOUND_S)
 
     with pytest.raises(HTTPException) as refused:
         asyncio.run(read())

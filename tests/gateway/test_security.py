@@ -7,6 +7,7 @@ import signal
 import time
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.daemon import eventually
@@ -90,18 +91,89 @@ def test_no_part_of_a_request_becomes_a_packet(gateway: Gateway, path: str, sent
     assert answer.status_code == 400 and '"kind":"invalid_params"' in answer.text.replace(" ", ""), answer.text
 
 
+def log_in(http: httpx.Client, name: str = "wallboard") -> str:
+    """The page's half of a new session; the client keeps the cookie's."""
+    answer = http.post("/login", content=TOKENS[name].encode())
+    assert answer.status_code == 200
+    key: str = answer.json()["session"]
+    return key
+
+
 def test_the_page_logs_in_with_a_cookie_that_no_script_reads(gateway: Gateway) -> None:
     with gateway.nobody as http:
         assert http.get("/session").json() == {"name": None}
         assert http.post("/login", content=b"nonsense").status_code == 401
         answer = http.post("/login", content=TOKENS["wallboard"].encode())
-        assert answer.json() == {"name": "wallboard", "admin": False}
+        assert (answer.json()["name"], answer.json()["admin"]) == ("wallboard", False)
         cookie = answer.headers["set-cookie"].lower()
-        assert "httponly" in cookie and "samesite=strict" in cookie and "max-age" not in cookie
+        assert "httponly" in cookie and "samesite=strict" in cookie and "max-age" not in cookie and "path=" not in cookie
+        http.headers["Amid-Session"] = answer.json()["session"]
         assert http.get("/session").json() == {"name": "wallboard"}
         assert http.get("/v1/servers").status_code == 200
         assert http.post("/logout").status_code == 204
-        assert http.get("/v1/servers").status_code == 401
+        assert not http.cookies and http.get("/v1/servers").status_code == 401
+
+
+def test_a_server_on_another_port_that_is_sent_the_cookie_can_do_nothing_with_it(gateway: Gateway) -> None:
+    """A browser sends cookies to every port of a host."""
+    with gateway.nobody as http:
+        key = log_in(http)
+        cookies = dict(http.cookies)
+    assert not [word for word in TOKENS.values() if word in str(cookies)]
+    with gateway.nobody as other:
+        for half in ({"Cookie": "; ".join(f"{name}={value}" for name, value in cookies.items())}, {"Amid-Session": key}):
+            assert other.get("/v1/servers", headers=half).status_code == 401
+            assert other.get("/session", headers=half).json() == {"name": None}
+
+
+def test_a_session_that_was_logged_out_of_is_over(gateway: Gateway) -> None:
+    with gateway.nobody as http:
+        headers = {"Amid-Session": log_in(http)}
+        headers["Cookie"] = "; ".join(f"{name}={value}" for name, value in http.cookies.items())
+        assert http.post("/logout", headers=headers).status_code == 204
+    with gateway.nobody as other:
+        assert other.get("/v1/servers", headers=headers).status_code == 401
+
+
+def test_an_event_stream_takes_the_session_as_a_parameter(gateway: Gateway) -> None:
+    """An EventSource sends no headers of the page's."""
+    with gateway.nobody as http:
+        key = log_in(http)
+        with http.stream("GET", "/v1/events", params={"session": key}) as stream:
+            assert stream.status_code == 200
+        with http.stream("GET", "/v1/events", params={"session": "x" + key}) as stream:
+            assert stream.status_code == 401
+
+
+def test_two_gateways_on_one_host_do_not_log_each_other_out(gateway: Gateway, own_gateway: Gateway) -> None:
+    with gateway.nobody as browser:
+        keys = {one.url: log_in_at(browser, one) for one in (gateway, own_gateway)}
+        for url, key in keys.items():
+            assert browser.get(f"{url}/session", headers={"Amid-Session": key}).json() == {"name": "operator"}, url
+
+
+def log_in_at(browser: httpx.Client, gateway: Gateway) -> str:
+    key: str = browser.post(f"{gateway.url}/login", content=TOKENS["operator"].encode()).json()["session"]
+    return key
+
+
+def test_a_session_outlives_the_gateway_and_not_its_token(own_gateway: Gateway) -> None:
+    daemon, tokens = own_gateway.daemon, own_gateway.tokens_file
+    with own_gateway.nobody as http:
+        http.headers["Amid-Session"] = log_in(http)
+        file = daemon.run_dir / "gateway-sessions"
+        assert file.stat().st_mode & 0o777 == 0o600 and http.headers["Amid-Session"].encode() not in file.read_bytes()
+        killed = daemon.kill("gateway")
+
+        def name() -> Any:
+            return http.get("/session").json()["name"]
+
+        eventually(lambda: daemon.pid("gateway") not in (0, killed), "the gateway is replaced")
+        assert eventually(name, "the new gateway answers") == "wallboard"
+        tokens.write_text(tokens.read_text().replace(TOKENS["wallboard"], "another-0123456789abcdef"))
+        assert daemon.process is not None
+        daemon.process.send_signal(signal.SIGHUP)
+        eventually(lambda: name() is None, "the session has ended with its token")
 
 
 @pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://127.0.0.1:1"])

@@ -13,27 +13,33 @@ export class CallError extends Error {
 
 let calls = new AbortController();
 
-/** Exchange the token for a cookie that no script can read. */
+// The half of the session that the page sends itself. The browser has the other one in a cookie, which it sends to every port of this host.
+const HALF = `amid session ${new URL(".", location.href).pathname}`;
+const half = () => localStorage.getItem(HALF) ?? "";
+
+/** Exchange the token for a session: one half in a cookie that no script can read, the other one kept here. */
 export async function logIn(token) {
   const answer = await post("/login", token);
-  if (!answer.ok) throw new CallError((await answer.json()).error, answer.status);
-  return answer.json();
+  const body = await answer.json();
+  if (!answer.ok) throw new CallError(body.error, answer.status);
+  localStorage.setItem(HALF, body.session);
 }
 
 /** Who is logged in: a name, or null. */
 export async function session() {
   try {
-    return (await (await fetch("/session", { credentials: "same-origin" })).json()).name;
+    return (await (await fetch("/session", { headers: { "Amid-Session": half() }, credentials: "same-origin" })).json()).name;
   } catch {
     throw new CallError("the gateway does not answer", 0);
   }
 }
 
-/** Forget the cookie. Calls under way end first, and no other begins: behind it they would be refused. */
+/** End the session. Calls under way end first, and no other begins: behind it they would be refused. */
 export async function logOut() {
   calls.abort();
   try {
     await post("/logout", "");
+    localStorage.removeItem(HALF);
   } catch (error) {
     calls = new AbortController();
     throw error;
@@ -57,8 +63,9 @@ export async function call(method, params = {}) {
 export const action = (server, name, fields = {}, more = {}) => call("action", { server, action: name, fields, ...more });
 
 async function post(path, body, signal) {
+  const headers = { "Content-Type": "application/json", "Amid-Session": half() };
   try {
-    return await fetch(path, { method: "POST", body, signal, headers: { "Content-Type": "application/json" }, credentials: "same-origin" });
+    return await fetch(path, { method: "POST", body, signal, headers, credentials: "same-origin" });
   } catch {
     throw new CallError("the gateway does not answer", 0);
   }
@@ -70,7 +77,7 @@ async function post(path, body, signal) {
  */
 export function follow(on) {
   const connect = (last) => {
-    const source = new EventSource(last ? `/v1/events?after=${encodeURIComponent(last)}` : "/v1/events");
+    const source = new EventSource(`/v1/events?${new URLSearchParams({ session: half(), ...(last && { after: last }) })}`); // it sends no headers
     let where = last;
     source.onopen = () => on.open();
     source.onmessage = (message) => {

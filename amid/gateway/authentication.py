@@ -1,0 +1,126 @@
+"""Who asks: the holder of a token in the Authorization header, or of a log-in session of the page."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import logging
+import socket
+import time
+from pathlib import Path
+
+from starlette.exceptions import HTTPException
+from starlette.requests import HTTPConnection, Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from amid.daemon.settings import GatewaySettings
+from amid.gateway.access import Access, Failures, Holder
+from amid.gateway.bodies import read_body
+from amid.gateway.replies import json_response
+from amid.gateway.sessions import Session, SessionFile, Sessions, digest
+
+log = logging.getLogger("amid.gateway")
+
+SESSION_HEADER, SESSION_PARAMETER = "Amid-Session", "session"
+"""Where the page's half of its session is: in a header, or in a parameter where a browser sends none (EventSource, WebSocket)."""
+MAX_TOKEN_BYTES = 4096
+SAVE_S = 60.0
+"""Seconds between two writes of when each session was last used."""
+
+
+class Authentication:
+    """`routes` are those of the page's log-in. Sessions of tokens that the configuration no longer has are refused."""
+
+    def __init__(self, settings: GatewaySettings) -> None:
+        self._access = Access(settings.gateway.tokens)
+        self.failures = Failures()
+        self._file = SessionFile(Path(settings.run_dir) / "gateway-sessions")
+        self._sessions = Sessions(settings.gateway.session_idle_s, self._read_sessions())
+        self._saved_at = 0.0
+        self._cookie = "amid_session_" + digest(f"{socket.gethostname()} {settings.run_dir}").hex()[:8]  # another for each gateway
+        self.routes: list[BaseRoute] = [
+            Route("/session", self._session),
+            Route("/login", self._log_in, methods=["POST"]),
+            Route("/logout", self._log_out, methods=["POST"]),
+        ]
+
+    async def holder(self, connection: HTTPConnection) -> Holder:
+        """Raises `HTTPException` 401 when the connection's request bears neither a token nor a session."""
+        scheme, _, token = connection.headers.get("authorization", "").partition(" ")
+        holder = await self._holder_of(token.strip(), connection) if scheme.lower() == "bearer" else self._logged_in(connection)
+        if holder is None:
+            raise HTTPException(401, "a token is needed: send `Authorization: Bearer TOKEN`", {"WWW-Authenticate": "Bearer"})
+        return holder
+
+    async def near_or_holder(self, request: Request) -> None:
+        """Programs on this machine need no token, others do, also when they come through a proxy on this machine."""
+        address = address_of(request)
+        if "x-forwarded-for" in request.headers or not (address and ipaddress.ip_address(address.partition("%")[0]).is_loopback):
+            await self.holder(request)
+
+    async def _holder_of(self, token: str, connection: HTTPConnection) -> Holder | None:
+        """The holder of a token; for a wrong one None, after a while."""
+        holder = self._access.holder(token) if token else None
+        if token and holder is None:
+            await asyncio.sleep(self.failures.failed(address_of(connection), time.monotonic()))
+        return holder
+
+    # ── the page's sessions ──
+
+    async def _log_in(self, request: Request) -> Response:
+        """Begin a session. Its cookie is kept until the browser is closed."""
+        token = (await read_body(request, MAX_TOKEN_BYTES)).decode("utf-8", "replace").strip()
+        holder = await self._holder_of(token, request)
+        if holder is None:
+            raise HTTPException(401, "this token is in no table of the tokens file", {"WWW-Authenticate": "Bearer"})
+        cookie, key = self._sessions.begin(holder.name, digest(token), time.time())
+        self._save()
+        response = json_response({"name": holder.name, "admin": holder.rights.admin, "session": key})
+        encrypted = request.url.scheme == "https" or request.headers.get("origin", "").startswith("https://")  # by a proxy
+        # Without a path it is for the folder of /login as the browser sees it, also beneath a path of a proxy.
+        response.set_cookie(self._cookie, cookie, path=None, httponly=True, samesite="strict", secure=encrypted)
+        return response
+
+    async def _session(self, request: Request) -> Response:
+        """Who is logged in; the page asks before it shows itself."""
+        holder = self._logged_in(request)
+        return json_response({"name": holder.name if holder else None})
+
+    async def _log_out(self, request: Request) -> Response:
+        if self._session_of(request) is not None:
+            self._sessions.end(request.cookies[self._cookie])
+            self._save()
+        response = Response(status_code=204)
+        response.set_cookie(self._cookie, "", max_age=0, path=None, httponly=True, samesite="strict")
+        return response
+
+    def _logged_in(self, connection: HTTPConnection) -> Holder | None:
+        session = self._session_of(connection)
+        return self._access.named(session.name, session.token) if session else None
+
+    def _session_of(self, connection: HTTPConnection) -> Session | None:
+        key = connection.headers.get(SESSION_HEADER) or connection.query_params.get(SESSION_PARAMETER, "")
+        session = self._sessions.find(connection.cookies.get(self._cookie, ""), key, time.time())
+        if session is not None and time.monotonic() >= self._saved_at + SAVE_S:
+            self._save()
+        return session
+
+    def _read_sessions(self) -> dict[bytes, Session]:
+        try:
+            return self._file.read()
+        except (OSError, ValueError) as error:
+            log.warning("log-in sessions cannot be read, so everybody has to log in again: %s", error)
+            return {}
+
+    def _save(self) -> None:
+        self._saved_at = time.monotonic()
+        try:
+            self._file.write(self._sessions.open)
+        except OSError as error:
+            log.warning("log-in sessions cannot be written, so they end with this gateway process: %s", error)
+
+
+def address_of(connection: HTTPConnection) -> str:
+    """The address that a connection comes from, an IPv4 address on a socket that serves IPv6 too as IPv4; "" when unknown."""
+    return connection.client.host.removeprefix("::ffff:") if connection.client else ""

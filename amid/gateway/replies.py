@@ -1,0 +1,34 @@
+"""Answers of the gateway that are JSON, errors among them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from amid import wire
+from amid.errors import AmidError
+from amid.gateway.calls import STATUSES
+
+
+def json_response(value: Any, status: int = 200) -> Response:
+    return Response(wire.pack_json(value), status, media_type="application/json")
+
+
+def refusal(error: AmidError) -> Response:
+    """An error outside of JSON-RPC: its object alone."""
+    return json_response(wire.error(None, error)["error"], STATUSES.get(error.kind, 500))
+
+
+async def on_amid_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, AmidError)
+    return refusal(error)
+
+
+async def on_http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    response = json_response({"error": error.detail}, error.status_code)
+    response.headers.update(error.headers or {})
+    return response
