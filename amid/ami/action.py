@@ -20,6 +20,9 @@ MAX_LINE = 1022
 MAX_HEADERS = 128
 """Headers of one action, Action and ActionID among them."""
 
+EXACT_FLOAT = 2**53
+"""Up to here a double holds every integer (IEEE 754); beyond, digits may be lost before amid sees them."""
+
 _BREAK = re.compile(rb"[\r\n\0]")
 
 
@@ -31,7 +34,7 @@ def encode_action(action: str, action_id: str, fields: Mapping[Any, Any]) -> byt
     """The packet for `action`.
 
     fields: header name -> str, bytes, int, float or bool, or a list of them for a header that occurs more than once. A value
-    is sent byte for byte; true and false go out as `true` and `false`.
+    is sent byte for byte; true and false go out as `true` and `false`, an integral float as an integer.
     Raises `InvalidAction`.
     """
     if not action or min(action) <= " ":  # Asterisk skips them in front of a name; a list of denied names would not
@@ -91,9 +94,22 @@ def wire_bytes(value: Any, header: bytes | None = None) -> bytes:
         return b"true" if value else b"false"
     if isinstance(value, bytes):
         return value
-    if isinstance(value, int) or (isinstance(value, float) and math.isfinite(value)):
+    if isinstance(value, int):
         return str(value).encode()
+    if isinstance(value, float) and math.isfinite(value):
+        return _plain(value, header)
     raise InvalidAction(f"{_what(header)} is {_kind(value)}; it must be text, a finite number, true or false, or a list of them")
+
+
+def _plain(value: float, header: bytes | None) -> bytes:
+    """A float as digits. Many languages have no other number, so an integral one is an integer: 15551234567.0 is an extension."""
+    if value.is_integer() and abs(value) <= EXACT_FLOAT:
+        return str(int(value)).encode()
+    digits = repr(value)
+    if value.is_integer() or "e" in digits:
+        what = f"the floating-point number {digits}, which has no exact plain form"
+        raise InvalidAction(f"{_what(header)} is {what}; send it as text")
+    return digits.encode()
 
 
 def _encoded(value: str, header: bytes | None) -> bytes:

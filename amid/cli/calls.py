@@ -92,6 +92,8 @@ def _answer(result: dict[str, Any]) -> list[str]:
         return _output(result)
     closing = {name: value for name, value in (result.get("complete") or {}).items() if name not in _FRAME}
     lines = text.pairs(result["response"]) + text.lists(result["events"], text.limit())
+    if result.get("complete") and not result["events"]:
+        lines += ["", "no items"]
     if closing:
         lines += ["", *text.pairs(closing)]
     return lines + (text.lists([result["until"]], 0) if result.get("until") else [])

@@ -26,6 +26,7 @@ import msgspec
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from amid import config as configuration
 from amid.cli.livecalls import LiveCalls, Row
@@ -163,8 +164,8 @@ class View(threading.Thread):
         with Client(self._run_dir) as client:
             self._wait_until_up(client)
             version = client.servers()[0]["asterisk"]
-            where = f"[bold]amid[/bold] runs in {self._run_dir}, in front of a simulated Asterisk {version}\n"
-            self._console.print(where, soft_wrap=True)
+            where = f" runs in {self._run_dir}, in front of a simulated Asterisk {version}\n"
+            self._console.print(Text.assemble(("amid", "bold"), where), soft_wrap=True)
             if self._console.is_terminal:
                 self._table(client, end)
             else:
@@ -198,7 +199,7 @@ class View(threading.Thread):
                 if shown.get((row.who, row.whom)) != row.state:
                     shown[row.who, row.whom] = row.state
                     line = f"{time.strftime('%H:%M:%S')}  {row.who} → {row.whom}  {row.state}"
-                    self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+                    self._console.print(Text(line), soft_wrap=True)
 
     def _items(self, client: Client, end: float) -> Iterator[Event | Gap | None]:
         """Events and gaps as they come; None at least every `REDRAW_S` seconds. Ends at `end`, or with the daemon."""
@@ -227,9 +228,9 @@ class View(threading.Thread):
             table.add_row(*_cells(row, now))
         return Group(table, "", self._hints())
 
-    def _hints(self) -> str:
+    def _hints(self) -> Text:
         amid = f"{_program()}{self._option}"
-        return (
+        return Text(
             f"{self._page}In a second terminal:\n"
             f"  {amid} status\n"
             f"  {amid} events Newchannel Hangup\n"
@@ -247,8 +248,9 @@ def _page(config: Config) -> str:
     return f"In a browser:\n  http://{config.gateway.listen}/#token={token.token}\n"
 
 
-def _cells(row: Row, now: float) -> tuple[str, str, str, str]:
-    return row.who.replace("[", r"\["), row.whom.replace("[", r"\["), row.state.replace("[", r"\["), f"{now - row.since:.0f}"
+def _cells(row: Row, now: float) -> list[Text]:
+    """Callers choose their names: in a `Text` nothing is markup."""
+    return [Text(value) for value in (row.who, row.whom, row.state, f"{now - row.since:.0f}")]
 
 
 def _program() -> str:

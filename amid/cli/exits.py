@@ -38,9 +38,10 @@ EXITS = (
     Exit(8, "the answer is too large", ("too_large",)),
     Exit(9, "the events are no longer held", ("gone",)),
     Exit(10, "amid failed; its log says how", ("internal_error",)),
+    Exit(11, "the output cannot be written; the call itself was carried out unless stdout is closed", ()),
     Exit(130, "interrupted by Ctrl-C", ()),
 )
-FAILED, INTERRUPTED = 10, 130
+FAILED, UNWRITABLE, INTERRUPTED = 10, 11, 130
 STATUS = {kind: exit.status for exit in EXITS for kind in exit.kinds}
 
 MAY_HAVE = "Asterisk may have carried it out: look before trying again."
@@ -53,14 +54,34 @@ class Reporting(click.Command):
     """A command that talks to the daemon: its errors become a message and an exit status, and a closed pipe ends it quietly."""
 
     def invoke(self, ctx: click.Context) -> Any:
+        if sys.stdout is None:  # descriptor 1 is closed: better to say so before anything is carried out
+            click.echo("amid: stdout is closed, so nothing was sent; to discard the output write > /dev/null", err=True)
+            ctx.exit(UNWRITABLE)
         try:
             return super().invoke(ctx)
         except AmidError as failure:
             report(failure, as_json=bool(ctx.params.get("as_json")))
             ctx.exit(STATUS.get(failure.kind, FAILED))
         except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _discard_stdout()
             ctx.exit(0)
+
+
+def unwritable_stdout(error: OSError) -> int | None:
+    """The exit status when `error` comes from writing to stdout, which a line end tells; None when it does not."""
+    try:
+        os.write(1, b"\n")
+        return None
+    except OSError:
+        _discard_stdout()
+    message = f"the output cannot be written to stdout: {error.strerror}; a call that was answered has been carried out"
+    click.echo(f"amid: {message}", err=True)
+    return UNWRITABLE
+
+
+def _discard_stdout() -> None:
+    """What stdout still buffers goes nowhere; Python would fail on it again when it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def report(failure: AmidError, *, as_json: bool) -> None:

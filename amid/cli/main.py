@@ -84,6 +84,10 @@ def run(argv: list[str]) -> int:
         return error.exit_code
     except click.Abort:
         return exits.INTERRUPTED
+    except OSError as error:
+        status = exits.unwritable_stdout(error)
+        if status is None:
+            raise
     return status if isinstance(status, int) else 0
 
 

@@ -191,6 +191,10 @@ def _packet(packet: Packet, wait: Wait) -> Headers:
 
 
 def _message(answer: Answer) -> str:
+    """What Asterisk said; for a Command that failed, its Message only announces the output."""
+    first = next((line for line in answer.output if line), "")
+    if first:
+        return "the command failed: " + (first if isinstance(first, str) else first.decode("utf-8", "backslashreplace"))
     said = answer.response.get("Message").strip() if answer.response is not None else ""
     return f"Asterisk answered Error: {said}" if said else "Asterisk answered Error"
 

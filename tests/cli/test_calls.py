@@ -143,6 +143,12 @@ def test_an_error_with_json_is_an_object_too(daemon: StandIn, amid: Amid) -> Non
     assert "not you" in ended.err
 
 
+def test_an_empty_list_says_so(daemon: StandIn, amid: Amid) -> None:
+    response = {"Response": "Success", "Message": "Channels will follow"}
+    daemon.methods["action"] = lambda params: answered(response=response, complete={"Event": "CoreShowChannelsComplete"})
+    assert amid("action", "CoreShowChannels").out.splitlines()[-1] == "no items"
+
+
 def test_a_failed_commands_output_is_shown(daemon: StandIn, amid: Amid) -> None:
     response = {"Response": "Error", "Output": ["No such command", "\x1btry help"]}
     daemon.methods["action"] = refuse(AmidError("action_failed", "it failed", sent=True, response=response))

@@ -8,6 +8,7 @@ import json
 import select
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +18,9 @@ import pytest
 from click.shell_completion import ShellComplete
 
 from amid.cli import main
+from amid.cli.exits import UNWRITABLE
 from tests.cli.conftest import Amid
+from tests.cli.test_status import account
 from tests.client.standin import SILENCE, StandIn, answered, body
 
 Start = Callable[..., "subprocess.Popen[str]"]
@@ -116,12 +119,33 @@ def test_a_closed_pipe_ends_quietly(daemon: StandIn, process: Start) -> None:
     assert child.stdout is not None and child.stderr is not None
     _first_line(daemon, child)
     child.stdout.close()
-    seq = daemon.seq
-    while child.poll() is None:
-        seq += 1
-        daemon.publish(body(seq))
-        _pause(child)
+    _publish_until_it_ends(daemon, child)
     assert (child.returncode, child.stderr.read()) == (0, "")
+
+
+@pytest.mark.parametrize("argv", [["action", "Ping"], ["status", "--json"], ["events"], ["--help"]], ids=" ".join)
+def test_a_full_disk_behind_stdout_is_not_asterisks_error(daemon: StandIn, argv: list[str]) -> None:
+    """The action was carried out; only its answer could not be written."""
+    daemon.methods |= {"action": lambda params: answered(), "status": lambda params: account(daemon)}
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-m", "amid", "--run-dir", daemon.run_dir, *argv]
+        child = subprocess.Popen(command, stdout=full, stderr=subprocess.PIPE, text=True)
+        _publish_until_it_ends(daemon, child)
+    assert child.stderr is not None
+    with child.stderr:
+        err = child.stderr.read()
+    assert child.returncode == UNWRITABLE
+    assert "the output cannot be written to stdout: No space left on device" in err
+    assert "Traceback" not in err and "Exception ignored" not in err
+
+
+@pytest.mark.parametrize("argv", [["action", "Originate"], ["status", "--json"], ["restart", "pbx1"]], ids=" ".join)
+def test_a_closed_stdout_is_told_before_anything_is_sent(daemon: StandIn, argv: list[str]) -> None:
+    line = " ".join([sys.executable, "-m", "amid", "--run-dir", daemon.run_dir, *argv, ">&-"])
+    ended = subprocess.run(["sh", "-c", line], stderr=subprocess.PIPE, text=True, timeout=30)
+    assert ended.returncode == UNWRITABLE
+    assert "stdout is closed, so nothing was sent" in ended.stderr and "Traceback" not in ended.stderr
+    assert not daemon.asked
 
 
 def _first_line(daemon: StandIn, child: subprocess.Popen[str]) -> str:
@@ -134,9 +158,13 @@ def _first_line(daemon: StandIn, child: subprocess.Popen[str]) -> str:
     raise AssertionError("nothing was shown")
 
 
-def _pause(child: subprocess.Popen[str]) -> None:
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        child.wait(0.02)
+def _publish_until_it_ends(daemon: StandIn, child: subprocess.Popen[str]) -> None:
+    for seq in range(daemon.seq + 1, daemon.seq + 1500):
+        daemon.publish(body(seq))
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(0.02)
+            return
+    raise AssertionError("the command has not ended")
 
 
 def _until(fact: Callable[[], bool]) -> None:

@@ -149,6 +149,7 @@ def test_a_failed_command_has_its_output(daemon: Daemon) -> None:
     assert error["data"]["kind"] == "action_failed"
     response = error["data"]["response"]
     assert response["Response"] == "Error" and response["Output"].startswith("No such command 'nonsense'")
+    assert error["message"].startswith("the command failed: No such command 'nonsense'")
 
 
 def test_a_command_that_is_not_allowed(daemon: Daemon) -> None:
