@@ -12,6 +12,7 @@ import pytest
 
 from amid.cli.main import COMMANDS, amid
 from amid.config import Caller, Config, Curve, Gateway, Rpc, Server, Supervision
+from amid.config.tables import DERIVED
 from tests.need import need_programs
 
 ROOT = Path(__file__).parent.parent
@@ -19,7 +20,7 @@ TABLES = {
     "rpc": Rpc, "supervision": Supervision, "curve": Curve, "gateway": Gateway,
     "servers.NAME": Server, "callers.NAME": Caller,
 }
-READ_IN = {"tokens", "servers", "rpc", "supervision", "curve", "gateway", "callers"}
+READ_IN = DERIVED | {"servers", "rpc", "supervision", "curve", "gateway", "callers"}
 """Fields that are no keys: tables of their own, or what is read from a file."""
 
 

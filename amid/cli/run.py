@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import re
-import stat
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
-import msgspec
 
 from amid import config as configuration
-from amid.config import Config, ConfigError, default_run_dir
+from amid.config import Config, ConfigError
 
 REFUSED = 6
 """Exit status when the daemon cannot start: its configuration or its run_dir is not right."""
@@ -50,17 +46,18 @@ def run(
     SIGTERM ends it when the calls in flight are answered, 5 seconds later at most. SIGHUP reads the configuration again and starts
     anew only what changed; a file that is not right changes nothing.
     """
-    run_dir = (context.obj or {}).get("run_dir")
+    run_dir = _run_dir(context)
+    warnings: list[str] = []
     if host is not None:
-        settings = _without_file(host, username, secret_file, name, run_dir)
-        _serve(settings, None)
+        table = _server(host, username, secret_file)
+        raw = {"servers": {name: table}}
+        folder = Path.cwd()
+        settings = _or_exit(lambda: configuration.check(raw, "command line", folder, run_dir=run_dir, warn=warnings.append))
+        _serve(settings, None, warnings)
         return
     path = file or Path(configuration.DEFAULT_FILE)
-
-    def load() -> Config:
-        return _placed(configuration.load(path), run_dir)
-
-    _serve(_or_exit(load), load)
+    settings = _or_exit(lambda: configuration.load(path, run_dir, warnings.append))
+    _serve(settings, lambda: configuration.load(path, run_dir), warnings)
 
 
 @click.command()
@@ -70,32 +67,35 @@ def run(
 def check(context: click.Context, file: Path | None, as_json: bool) -> None:
     """Validate the configuration and show it as it is in effect, secrets hidden."""
     path = file or Path(configuration.DEFAULT_FILE)
-    settings = _or_exit(lambda: _placed(configuration.load(path), (context.obj or {}).get("run_dir")))
-    _warn_of_open_secrets(path)
+    settings = _or_exit(lambda: configuration.load(path, _run_dir(context), _print_warning))
     shown = configuration.shown(settings)
     if as_json:
         click.echo(json.dumps(shown))
         return
-    click.echo(f"# {path} is right; this is what is in effect")
+    click.echo(f"# {path} is valid; this is what is in effect")
     for line in _toml(shown):
         click.echo(line)
 
 
-def _warn_of_open_secrets(path: Path) -> None:
-    """A secret in the file itself is allowed, and the file is the operator's; but that everybody can read it is worth a word."""
-    with contextlib.suppress(OSError):
-        if path.stat().st_mode & stat.S_IROTH and re.search(r"^\s*secret(_key)?\s*=", path.read_text(errors="replace"), re.M):
-            click.echo(f"amid: warning: {path} holds a secret and can be read by everybody; chmod o-r {path}", err=True)
+def _run_dir(context: click.Context) -> str | None:
+    """The option of `amid`, from the root, so that a reload finds it wherever the working directory is by then."""
+    named = (context.obj or {}).get("run_dir")
+    return os.path.abspath(named) if named is not None else None
 
 
-def _without_file(host: str, username: str | None, secret_file: Path | None, name: str, run_dir: str | None) -> Config:
+def _print_warning(what: str) -> None:
+    click.echo(f"amid: warning: {what}", err=True)
+
+
+def _server(host: str, username: str | None, secret_file: Path | None) -> dict[str, Any]:
+    """The table of the one server that options name."""
     if username is None:
         raise click.UsageError("--server needs --username, the manager user")
     table: dict[str, Any] = {"host": host, "username": username}
     address, colon, port = host.rpartition(":")
     bracketed = address.startswith("[") and address.endswith("]")
     if colon and (bracketed or ":" not in address):
-        if not port.isdigit():
+        if not (port.isascii() and port.isdigit() and len(port) <= 5):
             raise click.UsageError(f"--server: {port!r} is not a port")
         table |= {"host": address.strip("[]"), "port": int(port)}
     if secret_file is not None:
@@ -104,28 +104,23 @@ def _without_file(host: str, username: str | None, secret_file: Path | None, nam
         raise click.UsageError("there is no terminal to ask for the secret on; name its file with --secret-file, or /dev/stdin")
     else:
         table["secret"] = click.prompt(f"Secret of {username}", hide_input=True, err=True)
-    raw = {"run_dir": os.path.abspath(run_dir or default_run_dir()), "servers": {name: table}}
-    return _or_exit(lambda: configuration.check(raw, "command line", Path.cwd()))
-
-
-def _placed(settings: Config, run_dir: str | None) -> Config:
-    return msgspec.structs.replace(settings, run_dir=os.path.abspath(run_dir)) if run_dir else settings
+    return table
 
 
 def _or_exit(load: Callable[[], Config]) -> Config:
     try:
         return load()
     except ConfigError as error:
-        click.echo(f"amid: the configuration is not right:\n{error}", err=True)
+        click.echo(f"amid: invalid configuration:\n{error}", err=True)
         sys.exit(REFUSED)
 
 
-def _serve(settings: Config, reload: Callable[[], Config] | None) -> None:
+def _serve(settings: Config, reload: Callable[[], Config] | None, warnings: list[str]) -> None:
     from amid.daemon.rundir import RunDirError
     from amid.daemon.supervisor import serve
 
     try:
-        serve(settings, reload)
+        serve(settings, reload, warnings)
     except RunDirError as error:
         click.echo(f"amid: {error}", err=True)
         sys.exit(REFUSED)

@@ -1,16 +1,13 @@
-"""The configuration: one TOML file. `tables` has its keys, `load` reads and checks it; nothing starts on a doubt."""
+"""The configuration: one TOML file and the files that it names. amid does not start with one that is wrong or unsafe.
 
-from amid.config.load import (
-    DEFAULT_FILE,
-    ConfigError,
-    check,
-    default_run_dir,
-    load,
-    read_secret,
-    secrets_of,
-    shown,
-    web_is_installed,
-)
+`tables` has the keys. `load` reads a configuration in four steps: `read` (files to TOML), `convert` (TOML to tables), `crosscheck`
+(one key against another), and `resolve` (the files that keys name, whose `permissions` are checked).
+"""
+
+from amid.config.load import DEFAULT_FILE, check, default_run_dir, load
+from amid.config.masking import secrets_of, shown
+from amid.config.report import ConfigError
+from amid.config.resolve import web_is_installed
 from amid.config.tables import Caller, Config, Curve, Gateway, Rpc, Server, Supervision, Token
 
 __all__ = [
@@ -27,7 +24,6 @@ __all__ = [
     "check",
     "default_run_dir",
     "load",
-    "read_secret",
     "secrets_of",
     "shown",
     "web_is_installed",

@@ -7,41 +7,63 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-Seconds = Annotated[float, Meta(gt=0, le=3600)]
+Seconds = Annotated[float, Meta(gt=0, le=3600, description="a number of seconds, over 0 and at most 3,600")]
 Count = Annotated[int, Meta(ge=1, le=1_000_000)]
 Bytes = Annotated[int, Meta(ge=1024, le=1024**3)]
-Name = Annotated[str, Meta(min_length=1, max_length=255)]
-File = Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^[^\x00]*\Z")]
-FORMS = {
-    **dict.fromkeys(("run_dir", "secret_file", "secret_key_file", "tokens_file"), "a path without NUL"),
-    **dict.fromkeys(("tls_ca", "tls_cert", "tls_key"), "a path without NUL"),
-    "host": "a name or an address, without a port and without brackets",
-    "username": "one line of text",
-    "secret": "one line of text, and not empty",
-    **dict.fromkeys(("allow", "deny"), "names of actions; only Command, Getvar, Originate and Setvar take a colon and a pattern"),
-    "events": "one line of text",
-    "listen": "an endpoint such as \"tcp://10.0.0.1:5560\", or for the gateway an address and a port such as \"127.0.0.1:8088\"; "
-    "a port is 1 to 65535",
-    "origins": "origins such as \"https://crm.example.com\"",
-    "token": "20 to 200 letters, digits and - . _ ~ + / =",
-    "events_listen": "endpoints such as \"tcp://10.0.0.1:5561\"; a port is 1 to 65535",
-    "stream_listen": "endpoints such as \"tcp://10.0.0.1:5562\"; a port is 1 to 65535",
-}
-"""What a key with a pattern must be, in words."""
-
-Line = Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^[^\r\n\x00]*\Z")]
+Name = Annotated[str, Meta(min_length=1, max_length=255, description="1 to 255 characters of text")]
+File = Annotated[
+    str, Meta(min_length=1, max_length=255, pattern=r"^[^\x00]*\Z", description="a path of 1 to 255 characters, without NUL")
+]
+Directory = Annotated[
+    str, Meta(max_length=4096, pattern=r"^/[^\x00\r\n]*\Z", description="an absolute path, without line ends or NUL")
+]
+Line = Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^[^\r\n\x00]*\Z", description="one line of 1 to 255 characters")]
 """What goes out as the value of a header."""
-Secret = Annotated[str, Meta(pattern=r"^[^\r\n\x00]+\Z")]
+Secret = Annotated[str, Meta(pattern=r"^[^\r\n\x00]+\Z", description="one line of text, and not empty")]
 """The secret of manager.conf; it goes out as a header's value too, when `auth` is "plain"."""
 _HOST = r"^([^\s:\[\]]+|[0-9a-fA-F:.]*:[0-9a-fA-F:.]*:[0-9a-fA-F:.%a-z]*)\Z"
-Host = Annotated[str, Meta(min_length=1, max_length=255, pattern=_HOST)]
-"""A name or an address; no port, and an IPv6 address without brackets."""
-CurveKey = Annotated[str, Meta(min_length=40, max_length=40)]
+Host = Annotated[
+    str,
+    Meta(min_length=1, max_length=255, pattern=_HOST, description="a name or an address, without a port and without brackets"),
+]
+CurveKey = Annotated[str, Meta(min_length=40, max_length=40, description="a key of 40 characters; `amid keygen` makes one")]
 """A CURVE key in Z85 (ZeroMQ RFC 32)."""
 _PORT = r"([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])\Z"
-TcpEndpoint = Annotated[str, Meta(pattern=r"^tcp://(\*|[^:/\s]+|\[[0-9a-fA-F:]+\]):" + _PORT)]
-Rule = Annotated[str, Meta(max_length=255, pattern=r"^([^:]+|(?i:command|getvar|originate|setvar) *:.*[^\s].*)\Z")]
+TcpEndpoint = Annotated[
+    str,
+    Meta(
+        pattern=r"^tcp://(\*|[^:/\s]+|\[[0-9a-fA-F:]+\]):" + _PORT,
+        description='an endpoint such as "tcp://10.0.0.1:5560"; a port is 1 to 65535',
+    ),
+]
+HttpAddress = Annotated[
+    str,
+    Meta(
+        pattern=r"^([^:/\s]+|\[[0-9a-fA-F:]+\]):" + _PORT,
+        description='an address and a port such as "127.0.0.1:8088"; a port is 1 to 65535',
+    ),
+]
+Origin = Annotated[str, Meta(pattern=r"^https?://[^/\s]+\Z", description='an origin such as "https://crm.example.com"')]
+Rule = Annotated[
+    str,
+    Meta(
+        max_length=255,
+        pattern=r"^([^:]+|(?i:command|getvar|originate|setvar) *:.*[^\s].*)\Z",
+        description="the name of an action; only Command, Getvar, Originate and Setvar take a colon and a pattern",
+    ),
+]
 """What `amid.rpc.policy` matches an action with."""
+TokenText = Annotated[
+    str,
+    Meta(
+        min_length=20,
+        max_length=200,
+        pattern=r"^[A-Za-z0-9._~+/=-]+\Z",
+        description="20 to 200 letters, digits and - . _ ~ + / =",
+    ),
+]
+DERIVED = frozenset({"tokens", "tls_fingerprint"})
+"""Fields that are no keys of the file: `resolve` fills them from the files that keys name."""
 
 
 class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -49,7 +71,7 @@ class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Server(Table, frozen=True, kw_only=True):
-    """`[servers.NAME]`: one Asterisk."""
+    """`[servers.NAME]`: one Asterisk. `tls_fingerprint` is of what the TLS files hold, so that a renewed one is a change."""
 
     host: Host
     username: Line
@@ -62,6 +84,7 @@ class Server(Table, frozen=True, kw_only=True):
     tls_cert: File | None = None
     tls_key: File | None = None
     tls_verify: bool = True
+    tls_fingerprint: str = ""
     events: Line = "on"
     lanes: Annotated[int, Meta(ge=1, le=64)] = 4
     queue: Count = 1000
@@ -117,7 +140,7 @@ class Caller(Table, frozen=True, kw_only=True):
 class Token(Table, frozen=True, kw_only=True):
     """`[NAME]` of the tokens' file: what whoever has the `token` may do over HTTP. The lists of events are of event names."""
 
-    token: Annotated[str, Meta(min_length=20, max_length=200, pattern=r"^[A-Za-z0-9._~+/=-]+\Z")]
+    token: TokenText
     allow: list[Rule] = []
     deny: list[Rule] = []
     events_allow: list[Name] = []
@@ -128,10 +151,10 @@ class Token(Table, frozen=True, kw_only=True):
 class Gateway(Table, frozen=True, kw_only=True):
     """`[gateway]`: HTTP for browsers and curl. `tokens` are read from the file."""
 
-    listen: Annotated[str, Meta(pattern=r"^([^:/\s]+|\[[0-9a-fA-F:]+\]):" + _PORT)] = "127.0.0.1:8088"
+    listen: HttpAddress = "127.0.0.1:8088"
     tokens_file: File | None = None
     tokens: dict[str, Token] = {}
-    origins: list[Annotated[str, Meta(pattern=r"^https?://[^/\s]+\Z")]] = []
+    origins: list[Origin] = []
     max_body_bytes: Bytes = 1024 * 1024
     max_streams: Count = 200
     session_idle_s: Annotated[int, Meta(ge=60, le=31_536_000)] = 43_200
@@ -140,7 +163,7 @@ class Gateway(Table, frozen=True, kw_only=True):
 class Config(Table, frozen=True, kw_only=True):
     """The whole file."""
 
-    run_dir: File = "/run/amid"
+    run_dir: Directory = "/run/amid"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     servers: dict[str, Server] = {}
     rpc: Rpc = Rpc()

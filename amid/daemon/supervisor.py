@@ -13,7 +13,7 @@ import resource
 import selectors
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -338,10 +338,16 @@ def _line(settings: msgspec.Struct) -> bytes:
     return msgspec.json.encode(settings) + b"\n"
 
 
-def serve(config: Config, reload: Callable[[], Config] | None = None) -> None:
-    """Run the daemon until it is told to end. Raises `RunDirError` when the run_dir cannot be used."""
+def serve(config: Config, reload: Callable[[], Config] | None = None, warnings: Iterable[str] = ()) -> None:
+    """Run the daemon until it is told to end. `warnings` go to its log.
+
+    Raises `RunDirError` when the run_dir cannot be used.
+    """
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # each connection of a program is one; libzmq aborts without any left
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a dump would hold the secrets; the children inherit it
     with RunDir(Path(config.run_dir)) as run_dir:
-        Supervisor(config, run_dir, reload).run()
+        supervisor = Supervisor(config, run_dir, reload)
+        for warning in warnings:
+            log.warning(warning)
+        supervisor.run()

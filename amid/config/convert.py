@@ -1,0 +1,124 @@
+"""From TOML to tables of their types. Each key is converted alone, so that every wrong one is reported at once and by its name.
+
+msgspec converts, and its error says only that a value does not fit. What would fit is said in words of our own, made from the type
+(its `description` in `tables`, or its kind and bounds), so that no update of msgspec changes what an operator reads.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from typing import Any, TypeVar
+
+import msgspec
+from msgspec import inspect
+
+from amid.config.report import Report
+from amid.config.tables import DERIVED, Caller, Config, Curve, Gateway, Rpc, Server, Supervision, Table
+
+SERVER_NAME = re.compile(r"[A-Za-z0-9_-]{1,32}")
+
+T = TypeVar("T", bound=Table)
+
+
+def convert(raw: dict[str, Any], report: Report) -> Config:
+    """The tables of `raw`. One with a problem, which is reported, is left out, or stands at its default."""
+    tables = dict(raw)
+    servers = _group(tables.pop("servers", {}), "servers", Server, report)
+    callers = _group(tables.pop("callers", {}), "callers", Caller, report)
+    rpc = to_table(tables.pop("rpc", {}), "rpc", Rpc, report)
+    supervision = to_table(tables.pop("supervision", {}), "supervision", Supervision, report)
+    curve = to_table(tables.pop("curve", {}), "curve", Curve, report)
+    gateway = to_table(tables.pop("gateway"), "gateway", Gateway, report) if "gateway" in tables else None
+    if "servers" not in raw:
+        report.refuse("", "", "no server: add a table [servers.NAME] with host, username and secret or secret_file")
+    config = to_table(tables, "", Config, report) or Config()
+    return msgspec.structs.replace(
+        config,
+        servers=servers,
+        callers=callers,
+        rpc=rpc or Rpc(),
+        supervision=supervision or Supervision(),
+        curve=curve or Curve(),
+        gateway=gateway,
+    )
+
+
+def to_table(raw: Any, name: str, kind: type[T], report: Report) -> T | None:
+    """`raw` as a table; None when it has a problem, which is reported."""
+    if not isinstance(raw, dict):
+        report.refuse(name, "", "must be a table")
+        return None
+    fields = {field.name: field for field in msgspec.structs.fields(kind) if field.name not in DERIVED}
+    known = len(report.problems)
+    for key in raw:
+        if key not in fields:
+            report.refuse(name, key, f"unknown key{_meant(key, list(fields))}")
+    for key, field in fields.items():
+        if field.required and key not in raw:
+            report.refuse(name, key, "is missing")
+    values = {key: _value(raw[key], field, name, report) for key, field in fields.items() if key in raw}
+    return kind(**values) if len(report.problems) == known else None
+
+
+def _group(raw: Any, name: str, kind: type[T], report: Report) -> dict[str, T]:
+    if not isinstance(raw, dict):
+        report.refuse("", name, f"must be tables [{name}.NAME]")
+        return {}
+    checked = {key: to_table(value, f"{name}.{key}", kind, report) for key, value in raw.items()}
+    for key in raw:
+        if not SERVER_NAME.fullmatch(key):
+            report.refuse(f"{name}.{key}", "", "a name is 1 to 32 letters, digits, '-' and '_'")
+    return {key: table for key, table in checked.items() if table is not None}
+
+
+def _value(raw: Any, field: msgspec.structs.FieldInfo, table: str, report: Report) -> Any:
+    try:
+        if isinstance(raw, str):
+            raw.encode()
+        return msgspec.convert(raw, field.type)
+    except UnicodeEncodeError:  # it came from a command line
+        report.refuse(table, field.name, "is not UTF-8")
+    except msgspec.ValidationError:
+        kind = inspect.type_info(field.type)
+        quoted = ", without quotes" if isinstance(raw, str) and _is_number(kind) else ""
+        report.refuse(table, field.name, f"must be {_expected(kind)}{quoted}")
+    return None
+
+
+def _is_number(kind: inspect.Type) -> bool:
+    while isinstance(kind, inspect.Metadata | inspect.UnionType):
+        kind = kind.type if isinstance(kind, inspect.Metadata) else kind.types[0]
+    return isinstance(kind, inspect.IntType | inspect.FloatType | inspect.BoolType)
+
+
+def _expected(kind: inspect.Type) -> str:
+    """What fits this type, in words."""
+    match kind:
+        case inspect.Metadata(extra_json_schema={"description": words}):
+            return str(words)
+        case inspect.UnionType(types=(first, *_)):
+            return _expected(first)
+        case inspect.LiteralType(values=values):
+            return " or ".join(json.dumps(value) for value in values)
+        case inspect.BoolType():
+            return "true or false"
+        case inspect.IntType():
+            return f"a whole number{_bounds(kind)}"
+        case inspect.FloatType():
+            return f"a number{_bounds(kind)}"
+        case inspect.ListType(item_type=item):
+            return f"a list, each item {_expected(item)}"
+        case _:
+            return "text"
+
+
+def _bounds(kind: inspect.IntType | inspect.FloatType) -> str:
+    bounds = {"over": kind.gt, "of at least": kind.ge, "and at most": kind.le}
+    return "".join(f" {word} {bound:,}" for word, bound in bounds.items() if bound is not None)
+
+
+def _meant(key: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(key, known, 1)
+    return f"; did you mean {close[0]!r}?" if close else f" (known: {', '.join(known)})"

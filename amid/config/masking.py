@@ -1,0 +1,30 @@
+"""What of a configuration may be shown, and what must not be."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from amid.config.tables import Config
+
+MASK = "***"
+
+
+def shown(config: Config) -> dict[str, Any]:
+    """The configuration as it is in effect, secrets masked."""
+    plain: dict[str, Any] = msgspec.to_builtins(config)
+    for server in plain["servers"].values():
+        server["secret"] = MASK
+        del server["tls_fingerprint"]
+    if config.curve.secret_key:
+        plain["curve"]["secret_key"] = MASK
+    for token in plain["gateway"]["tokens"].values() if plain["gateway"] else ():
+        token["token"] = MASK
+    return plain
+
+
+def secrets_of(config: Config) -> list[str | None]:
+    """What no log may show."""
+    tokens = config.gateway.tokens.values() if config.gateway else ()
+    return [config.curve.secret_key, *(server.secret for server in config.servers.values()), *(token.token for token in tokens)]

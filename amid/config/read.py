@@ -1,0 +1,68 @@
+"""Reading files: bytes, UTF-8 text and TOML, bounded, with every failure as one exception.
+
+All text is UTF-8 whatever the locale says: what is sent to Asterisk must not depend on who starts amid. A byte-order mark, which
+some editors write, is no part of the text. SIGHUP reads all files again while calls are open, so nothing here may raise anything
+but `UnreadableError`.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+MAX_FILE_BYTES = 16 * 1024 * 1024
+"""A file of the configuration with a thousand servers has under 1 MiB. A device such as /dev/zero has no end."""
+
+
+class UnreadableError(Exception):
+    """A file cannot be read; the message names it and says why."""
+
+
+class MissingFileError(UnreadableError):
+    """There is no such file."""
+
+
+def read_bytes(file: Path) -> bytes:
+    """Raises `UnreadableError`."""
+    try:
+        with file.open("rb") as opened:
+            data = opened.read(MAX_FILE_BYTES + 1)
+    except (OSError, ValueError) as error:  # ValueError: a path that this system cannot have
+        missing = isinstance(error, FileNotFoundError | NotADirectoryError | IsADirectoryError)
+        raise (MissingFileError if missing else UnreadableError)(f"{file}: {reason(error)}") from None
+    if len(data) > MAX_FILE_BYTES:
+        raise UnreadableError(f"{file}: larger than {MAX_FILE_BYTES} bytes")
+    return data
+
+
+def read_text(file: Path) -> str:
+    """Raises `UnreadableError`."""
+    try:
+        return read_bytes(file).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UnreadableError(f"{file}: not UTF-8 (byte {error.start + 1} is 0x{error.object[error.start]:02x})") from None
+
+
+def read_toml(file: Path) -> dict[str, Any]:
+    """Raises `UnreadableError`."""
+    text = read_text(file)
+    try:
+        return tomllib.loads(text)
+    except (ValueError, RecursionError) as error:  # also a number of thousands of digits, and nesting
+        raise UnreadableError(f"{file}: not TOML: {error}") from None
+
+
+def read_first_line(file: Path) -> str:
+    """The first line, which is not empty. Raises `UnreadableError`."""
+    line = read_text(file).partition("\n")[0].removesuffix("\r")
+    if not line:
+        raise UnreadableError(f"{file} is empty")
+    return line
+
+
+def reason(error: Exception) -> str:
+    """What is wrong with a file, in words."""
+    if isinstance(error, PermissionError):
+        return "this user may not read it"
+    return getattr(error, "strerror", None) or str(error)

@@ -1,0 +1,33 @@
+"""What reading a configuration found: problems, for which it is refused, and warnings, for which it is not."""
+
+from __future__ import annotations
+
+
+class ConfigError(Exception):
+    """What is wrong with the configuration, one problem a line, each with file, table and key."""
+
+
+class Report:
+    """Collects all findings of one reading, so that an operator sees them at once. `source` is what they call the file."""
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self.problems: list[str] = []
+        self.warnings: list[str] = []
+
+    def refuse(self, table: str, key: str, what: str) -> None:
+        self.problems.append(f"{self._place(table, key)}: {what}")
+
+    def warn(self, table: str, key: str, what: str) -> None:
+        self.warnings.append(f"{self._place(table, key)}: {what}")
+
+    def of_file(self, source: str) -> Report:
+        """A report on another file that this one names; its findings are findings here too."""
+        other = Report(source)
+        other.problems, other.warnings = self.problems, self.warnings
+        return other
+
+    def _place(self, table: str, key: str) -> str:
+        """`amid.toml run_dir`, `amid.toml: [rpc]` or `amid.toml: [rpc] listen`."""
+        where = f"{self.source}: [{table}]" if table else self.source
+        return f"{where} {key}" if key else where

@@ -1,0 +1,183 @@
+"""Reads the files that a configuration names: secrets, keys, tokens and TLS files.
+
+What is read stands in the configuration afterwards, TLS files as a fingerprint, so that two configurations are equal exactly when
+nothing has changed: SIGHUP takes a renewed file whether or not amid.toml says anything new. A wrong file is reported here, where a
+person sees it, and not first in the log of a reader.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import ssl
+import struct
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+from msgspec.structs import replace
+from zmq.utils import z85
+
+from amid.config import permissions
+from amid.config.convert import to_table
+from amid.config.crosscheck import SHORT_SECRET
+from amid.config.read import UnreadableError, read_bytes, read_first_line, read_toml
+from amid.config.report import Report
+from amid.config.tables import Config, Curve, CurveKey, Gateway, Secret, Server, Table, Token
+
+TLS_FILES = ("tls_ca", "tls_cert", "tls_key")
+
+T = TypeVar("T", bound=Table)
+
+
+def web_is_installed() -> bool:
+    """Whether what `amid[web]` adds is there; without it there is no gateway."""
+    return importlib.util.find_spec("uvicorn") is not None
+
+
+class Resolver:
+    """Reads what `config` names. Paths are relative to `folder`."""
+
+    def __init__(self, folder: Path, callers_group: int, report: Report) -> None:
+        self._folder = folder
+        self._callers_group = callers_group
+        self._report = report
+
+    def resolve(self, config: Config) -> Config:
+        for name, caller in config.callers.items():
+            self._check_curve_key(caller.key, f"callers.{name}", "key")
+        return replace(
+            config,
+            servers={name: self._server(name, server) for name, server in config.servers.items()},
+            curve=self._curve(config.curve),
+            gateway=self._gateway(config.gateway) if config.gateway else None,
+        )
+
+    # ── servers ──
+
+    def _server(self, name: str, server: Server) -> Server:
+        table = f"servers.{name}"
+        server = self._tls(server, table)
+        if server.secret is None:
+            file = self._folder / server.secret_file if server.secret_file else _credential(name)
+            if file is None:
+                what = f"no secret; give secret_file, secret, or a systemd credential named {name}.secret"
+                self._report.refuse(table, "", what)
+                return server
+            secret = self._secret(file, Secret, table, "secret_file")
+            server = replace(server, secret=secret, secret_file=str(file))
+        if server.secret and is_placeholder(server.secret):
+            key = "secret_file" if server.secret_file else "secret"
+            self._report.refuse(table, key, "holds the secret of an example; give the manager user one of its own")
+        elif server.secret and len(server.secret) < SHORT_SECRET:
+            self._report.warn(table, "", f"a secret under {SHORT_SECRET} characters is easily guessed, and shown in the log")
+        return server
+
+    def _tls(self, server: Server, table: str) -> Server:
+        files = {key: self._folder / named for key in TLS_FILES if (named := getattr(server, key))}
+        server = replace(server, **{key: str(file) for key, file in files.items()})
+        digest = hashlib.sha256()
+        for key, file in files.items():
+            if self._safe(file, table, key, secret=key == "tls_key"):
+                try:
+                    digest.update(read_bytes(file))
+                except UnreadableError as error:
+                    self._report.refuse(table, key, str(error))
+                else:
+                    self._try_tls(key, server, table)
+        return replace(server, tls_fingerprint=digest.hexdigest() if files else "")
+
+    def _try_tls(self, key: str, server: Server, table: str) -> None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        try:
+            if key == "tls_ca":
+                context.load_verify_locations(server.tls_ca)
+            elif key == "tls_key" and server.tls_cert and server.tls_key:
+                context.load_cert_chain(server.tls_cert, server.tls_key, password="")
+        except OSError:  # ssl.SSLError is one
+            file = getattr(server, key)
+            self._report.refuse(table, key, f"{file} holds none, or one that needs a password or belongs to another")
+
+    # ── the daemon's key, and the gateway's tokens ──
+
+    def _curve(self, curve: Curve) -> Curve:
+        key = "secret_key"
+        if curve.secret_key_file:
+            key, file = "secret_key_file", self._folder / curve.secret_key_file
+            secret = self._secret(file, CurveKey, "curve", key)
+            curve = replace(curve, secret_key=secret, secret_key_file=str(file))
+        self._check_curve_key(curve.secret_key, "curve", key)
+        return curve
+
+    def _check_curve_key(self, key: str | None, table: str, name: str) -> None:
+        """Each is decoded here, and not first in a broker that has calls open."""
+        try:
+            z85.decode(key or "")
+        except (ValueError, KeyError, struct.error):  # not ASCII; not of its characters; five of them that are over 32 bits
+            self._report.refuse(table, name, "is not a key in Z85 (ZeroMQ RFC 32); `amid keygen` makes one")
+
+    def _gateway(self, gateway: Gateway) -> Gateway:
+        if not web_is_installed():
+            self._report.refuse("gateway", "", "needs what `pip install 'amid[web]'` installs")
+        if gateway.tokens_file is None:
+            self._report.refuse("gateway", "", "nobody could use it: give tokens_file (etc/tokens.toml shows one)")
+            return gateway
+        file = self._folder / gateway.tokens_file
+        if not self._safe(file, "gateway", "tokens_file", secret=True):
+            return gateway
+        return replace(gateway, tokens=self._tokens(file), tokens_file=str(file))
+
+    def _tokens(self, file: Path) -> dict[str, Token]:
+        try:
+            raw = read_toml(file)
+        except UnreadableError as error:
+            self._report.refuse("gateway", "tokens_file", str(error))
+            return {}
+        report = self._report.of_file(str(file))
+        converted = {name: to_table(table, name, Token, report) for name, table in raw.items()}
+        tokens = {name: token for name, token in converted.items() if token is not None}
+        if not raw:
+            report.refuse("", "", "has no table [NAME] with a token")
+        if len({token.token for token in tokens.values()}) < len(tokens):
+            report.refuse("", "", "two names have the same token")
+        for name, token in tokens.items():
+            if is_placeholder(token.token):
+                report.refuse(name, "token", "is the example's, which everybody knows; `openssl rand -hex 24` makes one")
+        return tokens
+
+    # ── files ──
+
+    def _secret(self, file: Path, kind: object, table: str, key: str) -> str | None:
+        """The first line of `file`; None when it cannot be used, which is reported."""
+        if not self._safe(file, table, key, secret=True):
+            return None
+        try:
+            secret: str = msgspec.convert(read_first_line(file), kind)
+        except UnreadableError as error:
+            self._report.refuse(table, key, str(error))
+        except msgspec.ValidationError:
+            self._report.refuse(table, key, f"{file} does not begin with a line that can be one")
+        else:
+            return secret
+        return None
+
+    def _safe(self, file: Path, table: str, key: str, *, secret: bool) -> bool:
+        """Whether nobody else can change `file`, nor read it when it is `secret`; findings are reported."""
+        safe = True
+        for unsafe, what in permissions.check_file(file, secret=secret, callers_group=self._callers_group):
+            (self._report.refuse if unsafe else self._report.warn)(table, key, f"{file} {what}")
+            safe = safe and not unsafe
+        return safe
+
+
+def is_placeholder(secret: str) -> bool:
+    """Whether a secret is one of the examples' (etc/tokens.toml, etc/manager.conf.sample, etc/amid.toml)."""
+    return secret.casefold().startswith("change-me") or secret == "…"
+
+
+def _credential(server: str) -> Path | None:
+    """systemd's LoadCredential= puts its files into $CREDENTIALS_DIRECTORY (systemd.exec(5))."""
+    folder = os.environ.get("CREDENTIALS_DIRECTORY")
+    file = Path(folder) / f"{server}.secret" if folder else None
+    return file if file and os.path.lexists(file) else None

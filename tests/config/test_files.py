@@ -1,0 +1,200 @@
+"""The file and those that it names: secrets, keys, TLS files and tokens come from where they should."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from amid import config as configuration
+from amid.config import Config, ConfigError, shown
+from tests.config.samples import check, one, problems, secret_file, with_key, without_secret
+from tests.processes.tls import certificate
+
+# ── secrets ──
+
+
+def test_a_secret_stands_on_the_first_line_of_its_file_beside_the_configuration(tmp_path: Path) -> None:
+    name = secret_file(tmp_path, " ge heim \nmore\n")
+    assert check(without_secret(secret_file=name), tmp_path).servers["pbx1"].secret == " ge heim "
+
+
+@pytest.mark.parametrize("mode", [0o604, 0o644, 0o666])
+def test_a_secret_that_everybody_can_read_is_refused(tmp_path: Path, mode: int) -> None:
+    wrong = problems(without_secret(secret_file=secret_file(tmp_path, "geheim\n", mode)), tmp_path)
+    assert any(problem.startswith("amid.toml: [servers.pbx1] secret_file: ") and "chmod o-r" in problem for problem in wrong)
+    assert "geheim" not in str(wrong)
+
+
+def test_a_group_may_read_a_secret(tmp_path: Path) -> None:
+    assert check(without_secret(secret_file=secret_file(tmp_path, "geheim\n", 0o640)), tmp_path).servers["pbx1"].secret == "geheim"
+
+
+@pytest.mark.parametrize("text", ["", "\n", "\ngeheim\n"], ids=["empty", "an empty line", "an empty first line"])
+def test_an_empty_secret_file_is_refused(tmp_path: Path, text: str) -> None:
+    (wrong,) = problems(without_secret(secret_file=secret_file(tmp_path, text)), tmp_path)
+    assert wrong.endswith("is empty")
+
+
+def test_a_secret_file_that_is_not_there_or_not_text_is_refused(tmp_path: Path) -> None:
+    (wrong,) = problems(without_secret(secret_file="none"), tmp_path)
+    assert wrong == f"amid.toml: [servers.pbx1] secret_file: {tmp_path}/none: No such file or directory"
+    (tmp_path / "noise").write_bytes(b"\xff\xfe\n")
+    (tmp_path / "noise").chmod(0o600)
+    (wrong,) = problems(without_secret(secret_file="noise"), tmp_path)
+    assert "secret_file" in wrong and "noise" in wrong
+
+
+def test_two_secrets_are_one_too_many(tmp_path: Path) -> None:
+    name = secret_file(tmp_path, "geheim\n")
+    (wrong,) = problems(without_secret(secret="geheim", secret_file=name), tmp_path)
+    assert wrong == "amid.toml: [servers.pbx1]: both secret and secret_file; keep one"
+
+
+def test_a_credential_of_systemd_is_found_by_the_servers_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "pbx1.secret").write_text("geheim\n")
+    (tmp_path / "pbx1.secret").chmod(0o400)
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    assert check(without_secret()).servers["pbx1"].secret == "geheim"
+    (wrong,) = problems({"run_dir": "/run/amid", "servers": {"pbx2": {"host": "h", "username": "u"}}})
+    assert "credential named pbx2.secret" in wrong
+
+
+def test_no_secret_anywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
+    (wrong,) = problems(without_secret())
+    assert wrong.startswith("amid.toml: [servers.pbx1]: no secret; give secret_file, secret, or a systemd credential")
+
+
+def test_what_is_shown_hides_every_secret() -> None:
+    config = check({**one(), "curve": {"secret_key": "k" * 40}})
+    shown = json.dumps(configuration.shown(config))
+    assert "geheim" not in shown and "k" * 40 not in shown
+    assert configuration.shown(config)["servers"]["pbx1"]["secret"] == "***"
+
+
+# ── TLS and TCP ──
+
+
+def test_tls_files_without_tls_would_not_be_used(tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_text("")
+    wrong = problems(one(tls_ca=str(tmp_path / "ca.pem")))
+    assert any("[servers.pbx1] tls: is false, so tls_ca would not be used" in problem for problem in wrong)
+
+
+def test_a_certificate_needs_its_key(tmp_path: Path) -> None:
+    (tmp_path / "cert.pem").write_text("")
+    wrong = problems(one(tls=True, tls_cert=str(tmp_path / "cert.pem")))
+    assert any("tls_cert: needs tls_key" in problem for problem in wrong)
+
+
+@pytest.mark.parametrize("where", ["rpc", "servers.pbx1"])
+def test_tcp_without_a_key_is_refused(where: str) -> None:
+    key = "listen" if where == "rpc" else "events_listen"
+    wrong = problems(with_key(where, key, ["tcp://*:5555"]))
+    assert any(f"[{where}] {key}: TCP needs a key" in problem for problem in wrong), wrong
+
+
+@pytest.mark.parametrize("key", ["tls_ca", "tls_key"])
+def test_a_file_that_holds_no_certificate_or_key_is_refused_here_and_not_first_in_a_reader(tmp_path: Path, key: str) -> None:
+    (tmp_path / "noise.pem").write_text("noise\n")
+    (tmp_path / "noise.pem").chmod(0o600)
+    files = {key: str(tmp_path / "noise.pem")}
+    if key != "tls_ca":
+        files = {"tls_cert": str(tmp_path / "noise.pem"), "tls_key": str(tmp_path / "noise.pem")}
+    (wrong,) = problems(one(tls=True, **files))
+    assert wrong.startswith(f"amid.toml: [servers.pbx1] {key}: {tmp_path}/noise.pem holds none")
+
+
+def test_tls_files_are_beside_the_configuration(tmp_path: Path) -> None:
+    certificate(tmp_path, "own")
+    secret_file(tmp_path, "geheim\n")
+    files = 'tls_ca = "own.pem"\ntls_cert = "own.pem"\ntls_key = "own.key"\n'
+    file = tmp_path / "amid.toml"
+    file.write_text(f'[servers.pbx1]\nhost = "h"\nusername = "u"\nsecret_file = "secret"\ntls = true\n{files}')
+    server = configuration.load(file).servers["pbx1"]
+    assert (server.tls_ca, server.tls_key) == (f"{tmp_path}/own.pem", f"{tmp_path}/own.key")
+    (tmp_path / "own.key").chmod(0o644)
+    with pytest.raises(ConfigError, match=r"tls_key: .*own\.key can be read by everybody"):
+        configuration.load(file)
+
+
+# ── the file ──
+
+
+def test_a_file_is_read_with_secrets_beside_it(tmp_path: Path) -> None:
+    secret_file(tmp_path, "geheim\n")
+    file = tmp_path / "amid.toml"
+    file.write_text('run_dir = "/run/x"\n[servers.pbx1]\nhost = "h"\nusername = "u"\nsecret_file = "secret"\n')
+    config = configuration.load(file)
+    assert (config.run_dir, config.servers["pbx1"].secret) == ("/run/x", "geheim")
+
+
+FILES = {
+    "no TOML": (b"[servers", "not TOML"),
+    "not UTF-8": (b'run_dir = "\xff"', "not UTF-8 (byte 12 is 0xff)"),
+    "a key twice": (b'run_dir = "/a"\nrun_dir = "/b"', "not TOML"),
+    "a NUL": (b'run_dir = "/a\x00"', "not TOML"),
+    "empty": (b"", "no server"),
+}
+
+
+@pytest.mark.parametrize(("data", "said"), FILES.values(), ids=FILES)
+def test_a_file_that_is_not_right_is_refused_by_its_name(tmp_path: Path, data: bytes, said: str) -> None:
+    file = tmp_path / "amid.toml"
+    file.write_bytes(data)
+    with pytest.raises(ConfigError) as caught:
+        configuration.load(file)
+    assert str(caught.value).startswith(f"{file}: ") and said in str(caught.value)
+
+
+def test_a_file_that_is_not_there_says_what_to_do(tmp_path: Path) -> None:
+    for path in (tmp_path / "none.toml", tmp_path):
+        with pytest.raises(ConfigError, match=r"write one .* or name it with -c"):
+            configuration.load(path)
+
+
+# ── the gateway ──
+
+TOKENS = """
+[crm]
+token = "0123456789abcdefghij"
+"""
+
+
+def with_gateway(folder: Path, tokens: str | None = TOKENS, mode: int = 0o600, **keys: Any) -> Config:
+    if tokens is not None:
+        (folder / "tokens.toml").write_text(tokens)
+        (folder / "tokens.toml").chmod(mode)
+        keys.setdefault("tokens_file", "tokens.toml")
+    return check({"servers": {}, "gateway": keys}, folder)
+
+
+def test_a_gateway_with_its_tokens(tmp_path: Path) -> None:
+    config = with_gateway(tmp_path, listen="[::1]:8088")
+    assert config.gateway is not None and config.gateway.tokens["crm"].token == "0123456789abcdefghij"
+    assert shown(config)["gateway"]["tokens"]["crm"]["token"] == "***"
+    assert check({"servers": {}}, tmp_path).gateway is None
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ({"tokens": None}, "nobody could use it: give tokens_file"),
+        ({"tokens": ""}, "has no table"),
+        ({"tokens": "[a"}, "tokens.toml: "),
+        ({"tokens": '[a]\ntoken = "short"'}, r"\[a\] token: "),
+        ({"tokens": '[a]\ntoken = "0123456789abcdefghi j"'}, r"\[a\] token: must be 20 to 200 letters"),
+        ({"tokens": '[a]\ntoken = "0123456789abcdefghij"\nalow = []'}, "did you mean 'allow'"),
+        ({"tokens": TOKENS + TOKENS.replace("crm", "other")}, "two names have the same token"),
+        ({"mode": 0o644}, "can be read by everybody"),
+        ({"listen": "8088"}, r"\[gateway\] listen: must be"),
+        ({"origins": ["crm.example.com"]}, r"\[gateway\] origins: must be"),
+        ({"port": 80}, "unknown key"),
+    ],
+)
+def test_a_gateway_that_is_not_right(tmp_path: Path, keys: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        with_gateway(tmp_path, **keys)

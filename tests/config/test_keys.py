@@ -1,0 +1,212 @@
+"""Keys and tables: every wrong value, unknown name and missing key is refused, by file, table and key."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import msgspec
+import pytest
+
+from amid import config as configuration
+from amid.config import Caller, Config, Curve, Gateway, Rpc, Server, Supervision
+from amid.config.tables import DERIVED, Table
+from tests.config.samples import SERVER, check, one, problems, with_key
+
+
+def test_the_least_that_is_needed() -> None:
+    config = check(one())
+    assert config.servers["pbx1"] == Server(host="127.0.0.1", username="amid", secret="geheim")
+    assert (config.servers["pbx1"].tcp_port, config.log_level) == (5038, "info")
+    assert config.callers["local"].admin, "whoever may use the ipc socket may restart a reader"
+    assert check(one(tls=True)).servers["pbx1"].tcp_port == 5039
+
+
+# ── every key, wrong ──
+
+TABLES: dict[str, type[Table]] = {
+    "": Config,
+    "servers.pbx1": Server,
+    "rpc": Rpc,
+    "supervision": Supervision,
+    "curve": Curve,
+    "callers.web": Caller,
+    "gateway": Gateway,
+}
+INNER = ("servers", "rpc", "supervision", "curve", "callers", "gateway")
+KEYS = [
+    (where, field.name)
+    for where, kind in TABLES.items()
+    for field in msgspec.structs.fields(kind)
+    if field.name not in DERIVED and (where, field.name) not in [("", name) for name in INNER]
+]
+
+
+@pytest.mark.parametrize("value", [{"a": 1}, 1.5j, [[]]], ids=["a table", "no TOML value", "a list of lists"])
+@pytest.mark.parametrize(("where", "key"), KEYS, ids=[f"{where}.{key}" for where, key in KEYS])
+def test_every_key_refuses_a_wrong_type_by_its_name(where: str, key: str, value: Any) -> None:
+    place = f"amid.toml: [{where}] {key}: " if where else f"amid.toml {key}: "
+    wrong = problems(with_key(where, key, value))
+    assert any(problem.replace("amid.toml: run_dir", "amid.toml run_dir").startswith(place) for problem in wrong), wrong
+
+
+@pytest.mark.parametrize("name", INNER)
+@pytest.mark.parametrize("value", [7, "text", [], True], ids=repr)
+def test_a_table_must_be_a_table(name: str, value: Any) -> None:
+    assert any(name in problem for problem in problems({**one(), name: value}))
+
+
+IMPOSSIBLE: dict[str, list[Any]] = {
+    "host": ["", "x" * 256],
+    "username": [""],
+    "port": [0, -1, 65536, "5038", True],
+    "auth": ["MD5", "sha", ""],
+    "tls": ["yes", 1],
+    "events": ["", 7],
+    "lanes": [0, -1, 65, 1.5, "4"],
+    "queue": [0, 10**7],
+    "events_listen": ["tcp://*:1", ["ipc:///x"], ["tcp://*"], ["tcp://a b:1"], [""], ["tcp://*:99999"], ["tcp://*:0"]],
+    "allow": ["Ping", [""], [7], ["QueueAdd: support"], ["Orig*: System"], ["Command:"], [": x"]],
+    "silence": [0, -1, 3601, "10", float("nan"), float("inf")],
+    "pong": [0],
+    "login_timeout": [0],
+    "reconnect_min": [0, 31.0],
+    "reconnect_max": [0, 0.1],
+    "replay_bytes": [-1, 2**40],
+    "max_reply_bytes": [0, 1023, 2**40],
+    "secret": [7, "", "a\r\nb"],
+    "tls_ca": ["/nowhere/ca.pem"],
+}
+VALUES = [(key, value) for key, values in IMPOSSIBLE.items() for value in values]
+
+
+@pytest.mark.parametrize(("key", "value"), VALUES, ids=[f"{key}={value!r:.20}" for key, value in VALUES])
+def test_a_server_with_an_impossible_value_is_refused_by_file_table_and_key(key: str, value: Any) -> None:
+    wrong = problems(one(**{key: value}))
+    other = {"reconnect_max": "reconnect_min", "tls_ca": "tls_ca"}.get(key, key)
+    assert any(p.startswith((f"amid.toml: [servers.pbx1] {key}: ", f"amid.toml: [servers.pbx1] {other}: ")) for p in wrong), wrong
+
+
+@pytest.mark.parametrize(
+    ("where", "key", "value"),
+    [
+        ("", "log_level", "loud"),
+        ("rpc", "max_request_bytes", 10),
+        ("rpc", "max_calls", 0),
+        ("rpc", "listen", ["tcp://*:99999x"]),
+        ("rpc", "listen", ["tcp://*:65536"]),
+        ("gateway", "listen", "127.0.0.1:99999"),
+        ("supervision", "silence", 0),
+        ("supervision", "boot_grace", -1),
+        ("supervision", "drain", "5s"),
+        ("callers.web", "key", "short"),
+        ("callers.web", "admin", "yes"),
+    ],
+)
+def test_the_other_tables_too(where: str, key: str, value: Any) -> None:
+    place = f"amid.toml: [{where}] {key}: " if where else f"amid.toml {key}: "
+    assert any(p.startswith(place) for p in problems(with_key(where, key, value))), problems(with_key(where, key, value))
+
+
+WORDS: list[tuple[str, str, Any, str]] = [
+    ("servers.pbx1", "port", "5038", "must be a whole number of at least 1 and at most 65,535, without quotes"),
+    ("servers.pbx1", "lanes", 0, "must be a whole number of at least 1 and at most 64"),
+    ("servers.pbx1", "silence", 0, "must be a number of seconds, over 0 and at most 3,600"),
+    ("servers.pbx1", "auth", "sha", 'must be "md5" or "plain"'),
+    ("servers.pbx1", "tls", "yes", "must be true or false, without quotes"),
+    ("servers.pbx1", "allow", ["Queue:x"], "must be a list, each item the name of an action; only Command, Getvar, Originate"),
+    ("servers.pbx1", "host", "h:5038", "must be a name or an address, without a port and without brackets"),
+    ("servers.pbx1", "username", 7, "must be one line of 1 to 255 characters"),
+    ("supervision", "silence", 0.5, "must be a number of at least 1 and at most 3,600"),
+    ("gateway", "listen", "8088", 'must be an address and a port such as "127.0.0.1:8088"'),
+]
+
+
+@pytest.mark.parametrize(("where", "key", "value", "words"), WORDS)
+def test_what_a_key_must_be_is_said_in_words(where: str, key: str, value: Any, words: str) -> None:
+    wrong = problems(with_key(where, key, value))
+    assert any(problem.startswith(f"amid.toml: [{where}] {key}: {words}") for problem in wrong), wrong
+
+
+# ── unknown keys ──
+
+MISSPELT = {
+    "servers.pbx1": ("usrname", "username"),
+    "rpc": ("max_call", "max_calls"),
+    "supervision": ("silense", "silence"),
+    "callers.web": ("denny", "deny"),
+    "curve": ("secret_keyfile", "secret_key_file"),
+    "": ("rundir", "run_dir"),
+}
+
+
+@pytest.mark.parametrize("where", MISSPELT, ids=str)
+def test_an_unknown_key_is_refused_with_the_one_that_was_meant(where: str) -> None:
+    key, meant = MISSPELT[where]
+    (wrong,) = problems(with_key(where, key, "x"))
+    place = f"amid.toml: [{where}] " if where else "amid.toml "
+    assert wrong == f"{place}{key}: unknown key; did you mean {meant!r}?"
+
+
+def test_an_unknown_key_that_resembles_none_is_told_what_there_is() -> None:
+    (wrong,) = problems(one(zzz=1))
+    assert wrong.startswith("amid.toml: [servers.pbx1] zzz: unknown key (known: host, username")
+
+
+def test_an_unknown_table_is_refused() -> None:
+    (wrong,) = problems({**one(), "server": {"pbx1": SERVER}})
+    assert wrong == "amid.toml server: unknown key; did you mean 'servers'?"
+
+
+def test_every_problem_is_told_at_once() -> None:
+    wrong = problems({"run_dir": "relative", "servers": {"pbx1": {"host": 7, "port": 0}, "p b x": SERVER}, "rpc": {"max_calls": 0}})
+    for said in ("run_dir", "[servers.pbx1] host", "[servers.pbx1] port", "[servers.p b x]", "[rpc] max_calls"):
+        assert any(said in problem for problem in wrong), said
+
+
+@pytest.mark.parametrize("missing", ["host", "username"])
+def test_what_a_server_needs_is_asked_for(missing: str) -> None:
+    keys = {key: value for key, value in SERVER.items() if key != missing}
+    (wrong,) = problems({"run_dir": "/run/amid", "servers": {"pbx1": keys}})
+    assert wrong == f"amid.toml: [servers.pbx1] {missing}: is missing"
+
+
+def test_no_server_at_all() -> None:
+    (wrong,) = problems({"run_dir": "/run/amid"})
+    assert "[servers.NAME]" in wrong
+
+
+@pytest.mark.parametrize("name", ["", "a.b", "a b", "a/b", "é", "x" * 33, "a\n"])
+def test_a_servers_name_is_part_of_topics_and_of_files(name: str) -> None:
+    assert "a name is 1 to 32 letters" in "".join(problems({"run_dir": "/run/amid", "servers": {name: SERVER}}))
+
+
+# ── run_dir ──
+
+
+def test_a_run_dir_is_absolute() -> None:
+    (wrong,) = problems({**one(), "run_dir": "run"})
+    assert wrong == "amid.toml run_dir: must be an absolute path, without line ends or NUL"
+
+
+@pytest.mark.parametrize(("run_dir", "name"), [("/" + "x" * 200, "a"), ("/" + "x" * 80, "n" * 32), ("/" + "é" * 48, "pbx1")])
+def test_a_run_dir_too_long_for_a_socket_is_refused(run_dir: str, name: str) -> None:
+    (wrong,) = problems({"run_dir": run_dir, "servers": {name: SERVER}})
+    path = f"{run_dir}/events-{name}"
+    assert wrong == f"amid.toml run_dir: too long: a socket's path may have 107 bytes, and {path} has {len(path.encode())}"
+
+
+def test_the_longest_run_dir_is_taken() -> None:
+    run_dir = "/" + "x" * (107 - len("/stream-pbx1") - 1)
+    assert check({**one(), "run_dir": run_dir}).run_dir == run_dir
+
+
+def test_where_the_run_dir_is_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+    monkeypatch.setenv("AMID_RUN_DIR", "/run/named")
+    assert check({"servers": {"pbx1": SERVER}}).run_dir == "/run/named"
+    monkeypatch.delenv("AMID_RUN_DIR")
+    assert configuration.default_run_dir() == "/run/amid"
+    monkeypatch.setenv("XDG_RUNTIME_DIR", "/run/user/1000")
+    monkeypatch.setattr(os, "getuid", lambda: 1000)
+    assert configuration.default_run_dir() == "/run/user/1000/amid"

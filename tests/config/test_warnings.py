@@ -1,0 +1,75 @@
+"""What is right but careless: a warning each, and none for what is not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from amid import config as configuration
+from tests.config.samples import SERVER, certain_tokens, one, problems, secret_file, without_secret
+
+REMOTE = {"host": "pbx.example.com"}
+CARELESS: dict[str, tuple[dict[str, Any], str]] = {
+    "the gateway on all addresses": ({"gateway": {"listen": "0.0.0.0:8088"}}, "[gateway] listen: 0.0.0.0:8088 is not on loopback"),
+    "the gateway on all of IPv6": ({"gateway": {"listen": "[::]:8088"}}, "[gateway] listen: [::]:8088 is not on loopback"),
+    "the gateway on a name": ({"gateway": {"listen": "pbx:80"}}, "[gateway] listen: pbx:80 is not on loopback"),
+    "a page without TLS": ({"gateway": {"origins": ["http://crm.example.com"]}}, "[gateway] origins: http://crm.example.com"),
+    "the secret in clear text": (one(auth="plain"), '[servers.pbx1] auth: is "plain" without TLS'),
+    "any certificate": (one(tls=True, tls_verify=False), "[servers.pbx1] tls_verify: is false"),
+    "a PBX far away without TLS": (one(**REMOTE), "[servers.pbx1] tls: is false: calls and events go to pbx.example.com"),
+    "a short secret": (one(secret="kurz"), "[servers.pbx1]: a secret under 6 characters"),
+}
+RIGHT: dict[str, dict[str, Any]] = {
+    "the gateway on loopback": {"gateway": {}},
+    "the gateway on IPv6's loopback": {"gateway": {"listen": "[::1]:8088"}},
+    "the gateway on localhost": {"gateway": {"listen": "localhost:8088"}},
+    "a page with TLS": {"gateway": {"origins": ["https://crm.example.com", "http://localhost:3000"]}},
+    "a PBX far away with TLS": one(**REMOTE, tls=True),
+    "a PBX here": one(),
+    "the secret in clear text within TLS": one(tls=True, auth="plain"),
+}
+
+
+def warnings(raw: dict[str, Any], folder: Path) -> list[str]:
+    found: list[str] = []
+    if "gateway" in raw:
+        raw = {**raw, "servers": {}, "gateway": {**raw["gateway"], "tokens_file": certain_tokens(folder)}}
+    configuration.check({"run_dir": "/run/amid", **raw}, "amid.toml", folder, warn=found.append)
+    return found
+
+
+@pytest.mark.parametrize(("raw", "said"), CARELESS.values(), ids=CARELESS)
+def test_what_is_careless_is_warned_of(tmp_path: Path, raw: dict[str, Any], said: str) -> None:
+    (warning,) = warnings(raw, tmp_path)
+    assert warning.startswith(f"amid.toml: {said}")
+
+
+@pytest.mark.parametrize("raw", RIGHT.values(), ids=RIGHT)
+def test_what_is_right_is_not(tmp_path: Path, raw: dict[str, Any]) -> None:
+    assert warnings(raw, tmp_path) == []
+
+
+# ── what was copied from an example ──
+
+
+@pytest.mark.parametrize("secret", ["CHANGE-ME", "change-me", "Change-Me-please", "…"])
+@pytest.mark.parametrize("inline", [True, False], ids=["inline", "a file"])
+def test_the_secret_of_an_example_is_refused(tmp_path: Path, secret: str, inline: bool) -> None:
+    raw = one(secret=secret) if inline else without_secret(secret_file=secret_file(tmp_path, f"{secret}\n"))
+    key = "secret" if inline else "secret_file"
+    assert problems(raw, tmp_path) == [
+        f"amid.toml: [servers.pbx1] {key}: holds the secret of an example; give the manager user one of its own"
+    ]
+
+
+def test_the_tokens_of_the_example_are_refused(tmp_path: Path) -> None:
+    """etc/tokens.toml as it is shipped, with a token for all rights."""
+    tokens = Path(__file__).parents[2] / "etc/tokens.toml"
+    (tmp_path / "tokens.toml").touch(0o600)
+    (tmp_path / "tokens.toml").write_text(tokens.read_text())
+    wrong = problems({"servers": {"pbx1": SERVER}, "gateway": {"tokens_file": "tokens.toml"}}, tmp_path)
+    for name, said in zip(("operator", "wallboard"), wrong, strict=True):
+        assert f"tokens.toml: [{name}] token: is the example's" in said
+    assert "CHANGE-ME" not in str(wrong)
