@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,21 @@ from tests.daemon import Daemon
 pytest_plugins = ["tests.asterisk.fixtures"]
 
 StartDaemon = Callable[..., Daemon]
+
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What was skipped, one line for each reason, which says what to do; hundreds of tests may share one."""
+    skipped = Counter(_reason(report) for report in terminalreporter.stats.get("skipped", ()))
+    if skipped:
+        terminalreporter.section("skipped")
+    for reason, count in skipped.most_common():
+        terminalreporter.write_line(f"{count} tests: {reason}")
+
+
+def _reason(report: pytest.TestReport) -> str:
+    """The reason of a skip; pytest keeps it as (file, line, text)."""
+    return str(report.longrepr[2]).removeprefix("Skipped: ") if isinstance(report.longrepr, tuple) else str(report.longrepr)
 
 
 @pytest.fixture

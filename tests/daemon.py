@@ -100,7 +100,7 @@ class Daemon:
                 self.process.wait(BOUND_S)
             except subprocess.TimeoutExpired:
                 self.process.kill()
-                self.process.wait()
+                self.process.wait(BOUND_S)
         self._context.destroy(linger=0)
 
     # ── the wire, as a program in any language sees it ──

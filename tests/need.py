@@ -19,7 +19,12 @@ def need(missing: str | None, of: str) -> None:
         pytest.skip(missing)
 
 
+PACKAGES = {"ps": "procps"}
+"""Debian's package of a program, where it has another name."""
+
+
 def need_programs(*names: str, of: str) -> None:
-    """The same for programs; Debian has each in a package, mostly of that name."""
-    missing = " and no ".join(name for name in names if not shutil.which(name))
-    need(missing and f"there is no {missing}", of)
+    """The same for programs of Debian's packages."""
+    missing = [name for name in names if not shutil.which(name)]
+    packages = " ".join(PACKAGES.get(name, name) for name in missing)
+    need(f"there is no {' and no '.join(missing)}; as root, run apt install {packages}" if missing else "", of)

@@ -8,7 +8,7 @@ import sys
 from typing import NamedTuple
 
 from tests.bench.setting import ROOT, Bar, Section, cpu, daemon, generator, median
-from tests.daemon import Daemon, eventually
+from tests.daemon import BOUND_S, Daemon, eventually
 
 COUNT = 100_000
 """Events of a storm; a fifth for panoramisk, three times as many for who only counts."""
@@ -39,7 +39,7 @@ class Consumer:
 
     def figures(self) -> dict[str, float]:
         figures: dict[str, float] = json.loads(self._line())
-        self._process.communicate()
+        self._process.communicate(timeout=BOUND_S)
         return figures
 
 

@@ -36,7 +36,7 @@ def callers(asterisk: Asterisk, sipp: str, tmp_path: Path) -> Iterator[subproces
     process = subprocess.Popen([sipp, *how, *where], cwd=tmp_path, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     yield process
     process.kill()
-    process.wait()
+    process.wait(BOUND_S)
 
 
 def test_sip_calls(asterisk: Asterisk, daemon_for: StartDaemon, request: pytest.FixtureRequest) -> None:

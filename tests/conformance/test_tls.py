@@ -15,7 +15,7 @@ import pytest
 from tests.asterisk.raw import eventually as soon
 from tests.asterisk.server import Asterisk, free_port
 from tests.conftest import StartDaemon
-from tests.daemon import eventually
+from tests.daemon import BOUND_S, eventually
 from tests.processes.process import Listener
 from tests.processes.tls import certificate
 
@@ -116,7 +116,7 @@ class Peer:
 
     def close(self) -> None:
         self.process.kill()
-        self.process.communicate()
+        self.process.communicate(timeout=BOUND_S)
 
 
 @pytest.mark.parametrize(("version", "asks", "ends"), [("-tls1_2", "R", "Q"), ("-tls1_3", "K", "Q"), ("-tls1_3", "k", "killed")])

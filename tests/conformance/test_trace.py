@@ -44,7 +44,7 @@ def tracing(daemon: Daemon, tmp_path: Path, *options: str) -> Iterator[Tracing]:
         assert made.process.wait(BOUND_S) == 0
     finally:
         made.process.kill()
-        made.process.wait()
+        made.process.wait(BOUND_S)
 
 
 def pinged(daemon: Daemon, tracing: Tracing) -> list[Seen]:

@@ -20,7 +20,7 @@ from pathlib import Path
 import msgpack
 
 from tests.asterisk.raw import Place
-from tests.daemon import eventually
+from tests.daemon import BOUND_S, eventually
 from tests.faults.judge import Judge
 from tests.faults.records import Away, Call, Record, unpacked
 from tests.faults.traffic import CALLERS, Plan
@@ -175,7 +175,7 @@ class Load:
     def close(self) -> None:
         """End it at once, whatever it does."""
         self._process.kill()
-        self._process.wait()
+        self._process.wait(BOUND_S)
         self._thread.join(STOP_S)
         for pipe in (self._process.stdin, self._process.stdout):
             assert pipe is not None

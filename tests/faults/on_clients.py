@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.daemon import Daemon, eventually
+from tests.daemon import BOUND_S, Daemon, eventually
 from tests.faults import bad_clients
 from tests.faults.faults import fault
 from tests.faults.world import SERVER, World
@@ -45,7 +45,7 @@ class Bad:
 
     def kill(self) -> None:
         self.process.kill()
-        self.process.wait()
+        self.process.wait(BOUND_S)
         self._stdout.close()
 
 

@@ -28,6 +28,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from tests.daemon import BOUND_S
 from tests.faults.mangling import END, IMPOSTORS, MANGLERS, Answers, Asked, Mangler, Piece
 
 ROOT = Path(__file__).parents[2]
@@ -53,7 +54,7 @@ class Relay:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._process.kill()
-        self._process.communicate()
+        self._process.communicate(timeout=BOUND_S)
 
     @contextmanager
     def behaving(self, behaviour: str) -> Iterator[None]:
@@ -84,7 +85,7 @@ class Relay:
     def _answer(self) -> Any:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
-        assert line, f"the relay has ended with status {self._process.wait()}; its stderr says why"
+        assert line, f"the relay has ended with status {self._process.wait(BOUND_S)}; its stderr says why"
         return json.loads(line)
 
 

@@ -6,13 +6,15 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Error as PlaywrightError
 
 from tests.daemon import BOUND_S
 from tests.gateway.conftest import TOKENS, Gateway
-from tests.need import need_programs
+from tests.need import need
 
 CHROMIUM = shutil.which("chromium") or ""
 ARGUMENTS = [
@@ -24,9 +26,22 @@ SHOTS = Path(os.environ.get("AMID_SCREENSHOTS", "screenshots"))
 """Where pictures of the page are left."""
 
 
+@cache
+def why_not() -> str:
+    """Why the browser cannot be run here, or ""."""
+    if not CHROMIUM:
+        return "there is no chromium; as root, run apt install chromium fonts-dejavu-core"
+    try:
+        with sync_playwright() as playwright:
+            playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS).close()
+    except PlaywrightError as error:
+        return f"chromium does not start ({str(error).splitlines()[0][:200]}); as root, run apt install --reinstall chromium"
+    return ""
+
+
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    need_programs("chromium", of="BROWSER")
+    need(why_not(), "BROWSER")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         yield browser

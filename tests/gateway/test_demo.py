@@ -10,7 +10,7 @@ from pathlib import Path
 
 import httpx
 
-from tests.daemon import eventually
+from tests.daemon import BOUND_S, eventually
 
 
 def test_the_address_opens_the_page_logged_in(tmp_path: Path) -> None:
@@ -31,5 +31,5 @@ def test_the_address_opens_the_page_logged_in(tmp_path: Path) -> None:
             assert http.post("/login", content=token).json() == {"name": "demo", "admin": True}
             assert http.get("/v1/servers").json()[0]["name"] == "demo"
         demo.send_signal(signal.SIGTERM)
-        demo.communicate()
+        demo.communicate(timeout=BOUND_S)
     assert demo.returncode == 0

@@ -28,7 +28,8 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     report = yield
     names = getattr(item, "callspec", None)
-    if names is not None and {"language", "trial"} <= names.params.keys() and report.when != "teardown" and not report.skipped:
+    tried = report.failed or (report.passed and report.when == "call")
+    if tried and names is not None and {"language", "trial"} <= names.params.keys():
         cell = names.params["language"], names.params["trial"]
         outcomes = item.config.stash[_OUTCOMES]
         outcomes[cell] = outcomes.get(cell, True) and report.passed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import queue
@@ -9,13 +10,14 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from tests.client.standin import StandIn
+from tests.daemon import eventually
 from tests.languages.notation import meant, shown
 
 ROOT = Path(__file__).parents[2]
@@ -37,15 +39,26 @@ COMMANDS: dict[str, list[str]] = {
 
 @cache
 def why_not(language: str) -> str:
-    """Why this language's client cannot be run here, or "". One that can ends well when it is told nothing."""
+    """Why this language's client cannot be run here, or "". One that can is answered by a daemon: a library that is missing may
+    show only then."""
+    with StandIn() as daemon:
+        why = call_once([*COMMANDS[language], daemon.run_dir])
+    name = language.lower().removesuffix(".js")
+    return why and f"the client for {language} does not run ({why}); as root, run tests/languages/provision.sh {name}"
+
+
+def call_once(argv: list[str]) -> str:
+    """What is wrong with this harness in front of a daemon, in one line, or ""."""
+    ping = json.dumps({"do": "call", "method": "ping", "params": {}}) + "\n"
     try:
-        argv, nothing = [*COMMANDS[language], "/nowhere"], subprocess.DEVNULL
-        done = subprocess.run(argv, cwd=ROOT, stdin=nothing, capture_output=True, text=True, timeout=BOUND_S, check=False)
-    except OSError as error:
-        why = str(error)
-    else:
-        why = "" if done.returncode == 0 else done.stderr.strip()[-300:]
-    return why and f"{language} is not provisioned; tests/languages/provision.sh does it ({why})"
+        done = subprocess.run(argv, cwd=ROOT, input=ping, capture_output=True, text=True, timeout=BOUND_S, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return str(error)
+    if done.returncode == 0 and '"result"' in done.stdout:
+        return ""
+    lines = [line.strip() for line in (done.stderr or done.stdout).splitlines() if line.strip()]
+    telling = [line for line in lines if "rror" in line] or lines or [f"exit status {done.returncode}"]
+    return telling[0][:120]
 
 
 class Harness:
@@ -63,16 +76,22 @@ class Harness:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        why = self.close()
+        assert error is not None or not why, why
+
+    def close(self) -> str:
+        """What was wrong with its end, or ""."""
         assert self.process.stdin is not None and self.process.stdout is not None
-        self.process.stdin.close()
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.close()
         try:
             status = self.process.wait(10)
         except subprocess.TimeoutExpired:
             self.process.kill()
-            status = self.process.wait()
-        self._reading.join()
+            status = self.process.wait(BOUND_S)
+        self._reading.join(BOUND_S)
         self.process.stdout.close()
-        assert error is not None or status == 0, f"the harness of {self.language} ended with {status}"
+        return f"the harness of {self.language} ended with {status}" if status else ""
 
     def say(self, do: str, **rest: Any) -> None:
         assert self.process.stdin is not None
@@ -122,8 +141,8 @@ class Harness:
         """It reads nothing until `go`."""
         os.kill(self.process.pid, signal.SIGSTOP)
         stat = Path(f"/proc/{self.process.pid}/stat")
-        while stat.read_text().rpartition(") ")[2][0] != "T":
-            time.sleep(0.001)
+        eventually(lambda: stat.read_text().rpartition(") ")[2][0] in "TZ", f"the harness of {self.language} has stopped")
+        assert self.process.poll() is None, f"the harness of {self.language} has ended"
 
     def go(self) -> None:
         os.kill(self.process.pid, signal.SIGCONT)

@@ -6,7 +6,6 @@ The results make one table, which the run prints and which stands in clients/REA
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from functools import cache
 
 import pytest
@@ -32,10 +31,16 @@ class Results:
         return self._found(trial).get(language, "")
 
     def _try(self, trial: str) -> dict[str, str]:
-        with ExitStack() as stack:
-            there = [language for language in COMMANDS if not why_not(language)]
-            harnesses = {language: stack.enter_context(Harness(language, self._world.daemon.run_dir)) for language in there}
-            return TRIALS[trial](self._world, harnesses)
+        there = [language for language in COMMANDS if not why_not(language)]
+        harnesses = {language: Harness(language, self._world.daemon.run_dir) for language in there}
+        try:
+            failed = TRIALS[trial](self._world, harnesses)
+        except Exception as error:  # the trial itself: tried once, and told of for every language
+            failed = dict.fromkeys(there, f"{type(error).__name__}: {error}")
+        for language, harness in harnesses.items():
+            if why := harness.close():
+                failed.setdefault(language, why)
+        return failed
 
 
 @pytest.fixture(scope="module", params=PBXS)

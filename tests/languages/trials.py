@@ -42,9 +42,15 @@ def each(harnesses: Harnesses, check: Callable[[Harness], None]) -> dict[str, st
             return f"{type(error).__name__}: {error}"
         return ""
 
-    with ThreadPoolExecutor(len(harnesses)) as pool:
+    with ThreadPoolExecutor(max(1, len(harnesses))) as pool:
         reasons = dict(zip(harnesses, pool.map(reason, harnesses.values()), strict=True))
     return {language: why for language, why in reasons.items() if why}
+
+
+def all_do(harnesses: Harnesses, step: Callable[[Harness], None]) -> tuple[dict[str, str], Harnesses]:
+    """One step of a trial: what went wrong, and the harnesses that go on with the next one."""
+    failed = each(harnesses, step)
+    return failed, {language: harness for language, harness in harnesses.items() if language not in failed}
 
 
 # ── the vectors ──
@@ -144,18 +150,17 @@ def _narrow_is_full(world: World) -> Iterator[None]:
 
 
 def _connection_lost(world: World, harnesses: Harnesses) -> dict[str, str]:
-    for harness in harnesses.values():
-        harness.say("call", method="action", params=slow("small", 30, timeout=30))
-    eventually(lambda: world.daemon.server("small")["lanes"]["busy"] == len(harnesses), "all wait")
+    lost, alive = all_do(harnesses, lambda one: one.say("call", method="action", params=slow("small", 30, timeout=30)))
+    eventually(lambda: world.daemon.server("small")["lanes"]["busy"] == len(alive), "all wait")
     world.daemon.result("restart", {"server": "small"})
 
     def check(harness: Harness) -> None:
         error = harness.hear()["error"]
         assert (error["kind"], error["sent"]) == ("connection_lost", True), error
 
-    failed = each(harnesses, check)
+    lost |= each(alive, check)
     hang_up(world)
-    return failed
+    return lost
 
 
 def _unreachable(world: World, languages: list[str]) -> dict[str, str]:
@@ -176,27 +181,26 @@ def _is_unreachable(harness: Harness) -> None:
 def calls(world: World, harnesses: Harnesses) -> dict[str, str]:
     """A thousand calls, ten at a time: each gets its own answer."""
     failed = {}
-    for language in harnesses:
-        failed |= _many_calls(world, language)
+    for language, harness in harnesses.items():
+        failed |= each({language: harness}, lambda first: _many_calls(world, first))
     return failed
 
 
-def _many_calls(world: World, language: str) -> dict[str, str]:
+def _many_calls(world: World, first: Harness) -> None:
     """Of a client that has one call open at a time, ten processes."""
-    with Harness(language, world.daemon.run_dir) as first:
-        alone = first.ask("calls", count=CALLS // 10, at_once=10)
-        processes = 9 if alone["at_once"] == 1 else 1
-        with ExitStack() as stack:
-            others = {str(n): stack.enter_context(Harness(language, world.daemon.run_dir)) for n in range(processes)}
+    alone = first.ask("calls", count=CALLS // 10, at_once=10)
+    assert alone["right"] == CALLS // 10, alone
+    processes = 9 if alone["at_once"] == 1 else 1
+    count = CALLS // 10 if processes > 1 else CALLS * 9 // 10
 
-            def check(harness: Harness) -> None:
-                count = CALLS // 10 if processes > 1 else CALLS * 9 // 10
-                answer = harness.ask("calls", count=count, at_once=10)
-                assert answer["right"] == count and answer["wrong"] == 0, answer
+    def check(harness: Harness) -> None:
+        answer = harness.ask("calls", count=count, at_once=10)
+        assert answer["right"] == count and answer["wrong"] == 0, answer
 
-            failed = each(others, check)
-    wrong = "" if alone["right"] == CALLS // 10 else str(alone)
-    return {language: "; ".join([*failed.values(), wrong])} if failed or wrong else {}
+    with ExitStack() as stack:
+        others = {str(n): stack.enter_context(Harness(first.language, world.daemon.run_dir)) for n in range(processes)}
+        failed = each(others, check)
+    assert not failed, "; ".join(failed.values())
 
 
 # ── what dies ──
@@ -204,9 +208,8 @@ def _many_calls(world: World, language: str) -> dict[str, str]:
 
 def broker(world: World, harnesses: Harnesses) -> dict[str, str]:
     """The broker is killed while each has a call open: each says so in time, never sends it again, and goes on."""
-    for harness in harnesses.values():
-        harness.say("call", method="action", params=slow("pbx1", 30, timeout=PATIENCE_S))
-    eventually(lambda: world.daemon.result("status")["counters"]["open_calls"] >= len(harnesses), "all calls are open")
+    failed, alive = all_do(harnesses, lambda one: one.say("call", method="action", params=slow("pbx1", 30, timeout=PATIENCE_S)))
+    eventually(lambda: world.daemon.result("status")["counters"]["open_calls"] >= len(alive), "all calls are open")
     pid = world.daemon.signal("broker", signal.SIGKILL)
     began = time.monotonic()
 
@@ -217,7 +220,7 @@ def broker(world: World, harnesses: Harnesses) -> dict[str, str]:
         assert PATIENCE_S - 1 < took < PATIENCE_S + 3, f"after {took:.1f} s"
         assert harness.result("ping") == {}
 
-    failed = each(harnesses, check)
+    failed |= each(alive, check)
     eventually(lambda: world.daemon.pid("broker") not in (0, pid), "it was replaced")
     hang_up(world)
     return failed
@@ -233,7 +236,7 @@ def reader(world: World, harnesses: Harnesses) -> dict[str, str]:
         while not before[harness.language] or _token(before[harness.language][-1]) != f"before {harness.language}":
             before[harness.language].append(harness.hear())
 
-    failed = each(harnesses, listen)
+    failed, alive = all_do(harnesses, listen)
     old = world.daemon.server("pbx1")["epoch"]
     world.daemon.signal("reader pbx1", signal.SIGKILL)
     eventually(lambda: world.daemon.server("pbx1")["epoch"] > old, "a new epoch has begun")
@@ -248,7 +251,7 @@ def reader(world: World, harnesses: Harnesses) -> dict[str, str]:
         later = [item["event"]["seq"] for item in items if item.get("event", {}).get("epoch") == after["epoch"]]
         assert later == list(range(1, len(later) + 1)), f"the new epoch's numbers: {later}"
 
-    return failed | each(harnesses, check)
+    return failed | each(alive, check)
 
 
 def _token(item: dict[str, Any]) -> str:
@@ -272,7 +275,7 @@ def replay(world: World, harnesses: Harnesses) -> dict[str, str]:
         assert tokens == list(range(1, FLOOD + 1)), f"{len(tokens)} events; gaps: {[i for i in items if 'gap' in i]}; {end}"
         assert end["missed"] == 0 and end["replayed"] > 0, end
 
-    return _flooded(world, harnesses, "pbx1", check)
+    return _flooded(world, harnesses, "pbx1", 30.0, check)
 
 
 def gap(world: World, harnesses: Harnesses) -> dict[str, str]:
@@ -292,19 +295,19 @@ def gap(world: World, harnesses: Harnesses) -> dict[str, str]:
         missed = sum(item["gap"]["missed"] for item in items if "gap" in item)
         assert end["missed"] == missed > 0, end
 
-    return _flooded(world, harnesses, "forgetful", check)
+    return _flooded(world, harnesses, "forgetful", 10.0, check)
 
 
-def _flooded(world: World, harnesses: Harnesses, server: str, check: Callable[[Harness], None]) -> dict[str, str]:
-    failed = each(harnesses, lambda harness: harness.listen(["UserEvent"], FLOOD, 4.0, server))
+def _flooded(world: World, harnesses: Harnesses, server: str, timeout: float, check: Callable[[Harness], None]) -> dict[str, str]:
+    """timeout: seconds without an event that end an iterator; longer than the flood takes, for which it is stopped."""
+    failed, listening = all_do(harnesses, lambda harness: harness.listen(["UserEvent"], FLOOD, timeout, server))
     before = world.daemon.server(server)["seq"]
-    for harness in harnesses.values():
-        harness.stop()
+    died, stopped = all_do(listening, Harness.stop)
     flood(world.pbx, FLOOD)
     eventually(lambda: world.daemon.server(server)["seq"] >= before + FLOOD, "all were published")
-    for harness in harnesses.values():
+    for harness in stopped.values():
         harness.go()
-    return failed | each(harnesses, check)
+    return failed | died | each(stopped, check)
 
 
 def odd_bytes(world: World, harnesses: Harnesses) -> dict[str, str]:

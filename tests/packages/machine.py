@@ -23,7 +23,7 @@ def why_not(release: str) -> str:
     if os.getuid() != 0:
         return "only root can start a machine"
     if not all(map(shutil.which, ("systemd-nspawn", "buildah"))) or not (ROOT / release / ".complete").exists():
-        return f"Debian {release} is not here: tests/packages/provision.sh {release}"
+        return f"there is no Debian {release} for packages; as root, run tests/packages/provision.sh {release}"
     return ""
 
 
@@ -78,4 +78,4 @@ class Machine:
             self._nspawn.wait(wait)
         except subprocess.TimeoutExpired:
             self._nspawn.kill()
-            self._nspawn.wait()
+            self._nspawn.wait(BOUND_S)

@@ -20,7 +20,7 @@ from tests.packages.conftest import TREE, run
 from tests.processes.pbx import simulated, table
 
 pytestmark = pytest.mark.skipif(
-    os.environ.get("AMID_REQUIRE_PACKAGES") != "1", reason="installs from PyPI; AMID_REQUIRE_PACKAGES=1 runs it"
+    os.environ.get("AMID_REQUIRE_PACKAGES") != "1", reason="this installs from PyPI; run with AMID_REQUIRE_PACKAGES=1"
 )
 
 

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from amid.errors import CODES
-from tests.daemon import Daemon, eventually
+from tests.daemon import BOUND_S, Daemon, eventually
 from tests.processes.caller import Caller
 from tests.processes.pbx import simulated, table
 
@@ -63,7 +63,7 @@ def bystanders(roomy_daemon: Daemon) -> Iterator[list[Bystander]]:
     yield threads
     stop.set()
     for thread in threads:
-        thread.join()
+        thread.join(BOUND_S)
     assert [thread.wrong for thread in threads] == [[]] * CALLERS
     assert all(thread.pings > 10 for thread in threads)
     assert roomy_daemon.pid("broker") == broker

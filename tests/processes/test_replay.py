@@ -37,7 +37,7 @@ def bursting(daemon: Daemon) -> Iterator[None]:
     try:
         yield
     finally:
-        thread.join()
+        thread.join(BOUND_S)
 
 
 def _burst(daemon: Daemon) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from amid.simulator import SimulatedPbx, User
 from tests.conftest import StartDaemon
-from tests.daemon import Daemon, eventually
+from tests.daemon import BOUND_S, Daemon, eventually
 from tests.processes.pbx import SECRET, simulated, table
 from tests.processes.process import Listener
 
@@ -44,7 +44,7 @@ def garbage() -> Iterator[int]:
         thread.start()
         yield listener.getsockname()[1]
         listener.shutdown(socket.SHUT_RDWR)
-        thread.join()
+        thread.join(BOUND_S)
 
 
 def _babble(listener: socket.socket) -> None:

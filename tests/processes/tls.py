@@ -10,6 +10,7 @@ import subprocess
 import threading
 from pathlib import Path
 
+from tests.daemon import BOUND_S
 from tests.need import need_programs
 
 
@@ -19,7 +20,7 @@ def certificate(folder: Path, name: str, host: str = "IP:127.0.0.1", made_at: st
     made = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
     files = ["-out", str(cert), "-keyout", str(key), "-subj", f"/CN={name}", "-addext", f"subjectAltName={host}"]
     faked = [] if made_at == "now" else ["faketime", made_at]
-    need_programs(*faked[:1], of="ASTERISK")
+    need_programs("openssl", *faked[:1], of="ASTERISK")
     subprocess.run([*faked, *made, *files], check=True, capture_output=True)
     return cert, key
 
@@ -56,13 +57,13 @@ class TlsFront:
     def __exit__(self, *exc: object) -> None:
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
-        self._threads[0].join()
+        self._threads[0].join(BOUND_S)
         for peer in self._peers:
             with contextlib.suppress(OSError):
                 peer.shutdown(socket.SHUT_RDWR)
             peer.close()
         for thread in self._threads:
-            thread.join()
+            thread.join(BOUND_S)
 
     def hang_up(self, notify: bool) -> None:
         """End this side of every connection: with a close_notify and without a FIN, or with a FIN alone."""
