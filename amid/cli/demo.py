@@ -245,7 +245,7 @@ def _page(config: Config) -> str:
     if config.gateway is None:
         return ""
     (token,) = config.gateway.tokens.values()
-    return f"In a browser:\n  http://{config.gateway.listen}/#token={token.token}\n"
+    return f"In a browser:\n  http://{config.gateway.listen[0]}/#token={token.token}\n"
 
 
 def _cells(row: Row, now: float) -> list[Text]:

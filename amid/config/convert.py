@@ -30,7 +30,7 @@ def convert(raw: dict[str, Any], report: Report) -> Config:
     rpc = to_table(tables.pop("rpc", {}), "rpc", Rpc, report)
     supervision = to_table(tables.pop("supervision", {}), "supervision", Supervision, report)
     curve = to_table(tables.pop("curve", {}), "curve", Curve, report)
-    gateway = to_table(tables.pop("gateway"), "gateway", Gateway, report) if "gateway" in tables else None
+    gateway = to_table(_gateway(tables.pop("gateway")), "gateway", Gateway, report) if "gateway" in tables else None
     if "servers" not in raw:
         report.refuse("", "", "no server: add a table [servers.NAME] with host, username and secret or secret_file")
     config = to_table(tables, "", Config, report) or Config()
@@ -43,6 +43,12 @@ def convert(raw: dict[str, Any], report: Report) -> Config:
         curve=curve or Curve(),
         gateway=gateway,
     )
+
+
+def _gateway(raw: Any) -> Any:
+    """`listen` is one address or a list of them."""
+    one = isinstance(raw, dict) and isinstance(raw.get("listen"), str)
+    return {**raw, "listen": [raw["listen"]]} if one else raw
 
 
 def to_table(raw: Any, name: str, kind: type[T], report: Report) -> T | None:

@@ -72,9 +72,8 @@ def _check_tcp(config: Config, report: Report) -> None:
 
 
 def _check_gateway(gateway: Gateway, report: Report) -> None:
-    host = gateway.listen.rpartition(":")[0]
-    if not is_loopback(host):
-        what = f"{gateway.listen} is not on loopback, and the gateway has no TLS: tokens and answers go in clear text; put a proxy"
+    for address in [one for one in gateway.listen if not is_loopback(one.rpartition(":")[0])]:
+        what = f"{address} is not on loopback, and the gateway has no TLS: tokens and answers go in clear text; put a proxy"
         report.warn("gateway", "listen", f"{what} with TLS before it, and listen on 127.0.0.1")
     clear = [o for o in gateway.origins if o.startswith("http://") and not is_loopback(urlsplit(o).hostname or "")]
     if clear:

@@ -65,7 +65,9 @@ class Gateway:
             Mount("/page", StaticFiles(directory=PAGE)),
         ]
         errors: Any = {AmidError: on_amid_error, HTTPException: on_http_error}
-        self.app = Guard(Starlette(routes=routes, exception_handlers=errors), self._gateway.origins)
+        paths = Starlette(routes=routes, exception_handlers=errors)
+        paths.router.redirect_slashes = False  # to http: behind a proxy with TLS, where a client would repeat its token in clear
+        self.app = Guard(paths, self._gateway)
 
     async def run(self) -> None:
         """Read events for the browsers, for ever. Whatever it raises is a fault that the process should end with."""

@@ -122,5 +122,10 @@ class Authentication:
 
 
 def address_of(connection: HTTPConnection) -> str:
-    """The address that a connection comes from, an IPv4 address on a socket that serves IPv6 too as IPv4; "" when unknown."""
-    return connection.client.host.removeprefix("::ffff:") if connection.client else ""
+    """The address that a connection comes from; "" when unknown."""
+    return plain_address(connection.client.host) if connection.client else ""
+
+
+def plain_address(address: str) -> str:
+    """A socket that serves IPv6 and IPv4 shows an address of IPv4 as one of IPv6 (RFC 4291, 2.5.5.2)."""
+    return address.removeprefix("::ffff:")

@@ -1,16 +1,20 @@
 """What holds for every request, before any path is looked at.
 
-A browser's requests come from this origin, or from one that the configuration names. Headers on every answer keep a browser from
-doing anything else with what it gets.
+Requests are for this host: a web site can make its own name lead to our address (DNS rebinding), and a browser then takes its pages
+and us for one origin. A browser's requests come from this origin, or from one that the configuration names. Headers on every answer
+keep a browser from doing anything else with what it gets.
 """
 
 from __future__ import annotations
 
+import ipaddress
 from typing import Any
 
 from starlette.responses import Response
 from starlette.websockets import WebSocket
 
+from amid.config import Gateway
+from amid.gateway.authentication import plain_address
 from amid.gateway.replies import json_response
 
 HEADERS = {
@@ -23,13 +27,17 @@ HEADERS = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
 
+ALLOWED_HEADERS = "authorization, content-type, last-event-id"
+"""What a page of another origin that the configuration names may send."""
+
 
 class Guard:
     """An ASGI application in front of `app`."""
 
-    def __init__(self, app: Any, origins: list[str]) -> None:
+    def __init__(self, app: Any, gateway: Gateway) -> None:
         self._app = app
-        self._origins = frozenset(origins)
+        self._origins = frozenset(gateway.origins)
+        self._hosts = frozenset(map(_host_name, ["localhost", *gateway.listen, *gateway.hosts]))
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
@@ -46,14 +54,34 @@ class Guard:
                 ]
             await send(message)
 
-        if not own and not allowed:
-            refused = json_response({"error": f"requests from {origin[:100]} are not allowed (origins in [gateway])"}, 403)
-            await _answer(refused, scope, receive, sending)
+        if not self._is_served(headers.get(b"host"), scope):
+            refused = f"{headers[b'host'][:100]!r} is no host of this gateway (hosts in [gateway])"
+            await _answer(json_response({"error": refused}, 421), scope, receive, sending)
+        elif not own and not allowed:
+            refused = f"requests from {origin[:100]} are not allowed (origins in [gateway])"
+            await _answer(json_response({"error": refused}, 403), scope, receive, sending)
         elif allowed and scope.get("method") == "OPTIONS":
-            granted = {"Access-Control-Allow-Headers": "authorization, content-type", "Access-Control-Allow-Methods": "GET, POST"}
+            granted = {"Access-Control-Allow-Headers": ALLOWED_HEADERS, "Access-Control-Allow-Methods": "GET, POST"}
             await Response(status_code=204, headers=granted)(scope, receive, sending)
         else:
             await self._app(scope, receive, sending)
+
+    def _is_served(self, host: str | None, scope: Any) -> bool:
+        """Whether a Host is ours: one by name, loopback, or the address that the connection came to. Every browser sends one."""
+        if host is None:
+            return True
+        name = _host_name(host)
+        try:
+            return name in self._hosts or ipaddress.ip_address(name).is_loopback or name == plain_address(scope["server"][0])
+        except ValueError:
+            return False
+
+
+def _host_name(host: str) -> str:
+    """The name in a Host header or in ADDRESS:PORT, in one spelling. An address of IPv6 has brackets there, but not alone."""
+    host = host.lower()
+    name = host.partition("]")[0].removeprefix("[") if host.startswith("[") else host
+    return name if name.count(":") > 1 else name.partition(":")[0].removesuffix(".")
 
 
 async def _answer(response: Response, scope: Any, receive: Any, send: Any) -> None:

@@ -11,7 +11,7 @@ import logging
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import msgspec
 import uvicorn
@@ -80,20 +80,32 @@ def _means_something(record: logging.LogRecord) -> bool:
     return record.levelno >= logging.WARNING and "without completing handshake" not in record.getMessage()
 
 
-def _listening(listen: str) -> socket.socket:
-    """On ADDRESS:PORT. Ends the process where that cannot be."""
-    host, _, port = listen.rpartition(":")
-    family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
-    try:
-        listening = socket.create_server((host.strip("[]"), int(port)), family=family, backlog=BACKLOG)
-    except OSError as error:
-        log.error("cannot listen on %s: %s", listen, error.strerror)
-        sys.exit(1)
-    log.info("listens on http://%s", listen)
-    return listening
+def _listening(addresses: Sequence[str]) -> list[socket.socket]:
+    """On each ADDRESS:PORT. Ends the process where that cannot be."""
+    opened = []
+    for address in addresses:
+        try:
+            opened.append(_listener(address, addresses))
+        except OSError as error:
+            log.error("cannot listen on %s: %s", address, error.strerror)
+            sys.exit(1)
+        log.info("listens on http://%s", address)
+    return opened
 
 
-async def _serve(child: Child, settings: GatewaySettings, listening: socket.socket) -> None:
+def _listener(address: str, addresses: Sequence[str]) -> socket.socket:
+    """All of IPv6 takes IPv4 as well, unless all of IPv4 is in the list, or this system keeps the two apart."""
+    host, _, port = address.rpartition(":")
+    ipv6 = host.startswith("[")
+    both = host == "[::]" and f"0.0.0.0:{port}" not in addresses
+    if both and not socket.has_dualstack_ipv6():
+        log.warning("%s serves IPv6 only: add 0.0.0.0:%s to listen in [gateway] for IPv4", address, port)
+        both = False
+    family = socket.AF_INET6 if ipv6 else socket.AF_INET
+    return socket.create_server((host.strip("[]"), int(port)), family=family, backlog=BACKLOG, dualstack_ipv6=both)
+
+
+async def _serve(child: Child, settings: GatewaySettings, listeners: list[socket.socket]) -> None:
     gateway = Gateway(settings)
     server = Server(
         uvicorn.Config(
@@ -119,7 +131,7 @@ async def _serve(child: Child, settings: GatewaySettings, listening: socket.sock
         loop.add_reader(descriptor, hear)
     async with asyncio.TaskGroup() as group:
         beside = [group.create_task(_beat(child)), group.create_task(gateway.run())]
-        await server.serve([listening])
+        await server.serve(listeners)
         for task in beside:
             task.cancel()
 

@@ -174,6 +174,7 @@ def with_gateway(folder: Path, tokens: str | None = TOKENS, mode: int = 0o600, *
 
 def test_a_gateway_with_its_tokens(tmp_path: Path) -> None:
     config = with_gateway(tmp_path, listen="[::1]:8088")
+    assert config == with_gateway(tmp_path, listen=["[::1]:8088"])
     assert config.gateway is not None and config.gateway.tokens["crm"].token == "0123456789abcdefghij"
     assert shown(config)["gateway"]["tokens"]["crm"]["token"] == "***"
     assert check({"servers": {}}, tmp_path).gateway is None
@@ -191,6 +192,9 @@ def test_a_gateway_with_its_tokens(tmp_path: Path) -> None:
         ({"tokens": TOKENS + TOKENS.replace("crm", "other")}, "two names have the same token"),
         ({"mode": 0o644}, "can be read by everybody"),
         ({"listen": "8088"}, r"\[gateway\] listen: must be"),
+        ({"listen": ["127.0.0.1:8088", "[::1]"]}, r"\[gateway\] listen: must be"),
+        ({"listen": []}, r"\[gateway\] listen: must be"),
+        ({"hosts": ["pbx.example.com:8088"]}, r"\[gateway\] hosts: must be"),
         ({"origins": ["crm.example.com"]}, r"\[gateway\] origins: must be"),
         ({"port": 80}, "unknown key"),
     ],

@@ -82,7 +82,7 @@ def shared_pbx() -> Iterator[SimulatedPbx]:
 def gateway(tmp_path_factory: pytest.TempPathFactory, shared_pbx: SimulatedPbx) -> Iterator[Gateway]:
     """One for all tests of a module, with two servers; they leave it as they found it."""
     directory = tmp_path_factory.mktemp("amid")
-    keys = with_gateway(directory, max_body_bytes=65536)
+    keys = with_gateway(directory, max_body_bytes=65536, origins=["https://crm.example.com"], hosts=["pbx.example.com"])
     servers = {"pbx1": table(shared_pbx), "pbx2": table(shared_pbx, deny=["ModuleLoad"]), "away": table(shared_pbx) | {"port": 1}}
     daemon = Daemon(directory, servers, gateway=keys)
     try:

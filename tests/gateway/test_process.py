@@ -8,6 +8,7 @@ from collections.abc import MutableMapping
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import uvicorn
 from starlette.exceptions import HTTPException
@@ -16,8 +17,9 @@ from starlette.responses import PlainTextResponse
 from uvicorn.server import ServerState
 
 from amid.gateway import bodies, process
+from tests.asterisk.server import free_port
 from tests.conftest import StartDaemon
-from tests.daemon import BOUND_S, eventually
+from tests.daemon import BOUND_S, Daemon, eventually
 from tests.gateway.conftest import listening, with_gateway
 from tests.processes.pbx import simulated, table
 
@@ -52,6 +54,30 @@ def test_it_waits_for_its_port(tmp_path: Path, daemon_for: StartDaemon) -> None:
         eventually(lambda: message in daemon.log.read_text(), "the log says why there is no gateway")
     listening(daemon, keys)
     assert "Traceback" not in daemon.log.read_text()
+
+
+LISTENING = {
+    "a list": (["127.0.0.1:PORT", "[::1]:PORT"]),
+    "all of IPv6, and so of IPv4 too": "[::]:PORT",
+    "all of both": ["[::]:PORT", "0.0.0.0:PORT"],
+}
+
+
+@pytest.mark.parametrize("listen", LISTENING.values(), ids=LISTENING)
+def test_it_listens_on_every_address(tmp_path: Path, daemon_for: StartDaemon, listen: Any) -> None:
+    """A program on this machine needs no token for /healthz, by whichever address it comes."""
+    port = free_port()
+    named = [one.replace("PORT", str(port)) for one in listen] if isinstance(listen, list) else listen.replace("PORT", str(port))
+    with simulated() as pbx:
+        daemon = daemon_for({"pbx1": table(pbx)}, gateway=with_gateway(tmp_path, listen=named))
+        for host in ("127.0.0.1", "[::1]"):
+            assert health(daemon, f"http://{host}:{port}") == 200, host
+
+
+def health(daemon: Daemon, url: str) -> int:
+    with httpx.Client(trust_env=False) as http:
+        answer = eventually(lambda: http.get(f"{url}/healthz"), f"{url} answers; log:\n{daemon.log.read_text()[-2000:]}")
+    return answer.status_code
 
 
 def test_a_body_has_a_deadline(monkeypatch: pytest.MonkeyPatch) -> None:

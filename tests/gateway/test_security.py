@@ -186,6 +186,56 @@ def test_another_sites_requests_are_refused(gateway: Gateway, origin: str) -> No
         assert http.post("/rpc", json={"method": "ping"}, headers={"Origin": gateway.url}).status_code == 200
 
 
+OTHER_HOSTS = ["rebound.example", "rebound.example:8088", "127.0.0.1.rebound.example", "[2001:db8::1]", "192.0.2.1", "x@lo"]
+
+
+@pytest.mark.parametrize("host", [*OTHER_HOSTS, ""])
+@pytest.mark.parametrize("path", ["/", "/healthz", "/v1/servers", "/nothing", "/page/main.js"])
+def test_a_host_that_is_not_the_gateways_is_misdirected(gateway: Gateway, host: str, path: str) -> None:
+    """DNS rebinding: a web site makes its own name lead to this address, and its pages are of one origin with us."""
+    with gateway.http as http:
+        answer = http.get(path, headers={"Host": host, "Origin": f"http://{host}"})
+    assert answer.status_code == 421 and "hosts in [gateway]" in answer.json()["error"]
+
+
+def test_a_web_socket_to_another_host_is_misdirected(gateway: Gateway) -> None:
+    headers = {"Host": "rebound.example", "Connection": "Upgrade", "Upgrade": "websocket"}
+    headers |= {"Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA=="}
+    with gateway.http as http:
+        assert http.get("/v1/events", headers=headers).status_code == 421
+
+
+OWN_HOSTS = ["localhost", "LOCALHOST:99", "127.0.0.1", "127.0.0.2:8088", "[::1]:80", "pbx.example.com", "PBX.example.com.:443"]
+
+
+@pytest.mark.parametrize("host", OWN_HOSTS)
+def test_the_hosts_of_the_gateway(gateway: Gateway, host: str) -> None:
+    with gateway.http as http:
+        assert http.get("/v1/servers", headers={"Host": host}).status_code == 200
+
+
+SLASHES = ["/v1/servers/", "/rpc/", "/login/", "/metrics/", "/healthz/", "/page", "/page/", "/v1/events/", "//", "//x/"]
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "HEAD"])
+@pytest.mark.parametrize("path", SLASHES)
+def test_nothing_is_redirected(gateway: Gateway, method: str, path: str) -> None:
+    """Behind a proxy with TLS it would be to http:, and a client may repeat its token in clear."""
+    with gateway.http as http:
+        answer = http.request(method, gateway.url + path)
+    assert "location" not in answer.headers and answer.status_code in (404, 405)
+
+
+def test_another_origin_that_is_allowed_may_go_on_where_it_was(gateway: Gateway) -> None:
+    asked = {"Origin": "https://crm.example.com", "Access-Control-Request-Method": "GET"}
+    asked["Access-Control-Request-Headers"] = "authorization,last-event-id"
+    with gateway.http as http:
+        preflight = http.options("/v1/events", headers=asked)
+    granted = [name.strip() for name in preflight.headers["access-control-allow-headers"].split(",")]
+    assert preflight.status_code == 204 and {"authorization", "content-type", "last-event-id"} <= set(granted)
+    assert preflight.headers["access-control-allow-origin"] == "https://crm.example.com"
+
+
 @pytest.mark.parametrize("origin", [{}, {"Origin": "https://evil.example"}], ids=["own", "another"])
 @pytest.mark.parametrize("path", ["/", "/healthz", "/v1/servers", "/page/main.js", "/nothing"])
 def test_every_answer_has_the_headers_that_keep_a_browser_in(gateway: Gateway, path: str, origin: dict[str, str]) -> None:
