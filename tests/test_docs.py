@@ -113,3 +113,9 @@ def test_every_threat_has_tests_that_exist() -> None:
         assert named, row
         for file, test in named:
             assert re.search(rf"^def {test}\(", (ROOT / "tests" / file).read_text(), flags=re.M), f"{file}::{test}"
+
+
+def test_the_unit_shows_amid_the_users_of_its_callers() -> None:
+    """In a user namespace of its own (PrivateUsers=yes) every peer of a Unix socket has the uid 65534."""
+    unit = (ROOT / "etc/amid.service").read_text().splitlines()
+    assert "PrivateUsers=no" in unit and "PrivateUsers=yes" not in unit

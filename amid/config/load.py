@@ -10,7 +10,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from amid.config import permissions
+from amid.config import permissions, unix_users
 from amid.config.convert import convert
 from amid.config.crosscheck import check_socket_paths, crosscheck
 from amid.config.read import MissingFileError, UnreadableError, read_toml
@@ -53,6 +53,7 @@ def check(
     raw, place = _with_run_dir(raw, run_dir, report)
     config = convert(raw, report)
     crosscheck(config, report)
+    unix_users.check(config.callers, report)
     if config.run_dir == raw["run_dir"]:  # else it was refused already
         check_socket_paths(config, place)
         for unsafe, what in permissions.check_run_dir(config.run_dir):

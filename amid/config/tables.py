@@ -131,9 +131,15 @@ class Curve(Table, frozen=True, kw_only=True):
 
 
 class Caller(Table, frozen=True, kw_only=True):
-    """`[callers.NAME]`: what one caller may do. `local` is everybody on the ipc socket; others are known by their public `key`."""
+    """`[callers.NAME]`: what one caller may do.
+
+    Over TCP a caller is known by its public `key`, on ipc by its Unix `user` or `group`; `local` is
+    every other caller on ipc.
+    """
 
     key: CurveKey | None = None
+    user: Line | None = None
+    group: Line | None = None
     allow: list[Rule] = []
     deny: list[Rule] = []
     admin: bool = False

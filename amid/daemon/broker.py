@@ -103,7 +103,7 @@ class Broker:
         for configuration in self._child.drain():
             self._settings = msgspec.convert(configuration, BrokerSettings)
             self._do(self._calls.configure(self._limits(), self._settings.rpc.max_calls, now))
-            self._callers.configure(self._settings.callers)
+            self._callers.configure(self._settings)
             log.info("took a new configuration: servers %s", ", ".join(self._settings.servers) or "none")
         if self._child.stopping and self._drain_until is None:
             self._drain_until = now + self._settings.drain
@@ -146,8 +146,9 @@ class Broker:
         origin = Origin(sender, None, wire.is_json(payload), sender.identity.principal)
         try:
             if fault:
+                log.warning("refused a message from %s: %s", sender.identity.principal, fault)
                 raise AmidError("invalid_request", fault)
-            value = self._decode(payload)
+            value = self._decode(payload, sender.identity.principal)
             origin = origin._replace(request_id=requests.request_id(value))
             method, params = requests.check_request(value)
             self._answer(origin._replace(principal=_principal(value, sender.identity)), method, params)
@@ -157,13 +158,17 @@ class Broker:
             log.exception("a request could not be carried out")
             self._reply(Reply(origin, error=AmidError("internal_error", "amid failed on this request; its log says how")))
 
-    def _decode(self, payload: bytes) -> Any:
+    def _decode(self, payload: bytes, principal: str) -> Any:
         limit = self._settings.rpc.max_request_bytes
         if len(payload) > limit:
-            raise AmidError("invalid_request", f"the request has {len(payload)} bytes; {limit} are allowed (max_request_bytes)")
+            self._counters["too_large_requests"] += 1
+            message = f"the request has {len(payload)} bytes; {limit} are allowed (max_request_bytes)"
+            log.warning("refused a request from %s: %s", principal, message)
+            raise AmidError("invalid_request", message)
         return wire.decode_request(payload)
 
     def _answer(self, origin: Origin, method: str, params: Any) -> None:
+        rights = self._rights(origin.caller)
         match method:
             case "ping":
                 self._result(origin, {})
@@ -172,19 +177,19 @@ class Broker:
             case "status":
                 self._result(origin, overview.status(self._settings, self._calls, self._counters, origin.sender.identity.local))
             case "restart":
-                self._result(origin, self._restart(origin.caller, params))
+                self._result(origin, self._restart(origin.caller, rights, params))
             case "replay":
                 self._open(origin, params, Order("replay", msgspec.to_builtins(params)))
             case "actions":
                 asked = requests.ActionParams(action="ListCommands", server=params.server, timeout=params.timeout)
-                self._open_action(origin, asked, "actions")
+                self._open_action(origin, rights, asked, "actions")
             case _:
-                self._open_action(origin, params, "action")
+                self._open_action(origin, rights, params, "action")
 
-    def _open_action(self, origin: Origin, params: requests.ActionParams, shape: str) -> None:
+    def _open_action(self, origin: Origin, rights: Caller, params: requests.ActionParams, shape: str) -> None:
         server = self._server(params.server)
         settings = self._settings.servers[server]
-        lists: dict[str, Lists] = {f"servers.{server}": settings, f"callers.{origin.caller}": self._rights(origin.caller)}
+        lists: dict[str, Lists] = {f"servers.{server}": settings, f"callers.{origin.caller}": rights}
         check_action(params.action, params.fields, origin.caller, lists)
         if params.until is not None and settings.events_off:
             raise AmidError("invalid_params", f"`until` waits for an event, and server {server} is configured without events")
@@ -224,15 +229,19 @@ class Broker:
             raise AmidError("unknown_server", f"there is no server {name[:60]!r}; the servers are {known}")
         return name
 
-    def _restart(self, caller: str, params: requests.ServerParams) -> dict[str, Any]:
-        check_admin("restart", caller, self._rights(caller))
+    def _restart(self, caller: str, rights: Caller, params: requests.ServerParams) -> dict[str, Any]:
+        check_admin("restart", caller, rights)
         server = self._server(params.server)
         self._child.say(f"restart {server}")
         return {"server": server}
 
     def _rights(self, caller: str) -> Caller:
-        """What the configuration says of a caller; one that was taken out of it while connected may do nothing."""
-        return self._settings.callers.get(caller, Caller(deny=["*"]))
+        """What the configuration says of a caller. Raises `AmidError` of kind `denied` for one that was
+        taken out of it while connected."""
+        rights = self._settings.callers.get(caller)
+        if rights is None:
+            raise AmidError("denied", "no [callers.NAME] is for this connection: its key was taken out, or it speaks ZMTP 2")
+        return rights
 
     # ── sending ──
 

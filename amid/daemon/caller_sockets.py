@@ -22,7 +22,6 @@ import zmq
 from zmq.backend import Socket
 
 from amid import wire
-from amid.config import Caller
 from amid.daemon.reply_backlog import ReplyBacklog
 from amid.daemon.settings import BrokerSettings
 from amid.daemon.zap import ZapAuthenticator
@@ -31,13 +30,15 @@ LOCAL = "local"
 """The caller on ipc, unless the configuration names another for its Unix user."""
 
 NOBODY = ""
-"""The caller of a connection that the configuration has no table for any more."""
+"""The caller of a connection that no table of the configuration is for."""
 
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 """Bytes of one frame; libzmq disconnects a peer that sends more before it is in memory. Below this
 and over `max_request_bytes` the caller gets an error that says so."""
 MAX_FRAMES = 16
 """Frames of one message: the request, the delimiter, and a frame for each proxy in between."""
+MAX_ENVELOPE_BYTES = 1024
+"""Bytes of the frames that lead an answer back; they are held until it is sent."""
 REQUESTS_KEPT = 64
 """Messages of one connection that wait in memory; the others wait at the caller's end."""
 PASS_S = 0.02
@@ -93,7 +94,6 @@ class CallerSockets:
         self._counters = counters
         self._backlog = ReplyBacklog()
         self._identities: dict[str, Identity] = {}
-        self._names: dict[str, str] = {}
         self.ipc = self._router(context, settings.rpc.max_calls)
         self.ipc.bind(wire.ipc(settings.run_dir, wire.RPC_SOCKET))
         self.tcp: zmq.Socket[bytes] | None = None
@@ -103,7 +103,7 @@ class CallerSockets:
             self.tcp = self._router(context, settings.rpc.max_calls)
             self._zap.bind_tcp(self.tcp, settings.rpc.listen)
         self._skipping: set[zmq.Socket[bytes]] = set()
-        self.configure(settings.callers)
+        self.configure(settings)
 
     def _router(self, context: zmq.Context[zmq.Socket[bytes]], max_calls: int) -> zmq.Socket[bytes]:
         socket = context.socket(zmq.ROUTER)
@@ -116,13 +116,14 @@ class CallerSockets:
         socket.set(zmq.BACKLOG, 1024)  # a peer that finds the queue of connections full tries again only 100 ms later
         return socket
 
-    def configure(self, callers: Mapping[str, Caller]) -> None:
-        """Accept the keys of these callers, and no others. A connection whose key is no longer among
-        them is nobody's from now on."""
-        self._names = {caller.key: name for name, caller in callers.items() if caller.key}
+    def configure(self, settings: BrokerSettings) -> None:
+        """Accept the callers of a new configuration. A connection whose key is no longer among theirs
+        is nobody's from now on."""
+        self._names = {caller.key: name for name, caller in settings.callers.items() if caller.key}
+        self._local_callers = settings.local_callers
         self._identities.clear()
         if self._zap is not None:
-            self._zap.set_keys(callers)
+            self._zap.set_keys(settings.callers)
 
     # ── receiving ──
 
@@ -145,8 +146,13 @@ class CallerSockets:
                     first, frames = self._receive_frames(socket, end)
                 except zmq.Again:
                     break
-                if frames:
-                    yield parse_message(socket, frames, identify(first), int(first.get(zmq.SRCFD)))
+                if not frames:
+                    continue
+                try:
+                    identity, fd = identify(first), int(first.get(zmq.SRCFD))
+                except zmq.ZMQError:  # a peer that speaks ZMTP 1 or 2, whose messages have no properties
+                    identity, fd = Identity(NOBODY, "unknown"), -1
+                yield parse_message(socket, frames, identity, fd)
 
     def _receive_frames(self, socket: zmq.Socket[bytes], end: float) -> tuple[zmq.Frame, list[bytes]]:
         """The first frame of a message as libzmq has it, and the bytes of all, MAX_FRAMES + 1 at
@@ -170,9 +176,14 @@ class CallerSockets:
         if identity is None:
             if len(self._identities) >= MAX_IDENTITIES:
                 self._identities.clear()
-            uid = int(address.split(":")[1])
-            identity = self._identities[address] = Identity(LOCAL, f"uid:{uid}", local=True, own=uid == os.geteuid())
+            _, uid, gid, _ = address.split(":")
+            name = self._local_caller(int(uid), int(gid))
+            own = int(uid) == os.geteuid()
+            identity = self._identities[address] = Identity(name, f"uid:{uid}", local=True, own=own)
         return identity
+
+    def _local_caller(self, uid: int, gid: int) -> str:
+        return next((one.name for one in self._local_callers if uid in one.uids or gid == one.gid), LOCAL)
 
     def _key_holder(self, frame: zmq.Frame) -> Identity:
         key = str(frame.get("User-Id"))
@@ -197,14 +208,24 @@ class CallerSockets:
 
 def parse_message(socket: zmq.Socket[bytes], frames: list[bytes], identity: Identity, fd: int) -> Message:
     """The message in `frames`, the routing id first."""
-    for position in range(1, len(frames)):
-        if not frames[position]:
-            payload = frames[position + 1 :]
-            sender = Sender(socket, frames[: position + 1], identity, fd)
-            if len(payload) == 1:
-                return Message(sender, payload[0])
-            count = f"over {MAX_FRAMES}" if len(frames) > MAX_FRAMES else len(payload)
-            fault = f"a request is one frame behind an empty delimiter frame; there were {count}"
-            return Message(sender, b"".join(payload[:1]), fault)
-    fault = "no empty delimiter frame: a DEALER sends one before its request, a REQ socket does so by itself"
-    return Message(Sender(socket, frames[:1], identity, fd), b"".join(frames[1:2]), fault)
+    end = frames.index(b"", 1) if b"" in frames[1:] else 0
+    envelope, payload = frames[: end + 1], frames[end + 1 :]
+    fault = _fault(envelope, payload)
+    if sum(map(len, envelope)) > MAX_ENVELOPE_BYTES:
+        envelope = [frames[0], b""]
+    return Message(Sender(socket, envelope, identity, fd), payload[0] if payload else b"", fault)
+
+
+def _fault(envelope: list[bytes], payload: list[bytes]) -> str:
+    """What is wrong with the frames of a message, or ""."""
+    if envelope[0][0] != 0:  # libzmq's own are a zero byte and a number; another could be a second client's, and get its answers
+        return "the socket sets a routing id (ZMQ_ROUTING_ID, ZMQ_IDENTITY); leave it unset"
+    if len(envelope) == 1:
+        return "no empty delimiter frame: a DEALER sends one before its request, a REQ socket does so by itself"
+    if sum(map(len, envelope)) > MAX_ENVELOPE_BYTES:
+        return f"the frames before the empty delimiter have more than {MAX_ENVELOPE_BYTES} bytes"
+    if len(payload) != 1:
+        over = len(envelope) + len(payload) > MAX_FRAMES
+        count = f"over {MAX_FRAMES - len(envelope)}" if over else len(payload)
+        return f"a request is one frame behind an empty delimiter frame; there were {count}"
+    return ""

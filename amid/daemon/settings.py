@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from amid.config import Caller, Config, Gateway, Rpc, Server
+from amid.config.unix_users import LocalCaller, local_callers
 
 
 class ReaderSettings(msgspec.Struct):
@@ -39,6 +40,7 @@ class BrokerSettings(msgspec.Struct):
     drain: float
     servers: dict[str, ServerLimits]
     callers: dict[str, Caller]
+    local_callers: list[LocalCaller]
     curve_key: str | None
 
 
@@ -85,5 +87,6 @@ def broker_settings(config: Config) -> BrokerSettings:
         config.supervision.drain,
         servers,
         config.callers,
+        local_callers(config.callers),
         config.curve.secret_key,
     )

@@ -21,6 +21,10 @@ REPLAY_LIMIT = 1000
 """Events in one answer to `replay`, unless the request names another limit."""
 
 
+ID_BYTES = 64
+"""Bytes of an `id`, which is held until the answer is read."""
+SENTENCE_LENGTH = 300
+"""Characters of an error that repeats what was sent."""
 NAME_LENGTH = 64
 """Characters of the name in `on_behalf_of`."""
 
@@ -73,7 +77,9 @@ _KINDS = {
 def request_id(value: Any) -> Any:
     """The `id` of a decoded request, or None when it has none that can be given back."""
     found = value.get("id") if isinstance(value, dict) else None
-    return found if isinstance(found, str | int | float) and not isinstance(found, bool) else None
+    if isinstance(found, bool) or not isinstance(found, str | int | float):
+        return None
+    return found if len(str(found).encode("utf-8", "surrogatepass")) <= ID_BYTES else None
 
 
 def on_behalf_of(value: dict[str, Any]) -> str | None:
@@ -96,7 +102,8 @@ def check_request(value: Any) -> tuple[str, Params]:
     if value.get("jsonrpc", "2.0") != "2.0":
         raise AmidError("invalid_request", "`jsonrpc` must be \"2.0\" or left out")
     if "id" in value and value["id"] is not None and request_id(value) is None:
-        raise AmidError("invalid_request", f"`id` must be text, a number or null, not {_kind(value['id'])}")
+        what = "a longer one" if type(value["id"]) in (str, int) else _kind(value["id"])
+        raise AmidError("invalid_request", f"`id` must be text or a number of at most {ID_BYTES} bytes, or null, not {what}")
     method = value.get("method")
     if not isinstance(method, str):
         raise AmidError("invalid_request", f"`method` must be text, one of {', '.join(METHODS)}")
@@ -128,7 +135,7 @@ def _check_text(method: str, name: str, value: Any) -> None:
 
 def _sentence(error: msgspec.ValidationError) -> str:
     """msgspec's message in the words of the request: ``expected `float`, got `str` - at `params.timeout` ``."""
-    message = str(error).replace("$.", "params.")
+    message = str(error).replace("$.", "params.")[:SENTENCE_LENGTH]
     return message[0].lower() + message[1:]
 
 

@@ -33,6 +33,8 @@ from amid.errors import CODES, AmidError
 from amid.rpc.requests import request_id
 from tests.fuzz import campaign
 
+ROUTING_ID = b"\0call"
+
 GREETING = b"Asterisk Call Manager/11.0.0\r\n"
 KINDS = set(CODES) - {"internal_error"}
 PATIENT_S = 2.0
@@ -110,8 +112,8 @@ class Asked(Broker):
         self._caught.sent.clear()
         self._reader.orders.clear()
         socket = cast("zmq.Socket[bytes]", self._caught)
-        self._handle_request(parse_message(socket, [b"caller", *frames], self._identity, fd=-1))
-        mine = [sent[1:] for sent in self._caught.sent if sent[0] == b"caller"]
+        self._handle_request(parse_message(socket, [ROUTING_ID, *frames], self._identity, fd=-1))
+        mine = [sent[1:] for sent in self._caught.sent if sent[0] == ROUTING_ID]
         orders = [body for _kind, _id, _deadline, body in self._reader.orders]
         self._do(self._calls.fail_all())
         return mine, orders

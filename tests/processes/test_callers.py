@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import grp
 import json
 import os
+import pwd
+import signal
+import subprocess
 from typing import Any
 
 import pytest
+import zmq
 
+from amid import Curve
 from amid.simulator import SimulatedPbx
 from tests.conftest import StartDaemon
-from tests.daemon import Daemon
+from tests.daemon import Daemon, eventually
 from tests.processes.pbx import table
-from tests.processes.test_tcp import make_keys
+from tests.processes.test_tcp import Tcp, make_keys, tcp
 from tests.processes.zmtp import RawPeer
+
+__all__ = ["tcp"]
+
+root = pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
 
 
 @pytest.fixture
@@ -51,9 +61,121 @@ def test_the_gateway_says_on_whose_behalf_it_calls(daemon: Daemon) -> None:
             assert ask(peer, "ping", on_behalf_of=wrong)["error"]["data"]["kind"] == "invalid_request"
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
+@root
 def test_another_user_cannot_call_on_behalf_of_a_token(daemon: Daemon) -> None:
     with RawPeer.of_user(65533, daemon.run_dir) as peer:
         refused = ask(peer, "ping", on_behalf_of="crm")["error"]
         assert refused["data"]["kind"] == "denied" and "uid:65533" in refused["message"]
         assert "result" in ask(peer, "ping")
+
+
+# ── Unix users and groups ──
+
+
+def started_with(daemon_for: StartDaemon, pbx: SimulatedPbx, **callers: dict[str, Any]) -> Daemon:
+    tables = {f"callers__{name}": table for name, table in callers.items()}
+    return daemon_for({"pbx1": table(pbx)}, callers__local={"allow": ["Ping"]}, **tables)
+
+
+def may(peer: RawPeer, action: str) -> bool:
+    return "result" in ask(peer, "action", {"action": action})
+
+
+@root
+def test_a_local_caller_is_known_by_its_unix_user(daemon_for: StartDaemon, pbx: SimulatedPbx) -> None:
+    daemon = started_with(daemon_for, pbx, crm={"user": "daemon", "allow": ["CoreStatus"]})
+    with RawPeer.of_user(pwd.getpwnam("daemon").pw_uid, daemon.run_dir) as crm, RawPeer.of_user(65533, daemon.run_dir) as other:
+        assert (may(crm, "CoreStatus"), may(crm, "Ping")) == (True, False)
+        assert (may(other, "CoreStatus"), may(other, "Ping")) == (False, True)
+
+
+@root
+def test_a_local_caller_is_known_by_a_group(daemon_for: StartDaemon, pbx: SimulatedPbx) -> None:
+    """By the group of its process, by its user's first group, and by the members that the group database lists."""
+    games = grp.getgrnam("games").gr_gid
+    daemon = started_with(daemon_for, pbx, wallboard={"group": "games", "allow": ["CoreStatus"]})
+    (daemon.run_dir / "rpc").chmod(0o666)
+    daemon.run_dir.chmod(0o755)
+    by_first = pwd.getpwnam("games").pw_uid
+    with RawPeer.of_user(65533, daemon.run_dir, games) as by_process, RawPeer.of_user(by_first, daemon.run_dir) as by_user:
+        assert may(by_process, "CoreStatus") and may(by_user, "CoreStatus")
+        assert not may(by_process, "Ping")
+
+
+def test_the_kernel_names_the_user_whatever_the_handshake_says(daemon_for: StartDaemon, pbx: SimulatedPbx) -> None:
+    daemon = started_with(daemon_for, pbx, crm={"user": "daemon", "allow": ["CoreStatus"]})
+    uid = pwd.getpwnam("daemon").pw_uid
+    with RawPeer(daemon.run_dir / "rpc", {"Peer-Address": f"localhost:{uid}:{uid}:1".encode()}) as peer:
+        assert (may(peer, "CoreStatus"), may(peer, "Ping")) == (False, True)
+
+
+@pytest.mark.parametrize(
+    ("callers", "said"),
+    [
+        ({"crm": {"user": "no-such-user"}}, "[callers.crm] user: this system has no user 'no-such-user'"),
+        ({"crm": {"group": "no-such-group"}}, "[callers.crm] group: this system has no group 'no-such-group'"),
+        ({"crm": {"user": "daemon"}, "erp": {"user": "daemon"}}, "[callers.erp] user: 'daemon' is [callers.crm] already"),
+        ({"crm": {"user": "nobody"}}, "[callers.crm] user: 'nobody' also stands for every user outside of a container"),
+        ({"local": {"user": "daemon"}}, "[callers.local] user: `local` is every local caller that no other table names"),
+    ],
+)
+def test_check_refuses_a_user_that_cannot_be(daemon_for: StartDaemon, callers: dict[str, dict[str, Any]], said: str) -> None:
+    tables = {f"callers__{name}": keys for name, keys in callers.items()}
+    daemon = daemon_for({"pbx1": {"host": "h", "username": "u", "secret": "s"}}, start=False, **tables)
+    check = subprocess.run(daemon.argv("check"), capture_output=True, text=True)
+    assert check.returncode == 6 and said in check.stderr
+
+
+# ── keys that were taken out, routing ids, frames ──
+
+
+def test_a_key_that_was_taken_out_may_do_nothing(tcp: Tcp) -> None:
+    requests: dict[str, dict[str, Any]] = {name: {} for name in ("ping", "servers", "status", "actions")}
+    requests["replay"] = {"epoch": tcp.daemon.server("pbx1")["epoch"], "after": 0}
+    requests["action"] = {"action": "Ping"}
+    with tcp.daemon.socket(zmq.DEALER) as caller:
+        Curve(tcp.server, tcp.crm, (tcp.folder / "crm.key").read_text().strip()).put_on(caller)
+        caller.connect(tcp.rpc)
+
+        def reply(method: str, params: dict[str, Any]) -> dict[str, Any]:
+            caller.send_multipart([b"", json.dumps({"id": 1, "method": method, "params": params}).encode()])
+            answer: dict[str, Any] = json.loads(caller.recv_multipart()[-1])
+            return answer
+
+        assert [method for method, params in requests.items() if "error" in reply(method, params)] == []
+        tcp.tables["callers__crm"] = {"key": make_keys(tcp.folder / "new.key")}
+        tcp.daemon.configure({"pbx1": tcp.table}, **tcp.tables)
+        assert tcp.daemon.process is not None
+        tcp.daemon.process.send_signal(signal.SIGHUP)
+        eventually(lambda: "error" in reply("ping", {}), "the configuration is in effect")
+        replies = {method: reply(method, params) for method, params in requests.items()}
+    assert {method: one["error"]["data"]["kind"] for method, one in replies.items()} == dict.fromkeys(requests, "denied")
+
+
+def test_a_routing_id_that_a_client_sets_is_refused(daemon: Daemon) -> None:
+    """Two clients with one routing id: libzmq never reads from the second, whose answers would go to the first."""
+    with daemon.socket(zmq.DEALER) as first:
+        first.set(zmq.ROUTING_ID, b"crm")
+        first.connect(daemon.rpc)
+        first.send_multipart([b"", b'{"id": 1, "method": "ping"}'])
+        assert first.poll(10_000)
+        refused = json.loads(first.recv_multipart()[-1])["error"]
+    assert refused["data"]["kind"] == "invalid_request" and "ZMQ_ROUTING_ID" in refused["message"]
+    eventually(lambda: "the socket sets a routing id" in daemon.log.read_text(), "the log says so")
+    assert daemon.result("ping") == {}
+
+
+def test_what_leads_an_answer_back_is_bounded(daemon: Daemon) -> None:
+    with RawPeer(daemon.run_dir / "rpc") as peer:
+        peer.send(b"proxy", b"", b'{"id": 1, "method": "ping"}')
+        assert peer.receive()[:2] == [b"proxy", b""]
+        peer.send(b"x" * 1025, b"", b'{"id": 1, "method": "ping"}')
+        empty, refused = peer.receive()
+        assert empty == b"" and "before the empty delimiter" in json.loads(refused)["error"]["message"]
+
+
+def test_a_peer_whose_user_is_not_known_may_do_nothing(daemon: Daemon) -> None:
+    """ZMTP 2.0 (RFC 15) has no handshake properties, and libzmq then gives none of its own."""
+    with RawPeer.of_version_2(daemon.run_dir / "rpc") as peer:
+        assert ask(peer, "ping")["error"]["data"]["kind"] == "denied"
+    assert daemon.result("ping") == {}

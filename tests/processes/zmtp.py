@@ -11,22 +11,31 @@ from types import TracebackType
 from tests.daemon import BOUND_S
 
 GREETING = b"\xff" + bytes(8) + b"\x7f" + b"\x03\x00" + b"NULL".ljust(20, b"\0") + bytes(32)
+GREETING_2 = b"\xff" + bytes(8) + b"\x7f" + b"\x01\x05" + b"\0\0"
+"""ZMTP 2.0 (RFC 15), as a DEALER with an empty identity."""
 MORE, LONG, COMMAND = 1, 2, 4
 
 
 class RawPeer:
     """A DEALER at the ipc socket `path`. `properties` are stated in its handshake beside the socket type."""
 
-    def __init__(self, path: Path, properties: dict[str, bytes] | None = None) -> None:
+    def __init__(self, path: Path, properties: dict[str, bytes] | None = None, greeting: bytes = GREETING) -> None:
         self.socket = socket.socket(socket.AF_UNIX)
         self.socket.settimeout(BOUND_S)
         self.socket.connect(str(path))
-        self.socket.sendall(GREETING)
+        self.socket.sendall(greeting)
+        if greeting == GREETING_2:
+            self._receive_exactly(len(GREETING_2))
+            return
         self._receive_exactly(len(GREETING))
         stated = {"Socket-Type": b"DEALER", "Identity": b"", **(properties or {})}
         pairs = (bytes([len(name)]) + name.encode() + struct.pack(">I", len(value)) + value for name, value in stated.items())
         self.socket.sendall(frame(b"\x05READY" + b"".join(pairs), COMMAND))
         self.receive_frame()  # the daemon's READY
+
+    @classmethod
+    def of_version_2(cls, path: Path) -> RawPeer:
+        return cls(path, greeting=GREETING_2)
 
     @classmethod
     def of_user(cls, uid: int, run_dir: Path, gid: int = 0) -> RawPeer:

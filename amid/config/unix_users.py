@@ -1,0 +1,81 @@
+"""Which Unix users are which caller: `user` and `group` of [callers.NAME], looked up in the system's databases.
+
+The supervisor looks them up when it reads the configuration, because a lookup may wait for a
+directory server (nsswitch.conf(5)) and the broker must not. A change of a group's members takes
+effect with the next SIGHUP.
+"""
+
+from __future__ import annotations
+
+import grp
+import pwd
+from collections.abc import Iterator, Mapping
+
+import msgspec
+
+from amid.config.report import Report
+from amid.config.tables import Caller
+
+OVERFLOW_ID = 65534
+"""What the kernel reports for every user and group outside of amid's user namespace (user_namespaces(7))."""
+
+
+class LocalCaller(msgspec.Struct, frozen=True):
+    """The Unix users that are the caller `name`: those of `uids`, and every process whose group is `gid`."""
+
+    name: str
+    uids: list[int]
+    gid: int | None = None
+
+
+def local_callers(callers: Mapping[str, Caller]) -> list[LocalCaller]:
+    """In the order in which they apply: users before groups, then as they stand in the file."""
+    return [*_of_users(callers), *_of_groups(callers)]
+
+
+def check(callers: Mapping[str, Caller], report: Report) -> None:
+    """Refuse a `user` or `group` that the system does not know, or that cannot tell callers apart."""
+    seen: dict[tuple[str, int], str] = {}
+    for name, caller in callers.items():
+        table = f"callers.{name}"
+        for key, named, number in (("user", caller.user, _uid(caller.user)), ("group", caller.group, _gid(caller.group))):
+            if named is None:
+                continue
+            if name == "local":
+                report.refuse(table, key, "`local` is every local caller that no other table names; use another name")
+            elif number is None:
+                report.refuse(table, key, f"this system has no {key} {named!r}")
+            elif number == OVERFLOW_ID:
+                report.refuse(table, key, f"{named!r} also stands for every {key} outside of a container; name another")
+            elif (other := seen.setdefault((key, number), name)) != name:
+                report.refuse(table, key, f"{named!r} is [callers.{other}] already")
+
+
+def _of_users(callers: Mapping[str, Caller]) -> Iterator[LocalCaller]:
+    for name, caller in callers.items():
+        uid = _uid(caller.user)
+        if uid is not None:
+            yield LocalCaller(name, [uid])
+
+
+def _of_groups(callers: Mapping[str, Caller]) -> Iterator[LocalCaller]:
+    for name, caller in callers.items():
+        gid = _gid(caller.group)
+        if gid is not None:
+            members = [_uid(member) for member in grp.getgrgid(gid).gr_mem]
+            uids = {uid for uid in members if uid is not None} | {entry.pw_uid for entry in pwd.getpwall() if entry.pw_gid == gid}
+            yield LocalCaller(name, sorted(uids), gid)
+
+
+def _uid(user: str | None) -> int | None:
+    try:
+        return pwd.getpwnam(user).pw_uid if user is not None else None
+    except KeyError:
+        return None
+
+
+def _gid(group: str | None) -> int | None:
+    try:
+        return grp.getgrnam(group).gr_gid if group is not None else None
+    except KeyError:
+        return None
