@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from amid import wire
+from amid.ami import targets
 from amid.cli.main import COMMANDS, amid
 from amid.config import Caller, Config, Curve, Gateway, Rpc, Server, Supervision, Token, check
 from amid.config.tables import DERIVED
@@ -20,6 +21,7 @@ ROOT = Path(__file__).parent.parent
 CONFIG = (ROOT / "etc/amid.toml").read_text()
 CONTRACT = (ROOT / "clients/README.md").read_text()
 README = (ROOT / "README.md").read_text()
+TOKENS = (ROOT / "etc/tokens.toml").read_text()
 SECURITY = (ROOT / "etc/doc/security.md").read_text()
 
 TABLES = {
@@ -103,6 +105,20 @@ def test_what_contributing_names_is_there() -> None:
     files = re.findall(r"(?<![\w/.-])\w[\w/-]*\.(?:py|sh|toml|json)\b(?!\()", page)
     assert len(files) > 20
     assert not [file for file in files if not any((ROOT / base / file).exists() for base in ("", "amid", "amid/daemon"))]
+
+
+def test_every_action_with_targets_is_in_the_page() -> None:
+    table = SECURITY.partition("| actions | targets | guarded |")[2].partition("\n\n")[0]
+    named = {name for row in table.splitlines() for name in re.findall(r"`(\w+)`", row.split("|")[1] if row else "")}
+    assert {name.lower() for name in named} == targets.TABLES.keys()
+
+
+def test_the_rules_of_the_examples_give_nothing_guarded() -> None:
+    examples = re.findall(r"^(?:# )?allow = (\[[^\]]+\])", CONFIG + TOKENS, flags=re.M)
+    rules = [rule for example in examples for rule in tomllib.loads(f"value = {example}")["value"]]
+    assert len(rules) > 5
+    wildcards = [rule for rule in rules if rule.partition(":")[2].strip() == "*"]
+    assert not wildcards, "a pattern of everything is no safe example"
 
 
 def test_every_threat_has_tests_that_exist() -> None:

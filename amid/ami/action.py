@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from amid.ami.packet import Text, text
@@ -40,15 +40,25 @@ def encode_action(action: str, action_id: str, fields: Mapping[Any, Any]) -> byt
     if not action or min(action) <= " ":  # Asterisk skips them in front of a name; a list of denied names would not
         raise InvalidAction(f"the action's name {action[:60]!r} is empty, or has a space or a control character")
     lines = [_line(b"Action", action), _line(b"ActionID", action_id)]
+    lines += [name + b": " + value for name, value in field_lines(action, fields)]
+    return b"\r\n".join(lines) + b"\r\n\r\n"
+
+
+def field_lines(action: str, fields: Mapping[Any, Any]) -> Iterator[tuple[bytes, bytes]]:
+    """(name, value) of each header of `action` behind Action and ActionID, as they go out.
+
+    Raises `InvalidAction` at the first that cannot.
+    """
+    headers = 2
     for name, value in fields.items():
         key = _name(name)
         for item in value if isinstance(value, list | tuple) else (value,):
-            lines.append(_line(key, item))
-            if len(lines) > MAX_HEADERS:  # at once: a stranger's list can hold half a million
+            headers += 1
+            if headers > MAX_HEADERS:  # at once: a stranger's list can hold half a million
                 raise InvalidAction(
-                    f"{action} has {len(lines)} headers or more with Action and ActionID; Asterisk takes {MAX_HEADERS} at most"
+                    f"{action} has {headers} headers or more with Action and ActionID; Asterisk takes {MAX_HEADERS} at most"
                 )
-    return b"\r\n".join(lines) + b"\r\n\r\n"
+            yield key, _line(key, item)[len(key) + 2 :]
 
 
 def own_action_id(fields: Mapping[Any, Any]) -> Text | None:

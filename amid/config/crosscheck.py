@@ -7,8 +7,9 @@ import os
 from urllib.parse import urlsplit
 
 from amid import wire
+from amid.ami.targets import PLAIN
 from amid.config.report import Report
-from amid.config.tables import Config, Gateway, Server
+from amid.config.tables import Caller, Config, Gateway, Server, Token
 
 MAX_SOCKET_PATH = 107
 """Bytes of a Unix socket's path (unix(7): sun_path is 108 with its NUL)."""
@@ -20,6 +21,9 @@ def crosscheck(config: Config, report: Report) -> None:
     """`config` as it was converted, before any file that it names was read."""
     for name, server in config.servers.items():
         _check_server(server, f"servers.{name}", report)
+        check_rules(server, f"servers.{name}", report)
+    for name, caller in config.callers.items():
+        check_rules(caller, f"callers.{name}", report)
     if not report.problems:  # a table with a problem stands at its default, and would seem to lack what it has
         _check_tcp(config, report)
     if config.gateway is not None:
@@ -27,6 +31,15 @@ def crosscheck(config: Config, report: Report) -> None:
     local = config.callers.get("local")
     if local is not None and local.key is not None:
         report.refuse("callers.local", "key", "`local` is every program on the ipc socket and has no key; use another name")
+
+
+def check_rules(lists: Caller | Server | Token, table: str, report: Report) -> None:
+    """A rule that matches nothing is refused: in a `deny` it would look like a protection."""
+    for key, rules in (("allow", lists.allow), ("deny", lists.deny)):
+        for rule in rules:
+            action, colon, _ = rule.partition(":")
+            if colon and action.strip().lower() in PLAIN:
+                report.refuse(table, key, f"{rule!r} matches nothing: no pattern looks at a field of {action.strip()}")
 
 
 def check_socket_paths(config: Config, report: Report) -> None:

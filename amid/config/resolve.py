@@ -21,7 +21,7 @@ from zmq.utils import z85
 
 from amid.config import permissions
 from amid.config.convert import to_table
-from amid.config.crosscheck import SHORT_SECRET
+from amid.config.crosscheck import SHORT_SECRET, check_rules
 from amid.config.read import UnreadableError, read_bytes, read_first_line, read_toml
 from amid.config.report import Report
 from amid.config.tables import Config, Curve, CurveKey, Gateway, Secret, Server, Table, Token
@@ -142,6 +142,7 @@ class Resolver:
         if len({token.token for token in tokens.values()}) < len(tokens):
             report.refuse("", "", "two names have the same token")
         for name, token in tokens.items():
+            check_rules(token, name, report)
             if is_placeholder(token.token):
                 report.refuse(name, "token", "is the example's, which everybody knows; `openssl rand -hex 24` makes one")
         return tokens

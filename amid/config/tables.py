@@ -50,8 +50,8 @@ Rule = Annotated[
     str,
     Meta(
         max_length=255,
-        pattern=r"^([^:]+|(?i:command|getvar|originate|setvar) *:.*[^\s].*)\Z",
-        description="the name of an action; only Command, Getvar, Originate and Setvar take a colon and a pattern",
+        pattern=r"^\s*[^:\s][^:]*(:\s*\S.*)?\Z",
+        description="the name of an action, or a name, a colon, and a pattern of what the action reaches",
     ),
 ]
 """What `amid.rpc.policy` matches an action with."""

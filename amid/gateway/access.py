@@ -9,12 +9,11 @@ from __future__ import annotations
 import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 
 from amid.config import Token
 from amid.errors import AmidError
 from amid.gateway.sessions import digest
-from amid.rpc.policy import check_action, check_admin
+from amid.rpc.policy import check_action, check_admin, matches
 from amid.rpc.requests import ActionParams, Params
 
 FORGET_S = 60.0
@@ -46,9 +45,9 @@ class Holder:
     def hears(self, event: str) -> bool:
         """Whether this one may have events of this name."""
         rights, name = self.rights, event.lower()
-        if any(fnmatchcase(name, pattern.lower()) for pattern in rights.events_deny):
+        if any(matches(pattern.lower(), name) for pattern in rights.events_deny):
             return False
-        return not rights.events_allow or any(fnmatchcase(name, pattern.lower()) for pattern in rights.events_allow)
+        return not rights.events_allow or any(matches(pattern.lower(), name) for pattern in rights.events_allow)
 
 
 class Access:

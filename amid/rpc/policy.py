@@ -1,18 +1,27 @@
 """Who may do what: `allow` and `deny` lists of rules, per caller and per server.
 
-A rule is an action's name, `Queue*`, or the name of one that `amid.ami.reach` can look into and a pattern of what it runs:
-`Command: core show *`, `Originate: Dial`, `Getvar: CDR(*)`. `deny` wins over `allow`; an empty `allow` allows all. Everything
-compares without case and may hold `*`. Every list that applies must agree, on each thing that the action runs.
+A rule is an action's name, or a name, a colon, and a pattern of what the action reaches (`amid.ami.targets`):
+`Queue*`, `Command: core show *`, `Originate: *@sales`. In both parts `*` is the only wildcard, and case does not matter.
+
+* `deny` wins over `allow`. An empty `allow` allows what `*` does.
+* A name with a wildcard allows the actions of these names, but nothing of what their fields name.
+* A whole name, `*` or an empty `allow` allows what the fields name too, but for shells, files, secrets and addresses
+  (`Needs.PATTERN`): those need a rule with a colon in any case. A field must never give more than the rule's author saw.
+* Every list that applies must agree, on each target of the action.
+
+Names are compared before the fields are read, so that a caller who may not use an action cannot make amid look at its fields.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
-from fnmatch import fnmatchcase
-from typing import Any, Protocol
+from functools import lru_cache
+from typing import Any, NamedTuple, Protocol
 
 from amid.ami.action import InvalidAction
-from amid.ami.reach import reach
+from amid.ami.field_readers import Kind, Needs, Target
+from amid.ami.targets import targets_of
 from amid.errors import AmidError
 
 
@@ -30,24 +39,35 @@ class Admin(Protocol):
     def admin(self) -> bool: ...
 
 
+class Rule(NamedTuple):
+    """In lower case. `pattern` is None for a rule without a colon."""
+
+    action: str
+    pattern: str | None
+
+
 def check_action(action: str, fields: Mapping[Any, Any], caller: str, lists: Mapping[str, Lists]) -> None:
     """Raise `AmidError` of kind `denied` unless every one of `lists`, named by where it stands, lets `action` through.
 
     Of kind `invalid_params` when the headers that a rule looks at are not such as Asterisk would read.
     """
-    ruled = {where: listed for where, listed in lists.items() if listed.allow or listed.deny}
-    if not ruled:
-        return
-    name = action.strip().lower()
+    name = _lower(action.strip())
+    rules = {where: (_rules(listed.allow, name), _rules(listed.deny, name)) for where, listed in lists.items()}
+    for where, (allow, deny) in rules.items():
+        if any(rule.pattern is None for rule in deny) or (lists[where].allow and not allow):
+            raise AmidError("denied", f"the configuration does not allow {caller!r} the action {action!r} (see [{where}])")
     try:
-        runs = reach(name, fields) or [""]
+        targets = targets_of(name, fields)
     except InvalidAction as error:
         raise AmidError("invalid_params", str(error)) from None
-    for where, listed in ruled.items():
-        for run in runs:
-            if _matches(name, run, listed.deny) or (listed.allow and not _matches(name, run, listed.allow)):
-                what = f"the action {action!r}" + (f" with {run!r}" if run else "")
-                raise AmidError("denied", f"the configuration does not allow {caller!r} {what} (see [{where}])")
+    for target in targets:
+        for where, (allow, deny) in rules.items():
+            if any(_denies(rule, target) for rule in deny):
+                raise _refusal(action, target, caller, where, "")
+            if lists[where].allow and not any(_allows(rule, name, target) for rule in allow):
+                raise _refusal(action, target, caller, where, "allow = [..., {}]")
+        if target.needs == Needs.PATTERN and not any(allow for allow, _ in rules.values()):
+            raise _refusal(action, target, caller, next(reversed(rules), "callers.local"), 'allow = ["*", {}]')
 
 
 def check_admin(method: str, caller: str, rights: Admin) -> None:
@@ -57,10 +77,78 @@ def check_admin(method: str, caller: str, rights: Admin) -> None:
         raise AmidError("denied", message)
 
 
-def _matches(name: str, run: str, rules: Sequence[str]) -> bool:
-    return any(_match(name, run, rule) for rule in rules)
+def matches(pattern: str, text: str) -> bool:
+    """Whether `*` in `pattern` can stand for parts of `text` that make the two equal. It takes no longer than both are."""
+    first, *parts = pattern.split("*")
+    if not parts:
+        return pattern == text
+    *middle, last = parts
+    if not text.startswith(first) or not text.endswith(last) or len(text) < len(first) + len(last):
+        return False
+    start, end = len(first), len(text) - len(last)
+    for part in middle:
+        found = text.find(part, start, end)
+        if found < 0:
+            return False
+        start = found + len(part)
+    return True
 
 
-def _match(name: str, run: str, rule: str) -> bool:
-    action, colon, pattern = rule.lower().partition(":")
-    return fnmatchcase(name, action.strip()) and (not colon or fnmatchcase(run, pattern.strip()))
+def _rules(listed: Sequence[str], name: str) -> list[Rule]:
+    """Those whose action this is."""
+    return [rule for rule in map(_parsed, listed) if matches(rule.action, name)]
+
+
+@lru_cache(4096)
+def _parsed(rule: str) -> Rule:
+    action, colon, pattern = _lower(rule).partition(":")
+    return Rule(action.strip(), pattern.strip() if colon else None)
+
+
+def _lower(text: str) -> str:
+    """ASCII alone, as Asterisk compares."""
+    return text.encode("utf-8", "surrogatepass").lower().decode("utf-8", "surrogatepass")
+
+
+def _denies(rule: Rule, target: Target) -> bool:
+    return matches(rule.pattern or "", target.text)
+
+
+def _allows(rule: Rule, name: str, target: Target) -> bool:
+    if target.needs == Needs.NOTHING:
+        return True
+    if rule.pattern is None:
+        return target.needs <= (Needs.WHOLE_NAME if rule.action in (name, "*") else Needs.NAME)
+    return rule.pattern == "*" or _covers(rule.pattern, target)
+
+
+def _covers(pattern: str, target: Target) -> bool:
+    """A pattern is one of an extension, a channel, a function, a path or a command; none can match a target of another kind."""
+    match target.kind:
+        case Kind.CHANNEL:  # here "*" stops at a slash: PJSIP/* is not PJSIP/alice/sip:anybody@anywhere
+            pairs = list(zip(pattern.split("/"), target.text.split("/"), strict=False))
+            same_depth = pattern.count("/") == target.text.count("/")
+            return same_depth and all(matches(part, text) for part, text in pairs)
+        case Kind.EXTENSION:
+            fits = "@" in pattern and "/" not in pattern.partition("@")[0]
+        case Kind.FUNCTION:
+            fits = "(" in pattern
+        case Kind.APPLICATION:
+            fits = not set("@/(") & set(pattern)
+        case Kind.SHELL | Kind.PATH:
+            fits = pattern[:1] == target.text[:1]
+        case _:
+            fits = True
+    return fits and matches(pattern, target.text)
+
+
+def _refusal(action: str, target: Target, caller: str, where: str, remedy: str) -> AmidError:
+    """remedy: the `allow` that would let it through, {} being the rule; "" when a `deny` is in the way."""
+    what = f"the action {action!r}" + (f" with {target.text!r}" if target.text else "")
+    advice = f"see [{where}]"
+    if remedy:
+        rule = f"{action}: {target.text}" if target.text and "*" not in target.text else action
+        if rule == action and target.needs == Needs.PATTERN:
+            rule = f"{action}: *"
+        advice = f"to allow it: {remedy.format(json.dumps(rule))} in [{where}]"
+    return AmidError("denied", f"the configuration does not allow {caller!r} {what} ({advice})")

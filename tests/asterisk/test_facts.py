@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from amid.ami.reach import reach
+from amid.ami.targets import targets_of
 from tests.asterisk.raw import Raw, error, request
 from tests.asterisk.server import Asterisk
 
@@ -225,7 +225,7 @@ def test_a_list_is_framed(asterisk: Asterisk, session: Raw, stage: dict[str, str
     assert {packet["ActionID"] for packet in answers} == {"i" * 64}
 
 
-# --- Ways around a rule: what amid.ami.reach must see through ---
+# --- Ways around a rule: what amid.ami.targets must see through ---
 
 SPELLINGS = [
     "core show uptime", "CORE Show uptime", "core   show\tuptime ", "\x01 core show uptime", "core sh\\ow uptime",
@@ -236,7 +236,7 @@ SPELLINGS = [
 @pytest.mark.parametrize("spelling", SPELLINGS, ids=repr)
 def test_a_command_has_many_spellings(session: Raw, spelling: str) -> None:
     assert session.answer("Command", Command=spelling)["Output"].startswith("System uptime")  # type: ignore[union-attr]
-    assert reach("Command", {"Command": spelling}) == ["core show uptime"]
+    assert [target.text for target in targets_of("Command", {"Command": spelling})] == ["core show uptime"]
 
 
 @pytest.mark.parametrize("spelling", ["core sh uptime", "co sho upt", "core\x0bshow uptime", "core show uptime; core"], ids=repr)

@@ -66,7 +66,7 @@ IMPOSSIBLE: dict[str, list[Any]] = {
     "lanes": [0, -1, 65, 1.5, "4"],
     "queue": [0, 10**7],
     "events_listen": ["tcp://*:1", ["ipc:///x"], ["tcp://*"], ["tcp://a b:1"], [""], ["tcp://*:99999"], ["tcp://*:0"]],
-    "allow": ["Ping", [""], [7], ["QueueAdd: support"], ["Orig*: System"], ["Command:"], [": x"]],
+    "allow": ["Ping", [""], [7], ["QueueStatus: support"], ["Nonsense:"], ["Command:"], [": x"]],
     "silence": [0, -1, 3601, "10", float("nan"), float("inf")],
     "pong": [0],
     "login_timeout": [0],
@@ -85,6 +85,13 @@ def test_a_server_with_an_impossible_value_is_refused_by_file_table_and_key(key:
     wrong = problems(one(**{key: value}))
     other = {"reconnect_max": "reconnect_min", "tls_ca": "tls_ca"}.get(key, key)
     assert any(p.startswith((f"amid.toml: [servers.pbx1] {key}: ", f"amid.toml: [servers.pbx1] {other}: ")) for p in wrong), wrong
+
+
+@pytest.mark.parametrize("where", ["servers.pbx1", "callers.local"])
+@pytest.mark.parametrize("key", ["allow", "deny"])
+def test_a_rule_that_matches_nothing_is_refused(where: str, key: str) -> None:
+    (problem,) = problems(with_key(where, key, ["Ping", "QueueAdd: PJSIP/*", "QueueStatus: support"]))
+    assert problem.startswith(f"amid.toml: [{where}] {key}: 'QueueStatus: support' matches nothing")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,129 @@
+"""What an action reaches in Asterisk, read as Asterisk reads it, so that no other spelling gets past a rule.
+
+`targets_of` gives the applications, extensions, channels, functions, files and shell commands that an action names in its
+fields, and with each the rule that it needs (`Needs`). `TABLES` has the actions with such fields, `PLAIN` those without; an
+action in neither may reach anything. All texts are in lower case. What a context, an application's arguments or an alias of
+the CLI run in their turn is Asterisk's configuration and cannot be seen from here; the exception is `Dial`, whose channels
+are looked at.
+
+Both lists were made from ListCommands and the documentation of Asterisk 16.28 and 22.10, and from their sources; each line
+names its source. tests/asterisk/test_targets.py proves the dangerous ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from amid.ami import field_readers as read
+from amid.ami.field_readers import Headers, Kind, Needs, Reader, Target
+
+_DATABASE = read.text("family", "key", form="{}/{}")
+_PASSWORDS = read.text(needs=Needs.PATTERN, form="passwords")
+_MAILBOX = read.text("mailbox", "context", form="{}@{}")
+
+TABLES: dict[str, tuple[Reader, ...]] = {
+    # dialplan
+    "originate": (  # main/manager.c
+        read.destination,
+        read.channel("channel", simple=Needs.NOTHING),
+        read.gosub,
+        read.set_on_channel,
+    ),
+    "redirect": (read.extension("exten", "context"), read.extension("extraexten", "extracontext", optional=True)),  # main/manager.c
+    "atxfer": (read.extension("exten", "context"),),  # main/manager.c
+    "blindtransfer": (read.extension("exten", "context"),),  # main/manager.c
+    "park": (  # a parker's name is dialled when the time is over; res/parking/parking_manager.c, "Channel2" is its old name
+        read.channel("timeoutchannel", dialplan=Needs.PATTERN),
+        read.channel("channel2", dialplan=Needs.PATTERN),
+    ),
+    "queueadd": (read.channel("interface", limit=read.MAX_PART),),  # dialled for each caller; apps/app_queue.c
+    "dialplanextensionadd": (  # pbx/pbx_config.c
+        read.extension("extension", "context", Needs.PATTERN),
+        read.given("application", Kind.APPLICATION),
+    ),
+    "dialplanextensionremove": (read.extension("extension", "context", Needs.PATTERN),),  # pbx/pbx_config.c
+    "showdialplan": (read.extension("extension", "context"),),  # shows PINs that stand in it; main/pbx.c
+    "dahdidialoffhook": (read.text("number"),),  # channels/chan_dahdi.c
+    "command": (read.command,),  # main/manager.c
+    # variables and functions
+    "getvar": (read.variable,),  # main/manager.c
+    "setvar": (read.variable,),  # main/manager.c
+    "status": (read.variables,),  # main/manager.c
+    # a shell, and files
+    "agi": (read.text("command", needs=Needs.PATTERN),),  # EXEC runs any application; res/res_agi.c
+    "mixmonitor": (  # apps/app_mixmonitor.c
+        read.recording("file"),
+        read.mixmonitor_options,
+        read.given("command", Kind.SHELL, form="!{}"),
+    ),
+    "monitor": (read.recording("file"), read.unnamed_mix),  # until 20: a shell mixes the files; res/res_monitor.c
+    "changemonitor": (read.recording("file"),),  # res/res_monitor.c
+    "confbridgestartrecord": (read.recording("recordfile"), read.conference),  # MixMonitor's arguments; apps/app_confbridge.c
+    "pridebugfileset": (read.given("file", Kind.PATH),),  # channels/chan_dahdi.c
+    # Asterisk's own configuration
+    "getconfig": (read.text("filename", needs=Needs.PATTERN),),  # main/manager.c
+    "getconfigjson": (read.text("filename", needs=Needs.PATTERN),),  # main/manager.c
+    "listcategories": (read.text("filename"),),  # main/manager.c
+    "updateconfig": (  # main/manager.c
+        read.text("srcfilename", needs=Needs.PATTERN),
+        read.text("dstfilename", needs=Needs.PATTERN),
+    ),
+    "createconfig": (read.text("filename", needs=Needs.PATTERN),),  # main/manager.c
+    "moduleload": (read.text("loadtype", "module", needs=Needs.PATTERN, form="{} {}"),),  # any path; main/loader.c
+    "reload": (read.text("module"),),  # main/manager.c
+    "loggerrotate": (read.text(form=""),),  # main/manager.c
+    "dahdirestart": (read.text(form=""),),  # channels/chan_dahdi.c
+    **dict.fromkeys(("dbget", "dbgettree", "dbput", "dbdel", "dbdeltree"), (_DATABASE,)),  # main/db.c
+    # secrets
+    "pjsipshowauths": (_PASSWORDS,),  # res/res_pjsip/config_auth.c
+    "pjsipshowendpoint": (read.text("endpoint", needs=Needs.PATTERN),),  # shows its auth too; res/res_pjsip/pjsip_configuration.c
+    "pjsipshowregistrationsoutbound": (_PASSWORDS,),  # shows its auth; res/res_pjsip_outbound_registration.c
+    # messages
+    "messagesend": (read.message("to"), read.message("destination")),  # main/message.c
+    "pjsipnotify": (read.given("uri"),),  # res/res_pjsip_notify.c
+    "sipnotify": (read.text("channel"),),  # an unknown peer is a host's name; channels/chan_sip.c
+    "jabbersend": (read.text("jid"),),  # res/res_xmpp.c
+    "voicemailforward": (_MAILBOX, read.text("tomailbox", "tocontext", form="{}@{}")),  # apps/app_voicemail.c
+    "voicemailmove": (_MAILBOX,),  # apps/app_voicemail.c
+    "voicemailremove": (_MAILBOX,),  # apps/app_voicemail.c
+}  # fmt: skip
+"""Actions whose fields or answers reach more than their name says."""
+
+PLAIN = frozenset(
+    """
+    absolutetimeout agentlogoff agents aocmessage bridge bridgedestroy bridgeinfo bridgekick bridgelist bridgetechnologylist
+    bridgetechnologysuspend bridgetechnologyunsuspend cancelatxfer challenge confbridgekick confbridgelist confbridgelistrooms
+    confbridgelock confbridgemute confbridgesetsinglevideosrc confbridgestoprecord confbridgeunlock confbridgeunmute
+    controlplayback coresettings coreshowchannelmap coreshowchannels corestatus dahdidndoff dahdidndon dahdihangup
+    dahdishowchannels dahdishowstatus dahditransfer devicestatelist events extensionstate extensionstatelist faxsession faxsessions
+    faxstats filter filterlist hangup iaxnetstats iaxpeerlist iaxpeers iaxregistry listcommands localoptimizeaway login logoff
+    mailboxcount mailboxstatus meetmelist meetmelistrooms meetmemute meetmeunmute mixmonitormute modulecheck muteaudio mwidelete
+    mwiget mwiupdate parkedcalls parkinglots pausemonitor ping pjsiphangup pjsipqualify pjsipregister pjsipsetmaintenance
+    pjsipshowaors pjsipshowcontacts pjsipshowendpoints pjsipshowmaintenance pjsipshowregistrationinboundcontactstatuses
+    pjsipshowregistrationsinbound pjsipshowresourcelists pjsipshowsubscriptionsinbound pjsipshowsubscriptionsoutbound
+    pjsipunregister playdtmf playmf presencestate presencestatelist pridebugfileunset pridebugset prishowspans
+    queuechangeprioritycaller queuelog queuememberringinuse queuepause queuepenalty queuereload queueremove queuereset queuerule
+    queuestatus queuesummary queuewithdrawcaller sendflash sendtext sippeers sippeerstatus sipqualifypeer sipshowpeer
+    sipshowregistry skinnydevices skinnylines skinnyshowdevice skinnyshowline sorcerymemorycacheexpire
+    sorcerymemorycacheexpireobject sorcerymemorycachepopulate sorcerymemorycachestale sorcerymemorycachestaleobject
+    stopmixmonitor stopmonitor unpausemonitor userevent voicemailboxsummary voicemailrefresh voicemailuserslist
+    voicemailuserstatus waitevent
+    """.split()  # noqa: SIM905
+)
+"""Actions that reach nothing beyond calls, queues and lists that are there already."""
+
+
+def targets_of(action: str, fields: Mapping[Any, Any]) -> list[Target]:
+    """What `action` reaches with these `fields`; at least one target, whose text is "" when the fields name nothing.
+
+    Raises `InvalidAction` for fields that no packet can carry, and for a repeated header that decides.
+    """
+    name = action.lower()
+    if name in PLAIN:
+        return [Target(Kind.TEXT, "", Needs.NAME)]
+    if name not in TABLES:
+        return [Target(Kind.TEXT, "", Needs.WHOLE_NAME)]
+    headers = Headers(action, fields)
+    targets = [target for read in TABLES[name] for target in read(headers)]
+    return targets or [Target(Kind.TEXT, "", Needs.NAME)]
