@@ -121,7 +121,7 @@ WORDS: list[tuple[str, str, Any, str]] = [
     ("servers.pbx1", "silence", 0, "must be a number of seconds, over 0 and at most 3,600"),
     ("servers.pbx1", "auth", "sha", 'must be "md5" or "plain"'),
     ("servers.pbx1", "tls", "yes", "must be true or false, without quotes"),
-    ("servers.pbx1", "allow", ["Queue:x"], "must be a list, each item the name of an action; only Command, Getvar, Originate"),
+    ("servers.pbx1", "allow", ["Queue:"], "must be a list, each item the name of an action, or a name, a colon"),
     ("servers.pbx1", "host", "h:5038", "must be a name or an address, without a port and without brackets"),
     ("servers.pbx1", "username", 7, "must be one line of 1 to 255 characters"),
     ("supervision", "silence", 0.5, "must be a number of at least 1 and at most 3,600"),
