@@ -23,6 +23,7 @@ CODES = {
     "unknown_server": 7,
     "too_large": 8,
     "gone": 9,
+    "cancelled": 10,
 }
 """Error kind -> JSON-RPC error code."""
 

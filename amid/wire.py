@@ -22,7 +22,7 @@ READERS_SOCKET = "readers"
 """Names of the socket files in run_dir; each server has `events-<server>`, `stream-<server>` and `trace-<server>` besides."""
 
 TICK = "amid:tick"
-METHODS = ("action", "servers", "status", "actions", "replay", "restart", "ping")
+METHODS = ("action", "servers", "status", "actions", "replay", "cancel", "restart", "ping")
 
 MAX_NESTING = 32
 """How deep a request's maps and lists may go; no method needs more than four."""
@@ -211,6 +211,11 @@ def error(request_id: Any, failure: AmidError) -> dict[str, Any]:
 def packed_result(request_id: Any, packed: bytes) -> bytes:
     """The MessagePack of `result` around a value that is packed already, so that a large answer is not taken apart on its way."""
     return _RESULT_HEAD + pack(request_id) + _RESULT_KEY + packed
+
+
+def json_result(request_id: Any, encoded: bytes) -> bytes:
+    """The same for a value that is in JSON already."""
+    return b'{"jsonrpc": "2.0", "id": %b, "result": %b}' % (pack_json(request_id), encoded)
 
 
 def packed_replay(events: list[bytes], more: bool) -> bytes:

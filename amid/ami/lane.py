@@ -66,6 +66,11 @@ class Lane:
         return self._call is not None
 
     @property
+    def call_id(self) -> int:
+        """The call whose action is under way; 0 when there is none."""
+        return self._call.call_id if self._call is not None else 0
+
+    @property
     def _abandoned(self) -> bool:
         """An action is still under way, and nobody waits for its answer."""
         return self._call is not None and self._exchange is None

@@ -72,6 +72,8 @@ def drawn(status: dict[str, Any], now: float, columns: int | None) -> list[str]:
     lines = [click.style(f"amid {status['version']}, up {duration(status['uptime'])}", bold=True), ""]
     lines += text.table([_server(s, now) for s in servers], columns, _paint) if servers else ["no servers"]
     lines += ["", *text.table([_process(p) for p in processes], columns)] if processes else []
+    callers = [{"caller": caller["name"], "open calls": str(caller["open_calls"])} for caller in status["callers"]]
+    lines += ["", *text.table(callers, columns)] if callers else []
     counters = {"": status["counters"]} | {f"{s['name']}.": s["counters"] for s in servers}
     counted = {prefix + name: n for prefix, group in counters.items() for name, n in group.items() if n}
     return lines + (["", *text.pairs(counted)] if counted else [])

@@ -113,6 +113,7 @@ class Rpc(Table, frozen=True, kw_only=True):
     listen: list[TcpEndpoint] = []
     max_request_bytes: Bytes = 1024 * 1024
     max_calls: Count = 10_000
+    max_calls_per_caller: Count = 2500
 
 
 class Supervision(Table, frozen=True, kw_only=True):

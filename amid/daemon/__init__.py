@@ -7,12 +7,12 @@
     reader          one per Asterisk: owns the manager sessions
       event_session listens, and connects again           publisher the two event sockets
       lanes         the sessions that carry actions       answers   what callers get of what lanes complete
-      replays       past events, a portion at a time
+      replays       past events, a portion at a time     result_encoder large answers, a piece at a time
       link          a connection and the session on it    connection  TCP or TLS that never blocks
     broker          answers every program's requests; owns every open call
       pipe          what joins the broker and a reader    readers   the broker's ends of these
       overview      what `servers` and `status` report    caller_sockets  what callers connect to, and who they are
-      reply_backlog answers that callers have not read
+      reply_backlog answers that callers have not read   connection_monitor  when callers connect and disconnect
     zap             authentication of TCP peers, for the broker and for readers
     sending         one message on a ZeroMQ socket
 """

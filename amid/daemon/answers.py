@@ -10,22 +10,20 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import msgspec
-
 from amid.ami.burst import Burst
 from amid.ami.exchange import Answer, TooLarge
 from amid.ami.lane import Call
 from amid.ami.packet import Headers, Packet, Text
 from amid.ami.session import new_action_id
+from amid.daemon.result_encoder import Deliver, ResultEncoder
 from amid.errors import AmidError
+from amid.rpc.result import Items
 
 SETTINGS_S = 5.0
 """Seconds that Asterisk has to tell its version."""
 
-_ENCODER = msgspec.msgpack.Encoder()
-"""Three times as fast as `wire.pack`: of an answer with 100,000 items that is what other callers wait for."""
-
-Deliver = Callable[[int, bytes | None, dict[str, Any] | None], None]
+FEW = 50
+"""Items of a list that are taken apart at once; those of a longer one when it is their turn."""
 
 
 @dataclass(slots=True)
@@ -37,6 +35,7 @@ class Wait:
     shape: str
     began: float
     until: str | None
+    as_json: bool
     event: Packet | None = None
     answer: Answer | None = None
     events_lost: bool = False
@@ -44,7 +43,7 @@ class Wait:
 
 @dataclass(slots=True)
 class Answers:
-    """`deliver` takes (call_id, packed result or None, error or None), `tell_response` the response of a call that waits on.
+    """`deliver` takes each result or error, `tell_response` the response of a call that waits on.
 
     `asterisk` is the version once it is known.
     """
@@ -54,17 +53,21 @@ class Answers:
     tell_response: Callable[[int, Headers], object]
     asterisk: str = ""
     counters: dict[str, int] = field(default_factory=lambda: {"calls": 0})
+    results: ResultEncoder = field(init=False)
     _waits: dict[int, Wait] = field(default_factory=dict)
     _untils: dict[str, Wait] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.results = ResultEncoder(self.deliver)
 
     @property
     def open(self) -> bool:
         """Whether any call is under way."""
-        return bool(self._waits)
+        return bool(self._waits) or self.results.pending
 
     def expect(self, call: Call, body: dict[str, Any]) -> None:
         """`call` has been given to a lane; `body` is what the broker sent for it."""
-        wait = Wait(call, body["own_id"], body["shape"], body["began"], body["until"])
+        wait = Wait(call, body["own_id"], body["shape"], body["began"], body["until"], body["json"])
         self._waits[call.call_id] = wait
         self.counters["calls"] += 1
         if wait.until is not None:
@@ -123,6 +126,13 @@ class Answers:
             self._forget(wait)
         return min((wait.call.deadline for wait in self._untils.values()), default=None)
 
+    def forget(self, call_id: int) -> None:
+        """The caller of this call has gone, or has cancelled it."""
+        wait = self._waits.get(call_id)
+        if wait is not None:
+            self._forget(wait)
+        self.results.forget(call_id)
+
     def _complete(self, wait: Wait) -> None:
         if wait.answer is None:
             return
@@ -134,14 +144,14 @@ class Answers:
             return
         self._forget(wait)
         shape = self._commands if wait.shape == "actions" else self._result
-        self.deliver(wait.call.call_id, _ENCODER.encode(shape(wait, wait.answer)), None)
+        self.results.start(wait.call.call_id, wait.call.deadline, shape(wait, wait.answer), wait.as_json)
 
     def _result(self, wait: Wait, answer: Answer) -> dict[str, Any]:
         result: dict[str, Any] = {
             "server": self.server,
             "action_id": wait.call.action_id,
             "response": _packet(answer.response, wait) if answer.response else {},
-            "events": [_packet(event, wait) for event in answer.events],
+            "events": _items(answer.events, wait),
             "complete": _packet(answer.complete, wait) if answer.complete else None,
             "output": answer.output,
         }
@@ -188,6 +198,11 @@ def _packet(packet: Packet, wait: Wait) -> Headers:
     if wait.own_id is None:
         return headers
     return {name: wait.own_id if value == wait.call.action_id else value for name, value in headers.items()}
+
+
+def _items(packets: list[Packet], wait: Wait) -> list[Headers] | Items:
+    headers = (_packet(packet, wait) for packet in packets)
+    return list(headers) if len(packets) <= FEW else Items(len(packets), headers)
 
 
 def _message(answer: Answer) -> str:

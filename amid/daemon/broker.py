@@ -20,7 +20,7 @@ from amid.ami.action import InvalidAction, encode_action, own_action_id, without
 from amid.ami.session import new_action_id
 from amid.config import Caller, Config
 from amid.daemon import overview
-from amid.daemon.caller_sockets import CallerSockets, Identity, Message, Sender
+from amid.daemon.caller_sockets import PASS_S, CallerSockets, Connection, Identity, Message, Sender
 from amid.daemon.child import Child
 from amid.daemon.pipe import Message as ReaderMessage
 from amid.daemon.pipe import Pipe
@@ -29,7 +29,8 @@ from amid.daemon.rundir import why_not
 from amid.daemon.settings import BrokerSettings, broker_settings
 from amid.errors import AmidError
 from amid.rpc import requests
-from amid.rpc.calls import Calls, Effect, Order, Reply, Send
+from amid.rpc.calls import Calls
+from amid.rpc.open_call import Effect, Order, Reply, Send
 from amid.rpc.policy import Lists, check_action, check_admin
 
 log = logging.getLogger("amid.broker")
@@ -41,6 +42,10 @@ class Origin(NamedTuple):
     request_id: Any
     as_json: bool
     principal: str
+
+    @property
+    def connection(self) -> Connection:
+        return self.sender.connection
 
     @property
     def caller(self) -> str:
@@ -58,11 +63,13 @@ class Broker:
         self._counters: Counter[str] = Counter()
         self._callers = CallerSockets(self._context, settings, self._counters)
         self._readers = Readers(f"{settings.run_dir}/{wire.READERS_SOCKET}", self._hear_reader, self._lost_reader, self._counters)
-        self._calls = Calls(self._limits(), settings.rpc.max_calls, now, first_id=time.monotonic_ns())
+        self._calls = Calls(*self._limits(), now, first_id=time.monotonic_ns())
         self._drain_until: float | None = None
 
-    def _limits(self) -> dict[str, int]:
-        return {name: server.queue for name, server in self._settings.servers.items()}
+    def _limits(self) -> tuple[dict[str, int], int, int]:
+        rpc = self._settings.rpc
+        queues = {name: server.queue for name, server in self._settings.servers.items()}
+        return queues, rpc.max_calls, rpc.max_calls_per_caller
 
     # ── the loop ──
 
@@ -85,10 +92,20 @@ class Broker:
         self._readers.step(ready, now)
         for message in self._callers.receive(ready):
             self._handle_request(message)
+        for connection in self._callers.gone(ready):
+            self._do(self._calls.disconnected(connection))
         if not self._child.poll_fds().isdisjoint(ready):
             self._listen_to_supervisor(now)
-        self._do(self._calls.tick(time.monotonic()))
+        self._report_failures()
         self._readers.flush()
+
+    def _report_failures(self) -> None:
+        """Reply to calls that have failed. Of thousands at one moment, some in each pass of the loop, as with requests."""
+        now = time.monotonic()
+        while effects := self._calls.tick(now):
+            self._do(effects)
+            if time.monotonic() >= now + PASS_S:
+                return
 
     def _poll_items(self, now: float) -> list[Any]:
         supervisor = ((fd, zmq.POLLIN) for fd in self._child.poll_fds())
@@ -102,7 +119,7 @@ class Broker:
     def _listen_to_supervisor(self, now: float) -> None:
         for configuration in self._child.drain():
             self._settings = msgspec.convert(configuration, BrokerSettings)
-            self._do(self._calls.configure(self._limits(), self._settings.rpc.max_calls, now))
+            self._do(self._calls.configure(*self._limits(), now))
             self._callers.configure(self._settings)
             log.info("took a new configuration: servers %s", ", ".join(self._settings.servers) or "none")
         if self._child.stopping and self._drain_until is None:
@@ -178,8 +195,10 @@ class Broker:
                 self._result(origin, overview.status(self._settings, self._calls, self._counters, origin.sender.identity.local))
             case "restart":
                 self._result(origin, self._restart(origin.caller, rights, params))
+            case "cancel":
+                self._result(origin, self._cancel(origin, params))
             case "replay":
-                self._open(origin, params, Order("replay", msgspec.to_builtins(params)))
+                self._open(origin, params, Order("replay", {**msgspec.to_builtins(params), "json": origin.as_json}))
             case "actions":
                 asked = requests.ActionParams(action="ListCommands", server=params.server, timeout=params.timeout)
                 self._open_action(origin, rights, asked, "actions")
@@ -206,6 +225,7 @@ class Broker:
             "packet": packet,
             "until": params.until,
             "shape": shape,
+            "json": origin.as_json,
             "max_bytes": settings.max_reply_bytes,
             "began": time.monotonic(),
         }
@@ -229,6 +249,11 @@ class Broker:
             raise AmidError("unknown_server", f"there is no server {name[:60]!r}; the servers are {known}")
         return name
 
+    def _cancel(self, origin: Origin, params: requests.CancelParams) -> dict[str, Any]:
+        ended, effects = self._calls.cancel(origin, params.id)
+        self._do(effects)
+        return {"cancelled": len(ended), "sent": any(call.sent for call in ended)}
+
     def _restart(self, caller: str, rights: Caller, params: requests.ServerParams) -> dict[str, Any]:
         check_admin("restart", caller, rights)
         server = self._server(params.server)
@@ -246,7 +271,7 @@ class Broker:
     # ── sending ──
 
     def _result(self, origin: Origin, value: Any) -> None:
-        self._reply(Reply(origin, wire.pack(value)))
+        self._reply(Reply(origin, wire.pack_json(value) if origin.as_json else wire.pack(value)))
 
     def _do(self, effects: list[Effect]) -> None:
         for effect in effects:
@@ -269,9 +294,8 @@ class Broker:
         origin: Origin = reply.origin
         if reply.error is not None:
             return wire.encode_reply(wire.error(origin.request_id, reply.error), origin.as_json)
-        if origin.as_json:
-            return wire.encode_reply(wire.result(origin.request_id, wire.unpack(reply.result or b"\xc0")), True)
-        return wire.packed_result(origin.request_id, reply.result or b"\xc0")
+        assert reply.result is not None
+        return (wire.json_result if origin.as_json else wire.packed_result)(origin.request_id, reply.result)
 
 
 def _principal(value: dict[str, Any], identity: Identity) -> str:

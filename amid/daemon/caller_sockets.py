@@ -22,6 +22,7 @@ import zmq
 from zmq.backend import Socket
 
 from amid import wire
+from amid.daemon.connection_monitor import ConnectionMonitor
 from amid.daemon.reply_backlog import ReplyBacklog
 from amid.daemon.settings import BrokerSettings
 from amid.daemon.zap import ZapAuthenticator
@@ -66,17 +67,23 @@ class Identity(NamedTuple):
     own: bool = False
 
 
+Connection = tuple[zmq.Socket[bytes], bytes]
+"""A connection's socket and routing id."""
+
+
 class Sender(NamedTuple):
     """Who sent a message, and the way back.
 
-    envelope: the frames that lead an answer back, the routing id first. fd: the descriptor of the
-    connection; another connection may have it by now if this one is closed.
+    envelope: the frames that lead an answer back, the routing id first.
     """
 
     socket: zmq.Socket[bytes]
     envelope: list[bytes]
     identity: Identity
-    fd: int
+
+    @property
+    def connection(self) -> Connection:
+        return self.socket, self.envelope[0]
 
 
 class Message(NamedTuple):
@@ -94,6 +101,7 @@ class CallerSockets:
         self._counters = counters
         self._backlog = ReplyBacklog()
         self._identities: dict[str, Identity] = {}
+        self._monitors: dict[zmq.Socket[bytes], ConnectionMonitor] = {}
         self.ipc = self._router(context, settings.rpc.max_calls)
         self.ipc.bind(wire.ipc(settings.run_dir, wire.RPC_SOCKET))
         self.tcp: zmq.Socket[bytes] | None = None
@@ -114,6 +122,7 @@ class CallerSockets:
         socket.set(zmq.RCVHWM, REQUESTS_KEPT)
         socket.copy_threshold = 0  # a large answer is sent with a tracker, which a copy would have done with at once
         socket.set(zmq.BACKLOG, 1024)  # a peer that finds the queue of connections full tries again only 100 ms later
+        self._monitors[socket] = ConnectionMonitor(context, socket)
         return socket
 
     def configure(self, settings: BrokerSettings) -> None:
@@ -127,11 +136,13 @@ class CallerSockets:
 
     # ── receiving ──
 
-    def poll_items(self) -> Iterator[tuple[zmq.Socket[bytes], int]]:
+    def poll_items(self) -> Iterator[tuple[zmq.Socket[bytes] | int, int]]:
         zap = self._zap.socket if self._zap is not None else None
         for socket in (self.ipc, self.tcp, zap):
             if socket is not None:
                 yield socket, int(zmq.POLLIN)
+        for monitor in self._monitors.values():
+            yield monitor.fd, int(zmq.POLLIN)
 
     def receive(self, ready: Mapping[Any, int]) -> Iterator[Message]:
         """What has come on the sockets that are `ready`, as much of it as fits into one pass of the loop."""
@@ -148,11 +159,22 @@ class CallerSockets:
                     break
                 if not frames:
                     continue
+                if not self._monitors[socket].is_alive(frames[0], first):
+                    self._counters["requests_of_gone_callers"] += 1
+                    continue
                 try:
-                    identity, fd = identify(first), int(first.get(zmq.SRCFD))
+                    identity = identify(first)
                 except zmq.ZMQError:  # a peer that speaks ZMTP 1 or 2, whose messages have no properties
-                    identity, fd = Identity(NOBODY, "unknown"), -1
-                yield parse_message(socket, frames, identity, fd)
+                    identity = Identity(NOBODY, "unknown")
+                yield parse_message(socket, frames, identity)
+
+    def gone(self, ready: Mapping[Any, int]) -> Iterator[Connection]:
+        """The connections that have gone since the last time."""
+        for socket, monitor in self._monitors.items():
+            if monitor.fd in ready:
+                monitor.receive()
+            for routing_id in monitor.take_gone():
+                yield socket, routing_id
 
     def _receive_frames(self, socket: zmq.Socket[bytes], end: float) -> tuple[zmq.Frame, list[bytes]]:
         """The first frame of a message as libzmq has it, and the bytes of all, MAX_FRAMES + 1 at
@@ -206,14 +228,14 @@ class CallerSockets:
             self._counters["undeliverable_answers"] += 1
 
 
-def parse_message(socket: zmq.Socket[bytes], frames: list[bytes], identity: Identity, fd: int) -> Message:
+def parse_message(socket: zmq.Socket[bytes], frames: list[bytes], identity: Identity) -> Message:
     """The message in `frames`, the routing id first."""
     end = frames.index(b"", 1) if b"" in frames[1:] else 0
     envelope, payload = frames[: end + 1], frames[end + 1 :]
     fault = _fault(envelope, payload)
     if sum(map(len, envelope)) > MAX_ENVELOPE_BYTES:
         envelope = [frames[0], b""]
-    return Message(Sender(socket, envelope, identity, fd), payload[0] if payload else b"", fault)
+    return Message(Sender(socket, envelope, identity), payload[0] if payload else b"", fault)
 
 
 def _fault(envelope: list[bytes], payload: list[bytes]) -> str:

@@ -84,9 +84,15 @@ class Lanes:
             "unknown_packets": self._unknown + sum(lane.unknown for lane in lanes),
         }
 
-    def want(self, waiting: int) -> None:
-        """The broker has `waiting` calls more than there are free lanes."""
-        self._target = min(self._server.lanes, max(self._target, self.busy + waiting))
+    @property
+    def calls(self) -> list[int]:
+        """The calls whose actions Asterisk works on, those that nobody waits for any more included."""
+        return [track.lane.call_id for track in self._tracks if track.lane is not None and track.lane.busy]
+
+    def want(self, waiting: int, spare: bool) -> None:
+        """The broker has `waiting` calls more than there are free lanes. spare: it needs one lane over the limit, for a caller
+        without one."""
+        self._target = min(self._server.lanes + spare, max(self._target, self.busy + waiting))
 
     def start(self, call: Call, now: float) -> bool:
         """Give `call` to a free lane; False when there is none."""

@@ -6,15 +6,21 @@ import json
 import logging
 import time
 from collections.abc import Mapping
+from heapq import nlargest
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 from amid import __version__, wire
 from amid.daemon.rundir import STATUS_FILE
 from amid.daemon.settings import BrokerSettings
-from amid.rpc.calls import GAP_S, Calls, ServerQueue
+from amid.rpc.calls import Calls
+from amid.rpc.server_queue import GAP_S, ServerQueue
 
 log = logging.getLogger("amid.broker")
+
+MOST_CALLERS = 50
+"""Principals listed in `status`, those with the most open calls."""
 
 NO_LANES = {"free": 0, "busy": 0, "limit": 0}
 
@@ -31,8 +37,11 @@ def status(settings: BrokerSettings, calls: Calls, counters: Mapping[str, int], 
     for view in views:
         view["counters"] = calls.servers[view["name"]].info.get("counters", {})
     processes, uptime = _processes(Path(settings.run_dir, STATUS_FILE))
-    counted = {**counters, "late_answers": calls.late, "open_calls": len(calls)}
-    return {"version": __version__, "uptime": uptime, "servers": views, "processes": processes, "counters": counted}
+    counted = {**counters, "late_answers": calls.late, "abandoned_calls": calls.abandoned, "open_calls": len(calls)}
+    busiest = nlargest(MOST_CALLERS, calls.open_by_principal().items(), key=itemgetter(1))
+    callers = [{"name": name, "open_calls": count} for name, count in busiest]
+    view = {"version": __version__, "uptime": uptime, "servers": views, "processes": processes}
+    return {**view, "callers": callers, "counters": counted}
 
 
 def _server(settings: BrokerSettings, queue: ServerQueue, local: bool, now: float) -> dict[str, Any]:

@@ -111,6 +111,7 @@ class Reader:
         self._listen_to_broker(ready, now)
         self._lanes.flush(now, self._lane_lost)
         self._replays.step()
+        self._answers.results.step()
         if self._zap is not None:
             self._zap.step()
         if now >= self._next_tick:
@@ -137,7 +138,7 @@ class Reader:
 
     def _patience_ms(self, now: float) -> int:
         """Milliseconds until something is due, rounded up, so that no deadline is polled for in a spin."""
-        if self._lanes.pending() or self._events.pending() or self._replays.pending:
+        if self._lanes.pending() or self._events.pending() or self._replays.pending or self._answers.results.pending:
             return 0
         due = [
             now + 0.5,
@@ -189,7 +190,10 @@ class Reader:
 
     def _obey(self, kind: str, rest: list[Any], now: float) -> None:
         if kind == "want":
-            self._lanes.want(rest[0])
+            self._lanes.want(*rest)
+        elif kind == "forget":
+            self._answers.forget(*rest)
+            self._replays.forget(*rest)
         elif kind == "bye":
             self._dismissed = True
         elif kind == "replay":
@@ -264,7 +268,7 @@ class Reader:
             "epoch": numbers.epoch,
             "seq": numbers.seq,
             "asterisk": self._answers.asterisk,
-            "lanes": {"free": lanes.free, "busy": lanes.busy, "limit": self._server.lanes},
+            "lanes": {"free": lanes.free, "busy": lanes.busy, "limit": self._server.lanes, "calls": lanes.calls},
             "counters": counters,
         }
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
 from typing import Any
 
-from amid import wire
 from amid.daemon.publisher import Publisher
+from amid.daemon.result_encoder import Deliver
 from amid.errors import AmidError
 from amid.events.message import pack
 from amid.events.ring import Gone
+from amid.rpc import result
 
 PORTION = 200
 """Events encoded in one go, in some 2 ms."""
@@ -23,9 +23,6 @@ AT_ONCE = 2
 """Answers that grow at once; each may have all that the ring holds, some 40 MB."""
 PASS_S = 0.01
 """Seconds given to all replays in one pass of the reader's loop."""
-
-Deliver = Callable[[int, bytes | None, dict[str, Any] | None], None]
-"""Sends the answer to a call: its id, and a packed result or an error."""
 
 
 class _Replay:
@@ -37,6 +34,7 @@ class _Replay:
         self.epoch: int = params["epoch"]
         self.after: int = params["after"]
         self.left: int = params["limit"]
+        self.as_json: bool = params["json"]
         self.events: list[bytes] = []
 
 
@@ -56,6 +54,11 @@ class Replays:
 
     def ask(self, call_id: int, deadline: float, params: dict[str, Any]) -> None:
         self._waiting.append(_Replay(call_id, deadline, params))
+
+    def forget(self, call_id: int) -> None:
+        """Nobody waits for this answer any more."""
+        self._waiting = deque(replay for replay in self._waiting if replay.call_id != call_id)
+        self._begun = deque(replay for replay in self._begun if replay.call_id != call_id)
 
     def step(self) -> None:
         """Work on them for a while."""
@@ -79,11 +82,12 @@ class Replays:
             error = AmidError("gone", str(gone), server=self._server, oldest=gone.oldest)
             self._deliver(replay.call_id, None, {"message": error.message, **error.data()})
             return True
-        replay.events += [pack(publisher.replayed(replay.epoch, one)) for one in held]
+        packed = [pack(publisher.replayed(replay.epoch, one)) for one in held]
+        replay.events += map(result.json_event, packed) if replay.as_json else packed
         replay.after += len(held)
         replay.left -= len(held)
         return (not more or not replay.left) and self._send(replay, more)
 
     def _send(self, replay: _Replay, more: bool) -> bool:
-        self._deliver(replay.call_id, wire.packed_replay(replay.events, more), None)
+        self._deliver(replay.call_id, result.replay(replay.events, more, replay.as_json), None)
         return True

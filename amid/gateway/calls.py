@@ -19,6 +19,7 @@ STATUSES = {
     "unknown_method": 404,
     "unknown_server": 404,
     "denied": 403,
+    "cancelled": 409,
     "gone": 410,
     "action_failed": 422,
     "busy": 429,
@@ -61,6 +62,8 @@ class Calls:
     async def result(self, value: Any, holder: Holder) -> Any:
         """The result of a request. Raises `AmidError`."""
         method, params = check_request(value)
+        if method == "cancel":  # its ids are those of the gateway's own connection
+            raise AmidError("unknown_method", "over HTTP, a call is cancelled by closing its request")
         holder.check(method, params)
         patience = getattr(params, "timeout", 5.0) + MARGIN
         return await self._client.call(Call(method, _given(value, params), patience, acts=method in ("action", "restart")))

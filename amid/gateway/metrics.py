@@ -48,6 +48,10 @@ def _daemon(status: dict[str, Any]) -> Iterator[Metric]:
         else:
             yield CounterMetricFamily(f"amid_{name}", f"The broker's {name.replace('_', ' ')}.", value)
     yield answers
+    callers = GaugeMetricFamily("amid_caller_open_calls", "Calls that a caller has open; the 50 with the most.", labels=["caller"])
+    for caller in status["callers"]:
+        callers.add_metric([caller["name"]], caller["open_calls"])
+    yield callers
 
 
 def _servers(servers: list[dict[str, Any]]) -> Iterator[Metric]:

@@ -9,171 +9,103 @@ drift apart.
 
 A call is handed only to a reader that was heard a moment ago. So while a reader hangs and is not yet replaced, calls wait in the
 queue, where they can be said not to have been sent, and their turn comes with its successor.
+
+A call ends with its connection: it gets no reply, and what was still queued is never sent. Thousands of calls may fail at one
+moment; their replies come in portions, and `next_deadline` is in the past until the last one is out.
 """
 
 from __future__ import annotations
 
 import heapq
-from bisect import insort
 from collections import deque
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Hashable, Iterable, Mapping
 from typing import Any
 
-from msgspec import Struct
-
 from amid.errors import AmidError
+from amid.rpc.open_call import Effect, OpenCall, Order, Origin, Reply, Send
+from amid.rpc.server_queue import GAP_S, ServerQueue
 
-GAP_S = 3.0
-"""Seconds without a session that a call will wait through; also how long a reader is believed after its last message."""
-
-FRESH_S = 1.2
-"""Seconds since a reader's last message within which calls are handed to it; it sends one every half second."""
-
-
-class Order(Struct, frozen=True):
-    """What a reader is asked to do. `kind` is "call", which takes a lane, or "replay", which does not."""
-
-    kind: str
-    body: dict[str, Any]
-
-
-class Send(Struct, frozen=True):
-    """`reader` is whatever `Calls.state` was given for it."""
-
-    reader: Any
-    message: list[Any]
-
-
-class Reply(Struct, frozen=True):
-    """`origin` is whoever asked, as the broker knows him. `result` is packed already: the broker does not look inside."""
-
-    origin: Any
-    result: bytes | None = None
-    error: AmidError | None = None
-
-
-Effect = Send | Reply
-
-
-@dataclass(slots=True, eq=False)
-class Pending:
-    call_id: int
-    origin: Any
-    server: str
-    order: Order
-    deadline: float
-    handed: bool = False
-    response: dict[Any, Any] | None = None
-
-    def failure(self, kind: str, message: str) -> Reply:
-        sent = self.handed and self.order.kind == "call"
-        action_id = self.order.body.get("action_id") if sent else None
-        error = AmidError(kind, message, sent=sent, server=self.server, action_id=action_id, response=self.response)
-        return Reply(self.origin, error=error)
-
-    def lateness(self) -> str:
-        """What had not come when the deadline passed."""
-        if not self.handed:
-            return "it was still waiting for a lane"
-        return f"{self.order.body['until']} had not come" if self.response is not None else "its answer had not come"
-
-
-@dataclass(slots=True)
-class ServerQueue:
-    """One server as the broker sees it. `info` is its reader's last statement."""
-
-    name: str
-    limit: int
-    last_ready: float
-    reader: Any = None
-    started: int = 0
-    heard: float = 0.0
-    ready: bool = False
-    info: dict[str, Any] = field(default_factory=dict)
-    waiting: deque[Pending] = field(default_factory=deque)
-    handed: dict[int, Pending] = field(default_factory=dict)
-    free: int = 0
-    taken: int = 0
-    sent: int = 0
-    wanted: int = 0
-
-    def patient(self, now: float) -> bool:
-        """Whether a call may wait: there is a session, or there was one a moment ago."""
-        return now < self.last_ready + GAP_S
-
-    @property
-    def free_lanes(self) -> int:
-        """Those that no call has, or is on its way to."""
-        return self.free - (self.sent - self.taken)
-
-    def credit(self, now: float) -> int:
-        """How many calls may be handed to the reader now."""
-        return self.free_lanes if self.ready and now < self.heard + FRESH_S else 0
+PORTION = 100
+"""Replies that one method makes at most for calls that fail together. Encoding and sending them takes the broker 2 ms."""
 
 
 class Calls:
-    """Every open call. `late` counts answers that came when nobody waited any more.
+    """Every open call. `late` counts answers that came when nobody waited any more, `abandoned` calls that ended with their caller.
 
     first_id: where the numbers of the calls begin. A broker's must differ from its predecessor's: a reader may still have an answer
     to a call of that one's, and it must not find a new call under the same number.
     """
 
-    def __init__(self, limits: Mapping[str, int], max_calls: int, now: float, first_id: int = 0) -> None:
+    def __init__(self, limits: Mapping[str, int], max_calls: int, max_per_caller: int, now: float, first_id: int = 0) -> None:
         self.servers: dict[str, ServerQueue] = {}
-        self.max_calls = max_calls
         self.late = 0
-        self._open: dict[int, Pending] = {}
+        self.abandoned = 0
+        self._open: dict[int, OpenCall] = {}
+        self._by_principal: dict[str, int] = {}
+        self._by_connection: dict[Hashable, dict[int, OpenCall]] = {}
         self._deadlines: list[tuple[float, int]] = []
+        self._failed: deque[tuple[OpenCall, str, str]] = deque()
         self._last_id = first_id
-        self.configure(limits, max_calls, now)
+        self.configure(limits, max_calls, max_per_caller, now)
 
     def __len__(self) -> int:
-        return len(self._open)
+        return len(self._open) + len(self._failed)
 
-    def configure(self, limits: Mapping[str, int], max_calls: int, now: float) -> list[Effect]:
+    def configure(self, limits: Mapping[str, int], max_calls: int, max_per_caller: int, now: float) -> list[Effect]:
         """Take the servers and their queues' limits; the calls of a server that is gone fail."""
-        self.max_calls = max_calls
-        effects: list[Effect] = []
+        self.max_calls, self.max_per_caller = max_calls, max_per_caller
         for name in [name for name in self.servers if name not in limits]:
             queue, why = self.servers[name], f"server {name} was taken out of the configuration"
-            effects += self._fail(list(queue.handed.values()), "connection_lost", why)
-            effects += self._fail(list(queue.waiting), "not_connected", why)
+            self._fail(list(queue.handed.values()), "connection_lost", why)
+            self._fail(list(queue.waiting), "not_connected", why)
             del self.servers[name]
         for name, limit in limits.items():
             self.servers.setdefault(name, ServerQueue(name, limit, now)).limit = limit
-        return effects
+        return self._failures()
 
-    def open(self, origin: Any, server: str, order: Order, deadline: float, now: float) -> list[Effect]:
+    def open(self, origin: Origin, server: str, order: Order, deadline: float, now: float) -> list[Effect]:
         """Accept a call, or refuse it at once."""
         queue = self.servers[server]
         self._last_id += 1
-        call = Pending(self._last_id, origin, server, order, deadline)
+        call = OpenCall(self._last_id, origin, server, order, deadline, origin.principal, origin.connection)
+        if self._by_principal.get(call.principal, 0) >= self.max_per_caller:
+            return [call.failure("busy", f"this caller has {self.max_per_caller} calls open (max_calls_per_caller in [rpc])")]
         if len(self._open) >= self.max_calls:
             return [call.failure("busy", f"{self.max_calls} calls are open already (max_calls in [rpc])")]
         return self._ask(queue, call, now) if order.kind == "replay" else self._queue(queue, call, now)
 
-    def _queue(self, queue: ServerQueue, call: Pending, now: float) -> list[Effect]:
+    def _queue(self, queue: ServerQueue, call: OpenCall, now: float) -> list[Effect]:
         if not queue.patient(now):
-            return [call.failure("not_connected", _why(queue))]
+            return [call.failure("not_connected", queue.absence())]
         if len(queue.waiting) >= queue.limit:
-            return [call.failure("busy", f"{queue.limit} calls are waiting for server {queue.name} already")]
+            message = f"{queue.limit} calls are waiting for server {queue.name} already (queue in [servers.{queue.name}])"
+            dropped = queue.waiting.newest_of_longest(call.principal)
+            if dropped is None:
+                return [call.failure("busy", message)]
+            self._fail([dropped], "busy", f"{message}, and this caller has the most of them")
         self._register(call)
         queue.waiting.append(call)
-        return self._hand_out(queue, now)
+        return self._hand_out(queue, now) + self._failures()
 
-    def _ask(self, queue: ServerQueue, call: Pending, now: float) -> list[Effect]:
+    def _ask(self, queue: ServerQueue, call: OpenCall, now: float) -> list[Effect]:
         """A question to the reader itself, for which Asterisk need not be there."""
         if queue.reader is None or now >= queue.heard + GAP_S:
             return [call.failure("not_connected", f"the reader of server {queue.name} does not report")]
         self._register(call)
-        return [self._hand(queue, queue.reader, call)]
+        return [Send(queue.reader, queue.hand(call))]
 
-    def _register(self, call: Pending) -> None:
+    def _register(self, call: OpenCall) -> None:
         self._open[call.call_id] = call
+        self._by_principal[call.principal] = self._by_principal.get(call.principal, 0) + 1
+        own = self._by_connection.get(call.connection)
+        if own is None:
+            own = self._by_connection[call.connection] = {}
+        own[call.call_id] = call
         heapq.heappush(self._deadlines, (call.deadline, call.call_id))
         if len(self._deadlines) > 2 * len(self._open) + 1000:  # most are of calls that were answered long before theirs
             self._deadlines = sorted((one.deadline, one.call_id) for one in self._open.values())  # which is a heap
+
+    # ── readers ──
 
     def state(
         self, server: str, reader: Any, started: int, free: int, taken: int, info: dict[str, Any] | None, now: float
@@ -182,17 +114,11 @@ class Calls:
         queue = self.servers.get(server)
         if queue is None or started < queue.started:
             return []
-        effects: list[Effect] = []
         if reader != queue.reader:
-            effects += self._fail(list(queue.handed.values()), "connection_lost", f"the reader of server {server} was replaced")
-            queue.reader, queue.started, queue.sent, queue.wanted = reader, started, 0, 0
-        queue.heard, queue.free, queue.taken = now, free, taken
-        if info is not None:
-            queue.info = info
-            queue.ready = bool(info["ready"])
-        if queue.ready:
-            queue.last_ready = now
-        return effects + self._hand_out(queue, now)
+            self._fail(list(queue.handed.values()), "connection_lost", f"the reader of server {server} was replaced")
+            queue.replace_reader(reader, started)
+        queue.report(free, taken, info, now)
+        return self._hand_out(queue, now) + self._failures()
 
     def answered(self, call_id: int, result: bytes | None, error: AmidError | None, now: float) -> list[Effect]:
         """A reader's answer to a call; dropped and counted when its deadline has passed."""
@@ -201,6 +127,8 @@ class Calls:
             self.late += 1
             return []
         self._close(call)
+        if error is None or error.kind != "too_large":  # Asterisk still works on that one; the reader says when it is over
+            self.servers[call.server].lanes.release(call_id)
         return [Reply(call.origin, result, error)]
 
     def until(self, call_id: int, response: dict[Any, Any]) -> None:
@@ -208,14 +136,17 @@ class Calls:
         call = self._open.get(call_id)
         if call is not None:
             call.response = response
+            self.servers[call.server].lanes.release(call_id)
 
     def unsent(self, call_id: int, now: float) -> list[Effect]:
         """The reader had no lane for it after all: the call is in its queue again, where it was."""
         call = self._open.get(call_id)
         if call is None or not call.handed:
             return []
-        self._take_back(call)
-        return self._hand_out(self.servers[call.server], now)
+        queue = self.servers[call.server]
+        queue.lanes.release(call_id)
+        queue.take_back(call)
+        return self._hand_out(queue, now) + self._failures()
 
     def gone(self, reader: Any, unheard: Iterable[list[Any]] = ()) -> list[Effect]:
         """A reader has ended, and everything that it had said was heard. Nobody will answer what it was handed; but a call among
@@ -223,38 +154,61 @@ class Calls:
         for message in unheard:
             call = self._open.get(message[1]) if message[0] == "call" else None
             if call is not None and call.handed:
-                self._take_back(call)
-        effects: list[Effect] = []
+                self.servers[call.server].take_back(call)
         for queue in self.servers.values():
             if queue.reader == reader:
-                why = f"the reader of server {queue.name} has ended"
-                effects += self._fail(list(queue.handed.values()), "connection_lost", why)
-                queue.reader, queue.ready, queue.heard = None, False, 0.0
+                self._fail(list(queue.handed.values()), "connection_lost", f"the reader of server {queue.name} has ended")
+                queue.replace_reader(None, queue.started)
+                queue.ready, queue.heard = False, 0.0
+        return self._failures()
+
+    # ── callers ──
+
+    def cancel(self, origin: Origin, request_id: Any) -> tuple[list[OpenCall], list[Effect]]:
+        """End the calls that came under `request_id` on the connection of `origin` and for its principal, and return them."""
+        own = self._by_connection.get(origin.connection, {}).values()
+        ended = [call for call in own if call.origin.request_id == request_id and call.principal == origin.principal]
+        effects = self._forget(ended)
+        self._fail(ended, "cancelled", "its caller cancelled it")
+        return ended, effects + self._failures()
+
+    def disconnected(self, connection: Hashable) -> list[Effect]:
+        """A connection has ended, and its calls with it: they get no reply."""
+        ended = list(self._by_connection.get(connection, {}).values())
+        effects = self._forget(ended)
+        for call in ended:
+            self._close(call)
+        self.abandoned += len(ended)
         return effects
 
-    def _take_back(self, call: Pending) -> None:
-        queue = self.servers[call.server]
-        queue.handed.pop(call.call_id, None)
-        call.handed = False
-        insort(queue.waiting, call, key=lambda other: other.call_id)
+    def _forget(self, calls: list[OpenCall]) -> list[Effect]:
+        """Tell the readers that nobody waits for these any more."""
+        readers = ((self.servers[call.server].reader, call) for call in calls if call.handed)
+        return [Send(reader, ["forget", call.call_id]) for reader, call in readers if reader is not None]
+
+    def open_by_principal(self) -> dict[str, int]:
+        return self._by_principal
+
+    # ── time ──
 
     def tick(self, now: float) -> list[Effect]:
         """Fail what is overdue, what waits for a server that stays away, and what a reader that fell silent was given."""
-        effects: list[Effect] = []
-        while self._deadlines and self._deadlines[0][0] <= now:
+        while self._deadlines and self._deadlines[0][0] <= now and len(self._failed) < PORTION:
             call = self._open.get(heapq.heappop(self._deadlines)[1])
             if call is not None:
-                effects += self._time_out(call)
+                self._time_out(call)
         for queue in self.servers.values():
             if queue.waiting and not queue.patient(now):
-                effects += self._fail(list(queue.waiting), "not_connected", _why(queue))
+                self._fail(list(queue.waiting), "not_connected", queue.absence())
             if queue.handed and now >= queue.heard + GAP_S:
                 silent = f"the reader of server {queue.name} does not report"
-                effects += self._fail(list(queue.handed.values()), "connection_lost", silent)
-        return effects
+                self._fail(list(queue.handed.values()), "connection_lost", silent)
+        return self._failures()
 
     def next_deadline(self) -> float | None:
         """When `tick` has something to do next, in monotonic seconds; None when nothing is open."""
+        if self._failed:
+            return 0.0
         while self._deadlines and self._deadlines[0][1] not in self._open:
             heapq.heappop(self._deadlines)
         times = [self._deadlines[0][0]] if self._deadlines else []
@@ -264,54 +218,50 @@ class Calls:
 
     def fail_all(self) -> list[Effect]:
         """The broker ends: every open call gets the honest error."""
-        lost = [call for call in self._open.values() if call.handed]
-        waiting = [call for call in self._open.values() if not call.handed]
-        return self._fail(lost, "connection_lost", "amid has ended") + self._fail(waiting, "not_connected", "amid has ended")
+        self._fail([call for call in self._open.values() if call.handed], "connection_lost", "amid has ended")
+        self._fail(list(self._open.values()), "not_connected", "amid has ended")
+        return self._failures(len(self._failed))
+
+    # ── what all of these do ──
 
     def _hand_out(self, queue: ServerQueue, now: float) -> list[Effect]:
         effects: list[Effect] = []
-        credit = queue.credit(now)
-        reader = queue.reader
-        if reader is None:
+        if queue.reader is None or not len(queue.waiting):
+            queue.wanted = 0, False
             return effects
-        while queue.waiting and credit > 0:
-            if now >= queue.waiting[0].deadline:
-                effects += self._time_out(queue.waiting[0])
+        while (call := queue.next_call(now)) is not None:
+            if now >= call.deadline:
+                self._time_out(call)
                 continue
-            effects.append(self._hand(queue, reader, queue.waiting.popleft()))
-            credit -= 1
-        if queue.wanted and not queue.waiting:
-            queue.wanted = 0
-        if len(queue.waiting) > queue.wanted and now < queue.heard + FRESH_S:
-            queue.wanted = len(queue.waiting)
-            effects.append(Send(reader, ["want", queue.wanted]))
+            queue.waiting.take(call)
+            effects.append(Send(queue.reader, queue.hand(call)))
+        want = queue.want_lanes(now)
+        if want is not None:
+            effects.append(Send(queue.reader, want))
         return effects
 
-    def _hand(self, queue: ServerQueue, reader: Any, call: Pending) -> Send:
-        call.handed = True
-        queue.handed[call.call_id] = call
-        queue.sent += call.order.kind == "call"
-        return Send(reader, [call.order.kind, call.call_id, call.deadline, call.order.body])
+    def _time_out(self, call: OpenCall) -> None:
+        self._fail([call], "timeout", f"the deadline passed: {call.lateness()}")
 
-    def _time_out(self, call: Pending) -> list[Effect]:
-        return self._fail([call], "timeout", f"the deadline passed: {call.lateness()}")
-
-    def _fail(self, calls: Iterable[Pending], kind: str, message: str) -> list[Effect]:
-        effects: list[Effect] = []
+    def _fail(self, calls: Iterable[OpenCall], kind: str, message: str) -> None:
         for call in calls:
             self._close(call)
-            effects.append(call.failure(kind, message))
-        return effects
+            self._failed.append((call, kind, message))
 
-    def _close(self, call: Pending) -> None:
-        self._open.pop(call.call_id, None)
-        queue = self.servers[call.server]
-        if call.handed:
-            queue.handed.pop(call.call_id, None)
-        else:
-            queue.waiting.remove(call)
+    def _failures(self, most: int = PORTION) -> list[Effect]:
+        """The replies to calls that have failed."""
+        if not self._failed:
+            return []
+        failed = [self._failed.popleft() for _ in range(min(most, len(self._failed)))]
+        return [call.failure(kind, message) for call, kind, message in failed]
 
-
-def _why(queue: ServerQueue) -> str:
-    detail = queue.info.get("detail") or ("no session for actions is open yet" if queue.info else "its reader has not reported")
-    return f"server {queue.name} has no session: {detail}"
+    def _close(self, call: OpenCall) -> None:
+        del self._open[call.call_id]
+        self._by_principal[call.principal] -= 1
+        if not self._by_principal[call.principal]:
+            del self._by_principal[call.principal]
+        own = self._by_connection[call.connection]
+        del own[call.call_id]
+        if not own:
+            del self._by_connection[call.connection]
+        self.servers[call.server].remove(call)

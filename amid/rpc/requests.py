@@ -58,12 +58,17 @@ class ReplayParams(Params, frozen=True, kw_only=True):
     timeout: Timeout = 5.0
 
 
+class CancelParams(Params, frozen=True, kw_only=True):
+    id: str | int | float
+
+
 PARAMS: dict[str, type[Params]] = {
     "action": ActionParams,
     "servers": Params,
     "status": Params,
     "actions": ActionsParams,
     "replay": ReplayParams,
+    "cancel": CancelParams,
     "restart": ServerParams,
     "ping": Params,
 }

@@ -19,7 +19,9 @@ PROCESSES = [
 
 def account(daemon: StandIn) -> dict[str, Any]:
     servers = [{**daemon.server(), "counters": {"events": 7, "pings": 0}}]
-    return {"version": "0.1.0", "uptime": 3661, "servers": servers, "processes": PROCESSES, "counters": {"requests": 2}}
+    callers = [{"name": "uid:1000", "open_calls": 3}]
+    daemon_wide = {"version": "0.1.0", "uptime": 3661, "counters": {"requests": 2}}
+    return {**daemon_wide, "servers": servers, "processes": PROCESSES, "callers": callers}
 
 
 def test_it_shows_servers_processes_and_counters(daemon: StandIn, amid: Amid) -> None:
@@ -27,7 +29,7 @@ def test_it_shows_servers_processes_and_counters(daemon: StandIn, amid: Amid) ->
     out = amid("status").out
     assert "amid 0.1.0, up 1h 1m" in out
     shown = ("pbx1", "up", "22.10.0", "0 busy, 1 free of 4", "reader pbx1", "killed: silent for 2 s", "requests", "pbx1.events")
-    for part in shown:
+    for part in (*shown, "uid:1000"):
         assert part in out
     assert "pbx1.pings" not in out
 
@@ -44,7 +46,7 @@ def test_watching_needs_a_terminal(amid: Amid) -> None:
 
 
 def test_a_daemon_without_servers_is_shown() -> None:
-    empty = {"version": "1", "uptime": 0, "servers": [], "processes": [], "counters": {}}
+    empty = {"version": "1", "uptime": 0, "servers": [], "processes": [], "callers": [], "counters": {}}
     assert drawn(empty, 0.0, None)[1:] == ["", "no servers"]
 
 

@@ -6,6 +6,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.daemon import eventually
 from tests.gateway.conftest import Gateway
+from tests.processes.caller import Caller
 
 
 def scraped(gateway: Gateway) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
@@ -26,6 +27,13 @@ def test_a_scrape_says_what_status_says(gateway: Gateway) -> None:
     assert samples["amid_server_state", (("server", "away"), ("state", "up"))] == 0
     assert samples["amid_process_restarts_total", (("process", "broker"),)] == 0
     assert samples["amid_answers_total", (("kind", "ok"),)] > 0
+
+
+def test_a_scrape_says_how_many_calls_a_caller_has_open(gateway: Gateway) -> None:
+    with Caller(gateway.daemon, "crm") as caller:
+        waiting = {"action": "UserEvent", "fields": {"UserEvent": "X"}, "server": "pbx1", "until": "NeverComes", "timeout": 60}
+        caller.send("action", waiting)
+        eventually(lambda: scraped(gateway)["amid_caller_open_calls", (("caller", "token:crm"),)] == 1, "its call is open")
 
 
 def test_a_broker_that_does_not_answer_is_told(own_gateway: Gateway) -> None:

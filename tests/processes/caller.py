@@ -17,7 +17,9 @@ from tests.daemon import BOUND_S, Daemon
 class Caller:
     """A DEALER. `send` gives the id under which `reply` finds the answer; `raw` sends frames as they are."""
 
-    def __init__(self, daemon: Daemon) -> None:
+    def __init__(self, daemon: Daemon, token: str | None = None) -> None:
+        """token: call on its behalf, as the gateway does; each token is a caller of its own for quotas."""
+        self._members = {} if token is None else {"on_behalf_of": token}
         self.socket = daemon.socket(zmq.DEALER)
         self.socket.set(zmq.SNDHWM, 0)
         self.socket.connect(daemon.rpc)
@@ -35,7 +37,7 @@ class Caller:
 
     def send(self, method: str, params: dict[str, Any] | None = None) -> int:
         number = next(self._numbers)
-        self.raw(b"", json.dumps({"id": number, "method": method, "params": params or {}}).encode())
+        self.raw(b"", json.dumps({"id": number, "method": method, "params": params or {}, **self._members}).encode())
         return number
 
     def action(self, action: str, fields: dict[str, Any] | None = None, **params: Any) -> int:

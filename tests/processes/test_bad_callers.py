@@ -122,5 +122,5 @@ def test_a_caller_that_is_killed_in_its_call(daemon: Daemon, caller: Caller, pbx
         eventually(lambda: daemon.result("status")["counters"]["open_calls"] == 1, "its call is in flight")
         victim.kill()
     served(caller)
-    eventually(lambda: daemon.result("status")["counters"].get("undeliverable_answers") == 1, "its answer was counted")
+    eventually(lambda: daemon.result("status")["counters"]["abandoned_calls"] == 1, "its call has ended with it")
     assert daemon.result("status")["counters"]["open_calls"] == 0

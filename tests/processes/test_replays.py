@@ -36,7 +36,7 @@ def test_a_few_answers_grow_at_once_and_all_are_given() -> None:
 
     replays = Replays("pbx1", cast(Publisher, Past()), deliver)
     for call_id in range(20):
-        replays.ask(call_id, time.monotonic() + 60, {"epoch": 1, "after": 0, "limit": EVENTS})
+        replays.ask(call_id, time.monotonic() + 60, {"epoch": 1, "after": 0, "limit": EVENTS, "json": False})
     while replays.pending:
         replays.step()
         assert len(replays._begun) <= AT_ONCE and not any(replay.events for replay in replays._waiting)

@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
 from amid.errors import AmidError
-from amid.rpc.calls import FRESH_S, GAP_S, Calls, Effect, Order, Reply, Send
+from amid.rpc.calls import Calls
+from amid.rpc.open_call import Effect, Order, Reply, Send
+from amid.rpc.server_queue import FRESH_S, GAP_S
 
 NOW = 1000.0
 READER = b"pbx1/1"
+LANES = 4
+
+
+class Asker(NamedTuple):
+    request_id: str
+    principal: str = "uid:1000"
+    connection: str = "connection 1"
 
 
 def order(name: str = "Ping") -> Order:
     return Order("call", {"action": name, "action_id": f"amid-{name}"})
 
 
-def info(ready: bool = True, detail: str = "") -> dict[str, Any]:
-    return {"ready": ready, "detail": detail}
+def info(ready: bool = True, detail: str = "", on_lanes: tuple[int, ...] = (), limit: int = LANES) -> dict[str, Any]:
+    """on_lanes: the calls that the reader has on its lanes."""
+    return {"ready": ready, "detail": detail, "lanes": {"limit": limit, "calls": on_lanes}}
 
 
 def replies(effects: list[Effect]) -> list[Reply]:
@@ -38,7 +48,7 @@ def error(effects: list[Effect]) -> AmidError:
 
 def fresh(limit: int = 2, max_calls: int = 100) -> Calls:
     """No reader has reported yet."""
-    return Calls({"pbx1": limit}, max_calls, NOW)
+    return Calls({"pbx1": limit}, max_calls, max_calls, NOW)
 
 
 def up(free: int = 1, limit: int = 2, max_calls: int = 100) -> Calls:
@@ -49,7 +59,7 @@ def up(free: int = 1, limit: int = 2, max_calls: int = 100) -> Calls:
 
 
 def open_(calls: Calls, name: str, *, timeout: float = 5.0, now: float = NOW) -> list[Effect]:
-    return calls.open(name, "pbx1", order(name), now + timeout, now)
+    return calls.open(Asker(name), "pbx1", order(name), now + timeout, now)
 
 
 def test_a_call_goes_to_a_free_lane_and_its_answer_to_its_caller() -> None:
@@ -57,7 +67,7 @@ def test_a_call_goes_to_a_free_lane_and_its_answer_to_its_caller() -> None:
     effects = open_(calls, "a")
     (send,) = sends(effects)
     assert (send.reader, send.message) == (READER, ["call", 1, NOW + 5.0, {"action": "a", "action_id": "amid-a"}])
-    assert calls.answered(1, b"result", None, NOW + 1) == [Reply("a", b"result", None)]
+    assert calls.answered(1, b"result", None, NOW + 1) == [Reply(Asker("a"), b"result", None)]
     assert len(calls) == 0
 
 
@@ -66,7 +76,7 @@ def test_what_finds_no_free_lane_waits_and_the_reader_is_told() -> None:
     open_(calls, "a")
     effects = open_(calls, "b")
     assert not sends(effects)
-    assert sends(effects, "want") == [Send(READER, ["want", 1])]
+    assert sends(effects, "want") == [Send(READER, ["want", 1, False])]
 
 
 def test_the_queue_is_served_in_order_as_lanes_become_free() -> None:
@@ -248,7 +258,7 @@ def test_a_call_that_did_not_reach_its_reader_waits_for_the_next_one() -> None:
     calls = up(free=4)
     open_(calls, "a")
     (send,) = sends(open_(calls, "b"))
-    assert [reply.origin for reply in replies(calls.gone(READER, [send.message]))] == ["a"]
+    assert [reply.origin.request_id for reply in replies(calls.gone(READER, [send.message]))] == ["a"]
     effects = calls.state("pbx1", b"pbx1/2", 2, 1, 0, info(), NOW + 1)
     assert replies(effects) == []
     assert sends(effects) == [Send(b"pbx1/2", send.message)]
@@ -279,7 +289,7 @@ def test_a_want_that_did_not_arrive_is_said_again_to_the_next_reader() -> None:
 
 
 def replay(calls: Calls, now: float = NOW) -> list[Effect]:
-    return calls.open("r", "pbx1", Order("replay", {"epoch": 1}), now + 5.0, now)
+    return calls.open(Asker("r"), "pbx1", Order("replay", {"epoch": 1}), now + 5.0, now)
 
 
 def test_replay_needs_no_lane_and_no_session() -> None:
@@ -316,8 +326,8 @@ def test_the_calls_of_a_server_taken_out_end_honestly() -> None:
     calls = up(free=1)
     open_(calls, "a")
     open_(calls, "b")
-    effects = calls.configure({"other": 2}, 100, NOW)
-    outcomes = {reply.origin: (reply.error.kind, reply.error.sent) for reply in replies(effects) if reply.error}
+    effects = calls.configure({"other": 2}, 100, 100, NOW)
+    outcomes = {reply.origin.request_id: (reply.error.kind, reply.error.sent) for reply in replies(effects) if reply.error}
     assert outcomes == {"a": ("connection_lost", True), "b": ("not_connected", False)}
     assert list(calls.servers) == ["other"]
     assert calls.answered(1, b"", None, NOW) == []
@@ -328,7 +338,7 @@ def test_the_calls_of_a_server_taken_out_end_honestly() -> None:
 def test_a_server_that_stays_keeps_its_calls_and_takes_its_new_limit() -> None:
     calls = up(free=0, limit=2)
     open_(calls, "a")
-    calls.configure({"pbx1": 1}, 100, NOW)
+    calls.configure({"pbx1": 1}, 100, 100, NOW)
     assert error(open_(calls, "b")).kind == "busy"
     assert len(calls) == 1
 
@@ -337,6 +347,6 @@ def test_the_end_answers_everybody() -> None:
     calls = up(free=1)
     open_(calls, "a")
     open_(calls, "b")
-    outcomes = {reply.origin: (reply.error.kind, reply.error.sent) for reply in replies(calls.fail_all()) if reply.error}
+    outcomes = {reply.origin.request_id: (reply.error.kind, reply.error.sent) for reply in replies(calls.fail_all()) if reply.error}
     assert outcomes == {"a": ("connection_lost", True), "b": ("not_connected", False)}
     assert len(calls) == 0

@@ -1,32 +1,45 @@
-"""Whatever readers, Asterisk and the clock do: each call ends exactly once, by its deadline's tick, and goes out once at most."""
+"""Whatever readers, Asterisk, callers and the clock do: each call ends exactly once, by its deadline's tick, and goes out once at
+most. A call whose caller has gone ends without a reply, and no caller waits for ever behind others."""
 
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
+from typing import Any, NamedTuple
 
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, precondition, rule
 
-from amid.rpc.calls import Calls, Effect, Order, Reply, Send
+from amid.rpc.calls import Calls
+from amid.rpc.open_call import Effect, Order, Reply, Send
 
 SERVERS = ("a", "b")
-LIMIT, MAX_CALLS = 3, 8
+LIMIT, MAX_CALLS, PER_CALLER, LANES = 3, 8, 5, 2
+CONNECTIONS = {"a1": "uid:1", "a2": "uid:1", "b1": "key:crm", "c1": "token:web"}
+"""Connection -> its principal. It stands for one connection after the other, as a descriptor does."""
 
 servers = st.sampled_from(SERVERS)
+connections = st.sampled_from(sorted(CONNECTIONS))
+
+
+class Asker(NamedTuple):
+    request_id: int
+    principal: str
+    connection: str
 
 
 class Life(RuleBasedStateMachine):
-    """Plays the broker, its callers and two readers; the origin of a call is its number."""
+    """Plays the broker, its callers and two readers; a call's request id is its number."""
 
     messages = Bundle("messages")
 
     def __init__(self) -> None:
         super().__init__()
         self.now = 100.0
-        self.calls = Calls(dict.fromkeys(SERVERS, LIMIT), MAX_CALLS, self.now)
+        self.calls = Calls(dict.fromkeys(SERVERS, LIMIT), MAX_CALLS, PER_CALLER, self.now)
         self.deadlines: dict[int, float] = {}
+        self.askers: dict[int, Asker] = {}
+        self.left: set[int] = set()
         self.replies: Counter[int] = Counter()
         self.with_reader: dict[int, Send] = {}
         self.delivered: set[int] = set()
@@ -41,12 +54,14 @@ class Life(RuleBasedStateMachine):
         unheard: dict[bytes, list[list[Any]]] = {}
         for effect in effects:
             if isinstance(effect, Reply):
-                self.replies[effect.origin] += 1
+                assert effect.origin.request_id not in self.left, "a reply for a caller that has gone"
+                self.replies[effect.origin.request_id] += 1
                 self.honest(effect)
             elif not reachable:
                 unheard.setdefault(effect.reader, []).append(effect.message)
             elif effect.message[0] == "call":
                 assert effect.message[1] not in self.delivered, "handed to a reader twice"
+                assert effect.message[3]["origin"] not in self.left, "sent for a caller that has gone"
                 assert self.now < self.deadlines[effect.message[3]["origin"]], "handed out behind its deadline"
                 self.delivered.add(effect.message[1])
                 self.ever.add(effect.message[3]["origin"])
@@ -64,30 +79,59 @@ class Life(RuleBasedStateMachine):
 
     def honest(self, reply: Reply) -> None:
         """`sent: false` is a promise that no reader has the call."""
-        assert reply.error is not None or self.now < self.deadlines[reply.origin], "an answer behind its deadline"
+        origin = reply.origin.request_id
+        assert reply.error is not None or self.now < self.deadlines[origin], "an answer behind its deadline"
         if reply.error is not None and not reply.error.sent:
             held = {send.message[3]["origin"] for send in self.on_the_way} | set(self.with_reader)
-            assert reply.origin not in held, f"{reply.error.kind} says that it was not sent"
+            assert origin not in held, f"{reply.error.kind} says that it was not sent"
         if reply.error is not None and reply.error.sent:
-            assert reply.origin in self.ever, f"{reply.error.kind} says that it may have been carried out"
+            assert origin in self.ever, f"{reply.error.kind} says that it may have been carried out"
 
-    @rule(server=servers, timeout=st.sampled_from([0.1, 1.0, 10.0]), reachable=st.booleans())
-    def open(self, server: str, timeout: float, reachable: bool) -> None:
+    @rule(server=servers, connection=connections, timeout=st.sampled_from([0.1, 1.0, 10.0]), reachable=st.booleans())
+    def open(self, server: str, connection: str, timeout: float, reachable: bool) -> None:
         origin = len(self.deadlines)
+        self.askers[origin] = Asker(origin, CONNECTIONS[connection], connection)
         self.deadlines[origin] = self.now + timeout
         order = Order("call", {"action_id": str(origin), "origin": origin})
-        self.carry(self.calls.open(origin, server, order, self.now + timeout, self.now), reachable)
+        self.carry(self.calls.open(self.askers[origin], server, order, self.now + timeout, self.now), reachable)
+
+    def open_on(self, connection: str) -> set[int]:
+        """The calls of a connection that have not ended."""
+        own = {origin for origin, asker in self.askers.items() if asker.connection == connection}
+        return own - set(self.replies) - self.left
+
+    @rule(connection=connections)
+    def disconnect(self, connection: str) -> None:
+        self.left |= self.open_on(connection)
+        self.carry(self.calls.disconnected(connection))
+
+    @rule(connection=connections, data=st.data())
+    def cancel(self, connection: str, data: st.DataObject) -> None:
+        """One of the calls, its own or another's, open or over."""
+        if not self.deadlines:
+            return
+        origin = data.draw(st.sampled_from(sorted(self.deadlines)))
+        was_open = origin in self.open_on(connection)
+        ended, effects = self.calls.cancel(Asker(-1, CONNECTIONS[connection], connection), origin)
+        assert [call.origin.request_id for call in ended] == ([origin] if was_open else [])
+        self.carry(effects)
+        assert not was_open or self.replies[origin] == 1
 
     @rule(seconds=st.sampled_from([0.01, 0.4, 1.5, 4.0]))
     def wait(self, seconds: float) -> None:
         self.now += seconds
         self.carry(self.calls.tick(self.now))
         for origin, deadline in self.deadlines.items():
-            assert self.replies[origin] or deadline > self.now, "not answered by its deadline's tick"
+            assert self.replies[origin] or origin in self.left or deadline > self.now, "not answered by its deadline's tick"
 
     @rule(server=servers, free=st.integers(0, 4), ready=st.booleans(), reachable=st.booleans())
     def report(self, server: str, free: int, ready: bool, reachable: bool) -> None:
-        self.carry(self.state(server, free, {"ready": ready, "detail": ""}), reachable)
+        self.carry(self.state(server, free, self.info(server, ready)), reachable)
+
+    def info(self, server: str, ready: bool) -> dict[str, Any]:
+        reader = f"{server}{self.connections[server]}".encode()
+        held = [send.message[1] for send in self.with_reader.values() if send.reader == reader]
+        return {"ready": ready, "detail": "", "lanes": {"limit": LANES, "calls": held}}
 
     def state(self, server: str, free: int, info: dict[str, Any] | None) -> list[Effect]:
         started = self.incarnation[server]
@@ -102,7 +146,7 @@ class Life(RuleBasedStateMachine):
         self.taken[server] = 0
         gone = [send for send in self.on_the_way if send.reader[:1].decode() == server]
         self.on_the_way = [send for send in self.on_the_way if send not in gone]
-        self.carry(self.state(server, 0, {"ready": False, "detail": ""}))
+        self.carry(self.state(server, 0, self.info(server, False)))
 
     @rule(server=servers)
     def end(self, server: str) -> None:
@@ -135,16 +179,23 @@ class Life(RuleBasedStateMachine):
 
     @rule(kept=st.sets(servers))
     def configure(self, kept: set[str]) -> None:
-        self.carry(self.calls.configure(dict.fromkeys(kept, LIMIT), MAX_CALLS, self.now))
-        self.carry(self.calls.configure(dict.fromkeys(SERVERS, LIMIT), MAX_CALLS, self.now))
+        self.carry(self.calls.configure(dict.fromkeys(kept, LIMIT), MAX_CALLS, PER_CALLER, self.now))
+        self.carry(self.calls.configure(dict.fromkeys(SERVERS, LIMIT), MAX_CALLS, PER_CALLER, self.now))
 
     @invariant()
     def no_call_ends_twice(self) -> None:
         assert all(count == 1 for count in self.replies.values())
 
     @invariant()
-    def what_is_open_is_what_was_not_answered(self) -> None:
-        assert len(self.calls) == len(self.deadlines) - len(self.replies) <= MAX_CALLS
+    def what_is_open_is_what_has_not_ended(self) -> None:
+        assert len(self.calls) == len(self.deadlines) - len(self.replies) - len(self.left) <= MAX_CALLS
+        assert self.calls.abandoned == len(self.left)
+
+    @invariant()
+    def what_counts_for_a_caller_is_what_it_has_open(self) -> None:
+        opened = Counter(CONNECTIONS[one] for one in CONNECTIONS for _ in self.open_on(one))
+        assert self.calls.open_by_principal() == opened
+        assert all(count <= PER_CALLER for count in opened.values())
 
     @invariant()
     def a_deadline_is_known_while_anything_is_open(self) -> None:
@@ -152,9 +203,26 @@ class Life(RuleBasedStateMachine):
         assert (due is not None) == bool(len(self.calls))
 
     def teardown(self) -> None:
+        """From any state: once the readers work, every caller that waits is served within as many answers as callers wait."""
+        for server in SERVERS:
+            self.nobody_starves(server)
         self.carry(self.calls.fail_all())
-        assert len(self.replies) == len(self.deadlines)
+        assert len(self.replies) + len(self.left) == len(self.deadlines)
         assert len(self.calls) == 0
+
+    def nobody_starves(self, server: str) -> None:
+        self.replace(server)
+        waiting = {call.origin.principal for call in self.calls.servers[server].waiting if call.deadline > self.now}
+        served = set()
+        for _ in range(len(waiting)):
+            effects = self.state(server, 1, self.info(server, True))
+            (send,) = [effect for effect in effects if isinstance(effect, Send) and effect.message[0] == "call"]
+            served.add(self.askers[send.message[3]["origin"]].principal)
+            self.carry(effects)
+            self.on_the_way.remove(send)
+            self.taken[server] += 1
+            self.carry(self.calls.answered(send.message[1], b"", None, self.now))
+        assert served == waiting
 
 
 TestLife = Life.TestCase

@@ -1,0 +1,58 @@
+"""When callers connect and disconnect, from libzmq's monitor of a ROUTER (zmq_socket_monitor(3))."""
+
+from __future__ import annotations
+
+import itertools
+import struct
+
+import zmq
+
+from amid.rpc.connections import Connections
+
+_EVENT = struct.Struct("=HI")
+_names = itertools.count()
+
+
+class ConnectionMonitor:
+    """Made before the socket is bound. The owner polls `fd`, and calls `receive` when it is readable."""
+
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], router: zmq.Socket[bytes]) -> None:
+        endpoint = f"inproc://connections-{next(_names)}"
+        router.monitor(endpoint, zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED)
+        self._socket = context.socket(zmq.PAIR)
+        self._socket.set(zmq.RCVHWM, 0)  # a full queue would block libzmq's own thread
+        self._socket.set(zmq.LINGER, 0)
+        self._socket.connect(endpoint)
+        self._connections = Connections()
+        self._gone: list[bytes] = []
+        self.fd = int(self._socket.get(zmq.FD))
+        self.receive()  # `fd` becomes readable for what comes after the queue was found empty
+
+    def is_alive(self, routing_id: bytes, frame: zmq.Frame) -> bool:
+        """Whether the connection of a message is still there, by the message's first frame."""
+        if routing_id in self._connections:
+            return True
+        try:
+            descriptor = int(frame.get(zmq.SRCFD))
+        except zmq.ZMQError:  # a peer that speaks ZMTP 1 or 2, whose messages have no properties
+            return True
+        self.receive()
+        return self._connections.register(routing_id, descriptor)
+
+    def receive(self) -> None:
+        """Take all events that have come."""
+        while True:
+            try:
+                event, _ = self._socket.recv_multipart(zmq.DONTWAIT)
+            except zmq.Again:
+                return
+            kind, descriptor = _EVENT.unpack(event)
+            if kind == zmq.EVENT_ACCEPTED:
+                self._connections.opened(descriptor)
+            elif kind == zmq.EVENT_DISCONNECTED:
+                self._gone += self._connections.closed(descriptor)
+
+    def take_gone(self) -> list[bytes]:
+        """The routing ids of the connections that have gone since the last time."""
+        gone, self._gone = self._gone, []
+        return gone

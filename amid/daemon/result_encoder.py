@@ -1,0 +1,69 @@
+"""Encodes results between the reader's other work: a large one would hold up calls and events for half a second."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from amid.rpc.result import pieces
+
+TURN_S = 0.002
+"""Seconds for one result, then it is the next one's turn."""
+PASS_S = 0.01
+"""Seconds given to all results in one pass of the reader's loop."""
+
+Deliver = Callable[[int, bytes | None, dict[str, Any] | None], None]
+"""Sends the answer to a call: its id, and an encoded result or an error."""
+
+
+class _Encoding:
+    def __init__(self, call_id: int, deadline: float, pieces: Iterator[bytes]) -> None:
+        self.call_id = call_id
+        self.deadline = deadline
+        self.pieces = pieces
+        self.done: list[bytes] = []
+
+    def advance(self) -> bool:
+        """Encode for one turn; True when the result is complete."""
+        end = time.monotonic() + TURN_S
+        for piece in self.pieces:
+            self.done.append(piece)
+            if time.monotonic() >= end:
+                return False
+        return True
+
+
+class ResultEncoder:
+    """`deliver` takes each result once it is complete. Small results are complete at once."""
+
+    def __init__(self, deliver: Deliver) -> None:
+        self._deliver = deliver
+        self._begun: deque[_Encoding] = deque()
+
+    @property
+    def pending(self) -> bool:
+        return bool(self._begun)
+
+    def start(self, call_id: int, deadline: float, value: Any, as_json: bool) -> None:
+        """`value` is what `amid.rpc.result.pieces` takes."""
+        self._advance(_Encoding(call_id, deadline, pieces(value, as_json)))
+
+    def step(self) -> None:
+        """Work on what is pending for a while."""
+        end = time.monotonic() + PASS_S
+        while self._begun and (now := time.monotonic()) < end:
+            encoding = self._begun.popleft()
+            if now < encoding.deadline:  # the broker has told the callers of those that are overdue
+                self._advance(encoding)
+
+    def forget(self, call_id: int) -> None:
+        """Nobody waits for this result any more."""
+        self._begun = deque(encoding for encoding in self._begun if encoding.call_id != call_id)
+
+    def _advance(self, encoding: _Encoding) -> None:
+        if encoding.advance():
+            self._deliver(encoding.call_id, b"".join(encoding.done), None)
+        else:
+            self._begun.append(encoding)

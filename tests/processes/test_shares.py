@@ -1,0 +1,126 @@
+"""What one caller may take: its calls end with its connection, and neither slow actions nor a flood of it hold up others."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from amid import wire
+from amid.simulator import SimulatedPbx
+from tests.conftest import StartDaemon
+from tests.daemon import Daemon, eventually
+from tests.processes.caller import Caller
+from tests.processes.pbx import arm, table
+from tests.processes.process import Listener
+
+SLOW = {"action": "UserEvent", "fields": {"UserEvent": "Slow"}, "until": "NeverComes", "timeout": 3600}
+
+
+def counters(daemon: Daemon) -> dict[str, int]:
+    found: dict[str, int] = daemon.result("status")["counters"]
+    return found
+
+
+def open_calls(daemon: Daemon) -> int:
+    return counters(daemon)["open_calls"]
+
+
+def test_calls_end_with_their_caller(daemon: Daemon, caller: Caller) -> None:
+    with Caller(daemon) as leaving:
+        numbers = [leaving.send("action", SLOW) for _ in range(500)]
+        eventually(lambda: open_calls(daemon) == len(numbers), "all of its calls wait")
+    eventually(lambda: open_calls(daemon) == 0, "its calls have ended")
+    assert counters(daemon)["abandoned_calls"] == len(numbers)
+    assert caller.result(caller.action("Ping"))["response"]["Ping"] == "Pong"
+
+
+def test_a_caller_that_stays_keeps_its_calls(daemon: Daemon, caller: Caller) -> None:
+    """Connections that come and go use the same descriptors again and again."""
+    number = caller.action("UserEvent", {"UserEvent": "Answer"}, until="UserEvent", timeout=60)
+    stays = caller.send("action", SLOW)
+    for _ in range(100):
+        with Caller(daemon) as visitor:
+            visitor.send("action", SLOW)
+            visitor.result(visitor.send("ping"))
+    eventually(lambda: open_calls(daemon) == 1, "only the call of the one that stayed is open")
+    assert caller.result(number)["until"]["UserEvent"] == "Answer"
+    assert caller.result(caller.send("cancel", {"id": stays})) == {"cancelled": 1, "sent": True}
+
+
+def test_what_was_not_sent_when_its_caller_goes_is_not_sent(daemon_for: StartDaemon, pbx: SimulatedPbx) -> None:
+    daemon = daemon_for({"pbx1": table(pbx, lanes=1)})
+    with Listener(daemon, "pbx1") as listener, Caller(daemon) as bystander:
+        arm(daemon, "delay", "CoreStatus", Seconds=1.0)
+        with Caller(daemon) as leaving:
+            leaving.action("CoreStatus")
+            for _ in range(8):
+                leaving.action("UserEvent", {"UserEvent": "Abandoned"})
+            eventually(lambda: open_calls(daemon) == 9, "one is in flight, and eight wait")
+        eventually(lambda: open_calls(daemon) == 0, "its calls have ended")
+        bystander.result(bystander.action("UserEvent", {"UserEvent": "Mine"}))
+        listener.more(1)
+        assert [event["fields"]["UserEvent"] for event in listener.events if event["event"] == "UserEvent"] == ["Mine"]
+
+
+# ── cancel ──
+
+
+def test_cancel_ends_a_call_and_says_whether_it_was_sent(daemon_for: StartDaemon, pbx: SimulatedPbx) -> None:
+    daemon = daemon_for({"pbx1": table(pbx, lanes=1)})
+    with Caller(daemon) as caller, Caller(daemon) as other:
+        arm(daemon, "delay", "CoreStatus", Seconds=5.0)
+        in_flight = caller.action("CoreStatus", timeout=60)
+        queued = caller.action("Ping", timeout=60)
+        assert other.result(other.send("cancel", {"id": queued})) == {"cancelled": 0, "sent": False}, "it is another's"
+        assert caller.result(caller.send("cancel", {"id": queued})) == {"cancelled": 1, "sent": False}
+        assert caller.failure(queued) == ("cancelled", False)
+        assert caller.result(caller.send("cancel", {"id": in_flight})) == {"cancelled": 1, "sent": True}
+        assert caller.failure(in_flight) == ("cancelled", True)
+        assert caller.result(caller.send("cancel", {"id": in_flight})) == {"cancelled": 0, "sent": False}, "it is over"
+
+
+# ── shares ──
+
+
+def test_slow_actions_of_one_caller_do_not_hold_up_another(daemon_for: StartDaemon, pbx: SimulatedPbx) -> None:
+    daemon = daemon_for({"pbx1": table(pbx, lanes=2)})
+    with Caller(daemon, "slow") as slow, Caller(daemon, "crm") as crm:
+        arm(daemon, "delay", "CoreStatus", Seconds=30.0, Count=2)
+        numbers = [slow.action("CoreStatus", timeout=60) for _ in range(2)]
+        eventually(lambda: daemon.server("pbx1")["lanes"]["busy"] == 2, "it has both lanes")
+        more = [slow.action("Ping", timeout=60) for _ in range(50)]
+        assert crm.result(crm.action("Ping", timeout=10))["response"]["Ping"] == "Pong"
+        slow.socket.close()
+    assert numbers and more
+
+
+def test_one_caller_has_a_share_of_the_open_calls(daemon_for: StartDaemon, pbx: SimulatedPbx) -> None:
+    daemon = daemon_for({"pbx1": table(pbx)}, rpc={"max_calls": 20, "max_calls_per_caller": 10})
+    with Caller(daemon, "greedy") as greedy, Caller(daemon, "crm") as crm:
+        numbers = [greedy.send("action", SLOW) for _ in range(15)]
+        assert {greedy.failure(number) for number in numbers[10:]} == {("busy", False)}
+        assert "max_calls_per_caller" in greedy.reply(numbers[-1])["error"]["message"]
+        crm.result(crm.action("Ping"))
+        assert daemon.result("status")["callers"][0] == {"name": "token:greedy", "open_calls": 10}
+
+
+# ── large answers in JSON ──
+
+
+def test_a_large_answer_in_json_holds_up_nobody(daemon: Daemon, caller: Caller) -> None:
+    """The broker took 1.5 s to turn this one from MessagePack into JSON."""
+    caller.result(caller.action("SimFault", {"Kind": "burst", "Count": 50_000}))
+    epoch = daemon.server("pbx1")["epoch"]
+    eventually(lambda: daemon.server("pbx1")["seq"] > 50_000, "the events came")
+    longest = 0.0
+    with Caller(daemon) as reading:
+        page = reading.send("replay", {"epoch": epoch, "after": 0, "limit": 100_000, "timeout": 120})
+        answer: dict[str, Any] | None = None
+        while answer is None:
+            began = time.monotonic()
+            caller.result(caller.send("ping"))
+            longest = max(longest, time.monotonic() - began)
+            if reading.socket.poll(0):
+                answer = wire.unpack_json(reading.socket.recv_multipart()[-1])
+        assert answer["id"] == page and len(answer["result"]["events"]) > 20_000
+    assert longest < 0.5

@@ -1,0 +1,242 @@
+"""What one caller may take of the calls: its share of lanes, queue and open calls, and nothing once it has gone."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+
+from amid.errors import AmidError
+from amid.rpc.calls import PORTION, Calls
+from amid.rpc.open_call import Effect, Order, Reply
+from tests.rpc.test_calls import LANES, NOW, READER, Asker, error, info, order, replies, sends, up
+
+
+class World:
+    """A reader whose lanes finish when they are told to."""
+
+    def __init__(self, lanes: int = LANES, limit: int = 1000, max_calls: int = 100_000, per_caller: int = 100_000) -> None:
+        self.calls = Calls({"pbx1": limit}, max_calls, per_caller, NOW)
+        self.lanes = lanes
+        self.taken = 0
+        self.on_lanes: dict[int, str] = {}
+        self.handed: list[str] = []
+        self.replies: list[Reply] = []
+        self.wants: list[tuple[int, bool]] = []
+        self.report()
+
+    def report(self) -> None:
+        said = info(on_lanes=tuple(self.on_lanes))
+        self.carry(self.calls.state("pbx1", READER, 1, self.lanes - len(self.on_lanes), self.taken, said, NOW))
+
+    def carry(self, effects: list[Effect]) -> None:
+        self.replies += replies(effects)
+        self.wants += [(send.message[1], send.message[2]) for send in sends(effects, "want")]
+        for send in sends(effects):
+            _, call_id, _, body = send.message
+            self.taken += 1
+            self.on_lanes[call_id] = body["action"]
+            self.handed.append(body["action"])
+
+    def open(self, principal: str, count: int = 1, connection: str = "1", timeout: float = 5.0) -> None:
+        for number in range(count):
+            asker = Asker(f"{principal}{number}", principal, connection)
+            self.carry(self.calls.open(asker, "pbx1", order(principal), NOW + timeout, NOW))
+
+    def finish(self, principal: str) -> None:
+        """One action of this principal is answered."""
+        call_id = next(call_id for call_id, whose in self.on_lanes.items() if whose == principal)
+        del self.on_lanes[call_id]
+        self.carry(self.calls.answered(call_id, b"", None, NOW))
+        self.carry(self.calls.state("pbx1", READER, 1, self.lanes - len(self.on_lanes), self.taken, None, NOW))
+
+    def errors(self) -> list[AmidError]:
+        return [reply.error for reply in self.replies if reply.error]
+
+
+def test_a_flood_leaves_the_next_lane_to_another_caller() -> None:
+    world = World(lanes=2)
+    world.open("flood", 100)
+    world.open("crm")
+    world.finish("flood")
+    assert world.handed == ["flood", "flood", "crm"]
+
+
+def test_callers_are_served_in_turn() -> None:
+    world = World(lanes=1)
+    world.open("a", 4)
+    world.open("b", 2)
+    world.open("c", 2)
+    for _ in range(7):
+        world.finish(world.handed[-1])
+    assert world.handed == ["a", "a", "b", "c", "a", "b", "c", "a"]
+
+
+def test_a_lane_goes_to_the_caller_with_the_fewest_lanes() -> None:
+    world = World(lanes=2)
+    world.open("slow", 5)
+    world.open("crm", 2)
+    world.finish("slow")
+    world.finish("crm")
+    assert world.handed == ["slow", "slow", "crm", "crm"]
+
+
+def test_slow_actions_on_all_lanes_open_a_spare_one_for_another_caller() -> None:
+    world = World()
+    world.open("slow", 10)
+    assert world.wants[-1] == (6, False), "one caller alone gets no more than the configured lanes"
+    world.open("crm")
+    assert world.wants[-1] == (7, True)
+    world.lanes += 1
+    world.report()
+    assert world.handed == ["slow"] * 4 + ["crm"]
+
+
+def test_a_spare_lane_is_not_for_a_caller_that_has_one() -> None:
+    world = World(lanes=LANES + 1)
+    world.open("slow", 10)
+    assert world.handed == ["slow"] * 4
+    world.open("crm", 2)
+    assert world.handed == ["slow"] * 4 + ["crm"]
+
+
+def test_a_spare_lane_is_asked_for_each_time_that_it_is_needed() -> None:
+    world = World()
+    world.open("slow", 6)
+    world.open("crm")
+    world.finish("slow")
+    world.finish("crm")
+    wanted = len(world.wants)
+    world.open("crm")
+    assert world.wants[wanted:] == [(2, True)]
+
+
+def test_an_action_occupies_its_callers_lane_until_asterisk_is_done_with_it() -> None:
+    """Short timeouts do not hide whose actions hold the lanes."""
+    world = World(lanes=LANES + 1)
+    world.open("slow", 4, timeout=0.1)
+    world.carry(world.calls.tick(NOW + 0.1))
+    assert len(world.calls) == 0
+    world.report()
+    world.open("slow")
+    assert world.handed == ["slow"] * 4
+    world.on_lanes.clear()
+    world.report()
+    assert world.handed == ["slow"] * 5
+
+
+def test_a_call_that_waits_for_an_event_is_on_no_lane() -> None:
+    world = World(lanes=LANES + 1)
+    world.open("a", 5)
+    world.calls.until(next(iter(world.on_lanes)), {"Response": "Success"})
+    world.on_lanes.pop(next(iter(world.on_lanes)))
+    world.report()
+    assert world.handed == ["a"] * 5
+
+
+def test_a_full_queue_drops_the_newest_call_of_the_caller_with_the_most() -> None:
+    world = World(lanes=0, limit=10)
+    world.open("flood", 10)
+    world.open("crm", 7)
+    assert [(failure.kind, failure.sent) for failure in world.errors()] == [("busy", False)] * 7
+    dropped = [reply.origin.request_id for reply in world.replies]
+    assert dropped == ["flood9", "flood8", "flood7", "flood6", "flood5", "crm5", "crm6"]
+    assert "[servers.pbx1]" in world.errors()[0].message
+
+
+def test_one_caller_has_a_share_of_the_open_calls() -> None:
+    world = World(max_calls=10, per_caller=4)
+    world.open("flood", 6)
+    assert [(failure.kind, failure.sent) for failure in world.errors()] == [("busy", False)] * 2
+    assert "max_calls_per_caller" in world.errors()[0].message
+    world.open("crm")
+    assert len(world.calls) == 5
+    world.finish("flood")
+    world.open("flood")
+    assert len(world.errors()) == 2, "a call that is over counts no more"
+    assert world.calls.open_by_principal() == Counter(flood=4, crm=1)
+
+
+# ── callers that go ──
+
+
+def test_what_was_not_sent_when_its_caller_goes_is_not_sent() -> None:
+    calls = up(free=1, limit=10)
+    for name in ("sent", "queued"):
+        calls.open(Asker(name), "pbx1", order(name), NOW + 5, NOW)
+    calls.open(Asker("other", connection="connection 2"), "pbx1", order("other"), NOW + 5, NOW)
+    effects = calls.disconnected("connection 1")
+    assert replies(effects) == []
+    assert [send.message for send in sends(effects, "forget")] == [["forget", 1]]
+    assert (len(calls), calls.abandoned) == (1, 2)
+    handed = sends(calls.state("pbx1", READER, 1, 1, 1, None, NOW))
+    assert [send.message[3]["action"] for send in handed] == ["other"]
+    assert calls.answered(1, b"late", None, NOW) == []
+
+
+def test_a_connection_without_calls_may_go_too() -> None:
+    assert up().disconnected("connection 9") == []
+
+
+def test_a_call_that_is_cancelled_in_the_queue_was_not_sent() -> None:
+    calls = up(free=0)
+    calls.open(Asker("a"), "pbx1", order(), NOW + 5, NOW)
+    ended, effects = calls.cancel(Asker("b"), "a")
+    assert [call.sent for call in ended] == [False]
+    assert (error(effects).kind, error(effects).sent) == ("cancelled", False)
+    assert not sends(calls.state("pbx1", READER, 1, 1, 0, None, NOW))
+
+
+def test_a_call_that_is_cancelled_in_flight_may_have_been_carried_out() -> None:
+    calls = up(free=1)
+    calls.open(Asker("a"), "pbx1", order(), NOW + 5, NOW)
+    ended, effects = calls.cancel(Asker("b"), "a")
+    assert [call.sent for call in ended] == [True]
+    assert (error(effects).kind, error(effects).sent) == ("cancelled", True)
+    assert [send.message for send in sends(effects, "forget")] == [["forget", 1]]
+
+
+def test_only_calls_of_the_own_connection_can_be_cancelled() -> None:
+    calls = up()
+    calls.open(Asker("a"), "pbx1", order(), NOW + 5, NOW)
+    assert calls.cancel(Asker("b", connection="connection 2"), "a") == ([], [])
+    assert calls.cancel(Asker("b", principal="token:web"), "a") == ([], []), "the gateway has one connection for all tokens"
+    assert len(calls) == 1
+
+
+# ── many at once ──
+
+
+def test_calls_that_fail_together_are_told_in_portions() -> None:
+    world = World(lanes=0, limit=3 * PORTION)
+    world.open("a", 3 * PORTION)
+    told = []
+    while len(world.calls):
+        assert world.calls.next_deadline() is not None
+        told.append(len(replies(world.calls.tick(NOW + 5.0))))
+    assert told == [PORTION] * 3
+    assert world.calls.next_deadline() is None
+
+
+def test_the_end_tells_all_of_them() -> None:
+    world = World(lanes=0, limit=3 * PORTION)
+    world.open("a", 3 * PORTION)
+    assert len(replies(world.calls.fail_all())) == 3 * PORTION
+
+
+def seconds_to_fail(count: int) -> float:
+    """For calls whose deadlines come in the reverse order of their opening, the slowest for a queue."""
+    calls = Calls({"pbx1": count}, count, count, NOW)
+    calls.state("pbx1", READER, 1, 0, 0, info(), NOW)
+    for number in range(count):
+        calls.open(Asker(str(number)), "pbx1", Order("call", {}), NOW + 5.0 - number * 1e-6, NOW)
+    began = time.process_time()
+    while len(calls):
+        calls.tick(NOW + 5.0)
+    return time.process_time() - began
+
+
+def test_the_cost_of_failing_together_is_linear() -> None:
+    """By the deque that it was, ten times as many took forty to a hundred times as long."""
+    few = min(seconds_to_fail(1000) for _ in range(3))
+    many = min(seconds_to_fail(10_000) for _ in range(3))
+    assert many < 25 * few
