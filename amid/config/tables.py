@@ -167,6 +167,7 @@ class Gateway(Table, frozen=True, kw_only=True):
     origins: list[Origin] = []
     max_body_bytes: Bytes = 1024 * 1024
     max_streams: Count = 200
+    max_streams_per_token: Count = 100
     session_idle_s: Annotated[int, Meta(ge=60, le=31_536_000)] = 43_200
 
 

@@ -23,12 +23,19 @@ class Condition(NamedTuple):
 
     def meets(self, fields: Mapping[Any, Any]) -> bool:
         """Whether the headers meet it. One value of a repeated header is enough."""
-        return any(
-            value == self.value if self.sign == "=" else self.value in value
-            for header, values in fields.items()
-            if _text(header).lower() == self.name
-            for value in map(_text, values if isinstance(values, list) else [values])
-        )
+        return self.holds(by_header(fields))
+
+    def holds(self, headers: Mapping[str, list[str]]) -> bool:
+        """The same for what `by_header` made of the headers: cheaper where many conditions look at one event."""
+        return any(value == self.value if self.sign == "=" else self.value in value for value in headers.get(self.name, ()))
+
+
+def by_header(fields: Mapping[Any, Any]) -> dict[str, list[str]]:
+    """The values of each header, whose name is in lower case."""
+    headers: dict[str, list[str]] = {}
+    for header, values in fields.items():
+        headers.setdefault(_text(header).lower(), []).extend(map(_text, values if isinstance(values, list) else [values]))
+    return headers
 
 
 def _text(value: str | bytes) -> str:

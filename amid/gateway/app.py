@@ -10,7 +10,7 @@ from typing import Any
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import FileResponse, Response, StreamingResponse
+from starlette.responses import FileResponse, Response
 from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 from starlette.websockets import WebSocket
@@ -23,12 +23,13 @@ from amid.gateway import metrics
 from amid.gateway.access import Holder
 from amid.gateway.authentication import Authentication
 from amid.gateway.bodies import read_body
-from amid.gateway.calls import STATUSES, Calls, decoded, form
+from amid.gateway.calls import STATUSES, Calls
+from amid.gateway.fields import decode_fields, decode_json
 from amid.gateway.guard import Guard
 from amid.gateway.hub import Hub
 from amid.gateway.openapi import document
 from amid.gateway.replies import json_response, on_amid_error, on_http_error, refusal
-from amid.gateway.streams import Streams
+from amid.gateway.streams import EventStreamResponse, Streams
 
 PAGE = Path(__file__).parent / "page"
 READY_S = 1.0
@@ -46,7 +47,7 @@ class Gateway:
         self._client = AsyncClient(settings.run_dir)
         self._calls = Calls(self._client)
         self._hub = Hub(self._client)
-        self._streams = Streams(self._hub, settings.servers, settings.gateway.max_streams)
+        self._streams = Streams(self._hub, settings.servers, settings.gateway)
         self._counted: Counter[str] = Counter()
         routes = [
             Route("/healthz", self._health),
@@ -109,7 +110,7 @@ class Gateway:
     async def _rpc(self, request: Request, holder: Holder) -> Response:
         body = await read_body(request, self._gateway.max_body_bytes)
         try:
-            value = decoded(body)
+            value = decode_json(body)
         except AmidError as error:
             return json_response(wire.error(None, error), STATUSES[error.kind])
         status, answer = await self._calls.answer(value, holder)
@@ -128,23 +129,14 @@ class Gateway:
     async def _action(self, request: Request, holder: Holder) -> Response:
         """An action for people with curl: its fields are the body, a form or a JSON object."""
         params: dict[str, Any] = {"action": request.path_params["action"], "server": request.path_params["server"]}
-        params["fields"] = await self._fields(request)
+        body = await read_body(request, self._gateway.max_body_bytes)
+        params["fields"] = decode_fields(body, request.headers.get("content-type", ""))
         query = request.query_params
         if "timeout" in query:
             params["timeout"] = _number(query["timeout"])
         if "until" in query:
             params["until"] = query["until"]
         return json_response(await self._calls.result({"method": "action", "params": params}, holder))
-
-    async def _fields(self, request: Request) -> Any:
-        body = await read_body(request, self._gateway.max_body_bytes)
-        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if kind == "application/x-www-form-urlencoded":
-            return form(body)
-        value = decoded(body) if body else {}
-        if not isinstance(value, dict):
-            raise AmidError("invalid_params", "the body must be a JSON object, header name to value, or a form")
-        return value
 
     async def _metrics(self, request: Request, holder: Holder) -> Response:
         try:
@@ -163,24 +155,27 @@ class Gateway:
     # ── events ──
 
     async def _events(self, request: Request, holder: Holder) -> Response:
-        wanted, follower = await self._streams.begin(request)
+        stream = await self._streams.begin(request, holder)
         if request.method == "HEAD":
+            stream.close()
             return Response(media_type="text/event-stream")
-        body = self._streams.events(wanted, follower, holder)
-        return StreamingResponse(body, media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
+        return EventStreamResponse(stream)
 
     async def _socket(self, websocket: WebSocket) -> None:
         try:
             holder = await self._authentication.holder(websocket)
-            wanted, follower = await self._streams.begin(websocket)
+            stream = await self._streams.begin(websocket, holder)
         except HTTPException as error:
             await websocket.send_denial_response(json_response({"error": error.detail}, error.status_code))
             return
         except AmidError as error:
             await websocket.send_denial_response(refusal(error))
             return
-        await websocket.accept()
-        await self._streams.socket(websocket, wanted, follower, holder)
+        try:
+            await websocket.accept()
+            await stream.serve(websocket)
+        finally:
+            stream.close()
 
 
 def _number(text: str) -> Any:

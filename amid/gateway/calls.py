@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import parse_qsl
 
 from amid import wire
 from amid.client import AsyncClient
@@ -32,8 +31,6 @@ STATUSES = {
 }
 """RFC 9110. What Asterisk itself refused is 422: the request was understood, and could not be carried out."""
 
-MAX_FIELDS = 200
-"""Fields in a form; Asterisk takes 128 headers."""
 MAX_BATCH = 100
 """Requests in one batch."""
 
@@ -72,26 +69,3 @@ class Calls:
 def _given(value: Any, params: Params) -> dict[str, Any]:
     """The params as they came: what was left out is left out again."""
     return {name: given for name, given in (value.get("params") or {}).items() if name in params.__struct_fields__}
-
-
-def decoded(body: bytes) -> Any:
-    """The JSON in a body. Raises `AmidError` of kind `parse_error`."""
-    if not wire.is_json(body):
-        raise AmidError("parse_error", "the body is not JSON")
-    return wire.decode_request(body)
-
-
-def form(body: bytes) -> dict[str, Any]:
-    """The fields in a form; one that occurs more than once is a list. Raises `AmidError` of kind `invalid_params`."""
-    try:
-        pairs = parse_qsl(body.decode("ascii"), keep_blank_values=True, errors="surrogateescape", max_num_fields=MAX_FIELDS)
-    except ValueError as error:
-        raise AmidError("invalid_params", f"the form cannot be read: {error}") from None
-    fields: dict[str, Any] = {}
-    for name, value in pairs:
-        fields[name] = [*_listed(fields[name]), value] if name in fields else value
-    return fields
-
-
-def _listed(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]

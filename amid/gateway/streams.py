@@ -1,34 +1,43 @@
 """Events over HTTP: as Server-Sent Events (WHATWG HTML, section 9.2) and over a WebSocket (RFC 6455), with the same parameters.
 
-Each item bears where its stream is behind it, `EPOCH:SEQ`, or with several servers `SERVER:EPOCH:SEQ` for each. A browser that
-connects again sends the last of them by itself, and gets what it missed.
+Each item has an id, `SERVER:EPOCH:SEQ` for each server of the stream: where the stream is after it. A
+browser that reconnects sends the last id and gets what it missed. An id is never refused, since a
+browser would repeat it for ever. A server that is not in it, or not in a way that can be continued,
+is sent from the beginning of what the daemon holds, after a gap.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import re
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 from starlette.datastructures import QueryParams
 from starlette.requests import HTTPConnection
+from starlette.responses import StreamingResponse
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from amid.client import Event
+from amid.config import Gateway
 from amid.errors import AmidError
 from amid.events.where import Condition
 from amid.gateway.access import Holder
 from amid.gateway.authentication import SESSION_PARAMETER
-from amid.gateway.hub import Follower, Hub, Item, Position, Positions
+from amid.gateway.backlog import Cursor, Cursors, Item
+from amid.gateway.fields import decode_pairs
+from amid.gateway.hub import Follower, Hub
 
-PLACE = re.compile(r"((?P<server>[A-Za-z0-9_-]{1,32}):)?(?P<epoch>[0-9]{1,18}):(?P<seq>[0-9]{1,18})")
+CURSOR = re.compile(r"((?P<server>[A-Za-z0-9_-]{1,32}):)?(?P<epoch>[0-9]{1,18}):(?P<seq>[0-9]{1,18})")
+PARAMETERS = ("server", "event", "where", "after")
+MAX_CONDITIONS = 16
 
 STILL_S = 5.0
-"""Seconds after which a quiet stream says that it is there, and where."""
+"""Seconds after which a stream that has nothing to send sends its id, so that no proxy closes it and
+the browser's id stays recent."""
 
 
 @dataclass(frozen=True)
@@ -42,11 +51,14 @@ class Wanted:
     @classmethod
     def of(cls, query: QueryParams) -> Self:
         """Raises `AmidError` of kind `invalid_params`."""
-        unknown = set(query) - {"server", "event", "where", "after", SESSION_PARAMETER}
+        unknown = set(query) - {*PARAMETERS, SESSION_PARAMETER}
         if unknown:
-            raise AmidError("invalid_params", f"unknown parameter {min(unknown)!r}; there are server, event, where and after")
+            raise AmidError("invalid_params", f"unknown parameter {min(unknown)[:60]!r}; there are {', '.join(PARAMETERS)}")
+        where = query.getlist("where")
+        if len(where) > MAX_CONDITIONS:
+            raise AmidError("invalid_params", f"where: a stream has at most {MAX_CONDITIONS} conditions, not {len(where)}")
         try:
-            conditions = tuple(map(Condition.of, query.getlist("where")))
+            conditions = tuple(map(Condition.of, where))
         except ValueError as error:
             raise AmidError("invalid_params", f"where: {error}") from None
         return cls(frozenset(query.getlist("server")), frozenset(query.getlist("event")), conditions)
@@ -58,88 +70,139 @@ class Wanted:
             return True
         if self.events and event.event not in self.events:
             return False
-        return holder.hears(event.event) and all(condition.meets(event.fields) for condition in self.conditions)
+        return holder.hears(event.event) and all(condition.holds(item.headers) for condition in self.conditions)
 
 
-def place(positions: Positions) -> str:
-    """Where a stream is, as text."""
-    if len(positions) == 1:
-        ((epoch, seq),) = positions.values()
-        return f"{epoch}:{seq}"
-    return ",".join(f"{name}:{epoch}:{seq}" for name, (epoch, seq) in sorted(positions.items()))
+def format_cursors(cursors: Cursors) -> str:
+    """The id of a stream that is there."""
+    return ",".join(f"{name}:{epoch}:{seq}" for name, (epoch, seq) in sorted(cursors.items()))
 
 
-def placed(text: str, servers: Iterable[str]) -> dict[str, Position]:
-    """The positions in what `place` gave. Raises `AmidError` of kind `invalid_params`."""
+def parse_cursors(text: str, servers: Iterable[str]) -> dict[str, Cursor]:
+    """The cursors of `servers` in an id. `EPOCH:SEQ` alone is of the only server. What cannot be read is left out."""
     names = list(servers)
     found = {}
-    for part in text.split(",") if text else ():
-        match = PLACE.fullmatch(part)
-        if match is None or (match["server"] is None and len(names) != 1):
-            raise AmidError("invalid_params", f"{part[:80]!r} is no place in a stream: EPOCH:SEQ, or SERVER:EPOCH:SEQ with several")
-        found[match["server"] or names[0]] = Position(int(match["epoch"]), int(match["seq"]))
-    return {name: position for name, position in found.items() if name in names}
+    for part in text.split(","):
+        match = CURSOR.fullmatch(part)
+        name = match and (match["server"] or (names[0] if len(names) == 1 else None))
+        if match and name in names:
+            found[name] = Cursor(int(match["epoch"]), int(match["seq"]))
+    return found
 
 
 class Streams:
-    """Every stream that is open; `most` may be."""
+    """The event streams that are open. `limits` has how many may be, in all and of one token."""
 
-    def __init__(self, hub: Hub, servers: list[str], most: int) -> None:
+    def __init__(self, hub: Hub, servers: list[str], limits: Gateway) -> None:
         self._hub = hub
         self._servers = servers
-        self._most = most
-        self.open = 0
+        self._limits = limits
+        self._open: Counter[str] = Counter()
 
-    async def begin(self, connection: HTTPConnection) -> tuple[Wanted, Follower]:
-        """Check what a stream asks for. Raises `AmidError`."""
-        wanted = Wanted.of(connection.query_params)
+    @property
+    def open(self) -> int:
+        return self._open.total()
+
+    async def begin(self, connection: HTTPConnection, holder: Holder) -> Stream:
+        """A stream for what the request asks; whoever gets it closes it. Raises `AmidError`."""
+        wanted, last = self._asked(connection)
+        self._reserve(holder)
+        try:
+            await self._hub.ready()
+        except BaseException:
+            self.release(holder)
+            raise
+        after = parse_cursors(last, wanted.servers or self._servers) if last else None
+        return Stream(self, wanted, self._hub.follower(wanted.servers, after), holder)
+
+    def _asked(self, connection: HTTPConnection) -> tuple[Wanted, str]:
+        """What is wanted, and the id that the client has; "" when it has none."""
+        query = QueryParams(decode_pairs(connection.scope["query_string"].decode("latin-1")))
+        wanted = Wanted.of(query)
         if unknown := wanted.servers - set(self._servers):
             known = ", ".join(self._servers) or "none"
             raise AmidError("unknown_server", f"there is no server {min(unknown)[:60]!r}; the servers are {known}")
-        if self.open >= self._most:
-            raise AmidError("busy", f"{self._most} streams are open already (max_streams in [gateway])")
-        await self._hub.ready()
-        last = connection.headers.get("last-event-id") or connection.query_params.get("after", "")
-        return wanted, self._hub.follower(wanted.servers, placed(last, wanted.servers or self._servers))
+        return wanted, connection.headers.get("last-event-id") or query.get("after", "")
 
-    async def events(self, wanted: Wanted, follower: Follower, holder: Holder) -> AsyncIterator[str]:
+    def _reserve(self, holder: Holder) -> None:
+        """Count the stream, before anything is waited for: of many that come at once, no more get through."""
+        most, share = self._limits.max_streams, self._limits.max_streams_per_token
+        if self.open >= most:
+            raise AmidError("busy", f"{most} event streams are open already (max_streams in [gateway])")
+        if self._open[holder.name] >= share:
+            raise AmidError("busy", f"{holder.name!r} has {share} event streams open already (max_streams_per_token in [gateway])")
+        self._open[holder.name] += 1
+
+    def release(self, holder: Holder) -> None:
+        self._open[holder.name] -= 1
+
+
+class Stream:
+    """One open event stream, until `close`."""
+
+    def __init__(self, streams: Streams, wanted: Wanted, follower: Follower, holder: Holder) -> None:
+        self._streams = streams
+        self._wanted = wanted
+        self._follower = follower
+        self._holder = holder
+
+    def close(self) -> None:
+        self._streams.release(self._holder)
+
+    async def lines(self) -> AsyncIterator[str]:
         """The body of a response of type text/event-stream."""
-        with self._counted():
-            async with follower:
-                yield f"retry: 1000\nid: {place(follower.positions)}\n\n"
-                async for item in follower.items(STILL_S):
-                    if item is None:
-                        yield f": still here\nid: {place(follower.positions)}\n\n"
-                    elif wanted.takes(item, holder):
-                        name = "" if isinstance(item.of, Event) else "event: gap\n"
-                        yield f"{name}id: {place(follower.positions)}\ndata: {item.json}\n\n"
+        yield f"retry: 1000\nid: {self._id}\n\n"
+        async for item in self._items():
+            if item is None:
+                yield f": still here\nid: {self._id}\n\n"
+            else:
+                name = "" if isinstance(item.of, Event) else "event: gap\n"
+                yield f"{name}id: {self._id}\ndata: {item.json}\n\n"
 
-    async def socket(self, websocket: WebSocket, wanted: Wanted, follower: Follower, holder: Holder) -> None:
+    async def serve(self, websocket: WebSocket) -> None:
         """Send to an accepted WebSocket until it is closed: `{"id": …, "event": {…}}` or `{"id": …, "gap": {…}}`."""
-        with self._counted():
-            async with follower:
-                try:
-                    async with asyncio.TaskGroup() as both:
-                        sending = both.create_task(self._send(websocket, wanted, follower, holder))
-                        while (await websocket.receive())["type"] != "websocket.disconnect":
-                            pass  # nothing is expected but its end
-                        sending.cancel()
-                except* WebSocketDisconnect:
-                    pass
+        try:
+            async with asyncio.TaskGroup() as both:
+                sending = both.create_task(self._send(websocket))
+                while (await websocket.receive())["type"] != "websocket.disconnect":
+                    pass  # nothing is expected but its end
+                sending.cancel()
+        except* WebSocketDisconnect:
+            pass
 
-    async def _send(self, websocket: WebSocket, wanted: Wanted, follower: Follower, holder: Holder) -> None:
-        async for item in follower.items(STILL_S):
-            where = json.dumps(place(follower.positions))
+    async def _send(self, websocket: WebSocket) -> None:
+        async for item in self._items():
+            where = json.dumps(self._id)
             if item is None:
                 await websocket.send_text(f'{{"id": {where}}}')
-            elif wanted.takes(item, holder):
+            else:
                 kind = "event" if isinstance(item.of, Event) else "gap"
                 await websocket.send_text(f'{{"id": {where}, "{kind}": {item.json}}}')
 
-    @contextlib.contextmanager
-    def _counted(self) -> Iterator[None]:
-        self.open += 1
+    async def _items(self) -> AsyncIterator[Item | None]:
+        """What is to be sent; None when there was nothing for `STILL_S`, whatever others got."""
+        now = asyncio.get_running_loop().time
+        sent_at = now()
+        async for item in self._follower.items(STILL_S):
+            taken = item is not None and self._wanted.takes(item, self._holder)
+            if taken or now() >= sent_at + STILL_S:
+                yield item if taken else None
+                sent_at = now()
+
+    @property
+    def _id(self) -> str:
+        return format_cursors(self._follower.cursors)
+
+
+class EventStreamResponse(StreamingResponse):
+    """Server-Sent Events. The stream is closed whatever becomes of the response, also when its body never begins."""
+
+    def __init__(self, stream: Stream) -> None:
+        super().__init__(stream.lines(), media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
+        self._stream = stream
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         try:
-            yield
+            await super().__call__(scope, receive, send)
         finally:
-            self.open -= 1
+            self._stream.close()

@@ -5,18 +5,24 @@ from __future__ import annotations
 import json
 import signal
 import socket
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
+from amid.simulator import SimulatedPbx
 from tests.bench.setting import resident
+from tests.conftest import StartDaemon
 from tests.daemon import BOUND_S, eventually
-from tests.gateway.conftest import TOKENS, Gateway
+from tests.gateway.conftest import TOKENS, Gateway, listening, with_gateway
+from tests.processes.pbx import table
 
 
 class Stream:
@@ -39,6 +45,12 @@ class Stream:
             elif not line and data:
                 return kind, json.loads(data)
         raise AssertionError("the stream has ended")
+
+    def comment(self) -> None:
+        """Read up to the next comment and its id."""
+        while not next(self._lines).startswith(":"):
+            pass
+        self.last_id = next(self._lines).removeprefix("id: ")
 
     def mark(self, token: str) -> Any:
         """Read up to the UserEvent with this token; what came before it is in `passed`."""
@@ -77,7 +89,7 @@ def test_events_come_as_they_are_published(gateway: Gateway) -> None:
         say(gateway, "one")
         event = events.mark("one")
     assert event["event"] == "UserEvent" and event["server"] == "pbx1"
-    assert events.last_id == f"{event['epoch']}:{event['seq']}"
+    assert events.last_id == f"pbx1:{event['epoch']}:{event['seq']}"
 
 
 def test_only_what_is_asked_for_comes(gateway: Gateway) -> None:
@@ -127,7 +139,7 @@ def test_what_is_gone_comes_as_a_gap(gateway: Gateway) -> None:
 
 
 @pytest.mark.parametrize(
-    ("query", "status"), [("server=pbx9", 404), ("evnt=X", 400), ("where=X", 400), ("after=nonsense", 400)]
+    ("query", "status"), [("server=pbx9", 404), ("evnt=X", 400), ("where=X", 400), ("where=Exten=+1555", 400)]
 )
 def test_a_wrong_query_is_an_error(gateway: Gateway, query: str, status: int) -> None:
     with gateway.http as http:
@@ -142,10 +154,66 @@ def test_the_same_over_a_websocket(gateway: Gateway) -> None:
         say(gateway, "socket")
         said = json.loads(opened.recv(timeout=BOUND_S))
     assert said["event"]["fields"]["Token"] == "socket"
-    assert said["id"] == f"{said['event']['epoch']}:{said['event']['seq']}"
+    assert said["id"] == f"pbx1:{said['event']['epoch']}:{said['event']['seq']}"
     say(gateway, "between")
     with web_socket(gateway, f"server=pbx1&event=UserEvent&after={said['id']}") as opened:
         assert json.loads(opened.recv(timeout=BOUND_S))["event"]["fields"]["Token"] == "between"
+
+
+@pytest.mark.parametrize("last", ["nonsense", "9:9", "gone:1:2", "pbx1:1:2", f"pbx1:{10**17}:1", "x" * 5000])
+def test_an_id_that_cannot_be_continued_is_a_gap_and_not_a_refusal(gateway: Gateway, last: str) -> None:
+    """A browser sends it by itself, again and again, and takes a refusal for the end."""
+    with stream(gateway, last=last) as events:
+        gaps = {events.next()[0] for _ in range(2)}
+        say(gateway, "goes on")
+        events.mark("goes on")
+    assert gaps >= {"gap"}
+
+
+def test_the_last_id_is_continued_when_a_server_is_added(
+    tmp_path: Path, daemon_for: StartDaemon, shared_pbx: SimulatedPbx
+) -> None:
+    keys = with_gateway(tmp_path)
+    own = listening(daemon_for({"pbx1": table(shared_pbx)}, gateway=keys), keys)
+    with stream(own) as events:
+        say(own, "before")
+        events.mark("before")
+    own.daemon.configure({"pbx1": table(shared_pbx), "pbx2": table(shared_pbx)}, gateway=keys)
+    own.daemon.signal("supervisor", signal.SIGHUP)
+    eventually(lambda: own.daemon.wait_up("pbx2"), "the new server is there")
+    own.daemon.action("UserEvent", {"UserEvent": "Said", "Token": "new"}, server="pbx2")
+    epoch, _, seq = events.last_id.partition(":")[2].partition(":")
+
+    def goes_on(last: str) -> list[tuple[str, Any]]:
+        with stream(own, "event=UserEvent&event=none", last=last) as later:
+            say(own, "after")
+            later.mark("after")
+            return [(kind, data["server"]) for kind, data in later.passed]
+
+    passed = eventually(lambda: goes_on(events.last_id), "the browser goes on")
+    assert ("message", "pbx1") in passed and ("gap", "pbx1") not in passed, "pbx1 goes on where it was"
+    assert passed.index(("gap", "pbx2")) < passed.index(("message", "pbx2")), "nothing of pbx2 is missing in silence"
+    assert ("gap", "pbx1") in goes_on(f"{epoch}:{seq}"), "an id without a server may be of any of them"
+
+
+def test_a_quiet_stream_of_a_busy_server_keeps_its_id_recent(gateway: Gateway) -> None:
+    """Or a browser would begin far back, and a proxy close the stream."""
+    over = threading.Event()
+
+    def talk() -> None:
+        while not over.wait(0.2):
+            say(gateway, "passes")
+
+    with stream(gateway, "server=pbx1&event=Never") as events, ThreadPoolExecutor(1) as pool:
+        talking = pool.submit(talk)
+        try:
+            events.comment()
+            first = events.last_id
+            events.comment()
+        finally:
+            over.set()
+        talking.result()
+    assert int(events.last_id.split(":")[2]) > int(first.split(":")[2])
 
 
 def test_a_reader_that_is_killed_shows_as_a_gap_and_then_it_goes_on(own_gateway: Gateway) -> None:

@@ -11,8 +11,8 @@ from amid.client import Event, Gap
 from amid.config import Token
 from amid.errors import AmidError
 from amid.gateway.access import Holder
-from amid.gateway.hub import Item, Position
-from amid.gateway.streams import Wanted, place, placed
+from amid.gateway.backlog import Cursor, Item
+from amid.gateway.streams import Wanted, format_cursors, parse_cursors
 
 ANYBODY = Holder("crm", Token(token="0123456789abcdefghij"))
 
@@ -54,20 +54,24 @@ def test_a_wrong_parameter_is_refused(query: str) -> None:
 
 
 numbers = st.integers(0, 10**18 - 1)
-positions = st.dictionaries(st.sampled_from(["pbx1", "pbx-2", "p_3"]), st.builds(Position, numbers, numbers), min_size=1)
+cursors = st.dictionaries(st.sampled_from(["pbx1", "pbx-2", "p_3"]), st.builds(Cursor, numbers, numbers), min_size=1)
 
 
-@given(positions)
-def test_a_place_is_read_as_it_was_written(where: dict[str, Position]) -> None:
-    assert placed(place(where), where) == where
+@given(cursors)
+def test_an_id_is_read_as_it_was_written(where: dict[str, Cursor]) -> None:
+    assert parse_cursors(format_cursors(where), where) == where
 
 
 @pytest.mark.parametrize("text", ["5", "5:", ":5", "a:b", "5:-1", "pbx1:5", "x:pbx1:5:6", "5:6:7:8", "9" * 90 + ":1", "²:1"])
-def test_what_is_no_place_is_refused(text: str) -> None:
-    with pytest.raises(AmidError) as refused:
-        placed(text, ["pbx1"])
-    assert refused.value.kind == "invalid_params"
+def test_what_is_no_cursor_is_left_out(text: str) -> None:
+    assert parse_cursors(text, ["pbx1"]) == {}
+    assert parse_cursors(f"pbx1:5:6,{text}", ["pbx1", "pbx2"]) == {"pbx1": Cursor(5, 6)}
 
 
-def test_a_place_of_a_server_that_is_gone_is_left_out() -> None:
-    assert placed("pbx1:5:6,gone:1:2", ["pbx1", "pbx2"]) == {"pbx1": Position(5, 6)}
+def test_a_cursor_without_a_server_is_of_the_only_one() -> None:
+    assert parse_cursors("5:6", ["pbx1"]) == {"pbx1": Cursor(5, 6)}
+    assert parse_cursors("5:6", ["pbx1", "pbx2"]) == {}
+
+
+def test_a_cursor_of_a_server_that_is_gone_is_left_out() -> None:
+    assert parse_cursors("pbx1:5:6,gone:1:2", ["pbx1", "pbx2"]) == {"pbx1": Cursor(5, 6)}

@@ -1,0 +1,123 @@
+"""Event streams within their bounds: how many are open, what one of them may ask for, and what it costs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
+
+from amid.simulator import SimulatedPbx
+from tests.bench.setting import resident
+from tests.conftest import StartDaemon
+from tests.daemon import BOUND_S, eventually
+from tests.gateway.conftest import TOKENS, Gateway, listening, with_gateway
+from tests.processes.pbx import table
+
+StartGateway = Callable[..., Gateway]
+
+
+@pytest.fixture
+def start(tmp_path: Path, daemon_for: StartDaemon, shared_pbx: SimulatedPbx) -> StartGateway:
+    def started(**keys: Any) -> Gateway:
+        table_of_gateway = with_gateway(tmp_path, **keys)
+        return listening(daemon_for({"pbx1": table(shared_pbx)}, gateway=table_of_gateway), table_of_gateway)
+
+    return started
+
+
+def bearer(name: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {TOKENS[name]}"}
+
+
+async def statuses(gateway: Gateway, names: list[str]) -> list[int]:
+    """Of streams that these tokens open all at once, each over HTTP and over a WebSocket in turn; all are held open meanwhile."""
+    settled = asyncio.Barrier(len(names))
+
+    async def over_http(client: httpx.AsyncClient, name: str) -> int:
+        async with client.stream("GET", "/v1/events", headers=bearer(name)) as answer:
+            await settled.wait()
+            return answer.status_code
+
+    async def over_websocket(name: str) -> int:
+        url = gateway.url.replace("http", "ws", 1)
+        try:
+            async with connect(f"{url}/v1/events", additional_headers=bearer(name), proxy=None):
+                await settled.wait()
+                return 200
+        except InvalidStatus as refused:
+            await settled.wait()
+            return refused.response.status_code
+
+    limits = httpx.Limits(max_connections=None)
+    async with httpx.AsyncClient(base_url=gateway.url, trust_env=False, limits=limits, timeout=BOUND_S) as client:
+        opening = [over_websocket(name) if number % 2 else over_http(client, name) for number, name in enumerate(names)]
+        return await asyncio.wait_for(asyncio.gather(*opening), 3 * BOUND_S)
+
+
+def none_open(gateway: Gateway) -> None:
+    with gateway.http as http:
+        eventually(lambda: "amid_gateway_streams 0.0" in http.get("/metrics").text, "all streams have ended")
+
+
+def test_a_crowd_opens_no_more_streams_than_configured(start: StartGateway) -> None:
+    gateway = start(max_streams=3)
+    for _ in range(2):  # those that were refused and those that ended leave their places
+        got = asyncio.run(statuses(gateway, ["operator"] * 20))
+        assert sorted(got) == [200] * 3 + [429] * 17
+        none_open(gateway)
+
+
+def test_one_token_cannot_take_the_streams_of_the_others(start: StartGateway) -> None:
+    gateway = start(max_streams=6, max_streams_per_token=4)
+    got = asyncio.run(statuses(gateway, ["wallboard"] * 20 + ["operator"] * 2))
+    assert sorted(got[:20]) == [200] * 4 + [429] * 16 and got[20:] == [200, 200]
+    with gateway.as_("wallboard") as http:
+        none_open(gateway)
+        assert http.head("/v1/events").status_code == 200
+        none_open(gateway)
+
+
+def test_a_stream_has_a_bounded_number_of_conditions(gateway: Gateway) -> None:
+    with gateway.http as http:
+        assert http.head("/v1/events?" + "&".join(["where=A=1"] * 16)).status_code == 200
+        refused = http.get("/v1/events?" + "&".join(["where=A=1"] * 17))
+    assert refused.status_code == 400 and "16 conditions" in refused.json()["message"]
+
+
+def test_streams_from_far_back_cost_bounded_memory(own_gateway: Gateway) -> None:
+    """Fifty streams ask for all that the daemon holds and read nothing; the gateway serves others meanwhile."""
+    daemon = own_gateway.daemon
+    for number in range(300):
+        daemon.action("UserEvent", {"UserEvent": "Large", "Number": number, **{f"Field{one}": "x" * 900 for one in range(40)}})
+    epoch = daemon.server("pbx1")["epoch"]
+    pid = daemon.pid("gateway")
+    before = resident(pid)
+
+    async def ask_and_read_nothing() -> float:
+        host, _, port = own_gateway.url.removeprefix("http://").partition(":")
+        authorization = f"Authorization: Bearer {TOKENS['operator']}"
+        head = [f"GET /v1/events?after=pbx1:{epoch}:0 HTTP/1.1", f"Host: {host}:{port}", authorization]
+        connections = [await asyncio.open_connection(host, int(port), limit=4096) for _ in range(50)]
+        for reader, writer in connections:
+            writer.write("\r\n".join([*head, "", ""]).encode())
+            await reader.readexactly(1)
+        most = 0.0
+        async with httpx.AsyncClient(base_url=own_gateway.url, trust_env=False, timeout=BOUND_S) as client:
+            for _ in range(40):
+                answer = await client.post("/v1/servers/pbx1/actions/Ping", headers=bearer("operator"))
+                assert answer.status_code == 200
+                most = max(most, resident(pid))
+                await asyncio.sleep(0.1)  # the pace of looking
+        for _, writer in connections:
+            writer.close()
+        return most
+
+    grown = asyncio.run(ask_and_read_nothing()) - before
+    assert daemon.pid("gateway") == pid, "it was not killed"
+    assert grown < 100, f"{grown:.0f} MB more for 50 streams that do not read"
