@@ -23,8 +23,13 @@ SHORTEST = 6
 CUT = b" [...]"
 """Stands for the remainder of a packet that was too large to be kept."""
 
-_SECRETS = re.compile(rb"((?:secret|passw(?:or)?d|challenge)[\w-]*[ \t]*[:=])[^\r\n]+", re.I)
-"""A header, a line of GetConfig or of a Command's output: what follows the name, to the line's end."""
+_SECRET = re.compile(rb"secret|passw(?:or)?d|challenge", re.I)
+"""What the name of a secret holds."""
+_SEPARATOR = re.compile(rb"[:=]")
+_WORD = re.compile(rb"[\w-]+")
+_NAMES_ANOTHER = re.compile(rb"var|key", re.I)
+_NAMED_BY_ANOTHER = re.compile(rb"val|match", re.I)
+"""Headers whose value is what another header names: `Var-000000: secret` and `Value-000000: …` of UpdateConfig."""
 _LOGIN = re.compile(rb"action:[ \t]*login\r?\n", re.I)
 _KEY = re.compile(rb"^(key:)[^\r\n]+", re.I | re.M)
 
@@ -101,8 +106,29 @@ class Tap:
 
 
 def hidden(data: bytes, secret: bytes = b"") -> bytes:
-    """`data` with `***` for what proves who somebody is: by the names of headers, and wherever `secret` itself stands."""
-    data = _SECRETS.sub(rb"\1 ***", data)
+    """`data` with `***` for what proves who somebody is: by the names of headers, and wherever `secret` itself stands.
+
+    Each byte is looked at a fixed number of times, because packets hold what strangers wrote.
+    """
+    if _SECRET.search(data):
+        lines = data.split(b"\n")
+        named = any(_NAMES_ANOTHER.match(line) and _SECRET.search(line.partition(b":")[2]) for line in lines)
+        data = b"\n".join(_hidden_line(line, named) for line in lines)
     if _LOGIN.match(data):
         data = _KEY.sub(rb"\1 ***", data)
     return data.replace(secret, b"***") if len(secret) >= SHORTEST else data
+
+
+def _hidden_line(line: bytes, named: bool) -> bytes:
+    """The line without what follows the name of a secret, be it a header's, a key's of a file, or a member's of JSON.
+
+    named: another header of the packet names a secret, whose value this line may hold.
+    """
+    body = line.removesuffix(b"\r")
+    start = 0
+    for separator in _SEPARATOR.finditer(body):
+        words = _WORD.findall(body, start, separator.start())
+        start = separator.end()
+        if (named and _NAMED_BY_ANOTHER.match(body)) or (words and _SECRET.search(words[-1])):
+            return body[:start] + b" ***" + line[len(body) :] if body[start:] else line
+    return line

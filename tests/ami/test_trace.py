@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from amid.ami.action import encode_action
@@ -111,6 +113,28 @@ def test_nothing_is_seen_while_nobody_looks() -> None:
 def test_what_follows_a_secrets_name_is_hidden(shown: bytes) -> None:
     data = hidden(b"Response: Success\r\n" + shown + b"\r\nOther: stays\r\n\r\n")
     assert b"WORD" not in data and b"***\r\nOther: stays\r\n\r\n" in data
+
+
+NAMED_ELSEWHERE = {
+    "UpdateConfig": b"Action: UpdateConfig\r\nVar-000000: secret\r\nValue-000000: WORD\r\nMatch-000000: WORD\r\n\r\n",
+    "GetConfigJSON": b'Response: Success\r\nJSON: {"amid":{"read":"all","secret":"WORD"}}\r\n\r\n',
+    "DBPut": b"Action: DBPut\r\nFamily: f\r\nKey: password\r\nVal: WORD\r\n\r\n",
+    "Getvar": b"Response: Success\r\nVariable: DB_PASSWD\r\nValue: WORD\r\n\r\n",
+    "a table of the CLI": b"Output:  password             : WORD\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("packet", NAMED_ELSEWHERE.values(), ids=NAMED_ELSEWHERE)
+def test_a_secret_whose_name_is_in_another_header_or_in_json_is_hidden(packet: bytes) -> None:
+    assert b"WORD" not in hidden(packet) and b"***" in hidden(packet)
+
+
+@pytest.mark.parametrize("text", [b"secret" * 20_000, b"secret " * 20_000, b"a=" * 60_000, b"secret-" * 20_000 + b"\t" * 20_000])
+def test_the_time_that_a_packet_takes_grows_with_its_length(text: bytes) -> None:
+    """A quadratic search takes minutes for these; a linear one, 0.1 s."""
+    began = time.process_time()
+    hidden(b"Event: UserEvent\r\nX: " + text + b"\r\n\r\n")
+    assert time.process_time() - began < 5
 
 
 def test_a_key_is_hidden_in_a_login_only() -> None:

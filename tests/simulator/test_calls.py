@@ -190,3 +190,10 @@ def test_hangup_in_the_middle_leaves_nothing_behind(exten: str) -> None:
     asker.later(0.1)
     assert (pbx.channels, pbx.bridges, pbx.conferences, pbx.parked) == ({}, {}, {}, {})
     assert not pbx.queues["support"].callers
+
+
+@pytest.mark.parametrize("pattern", ["/^(L+)+@x$/", "/.*.*.*.*.*@@/", "/" + "L?" * 30 + "/"])
+def test_a_pattern_of_channels_that_could_search_for_ever_is_refused(pattern: str) -> None:
+    _, _, asker = busy(1, 0)
+    (answer,) = asker.ask("Hangup", Channel=pattern)
+    assert dict(answer)["Message"] == f"Regex compile failed on: {pattern}"

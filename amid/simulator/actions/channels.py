@@ -13,6 +13,9 @@ from amid.simulator.model import Channel
 from amid.simulator.traffic import Origination
 from amid.simulator.wire import Header
 
+MAX_REPEATS = 2
+"""Repetitions in a pattern of channel names. A caller writes both, and with more the search could take for ever."""
+
 
 @action("CoreShowChannels", "system,reporting", "List currently active channels.")
 def core_show_channels(answer: Answer) -> None:
@@ -206,8 +209,8 @@ def _defect(
 
 def _caller(text: str) -> tuple[str, str]:
     """Name and number of `"Name" <number>`, `Name <number>` or `number`."""
-    found = re.fullmatch(r'\s*"?([^"<]*?)"?\s*<([^>]*)>\s*', text)
-    return (found[1], found[2]) if found else ("", text)
+    name, bracket, number = text.strip().removesuffix(">").partition("<")
+    return (name.strip().strip('"'), number) if bracket else ("", text)
 
 
 @action("Hangup", "system,call", "Hangup channel.")
@@ -221,6 +224,8 @@ def hangup(answer: Answer) -> None:
 
 
 def _hangup_matching(answer: Answer, name: str, cause: int) -> None:
+    if "(" in name or sum(map(name.count, "*+?{")) > MAX_REPEATS:
+        return answer.error(f"Regex compile failed on: {name}")
     try:
         pattern = re.compile(name[1:-1])
     except re.error:
