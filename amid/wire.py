@@ -24,6 +24,9 @@ READERS_SOCKET = "readers"
 TICK = "amid:tick"
 METHODS = ("action", "servers", "status", "actions", "replay", "cancel", "restart", "ping")
 
+MAX_REQUEST_BYTES = 1024 * 1024
+"""Bytes of a request that a client sends at most. An action has 128 headers of 1,022 bytes, so a longer request is a mistake, and
+the daemon may close its connection instead of answering."""
 MAX_NESTING = 32
 """How deep a request's maps and lists may go; no method needs more than four."""
 MAX_ITEMS = 20_000

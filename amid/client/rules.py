@@ -143,12 +143,17 @@ def _patience(timeout: float) -> float:
 def request(request_id: int, call: Call) -> list[bytes]:
     """The frames of a call's message, with the empty delimiter that a DEALER has to send itself.
 
-    Raises `AmidError` of kind `invalid_params` for a value that has no place in a request.
+    Raises `AmidError` of kind `invalid_params` for a value that has no place in a request, and of kind `invalid_request` for a
+    request that is too large.
     """
     try:
-        return [b"", wire.pack({"jsonrpc": "2.0", "id": request_id, "method": call.method, "params": _native(call.params)})]
+        packed = wire.pack({"jsonrpc": "2.0", "id": request_id, "method": call.method, "params": _native(call.params)})
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise AmidError("invalid_params", f"{call.method}: a value cannot be put into a request: {error}") from None
+    if len(packed) > wire.MAX_REQUEST_BYTES:
+        message = f"{call.method}: the request has {len(packed)} bytes; {wire.MAX_REQUEST_BYTES} are allowed"
+        raise AmidError("invalid_request", message)
+    return [b"", packed]
 
 
 def _native(value: Any) -> Any:

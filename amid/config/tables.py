@@ -114,6 +114,7 @@ class Rpc(Table, frozen=True, kw_only=True):
     max_request_bytes: Bytes = 1024 * 1024
     max_calls: Count = 10_000
     max_calls_per_caller: Count = 2500
+    max_unread_bytes: Bytes = 64 * 1024 * 1024
 
 
 class Supervision(Table, frozen=True, kw_only=True):
@@ -125,10 +126,11 @@ class Supervision(Table, frozen=True, kw_only=True):
 
 
 class Curve(Table, frozen=True, kw_only=True):
-    """`[curve]`: the daemon's own key, without which nothing listens on TCP. `secret_key` is read from the file."""
+    """`[curve]`: TCP. Without the daemon's own key nothing listens on it; `secret_key` is read from the file."""
 
     secret_key_file: File | None = None
     secret_key: CurveKey | None = None
+    silence: Seconds = 30.0
 
 
 class Caller(Table, frozen=True, kw_only=True):

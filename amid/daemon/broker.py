@@ -20,11 +20,12 @@ from amid.ami.action import InvalidAction, encode_action, own_action_id, without
 from amid.ami.session import new_action_id
 from amid.config import Caller, Config
 from amid.daemon import overview
-from amid.daemon.caller_sockets import PASS_S, CallerSockets, Connection, Identity, Message, Sender
+from amid.daemon.caller_sockets import PASS_S, CallerSockets, Identity, Message, Sender
 from amid.daemon.child import Child
 from amid.daemon.pipe import Message as ReaderMessage
 from amid.daemon.pipe import Pipe
 from amid.daemon.readers import Readers
+from amid.daemon.reply_backlog import Connection
 from amid.daemon.rundir import why_not
 from amid.daemon.settings import BrokerSettings, broker_settings
 from amid.errors import AmidError
@@ -288,7 +289,11 @@ class Broker:
             reply = Reply(origin, error=AmidError("too_large", message, sent=True))
             body = self._body(reply)
         self._counters[f"answers_{reply.error.kind}" if reply.error else "answers_ok"] += 1
-        self._callers.send(origin.sender, body)
+        if self._callers.has_room(origin.sender, len(body)):
+            self._callers.send(origin.sender, body)
+            return
+        self._counters["undeliverable_answers"] += 1
+        log.warning("dropped an answer: %s has over max_unread_bytes of answers unread", origin.sender.identity.principal)
 
     def _body(self, reply: Reply) -> bytes:
         origin: Origin = reply.origin
@@ -313,7 +318,7 @@ def main(config: Config | None = None) -> None:
     """`python -m amid broker`: started by the supervisor, or by hand with a configuration, for debugging."""
     child = Child(broker_settings(config) if config else None)
     settings = msgspec.convert(child.configuration, BrokerSettings)
-    child.set_up_log([settings.curve_key], process="broker")
+    child.set_up_log([settings.curve.secret_key], process="broker")
     try:
         broker = Broker(child, settings, time.monotonic())
     except (OSError, zmq.ZMQError) as error:

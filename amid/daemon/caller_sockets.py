@@ -23,7 +23,7 @@ from zmq.backend import Socket
 
 from amid import wire
 from amid.daemon.connection_monitor import ConnectionMonitor
-from amid.daemon.reply_backlog import ReplyBacklog
+from amid.daemon.reply_backlog import Connection, ReplyBacklog
 from amid.daemon.settings import BrokerSettings
 from amid.daemon.zap import ZapAuthenticator
 
@@ -36,6 +36,9 @@ NOBODY = ""
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 """Bytes of one frame; libzmq disconnects a peer that sends more before it is in memory. Below this
 and over `max_request_bytes` the caller gets an error that says so."""
+MAX_TCP_MESSAGE_BYTES = 1024 * 1024 + 4096
+"""The same over TCP, unless `max_request_bytes` is more. It bounds the handshake too, in which a peer is a stranger: the daemon's
+clients send no request over 1 MiB."""
 MAX_FRAMES = 16
 """Frames of one message: the request, the delimiter, and a frame for each proxy in between."""
 MAX_ENVELOPE_BYTES = 1024
@@ -45,6 +48,8 @@ REQUESTS_KEPT = 64
 PASS_S = 0.02
 """Seconds given to requests of one socket in one pass of the loop, so that a flood delays neither
 the readers nor the beat."""
+HANDSHAKE_MS = 2000
+"""Milliseconds that a peer has for its handshake."""
 MAX_IDENTITIES = 4096
 """Peers remembered between messages."""
 
@@ -65,10 +70,6 @@ class Identity(NamedTuple):
     principal: str
     local: bool = False
     own: bool = False
-
-
-Connection = tuple[zmq.Socket[bytes], bytes]
-"""A connection's socket and routing id."""
 
 
 class Sender(NamedTuple):
@@ -99,16 +100,17 @@ class CallerSockets:
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], settings: BrokerSettings, counters: Counter[str]) -> None:
         self._counters = counters
-        self._backlog = ReplyBacklog()
+        self._backlog = ReplyBacklog(settings.rpc.max_unread_bytes)
         self._identities: dict[str, Identity] = {}
         self._monitors: dict[zmq.Socket[bytes], ConnectionMonitor] = {}
         self.ipc = self._router(context, settings.rpc.max_calls)
         self.ipc.bind(wire.ipc(settings.run_dir, wire.RPC_SOCKET))
         self.tcp: zmq.Socket[bytes] | None = None
         self._zap: ZapAuthenticator | None = None
-        if settings.curve_key is not None:
-            self._zap = ZapAuthenticator(context, settings.curve_key, settings.callers)
+        if settings.curve.secret_key is not None:
+            self._zap = ZapAuthenticator(context, settings.curve, settings.callers)
             self.tcp = self._router(context, settings.rpc.max_calls)
+            self.tcp.set(zmq.MAXMSGSIZE, max(settings.rpc.max_request_bytes, MAX_TCP_MESSAGE_BYTES))
             self._zap.bind_tcp(self.tcp, settings.rpc.listen)
         self._skipping: set[zmq.Socket[bytes]] = set()
         self.configure(settings)
@@ -120,6 +122,7 @@ class CallerSockets:
         socket.set(zmq.MAXMSGSIZE, MAX_MESSAGE_BYTES)
         socket.set(zmq.SNDHWM, max_calls)  # all that one caller may have open can be answered at once
         socket.set(zmq.RCVHWM, REQUESTS_KEPT)
+        socket.set(zmq.HANDSHAKE_IVL, HANDSHAKE_MS)
         socket.copy_threshold = 0  # a large answer is sent with a tracker, which a copy would have done with at once
         socket.set(zmq.BACKLOG, 1024)  # a peer that finds the queue of connections full tries again only 100 ms later
         self._monitors[socket] = ConnectionMonitor(context, socket)
@@ -130,6 +133,7 @@ class CallerSockets:
         is nobody's from now on."""
         self._names = {caller.key: name for name, caller in settings.callers.items() if caller.key}
         self._local_callers = settings.local_callers
+        self._backlog.limit = settings.rpc.max_unread_bytes
         self._identities.clear()
         if self._zap is not None:
             self._zap.set_keys(settings.callers)
@@ -174,6 +178,7 @@ class CallerSockets:
             if monitor.fd in ready:
                 monitor.receive()
             for routing_id in monitor.take_gone():
+                self._backlog.forget((socket, routing_id))
                 yield socket, routing_id
 
     def _receive_frames(self, socket: zmq.Socket[bytes], end: float) -> tuple[zmq.Frame, list[bytes]]:
@@ -216,12 +221,12 @@ class CallerSockets:
 
     def has_room(self, sender: Sender, size: int) -> bool:
         """Whether an answer of `size` bytes may wait for this sender."""
-        return self._backlog.has_room(sender.envelope[0], size)
+        return self._backlog.has_room(sender.identity.principal, sender.connection, size)
 
     def send(self, sender: Sender, body: bytes) -> None:
         """An answer; counted as undeliverable when its caller has gone, or does not read."""
         try:
-            self._backlog.send(sender.socket, [*sender.envelope, body])
+            self._backlog.send(sender.identity.principal, sender.connection, [*sender.envelope, body])
         except zmq.ZMQError as error:
             if error.errno not in _UNDELIVERABLE:
                 raise

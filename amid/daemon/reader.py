@@ -62,7 +62,7 @@ class Reader:
         self._started = self._epoch(now)
         self._context = zmq.Context()
         self._publisher = Publisher(self._context, settings.run_dir, settings.name, self._started, server.replay_bytes)
-        self._zap = ZapAuthenticator(self._context, settings.curve_key, settings.callers) if settings.curve_key else None
+        self._zap = ZapAuthenticator(self._context, settings.curve, settings.callers) if settings.curve.secret_key else None
         if self._zap is not None:
             events, stream = self._publisher.sockets()
             self._zap.bind_tcp(events, server.events_listen)
@@ -304,7 +304,7 @@ def main(config: Config | None = None, name: str = "") -> None:
     """`python -m amid reader NAME`: started by the supervisor, or by hand with a configuration, for debugging."""
     child = Child(reader_settings(config, name, epoch_origin_now()) if config else None)
     settings = msgspec.convert(child.configuration, ReaderSettings)
-    child.set_up_log([settings.server.secret, settings.curve_key], process="reader", server=settings.name)
+    child.set_up_log([settings.server.secret, settings.curve.secret_key], process="reader", server=settings.name)
     try:
         reader = Reader(child, settings, time.monotonic())
     except (OSError, zmq.ZMQError) as error:

@@ -1,52 +1,115 @@
-"""How many bytes of answers each caller has not read yet.
+"""How much each principal has not read of its answers, over all its connections.
 
-ZeroMQ bounds what waits for a caller by number, and 10,000 large answers can be more than a machine has. So each large one is sent
-with a tracker, which tells when ZeroMQ is done with it, and a caller that has too much unread is given an error in place of more.
+libzmq bounds what waits for a connection by number, and 10,000 answers on each of many connections
+are more than a machine has. An answer can be sent with a tracker, which tells when libzmq is done
+with it, but that costs more than the answer. A connection's answers leave in order, so one tracker
+covers those before it too: each connection's next answer has one when about 16 KiB have no tracker.
 """
 
 from __future__ import annotations
+
+import time
+from collections import deque
+from dataclasses import dataclass, field
 
 import zmq
 
 from amid.daemon.sending import send
 
-LARGE = 16 * 1024
-"""Bytes from which on an answer is counted; 10,000 smaller ones take 160 MB at most."""
-LIMIT = 64 * 1024 * 1024
-"""Bytes that may wait for one caller; a single answer may be larger."""
-MANY = 1000
-"""Callers remembered before those that have read everything are forgotten."""
+Connection = tuple[zmq.Socket[bytes], bytes]
+"""A socket, and the routing id of a connection there."""
+
+UNTRACKED_BYTES = 16 * 1024
+"""Bytes of a connection's answers from which on the next one is sent with a tracker."""
+CONNECTION_BYTES = 2 * UNTRACKED_BYTES
+"""Bytes that may wait on a connection whatever its principal has not read elsewhere."""
+OVERHEAD_BYTES = 256
+"""What libzmq needs to hold an answer, besides its bytes."""
+REVIEW_S = 0.1
+"""Seconds between two looks at all connections of a principal that is over its limit."""
+
+
+@dataclass(slots=True)
+class _Backlog:
+    """Of one connection."""
+
+    untracked: int = 0
+    tracked: deque[tuple[zmq.MessageTracker, int]] = field(default_factory=deque)
+    bytes: int = 0
+    """Of the answers that trackers cover and that are not read."""
+
+    def add(self, tracker: zmq.MessageTracker, size: int) -> int:
+        """An answer with a tracker; how many bytes that covers."""
+        covered, self.untracked = self.untracked + size, 0
+        self.tracked.append((tracker, covered))
+        self.bytes += covered
+        return covered
+
+    def review(self) -> int:
+        """Forget what was read; how many bytes that were."""
+        before = self.bytes
+        while self.tracked and self.tracked[0][0].done:
+            self.bytes -= self.tracked.popleft()[1]
+        return before - self.bytes
+
+
+@dataclass(slots=True)
+class _Principal:
+    connections: dict[Connection, _Backlog] = field(default_factory=dict)
+    bytes: int = 0
+    reviewed: float = 0.0
+
+    def review(self, now: float) -> None:
+        if now >= self.reviewed + REVIEW_S:
+            self.reviewed = now
+            self.bytes -= sum(backlog.review() for backlog in self.connections.values())
 
 
 class ReplyBacklog:
-    """Counts by the caller's routing id."""
+    """Counts by principal, and by connection within each.
 
-    def __init__(self) -> None:
-        self._waiting: dict[bytes, list[tuple[zmq.MessageTracker, int]]] = {}
+    limit: bytes that may wait for one principal, besides 16 KiB for each of its connections and an
+    eighth of the limit for answers under 16 KiB. A single answer may be larger.
+    """
 
-    def has_room(self, caller: bytes, size: int) -> bool:
-        """Whether `size` bytes more may wait for this caller."""
-        waiting = self._pruned(caller)
-        return size < LARGE or not waiting or size + sum(waited for _, waited in waiting) <= LIMIT
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self._principals: dict[str, _Principal] = {}
 
-    def send(self, socket: zmq.Socket[bytes], frames: list[bytes]) -> None:
-        """Send to the caller named by the first frame. Raises `zmq.ZMQError`."""
-        size = len(frames[-1])
-        if size < LARGE:
+    def has_room(self, name: str, connection: Connection, size: int) -> bool:
+        """Whether an answer of `size` bytes may wait for this principal on this connection."""
+        principal = self._principals.get(name)
+        if principal is None:
+            return True
+        size += OVERHEAD_BYTES
+        limit = self.limit if size > UNTRACKED_BYTES else self.limit * 9 // 8  # errors in place of large answers fit in too
+        if principal.bytes + size > limit:
+            principal.review(time.monotonic())
+        found = principal.connections.get(connection)
+        waiting = found.bytes + found.untracked if found is not None else 0
+        return principal.bytes + size <= limit or waiting + size <= CONNECTION_BYTES or not principal.bytes
+
+    def send(self, name: str, connection: Connection, frames: list[bytes]) -> None:
+        """Send to a connection, whose routing id is the first frame. Raises `zmq.ZMQError`."""
+        socket, _ = connection
+        principal = self._principals.get(name) or _Principal()
+        backlog = principal.connections.get(connection) or _Backlog()
+        size = sum(map(len, frames)) + OVERHEAD_BYTES
+        if backlog.untracked + size < UNTRACKED_BYTES:
             send(socket, *frames)
-            return
-        tracker = socket.send_multipart(frames, zmq.DONTWAIT, copy=False, track=True)
-        assert tracker is not None
-        self._waiting.setdefault(frames[0], []).append((tracker, size))
-        if len(self._waiting) > MANY:
-            for caller in list(self._waiting):
-                self._pruned(caller)
-
-    def _pruned(self, caller: bytes) -> list[tuple[zmq.MessageTracker, int]]:
-        """What the caller has not read; nothing is kept of one that has read everything, or has gone."""
-        waiting = [(tracker, size) for tracker, size in self._waiting.get(caller, ()) if not tracker.done]
-        if waiting:
-            self._waiting[caller] = waiting
+            backlog.untracked += size
         else:
-            self._waiting.pop(caller, None)
-        return waiting
+            tracker = socket.send_multipart(frames, zmq.DONTWAIT, copy=False, track=True)
+            assert tracker is not None
+            principal.bytes += backlog.add(tracker, size) - backlog.review()
+        principal.connections[connection] = backlog
+        self._principals[name] = principal
+
+    def forget(self, connection: Connection) -> None:
+        """The connection has gone, and what waited for it."""
+        for name, principal in list(self._principals.items()):
+            backlog = principal.connections.pop(connection, None)
+            if backlog is not None:
+                principal.bytes -= backlog.bytes
+                if not principal.connections:
+                    del self._principals[name]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from amid.config import Caller, Config, Gateway, Rpc, Server
+from amid.config import Caller, Config, Curve, Gateway, Rpc, Server
 from amid.config.unix_users import LocalCaller, local_callers
 
 
@@ -16,7 +16,7 @@ class ReaderSettings(msgspec.Struct):
     log_level: str
     server: Server
     epoch_origin: int
-    curve_key: str | None
+    curve: Curve
     callers: dict[str, Caller]
     trace: bool
 
@@ -41,7 +41,7 @@ class BrokerSettings(msgspec.Struct):
     servers: dict[str, ServerLimits]
     callers: dict[str, Caller]
     local_callers: list[LocalCaller]
-    curve_key: str | None
+    curve: Curve
 
 
 class GatewaySettings(msgspec.Struct):
@@ -62,9 +62,9 @@ def reader_settings(config: Config, name: str, epoch_origin: int) -> ReaderSetti
     server = config.servers[name]
     on_tcp = bool(server.events_listen or server.stream_listen)
     callers = config.callers if on_tcp else {}
-    key = config.curve.secret_key if on_tcp else None
+    curve = config.curve if on_tcp else Curve()
     trace = config.callers["local"].admin
-    return ReaderSettings(name, config.run_dir, config.log_level, server, epoch_origin, key, callers, trace)
+    return ReaderSettings(name, config.run_dir, config.log_level, server, epoch_origin, curve, callers, trace)
 
 
 def broker_settings(config: Config) -> BrokerSettings:
@@ -88,5 +88,5 @@ def broker_settings(config: Config) -> BrokerSettings:
         servers,
         config.callers,
         local_callers(config.callers),
-        config.curve.secret_key,
+        config.curve,
     )

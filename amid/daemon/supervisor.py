@@ -330,7 +330,8 @@ def _fixed(name: str, configuration: bytes) -> Any:
     """What a child cannot change while it runs: for the broker where it listens, and under which key."""
     settings = json.loads(configuration)
     if name == BROKER:
-        return settings["rpc"]["listen"], settings["curve_key"]
+        rpc = settings["rpc"]
+        return rpc["listen"], rpc["listen"] and rpc["max_request_bytes"], settings["curve"]
     return {key: value for key, value in settings.items() if key not in ("log_level", "trace")}
 
 

@@ -16,7 +16,7 @@ import zmq
 from zmq.utils import z85
 
 from amid import wire
-from amid.config import Caller
+from amid.config import Caller, Curve
 
 log = logging.getLogger("amid.zap")
 
@@ -24,8 +24,8 @@ log = logging.getLogger("amid.zap")
 class ZapAuthenticator:
     """Answers libzmq's question whether a key is known. The owner polls `socket` and calls `step`."""
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], secret_key: str, callers: Mapping[str, Caller]) -> None:
-        self._secret_key = secret_key.encode()
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], curve: Curve, callers: Mapping[str, Caller]) -> None:
+        self._curve = curve
         self.refused = 0
         self.set_keys(callers)
         self.socket = context.socket(zmq.REP)
@@ -53,8 +53,9 @@ class ZapAuthenticator:
         """Bind `socket` to TCP endpoints that only known keys can connect to. An ipc endpoint that it
         is bound to already stays as it is."""
         socket.set(zmq.CURVE_SERVER, 1)
-        socket.set(zmq.CURVE_SECRETKEY, self._secret_key)
+        socket.set(zmq.CURVE_SECRETKEY, (self._curve.secret_key or "").encode())
         socket.set(zmq.ZAP_DOMAIN, b"amid")
+        self._close_when_silent(socket)
         for endpoint in endpoints:
             socket.set(zmq.IPV6, wire.is_ipv6(endpoint))
             try:
@@ -64,3 +65,14 @@ class ZapAuthenticator:
                 why = "it names no address of this machine" if number == errno.ENODEV else zmq.strerror(number)
                 log.error("cannot listen on %s: %s", endpoint, why)
                 sys.exit(1)
+
+    def _close_when_silent(self, socket: zmq.Socket[bytes]) -> None:
+        """ZMTP heartbeats find a peer that is stopped or that cannot be reached any more; TCP's keep the connection open in the
+        tables of firewalls."""
+        milliseconds = int(self._curve.silence * 1000)
+        socket.set(zmq.HEARTBEAT_IVL, max(1, milliseconds // 3))
+        socket.set(zmq.HEARTBEAT_TIMEOUT, max(1, milliseconds * 2 // 3))
+        seconds = max(1, int(self._curve.silence))
+        for option, value in ((zmq.TCP_KEEPALIVE, 1), (zmq.TCP_KEEPALIVE_IDLE, seconds), (zmq.TCP_KEEPALIVE_INTVL, seconds)):
+            socket.set(option, value)
+        socket.set(zmq.TCP_KEEPALIVE_CNT, 3)

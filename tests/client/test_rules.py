@@ -23,6 +23,13 @@ def sent(fields: dict[str, Any], **headers: Any) -> dict[str, Any]:
     return params
 
 
+def test_a_request_that_is_too_large_is_not_sent() -> None:
+    """The daemon closes a connection that brings 16 MiB, and the client could not tell whether the action was carried out."""
+    with pytest.raises(AmidError) as refused:
+        rules.request(1, rules.action("UserEvent", {"X": "x" * 1_048_576}, {}, None, 5.0, None))
+    assert (refused.value.kind, refused.value.sent) == ("invalid_request", False)
+
+
 def test_an_explicit_directory_is_the_only_one() -> None:
     assert rules.run_dirs("/a", {"AMID_RUN_DIR": "/b", "XDG_RUNTIME_DIR": "/c"}) == ["/a"]
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -20,6 +22,9 @@ from tests.processes.pbx import arm
 FLOOD = 20_000
 SOON_S = 1.0
 """Seconds within which a bystander is served whatever others do: it takes a millisecond, and the machine may be busy."""
+
+
+CONNECTIONS, EACH = 20, 40
 
 
 def memory(pid: int) -> int:
@@ -89,6 +94,39 @@ def test_a_caller_that_does_not_read_large_answers_gets_errors_in_their_place(
         assert slow.poll(5000) and len(slow.recv_multipart()[1]) > 10_000, "one that reads again gets what it asks for"
     assert daemon.pid("broker") == broker
     assert daemon.processes()["reader pbx1"]["restarts"] == 0, "so many pages did not keep the reader from its beat"
+
+
+def test_one_bound_for_all_connections_of_a_caller(daemon: Daemon, caller: Caller) -> None:
+    """It was 64 MiB for each connection, and a program can open a thousand."""
+    caller.result(caller.action("SimFault", {"Kind": "burst", "Count": 5000}))
+    epoch = daemon.server("pbx1")["epoch"]
+    eventually(lambda: daemon.server("pbx1")["seq"] > 5000, "the events came")
+    request = wire.pack({"id": 1, "method": "replay", "params": {"epoch": epoch, "after": 0, "limit": 5000, "timeout": 60}})
+    broker = daemon.pid("broker")
+    before = memory(broker)
+    with ExitStack() as stack:
+        for _ in range(CONNECTIONS):
+            slow = stack.enter_context(daemon.socket(zmq.DEALER))
+            slow.set(zmq.RCVHWM, 1)
+            slow.connect(daemon.rpc)
+            for _ in range(EACH):
+                slow.send_multipart([b"", request])
+        eventually(lambda: daemon.result("status")["counters"]["requests"] > EACH * CONNECTIONS, "all came", 60)
+        eventually(lambda: not daemon.result("status")["counters"]["open_calls"], "all were answered", 60)
+        assert memory(broker) - before < 150e6
+        served(caller)
+    assert daemon.pid("broker") == broker
+
+
+def test_an_id_is_held_until_its_answer_is_read_and_so_it_is_short(daemon: Daemon, caller: Caller) -> None:
+    before = memory(daemon.pid("broker"))
+    with daemon.socket(zmq.DEALER) as deaf:
+        deaf.set(zmq.RCVHWM, 1)
+        deaf.connect(daemon.rpc)
+        for _ in range(64):
+            deaf.send_multipart([b"", json.dumps({"id": "x" * 1_000_000, "method": "ping"}).encode()])
+        eventually(lambda: daemon.result("status")["counters"].get("answers_invalid_request", 0) == 64, "all are refused")
+        assert memory(daemon.pid("broker")) - before < 60e6
 
 
 def test_callers_that_come_and_leave_a_thousand_times(daemon: Daemon, caller: Caller) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import subprocess
 import sys
@@ -30,7 +31,8 @@ class Tcp:
     """A daemon on TCP with one caller, `crm`, who may do all but Command. It listens on `listen`, and is reached at `reached`."""
 
     def __init__(
-        self, folder: Path, pbx: SimulatedPbx, daemon_for: StartDaemon, listen: str = "127.0.0.1", reached: str = "127.0.0.1"
+        self, folder: Path, pbx: SimulatedPbx, daemon_for: StartDaemon, listen: str = "127.0.0.1", reached: str = "127.0.0.1",
+        silence: float = 30.0,
     ) -> None:
         self.folder = folder
         self.server = make_keys(folder / "server.key")
@@ -41,7 +43,7 @@ class Tcp:
         self.table |= {"events_listen": [events], "stream_listen": [stream]}
         self.tables = {
             "rpc": {"listen": [rpc]},
-            "curve": {"secret_key_file": str(folder / "server.key")},
+            "curve": {"secret_key_file": str(folder / "server.key"), "silence": silence},
             "callers__crm": {"key": self.crm, "deny": ["Command"]},
         }
         self.daemon: Daemon = daemon_for({"pbx1": self.table}, **self.tables)
@@ -137,3 +139,38 @@ def test_keygen_overwrites_no_key(tmp_path: Path) -> None:
     again = subprocess.run([sys.executable, "-m", "amid", "keygen", str(tmp_path / "key")], capture_output=True, text=True)
     assert again.returncode == 2 and "File exists" in again.stderr and not again.stdout
     assert (tmp_path / "key").read_text() == secret
+
+
+STOPPED = """
+import os, signal, sys
+from amid import Client, Curve
+server, public, secret, rpc = sys.argv[1:]
+client = Client(endpoint=rpc, curve=Curve(server, public, secret))
+client.ping()
+events = client.events("UserEvent")
+os.kill(os.getpid(), signal.SIGSTOP)
+"""
+
+
+def established(*ports: int) -> list[str]:
+    """The connections to these local ports (proc(5), /proc/net/tcp)."""
+    lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    wanted = {f"{port:04X}" for port in ports}
+    return [local for _, local, _, state, *_ in lines if state == "01" and local.rpartition(":")[2] in wanted]
+
+
+def test_a_peer_that_shows_no_sign_of_life_is_disconnected(tmp_path: Path, daemon_for: StartDaemon) -> None:
+    """It is stopped, so that its kernel still acknowledges what is sent."""
+    with a_pbx() as pbx:
+        tcp = Tcp(tmp_path, pbx, daemon_for, silence=1.0)
+        ports = [int(endpoint.rpartition(":")[2]) for endpoint in (tcp.rpc, *tcp.table["events_listen"])]
+        argv = [sys.executable, "-c", STOPPED, tcp.server, tcp.crm, (tmp_path / "crm.key").read_text().strip(), tcp.rpc]
+        with subprocess.Popen(argv) as stopped:
+            try:
+                os.waitpid(stopped.pid, os.WUNTRACED)
+                assert len(established(*ports)) == 2, "one for requests, one for events"
+                eventually(lambda: not established(*ports), "the daemon has closed both")
+            finally:
+                stopped.kill()
+        with tcp.client() as client:
+            assert client.ping() == {}

@@ -1,0 +1,91 @@
+"""The bound on answers that a caller does not read, on real sockets without a daemon."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+import zmq
+
+from amid.daemon.reply_backlog import CONNECTION_BYTES, Connection, ReplyBacklog
+from tests.daemon import eventually
+
+LIMIT = 1024 * 1024
+
+
+class Peers:
+    """A ROUTER with DEALERs that do not read unless they are told to."""
+
+    def __init__(self, stack: ExitStack, endpoint: str) -> None:
+        self.context = stack.enter_context(zmq.Context())
+        self.router = stack.enter_context(self.context.socket(zmq.ROUTER))
+        self.router.set(zmq.ROUTER_MANDATORY, 1)
+        self.router.set(zmq.SNDHWM, 100_000)
+        self.router.copy_threshold = 0
+        self.router.bind(endpoint)
+        self._endpoint, self._stack = endpoint, stack
+
+    def connect(self) -> tuple[zmq.Socket[bytes], Connection]:
+        """A peer, and its connection as the ROUTER knows it."""
+        peer = self._stack.enter_context(self.context.socket(zmq.DEALER))
+        peer.set(zmq.RCVHWM, 1)
+        peer.set(zmq.LINGER, 0)
+        peer.connect(self._endpoint)
+        peer.send(b"")
+        return peer, (self.router, self.router.recv_multipart()[0])
+
+
+@pytest.fixture
+def peers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Peers]:
+    with ExitStack() as stack:
+        yield Peers(stack, f"ipc://{tmp_path_factory.mktemp('backlog')}/rpc")
+
+
+def fill(backlog: ReplyBacklog, connection: Connection, size: int, most: int) -> int:
+    """Send answers of `size` bytes for as long as there is room; how many bytes."""
+    body = bytes(size)
+    sent = 0
+    while sent < most and backlog.has_room("uid:1", connection, size):
+        backlog.send("uid:1", connection, [connection[1], b"", body])
+        sent += size
+    return sent
+
+
+@pytest.mark.parametrize("size", [100, 20_000, 500_000])
+def test_one_bound_for_all_connections_of_a_principal(peers: Peers, size: int) -> None:
+    """With small answers too: 100 bytes and 256 of overhead each."""
+    backlog = ReplyBacklog(LIMIT)
+    kernel = 500_000  # bytes that the kernel takes of each connection's answers
+    connections = 8
+    sent = sum(fill(backlog, peers.connect()[1], size, 100 * LIMIT) for _ in range(connections))
+    assert sent < LIMIT * 9 / 8 + connections * (kernel + CONNECTION_BYTES + size)
+    assert not backlog.has_room("uid:1", peers.connect()[1], LIMIT)
+    assert backlog.has_room("uid:1", peers.connect()[1], 100), "another connection still gets small answers"
+    assert backlog.has_room("uid:2", peers.connect()[1], LIMIT), "and another principal all of them"
+
+
+def test_answers_that_were_read_make_room(peers: Peers) -> None:
+    backlog = ReplyBacklog(LIMIT)
+    peer, connection = peers.connect()
+    sent = fill(backlog, connection, 20_000, 100 * LIMIT)
+    for _ in range(sent // 20_000):
+        peer.recv_multipart()
+    eventually(lambda: backlog.has_room("uid:1", connection, LIMIT - 1000), "what was read does not count")
+
+
+def test_a_connection_that_is_gone_makes_room(peers: Peers) -> None:
+    backlog = ReplyBacklog(LIMIT)
+    _, connection = peers.connect()
+    fill(backlog, connection, 20_000, 100 * LIMIT)
+    _, other = peers.connect()
+    assert not backlog.has_room("uid:1", other, LIMIT)
+    backlog.forget(connection)
+    assert backlog.has_room("uid:1", other, LIMIT)
+
+
+def test_a_single_answer_may_be_larger_than_the_limit(peers: Peers) -> None:
+    backlog = ReplyBacklog(LIMIT)
+    _, connection = peers.connect()
+    backlog.send("uid:1", connection, [connection[1], b"", b"small"])
+    assert backlog.has_room("uid:1", connection, 2 * LIMIT)
