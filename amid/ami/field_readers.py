@@ -111,6 +111,16 @@ def given(name: str, kind: Kind = Kind.TEXT, needs: Needs = Needs.PATTERN, form:
     return read
 
 
+def configuration(name: str, needs: Needs = Needs.PATTERN) -> Reader:
+    """A file of Asterisk's configuration, by its shortest path: `x/../manager.conf` is `manager.conf`."""
+
+    def read(headers: Headers) -> Iterator[Target]:
+        file = headers.one(name)
+        yield Target(Kind.TEXT, posixpath.normpath(file) if file else "", needs)
+
+    return read
+
+
 def command(headers: Headers) -> Iterator[Target]:
     """The CLI drops quotes and backslashes, so that `mod"ule" unload` is `module unload` (`parse_args`, main/cli.c)."""
     words, literal = [], False

@@ -43,6 +43,7 @@ TABLES: dict[str, tuple[Reader, ...]] = {
         read.given("application", Kind.APPLICATION),
     ),
     "dialplanextensionremove": (read.extension("extension", "context", Needs.PATTERN),),  # pbx/pbx_config.c
+    "playdtmf": (read.given("receive", needs=Needs.WHOLE_NAME, form="receive"),),  # dials feature codes; apps/app_senddtmf.c
     "showdialplan": (read.extension("extension", "context"),),  # shows PINs that stand in it; main/pbx.c
     "dahdidialoffhook": (read.text("number"),),  # channels/chan_dahdi.c
     "command": (read.command,),  # main/manager.c
@@ -62,14 +63,11 @@ TABLES: dict[str, tuple[Reader, ...]] = {
     "confbridgestartrecord": (read.recording("recordfile"), read.conference),  # MixMonitor's arguments; apps/app_confbridge.c
     "pridebugfileset": (read.given("file", Kind.PATH),),  # channels/chan_dahdi.c
     # Asterisk's own configuration
-    "getconfig": (read.text("filename", needs=Needs.PATTERN),),  # main/manager.c
-    "getconfigjson": (read.text("filename", needs=Needs.PATTERN),),  # main/manager.c
-    "listcategories": (read.text("filename"),),  # main/manager.c
-    "updateconfig": (  # main/manager.c
-        read.text("srcfilename", needs=Needs.PATTERN),
-        read.text("dstfilename", needs=Needs.PATTERN),
-    ),
-    "createconfig": (read.text("filename", needs=Needs.PATTERN),),  # main/manager.c
+    "getconfig": (read.configuration("filename"),),  # main/manager.c
+    "getconfigjson": (read.configuration("filename"),),  # main/manager.c
+    "listcategories": (read.configuration("filename", Needs.WHOLE_NAME),),  # main/manager.c
+    "updateconfig": (read.configuration("srcfilename"), read.configuration("dstfilename")),  # main/manager.c
+    "createconfig": (read.configuration("filename"),),  # main/manager.c
     "moduleload": (read.text("loadtype", "module", needs=Needs.PATTERN, form="{} {}"),),  # any path; main/loader.c
     "reload": (read.text("module"),),  # main/manager.c
     "loggerrotate": (read.text(form=""),),  # main/manager.c
@@ -102,7 +100,7 @@ PLAIN = frozenset(
     mwiget mwiupdate parkedcalls parkinglots pausemonitor ping pjsiphangup pjsipqualify pjsipregister pjsipsetmaintenance
     pjsipshowaors pjsipshowcontacts pjsipshowendpoints pjsipshowmaintenance pjsipshowregistrationinboundcontactstatuses
     pjsipshowregistrationsinbound pjsipshowresourcelists pjsipshowsubscriptionsinbound pjsipshowsubscriptionsoutbound
-    pjsipunregister playdtmf playmf presencestate presencestatelist pridebugfileunset pridebugset prishowspans
+    pjsipunregister playmf presencestate presencestatelist pridebugfileunset pridebugset prishowspans
     queuechangeprioritycaller queuelog queuememberringinuse queuepause queuepenalty queuereload queueremove queuereset queuerule
     queuestatus queuesummary queuewithdrawcaller sendflash sendtext sippeers sippeerstatus sipqualifypeer sipshowpeer
     sipshowregistry skinnydevices skinnylines skinnyshowdevice skinnyshowline sorcerymemorycacheexpire

@@ -111,7 +111,11 @@ def _lower(text: str) -> str:
 
 
 def _denies(rule: Rule, target: Target) -> bool:
-    return matches(rule.pattern or "", target.text)
+    pattern = rule.pattern or ""
+    if matches(pattern, target.text):
+        return True
+    # Asterisk ignores dashes in an extension: 9-11 is 911 (`ext_strncpy`, main/pbx.c).
+    return target.kind is Kind.EXTENSION and matches(pattern.replace("-", ""), target.text.replace("-", ""))
 
 
 def _allows(rule: Rule, name: str, target: Target) -> bool:
@@ -129,8 +133,10 @@ def _covers(pattern: str, target: Target) -> bool:
             pairs = list(zip(pattern.split("/"), target.text.split("/"), strict=False))
             same_depth = pattern.count("/") == target.text.count("/")
             return same_depth and all(matches(part, text) for part, text in pairs)
-        case Kind.EXTENSION:
-            fits = "@" in pattern and "/" not in pattern.partition("@")[0]
+        case Kind.EXTENSION:  # in two parts: the extension 1@sales in the context secret is not *@sales*
+            exten, at, context = pattern.rpartition("@")
+            own_exten, _, own_context = target.text.rpartition("@")
+            return bool(at) and "/" not in exten and matches(exten, own_exten) and matches(context, own_context)
         case Kind.FUNCTION:
             fits = "(" in pattern
         case Kind.APPLICATION:

@@ -163,6 +163,9 @@ REACHES: dict[str, tuple[str, dict[Any, Any], list[tuple[str, Needs]]]] = {
     "AGI": ("AGI", {"Channel": "x", "Command": "EXEC System id"}, [("exec system id", PATTERN)]),
     # configuration, secrets, messages
     "a file": ("GetConfig", {"Filename": "manager.conf"}, [("manager.conf", PATTERN)]),
+    "a file by another path": ("GetConfig", {"Filename": "x/../manager.conf"}, [("manager.conf", PATTERN)]),
+    "keys that are pressed": ("PlayDTMF", {"Channel": "x", "Digit": "#", "Receive": True}, [("receive", WHOLE)]),
+    "keys that are played": ("PlayDTMF", {"Channel": "x", "Digit": "#"}, [("", NAME)]),
     "a module": ("ModuleLoad", {"LoadType": "load", "Module": "../x.so"}, [("load ../x.so", PATTERN)]),
     "a key": ("DBPut", {"Family": "f", "Key": "k", "Val": "x"}, [("f/k", WHOLE)]),
     "passwords": ("PJSIPShowAuths", {}, [("passwords", PATTERN)]),

@@ -21,7 +21,7 @@ SECRET = """
 [secret]
 exten => _X.,1,Set(GLOBAL(ENTERED)=${EXTEN})
  same => n,Wait(2)
-exten => _X.,n,Hangup()
+exten => 911,1,Set(GLOBAL(ENTERED)=emergency)
 """
 AUTH = f"""
 [sipp-auth]
@@ -180,8 +180,8 @@ def test_the_sample_s_user_has_a_shell_by_variables(sample: Raw, session: Raw, m
     fields = {"Channel": "Local/answer@calls", "Application": "ConfBridge", "Data": "7", "Variable": variables, "Async": "true"}
     assert guarded("Originate", **fields)
     sample.ask("Originate", **fields)
-    eventually(lambda: len(session.ask("ConfbridgeListRooms")) > 2)
-    session.ask("ConfbridgeKick", Conference="7", Channel="all")
+    eventually(lambda: len(session.ask("ConfbridgeList", Conference="7")) > 2)
+    session.ask("Hangup", Channel="/^Local/")  # the command runs when the recording ends
 
 
 def test_a_variable_writes_a_file(sample: Raw, mark: Callable[[], str]) -> None:
@@ -215,6 +215,16 @@ def test_a_variable_enters_the_dialplan(sample: Raw, session: Raw) -> None:
     assert guarded("Originate", **fields)
     sample.ask("Originate", **fields)
     eventually(entered(session, "76"))
+
+
+def test_dashes_in_an_extension_are_ignored(session: Raw) -> None:
+    session.ask("Originate", Channel="Local/9-11@secret", Application="Wait", Data="1")
+    eventually(entered(session, "emergency"))
+
+
+def test_an_extension_may_look_like_another_context(session: Raw) -> None:
+    session.ask("Originate", Channel="Local/answer@calls", Exten="1@sales", Context="secret", Priority="1")
+    eventually(entered(session, "1@sales"))
 
 
 @pytest.mark.parametrize(

@@ -131,6 +131,11 @@ MORE: dict[str, Rules] = {
     ),
     "a denied endpoint": ({"deny": ["Originate: PJSIP/alice"]}, "Originate", {**SALES, "Channel": "PJSIP/alice"}, False),
     "a denied number": ({"deny": ["Originate: 911*"]}, "Originate", {"Exten": "911", "Context": "x"}, False),
+    "a denied number with dashes": ({"deny": ["Originate: 911@*"]}, "Originate", {"Exten": "9-1-1", "Context": "x"}, False),
+    "an extension that looks like a context": (
+        {"allow": ["Originate: *@sales*"]}, "Originate", {"Exten": "1@sales", "Context": "secret"}, False,
+    ),
+    "contexts of one beginning": ({"allow": ["Originate: *@sales*"]}, "Originate", {"Exten": "1", "Context": "sales-eu"}, True),
     "a question mark is no wildcard": ({"allow": ["Pin?"]}, "Ping", {}, False),
     "brackets are no wildcard": ({"allow": ["Getvar: HASH(x[1])"]}, "Getvar", {"Variable": "HASH(x[1])"}, True),
     "brackets are themselves": ({"deny": ["Command: core show [a-z]*"]}, "Command", {"Command": "core show uptime"}, True),
