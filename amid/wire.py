@@ -22,7 +22,7 @@ READERS_SOCKET = "readers"
 """Names of the socket files in run_dir; each server has `events-<server>`, `stream-<server>` and `trace-<server>` besides."""
 
 TICK = "amid:tick"
-METHODS = ("action", "servers", "status", "actions", "replay", "cancel", "restart", "ping")
+METHODS = ("action", "servers", "status", "actions", "replay", "cancel", "audit", "restart", "ping")
 
 MAX_REQUEST_BYTES = 1024 * 1024
 """Bytes of a request that a client sends at most. An action has 128 headers of 1,022 bytes, so a longer request is a mistake, and

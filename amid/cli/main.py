@@ -30,6 +30,7 @@ COMMANDS = {
     "events": Entry("amid.cli.events", "Show events as they come."),
     "trace": Entry("amid.cli.trace", "Show the packets of the sessions with Asterisk."),
     "status": Entry("amid.cli.status", "Show the servers, the daemon's processes, and its counters."),
+    "audit": Entry("amid.cli.audit", "Show who was denied what, and what was done."),
     "actions": Entry("amid.cli.calls", "Show the actions that this Asterisk offers."),
     "restart": Entry("amid.cli.calls", "Replace a server's reader."),
     "keygen": Entry("amid.cli.keygen", "Make a key pair for TCP."),

@@ -115,6 +115,7 @@ class Rpc(Table, frozen=True, kw_only=True):
     max_calls: Count = 10_000
     max_calls_per_caller: Count = 2500
     max_unread_bytes: Bytes = 64 * 1024 * 1024
+    audit: Literal["denied", "all"] = "denied"
 
 
 class Supervision(Table, frozen=True, kw_only=True):

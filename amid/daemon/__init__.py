@@ -13,6 +13,7 @@
       pipe          what joins the broker and a reader    readers   the broker's ends of these
       overview      what `servers` and `status` report    caller_sockets  what callers connect to, and who they are
       reply_backlog answers that callers have not read   connection_monitor  when callers connect and disconnect
+      origin        where a request came from            audit_log the audit trail, in the log
     zap             authentication of TCP peers, for the broker and for readers
     sending         one message on a ZeroMQ socket
 """

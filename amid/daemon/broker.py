@@ -10,7 +10,7 @@ import logging
 import sys
 import time
 from collections import Counter
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 import zmq
@@ -20,8 +20,10 @@ from amid.ami.action import InvalidAction, encode_action, own_action_id, without
 from amid.ami.session import new_action_id
 from amid.config import Caller, Config
 from amid.daemon import overview
-from amid.daemon.caller_sockets import PASS_S, CallerSockets, Identity, Message, Sender
+from amid.daemon.audit_log import AuditLog
+from amid.daemon.caller_sockets import PASS_S, CallerSockets, Identity, Message
 from amid.daemon.child import Child
+from amid.daemon.origin import Origin
 from amid.daemon.pipe import Message as ReaderMessage
 from amid.daemon.pipe import Pipe
 from amid.daemon.readers import Readers
@@ -36,24 +38,6 @@ from amid.rpc.policy import Lists, check_action, check_admin
 
 log = logging.getLogger("amid.broker")
 
-class Origin(NamedTuple):
-    """Who asked: the sender of the message, the request's id and codec, and the principal that it counts for."""
-
-    sender: Sender
-    request_id: Any
-    as_json: bool
-    principal: str
-
-    @property
-    def connection(self) -> Connection:
-        return self.sender.connection
-
-    @property
-    def caller(self) -> str:
-        """The name of the [callers.NAME] whose rights apply."""
-        return self.sender.identity.caller
-
-
 class Broker:
     """`step` is one pass of the loop."""
 
@@ -65,7 +49,12 @@ class Broker:
         self._callers = CallerSockets(self._context, settings, self._counters)
         self._readers = Readers(f"{settings.run_dir}/{wire.READERS_SOCKET}", self._hear_reader, self._lost_reader, self._counters)
         self._calls = Calls(*self._limits(), now, first_id=time.monotonic_ns())
+        self._audit = AuditLog()
+        self._configure_audit()
         self._drain_until: float | None = None
+
+    def _configure_audit(self) -> None:
+        self._audit.configure(self._settings.rpc.audit == "all", list(self._settings.servers))
 
     def _limits(self) -> tuple[dict[str, int], int, int]:
         rpc = self._settings.rpc
@@ -94,7 +83,7 @@ class Broker:
         for message in self._callers.receive(ready):
             self._handle_request(message)
         for connection in self._callers.gone(ready):
-            self._do(self._calls.disconnected(connection))
+            self._drop_calls(connection)
         if not self._child.poll_fds().isdisjoint(ready):
             self._listen_to_supervisor(now)
         self._report_failures()
@@ -122,6 +111,7 @@ class Broker:
             self._settings = msgspec.convert(configuration, BrokerSettings)
             self._do(self._calls.configure(*self._limits(), now))
             self._callers.configure(self._settings)
+            self._configure_audit()
             log.info("took a new configuration: servers %s", ", ".join(self._settings.servers) or "none")
         if self._child.stopping and self._drain_until is None:
             self._drain_until = now + self._settings.drain
@@ -169,8 +159,13 @@ class Broker:
             value = self._decode(payload, sender.identity.principal)
             origin = origin._replace(request_id=requests.request_id(value))
             method, params = requests.check_request(value)
-            self._answer(origin._replace(principal=_principal(value, sender.identity)), method, params)
+            origin = origin._replace(principal=_principal(value, sender.identity))
+            if self._audit.records_all:
+                origin = origin._replace(asked=origin.asks(method, params))
+            self._answer(origin, method, params)
         except AmidError as error:
+            if error.kind == "denied":
+                origin = origin._replace(asked=origin.asks(method, params))
             self._reply(Reply(origin, error=error))
         except Exception:  # a bug in here must cost one caller an error and the others nothing
             log.exception("a request could not be carried out")
@@ -196,6 +191,9 @@ class Broker:
                 self._result(origin, overview.status(self._settings, self._calls, self._counters, origin.sender.identity.local))
             case "restart":
                 self._result(origin, self._restart(origin.caller, rights, params))
+            case "audit":
+                check_admin("audit", origin.caller, rights)
+                self._result(origin, self._audit.page(params.after, params.limit))
             case "cancel":
                 self._result(origin, self._cancel(origin, params))
             case "replay":
@@ -250,6 +248,14 @@ class Broker:
             raise AmidError("unknown_server", f"there is no server {name[:60]!r}; the servers are {known}")
         return name
 
+    def _drop_calls(self, connection: Connection) -> None:
+        """The caller has gone."""
+        ended, effects = self._calls.disconnected(connection)
+        self._do(effects)
+        for call in ended:
+            origin: Any = call.origin
+            self._audit.write_abandoned(origin.asked, call.sent)
+
     def _cancel(self, origin: Origin, params: requests.CancelParams) -> dict[str, Any]:
         ended, effects = self._calls.cancel(origin, params.id)
         self._do(effects)
@@ -288,6 +294,8 @@ class Broker:
             message = f"there is an answer of {len(body)} bytes, and the caller has too much unread: read answers as they come"
             reply = Reply(origin, error=AmidError("too_large", message, sent=True))
             body = self._body(reply)
+        if origin.asked is not None:
+            self._audit.write_reply(origin.asked, reply.error)
         self._counters[f"answers_{reply.error.kind}" if reply.error else "answers_ok"] += 1
         if self._callers.has_room(origin.sender, len(body)):
             self._callers.send(origin.sender, body)

@@ -51,7 +51,7 @@ class Limit(logging.Filter):
         self._windows: dict[tuple[str, str], tuple[float, int]] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        if record.levelno <= logging.DEBUG:
+        if record.levelno <= logging.DEBUG or hasattr(record, "audit"):  # the audit trail has limits of its own
             return True
         kind = (str(record.msg), getattr(record, "child", ""))
         began, count = self._windows.get(kind, (record.created, 0))
@@ -78,7 +78,7 @@ class Fields(logging.Formatter):
 
     def fields(self, record: logging.LogRecord) -> dict[str, str]:
         own = {name: str(value) for name in ("child", "limit", "left_out") if (value := getattr(record, name, None))}
-        fields = {**self._common, **own, "message": record.getMessage()}
+        fields = {**self._common, **own, **getattr(record, "audit", {}), "message": record.getMessage()}
         if record.exc_info:
             fields["traceback"] = self.formatException(record.exc_info)
         return {name: self._hidden(value)[:LONGEST] for name, value in fields.items()}

@@ -33,7 +33,7 @@ class Holder:
 
     def check(self, method: str, params: Params) -> None:
         """Raise `AmidError` of kind `denied` unless this one may call `method` with these `params`."""
-        if method == "restart":
+        if method in ("restart", "audit"):
             check_admin(method, self.name, self.rights)
         if isinstance(params, ActionParams):
             check_action(params.action, params.fields, self.name, {self.name: self.rights})

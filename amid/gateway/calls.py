@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from amid import wire
 from amid.client import AsyncClient
 from amid.client.rules import MARGIN, Call
+from amid.daemon.audit_log import AuditLog
 from amid.errors import AmidError
 from amid.gateway.access import Holder
+from amid.rpc.audit import Asked
 from amid.rpc.requests import Params, check_request, request_id
 
 STATUSES = {
@@ -40,6 +43,7 @@ class Calls:
 
     def __init__(self, client: AsyncClient) -> None:
         self._client = client
+        self._audit = AuditLog()
 
     async def answer(self, value: Any, holder: Holder) -> tuple[int, Any]:
         """A JSON-RPC request, or a batch of them, whose requests are carried out one after the other."""
@@ -61,7 +65,11 @@ class Calls:
         method, params = check_request(value)
         if method == "cancel":  # its ids are those of the gateway's own connection
             raise AmidError("unknown_method", "over HTTP, a call is cancelled by closing its request")
-        holder.check(method, params)
+        try:
+            holder.check(method, params)
+        except AmidError as error:
+            self._audit.write_reply(Asked(holder.name, f"token:{holder.name}", method, params, time.monotonic()), error)
+            raise
         patience = getattr(params, "timeout", 5.0) + MARGIN
         return await self._client.call(Call(method, _given(value, params), patience, acts=method in ("action", "restart")))
 

@@ -172,14 +172,14 @@ class Calls:
         self._fail(ended, "cancelled", "its caller cancelled it")
         return ended, effects + self._failures()
 
-    def disconnected(self, connection: Hashable) -> list[Effect]:
-        """A connection has ended, and its calls with it: they get no reply."""
+    def disconnected(self, connection: Hashable) -> tuple[list[OpenCall], list[Effect]]:
+        """A connection has ended, and its calls with it, which are returned: they get no reply."""
         ended = list(self._by_connection.get(connection, {}).values())
         effects = self._forget(ended)
         for call in ended:
             self._close(call)
         self.abandoned += len(ended)
-        return effects
+        return ended, effects
 
     def _forget(self, calls: list[OpenCall]) -> list[Effect]:
         """Tell the readers that nobody waits for these any more."""

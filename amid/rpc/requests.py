@@ -62,6 +62,11 @@ class CancelParams(Params, frozen=True, kw_only=True):
     id: str | int | float
 
 
+class AuditParams(Params, frozen=True, kw_only=True):
+    after: Natural = 0
+    limit: Annotated[int, Meta(ge=1, le=1000)] = 1000
+
+
 PARAMS: dict[str, type[Params]] = {
     "action": ActionParams,
     "servers": Params,
@@ -69,6 +74,7 @@ PARAMS: dict[str, type[Params]] = {
     "actions": ActionsParams,
     "replay": ReplayParams,
     "cancel": CancelParams,
+    "audit": AuditParams,
     "restart": ServerParams,
     "ping": Params,
 }

@@ -57,6 +57,16 @@ def test_a_token_may_do_what_its_lists_say(gateway: Gateway) -> None:
             answer = http.post("/rpc", json={"method": method, "params": params})
             assert (answer.status_code, answer.json()["error"]["data"]["kind"]) == (403, "denied")
         assert http.get("/v1/servers/pbx1/actions").status_code == 403
+        assert http.post("/rpc", json={"method": "audit"}).status_code == 403
+        assert http.post("/rpc", json={"method": "cancel", "params": {"id": 1}}).status_code == 404, "ids are the gateway's own"
+
+
+def test_what_the_gateway_denies_is_in_the_audit_trail(gateway: Gateway) -> None:
+    with gateway.as_("wallboard") as http:
+        assert http.post("/v1/servers/pbx1/actions/Hangup", data={"Channel": "Audited/1"}).status_code == 403
+    eventually(lambda: "target=Audited/1" in gateway.daemon.log.read_text(), "the log has it")
+    (line,) = [line for line in gateway.daemon.log.read_text().splitlines() if "target=Audited/1" in line]
+    assert all(part in line for part in ("process=gateway", "principal=token:wallboard", "action=Hangup", "outcome=denied"))
 
 
 @pytest.mark.parametrize("address", ["192.0.2.1", "nonsense", ""])

@@ -164,7 +164,8 @@ def test_what_was_not_sent_when_its_caller_goes_is_not_sent() -> None:
     for name in ("sent", "queued"):
         calls.open(Asker(name), "pbx1", order(name), NOW + 5, NOW)
     calls.open(Asker("other", connection="connection 2"), "pbx1", order("other"), NOW + 5, NOW)
-    effects = calls.disconnected("connection 1")
+    ended, effects = calls.disconnected("connection 1")
+    assert [(call.origin.request_id, call.sent) for call in ended] == [("sent", True), ("queued", False)]
     assert replies(effects) == []
     assert [send.message for send in sends(effects, "forget")] == [["forget", 1]]
     assert (len(calls), calls.abandoned) == (1, 2)
@@ -174,7 +175,7 @@ def test_what_was_not_sent_when_its_caller_goes_is_not_sent() -> None:
 
 
 def test_a_connection_without_calls_may_go_too() -> None:
-    assert up().disconnected("connection 9") == []
+    assert up().disconnected("connection 9") == ([], [])
 
 
 def test_a_call_that_is_cancelled_in_the_queue_was_not_sent() -> None:

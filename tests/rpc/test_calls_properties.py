@@ -103,7 +103,7 @@ class Life(RuleBasedStateMachine):
     @rule(connection=connections)
     def disconnect(self, connection: str) -> None:
         self.left |= self.open_on(connection)
-        self.carry(self.calls.disconnected(connection))
+        self.carry(self.calls.disconnected(connection)[1])
 
     @rule(connection=connections, data=st.data())
     def cancel(self, connection: str, data: st.DataObject) -> None:

@@ -1,0 +1,57 @@
+"""The audit trail of a running daemon: denied requests always, actions where the configuration says so; the log has it too."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from amid.simulator import SimulatedPbx
+from tests.conftest import StartDaemon
+from tests.daemon import Daemon, eventually
+from tests.processes.caller import Caller
+from tests.processes.pbx import table
+
+LISTS = {"allow": ["Ping", "Originate: *@sales", "UserEvent"], "admin": True}
+
+
+def records(daemon: Daemon) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = daemon.result("audit")["records"]
+    return found
+
+
+def brief(record: dict[str, Any]) -> tuple[str, ...]:
+    return tuple(str(record[name]) for name in ("principal", "action", "server", "outcome", "sent"))
+
+
+def test_denied_actions_are_recorded_whatever_the_level_of_the_log(daemon_for: StartDaemon, pbx: SimulatedPbx) -> None:
+    daemon = daemon_for({"pbx1": table(pbx)}, callers__local=LISTS, log_level="error")
+    with Caller(daemon, "web") as caller:
+        caller.reply(caller.action("Originate", {"Channel": "Local/1@secret", "Exten": "1", "Context": "secret", "Priority": "1"}))
+        caller.result(caller.action("Ping"))
+    (record,) = records(daemon)
+    assert brief(record) == ("token:web", "Originate", "pbx1", "denied", "False")
+    assert "1@secret" in record["target"]
+    eventually(lambda: "outcome=denied" in daemon.log.read_text(), "the log has it")
+    (line,) = [line for line in daemon.log.read_text().splitlines() if "outcome=denied" in line]
+    assert "principal=token:web" in line and "action=Originate" in line and "server=pbx1" in line
+
+
+def test_actions_are_recorded_where_the_configuration_says_so(daemon_for: StartDaemon, pbx: SimulatedPbx) -> None:
+    daemon = daemon_for({"pbx1": table(pbx)}, callers__local=LISTS, rpc={"audit": "all"})
+    with Caller(daemon, "web") as caller:
+        caller.result(caller.action("Ping"))
+        caller.reply(caller.action("UserEvent", {"UserEvent": "X"}, until="Never", timeout=0.1))
+        caller.action("UserEvent", {"UserEvent": "X"}, until="Never", timeout=60)
+        eventually(lambda: daemon.result("status")["counters"]["open_calls"] == 1, "the last one waits")
+    eventually(lambda: len(records(daemon)) == 3, "all of them are recorded")
+    outcomes = [brief(record)[1:] for record in records(daemon)]
+    assert outcomes == [
+        ("Ping", "pbx1", "ok", "True"),
+        ("UserEvent", "pbx1", "timeout", "True"),
+        ("UserEvent", "pbx1", "abandoned", "True"),
+    ]
+    assert records(daemon)[1]["elapsed"] >= 0.1
+
+
+def test_the_audit_trail_is_for_admins(daemon_for: StartDaemon, pbx: SimulatedPbx) -> None:
+    daemon = daemon_for({"pbx1": table(pbx)}, callers__local={"allow": ["Ping"]})
+    assert daemon.request("audit")["error"]["data"]["kind"] == "denied"
