@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from amid import wire
@@ -23,6 +23,7 @@ def encoded(value: Any, as_json: bool) -> bytes:
 
 
 @given(RESULTS)
+@settings(deadline=None)
 def test_json_reads_as_if_it_were_encoded_in_one_go(value: dict[str, Any]) -> None:
     reply = wire.json_result("an id", encoded(value, True))
     assert wire.unpack_json(reply) == wire.unpack_json(wire.pack_json(wire.result("an id", value)))
@@ -30,6 +31,7 @@ def test_json_reads_as_if_it_were_encoded_in_one_go(value: dict[str, Any]) -> No
 
 @pytest.mark.parametrize("as_json", [True, False])
 @given(packets=st.lists(PACKETS))
+@settings(deadline=None)
 def test_packets_that_are_made_one_by_one(as_json: bool, packets: list[Any]) -> None:
     whole = {"server": "pbx1", "events": packets, "complete": None}
     made = encoded({**whole, "events": Items(len(packets), iter(packets))}, as_json)
