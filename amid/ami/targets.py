@@ -18,6 +18,7 @@ from typing import Any
 from amid.ami import field_readers as read
 from amid.ami.field_readers import Headers, Kind, Needs, Reader, Target
 
+_NONE = Target(Kind.TEXT, "", Needs.NAME)
 _DATABASE = read.text("family", "key", form="{}/{}")
 _PASSWORDS = read.text(needs=Needs.PATTERN, form="passwords")
 _MAILBOX = read.text("mailbox", "context", form="{}@{}")
@@ -119,9 +120,9 @@ def targets_of(action: str, fields: Mapping[Any, Any]) -> list[Target]:
     """
     name = action.lower()
     if name in PLAIN:
-        return [Target(Kind.TEXT, "", Needs.NAME)]
+        return [_NONE]
     if name not in TABLES:
         return [Target(Kind.TEXT, "", Needs.WHOLE_NAME)]
     headers = Headers(action, fields)
     targets = [target for read in TABLES[name] for target in read(headers)]
-    return targets or [Target(Kind.TEXT, "", Needs.NAME)]
+    return targets or [_NONE]

@@ -96,7 +96,7 @@ def matches(pattern: str, text: str) -> bool:
 
 def _rules(listed: Sequence[str], name: str) -> list[Rule]:
     """Those whose action this is."""
-    return [rule for rule in map(_parsed, listed) if matches(rule.action, name)]
+    return [rule for rule in map(_parsed, listed) if matches(rule.action, name)] if listed else []
 
 
 @lru_cache(4096)
@@ -107,7 +107,7 @@ def _parsed(rule: str) -> Rule:
 
 def _lower(text: str) -> str:
     """ASCII alone, as Asterisk compares."""
-    return text.encode("utf-8", "surrogatepass").lower().decode("utf-8", "surrogatepass")
+    return text.lower() if text.isascii() else text.encode("utf-8", "surrogatepass").lower().decode("utf-8", "surrogatepass")
 
 
 def _denies(rule: Rule, target: Target) -> bool:
