@@ -59,12 +59,19 @@ class Lazy(click.Group):
         return names + click.Command.shell_complete(self, ctx, incomplete)
 
 
+def _named(context: click.Context, option: click.Parameter, run_dir: str | None) -> str | None:
+    if run_dir == "":
+        raise click.BadParameter("it is empty; is a variable of the script not set?", context, option)
+    return run_dir
+
+
 @click.group(cls=Lazy, epilog=exits.table(), context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
     "--run-dir",
     metavar="DIR",
     type=click.Path(),
-    help="The daemon's directory; otherwise the first of AMID_RUN_DIR, /run/amid, $XDG_RUNTIME_DIR/amid that holds its socket.",
+    callback=_named,
+    help="The daemon's directory; else AMID_RUN_DIR, or without it the first of /run/amid, $XDG_RUNTIME_DIR/amid with a socket.",
 )
 @click.version_option(__version__, message="amid %(version)s")
 @click.pass_context

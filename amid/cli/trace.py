@@ -16,7 +16,7 @@ from amid.cli.exits import Reporting
 from amid.cli.options import JSON
 from amid.cli.text import decoded, printable
 from amid.client import Client
-from amid.client.place import find
+from amid.client.discovery import find_endpoint
 from amid.errors import AmidError
 
 Seen = dict[str, Any]
@@ -65,7 +65,7 @@ class Numbers:
 
 
 def _packets(run_dir: str | None, server: str | None) -> Iterator[Seen]:
-    folder = os.path.dirname(find(run_dir, None).removeprefix("ipc://"))
+    folder = os.path.dirname(find_endpoint(run_dir, None).removeprefix("ipc://"))
     with Client(run_dir) as client:
         names = [view["name"] for view in client.servers()]
     if server is not None and server not in names:

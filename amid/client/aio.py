@@ -17,7 +17,7 @@ from typing import Any, Self
 import zmq
 import zmq.asyncio
 
-from amid.client import feed, place, rules
+from amid.client import discovery, feed, rules
 from amid.client.curve import Curve, connect
 from amid.client.feed import Event, Feed
 from amid.client.recovery import Ask
@@ -133,7 +133,7 @@ class AsyncClient:
 
     def _connected(self) -> zmq.asyncio.Socket:
         if self._socket is None:
-            self._endpoint = place.find(*self._place)
+            self._endpoint = discovery.find_endpoint(*self._place)
             self._socket = _dealer(self._endpoint, self._curve)
             self._receiver = asyncio.create_task(self._receive(self._socket))
         return self._socket

@@ -17,7 +17,7 @@ from typing import Any, Self
 
 import zmq
 
-from amid.client import feed, place, rules
+from amid.client import discovery, feed, rules
 from amid.client.curve import Curve, connect
 from amid.client.feed import Event, Feed
 from amid.client.recovery import Ask
@@ -29,9 +29,9 @@ from amid.events.sequence import Gap
 class Client:
     """A connection to the daemon.
 
-    run_dir: the daemon's directory; when left out, the first of AMID_RUN_DIR, /run/amid and $XDG_RUNTIME_DIR/amid that holds its
-    socket. endpoint: a ZeroMQ endpoint instead of a directory; with a `tcp://` one go the keys in `curve`. Nothing is opened
-    before the first call.
+    run_dir: the daemon's directory; when left out, AMID_RUN_DIR, or where that is not set the first of /run/amid and
+    $XDG_RUNTIME_DIR/amid that holds a socket. A directory that was named is the only one that is looked in. endpoint: a ZeroMQ
+    endpoint instead of a directory; with a `tcp://` one go the keys in `curve`. Nothing is opened before the first call.
 
     Every method raises `AmidError`, whose `kind` says what happened and whose `sent` says whether Asterisk may have seen
     the action; `ActionFailed` and `CallTimeout` are two kinds of it. Every timeout is in seconds. Usable from several threads;
@@ -146,7 +146,7 @@ class Client:
         try:
             return self._idle.pop()
         except IndexError:
-            return _dealer(place.find(*self._place), self._curve)
+            return _dealer(discovery.find_endpoint(*self._place), self._curve)
 
 
 def _dealer(endpoint: str, curve: Curve | None) -> zmq.Socket[bytes]:

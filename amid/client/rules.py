@@ -1,4 +1,4 @@
-"""Every rule of a call, without a socket or a clock: where to look for the daemon, requests, replies, and patience.
+"""Every rule of a call, without a socket or a clock: requests, replies, and patience.
 
 The daemon answers every call before its deadline, but a client must not hang when there is no daemon either. So a call has two
 waits of its own: at most `HANDOVER` seconds until the request is with a broker (after that it is `unreachable`, and certainly not
@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from amid import wire
+from amid.client import discovery
 from amid.errors import AmidError, CallTimeout
 
 log = logging.getLogger("amid.client")
@@ -33,31 +34,9 @@ LONGEST = 3600.0
 """The longest timeout of an action that the daemon accepts, in seconds."""
 
 
-# ── where the daemon is ─────────────────────────────────────────────────────────────────────────
-
-
-def run_dirs(run_dir: str | None, environ: Mapping[str, str]) -> list[str]:
-    """The directories to look in, in order. One that was named explicitly is the only one: another could be another PBX's."""
-    if run_dir is not None:
-        return [run_dir]
-    private = environ.get("XDG_RUNTIME_DIR")
-    found = [environ.get("AMID_RUN_DIR"), "/run/amid", f"{private}/amid" if private else None]
-    return [path for path in found if path]
-
-
-def nothing_at(looked: Mapping[str, str]) -> AmidError:
-    """No daemon's socket was found. `looked` maps each path to what was there."""
-    paths = "; ".join(f"{path}: {found}" for path, found in looked.items())
-    return _unreachable(f"no amid daemon found ({paths})")
-
-
 def no_broker(endpoint: str) -> AmidError:
     """Nobody at `endpoint` took the request over."""
-    return _unreachable(f"no amid daemon answers at {endpoint}")
-
-
-def _unreachable(what: str) -> AmidError:
-    return AmidError("unreachable", f"{what}: start one with `amid run`, or name its directory with --run-dir or AMID_RUN_DIR")
+    return AmidError("unreachable", f"no amid daemon answers at {endpoint}: {discovery.ADVICE}")
 
 
 # ── calls ───────────────────────────────────────────────────────────────────────────────────────

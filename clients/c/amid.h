@@ -81,8 +81,8 @@ void amid_error_free(amid_error *error);
 /* A connection to the daemon. */
 typedef struct amid_client amid_client;
 
-/* run_dir: the daemon's directory, and then the only one that is looked in. NULL: the first of $AMID_RUN_DIR, /run/amid and
- * $XDG_RUNTIME_DIR/amid that holds its socket. Nothing is opened before the first call, so this cannot fail. */
+/* run_dir: the daemon's directory, and then the only one that is looked in. NULL: $AMID_RUN_DIR, or without it the first of
+ * /run/amid and $XDG_RUNTIME_DIR/amid that holds its socket. Nothing is opened before the first call, so this cannot fail. */
 amid_client *amid_open(const char *run_dir);
 
 /* Close its amid_events first, and let no call of it be under way. */

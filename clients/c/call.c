@@ -127,16 +127,14 @@ static const char *what_is_wrong_at(const char *path)
 }
 
 /* The directories to look in, in order. One that was named is the only one: another could be another PBX's. */
-static size_t run_dirs(msgpack_zone *zone, const char *run_dir, const char *dirs[3])
+static size_t run_dirs(msgpack_zone *zone, const char *run_dir, const char *dirs[2])
 {
     const char *named = getenv("AMID_RUN_DIR"), *private = getenv("XDG_RUNTIME_DIR");
     size_t size = 0;
-    if (run_dir) {
-        dirs[0] = run_dir;
+    if (run_dir || (named && *named)) {
+        dirs[0] = run_dir ? run_dir : named;
         return 1;
     }
-    if (named && *named)
-        dirs[size++] = named;
     dirs[size++] = "/run/amid";
     if (private && *private)
         dirs[size++] = amid_format(zone, "%s/amid", private);
@@ -146,7 +144,7 @@ static size_t run_dirs(msgpack_zone *zone, const char *run_dir, const char *dirs
 /* The endpoint of the daemon's rpc socket, or NULL. */
 static const char *find(msgpack_zone *zone, const char *run_dir, amid_error *error)
 {
-    const char *dirs[3], *looked = "";
+    const char *dirs[2], *looked = "";
     size_t size = run_dirs(zone, run_dir, dirs);
     for (size_t i = 0; i < size; i++) {
         const char *wrong = what_is_wrong_at(amid_format(zone, "%s/rpc", dirs[i]));

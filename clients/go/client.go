@@ -36,8 +36,8 @@ type Options struct {
 	Until string
 }
 
-// New makes a client of the daemon in runDir; "" is the first of $AMID_RUN_DIR, /run/amid and $XDG_RUNTIME_DIR/amid that
-// holds its socket.
+// New makes a client of the daemon in runDir; "" is $AMID_RUN_DIR, or without it the first of /run/amid and
+// $XDG_RUNTIME_DIR/amid that holds its socket.
 func New(runDir string) *Client {
 	return &Client{runDir: runDir}
 }

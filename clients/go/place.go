@@ -8,8 +8,8 @@ import (
 
 const aSocket = "a socket"
 
-// find gives the endpoint of the daemon's rpc socket. A runDir is the only directory to look in: another could be another
-// PBX's.
+// find gives the endpoint of the daemon's rpc socket. A directory that was named, by runDir or AMID_RUN_DIR, is the only one to
+// look in: another could be another PBX's.
 func find(runDir string) (string, error) {
 	var looked []string
 	for _, directory := range runDirs(runDir) {
@@ -26,11 +26,10 @@ func runDirs(runDir string) []string {
 	if runDir != "" {
 		return []string{runDir}
 	}
-	var found []string
 	if named := os.Getenv("AMID_RUN_DIR"); named != "" {
-		found = append(found, named)
+		return []string{named}
 	}
-	found = append(found, "/run/amid")
+	found := []string{"/run/amid"}
 	if private := os.Getenv("XDG_RUNTIME_DIR"); private != "" {
 		found = append(found, private+"/amid")
 	}

@@ -55,7 +55,7 @@ final class Harness {
     }
 
     public static void main(String[] arguments) throws Exception {
-        try (Client client = new Client(Path.of(arguments[0]))) {
+        try (Client client = arguments.length > 0 ? new Client(Path.of(arguments[0])) : new Client()) {
             new Harness(client).run(new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8)));
         }
     }

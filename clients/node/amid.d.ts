@@ -187,7 +187,7 @@ export class AmidError extends Error {
 
 /** A connection to the daemon. Every method rejects with an `AmidError`. See lib/client.js. */
 export class Client {
-  /** runDir: the only directory to look in; else the first of AMID_RUN_DIR, /run/amid and $XDG_RUNTIME_DIR/amid with a daemon. */
+  /** runDir: the daemon's directory; else AMID_RUN_DIR; else the first of /run/amid and $XDG_RUNTIME_DIR/amid with a daemon. */
   constructor(options?: { runDir?: string });
   action(name: string | Uint8Array, fields?: Fields, options?: ActionOptions): Promise<ActionResult>;
   command(text: string | Uint8Array, options?: ServerOptions): Promise<Text[]>;

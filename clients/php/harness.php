@@ -64,7 +64,7 @@ final class Harness
 {
     private readonly Client $client;
 
-    public function __construct(string $runDir)
+    public function __construct(?string $runDir)
     {
         $this->client = new Client($runDir);
     }
@@ -156,7 +156,7 @@ final class Harness
     }
 }
 
-$harness = new Harness($argv[1]);
+$harness = new Harness($argv[1] ?? null);
 while (($line = fgets(STDIN)) !== false) {
     $asked = (array) meant(json_decode($line));
     $do = $asked['do'];

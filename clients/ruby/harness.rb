@@ -91,7 +91,7 @@ end
 
 $stdin.set_encoding(Encoding::UTF_8)
 $stdout.sync = true
-harness = Harness.new(ARGV.fetch(0))
+harness = Harness.new(ARGV.first)
 $stdin.each_line do |line|
   asked = Notation.meant(JSON.parse(line)).transform_keys(&:to_sym)
   harness.public_send(asked.delete(:do), **asked) { |answer| puts JSON.generate(Notation.shown(answer)) }

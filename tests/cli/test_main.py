@@ -43,11 +43,35 @@ def test_no_daemon_names_the_paths_and_what_to_do(
 ) -> None:
     monkeypatch.setenv("AMID_RUN_DIR", str(tmp_path))
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "own"))
-    monkeypatch.setattr("amid.client.place._there", lambda path: "no socket")
+    monkeypatch.setattr("amid.client.discovery._what_is_in", lambda path: "no socket")
     assert main.run(["action", "Ping"]) == 4
     err = capsys.readouterr().err
-    for part in (str(tmp_path), "/run/amid", str(tmp_path / "own/amid"), "amid run", "--run-dir"):
+    assert f"no amid daemon at {tmp_path} (no socket): start one with `amid run`" in err and "/run/amid" not in err
+    monkeypatch.delenv("AMID_RUN_DIR")
+    assert main.run(["action", "Ping"]) == 4
+    err = capsys.readouterr().err
+    for part in ("/run/amid", str(tmp_path / "own/amid"), "amid run", "--run-dir"):
         assert part in err
+
+
+def test_a_daemon_of_another_directory_is_never_reached(
+    daemon: StandIn, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A script that means a test daemon, which is down, beside a production one that is where all look."""
+    (tmp_path / "amid").symlink_to(daemon.run_dir)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.delenv("AMID_RUN_DIR", raising=False)
+    daemon.methods["status"] = lambda params: {}
+    assert main.run(["status", "--json"]) == 0, "it is found"
+    monkeypatch.setenv("AMID_RUN_DIR", str(tmp_path / "test"))
+    for argv in (["status"], ["--run-dir", str(tmp_path / "test"), "status"]):
+        capsys.readouterr()
+        assert main.run(argv) == 4
+        assert f"no amid daemon at {tmp_path}/test (no socket)" in capsys.readouterr().err
+
+
+def test_a_run_dir_that_is_empty_is_a_usage_error(amid: Amid) -> None:
+    assert amid("--run-dir", "", "status").status == 2
 
 
 def completed(daemon: StandIn, args: list[str], incomplete: str) -> list[str]:

@@ -85,7 +85,7 @@ def test_the_socket_of_a_dead_daemon_is_unreachable_within_about_a_second(do: Do
 def test_a_path_too_long_for_a_socket_is_an_error_that_says_so(do: Do, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     deep = tmp_path / ("d" * 120)
     deep.mkdir()
-    monkeypatch.setattr("amid.client.place._there", lambda path: "a socket")
+    monkeypatch.setattr("amid.client.discovery._what_is_in", lambda path: "a socket")
     with pytest.raises(AmidError, match="too long") as caught:
         do(str(deep), "ping")
     assert caught.value.kind == "unreachable"

@@ -30,15 +30,6 @@ def test_a_request_that_is_too_large_is_not_sent() -> None:
     assert (refused.value.kind, refused.value.sent) == ("invalid_request", False)
 
 
-def test_an_explicit_directory_is_the_only_one() -> None:
-    assert rules.run_dirs("/a", {"AMID_RUN_DIR": "/b", "XDG_RUNTIME_DIR": "/c"}) == ["/a"]
-
-
-def test_directories_are_looked_for_in_the_order_of_the_design() -> None:
-    assert rules.run_dirs(None, {"AMID_RUN_DIR": "/b", "XDG_RUNTIME_DIR": "/c"}) == ["/b", "/run/amid", "/c/amid"]
-    assert rules.run_dirs(None, {}) == ["/run/amid"]
-
-
 def test_what_is_not_said_is_left_out() -> None:
     assert sent({}) == {"action": "X", "fields": {}, "timeout": 5.0}
 

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from types import TracebackType
@@ -64,10 +64,11 @@ def call_once(argv: list[str]) -> str:
 class Harness:
     """Answers are read as they come by a thread of its own, so a harness is never held up by its reader."""
 
-    def __init__(self, language: str, run_dir: Path) -> None:
+    def __init__(self, language: str, run_dir: Path | None, environment: Mapping[str, str] | None = None) -> None:
+        """Without a run_dir the client looks for its daemon."""
         self.language = language
-        argv = [*COMMANDS[language], str(run_dir)]
-        self.process = subprocess.Popen(argv, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        argv = [*COMMANDS[language], *([str(run_dir)] if run_dir else [])]
+        self.process = subprocess.Popen(argv, cwd=ROOT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self._lines: queue.Queue[bytes] = queue.Queue()
         self._reading = threading.Thread(target=self._read, daemon=True)
         self._reading.start()

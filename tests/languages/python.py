@@ -20,7 +20,7 @@ from tests.languages.notation import meant, shown
 class Harness:
     """A method for each `do`; it gives the lines of its answer."""
 
-    def __init__(self, run_dir: str) -> None:
+    def __init__(self, run_dir: str | None) -> None:
         self._client = Client(run_dir)
 
     def decode(self, hex: str) -> Iterator[Any]:
@@ -86,7 +86,7 @@ def _gap(gap: Gap) -> dict[str, Any]:
 
 
 def main() -> None:
-    harness = Harness(sys.argv[1])
+    harness = Harness(sys.argv[1] if len(sys.argv) > 1 else None)
     for line in sys.stdin:
         asked = meant(json.loads(line))
         for answer in getattr(harness, asked.pop("do"))(**asked):

@@ -29,7 +29,7 @@ public final class Client implements AutoCloseable {
     private final Rpc rpc;
     private final Set<Events> streams = ConcurrentHashMap.newKeySet();
 
-    /** A client of the daemon in the first of {@code $AMID_RUN_DIR}, {@code /run/amid} and {@code $XDG_RUNTIME_DIR/amid}. */
+    /** A client of the daemon in {@code $AMID_RUN_DIR}, or without it in {@code /run/amid} or {@code $XDG_RUNTIME_DIR/amid}. */
     public Client() {
         rpc = new Rpc(null);
     }

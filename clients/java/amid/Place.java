@@ -18,7 +18,7 @@ final class Place {
     /**
      * The endpoint of a daemon's rpc socket.
      *
-     * @param runDir the only directory to look in: another could be another PBX's; null is the usual ones
+     * @param runDir the only directory to look in: another could be another PBX's; null is AMID_RUN_DIR, or the usual ones
      * @throws AmidException of kind {@code unreachable} when there is none
      */
     static String find(Path runDir) {
@@ -35,10 +35,10 @@ final class Place {
     }
 
     private static List<Path> usual() {
-        List<Path> directories = new ArrayList<>();
         if (isSet("AMID_RUN_DIR")) {
-            directories.add(Path.of(System.getenv("AMID_RUN_DIR")));
+            return List.of(Path.of(System.getenv("AMID_RUN_DIR")));
         }
+        List<Path> directories = new ArrayList<>();
         directories.add(Path.of("/run/amid"));
         if (isSet("XDG_RUNTIME_DIR")) {
             directories.add(Path.of(System.getenv("XDG_RUNTIME_DIR"), "amid"));

@@ -24,19 +24,16 @@ export function unreachable(what) {
   return new AmidError("unreachable", `${what}: start one with \`amid run\`, or name its directory with runDir or AMID_RUN_DIR`);
 }
 
-/** @param {string} [runDir] */
+/**
+ * One that was named, here or in AMID_RUN_DIR, is the only one.
+ *
+ * @param {string} [runDir]
+ */
 function runDirs(runDir) {
   if (runDir !== undefined) return [runDir];
   const { AMID_RUN_DIR, XDG_RUNTIME_DIR } = process.env;
-  return [AMID_RUN_DIR, "/run/amid", XDG_RUNTIME_DIR && `${XDG_RUNTIME_DIR}/amid`].filter(isSet);
-}
-
-/**
- * @param {string | undefined} path
- * @returns {path is string}
- */
-function isSet(path) {
-  return Boolean(path);
+  if (AMID_RUN_DIR) return [AMID_RUN_DIR];
+  return ["/run/amid", ...(XDG_RUNTIME_DIR ? [`${XDG_RUNTIME_DIR}/amid`] : [])];
 }
 
 /**

@@ -52,8 +52,8 @@ One call is open at a time. A process that forks makes its clients in the childr
 
 =head2 new(run_dir => $directory)
 
-Nothing is opened before the first call. Without C<run_dir>, the daemon is in the first of C<$AMID_RUN_DIR>, F</run/amid> and
-F<$XDG_RUNTIME_DIR/amid> that holds its socket.
+Nothing is opened before the first call. Without C<run_dir>, the daemon is in C<$AMID_RUN_DIR>, or without it in the first of
+F</run/amid> and F<$XDG_RUNTIME_DIR/amid> that holds its socket.
 
 =cut
 
@@ -264,8 +264,9 @@ sub _connected ($self) {
 # One that was named is the only one: another could be another PBX's.
 sub _run_dirs ($self) {
     return $self->{run_dir} if defined $self->{run_dir};
+    return $ENV{AMID_RUN_DIR} if length( $ENV{AMID_RUN_DIR} // q{} );
     my $private = $ENV{XDG_RUNTIME_DIR};
-    return grep { $_ } $ENV{AMID_RUN_DIR}, '/run/amid', $private && "$private/amid";
+    return ( '/run/amid', $private ? "$private/amid" : () );
 }
 
 # What keeps this user from a socket, or undef. Connecting to one takes the permission to write it.

@@ -21,8 +21,8 @@ final class Client
     private int $lastId = 0;
 
     /**
-     * @param ?string $runDir the daemon's directory; when left out, the first of AMID_RUN_DIR, /run/amid and
-     *                        $XDG_RUNTIME_DIR/amid that holds its socket
+     * @param ?string $runDir the daemon's directory; when left out, AMID_RUN_DIR, or without it the
+     *                        first of /run/amid and $XDG_RUNTIME_DIR/amid that holds its socket
      */
     public function __construct(private readonly ?string $runDir = null)
     {

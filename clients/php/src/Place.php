@@ -12,7 +12,7 @@ final class Place
     /**
      * The endpoint of the daemon's rpc socket.
      *
-     * @param ?string $runDir the only directory to look in: another could be another PBX's
+     * @param ?string $runDir this or AMID_RUN_DIR is the only directory to look in: another could be another PBX's
      * @throws AmidException of kind "unreachable" when no directory holds one
      */
     public static function find(?string $runDir): string
@@ -40,10 +40,13 @@ final class Place
         if ($runDir !== null) {
             return [$runDir];
         }
+        $named = (string) getenv('AMID_RUN_DIR');
+        if ($named !== '') {
+            return [$named];
+        }
         $private = (string) getenv('XDG_RUNTIME_DIR');
-        $found = [(string) getenv('AMID_RUN_DIR'), '/run/amid', $private === '' ? '' : "{$private}/amid"];
 
-        return array_values(array_filter($found, fn (string $path): bool => $path !== ''));
+        return $private === '' ? ['/run/amid'] : ['/run/amid', "{$private}/amid"];
     }
 
     /** What is at a path, in words. Connecting to a socket takes the permission to write it. */

@@ -24,7 +24,8 @@ pub struct Client {
 }
 
 impl Client {
-    /// The daemon in the first of `$AMID_RUN_DIR`, `/run/amid` and `$XDG_RUNTIME_DIR/amid` that holds its socket.
+    /// The daemon in `$AMID_RUN_DIR`, or without it in the first of `/run/amid` and `$XDG_RUNTIME_DIR/amid` that holds its
+    /// socket.
     pub fn new() -> Client {
         Client {
             rpc: Arc::new(Rpc::new(None)),

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 /// The endpoint of a daemon's `rpc` socket.
 ///
-/// A directory that was named is the only one that is looked in: another could be another PBX's.
+/// A directory that was named, here or in `AMID_RUN_DIR`, is the only one that is looked in: another could be another PBX's.
 /// [`Kind::Unreachable`](crate::Kind::Unreachable) when there is none, with where it looked.
 pub(crate) fn find(run_dir: Option<&Path>) -> Result<String, Error> {
     let mut looked = Vec::new();
@@ -26,11 +26,11 @@ pub(crate) fn find(run_dir: Option<&Path>) -> Result<String, Error> {
 
 fn usual() -> Vec<PathBuf> {
     let of = |variable| env::var_os(variable).filter(|path| !path.is_empty()).map(PathBuf::from);
+    if let Some(named) = of("AMID_RUN_DIR") {
+        return vec![named];
+    }
     let private = of("XDG_RUNTIME_DIR").map(|path| path.join("amid"));
-    [of("AMID_RUN_DIR"), Some(PathBuf::from("/run/amid")), private]
-        .into_iter()
-        .flatten()
-        .collect()
+    [Some(PathBuf::from("/run/amid")), private].into_iter().flatten().collect()
 }
 
 /// Whether a directory holds the socket; if not, what is there instead.

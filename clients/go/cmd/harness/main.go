@@ -23,7 +23,7 @@ const mark = "$bin"
 var client *amid.Client
 
 func main() {
-	client = amid.New(os.Args[1])
+	client = amid.New(strings.Join(os.Args[1:], ""))
 	lines := bufio.NewReader(os.Stdin)
 	for {
 		line, err := lines.ReadBytes('\n')

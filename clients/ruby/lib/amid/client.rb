@@ -34,8 +34,8 @@ module Amid
       end
     end
 
-    # @param run_dir [String, nil] the daemon's directory; when left out, the first of AMID_RUN_DIR, /run/amid and
-    #   $XDG_RUNTIME_DIR/amid that holds its socket
+    # @param run_dir [String, nil] the daemon's directory; when left out, AMID_RUN_DIR, or without it the first
+    #   of /run/amid and $XDG_RUNTIME_DIR/amid that holds its socket
     def initialize(run_dir = nil)
       @run_dir = run_dir
       @lock = Mutex.new

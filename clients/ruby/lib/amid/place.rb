@@ -8,7 +8,7 @@ module Amid
     SOCKET = "a socket"
 
     class << self
-      # @param run_dir [String, nil] the only directory to look in: another could be another PBX's
+      # @param run_dir [String, nil] this or AMID_RUN_DIR is the only directory to look in: another could be another PBX's
       # @return [String] the endpoint of the daemon's rpc socket
       # @raise [Error] of kind `:unreachable` when no directory holds one
       def find(run_dir)
@@ -27,11 +27,11 @@ module Amid
       private
 
       def run_dirs(run_dir)
-        return [run_dir.to_s] if run_dir
+        named = (run_dir || ENV.fetch("AMID_RUN_DIR", "")).to_s
+        return [named] if run_dir || !named.empty?
 
         private_dir = ENV["XDG_RUNTIME_DIR"].to_s
-        own = "#{private_dir}/amid" unless private_dir.empty?
-        [ENV["AMID_RUN_DIR"].to_s, "/run/amid", own.to_s].reject(&:empty?)
+        private_dir.empty? ? ["/run/amid"] : ["/run/amid", "#{private_dir}/amid"]
       end
 
       # What is at a path, in words. Connecting to a socket takes the permission to write it.

@@ -1,0 +1,37 @@
+"""Which daemon a client talks to: one that AMID_RUN_DIR names, and then no other."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.daemon import Daemon
+from tests.languages.harness import COMMANDS, Harness
+from tests.processes.pbx import simulated, table
+
+
+@pytest.fixture(scope="module")
+def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    with simulated() as pbx:
+        daemon = Daemon(tmp_path_factory.mktemp("amid"), {"pbx1": table(pbx)})
+        try:
+            yield daemon.start()
+        finally:
+            daemon.close()
+
+
+@pytest.mark.parametrize("language", COMMANDS)
+def test_a_directory_that_was_named_is_final(daemon: Daemon, tmp_path: Path, language: str, needs: Callable[[str], None]) -> None:
+    """Beside a daemon where all look, as a production one is, another that is down is never taken for it."""
+    needs(language)
+    (tmp_path / "amid").symlink_to(daemon.run_dir)
+    environment = {**os.environ, "XDG_RUNTIME_DIR": str(tmp_path), "AMID_RUN_DIR": ""}
+    with Harness(language, None, environment) as finds:
+        assert finds.result("ping") == {}
+    with Harness(language, None, {**environment, "AMID_RUN_DIR": str(tmp_path / "test")}) as named:
+        error = named.error("ping")
+    assert (error["kind"], error["sent"]) == ("unreachable", False), error
+    assert str(tmp_path / "test") in error["message"], error
