@@ -35,10 +35,13 @@ ENVIRONMENT = {
     "AMID_CONFIG": "The configuration file, unless -c names it.",
     "NO_COLOR": "When it is set, nothing is coloured.",
     "CREDENTIALS_DIRECTORY": "Where systemd puts credentials: NAME.secret there is the secret of the server NAME.",
+    "STATE_DIRECTORY": "Where systemd lets the daemon keep state (StateDirectory=): the default of state_dir.",
+    "XDG_STATE_HOME": "A person's own daemon keeps its state in the directory amid there; ~/.local/state when it is not set.",
 }
 FILES = {
     "/etc/amid/amid.toml": "The configuration; see amid.toml(5).",
     "/run/amid": "The daemon's directory: its sockets, its lock and its status.",
+    "/var/lib/amid": "What outlives that directory: the number that event epochs begin above.",
 }
 
 

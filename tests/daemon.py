@@ -54,7 +54,8 @@ class Daemon:
     def configure(self, servers: dict[str, dict[str, Any]], **tables: Any) -> None:
         """Write the file; a running daemon reads it on SIGHUP."""
         self.servers = servers
-        top = {"run_dir": str(self.run_dir), "log_level": "debug", **{k: v for k, v in tables.items() if not isinstance(v, dict)}}
+        top = {"run_dir": str(self.run_dir), "state_dir": str(self.directory / "state"), "log_level": "debug"}
+        top |= {key: value for key, value in tables.items() if not isinstance(value, dict)}
         lines = [f"{key} = {json.dumps(value)}" for key, value in top.items()]
         groups = {f"servers.{name}": table for name, table in servers.items()}
         groups |= {name.replace("__", "."): table for name, table in tables.items() if isinstance(table, dict)}

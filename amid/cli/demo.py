@@ -34,7 +34,7 @@ from amid.cli.run import REFUSED
 from amid.client import Client, Event, Gap
 from amid.config import Config, default_run_dir
 from amid.daemon.rundir import RunDirError
-from amid.daemon.supervisor import serve
+from amid.daemon.serve import serve
 from amid.errors import AmidError
 
 SERVER = "demo"
@@ -59,7 +59,7 @@ def demo(context: click.Context, seconds: float | None, calls_per_minute: float)
     with tempfile.TemporaryDirectory(prefix="amid-demo-") as folder:
         run_dir = named or _usable_run_dir(folder)
         with simulated_pbx(Path(folder), calls_per_minute) as settings:
-            config = msgspec.structs.replace(settings, run_dir=run_dir)
+            config = msgspec.structs.replace(settings, run_dir=run_dir, state_dir=folder)
             view = View(config, seconds, named or (run_dir if run_dir.startswith(folder) else None))
             log = Path(folder, "log")
             _log_to(log, config)

@@ -117,7 +117,7 @@ def _or_exit(load: Callable[[], Config]) -> Config:
 
 def _serve(settings: Config, reload: Callable[[], Config] | None, warnings: list[str]) -> None:
     from amid.daemon.rundir import RunDirError
-    from amid.daemon.supervisor import serve
+    from amid.daemon.serve import serve
 
     try:
         serve(settings, reload, warnings)

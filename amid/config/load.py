@@ -50,7 +50,7 @@ def check(
 ) -> Config:
     """The configuration in `raw`. `source`: what errors call it; `folder`: where the files are that it names; `file`: itself."""
     report = Report(source)
-    raw, place = _with_run_dir(raw, run_dir, report)
+    raw, place = _with_run_dir({"state_dir": default_state_dir(), **raw}, run_dir, report)
     config = convert(raw, report)
     crosscheck(config, report)
     unix_users.check(config.callers, report)
@@ -75,6 +75,16 @@ def default_run_dir() -> str:
     if named:
         return _absolute(named)
     return f"{own}/amid" if own.startswith("/") and os.getuid() != 0 else "/run/amid"
+
+
+def default_state_dir() -> str:
+    """$STATE_DIRECTORY, which systemd sets; /var/lib/amid for root and services, else the user's own (XDG Base Directory)."""
+    of_unit, state_home = os.environ.get("STATE_DIRECTORY", ""), os.environ.get("XDG_STATE_HOME", "")
+    if of_unit:
+        return of_unit.partition(":")[0]
+    if os.getuid() == 0 or not os.environ.get("XDG_RUNTIME_DIR"):
+        return "/var/lib/amid"
+    return f"{state_home}/amid" if state_home.startswith("/") else os.path.expanduser("~/.local/state/amid")
 
 
 def _with_run_dir(raw: dict[str, Any], option: str | None, report: Report) -> tuple[dict[str, Any], Report]:

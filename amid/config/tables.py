@@ -178,6 +178,7 @@ class Config(Table, frozen=True, kw_only=True):
     """The whole file."""
 
     run_dir: Directory = "/run/amid"
+    state_dir: Directory = "/var/lib/amid"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     servers: dict[str, Server] = {}
     rpc: Rpc = Rpc()

@@ -9,24 +9,44 @@ UNWATCHED_S = 5.0
 """Seconds between two looks when systemd's watchdog is not used."""
 
 
-def send(*assignments: str) -> bool:
-    """Send `NAME=value` lines, for example READY=1. False when systemd does not read just now, so that it must be sent again.
+class Systemd:
+    """What systemd is told of the service. The owner calls `step` in each pass of its loop, at `next_deadline` at the latest."""
 
-    A systemd that is not there is not an error."""
+    def __init__(self, now: float) -> None:
+        self.next_deadline = now
+        self._interval_s = int(os.environ.get("WATCHDOG_USEC", 2 * UNWATCHED_S * 1e6)) / 2e6  # half of what systemd waits for
+        self._unsent = ""
+
+    def stopping(self) -> None:
+        _send("STOPPING=1")
+
+    def reloading(self, now: float) -> None:
+        """`ready` must follow."""
+        _send(f"RELOADING=1\nMONOTONIC_USEC={int(now * 1e6)}")
+
+    def ready(self, status: str) -> None:
+        """Without this word systemd would end the service: it is sent again until systemd has read it."""
+        self._unsent = f"READY=1\nSTATUS={status}"
+
+    def step(self, now: float) -> None:
+        if self._unsent and _send(self._unsent):
+            self._unsent = ""
+        if now >= self.next_deadline:
+            self.next_deadline = now + self._interval_s
+            _send("WATCHDOG=1")
+
+
+def _send(assignments: str) -> bool:
+    """False when systemd does not read just now. A systemd that is not there is not an error."""
     address = os.environ.get("NOTIFY_SOCKET")
     if not address:
         return True
     target = "\0" + address[1:] if address.startswith("@") else address
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as notifier:
-            notifier.sendto("\n".join(assignments).encode(), target)
+            notifier.sendto(assignments.encode(), target)
     except BlockingIOError:
         return False
     except OSError:
         pass
     return True
-
-
-def watchdog_interval() -> float:
-    """Seconds between two WATCHDOG=1: half of what systemd waits for."""
-    return int(os.environ.get("WATCHDOG_USEC", 2 * UNWATCHED_S * 1e6)) / 2e6

@@ -5,8 +5,6 @@ Exec and never fork alone: libzmq does not survive a fork, and `python -m amid r
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import os
 import signal
 import subprocess
@@ -17,7 +15,8 @@ from amid.daemon.log import LEVEL_SIGNALS
 
 
 class Process:
-    """Started at once. `words` is the descriptor of what it says."""
+    """Started at once. `words` is the descriptor of what it says, `input` the one of its stdin; while there are `unsent` bytes the
+    owner polls it and calls `flush`."""
 
     def __init__(self, argv: list[str], configuration: bytes) -> None:
         before = signal.pthread_sigmask(signal.SIG_BLOCK, LEVEL_SIGNALS)  # inherited: they wait until the child has handlers
@@ -31,9 +30,9 @@ class Process:
         self._stdin: IO[bytes] = self._pipe(self._child.stdin)
         self._stdout: IO[bytes] = self._pipe(self._child.stdout)
         self.words = self._stdout.fileno()
+        self.input = self._stdin.fileno()
+        self.unsent = b""
         self._partial = b""
-        if len(configuration) > fcntl.fcntl(self._stdin, fcntl.F_GETPIPE_SZ):  # hundreds of servers
-            fcntl.fcntl(self._stdin, fcntl.F_SETPIPE_SZ, len(configuration))
         self.send(configuration)
 
     def _pipe(self, pipe: IO[bytes] | None) -> IO[bytes]:
@@ -42,9 +41,19 @@ class Process:
         return pipe
 
     def send(self, configuration: bytes) -> None:
-        """One line to the child. One that has not read what it got before is not waited for: it is hung, and will be replaced."""
-        with contextlib.suppress(BlockingIOError, BrokenPipeError):
-            self._stdin.write(configuration)
+        """One line to the child. What its pipe does not take now is `unsent`."""
+        self.unsent += configuration
+        self.flush()
+
+    def flush(self) -> None:
+        """Write what the pipe takes now; a child that has ended needs nothing more."""
+        try:
+            while self.unsent:
+                self.unsent = self.unsent[os.write(self.input, self.unsent) :]
+        except BlockingIOError:
+            return
+        except BrokenPipeError:
+            self.unsent = b""
 
     def read_lines(self) -> list[str] | None:
         """What the child has said since; None when it has closed its end."""
@@ -76,4 +85,12 @@ class Process:
         self._stdin.close()
         self._stdout.close()
         code = self._child.returncode
-        return f"signal {signal.Signals(-code).name}" if code < 0 else f"status {code}"
+        return f"signal {_signal_name(-code)}" if code < 0 else f"status {code}"
+
+
+def _signal_name(number: int) -> str:
+    """Real-time signals between the first and the last have no name in Python."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return str(number)

@@ -9,71 +9,43 @@ from __future__ import annotations
 import json
 import logging
 import os
-import resource
 import selectors
 import signal
 import time
-from collections.abc import Callable, Iterable
-from pathlib import Path
-from typing import Any
-
-import msgspec
+from collections.abc import Callable
 
 from amid.config import Config, ConfigError, secrets_of
-from amid.daemon import notify
 from amid.daemon.child import signal_pipe
+from amid.daemon.children import BROKER, GATEWAY, Supervised, fixed_settings, wanted_children
+from amid.daemon.epochs import Epochs
 from amid.daemon.log import LEVEL_SIGNALS, Log
+from amid.daemon.notify import Systemd
 from amid.daemon.process import Process
-from amid.daemon.rundir import RunDir
-from amid.daemon.settings import broker_settings, gateway_settings, reader_settings
-from amid.supervision.backoff import Backoff
-from amid.supervision.watch import Do, Limits, State, Watch
+from amid.daemon.rundir import RunDir, RunDirError, RunDirTaken
+from amid.supervision.watch import Do, State
 
 log = logging.getLogger("amid.supervisor")
 
 LATE_S = 1.0
 """A pass that comes this many seconds after it was due means that the supervisor itself was away."""
 
-RESPAWN_MIN_S = 0.1
-RESPAWN_MAX_S = 30.0
-STOP_S = 3.0
-"""Seconds that a reader or the gateway has to end when asked to; the broker has its drain time and this."""
-
-BROKER, GATEWAY = "broker", "gateway"
-
-
-class Supervised:
-    """One child: its process, when there is one, and the watch over it."""
-
-    def __init__(self, name: str, argv: list[str], configuration: bytes, limits: Limits, now: float) -> None:
-        self.name = name
-        self.argv = argv
-        self.configuration = configuration
-        self.watch = Watch(limits, Backoff(RESPAWN_MIN_S, RESPAWN_MAX_S), now)
-        self.process: Process | None = None
-        self.last_exit = ""
-        self.process_failed = False
-
-    def account(self) -> dict[str, Any]:
-        process = self.process
-        return {
-            "name": self.name,
-            "pid": process.pid if process else 0,
-            "started": self.watch.started,
-            "restarts": max(0, self.watch.restarts),
-            "last_exit": self.last_exit,
-        }
+RUN_DIR_CHECK_S = 1.0
+"""Seconds between two looks whether run_dir and the sockets in it are still amid's."""
 
 
 class Supervisor:
     """`run` returns when everything has ended. `reload` gives the configuration anew; it may raise `ConfigError`."""
 
-    def __init__(self, config: Config, run_dir: RunDir, reload: Callable[[], Config] | None = None) -> None:
+    def __init__(
+        self, config: Config, run_dir: RunDir, epochs: Epochs, process_log: Log, reload: Callable[[], Config] | None
+    ) -> None:
         self._config = config
         self._run_dir = run_dir
+        self._epochs = epochs
+        self._taken: RunDirTaken | None = None
         self._reload = reload
         self._selector = selectors.DefaultSelector()
-        self._log = Log(config.log_level, secrets_of(config), process="supervisor")
+        self._log = process_log
         self._level_signal = signal.SIGUSR2  # the last one heard
         self._signals = signal_pipe(signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD, *LEVEL_SIGNALS)
         self._selector.register(self._signals, selectors.EVENT_READ, self._hear_signals)
@@ -82,22 +54,25 @@ class Supervisor:
         self._children: dict[str, Supervised] = {}
         self._stopping = False
         self._ready = False
-        self._unsent_ready = ""
-        self._next_watchdog = now
+        self._systemd = Systemd(now)
+        self._next_check = now + RUN_DIR_CHECK_S
         self._due = now
         self._apply(config, now)
 
     def run(self) -> None:
+        """Raises `RunDirTaken` at the end when that is why it ended."""
         log.info("amid runs in %s with servers %s", self._run_dir.path, ", ".join(self._config.servers) or "none")
         while not self._over():
             self.step()
         log.info("ended")
+        if self._taken is not None:
+            raise self._taken
 
     def stop(self) -> None:
         """End everything: the broker first, which answers what is in flight, then the readers, which log off."""
         if not self._stopping:
             log.info("ending")
-            notify.send("STOPPING=1")
+            self._systemd.stopping()
         self._stopping = True
 
     def step(self) -> None:
@@ -115,15 +90,21 @@ class Supervisor:
         self._reap(now)
         if self._stopping:
             self._send_away(now)
+        elif now >= self._next_check:
+            self._next_check = now + RUN_DIR_CHECK_S
+            self._check_run_dir(now)
         for child in list(self._children.values()):
             self._do(child, child.watch.tick(now), now)
         if self._run_dir.behind:
             self._write_status()
-        self._say_ready(now)
+        if not self._ready and self._is_ready():
+            self._ready = True
+            self._say_ready()
+        self._systemd.step(now)
 
     def _next_due(self, now: float) -> float:
         deadlines = [child.watch.deadline for child in self._children.values() if child.watch.deadline is not None]
-        return min([*deadlines, self._next_watchdog, now + 5.0])
+        return min([*deadlines, self._systemd.next_deadline, self._next_check, now + 5.0])
 
     def _over(self) -> bool:
         return self._stopping and all(child.watch.state is State.DOWN for child in self._children.values())
@@ -132,51 +113,33 @@ class Supervisor:
 
     def _apply(self, config: Config, now: float) -> None:
         """Make the children those of `config`; whatever does not differ is left alone."""
+        wanted = wanted_children(config, self._epochs.origin)
         self._config = config
         self._log.hide(secrets_of(config))
         if self._log.configure(config.log_level):
             self._level_signal = signal.SIGUSR2
-        wanted = self._wanted(config)
         for unwanted in [child for name, child in self._children.items() if name not in wanted]:
             self._do(unwanted, unwanted.watch.leave(now), now)
             self._forget_if_down(unwanted)
-        for name, (argv, configuration, limits) in wanted.items():
+        for name, each in wanted.items():
             child = self._children.get(name)
-            if child is None or child.watch.state in (State.LEAVING, State.DOWN):
-                self._children[name] = self._successor(child, Supervised(name, argv, configuration, limits, now))
+            if child is None:
+                self._children[name] = Supervised(name, each, now)
                 continue
-            child.watch.judge_by(limits, now)
-            if child.configuration != configuration:
-                self._reconfigure(child, configuration, now)
-
-    def _successor(self, old: Supervised | None, new: Supervised) -> Supervised:
-        """A server taken out and put back at once: the old reader must be gone before the new one binds its sockets."""
-        if old is not None and old.process is not None:
-            old.process.kill()
-            old.process.wait()
-            self._gone(old)
-        return new
+            if child.watch.state is State.LEAVING:  # a server taken out and put back at once
+                child.watch.rejoin(now)
+            child.watch.judge_by(each.limits, now)
+            if child.configuration != each.configuration:
+                self._reconfigure(child, each.configuration, now)
 
     def _reconfigure(self, child: Supervised, configuration: bytes, now: float) -> None:
         old, child.configuration = child.configuration, configuration
-        if child.process is not None and _fixed(child.name, old) == _fixed(child.name, configuration):
+        if child.process is not None and fixed_settings(child.name, old) == fixed_settings(child.name, configuration):
             child.process.send(configuration)
+            self._await_input(child)
         else:
             log.info("%s: its configuration changed; it is started anew", child.name)
             self._do(child, child.watch.restart(now), now)
-
-    def _wanted(self, config: Config) -> dict[str, tuple[list[str], bytes, Limits]]:
-        """name -> (argv, configuration, limits) of every child that `config` asks for."""
-        supervision = config.supervision
-        reader_limits = Limits(supervision.silence, supervision.boot_grace, STOP_S)
-        broker_limits = Limits(supervision.silence, supervision.boot_grace, supervision.drain + STOP_S)
-        wanted = {BROKER: ([BROKER], _line(broker_settings(config)), broker_limits)}
-        for name in config.servers:
-            settings = reader_settings(config, name, self._run_dir.epoch_origin)
-            wanted[f"reader {name}"] = (["reader", name], _line(settings), reader_limits)
-        if config.gateway is not None:
-            wanted[GATEWAY] = ([GATEWAY], _line(gateway_settings(config, config.gateway)), reader_limits)
-        return wanted
 
     def _do(self, child: Supervised, do: Do, now: float) -> None:
         match do:
@@ -202,9 +165,25 @@ class Supervisor:
             child.watch.exit(now)
             return
         self._selector.register(child.process.words, selectors.EVENT_READ, lambda: self._hear(child))
+        self._await_input(child)
         if self._level_signal == signal.SIGUSR1:
             child.process.signal(self._level_signal)
         log.debug("%s: started as %d", child.name, child.process.pid)
+
+    def _await_input(self, child: Supervised) -> None:
+        """Poll for the rest of a configuration that its pipe did not take at once."""
+        process = child.process
+        if process is None:
+            return
+        if process.unsent and process.input not in self._selector.get_map():
+            self._selector.register(process.input, selectors.EVENT_WRITE, lambda: self._send_rest(child))
+        elif not process.unsent and process.input in self._selector.get_map():
+            self._selector.unregister(process.input)
+
+    def _send_rest(self, child: Supervised) -> None:
+        if child.process is not None:
+            child.process.flush()
+            self._await_input(child)
 
     def _hear(self, child: Supervised) -> None:
         """Every line on the child's pipe is a beat; a line with words is a wish besides."""
@@ -222,6 +201,7 @@ class Supervisor:
             if line:
                 self._obey(line, now)
         if not was_up and child.watch.state is State.UP:
+            child.record_sockets(self._run_dir.path)
             self._write_status()
 
     def _obey(self, line: str, now: float) -> None:
@@ -255,8 +235,9 @@ class Supervisor:
 
     def _gone(self, child: Supervised) -> None:
         assert child.process is not None
-        if child.process.words in self._selector.get_map():
-            self._selector.unregister(child.process.words)
+        for descriptor in (child.process.words, child.process.input):
+            if descriptor in self._selector.get_map():
+                self._selector.unregister(descriptor)
         child.last_exit = child.process.close()
         child.process_failed = child.last_exit != "status 0"
         child.process = None
@@ -270,6 +251,39 @@ class Supervisor:
         for child in leaving:
             if child.watch.state is not State.LEAVING:
                 self._do(child, child.watch.leave(now), now)
+
+    # ── run_dir ──
+
+    def _check_run_dir(self, now: float) -> None:
+        """Programs find amid by the files in run_dir: what is lost there is bound again, by new children."""
+        if self._epochs.extend(now):
+            self._claim()
+        if not self._run_dir.is_ours():
+            log.error("run_dir %s was removed or replaced while amid runs; programs cannot reach it", self._run_dir.path)
+            try:
+                self._run_dir.recover()
+            except RunDirTaken as error:
+                self._taken = error
+                log.error("run_dir was taken: %s; this one ends", error)
+                self.stop()
+                return
+            except RunDirError as error:
+                log.error("%s; trying again each second", error)
+                return
+            log.warning("run_dir %s was made and locked again", self._run_dir.path)
+        if not self._run_dir.has_status():
+            self._write_status()
+        for child in self._children.values():
+            lost = child.lost_socket() if child.watch.state is State.UP else None
+            if lost is not None:
+                log.error("%s is restarted: its socket %s was removed or replaced", child.name, lost, extra={"child": child.name})
+                self._do(child, child.watch.restart(now), now)
+
+    def _claim(self) -> None:
+        try:
+            self._run_dir.claim(self._epochs.reserve)
+        except RunDirError as error:
+            log.error("%s", error)
 
     # ── signals, systemd, status ──
 
@@ -295,60 +309,33 @@ class Supervisor:
         if self._reload is None:
             log.warning("SIGHUP: this amid was started without a file; there is nothing to read again")
             return
-        notify.send("RELOADING=1", f"MONOTONIC_USEC={int(now * 1e6)}")
+        self._systemd.reloading(now)
         try:
             config = self._reload()
+            self._take(config, now)
         except ConfigError as error:
             log.error("SIGHUP: nothing was changed, because the new configuration is not right: %s", error)
-        else:
-            if config.run_dir != self._config.run_dir:
-                log.error("SIGHUP: nothing was changed: run_dir cannot change while amid runs")
-            else:
-                log.info("SIGHUP: configuration read")
-                self._apply(config, now)
-        self._unsent_ready = "READY=1"
+        except Exception as error:  # whatever is wrong, what runs goes on
+            log.exception("SIGHUP: the new configuration could not be used: %s", error)
+        self._say_ready()
 
-    def _say_ready(self, now: float) -> None:
-        needed = [child for child in self._children.values() if child.name != GATEWAY]  # whose port may be another program's
-        if not self._ready and all(child.watch.state is State.UP for child in needed):
-            self._ready = True
-            self._unsent_ready = f"READY=1\nSTATUS=servers: {', '.join(self._config.servers) or 'none'}"
-        if self._unsent_ready and notify.send(self._unsent_ready):
-            self._unsent_ready = ""
-        if now >= self._next_watchdog:
-            self._next_watchdog = now + notify.watchdog_interval()
-            notify.send("WATCHDOG=1")
+    def _take(self, config: Config, now: float) -> None:
+        fixed = [key for key in ("run_dir", "state_dir") if getattr(config, key) != getattr(self._config, key)]
+        if fixed:
+            log.error("SIGHUP: nothing was changed: %s cannot change while amid runs; restart it", " and ".join(fixed))
+        else:
+            log.info("SIGHUP: configuration read")
+            self._apply(config, now)
+
+    def _is_ready(self) -> bool:
+        """Without the gateway, whose port may be another program's."""
+        return all(child.watch.state is State.UP for child in self._children.values() if child.name != GATEWAY)
+
+    def _say_ready(self) -> None:
+        self._systemd.ready(f"servers: {', '.join(self._config.servers) or 'none'}")
 
     def _write_status(self) -> None:
         """The account of the processes; `started` is on the monotonic clock, which no clock step moves."""
         own = {"name": "supervisor", "pid": os.getpid(), "started": self._started, "restarts": 0, "last_exit": ""}
         children = [child.account() for child in self._children.values()]
         self._run_dir.write_status(json.dumps({"started": self._started, "processes": [own, *children]}))
-
-
-def _fixed(name: str, configuration: bytes) -> Any:
-    """What a child cannot change while it runs: for the broker where it listens, and under which key."""
-    settings = json.loads(configuration)
-    if name == BROKER:
-        rpc = settings["rpc"]
-        return rpc["listen"], rpc["listen"] and rpc["max_request_bytes"], settings["curve"]
-    return {key: value for key, value in settings.items() if key not in ("log_level", "trace")}
-
-
-def _line(settings: msgspec.Struct) -> bytes:
-    return msgspec.json.encode(settings) + b"\n"
-
-
-def serve(config: Config, reload: Callable[[], Config] | None = None, warnings: Iterable[str] = ()) -> None:
-    """Run the daemon until it is told to end. `warnings` go to its log.
-
-    Raises `RunDirError` when the run_dir cannot be used.
-    """
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # each connection of a program is one; libzmq aborts without any left
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a dump would hold the secrets; the children inherit it
-    with RunDir(Path(config.run_dir)) as run_dir:
-        supervisor = Supervisor(config, run_dir, reload)
-        for warning in warnings:
-            log.warning(warning)
-        supervisor.run()

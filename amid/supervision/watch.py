@@ -62,6 +62,7 @@ _TABLE: dict[tuple[State, str], Cell] = {
     (State.LEAVING, "exit"): (State.DOWN, Do.NOTHING),
     (State.LEAVING, "restart"): (State.LEAVING, Do.NOTHING),
     (State.LEAVING, "leave"): (State.LEAVING, Do.NOTHING),
+    (State.LEAVING, "rejoin"): (State.STOPPING, Do.NOTHING),
     (State.DOWN, "leave"): (State.DOWN, Do.NOTHING),
     (State.DOWN, "beat"): (State.DOWN, Do.NOTHING),
     (State.DOWN, "restart"): (State.DOWN, Do.NOTHING),
@@ -105,6 +106,11 @@ class Watch:
     def leave(self, now: float) -> Do:
         """End the child for good."""
         return self._happen("leave", now)
+
+    def rejoin(self, now: float) -> Do:
+        """Start the child again when it has ended, although it was asked to end for good; it must be `LEAVING`."""
+        self._asked = True
+        return self._happen("rejoin", now)
 
     def tick(self, now: float) -> Do:
         """Judge time."""

@@ -1,0 +1,94 @@
+"""The children that a configuration asks for, and each of them as the supervisor holds it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from amid import wire
+from amid.config import Config
+from amid.daemon.process import Process
+from amid.daemon.rundir import Identity, identify
+from amid.daemon.settings import broker_settings, gateway_settings, reader_settings
+from amid.supervision.backoff import Backoff
+from amid.supervision.watch import Limits, Watch
+
+RESPAWN_MIN_S = 0.1
+RESPAWN_MAX_S = 30.0
+STOP_S = 3.0
+"""Seconds that a reader or the gateway has to end when asked to; the broker has its drain time and this."""
+
+BROKER, GATEWAY = "broker", "gateway"
+
+
+class Wanted(NamedTuple):
+    """What a child is to be. `sockets`: the files that it binds in run_dir, whatever it is configured to do."""
+
+    argv: list[str]
+    configuration: bytes
+    limits: Limits
+    sockets: list[str]
+
+
+class Supervised:
+    """One child: its process, when there is one, and the watch over it."""
+
+    def __init__(self, name: str, wanted: Wanted, now: float) -> None:
+        self.name = name
+        self.argv = wanted.argv
+        self.configuration = wanted.configuration
+        self.watch = Watch(wanted.limits, Backoff(RESPAWN_MIN_S, RESPAWN_MAX_S), now)
+        self.process: Process | None = None
+        self.last_exit = ""
+        self.process_failed = False
+        self._socket_names = wanted.sockets
+        self._sockets: dict[Path, Identity | None] = {}
+
+    def record_sockets(self, run_dir: Path) -> None:
+        """Due when it is up: its sockets are bound then."""
+        self._sockets = {path: identify(path) for path in (run_dir / name for name in self._socket_names)}
+
+    def lost_socket(self) -> Path | None:
+        """A socket of its that programs cannot reach any more, because its file is gone or another's."""
+        return next((path for path, bound in self._sockets.items() if bound is None or identify(path) != bound), None)
+
+    def account(self) -> dict[str, Any]:
+        process = self.process
+        return {
+            "name": self.name,
+            "pid": process.pid if process else 0,
+            "started": self.watch.started,
+            "restarts": max(0, self.watch.restarts),
+            "last_exit": self.last_exit,
+        }
+
+
+def wanted_children(config: Config, epoch_origin: int) -> dict[str, Wanted]:
+    """By name, every child that `config` asks for."""
+    supervision = config.supervision
+    limits = Limits(supervision.silence, supervision.boot_grace, STOP_S)
+    broker_limits = Limits(supervision.silence, supervision.boot_grace, supervision.drain + STOP_S)
+    wanted = {BROKER: Wanted([BROKER], _line(broker_settings(config)), broker_limits, [wire.RPC_SOCKET, wire.READERS_SOCKET])}
+    for name in config.servers:
+        settings = _line(reader_settings(config, name, epoch_origin))
+        sockets = [wire.events_socket(name), wire.stream_socket(name)]
+        wanted[f"reader {name}"] = Wanted(["reader", name], settings, limits, sockets)
+    if config.gateway is not None:
+        wanted[GATEWAY] = Wanted([GATEWAY], _line(gateway_settings(config, config.gateway)), limits, [])
+    return wanted
+
+
+def fixed_settings(name: str, configuration: bytes) -> Any:
+    """What a child cannot change while it runs: for the broker where it listens, and under which key."""
+    settings = json.loads(configuration)
+    if name == BROKER:
+        rpc = settings["rpc"]
+        return rpc["listen"], rpc["listen"] and rpc["max_request_bytes"], settings["curve"]
+    return {key: value for key, value in settings.items() if key not in ("log_level", "trace")}
+
+
+def _line(settings: msgspec.Struct) -> bytes:
+    return msgspec.json.encode(settings) + b"\n"

@@ -1,0 +1,74 @@
+"""Keeps on disk which epochs may have been given out, so that an epoch only grows, over restarts and reboots too.
+
+A subscriber drops an event of a smaller epoch as one that it has had. An epoch is the wall clock at the start of the daemon plus
+the time since, on the monotonic clock, so a wall clock that is set back while the daemon runs changes nothing. For one that is set
+back between two starts the file holds a number, the *reserve*, that no epoch given so far exceeds; the next start begins above it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import time
+from pathlib import Path
+from urllib.parse import quote
+
+log = logging.getLogger("amid.supervisor")
+
+RESERVE_MS = 3_600_000
+"""Milliseconds that the reserve is ahead. A daemon that is killed leaves it so far ahead, which does no harm."""
+
+
+class Epochs:
+    """`origin` plus the monotonic clock, in milliseconds, gives an epoch.
+
+    known: a reserve from elsewhere, for when the file is not there or cannot be read. now: seconds on the monotonic clock.
+    """
+
+    def __init__(self, state_dir: Path, run_dir: Path, known: int, now: float) -> None:
+        self._file = state_dir / f"epoch-{quote(str(run_dir), safe='')}"
+        last = max(known, self._read())
+        self.origin = max(int((time.time() - now) * 1000), last + 1 - int(now * 1000))
+        self.reserve = 0
+        self.extend(now, durable=True)
+
+    def extend(self, now: float, durable: bool = False) -> bool:
+        """Write a new reserve when half of the last one is used; True when it is another. durable: wait for the disk."""
+        epoch = self.origin + int(now * 1000)
+        if epoch < self.reserve - RESERVE_MS // 2:
+            return False
+        self.reserve = epoch + RESERVE_MS
+        self._write(durable)
+        return True
+
+    def close(self, now: float) -> None:
+        """All processes that give out epochs have ended: the reserve is what they have used."""
+        self.reserve = self.origin + int(now * 1000) + 1
+        self._write(durable=True)
+
+    def _read(self) -> int:
+        try:
+            return int(self._file.read_bytes())
+        except FileNotFoundError:
+            return 0
+        except (OSError, ValueError) as error:
+            log.warning("%s cannot be read: %s; event epochs may go back if the clock was set back", self._file, error)
+            return 0
+
+    def _write(self, durable: bool) -> None:
+        """In one step, so that half of it is never read."""
+        new = self._file.with_name(f".{self._file.name}")
+        try:
+            self._file.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+            with new.open("wb") as file:
+                file.write(b"%d\n" % self.reserve)
+                if durable:
+                    file.flush()
+                    os.fsync(file.fileno())
+            new.rename(self._file)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                new.unlink()
+            said = "state_dir %s cannot be written: %s; epochs may go back if the clock is set back; state_dir names another"
+            log.warning(said, self._file.parent, error.strerror)

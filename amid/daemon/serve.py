@@ -1,0 +1,37 @@
+"""From a configuration to a supervisor that runs: limits of the process, run_dir, epochs, log."""
+
+from __future__ import annotations
+
+import logging
+import resource
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from amid.config import Config, secrets_of
+from amid.daemon.epochs import Epochs
+from amid.daemon.log import Log
+from amid.daemon.rundir import RunDir
+from amid.daemon.supervisor import Supervisor
+
+log = logging.getLogger("amid.supervisor")
+
+
+def serve(config: Config, reload: Callable[[], Config] | None = None, warnings: Iterable[str] = ()) -> None:
+    """Run the daemon until it is told to end. `warnings` go to its log.
+
+    Raises `RunDirError` when the run_dir cannot be used.
+    """
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # each connection of a program is one; libzmq aborts without any left
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a dump would hold the secrets; the children inherit it
+    with RunDir(Path(config.run_dir)) as run_dir:
+        process_log = Log(config.log_level, secrets_of(config), process="supervisor")
+        for warning in warnings:
+            log.warning(warning)
+        epochs = Epochs(Path(config.state_dir), run_dir.path, run_dir.reserve, time.monotonic())
+        run_dir.claim(epochs.reserve)
+        try:
+            Supervisor(config, run_dir, epochs, process_log, reload).run()
+        finally:
+            epochs.close(time.monotonic())

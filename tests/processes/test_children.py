@@ -1,0 +1,82 @@
+"""What a child can do to the supervisor: die of any signal, and leave what is written to it unread."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+
+from amid.daemon.process import Process
+from amid.simulator import SimulatedPbx
+from tests.conftest import StartDaemon
+from tests.daemon import Daemon, eventually
+from tests.processes.pbx import table
+from tests.processes.process import pids
+from tests.processes.test_reload import reload
+
+
+@pytest.mark.parametrize("number", [signal.SIGRTMIN + 6, signal.SIGRTMIN, signal.SIGRTMAX, signal.SIGSEGV])
+def test_a_child_that_dies_of_any_signal_is_replaced(daemon: Daemon, number: int) -> None:
+    before = pids(daemon)
+    os.kill(before["reader pbx1"], number)
+    eventually(lambda: daemon.pid("reader pbx1") not in (0, before["reader pbx1"]), "a successor runs")
+    daemon.wait_up("pbx1")
+    assert pids(daemon)["supervisor"] == before["supervisor"]
+    assert daemon.processes()["reader pbx1"]["last_exit"].startswith("signal ")
+
+
+def test_a_configuration_larger_than_a_pipe_arrives(daemon_for: StartDaemon, pbx: SimulatedPbx) -> None:
+    """At a child that runs, and at one that starts."""
+    daemon = daemon_for({"pbx1": table(pbx)})
+    before = pids(daemon)
+    rules = [f"{number:x<250}" for number in range(500)]
+    daemon.configure({"pbx1": table(pbx)}, callers__local={"admin": True, "allow": rules})
+    reload(daemon)
+    eventually(lambda: daemon.failure("Ping")["data"]["kind"] == "denied", "the new rights are in effect")
+    assert pids(daemon) == before
+    pid = daemon.kill("broker")
+    eventually(lambda: daemon.pid("broker") not in (0, pid), "a successor runs")
+    assert daemon.failure("Ping")["data"]["kind"] == "denied"
+
+
+def test_what_a_child_does_not_read_is_kept_for_it() -> None:
+    sent = b"x" * 300_000 + b"\n"
+    process = Process(["broker"], b"{}\n")
+    process.signal(signal.SIGSTOP)
+    process.send(sent)
+    assert 0 < len(process.unsent) < len(sent), "its pipe is full, and nobody waited"
+    process.kill()
+    process.wait()
+    process.flush()
+    assert not process.unsent, "it has ended"
+    assert process.close() == "signal SIGKILL"
+
+
+FAILING = """
+import sys, amid.config, amid.__main__
+load = amid.config.load
+def failing(path, *rest):
+    if path.with_name("fail").exists():
+        raise RuntimeError("a fault of the new configuration's")
+    return load(path, *rest)
+amid.config.load = failing
+amid.__main__.main()
+"""
+"""A daemon whose next reload raises what no reload should."""
+
+
+def test_whatever_a_reload_raises_what_runs_goes_on(daemon_for: StartDaemon, pbx: SimulatedPbx) -> None:
+    daemon = daemon_for({"pbx1": table(pbx)}, start=False)
+    daemon.launch(["-c", FAILING, "run", "-c", str(daemon.file)])
+    daemon.wait_up("pbx1")
+    before = pids(daemon)
+    fail = daemon.directory / "fail"
+    fail.touch()
+    reload(daemon)
+    assert "a fault of the new configuration's" in daemon.log.read_text()
+    fail.unlink()
+    daemon.configure({"pbx1": table(pbx)}, callers__local={"deny": ["Ping"]})
+    reload(daemon)
+    eventually(lambda: daemon.failure("Ping")["data"]["kind"] == "denied", "the next one is in effect")
+    assert pids(daemon) == before

@@ -1,0 +1,165 @@
+"""A run_dir that is removed, replaced or taken while the daemon runs; what must outlive it is in state_dir."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import stat
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from amid.daemon.epochs import RESERVE_MS, Epochs
+from amid.simulator import SimulatedPbx
+from tests.conftest import StartDaemon
+from tests.daemon import BOUND_S, Daemon, eventually
+from tests.processes.pbx import table
+from tests.processes.process import Listener, pids, sockets
+
+
+@pytest.fixture
+def second(daemon: Daemon, pbx: SimulatedPbx, tmp_path: Path) -> Iterator[Daemon]:
+    """Another daemon for the same run_dir, not started yet."""
+    other = Daemon(tmp_path, {})
+    other.run_dir = daemon.run_dir
+    other.configure({"pbx1": table(pbx)})
+    yield other
+    other.close()
+
+
+def test_a_run_dir_that_is_removed_is_made_again(daemon: Daemon) -> None:
+    before = pids(daemon)
+    with Listener(daemon, "pbx1") as listener:
+        shutil.rmtree(daemon.run_dir)
+        daemon.wait_up("pbx1")
+        assert daemon.action("Ping")["response"]["Ping"] == "Pong"
+        listener.more(1)
+    assert sockets(daemon) == ["events-pbx1", "readers", "rpc", "stream-pbx1", "trace-pbx1"]
+    assert "was removed or replaced" in daemon.log.read_text()
+    assert pids(daemon)["supervisor"] == before["supervisor"]
+    assert daemon.stop() == 0 and not sockets(daemon)
+
+
+def test_a_run_dir_that_is_replaced_is_locked_again(daemon: Daemon) -> None:
+    daemon.run_dir.rename(daemon.directory / "moved")
+    daemon.run_dir.mkdir(mode=0o750)
+    daemon.wait_up("pbx1")
+    pid = eventually(lambda: (daemon.run_dir / "lock").read_text().split()[0], "the lock is there")
+    assert int(pid) == pids(daemon)["supervisor"]
+
+
+@pytest.mark.parametrize("name", ["rpc", "readers", "events-pbx1", "stream-pbx1"])
+def test_a_socket_that_is_removed_is_bound_again(daemon: Daemon, name: str) -> None:
+    (daemon.run_dir / name).unlink()
+    eventually((daemon.run_dir / name).is_socket, "it is there again")
+    daemon.wait_up("pbx1")
+    assert daemon.action("Ping")["response"]["Ping"] == "Pong"
+
+
+def test_a_lock_that_is_removed_is_made_again_and_nothing_is_restarted(daemon: Daemon) -> None:
+    before = pids(daemon)
+    (daemon.run_dir / "lock").unlink()
+    eventually(lambda: (daemon.run_dir / "lock").read_text().split()[0] == str(before["supervisor"]), "the lock is there again")
+    assert pids(daemon) == before
+
+
+def test_a_status_file_that_is_removed_is_written_again(daemon: Daemon) -> None:
+    file = daemon.run_dir / "status.json"
+    file.unlink()
+    eventually(file.exists, "it is there again")
+
+
+def test_the_first_daemon_ends_when_a_second_has_taken_its_run_dir(daemon: Daemon, second: Daemon) -> None:
+    """And removes nothing that is the second's."""
+    first = pids(daemon)["supervisor"]
+    os.kill(first, signal.SIGSTOP)  # or it would be faster than the second
+    try:
+        shutil.rmtree(daemon.run_dir)
+        second.start()
+    finally:
+        os.kill(first, signal.SIGCONT)
+    assert daemon.process is not None and daemon.process.wait(BOUND_S) == 6
+    taken = f"another amid (pid {pids(second)['supervisor']}) already serves {daemon.run_dir}"
+    assert taken in daemon.log.read_text().splitlines()[-1]
+    assert sockets(second) == ["events-pbx1", "readers", "rpc", "stream-pbx1", "trace-pbx1"]
+    assert second.action("Ping")["response"]["Ping"] == "Pong"
+
+
+def test_a_run_dir_that_cannot_be_made_again_is_made_once_it_can(daemon_for: StartDaemon, pbx: SimulatedPbx) -> None:
+    daemon = daemon_for({"pbx1": table(pbx)}, start=False)
+    parent = daemon.directory / "parent"
+    daemon.run_dir = parent / "run"
+    daemon.configure({"pbx1": table(pbx)})
+    daemon.start()
+    parent.rename(daemon.directory / "moved")
+    parent.write_text("in the way")
+    eventually(lambda: "trying again each second" in daemon.log.read_text(), "the log says so")
+    parent.unlink()
+    daemon.wait_up("pbx1")
+    assert daemon.action("Ping")["response"]["Ping"] == "Pong"
+
+
+def test_the_lock_is_for_the_daemons_user_alone(daemon_for: StartDaemon, pbx: SimulatedPbx) -> None:
+    """Whoever can open it can lock it (flock(2)), and so keep amid from starting."""
+    daemon = daemon_for({"pbx1": table(pbx)}, start=False)
+    daemon.run_dir.mkdir(mode=0o750)
+    (daemon.run_dir / "lock").touch(mode=0o640)
+    daemon.start()
+    assert stat.S_IMODE((daemon.run_dir / "lock").stat().st_mode) == 0o600
+
+
+# ── epochs ──
+
+
+def test_epochs_grow_although_run_dir_is_emptied_and_the_clock_is_set_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = time.monotonic()
+    first = Epochs(tmp_path, Path("/run/amid"), 0, now)
+    last = first.origin + int((now + 100) * 1000)
+    first.close(now + 100)
+    clock = time.time()
+    monkeypatch.setattr(time, "time", lambda: clock - 3600)
+    second = Epochs(tmp_path, Path("/run/amid"), 0, now + 101)
+    assert second.origin + int((now + 101) * 1000) > last
+    after_reboot = Epochs(tmp_path, Path("/run/amid"), 0, 5.0)  # the monotonic clock begins again; the second was killed
+    assert after_reboot.origin + 5000 > second.reserve
+    assert Epochs(tmp_path, Path("/run/other"), 0, now).origin < second.origin, "each run_dir has its own"
+
+
+def test_the_reserve_is_always_ahead(tmp_path: Path) -> None:
+    now = time.monotonic()
+    epochs = Epochs(tmp_path, Path("/run/amid"), 0, now)
+    for _ in range(10):
+        now += RESERVE_MS / 1000 / 3
+        epochs.extend(now)
+        (file,) = tmp_path.iterdir()
+        assert int(file.read_text()) > epochs.origin + int(now * 1000)
+
+
+def epoch(daemon: Daemon) -> int:
+    found: int = daemon.server("pbx1")["epoch"]
+    return found
+
+
+def test_an_epoch_from_the_future_is_outlived_by_the_daemon(daemon_for: StartDaemon, pbx: SimulatedPbx) -> None:
+    """As if the clock had been set back since the last start, which run_dir does not know of any more."""
+    daemon = daemon_for({"pbx1": table(pbx)})
+    assert daemon.stop() == 0
+    shutil.rmtree(daemon.run_dir)
+    (file,) = (daemon.directory / "state").iterdir()
+    ahead = int(file.read_text()) + 86_400_000
+    file.write_text(str(ahead))
+    daemon.start()
+    assert epoch(daemon) > ahead
+
+
+def test_a_state_dir_that_cannot_be_written_is_warned_of(daemon_for: StartDaemon, pbx: SimulatedPbx) -> None:
+    daemon = daemon_for({"pbx1": table(pbx)}, state_dir="/proc/amid")
+    assert daemon.action("Ping")["response"]["Ping"] == "Pong"
+    assert "state_dir /proc/amid cannot be written" in daemon.log.read_text()
+    before = epoch(daemon)
+    assert daemon.stop() == 0
+    daemon.start()
+    assert epoch(daemon) > before, "as long as run_dir remembers"
