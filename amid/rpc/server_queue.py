@@ -137,6 +137,7 @@ class ServerQueue:
     handed: dict[int, OpenCall] = field(default_factory=dict)
     lanes: LaneUse = field(default_factory=LaneUse)
     max_lanes: int = 1
+    has_spare_lane: bool = False
     free: int = 0
     taken: int = 0
     sent: int = 0
@@ -162,7 +163,7 @@ class ServerQueue:
         """The call that may be handed to the reader now."""
         if self.free_lanes <= 0 or not self.ready or not self.fresh(now):
             return None
-        return self.waiting.next_call(self.lanes, without_lane=self.lanes_used_up)
+        return self.waiting.next_call(self.lanes, without_lane=self.has_spare_lane and self.lanes_used_up)
 
     def hand(self, call: OpenCall) -> list[Any]:
         """The message that gives `call` to the reader."""
@@ -196,8 +197,10 @@ class ServerQueue:
         if info is not None:
             self.info = info
             self.ready = bool(info["ready"])
-            self.max_lanes = info["lanes"]["limit"]
-            self.lanes.reconcile(info["lanes"]["calls"], taken)
+            lanes = info["lanes"]
+            self.max_lanes = lanes["limit"]
+            self.has_spare_lane = lanes["free"] + lanes["busy"] > self.max_lanes
+            self.lanes.reconcile(lanes["calls"], taken)
         if self.ready:
             self.last_ready = now
 

@@ -26,9 +26,10 @@ def order(name: str = "Ping") -> Order:
     return Order("call", {"action": name, "action_id": f"amid-{name}"})
 
 
-def info(ready: bool = True, detail: str = "", on_lanes: tuple[int, ...] = (), limit: int = LANES) -> dict[str, Any]:
-    """on_lanes: the calls that the reader has on its lanes."""
-    return {"ready": ready, "detail": detail, "lanes": {"limit": limit, "calls": on_lanes}}
+def info(ready: bool = True, detail: str = "", on_lanes: tuple[int, ...] = (), free: int = 0) -> dict[str, Any]:
+    """on_lanes: the calls that the reader has on its lanes; free: the lanes besides."""
+    lanes = {"limit": LANES, "calls": on_lanes, "busy": len(on_lanes), "free": free}
+    return {"ready": ready, "detail": detail, "lanes": lanes}
 
 
 def replies(effects: list[Effect]) -> list[Reply]:

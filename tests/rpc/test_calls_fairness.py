@@ -25,8 +25,9 @@ class World:
         self.report()
 
     def report(self) -> None:
-        said = info(on_lanes=tuple(self.on_lanes))
-        self.carry(self.calls.state("pbx1", READER, 1, self.lanes - len(self.on_lanes), self.taken, said, NOW))
+        free = self.lanes - len(self.on_lanes)
+        said = info(on_lanes=tuple(self.on_lanes), free=free)
+        self.carry(self.calls.state("pbx1", READER, 1, free, self.taken, said, NOW))
 
     def carry(self, effects: list[Effect]) -> None:
         self.replies += replies(effects)

@@ -126,12 +126,12 @@ class Life(RuleBasedStateMachine):
 
     @rule(server=servers, free=st.integers(0, 4), ready=st.booleans(), reachable=st.booleans())
     def report(self, server: str, free: int, ready: bool, reachable: bool) -> None:
-        self.carry(self.state(server, free, self.info(server, ready)), reachable)
+        self.carry(self.state(server, free, self.info(server, ready, free)), reachable)
 
-    def info(self, server: str, ready: bool) -> dict[str, Any]:
+    def info(self, server: str, ready: bool, free: int = 0) -> dict[str, Any]:
         reader = f"{server}{self.connections[server]}".encode()
         held = [send.message[1] for send in self.with_reader.values() if send.reader == reader]
-        return {"ready": ready, "detail": "", "lanes": {"limit": LANES, "calls": held}}
+        return {"ready": ready, "detail": "", "lanes": {"limit": LANES, "calls": held, "busy": len(held), "free": free}}
 
     def state(self, server: str, free: int, info: dict[str, Any] | None) -> list[Effect]:
         started = self.incarnation[server]
@@ -215,7 +215,7 @@ class Life(RuleBasedStateMachine):
         waiting = {call.origin.principal for call in self.calls.servers[server].waiting if call.deadline > self.now}
         served = set()
         for _ in range(len(waiting)):
-            effects = self.state(server, 1, self.info(server, True))
+            effects = self.state(server, 1, self.info(server, True, 1))
             (send,) = [effect for effect in effects if isinstance(effect, Send) and effect.message[0] == "call"]
             served.add(self.askers[send.message[3]["origin"]].principal)
             self.carry(effects)
