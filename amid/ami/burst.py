@@ -69,7 +69,7 @@ def singly(items: Iterable[Packet | Burst | T]) -> list[Packet | T]:
 def burst(block: bytes) -> Burst | None:
     """`block` as a burst, None unless it is events and nothing else, each as Asterisk writes it. It must end with `BLANK`."""
     first, names = _FIRST.match(block), _NEXT.findall(block)
-    if first is None or names.index(b"") < len(names) - 1:
+    if first is None or names.index(b"") < len(names) - 1 or block.endswith(b"\n" + BLANK):  # there the packet ends before BLANK
         return None
     names.insert(0, first[1])
     return Burst(block, b"\n".join(names[:-1]).decode("utf-8", "replace").split("\n"))

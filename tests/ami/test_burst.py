@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from amid.ami.burst import BLANK, Burst, burst, singly
@@ -84,6 +84,7 @@ def test_a_burst_of_others_is_all_of_them_in_order() -> None:
 PIECES = st.sampled_from([b"Event: A", b"Event: ", b"X: 1", b"Response: Success", b"\r", b"\n", b"\r\n", BLANK, BLANK + B])
 
 
+@example(b"Event: A\r\nEvent: A\n")
 @given(st.lists(PIECES, max_size=12).map(b"".join))
 def test_whatever_comes_is_cut_the_same(stream: bytes) -> None:
     assert raws(stream, 1 << 20) == byte_by_byte(stream)

@@ -1,0 +1,68 @@
+"""The rules of .github/CONTRIBUTING.md about structure: pure packages, layers, no import cycle, small modules and functions."""
+
+from __future__ import annotations
+
+import ast
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+FILES = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in ROOT.glob("amid/**/*.py")}
+MODULES = {name: ast.parse(path.read_text()) for name, path in FILES.items()}
+PURE = ("amid.ami", "amid.rpc", "amid.events", "amid.supervision")
+IMPURE = {"asyncio", "os", "pathlib", "selectors", "signal", "socket", "ssl", "subprocess", "threading", "time", "zmq"}
+"""What a pure module knows nothing of."""
+
+MAY_IMPORT = {
+    "ami": "ami",
+    "rpc": "rpc ami wire errors",
+    "events": "events ami wire errors",
+    "supervision": "supervision",
+    "config": "config rpc ami wire errors",
+    "client": "client events wire errors",
+    "simulator": "simulator",
+    "daemon": "daemon config supervision events rpc ami wire errors descriptors",
+}
+"""A package -> the packages of amid that it may import; those that are not named are edges, which may import all."""
+
+
+def imports(tree: ast.AST) -> set[str]:
+    """What a module imports when it is imported: not inside functions, and not for type checkers alone."""
+    found: set[str] = set()
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            inner = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {name if name in MODULES or f"{name}.__init__" in MODULES else node.module for name in inner}
+        elif isinstance(node, ast.Try | ast.With | ast.ClassDef):
+            found |= imports(node)
+    return found
+
+
+IMPORTS = {name.removesuffix(".__init__"): imports(tree) for name, tree in MODULES.items()}
+
+
+@pytest.mark.parametrize("module", [name for name in IMPORTS if name.startswith(PURE)])
+def test_a_pure_module_knows_no_socket_and_no_clock(module: str) -> None:
+    assert not {name.partition(".")[0] for name in IMPORTS[module]} & IMPURE
+
+
+@pytest.mark.parametrize("package", MAY_IMPORT)
+def test_a_package_imports_only_what_is_below_it(package: str) -> None:
+    inside = {name for module, names in IMPORTS.items() if module.startswith(f"amid.{package}") for name in names}
+    below = {name.split(".")[1] for name in inside if name.startswith("amid.")}
+    assert below <= set(MAY_IMPORT[package].split())
+
+
+def test_no_import_cycle() -> None:
+    TopologicalSorter({module: names & IMPORTS.keys() - {module} for module, names in IMPORTS.items()}).prepare()
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_modules_and_functions_are_small(module: str) -> None:
+    assert len(FILES[module].read_text().splitlines()) <= 350
+    functions = [node for node in ast.walk(MODULES[module]) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    assert not [f"{one.name}: {length} lines" for one in functions if (length := (one.end_lineno or 0) - one.lineno + 1) > 40]
