@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 from playwright.sync_api import Error as PlaywrightError
 
 from tests.daemon import BOUND_S
@@ -42,6 +42,7 @@ def why_not() -> str:
 @contextmanager
 def chromium() -> Iterator[Browser]:
     need(why_not(), "BROWSER")
+    expect.set_options(timeout=BOUND_S * 1000)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         yield browser

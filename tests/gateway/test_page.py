@@ -326,3 +326,44 @@ def grown(view: Page, pbx: Pbx, seconds: int) -> float:
     client.send("HeapProfiler.collectGarbage")
     used: float = client.send("Runtime.getHeapUsage")["usedSize"] / 1e6
     return used
+
+
+def completed(gateway: Gateway) -> str:
+    return next(one for one in gateway.daemon.action("QueueStatus")["events"] if one["Event"] == "QueueParams")["Completed"]
+
+
+def test_a_queue_counts_as_asterisk_does(view: Page, gateway: Gateway) -> None:
+    """AgentComplete comes for calls that Asterisk does not count, and may be in the snapshot already."""
+    view.click("#tab-queues")
+    facts = view.locator(".queue", has_text="support").locator(".facts")
+    before = completed(gateway)
+    expect(facts).to_contain_text(f"{before} answered")
+    originate(gateway, "queue", 2)
+    eventually(lambda: any("in use" in text for text in view.locator(".queue .members .state").all_inner_texts()), "one talks")
+    hang_up(gateway)
+    eventually(lambda: completed(gateway) != before, "Asterisk counts it")
+    eventually(lambda: f"{completed(gateway)} answered" in facts.inner_text(), "the page counts as Asterisk does")
+
+
+def test_a_refusal_while_asterisk_boots_is_asked_again(browser: Browser, gateway: Gateway) -> None:
+    """A module that is not loaded yet does not know its actions."""
+    message = "Asterisk answered Error: Invalid/unknown command"
+    refused = {"code": 1, "message": message, "data": {"kind": "action_failed", "sent": True}}
+
+    def boots(route: Route) -> None:
+        asked = route.request.post_data_json
+        if asked[0]["params"].get("action") in ("QueueStatus", "CoreShowChannels") or asked[0]["method"] == "actions":
+            route.fulfill(json=[{"jsonrpc": "2.0", "id": 1, "error": refused}])
+        else:
+            route.continue_()
+
+    with page(browser, gateway) as view:
+        view.route("**/rpc", boots)
+        log_in(view)
+        view.click("#tab-queues")
+        expect(view.locator("#queues-empty")).to_contain_text("Not shown: Asterisk answered Error")
+        view.unroute("**/rpc")
+        expect(view.locator(".queue", has_text="support")).to_contain_text("First")
+        expect(view.locator("#queues-empty")).to_be_hidden()
+        view.click("#tab-calls")
+        expect(view.locator("#calls-empty")).to_have_text("No calls.")

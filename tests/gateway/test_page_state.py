@@ -16,11 +16,15 @@ FOLLOW = """async ([queues, events]) => {
   const pbx = new Pbx("pbx1");
   pbx.load([], queues, 1000);
   for (const [event, fields] of events) pbx.apply({ event, fields, time: 1000 });
-  const plain = ({ abandoned, members, waiting }) => ({ abandoned, members: [...members.values()], waiting: [...waiting.values()] })
-  return {
+  const plain = ({ completed, abandoned, members, waiting }) => (
+    { completed, abandoned, members: [...members.values()], waiting: [...waiting.values()] })
+  const after = {
     queues: Object.fromEntries([...pbx.queues].map(([name, queue]) => [name, plain(queue)])),
     states: [...pbx.channels.values()].map((channel) => channel.state),
+    uncounted: [...pbx.uncounted],
   };
+  pbx.count([{ Event: "QueueParams", Queue: "support", Completed: "6", Abandoned: "7" }]);
+  return { ...after, counted: plain(pbx.queues.get("support")) };
 }"""
 MEMBER = {"Queue": "support", "StateInterface": "PJSIP/100"}
 
@@ -54,10 +58,14 @@ def test_places_in_a_queue_are_right_when_one_joins_before_others(view: Page) ->
     assert {one["id"]: one["position"] for one in waiting} == {"3": 1, "1": 2, "2": 3}
 
 
-def test_who_gave_up_before_the_snapshot_is_not_counted_again(view: Page) -> None:
-    snapshot = [{"Event": "QueueParams", "Queue": "support", "Abandoned": "4", "Completed": "0"}, entry("2", 1)]
-    gave_up = [("QueueCallerAbandon", entry(one, 1)) for one in ("1", "2")]
-    assert followed(view, snapshot, *gave_up)["queues"]["support"]["abandoned"] == 5
+def test_asterisks_own_counters_are_taken_and_no_event_is_counted(view: Page) -> None:
+    """AgentComplete comes for calls that Asterisk does not count, and of others the snapshot may know."""
+    snapshot = [{"Event": "QueueParams", "Queue": "support", "Abandoned": "4", "Completed": "5"}, entry("2", 1)]
+    ends = [("AgentComplete", {"Queue": "support"})] * 13 + [("QueueCallerAbandon", entry("2", 1))]
+    after = followed(view, snapshot, *ends)
+    assert (after["queues"]["support"]["completed"], after["queues"]["support"]["abandoned"]) == (5, 4)
+    assert after["uncounted"] == ["support"], "the page asks for the counters of this queue"
+    assert (after["counted"]["completed"], after["counted"]["abandoned"]) == (6, 7)
 
 
 def test_an_event_that_was_forged_ends_nothing(view: Page) -> None:

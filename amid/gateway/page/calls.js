@@ -1,6 +1,6 @@
 // The view of live calls: channels that share a Linkedid are one call.
 
-import { $, duration, keyed, make, setText } from "./dom.js";
+import { $, duration, keyed, make, setText, showEmpty } from "./dom.js";
 
 const MOST = 300; // calls drawn; the others are counted
 
@@ -21,7 +21,7 @@ export class Calls {
     const channels = all.reduce((sum, call) => sum + call.channels.length, 0);
     const more = calls.length > MOST ? `, the longest ${MOST} are shown` : "";
     setText($("calls-summary"), `${calls.length} of ${all.length} calls, ${channels} channels${more}`);
-    $("calls-empty").hidden = calls.length > 0;
+    showEmpty($("calls-empty"), calls.length > 0, this.pbxs, "calls", all.length ? "No call meets the filter." : "No calls.");
     const bridges = occupied(all);
     const show = (element, call) => update(element, call, { now, bridges, several: this.pbxs.size > 1 });
     keyed($("calls"), calls.slice(0, MOST), (call) => call.id, create, show);

@@ -25,6 +25,11 @@ export class Console {
     this.#offer();
   }
 
+  /** The PBX may offer other actions now. */
+  forget(server) {
+    this.known.delete(server);
+  }
+
   draw() {}
 
   async #offer() {

@@ -39,6 +39,13 @@ export function keyed(parent, things, key, create, update) {
   }
 }
 
+/** Where a list is empty, say so; and in any case which PBX refused to give it. */
+export function showEmpty(element, filled, pbxs, list, empty) {
+  const refused = [...pbxs.values()].filter((pbx) => pbx.refusals[list]).map((pbx) => (pbxs.size > 1 ? `${pbx.server}: ` : "") + pbx.refusals[list]);
+  setText(element, refused.length ? `Not shown: ${refused.join("; ")}` : empty);
+  element.hidden = filled && !refused.length;
+}
+
 /** Seconds as people read them: 0:07, 12:30, 1:02:03. */
 export function duration(seconds) {
   const whole = Math.max(0, Math.floor(seconds));

@@ -12,11 +12,13 @@ import { Queues } from "./queues.js";
 
 const DRAW_MS = 250;
 const STATUS_MS = 3000;
-const SETTLE_MS = 500; // behind a gap or a restart, until the PBX's state is loaded again
+const SETTLE_MS = 500; // behind a gap or a restart, until the PBX's state is loaded again; behind a call of a queue, until it is counted
+const REFUSED_MS = 10000; // until a PBX that refused is asked again: it may still have been loading its modules
 
 const pbxs = new Map(); // by server
 const loading = new Map(); // server -> the events that came while its state is loaded
 const again = new Map(); // server -> the timer of the next load
+const counting = new Map(); // server -> the timer of the next look at the counters of its queues
 const views = { calls: new Calls(pbxs), queues: new Queues(pbxs), events: new Events(showDetails), console: new Console(), health: new Health() };
 let servers = [];
 let shown = "calls";
@@ -31,12 +33,15 @@ async function load(server) {
   if (loading.has(server)) return loadLater(server);
   loading.set(server, []);
   try {
-    const channels = await listed(server, "CoreShowChannels", "calls-empty");
-    const queues = await listed(server, "QueueStatus", "queues-empty");
+    const channels = await listed(server, "CoreShowChannels");
+    const queues = await listed(server, "QueueStatus");
     const pbx = pbxs.get(server) ?? new Pbx(server);
-    pbx.load(channels, queues, Date.now() / 1000);
+    pbx.load(channels.events, queues.events, Date.now() / 1000);
+    pbx.refusals = { calls: channels.refusal, queues: queues.refusal };
     for (const event of loading.get(server)) pbx.apply(event);
     pbxs.set(server, pbx);
+    if (channels.passing || queues.passing) loadLater(server, REFUSED_MS);
+    countLater(server);
   } catch (error) {
     failed(error);
     loadLater(server, 2000);
@@ -45,19 +50,40 @@ async function load(server) {
   }
 }
 
-/** The packets of a list. None, and the reason where they would be, if this token may not have it or this PBX does not know it. */
-async function listed(server, name, empty) {
+/**
+ * The packets of a list; none, and the reason, when this token may not have it or this PBX refuses it. A right changes with the
+ * gateway; what the PBX refuses may be over in a moment.
+ */
+async function listed(server, name) {
   try {
-    return (await action(server, name)).events;
+    return { events: (await action(server, name)).events, refusal: "", passing: false };
   } catch (error) {
     if (!["denied", "action_failed"].includes(error.kind)) throw error;
-    setText($(empty), `Not shown: ${error.message}`);
-    return [];
+    return { events: [], refusal: error.message, passing: error.kind === "action_failed" };
   }
 }
 
 function loadLater(server, milliseconds = SETTLE_MS) {
   if (!again.has(server)) again.set(server, setTimeout(() => load(server), milliseconds));
+}
+
+/** Ask for Asterisk's own counters of the queues in which a call ended: not every AgentComplete counts, and a snapshot may have it. */
+async function count(server) {
+  counting.delete(server);
+  const pbx = pbxs.get(server);
+  const uncounted = [...(pbx?.uncounted ?? [])];
+  if (!uncounted.length || loading.has(server)) return; // behind the load it is asked for again
+  pbx.uncounted.clear();
+  try {
+    pbx.count((await action(server, "QueueStatus", uncounted.length === 1 ? { Queue: uncounted[0] } : {})).events);
+  } catch (error) {
+    failed(error);
+    if (error.kind !== "denied") loadLater(server, REFUSED_MS);
+  }
+}
+
+function countLater(server) {
+  if (pbxs.get(server)?.uncounted.size && !counting.has(server)) counting.set(server, setTimeout(() => count(server), SETTLE_MS));
 }
 
 const handlers = {
@@ -70,12 +96,13 @@ const handlers = {
     const kept = loading.get(event.server);
     if (kept) kept.push(event);
     else pbxs.get(event.server)?.apply(event);
+    countLater(event.server);
     views.events.take(event);
     if (event.event.startsWith("amid:")) {
       views.health.happened(event.time, event.server, `${event.event.slice(5)}${event.fields.Reason ? `: ${event.fields.Reason}` : ""}`);
       refresh();
-      if (event.event === "amid:connected") loadLater(event.server);
     }
+    if (["amid:connected", "FullyBooted"].includes(event.event)) loadLater(event.server);
   },
   gap(gap) {
     const what = gap.missed === null ? "its event session was replaced; events may be missing" : `${gap.missed} events are missing`;
@@ -83,8 +110,14 @@ const handlers = {
     views.events.gap(gap, what);
     loadLater(gap.server);
   },
-  down() {
-    link("The connection is lost; trying again…", "down");
+  down(why) {
+    link(why, "down");
+  },
+  refused() {
+    location.reload(); // the session has ended
+  },
+  leave() {
+    location.reload(); // another tab has logged out
   },
 };
 
@@ -98,10 +131,14 @@ function link(text, state) {
 async function refresh() {
   try {
     const status = await call("status");
-    const known = new Set(servers.map((server) => server.name));
+    const before = new Map(servers.map((server) => [server.name, server.state]));
     servers = status.servers;
     const names = servers.map((server) => server.name);
-    for (const name of names) if (!known.has(name)) loadLater(name, 0);
+    for (const { name, state } of servers) {
+      if (before.get(name) === state) continue;
+      loadLater(name, 0); // what it refused in another state says nothing of this one
+      views.console.forget(name);
+    }
     for (const name of pbxs.keys()) if (!names.includes(name)) pbxs.delete(name);
     views.health.show(status);
     views.console.servers(names);
@@ -112,7 +149,7 @@ async function refresh() {
   drawServers();
 }
 
-const SHAPES = { up: "●", connecting: "◌", rejected: "▲", lost: "✕" }; // the state is told by shape as well as by colour
+const SHAPES = { up: "●", connecting: "◌", booting: "◐", rejected: "▲", lost: "✕" }; // the state is told by shape as well as by colour
 
 function drawServers() {
   keyed(

@@ -16,6 +16,8 @@ export class Pbx {
     this.server = server;
     this.channels = new Map(); // by Uniqueid
     this.queues = new Map(); // by name
+    this.uncounted = new Set(); // queues in which a call ended since Asterisk's counters were asked for
+    this.refusals = { calls: "", queues: "" }; // why a list is not shown
     this.changed = 0; // grows with every change
   }
 
@@ -25,6 +27,12 @@ export class Pbx {
     this.queues.clear();
     for (const one of channels) this.#shown(one, now);
     for (const one of queues) this.#queueItem(one, now);
+    this.changed += 1;
+  }
+
+  /** Take the counters of an answer to QueueStatus. */
+  count(items) {
+    for (const item of items) if (item.Event === "QueueParams") this.#counters(item);
     this.changed += 1;
   }
 
@@ -58,9 +66,13 @@ export class Pbx {
 
   #queueItem(item, now) {
     const queue = this.queue(item.Queue);
-    if (item.Event === "QueueParams") Object.assign(queue, { strategy: item.Strategy, completed: +item.Completed, abandoned: +item.Abandoned });
+    if (item.Event === "QueueParams") this.#counters(item);
     if (item.Event === "QueueMember") this.member(queue, item.Location, item);
     if (item.Event === "QueueEntry") this.waits(queue, item, since(item.Wait, now));
+  }
+
+  #counters(item) {
+    Object.assign(this.queue(item.Queue), { strategy: item.Strategy, completed: +item.Completed, abandoned: +item.Abandoned });
   }
 
   /** The channel that a packet is about, with what the packet says of it. Null when it names none. */
@@ -124,11 +136,8 @@ function joins(pbx, fields, time) {
   pbx.waits(queue, fields, time);
 }
 
-/** Comes before QueueCallerLeave; a snapshot without the caller has counted it. */
-function abandons(pbx, fields) {
-  const queue = pbx.queue(fields.Queue);
-  if (queue.waiting.has(fields.Uniqueid)) queue.abandoned += 1;
-}
+/** A call of a queue ended: who counts it is Asterisk. */
+const ended = (pbx, fields) => pbx.uncounted.add(fields.Queue);
 
 function leaves(pbx, fields) {
   const queue = pbx.queue(fields.Queue);
@@ -155,10 +164,8 @@ const EVENTS = new Map(Object.entries({
   Hangup: (pbx, fields) => pbx.channels.delete(fields.Uniqueid),
   QueueCallerJoin: joins,
   QueueCallerLeave: leaves,
-  QueueCallerAbandon: abandons,
-  AgentComplete: (pbx, fields) => {
-    pbx.queue(fields.Queue).completed += 1;
-  },
+  QueueCallerAbandon: ended,
+  AgentComplete: ended,
   QueueMemberAdded: member,
   QueueMemberStatus: member,
   QueueMemberPause: member,

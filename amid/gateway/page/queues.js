@@ -1,6 +1,6 @@
 // The view of queues: who answers, who waits, and for how long.
 
-import { $, duration, keyed, make, setText } from "./dom.js";
+import { $, duration, keyed, make, setText, showEmpty } from "./dom.js";
 import { MEMBER_STATES } from "./pbx.js";
 
 export class Queues {
@@ -15,7 +15,7 @@ export class Queues {
 
   draw(now) {
     const all = this.#all();
-    $("queues-empty").hidden = all.length > 0;
+    showEmpty($("queues-empty"), all.length > 0, this.pbxs, "queues", "No queues.");
     keyed($("queues"), all, ({ server, queue }) => `${server} ${queue.name}`, create, (element, one) => update(element, one, now, this.pbxs.size > 1));
   }
 

@@ -1,0 +1,106 @@
+"""Many tabs of one browser, which has six connections to a host: they share one event stream, and go on when tabs are closed."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, expect
+
+from tests.daemon import BOUND_S, eventually
+from tests.gateway.browser import chromium, log_in, log_out
+from tests.gateway.conftest import Gateway
+
+TABS = 8
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    context = browser.new_context()
+    context.set_default_timeout(BOUND_S * 1000)
+    yield context
+    context.close()
+
+
+def tabs_of(context: BrowserContext, gateway: Gateway) -> list[Page]:
+    """So many tabs, of which the first one logs in."""
+    tabs = [context.new_page()]
+    tabs[0].goto(gateway.url)
+    log_in(tabs[0])
+    for _ in range(TABS - 1):
+        tabs.append(context.new_page())
+        tabs[-1].goto(gateway.url)
+    for tab in tabs:
+        expect(tab.locator("#link")).to_have_attribute("data-state", "live")
+    return tabs
+
+
+def streams(gateway: Gateway) -> int:
+    with gateway.http as http:
+        line = next(line for line in http.get("/metrics").text.splitlines() if line.startswith("amid_gateway_streams "))
+    return int(float(line.split()[1]))
+
+
+def all_show_the_next_event(tabs: list[Page], gateway: Gateway, token: str) -> None:
+    """What the first of them is told, and the last one too."""
+    for tab in tabs:
+        tab.click("#tab-events")
+    gateway.daemon.action("UserEvent", {"UserEvent": "Tab", "Token": token}, server="pbx1")
+    for tab in tabs:
+        tab.fill("#events-filter", f"Token={token}")
+        expect(tab.locator("#events li button")).to_have_count(1)
+
+
+def test_eight_tabs_share_one_stream_and_go_on_whichever_is_closed(context: BrowserContext, own_gateway: Gateway) -> None:
+    tabs = tabs_of(context, own_gateway)
+    all_show_the_next_event(tabs, own_gateway, "all")
+    assert streams(own_gateway) == 1
+    tabs.pop(0).close()
+    all_show_the_next_event(tabs, own_gateway, "without-the-first")
+    tabs.pop().close()
+    tabs.pop(2).reload()
+    while len(tabs) > 1:
+        tabs.pop(0).close()
+    all_show_the_next_event(tabs, own_gateway, "last")
+    assert streams(own_gateway) == 1
+    tabs.append(context.new_page())
+    tabs[-1].goto(own_gateway.url)
+    all_show_the_next_event(tabs, own_gateway, "and-one-more")
+    for tab in context.pages:
+        tab.close()
+    eventually(lambda: streams(own_gateway) == 0, "the stream ends with the last tab")
+
+
+def test_a_gateway_that_is_killed_is_found_again_by_all_tabs(context: BrowserContext, own_gateway: Gateway) -> None:
+    tabs = tabs_of(context, own_gateway)
+    pid = own_gateway.daemon.signal("gateway", signal.SIGKILL)
+    own_gateway.daemon.action("UserEvent", {"UserEvent": "Tab", "Token": "meanwhile"}, server="pbx1")
+    eventually(lambda: own_gateway.daemon.pid("gateway") not in (0, pid), "it is replaced")
+    for tab in tabs:
+        tab.click("#tab-events")
+        tab.fill("#events-filter", "Token=meanwhile")
+        expect(tab.locator("#events li button")).to_have_count(1)
+    eventually(lambda: streams(own_gateway) == 1, "one stream for all")
+
+
+def test_logging_out_in_one_tab_ends_the_stream_and_all_tabs(context: BrowserContext, own_gateway: Gateway) -> None:
+    tabs = tabs_of(context, own_gateway)
+    log_out(tabs[3])
+    for tab in tabs:
+        expect(tab.locator("#login")).to_be_visible(timeout=BOUND_S * 1000)
+    eventually(lambda: streams(own_gateway) == 0, "the stream has ended")
+
+
+def test_a_browser_without_shared_workers_has_a_stream_in_each_tab(context: BrowserContext, own_gateway: Gateway) -> None:
+    context.add_init_script("delete window.SharedWorker")
+    tab = context.new_page()
+    tab.goto(own_gateway.url)
+    log_in(tab)
+    all_show_the_next_event([tab], own_gateway, "alone")
