@@ -14,6 +14,7 @@
       overview      what `servers` and `status` report    caller_sockets  what callers connect to, and who they are
       reply_backlog answers that callers have not read   connection_monitor  when callers connect and disconnect
       origin        where a request came from            audit_log the audit trail, in the log
+    acceptor        new connections, while there are descriptors for them
     zap             authentication of TCP peers, for the broker and for readers
     sending         one message on a ZeroMQ socket
 """

@@ -67,6 +67,7 @@ class Broker:
         while not self._over(time.monotonic()):
             self.step()
         self._do(self._calls.fail_all())
+        self._callers.acceptor.resume()
         self._context.destroy(linger=500)
 
     def _over(self, now: float) -> bool:
@@ -79,6 +80,7 @@ class Broker:
         ready = dict(zmq.zmq_poll(self._poll_items(now), self._patience(now)))
         now = time.monotonic()
         self._child.beat(now)
+        self._callers.acceptor.step(ready, now)
         self._readers.step(ready, now)
         for message in self._callers.receive(ready):
             self._handle_request(message)
@@ -103,7 +105,7 @@ class Broker:
 
     def _patience(self, now: float) -> int:
         """Milliseconds until something is due, rounded up, so that no deadline is polled for in a spin."""
-        due = [now + 0.5, self._calls.next_deadline(), self._drain_until]
+        due = [now + 0.5, self._calls.next_deadline(), self._drain_until, self._callers.acceptor.next_check]
         return max(0, int((min(t for t in due if t is not None) - now) * 1000) + 1)
 
     def _listen_to_supervisor(self, now: float) -> None:

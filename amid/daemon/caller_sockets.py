@@ -12,16 +12,19 @@ limit is skipped, in portions.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from socket import AF_UNIX, SHUT_RDWR, SOCK_STREAM, fromfd
 from typing import Any, NamedTuple
 
 import zmq
 from zmq.backend import Socket
 
 from amid import wire
+from amid.daemon.acceptor import BACKLOG, Acceptor
 from amid.daemon.connection_monitor import ConnectionMonitor
 from amid.daemon.reply_backlog import Connection, ReplyBacklog
 from amid.daemon.settings import BrokerSettings
@@ -41,6 +44,8 @@ MAX_TCP_MESSAGE_BYTES = 1024 * 1024 + 4096
 clients send no request over 1 MiB."""
 MAX_FRAMES = 16
 """Frames of one message: the request, the delimiter, and a frame for each proxy in between."""
+FRAMES_AT_ONCE = 1000
+"""Frames that are skipped between two looks at the clock."""
 MAX_ENVELOPE_BYTES = 1024
 """Bytes of the frames that lead an answer back; they are held until it is sent."""
 REQUESTS_KEPT = 64
@@ -112,6 +117,7 @@ class CallerSockets:
             self.tcp = self._router(context, settings.rpc.max_calls)
             self.tcp.set(zmq.MAXMSGSIZE, max(settings.rpc.max_request_bytes, MAX_TCP_MESSAGE_BYTES))
             self._zap.bind_tcp(self.tcp, settings.rpc.listen)
+        self.acceptor = Acceptor(settings.run_dir, counters, time.monotonic())
         self._skipping: set[zmq.Socket[bytes]] = set()
         self.configure(settings)
 
@@ -124,7 +130,7 @@ class CallerSockets:
         socket.set(zmq.RCVHWM, REQUESTS_KEPT)
         socket.set(zmq.HANDSHAKE_IVL, HANDSHAKE_MS)
         socket.copy_threshold = 0  # a large answer is sent with a tracker, which a copy would have done with at once
-        socket.set(zmq.BACKLOG, 1024)  # a peer that finds the queue of connections full tries again only 100 ms later
+        socket.set(zmq.BACKLOG, BACKLOG)
         self._monitors[socket] = ConnectionMonitor(context, socket)
         return socket
 
@@ -147,6 +153,7 @@ class CallerSockets:
                 yield socket, int(zmq.POLLIN)
         for monitor in self._monitors.values():
             yield monitor.fd, int(zmq.POLLIN)
+        yield from self.acceptor.poll_items()
 
     def receive(self, ready: Mapping[Any, int]) -> Iterator[Message]:
         """What has come on the sockets that are `ready`, as much of it as fits into one pass of the loop."""
@@ -156,13 +163,13 @@ class CallerSockets:
             if socket is None or socket not in ready:
                 continue
             end = time.monotonic() + PASS_S
+            if socket in self._skipping:
+                self._skip(socket, end)
             while time.monotonic() < end:
                 try:
                     first, frames = self._receive_frames(socket, end)
                 except zmq.Again:
                     break
-                if not frames:
-                    continue
                 if not self._monitors[socket].is_alive(frames[0], first):
                     self._counters["requests_of_gone_callers"] += 1
                     continue
@@ -170,6 +177,8 @@ class CallerSockets:
                     identity = identify(first)
                 except zmq.ZMQError:  # a peer that speaks ZMTP 1 or 2, whose messages have no properties
                     identity = Identity(NOBODY, "unknown")
+                if len(frames) > MAX_FRAMES:
+                    _disconnect(first)
                 yield parse_message(socket, frames, identity)
 
     def gone(self, ready: Mapping[Any, int]) -> Iterator[Connection]:
@@ -182,20 +191,24 @@ class CallerSockets:
                 yield socket, routing_id
 
     def _receive_frames(self, socket: zmq.Socket[bytes], end: float) -> tuple[zmq.Frame, list[bytes]]:
-        """The first frame of a message as libzmq has it, and the bytes of all, MAX_FRAMES + 1 at
-        most; none of one that is being skipped."""
+        """The first frame of a message as libzmq has it, and the bytes of all, MAX_FRAMES + 1 at most."""
         first = frame = Socket.recv(socket, _DONTWAIT, False)
-        frames = [] if socket in self._skipping else [first.bytes]
-        while frame.more and 0 < len(frames) <= MAX_FRAMES:
+        frames = [first.bytes]
+        while frame.more and len(frames) <= MAX_FRAMES:
             frame = Socket.recv(socket, _DONTWAIT, False)
             frames.append(frame.bytes)
-        self._skipping.discard(socket)
-        while frame.more:
-            if time.monotonic() >= end:
-                self._skipping.add(socket)
-                break
-            frame = Socket.recv(socket, _DONTWAIT, False)
+        if frame.more:
+            self._skip(socket, end)
         return first, frames
+
+    def _skip(self, socket: zmq.Socket[bytes], end: float) -> None:
+        """Receive what is left of a message and drop it, as much of it as fits into this pass."""
+        self._skipping.add(socket)
+        while time.monotonic() < end:
+            for _ in range(FRAMES_AT_ONCE):
+                if not Socket.recv(socket, _DONTWAIT, False).more:
+                    self._skipping.discard(socket)
+                    return
 
     def _unix_user(self, frame: zmq.Frame) -> Identity:
         address = str(frame.get("Peer-Address"))  # localhost:UID:GID:PID
@@ -231,6 +244,12 @@ class CallerSockets:
             if error.errno not in _UNDELIVERABLE:
                 raise
             self._counters["undeliverable_answers"] += 1
+
+
+def _disconnect(first: zmq.Frame) -> None:
+    """Close the connection of a message that has too many frames: each takes longer to skip than to send."""
+    with contextlib.suppress(OSError, zmq.ZMQError), fromfd(int(first.get(zmq.SRCFD)), AF_UNIX, SOCK_STREAM) as connection:
+        connection.shutdown(SHUT_RDWR)
 
 
 def parse_message(socket: zmq.Socket[bytes], frames: list[bytes], identity: Identity) -> Message:

@@ -18,6 +18,7 @@ from amid.simulator import SimulatedPbx
 from tests.daemon import Daemon, eventually
 from tests.processes.caller import Caller
 from tests.processes.pbx import arm
+from tests.processes.zmtp import MORE, RawPeer, frame
 
 FLOOD = 20_000
 SOON_S = 1.0
@@ -127,6 +128,21 @@ def test_an_id_is_held_until_its_answer_is_read_and_so_it_is_short(daemon: Daemo
             deaf.send_multipart([b"", json.dumps({"id": "x" * 1_000_000, "method": "ping"}).encode()])
         eventually(lambda: daemon.result("status")["counters"].get("answers_invalid_request", 0) == 64, "all are refused")
         assert memory(daemon.pid("broker")) - before < 60e6
+
+
+def test_a_message_of_millions_of_frames(daemon: Daemon) -> None:
+    """It was received in one piece: the broker hung, and was killed with all calls."""
+    broker = daemon.pid("broker")
+    with RawPeer(daemon.run_dir / "rpc") as peer:
+        for _ in range(20):
+            peer.socket.sendall(frame(b"", MORE) * 100_000)
+        peer.socket.sendall(frame(b""))
+        eventually(lambda: "refused a message from uid:" in daemon.log.read_text(), "the log names its sender", 60)
+        with pytest.raises((BrokenPipeError, ConnectionResetError, EOFError)):
+            while True:
+                peer.receive()
+    assert eventually(lambda: daemon.action("Ping"), "others are served", 60)["response"]["Ping"] == "Pong"
+    assert daemon.pid("broker") == broker
 
 
 def test_callers_that_come_and_leave_a_thousand_times(daemon: Daemon, caller: Caller) -> None:
