@@ -43,12 +43,16 @@ def no_broker(endpoint: str) -> AmidError:
 
 
 class Call(NamedTuple):
-    """A call before it has an id. patience: seconds to wait for its answer; acts: whether it may change something."""
+    """A call before it has an id.
+
+    patience: seconds to wait for its answer; acts: whether it may change something; on_behalf_of: the token, for the gateway.
+    """
 
     method: str
     params: dict[str, Any]
     patience: float
     acts: bool = False
+    on_behalf_of: str | None = None
 
 
 def action(
@@ -125,8 +129,10 @@ def request(request_id: int, call: Call) -> list[bytes]:
     Raises `AmidError` of kind `invalid_params` for a value that has no place in a request, and of kind `invalid_request` for a
     request that is too large.
     """
+    named = {} if call.on_behalf_of is None else {"on_behalf_of": call.on_behalf_of}
     try:
-        packed = wire.pack({"jsonrpc": "2.0", "id": request_id, "method": call.method, "params": _native(call.params)})
+        params = _native(call.params)
+        packed = wire.pack({"jsonrpc": "2.0", "id": request_id, "method": call.method, "params": params, **named})
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise AmidError("invalid_params", f"{call.method}: a value cannot be put into a request: {error}") from None
     if len(packed) > wire.MAX_REQUEST_BYTES:

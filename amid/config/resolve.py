@@ -25,6 +25,7 @@ from amid.config.crosscheck import SHORT_SECRET, check_rules
 from amid.config.read import UnreadableError, read_bytes, read_first_line, read_toml
 from amid.config.report import Report
 from amid.config.tables import Config, Curve, CurveKey, Gateway, Secret, Server, Table, Token
+from amid.rpc.requests import NAME_LENGTH
 
 TLS_FILES = ("tls_ca", "tls_cert", "tls_key")
 
@@ -141,6 +142,8 @@ class Resolver:
             report.refuse("", "", "has no table [NAME] with a token")
         if len({token.token for token in tokens.values()}) < len(tokens):
             report.refuse("", "", "two names have the same token")
+        for name in [name for name in raw if not 0 < len(name) <= NAME_LENGTH]:
+            report.refuse(name, "", f"a token's name is 1 to {NAME_LENGTH} characters")
         for name, token in tokens.items():
             check_rules(token, name, report)
             if is_placeholder(token.token):

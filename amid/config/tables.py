@@ -171,6 +171,9 @@ class Gateway(Table, frozen=True, kw_only=True):
     max_body_bytes: Bytes = 1024 * 1024
     max_streams: Count = 200
     max_streams_per_token: Count = 100
+    max_calls_per_token: Count = 100
+    max_connections_per_token: Count = 300
+    max_strangers: Count = 200
     session_idle_s: Annotated[int, Meta(ge=60, le=31_536_000)] = 43_200
 
 

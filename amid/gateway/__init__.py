@@ -4,10 +4,11 @@ It holds no calls and no events that the daemon would miss: it can hang or die, 
 
     process   starts it, and beats
     app       the paths and what is served under them
-    guard     what holds for every request: origins, and the headers of every answer
+    guard     what holds for every request: hosts, origins, and the headers of every answer
     access    whose token it is, and what that may do
     sessions, authentication    the page's log-in, and who asks
-    bodies    reading requests within bounds
+    connections, quotas    the bounds on what strangers and each token may hold
+    bodies    reading requests within bounds, and noticing that a client has left
     calls     requests over HTTP, and the status of each kind of error
     hub       events, read once and given to every browser at its own pace
     streams   Server-Sent Events and WebSockets

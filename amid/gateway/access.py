@@ -1,14 +1,15 @@
 """Whose token it is, and what that one may do. Pure: it knows no HTTP and no clock.
 
-Tokens are compared by their digests, all of them each time, so that the time taken tells nothing about a token. Failures are
-counted and slowed: who guesses from one address waits longer with each try.
+Tokens are compared by their digests, all of them each time, so that the time taken tells nothing about a token. Guesses are
+counted and slowed.
 """
 
 from __future__ import annotations
 
 import hmac
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 from amid.config import Token
 from amid.errors import AmidError
@@ -17,11 +18,13 @@ from amid.rpc.policy import check_action, check_admin, matches
 from amid.rpc.requests import ActionParams, Params
 
 FORGET_S = 60.0
-"""Seconds after an address's last failure until it is forgotten."""
+"""Seconds after a network's last wrong token until it is forgotten."""
 SLOWEST_S = 5.0
-"""Seconds that an answer to a wrong token waits at most."""
-ADDRESSES = 10_000
-"""Addresses remembered."""
+"""Seconds that an answer to a wrong token waits at most behind the one before it."""
+LONGEST_S = 10.0
+"""Seconds that the last wrong token may have to wait before no further one is compared."""
+REMEMBERED = 10_000
+"""Networks of wrong tokens, and of right ones, that are remembered."""
 
 
 @dataclass(frozen=True)
@@ -69,19 +72,50 @@ class Access:
         return next((holder for known, holder in self._holders if holder.name == name and known == token), None)
 
 
-@dataclass
-class Failures:
-    """Wrong tokens by address. `count` is of all."""
+class Guesses:
+    """Wrong tokens by network. `count` is of all.
 
-    count: int = 0
-    _recent: dict[str, tuple[int, float]] = field(default_factory=dict)
+    Wrong tokens of one network are answered one after the other, each later than the last one, however many come at a time. When
+    the last one has long to wait, no further token from there is compared, so that many connections try no more than one. A token
+    that was right from there before is exempt: its holder may share the network with whoever guesses.
+    """
 
-    def failed(self, address: str, now: float) -> float:
-        """A wrong token came from `address`: the seconds that its answer waits."""
+    def __init__(self) -> None:
+        self.count = 0
+        self._recent: dict[str, _Recent] = {}
+        self._right: dict[tuple[str, bytes], None] = {}
+
+    def locked_s(self, network: str, token: bytes, now: float) -> float:
+        """The seconds for which a token of this digest is not compared; 0 when it may be."""
+        recent = self._recent.get(network)
+        waiting = recent.answered_at - now if recent is not None else 0.0
+        return waiting if waiting > LONGEST_S and (network, token) not in self._right else 0.0
+
+    def failed(self, network: str, now: float) -> float:
+        """A wrong token came: the seconds that its answer waits."""
         self.count += 1
-        tries, last = self._recent.pop(address, (0, now))
-        tries = tries + 1 if now - last < FORGET_S else 1
-        self._recent[address] = tries, now
-        while len(self._recent) > ADDRESSES:
-            del self._recent[next(iter(self._recent))]
-        return float(min(SLOWEST_S, 0.1 * 2 ** min(tries - 1, 10)))
+        last = self._recent.pop(network, _Recent(0, now, now))
+        tries = last.tries + 1 if now - last.at < FORGET_S else 1
+        answered_at = max(last.answered_at, now) + min(SLOWEST_S, 0.1 * 2.0 ** min(tries - 1, 10))
+        self._recent[network] = _Recent(tries, now, answered_at)
+        _forget_oldest(self._recent)
+        return answered_at - now
+
+    def succeeded(self, network: str, token: bytes) -> None:
+        """A right token came."""
+        self._right.pop((network, token), None)
+        self._right[network, token] = None
+        _forget_oldest(self._right)
+
+
+class _Recent(NamedTuple):
+    """`at`: when the last wrong token came; `answered_at`: when it is answered."""
+
+    tries: int
+    at: float
+    answered_at: float
+
+
+def _forget_oldest(known: dict[Any, Any]) -> None:
+    while len(known) > REMEMBERED:
+        del known[next(iter(known))]

@@ -9,26 +9,27 @@ from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 from starlette.websockets import WebSocket
 
-from amid import wire
 from amid.client import AsyncClient
 from amid.daemon.settings import GatewaySettings
 from amid.errors import AmidError
 from amid.gateway import metrics
 from amid.gateway.access import Holder
 from amid.gateway.authentication import Authentication
-from amid.gateway.bodies import read_body
-from amid.gateway.calls import STATUSES, Calls
+from amid.gateway.bodies import read_body, while_connected
+from amid.gateway.calls import Calls
+from amid.gateway.connections import Connections
 from amid.gateway.fields import decode_fields, decode_json
 from amid.gateway.guard import Guard
 from amid.gateway.hub import Hub
 from amid.gateway.openapi import document
-from amid.gateway.replies import json_response, on_amid_error, on_http_error, refusal
+from amid.gateway.quotas import Quotas
+from amid.gateway.replies import json_response, on_amid_error, on_disconnect, on_http_error, refusal, rpc_refusal
 from amid.gateway.streams import EventStreamResponse, Streams
 
 PAGE = Path(__file__).parent / "page"
@@ -36,6 +37,7 @@ READY_S = 1.0
 """Seconds that the daemon has to say whether a server is up."""
 
 Handler = Callable[[Request, Holder], Awaitable[Response]]
+Refusal = Callable[[AmidError], Response]
 
 
 class Gateway:
@@ -43,7 +45,9 @@ class Gateway:
 
     def __init__(self, settings: GatewaySettings) -> None:
         self._gateway = settings.gateway
-        self._authentication = Authentication(settings)
+        self.connections = Connections(self._gateway.max_strangers, self._gateway.max_connections_per_token)
+        self._authentication = Authentication(settings, self.connections)
+        self._quotas = Quotas(self._gateway.max_calls_per_token, self._gateway.max_body_bytes)
         self._client = AsyncClient(settings.run_dir)
         self._calls = Calls(self._client)
         self._hub = Hub(self._client)
@@ -54,7 +58,7 @@ class Gateway:
             Route("/readyz", self._ready),
             Route("/openapi.json", self._openapi),
             *self._authentication.routes,
-            Route("/rpc", self._for_holders(self._rpc), methods=["POST"]),
+            Route("/rpc", self._for_holders(self._rpc, rpc_refusal), methods=["POST"]),
             Route("/metrics", self._for_holders(self._metrics)),
             Route("/v1/servers", self._for_holders(self._method("servers"))),
             Route("/v1/status", self._for_holders(self._method("status"))),
@@ -65,7 +69,7 @@ class Gateway:
             Route("/", lambda request: FileResponse(PAGE / "index.html")),
             Mount("/page", StaticFiles(directory=PAGE)),
         ]
-        errors: Any = {AmidError: on_amid_error, HTTPException: on_http_error}
+        errors: Any = {AmidError: on_amid_error, HTTPException: on_http_error, ClientDisconnect: on_disconnect}
         paths = Starlette(routes=routes, exception_handlers=errors)
         paths.router.redirect_slashes = False  # to http: behind a proxy with TLS, where a client would repeat its token in clear
         self.app = Guard(paths, self._gateway)
@@ -79,10 +83,22 @@ class Gateway:
 
     # ── who asks ──
 
-    def _for_holders(self, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
+    def _for_holders(self, handler: Handler, refused: Refusal = refusal) -> Callable[[Request], Awaitable[Response]]:
+        """What `handler` makes of a request that bears a token, within the quotas of that token."""
+
         async def handle(request: Request) -> Response:
             self._counted["requests_total"] += 1
-            return await handler(request, await self._authentication.holder(request))
+            try:
+                holder = await self._authentication.holder(request)
+                with self._quotas.call(holder.name) as request.state.call:
+                    response = await handler(request, holder)
+                self.connections.check_unread(holder.name, len(getattr(response, "body", b"")))  # a stream has none
+                return response
+            except AmidError as error:
+                return refused(error)
+            except ClientDisconnect:
+                self._counted["abandoned_calls_total"] += 1
+                raise
 
         return handle
 
@@ -108,35 +124,37 @@ class Gateway:
     # ── calls ──
 
     async def _rpc(self, request: Request, holder: Holder) -> Response:
-        body = await read_body(request, self._gateway.max_body_bytes)
-        try:
-            value = decode_json(body)
-        except AmidError as error:
-            return json_response(wire.error(None, error), STATUSES[error.kind])
-        status, answer = await self._calls.answer(value, holder)
+        value = decode_json(await self._body(request))
+        status, answer = await while_connected(request, self._calls.answer(value, holder))
         return json_response(answer, status)
 
     def _method(self, method: str) -> Handler:
         async def handle(request: Request, holder: Holder) -> Response:
-            return json_response(await self._calls.result({"method": method}, holder))
+            return await self._result(request, holder, {"method": method})
 
         return handle
 
     async def _actions(self, request: Request, holder: Holder) -> Response:
         params = {"server": request.path_params["server"]}
-        return json_response(await self._calls.result({"method": "actions", "params": params}, holder))
+        return await self._result(request, holder, {"method": "actions", "params": params})
+
+    async def _result(self, request: Request, holder: Holder, asked: dict[str, Any]) -> Response:
+        return json_response(await while_connected(request, self._calls.result(asked, holder)))
+
+    async def _body(self, request: Request) -> bytes:
+        return await read_body(request, self._gateway.max_body_bytes, request.state.call.reserve)
 
     async def _action(self, request: Request, holder: Holder) -> Response:
         """An action for people with curl: its fields are the body, a form or a JSON object."""
         params: dict[str, Any] = {"action": request.path_params["action"], "server": request.path_params["server"]}
-        body = await read_body(request, self._gateway.max_body_bytes)
+        body = await self._body(request)
         params["fields"] = decode_fields(body, request.headers.get("content-type", ""))
         query = request.query_params
         if "timeout" in query:
             params["timeout"] = _number(query["timeout"])
         if "until" in query:
             params["until"] = query["until"]
-        return json_response(await self._calls.result({"method": "action", "params": params}, holder))
+        return await self._result(request, holder, {"method": "action", "params": params})
 
     async def _metrics(self, request: Request, holder: Holder) -> Response:
         try:
@@ -144,9 +162,11 @@ class Gateway:
         except AmidError:
             status = None
         own = {
-            **dict.fromkeys(("requests_total",), 0.0),
+            **dict.fromkeys(("requests_total", "abandoned_calls_total"), 0.0),
             **self._counted,
-            "refused_tokens_total": self._authentication.failures.count,
+            **self.connections.count(),
+            "evicted_connections_total": self.connections.evicted,
+            "refused_tokens_total": self._authentication.guesses.count,
             "events_total": self._hub.events,
             "streams": self._streams.open,
         }

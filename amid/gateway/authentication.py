@@ -15,8 +15,9 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from amid.daemon.settings import GatewaySettings
-from amid.gateway.access import Access, Failures, Holder
+from amid.gateway.access import Access, Guesses, Holder
 from amid.gateway.bodies import read_body
+from amid.gateway.connections import Connections, network_of, plain_address
 from amid.gateway.replies import json_response
 from amid.gateway.sessions import Session, SessionFile, Sessions, digest
 
@@ -32,9 +33,10 @@ SAVE_S = 60.0
 class Authentication:
     """`routes` are those of the page's log-in. Sessions of tokens that the configuration no longer has are refused."""
 
-    def __init__(self, settings: GatewaySettings) -> None:
+    def __init__(self, settings: GatewaySettings, connections: Connections) -> None:
         self._access = Access(settings.gateway.tokens)
-        self.failures = Failures()
+        self._connections = connections
+        self.guesses = Guesses()
         self._file = SessionFile(Path(settings.run_dir) / "gateway-sessions")
         self._sessions = Sessions(settings.gateway.session_idle_s, self._read_sessions())
         self._saved_at = 0.0
@@ -46,11 +48,14 @@ class Authentication:
         ]
 
     async def holder(self, connection: HTTPConnection) -> Holder:
-        """Raises `HTTPException` 401 when the connection's request bears neither a token nor a session."""
+        """Whose token or session the request bears. Raises `HTTPException` 401 or 429, and `AmidError` of kind `busy`."""
         scheme, _, token = connection.headers.get("authorization", "").partition(" ")
-        holder = await self._holder_of(token.strip(), connection) if scheme.lower() == "bearer" else self._logged_in(connection)
+        by_token = scheme.lower() == "bearer"
+        holder = await self._holder_of(token.strip(), connection) if by_token else self._logged_in(connection)
         if holder is None:
             raise HTTPException(401, "a token is needed: send `Authorization: Bearer TOKEN`", {"WWW-Authenticate": "Bearer"})
+        session = None if by_token else digest(connection.cookies[self._cookie])
+        self._connections.identify(connection.state.transport, holder.name, session)
         return holder
 
     async def near_or_holder(self, request: Request) -> None:
@@ -60,10 +65,19 @@ class Authentication:
             await self.holder(request)
 
     async def _holder_of(self, token: str, connection: HTTPConnection) -> Holder | None:
-        """The holder of a token; for a wrong one None, after a while."""
-        holder = self._access.holder(token) if token else None
-        if token and holder is None:
-            await asyncio.sleep(self.failures.failed(address_of(connection), time.monotonic()))
+        """The holder of a token; for a wrong one None, after a while. Raises `HTTPException` 429 when there were too many."""
+        if not token:
+            return None
+        network, now = network_of(address_of(connection)), time.monotonic()
+        if locked_s := self.guesses.locked_s(network, digest(token), now):
+            log.warning("no unknown token from %s is looked at: too many wrong ones have come", network)
+            what = f"too many wrong tokens come from {network}; try again in {locked_s:.0f} s"
+            raise HTTPException(429, what, {"Retry-After": f"{locked_s:.0f}", "Connection": "close"})
+        holder = self._access.holder(token)
+        if holder is None:
+            await asyncio.sleep(self.guesses.failed(network, now))
+        else:
+            self.guesses.succeeded(network, digest(token))
         return holder
 
     # ── the page's sessions ──
@@ -89,7 +103,9 @@ class Authentication:
 
     async def _log_out(self, request: Request) -> Response:
         if self._session_of(request) is not None:
-            self._sessions.end(request.cookies[self._cookie])
+            cookie = request.cookies[self._cookie]
+            self._sessions.end(cookie)
+            self._connections.end_session(digest(cookie), besides=request.state.transport)
             self._save()
         response = Response(status_code=204)
         response.set_cookie(self._cookie, "", max_age=0, path=None, httponly=True, samesite="strict")
@@ -124,8 +140,3 @@ class Authentication:
 def address_of(connection: HTTPConnection) -> str:
     """The address that a connection comes from; "" when unknown."""
     return plain_address(connection.client.host) if connection.client else ""
-
-
-def plain_address(address: str) -> str:
-    """A socket that serves IPv6 and IPv4 shows an address of IPv4 as one of IPv6 (RFC 4291, 2.5.5.2)."""
-    return address.removeprefix("::ffff:")

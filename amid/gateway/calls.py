@@ -71,7 +71,8 @@ class Calls:
             self._audit.write_reply(Asked(holder.name, f"token:{holder.name}", method, params, time.monotonic()), error)
             raise
         patience = getattr(params, "timeout", 5.0) + MARGIN
-        return await self._client.call(Call(method, _given(value, params), patience, acts=method in ("action", "restart")))
+        acts = method in ("action", "restart")
+        return await self._client.call(Call(method, _given(value, params), patience, acts, on_behalf_of=holder.name))
 
 
 def _given(value: Any, params: Params) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.websockets import WebSocket
 
 from amid.config import Gateway
-from amid.gateway.authentication import plain_address
+from amid.gateway.connections import plain_address
 from amid.gateway.replies import json_response
 
 HEADERS = {

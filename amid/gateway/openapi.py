@@ -139,7 +139,7 @@ def _events() -> Map:
 
 
 def _operation(summary: str, responses: Map, public: bool = False) -> Map:
-    refused = {} if public else {"401": _json({"type": "object"}), "403": _json({"type": "object"})}
+    refused = {} if public else _either(("401", "403", "421", "429"), {"type": "object"})
     return {"summary": summary, "responses": {**refused, **responses}, **({"security": []} if public else {})}
 
 

@@ -12,6 +12,8 @@ import socket
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any, cast
 
 import msgspec
 import uvicorn
@@ -21,27 +23,40 @@ from amid.config import Config
 from amid.daemon.child import BEAT_S, Child
 from amid.daemon.settings import GatewaySettings, gateway_settings
 from amid.gateway.app import Gateway
+from amid.gateway.connections import Connections, network_of
 
 log = logging.getLogger("amid.gateway")
 
 GRACE_S = 1
 """Seconds that open requests have when the gateway is told to end; streams begin again with its successor."""
 
-REQUESTS = 500
-"""Connections besides the streams; further ones are answered 503."""
-
 BACKLOG = 2048
-"""Connections that the kernel holds until they are taken."""
+"""Connections that the kernel holds until they are accepted."""
+
+ACCEPTED_AT_ONCE = 16
+"""Connections that one pass of the loop accepts: a flood of them then leaves each one time to send its token."""
+
+UNREAD_S = 30
+"""Seconds for which a client may read nothing of what it is sent; then the kernel closes the connection."""
 
 HEAD_S = 5.0
 """Seconds that a connection has for the head of a request, the first and each further one."""
 
 
 class Connection(H11Protocol):
-    """uvicorn waits for ever for a connection's first request, and for one whose head comes a byte at a time."""
+    """A connection that is counted, and on which requests come in time.
+
+    uvicorn waits for ever for a connection's first request, and for one whose head comes a byte at a time.
+    """
+
+    def __init__(self, connections: Connections, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._all = connections
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self.app_state = {**self.app_state, "transport": transport}
+        self._all.opened(transport, network_of(self.client[0] if self.client else ""))
         self.loop.call_later(HEAD_S, self._watch, None)
 
     def _watch(self, last: object) -> None:
@@ -56,7 +71,12 @@ class Connection(H11Protocol):
 
 
 class Server(uvicorn.Server):
-    """Signals are the child's business."""
+    """Signals are the child's business. asyncio accepts as many connections at once as the kernel holds, unless told apart."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        for listening in sockets or ():
+            listening.listen(BACKLOG)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -102,7 +122,9 @@ def _listener(address: str, addresses: Sequence[str]) -> socket.socket:
         log.warning("%s serves IPv6 only: add 0.0.0.0:%s to listen in [gateway] for IPv4", address, port)
         both = False
     family = socket.AF_INET6 if ipv6 else socket.AF_INET
-    return socket.create_server((host.strip("[]"), int(port)), family=family, backlog=BACKLOG, dualstack_ipv6=both)
+    listening = socket.create_server((host.strip("[]"), int(port)), family=family, backlog=BACKLOG, dualstack_ipv6=both)
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_S * 1000)  # its connections have it too
+    return listening
 
 
 async def _serve(child: Child, settings: GatewaySettings, listeners: list[socket.socket]) -> None:
@@ -110,14 +132,14 @@ async def _serve(child: Child, settings: GatewaySettings, listeners: list[socket
     server = Server(
         uvicorn.Config(
             gateway.app,
-            http=Connection,
+            http=cast("type[asyncio.Protocol]", partial(Connection, gateway.connections)),
+            backlog=ACCEPTED_AT_ONCE,
             proxy_headers=False,  # any program on this machine could say that it is another one
             log_config=None,
             access_log=False,
             server_header=False,
             timeout_graceful_shutdown=GRACE_S,
             ws_max_size=65536,
-            limit_concurrency=settings.gateway.max_streams + REQUESTS,
             lifespan="off",
         )
     )

@@ -22,9 +22,19 @@ def refusal(error: AmidError) -> Response:
     return json_response(wire.error(None, error)["error"], STATUSES.get(error.kind, 500))
 
 
+def rpc_refusal(error: AmidError) -> Response:
+    """An error in the form of JSON-RPC, of a request whose id is not known."""
+    return json_response(wire.error(None, error), STATUSES.get(error.kind, 500))
+
+
 async def on_amid_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, AmidError)
     return refusal(error)
+
+
+async def on_disconnect(request: Request, error: Exception) -> Response:
+    """Nobody reads it."""
+    return Response(status_code=400)
 
 
 async def on_http_error(request: Request, error: Exception) -> Response:

@@ -6,7 +6,8 @@ import pytest
 
 from amid.config import Token
 from amid.errors import AmidError
-from amid.gateway.access import ADDRESSES, FORGET_S, SLOWEST_S, Access, Failures, Holder
+from amid.gateway.access import FORGET_S, LONGEST_S, REMEMBERED, SLOWEST_S, Access, Guesses, Holder
+from amid.gateway.sessions import digest
 from amid.rpc.requests import check_request
 
 WORD = "0123456789abcdefghij"
@@ -61,17 +62,44 @@ def test_what_a_holder_hears() -> None:
     assert holder().hears("Newchannel") and not holder(events_deny=["*"]).hears("Newchannel")
 
 
-def test_each_wrong_token_from_an_address_waits_longer() -> None:
-    failures = Failures()
-    waits = [failures.failed("10.0.0.1", now) for now in range(10)]
-    assert waits == sorted(waits) and waits[0] == 0.1 and waits[-1] == SLOWEST_S
-    assert failures.failed("10.0.0.2", 10) == 0.1, "another address begins anew"
-    assert failures.failed("10.0.0.1", 9 + FORGET_S) == 0.1, "and so does one that was quiet"
-    assert failures.count == 12
+MARK, RIGHT = digest("guess"), digest(WORD)
 
 
-def test_addresses_are_bounded() -> None:
-    failures = Failures()
-    for number in range(ADDRESSES + 10):
-        failures.failed(str(number), 0.0)
-    assert len(failures._recent) == ADDRESSES
+def test_each_wrong_token_from_a_network_waits_longer() -> None:
+    guesses, now, waits = Guesses(), 0.0, []
+    for _ in range(10):
+        waits.append(guesses.failed("192.0.2.1", now))
+        now += waits[-1]
+    assert waits == sorted(waits) and waits[0] == 0.1 and waits[-1] == pytest.approx(SLOWEST_S)
+    assert guesses.failed("192.0.2.2", now) == pytest.approx(0.1), "another network begins at the beginning"
+    assert guesses.failed("192.0.2.1", now + FORGET_S) == pytest.approx(0.1), "and so does one that was quiet"
+    assert guesses.count == 12
+
+
+def test_wrong_tokens_that_come_at_once_are_no_faster() -> None:
+    """720 connections of one network, each of which tries another token as soon as it has its answer, for a minute."""
+    guesses, answered = Guesses(), []
+    for now in range(60):
+        for _ in range(720):
+            if not guesses.locked_s("192.0.2.1", MARK, float(now)):
+                answered.append(now + guesses.failed("192.0.2.1", float(now)))
+    assert answered == sorted(answered) and len(answered) < 25
+    assert not guesses.locked_s("192.0.2.2", MARK, 59.0), "others are compared at once"
+
+
+def test_a_holder_beside_one_that_guesses_is_served() -> None:
+    guesses = Guesses()
+    guesses.succeeded("192.0.2.1", RIGHT)
+    while not guesses.locked_s("192.0.2.1", MARK, 0.0):
+        guesses.failed("192.0.2.1", 0.0)
+    assert guesses.locked_s("192.0.2.1", RIGHT, 0.0) == 0
+    assert guesses.locked_s("192.0.2.1", MARK, 0.0) > LONGEST_S
+    assert guesses.locked_s("192.0.2.1", MARK, SLOWEST_S) == 0, "it is a short while"
+
+
+def test_networks_are_bounded() -> None:
+    guesses = Guesses()
+    for number in range(REMEMBERED + 10):
+        guesses.failed(str(number), 0.0)
+        guesses.succeeded(str(number), RIGHT)
+    assert len(guesses._recent) == len(guesses._right) == REMEMBERED

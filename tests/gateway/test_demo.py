@@ -28,8 +28,9 @@ def test_the_address_opens_the_page_logged_in(tmp_path: Path) -> None:
 
             eventually(answers, "the gateway is ready")
             assert "main.js" in http.get("/").text
-            assert http.post("/login", content=token).json() == {"name": "demo", "admin": True}
-            assert http.get("/v1/servers").json()[0]["name"] == "demo"
+            logged_in = http.post("/login", content=token).json()
+            assert (logged_in["name"], logged_in["admin"]) == ("demo", True)
+            assert http.get("/v1/servers", headers={"Amid-Session": logged_in["session"]}).json()[0]["name"] == "demo"
         demo.send_signal(signal.SIGTERM)
         demo.communicate(timeout=BOUND_S)
     assert demo.returncode == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import MutableMapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from starlette.responses import PlainTextResponse
 from uvicorn.server import ServerState
 
 from amid.gateway import bodies, process
+from amid.gateway.connections import Connections
 from tests.asterisk.server import free_port
 from tests.conftest import StartDaemon
 from tests.daemon import BOUND_S, Daemon, eventually
@@ -33,10 +35,11 @@ def test_a_connection_without_a_whole_request_is_closed(monkeypatch: pytest.Monk
 
 
 async def _closed(sent: bytes) -> None:
-    config = uvicorn.Config(PlainTextResponse("done"), http=process.Connection, lifespan="off", log_config=None)
+    config = uvicorn.Config(PlainTextResponse("done"), lifespan="off", log_config=None)
     config.load()
     state = ServerState()
-    server = await asyncio.get_running_loop().create_server(lambda: process.Connection(config, state, {}), "127.0.0.1")
+    made = partial(process.Connection, Connections(10, 10), config, state, {})
+    server = await asyncio.get_running_loop().create_server(made, "127.0.0.1")
     async with server:
         reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
         writer.write(sent)

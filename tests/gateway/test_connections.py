@@ -1,0 +1,120 @@
+"""Whose connections there are, and how many of each."""
+
+from __future__ import annotations
+
+import pytest
+
+from amid.errors import AmidError
+from amid.gateway.connections import MAX_PIPELINED_BYTES, MAX_UNREAD_BYTES, Connections, network_of
+
+
+class Transport:
+    def __init__(self) -> None:
+        self.closed = False
+        self.unread = 0
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def close(self) -> None:
+        self.closed = True
+
+    def abort(self) -> None:
+        self.closed = True
+
+    def get_write_buffer_size(self) -> int:
+        return self.unread
+
+
+def opened(connections: Connections, count: int, network: str = "192.0.2.1") -> list[Transport]:
+    transports = [Transport() for _ in range(count)]
+    for transport in transports:
+        connections.opened(transport, network)
+    return transports
+
+
+def test_a_stranger_gives_way_to_the_next_one_and_a_token_never_does() -> None:
+    connections = Connections(3, 10)
+    (held,) = opened(connections, 1)
+    connections.identify(held, "crm")
+    strangers = opened(connections, 5)
+    assert [one.closed for one in strangers] == [True, True, False, False, False] and not held.closed
+    assert (connections.count(), connections.evicted) == ({"connections_strangers": 3, "connections_tokens": 1}, 2)
+
+
+def test_the_network_that_has_most_strangers_gives_way() -> None:
+    connections = Connections(4, 10)
+    (other,) = opened(connections, 1, "198.51.100.1")
+    crowd = opened(connections, 8)
+    assert not other.closed and [one.closed for one in crowd] == [True] * 5 + [False] * 3
+
+
+def test_closed_strangers_take_no_room() -> None:
+    connections = Connections(3, 10)
+    first, *_, last = opened(connections, 3)
+    last.close()
+    opened(connections, 1)
+    assert not first.closed and connections.evicted == 0
+
+
+def test_one_token_has_its_share_and_no_more() -> None:
+    connections = Connections(10, 2)
+    *own, further = opened(connections, 3)
+    for transport in own:
+        connections.identify(transport, "crm")
+    with pytest.raises(AmidError, match="max_connections_per_token") as refused:
+        connections.identify(further, "crm")
+    assert (refused.value.kind, refused.value.sent) == ("busy", False)
+    connections.identify(own[0], "crm")  # each further request on it
+    connections.identify(further, "wallboard")
+    connections.identify(own[0], "wallboard")  # a connection is counted for its last token
+    own[1].close()
+    for transport in opened(connections, 2):
+        connections.identify(transport, "crm")
+
+
+def test_what_a_token_leaves_unread_is_bounded_over_its_connections() -> None:
+    connections = Connections(10, 10)
+    for transport in opened(connections, 2):
+        connections.identify(transport, "crm")
+        transport.unread = MAX_UNREAD_BYTES // 2 - 1000
+    connections.check_unread("crm", 1000)
+    connections.check_unread("wallboard", MAX_UNREAD_BYTES)
+    with pytest.raises(AmidError, match="unread") as refused:
+        connections.check_unread("crm", 3000)
+    assert (refused.value.kind, refused.value.sent) == ("too_large", True)
+    transport.close()
+    connections.check_unread("crm", 3000)
+
+
+def test_nothing_begins_on_a_connection_that_does_not_read() -> None:
+    connections = Connections(10, 10)
+    (transport,) = opened(connections, 1)
+    connections.identify(transport, "crm")
+    transport.unread = MAX_PIPELINED_BYTES + 1
+    with pytest.raises(AmidError, match="has not been read"):
+        connections.identify(transport, "crm")
+
+
+def test_the_connections_of_a_session_end_with_it() -> None:
+    connections = Connections(10, 10)
+    stream, call, other = opened(connections, 3)
+    for transport, session in ((stream, b"one"), (call, b"one"), (other, b"two")):
+        connections.identify(transport, "crm", session)
+    connections.end_session(b"one", besides=call)
+    assert (stream.closed, call.closed, other.closed) == (True, False, False)
+
+
+@pytest.mark.parametrize(
+    ("address", "network"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("2001:db8:0:1:2:3:4:5", "2001:db8:0:1::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("::1", "::1"),
+        ("", ""),
+    ],
+)
+def test_what_one_machine_has_for_itself(address: str, network: str) -> None:
+    assert network_of(address) == network
