@@ -23,8 +23,8 @@ from amid.gateway.sessions import Session, SessionFile, Sessions, digest
 
 log = logging.getLogger("amid.gateway")
 
-SESSION_HEADER, SESSION_PARAMETER = "Amid-Session", "session"
-"""Where the page's half of its session is: in a header, or in a parameter where a browser sends none (EventSource, WebSocket)."""
+SESSION_HEADER = "Amid-Session"
+"""Has the page's half of its session. No address has it, since proxies log addresses."""
 MAX_TOKEN_BYTES = 4096
 SAVE_S = 60.0
 """Seconds between two writes of when each session was last used."""
@@ -116,7 +116,7 @@ class Authentication:
         return self._access.named(session.name, session.token) if session else None
 
     def _session_of(self, connection: HTTPConnection) -> Session | None:
-        key = connection.headers.get(SESSION_HEADER) or connection.query_params.get(SESSION_PARAMETER, "")
+        key = connection.headers.get(SESSION_HEADER, "")
         session = self._sessions.find(connection.cookies.get(self._cookie, ""), key, time.time())
         if session is not None and time.monotonic() >= self._saved_at + SAVE_S:
             self._save()

@@ -82,6 +82,7 @@ def document() -> Map:
     return {
         "openapi": "3.1.0",
         "info": {"title": "amid", "version": __version__, "description": "RPC and events of Asterisk PBXs over HTTP."},
+        "servers": [{"url": "./"}],  # beside this document, also beneath a path of a proxy
         "security": [{"token": []}],
         "components": {
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},

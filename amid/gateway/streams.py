@@ -26,7 +26,6 @@ from amid.config import Gateway
 from amid.errors import AmidError
 from amid.events.where import Condition
 from amid.gateway.access import Holder
-from amid.gateway.authentication import SESSION_PARAMETER
 from amid.gateway.backlog import Cursor, Cursors, Item
 from amid.gateway.fields import decode_pairs
 from amid.gateway.hub import Follower, Hub
@@ -51,7 +50,7 @@ class Wanted:
     @classmethod
     def of(cls, query: QueryParams) -> Self:
         """Raises `AmidError` of kind `invalid_params`."""
-        unknown = set(query) - {*PARAMETERS, SESSION_PARAMETER}
+        unknown = set(query) - set(PARAMETERS)
         if unknown:
             raise AmidError("invalid_params", f"unknown parameter {min(unknown)[:60]!r}; there are {', '.join(PARAMETERS)}")
         where = query.getlist("where")

@@ -145,14 +145,14 @@ def test_a_session_that_was_logged_out_of_is_over(gateway: Gateway) -> None:
         assert other.get("/v1/servers", headers=headers).status_code == 401
 
 
-def test_an_event_stream_takes_the_session_as_a_parameter(gateway: Gateway) -> None:
-    """An EventSource sends no headers of the page's."""
+def test_an_event_stream_takes_the_session_in_a_header_and_never_in_its_address(gateway: Gateway) -> None:
+    """Proxies log addresses."""
     with gateway.nobody as http:
         key = log_in(http)
-        with http.stream("GET", "/v1/events", params={"session": key}) as stream:
+        with http.stream("GET", "/v1/events", headers={"Amid-Session": key}) as stream:
             assert stream.status_code == 200
-        with http.stream("GET", "/v1/events", params={"session": "x" + key}) as stream:
-            assert stream.status_code == 401
+        assert http.get("/v1/events", headers={"Amid-Session": "x" + key}).status_code == 401
+        assert http.get("/v1/events", params={"session": key}).status_code == 401
 
 
 def test_two_gateways_on_one_host_do_not_log_each_other_out(gateway: Gateway, own_gateway: Gateway) -> None:
