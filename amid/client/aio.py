@@ -116,7 +116,10 @@ class AsyncClient:
         return page
 
     async def call(self, call: rules.Call) -> Any:
-        """Any method, as `rules.Call` says it; the result. Raises `AmidError`."""
+        """Any method, as `rules.Call` says it; the result. Raises `AmidError`.
+
+        The daemon ends the call when the task that awaits it is cancelled: what was not sent to Asterisk by then is not sent.
+        """
         request_id = next(self._ids)
         request = rules.request(request_id, call)
         socket = self._connected()
@@ -125,11 +128,21 @@ class AsyncClient:
         try:
             await self._hand_over(socket, request, call)
             await asyncio.wait({answer}, timeout=call.patience)
+        except asyncio.CancelledError:
+            self._cancel(socket, request_id, call)
+            raise
         finally:
             del self._waiting[request_id]
         if not answer.done():
             raise rules.no_answer(call, self._endpoint)
         return rules.outcome(answer.result())
+
+    def _cancel(self, socket: zmq.asyncio.Socket, request_id: int, call: rules.Call) -> None:
+        """Nobody waits for the answer of this either."""
+        if not socket.closed:
+            request = rules.request(next(self._ids), rules.cancel(request_id, call))
+            sending = asyncio.ensure_future(socket.send_multipart(request, zmq.DONTWAIT))
+            sending.add_done_callback(lambda sent: sent.cancelled() or sent.exception())
 
     def _connected(self) -> zmq.asyncio.Socket:
         if self._socket is None:

@@ -106,6 +106,11 @@ def restart(server: str, timeout: float) -> Call:
     return Call("restart", {"server": server}, _patience(timeout), acts=True)
 
 
+def cancel(request_id: int, call: Call) -> Call:
+    """What ends the call that went out under this id."""
+    return Call("cancel", {"id": request_id}, _patience(TIMEOUT), on_behalf_of=call.on_behalf_of)
+
+
 def ping(timeout: float) -> Call:
     return Call("ping", {}, _patience(timeout))
 

@@ -172,7 +172,7 @@ def test_many_async_calls_on_one_socket_each_get_their_own(daemon: StandIn) -> N
 
 
 def test_a_cancelled_async_call_leaves_the_others_alone(daemon: StandIn) -> None:
-    daemon.methods["action"] = lambda params: SILENCE
+    daemon.methods |= dict.fromkeys(("action", "cancel"), lambda params: SILENCE)
 
     async def calls() -> Any:
         async with AsyncClient(daemon.run_dir) as client:
@@ -185,3 +185,5 @@ def test_a_cancelled_async_call_leaves_the_others_alone(daemon: StandIn) -> None
             return await client.ping()
 
     assert asyncio.run(calls()) == {}
+    action, cancel = (next(one for one in daemon.asked if one["method"] == method) for method in ("action", "cancel"))
+    assert cancel["params"] == {"id": action["id"]}, "and the daemon is told"

@@ -18,7 +18,7 @@ from amid.gateway import process
 from tests.conftest import StartDaemon
 from tests.daemon import BOUND_S, eventually
 from tests.gateway.conftest import TOKENS, Gateway, listening, with_gateway
-from tests.processes.pbx import simulated, table
+from tests.processes.pbx import arm, simulated, table
 
 
 @pytest.fixture
@@ -127,6 +127,7 @@ def test_long_calls_of_one_token_leave_room_for_others_and_end_with_their_caller
         eventually(over_the_share, "what is over the share is refused")
         assert serves(own_gateway) and set(refused) == {429}
     eventually(lambda: metric(own_gateway, "abandoned_calls_total") == 100, "the others are noticed to have left")
+    eventually(lambda: own_gateway.daemon.result("status")["counters"]["open_calls"] == 0, "the daemon ends them too")
     with own_gateway.http as http:
         assert http.post("/rpc", json={"method": "ping"}).status_code == 200, "and their share is given back"
 
@@ -182,3 +183,25 @@ def _drain(lines: Iterator[str]) -> None:
     with suppress(httpx.TransportError):
         for _ in lines:
             pass
+
+
+def test_what_was_not_sent_when_its_client_leaves_is_not_sent(tmp_path: Path, daemon_for: StartDaemon) -> None:
+    """A client posts eight actions on one lane, the first of which takes long, and leaves. A retry would repeat the others."""
+    with simulated() as pbx:
+        keys = with_gateway(tmp_path)
+        gateway = listening(daemon_for({"pbx1": table(pbx, lanes=1)}, gateway=keys), keys)
+        daemon = gateway.daemon
+        arm(daemon, "delay", "Setvar", Seconds=2)
+
+        def lanes_and_queue() -> tuple[int, int]:
+            server = daemon.server("pbx1")
+            return server["lanes"]["busy"], server["queued"]
+
+        with flood(gateway, b"", 8) as connections:
+            for number, connection in enumerate(connections):
+                body = json.dumps({"Variable": f"SENT{number}", "Value": "yes"}).encode()
+                connection.sendall(head("POST", "/v1/servers/pbx1/actions/Setvar?timeout=60", len(body), "operator") + body)
+                eventually(lambda number=number: lanes_and_queue() == (1, number), "it is under way, or waits")  # type: ignore[misc]
+        eventually(lambda: lanes_and_queue()[1] == 0, "what waited is given up")
+        variables = [daemon.action("Getvar", {"Variable": f"SENT{number}"}, timeout=20)["response"] for number in range(1, 8)]
+        assert [one["Value"] for one in variables] == [""] * 7  # the first one was under way
