@@ -10,7 +10,10 @@ It holds no calls and no events that the daemon would miss: it can hang or die, 
     connections, quotas    the bounds on what strangers and each token may hold
     bodies    reading requests within bounds, and noticing that a client has left
     calls     requests over HTTP, and the status of each kind of error
-    hub       events, read once and given to every browser at its own pace
+    fields    the fields of an action: a form or a JSON object
+    hub       events, read once and sent to every browser at its own pace
+    backlog   the last events, kept once for all streams
+    replay    what a stream missed, fetched from the daemon in small pages
     streams   Server-Sent Events and WebSockets
     metrics   what Prometheus scrapes
     page/     the page at /
