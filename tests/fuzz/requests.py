@@ -34,6 +34,7 @@ from amid.rpc.requests import request_id
 from tests.fuzz import campaign
 
 ROUTING_ID = b"\0call"
+INFO = {"ready": True, "lanes": {"free": 1, "busy": 0, "limit": 1, "calls": []}}
 
 GREETING = b"Asterisk Call Manager/11.0.0\r\n"
 KINDS = set(CODES) - {"internal_error"}
@@ -112,7 +113,7 @@ class Asked(Broker):
         self._caught.sent.clear()
         self._reader.orders.clear()
         socket = cast("zmq.Socket[bytes]", self._caught)
-        self._handle_request(parse_message(socket, [ROUTING_ID, *frames], self._identity, fd=-1))
+        self._handle_request(parse_message(socket, [ROUTING_ID, *frames], self._identity))
         mine = [sent[1:] for sent in self._caught.sent if sent[0] == ROUTING_ID]
         orders = [body for _kind, _id, _deadline, body in self._reader.orders]
         self._do(self._calls.fail_all())
@@ -121,7 +122,7 @@ class Asked(Broker):
     def _reader_reports(self) -> None:
         """The reader has a free lane, and has taken whatever it was handed."""
         queue = self._calls.servers["pbx1"]
-        self._do(self._calls.state("pbx1", self._reader, 1, 1, queue.sent, {"ready": True}, time.monotonic()))
+        self._do(self._calls.state("pbx1", self._reader, 1, 1, queue.sent, INFO, time.monotonic()))
 
 
 @cache

@@ -213,7 +213,7 @@ def test_settings_that_cannot_work_are_refused(daemon_for: StartDaemon) -> None:
         assert check.returncode == 6 and said in check.stderr
     quick = daemon_for({"pbx1": base}, start=False, supervision={"silence": 0.1})
     check = subprocess.run(quick.argv("check"), capture_output=True, text=True)
-    assert check.returncode == 6 and "[supervision] silence: expected" in check.stderr
+    assert check.returncode == 6 and "[supervision] silence: must be a number of at least 1" in check.stderr
 
 
 LIMITED = """
