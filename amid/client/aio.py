@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import math
 import time
 from collections.abc import AsyncIterator, Mapping
 from types import TracebackType
@@ -20,7 +21,6 @@ import zmq.asyncio
 from amid.client import discovery, feed, rules
 from amid.client.curve import Curve, connect
 from amid.client.feed import Event, Feed
-from amid.client.recovery import Ask
 from amid.client.rules import HANDOVER, TIMEOUT, Packet, Text
 from amid.errors import AmidError
 from amid.events.sequence import Gap
@@ -210,6 +210,7 @@ class AsyncEvents(AsyncIterator[Event | Gap]):
         self._timeout = timeout
         self._feed: Feed | None = None
         self._socket: zmq.asyncio.Socket | None = None
+        self._replay: asyncio.Task[Packet] | None = None
 
     @property
     def missed(self) -> int:
@@ -239,8 +240,11 @@ class AsyncEvents(AsyncIterator[Event | Gap]):
         end = time.monotonic() + feed.SETTLE
         while not self._feed.settled and (left := end - time.monotonic()) > 0:
             await _receive(self._socket, self._feed, left)
+        self._feed.settle()
 
     async def close(self) -> None:
+        if self._replay:
+            self._replay.cancel()
         if self._socket:
             self._socket.close()
         self._opened.discard(self)
@@ -256,37 +260,57 @@ class AsyncEvents(AsyncIterator[Event | Gap]):
         if self._socket is None:
             await self.open()
         assert self._socket and self._feed
-        began = time.monotonic()
+        began, idle = time.monotonic(), False
         while True:
             if item := self._feed.next():
                 return item
             if self._socket.closed:
                 raise StopAsyncIteration
-            if ask := self._feed.ask:
-                await self._fetch(self._feed, ask, feed.fetch_for(self._timeout, time.monotonic() - began))
-            else:
-                await self._wait(self._socket, self._feed, feed.wait(self._timeout, time.monotonic() - began))
+            left = feed.left(self._timeout, time.monotonic() - began)
+            if idle and left <= 0 and self._timeout is not None:
+                raise feed.no_event(self._timeout)
+            step = self._fetch(self._feed, left) if self._feed.ask else self._wait(self._socket, self._feed, left)
+            idle = not await step
 
-    async def _wait(self, socket: zmq.asyncio.Socket, into: Feed, seconds: float) -> None:
+    async def _wait(self, socket: zmq.asyncio.Socket, into: Feed, seconds: float) -> bool:
         try:
-            await _receive(socket, into, seconds)
+            return await _receive(socket, into, seconds)
         except asyncio.CancelledError:  # `close` cancels what waits on the socket: the end of the events, and not of the task
             task = asyncio.current_task()
             if not socket.closed or (task is not None and task.cancelling()):
                 raise
+            return False
 
-    async def _fetch(self, into: Feed, ask: Ask, limit: float) -> None:
-        """For `limit` seconds at most."""
-        await asyncio.sleep(min(into.pause, limit))
+    async def _fetch(self, into: Feed, wait: float) -> bool:
+        """Wait `wait` seconds at most for the replay, which may take several such waits; whether it was answered."""
+        if self._replay is None:
+            self._replay = asyncio.create_task(self._ask(into))
+        done, _ = await asyncio.wait({self._replay}, timeout=wait)
+        if not done:
+            return False
+        replay, self._replay = self._replay, None
+        if replay.cancelled():  # by `close`
+            return False
         try:
-            page = await self._client._replay(*ask, timeout=limit)
+            page = replay.result()
         except AmidError as error:
-            into.refused(error, limit)
+            into.refused(error)
         else:
             into.fetched(page["events"], page["more"])
+        return True
+
+    async def _ask(self, into: Feed) -> Packet:
+        assert into.ask is not None
+        await asyncio.sleep(into.pause)
+        return await self._client._replay(*into.ask)
 
 
-async def _receive(socket: zmq.asyncio.Socket, into: Feed, wait: float) -> None:
-    if await socket.poll(int(wait * 1000) + 1):
+async def _receive(socket: zmq.asyncio.Socket, into: Feed, wait: float) -> bool:
+    """Take a message, when one comes within `wait` seconds."""
+    came = bool(await socket.poll(math.ceil(wait * 1000)))
+    if came:
         into.take(await socket.recv_multipart(), time.monotonic())
+        for topic in into.new_topics():
+            socket.subscribe(topic)
     into.watch(time.monotonic())
+    return came

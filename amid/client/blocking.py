@@ -9,6 +9,7 @@ nothing was sent.
 from __future__ import annotations
 
 import itertools
+import math
 import os
 import time
 from collections.abc import Iterator, Mapping
@@ -20,7 +21,6 @@ import zmq
 from amid.client import discovery, feed, rules
 from amid.client.curve import Curve, connect
 from amid.client.feed import Event, Feed
-from amid.client.recovery import Ask
 from amid.client.rules import HANDOVER, TIMEOUT, Packet, Text
 from amid.errors import AmidError
 from amid.events.sequence import Gap
@@ -104,8 +104,8 @@ class Client:
     def events(self, *names: str, server: str | None = None, gaps: bool = False, timeout: float | None = None) -> Events:
         """Events as they come: those with these names, or all. The subscription is in effect when this returns. See `Events`.
 
-        server: one server only; otherwise all that the daemon has now. gaps: yield `Gap` objects where events are missing,
-        instead of logging them. timeout: seconds to wait for each event.
+        Names compare without case. server: one server only; otherwise all that the daemon has now. gaps: yield `Gap` objects where
+        events are missing, instead of logging them. timeout: seconds to wait for each event.
         """
         return Events(self, Feed(self.servers(), server, names, gaps, time.monotonic()), timeout, self._streams, self._curve)
 
@@ -128,25 +128,76 @@ class Client:
 
     def call(self, call: rules.Call) -> Any:
         """Any method, as `rules.Call` says it; the result. Raises `AmidError`."""
+        return self.begin(call).result()
+
+    def begin(self, call: rules.Call) -> OpenCall:
+        """A call whose answer is waited for in portions. Raises `AmidError`."""
         if os.getpid() != self._pid:
             raise RuntimeError("this Client was made before a fork, and its sockets are the parent's: make one in the child")
         request_id = next(self._ids)
         request = rules.request(request_id, call)
-        socket = self._borrow()
         try:
-            _hand_over(socket, request, call)
-            answer = _answer(socket, request_id, call)
-        except BaseException:
-            socket.close()
-            raise
-        self._idle.append(socket)
+            socket = self._idle.pop()
+        except IndexError:
+            socket = _dealer(discovery.find_endpoint(*self._place), self._curve)
+        return OpenCall(socket, self._idle, request_id, request, call)
+
+
+class OpenCall:
+    """A call under way on a socket of its own, which goes to `idle` with the answer and is closed without one."""
+
+    def __init__(
+        self, socket: zmq.Socket[bytes], idle: list[zmq.Socket[bytes]], request_id: int, request: list[bytes], call: rules.Call
+    ) -> None:
+        self._socket = socket
+        self._idle = idle
+        self._id = request_id
+        self._call = call
+        self._request: list[bytes] | None = request
+        self._deadline = time.monotonic() + min(HANDOVER, call.patience)
+
+    def result(self) -> Any:
+        """Wait for as long as the call may take. Raises `AmidError`."""
+        answer = None
+        while answer is None:
+            answer = self.wait(math.inf)
         return rules.outcome(answer)
 
-    def _borrow(self) -> zmq.Socket[bytes]:
+    def wait(self, seconds: float) -> Packet | None:
+        """The reply; None when it has not come within `seconds`, and may still come. Raises `AmidError` when it will not."""
+        end = time.monotonic() + seconds
         try:
-            return self._idle.pop()
-        except IndexError:
-            return _dealer(discovery.find_endpoint(*self._place), self._curve)
+            answer = self._step(end)
+        except BaseException:
+            self.close()
+            raise
+        if answer is not None:
+            self._idle.append(self._socket)
+        return answer
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def _step(self, end: float) -> Packet | None:
+        if self._request is not None:
+            if not self._poll(zmq.POLLOUT, end):
+                if time.monotonic() < self._deadline:
+                    return None
+                raise rules.no_broker(_endpoint(self._socket))
+            self._socket.send_multipart(self._request, zmq.DONTWAIT)
+            self._request = None
+            self._deadline = time.monotonic() + self._call.patience
+        while self._poll(zmq.POLLIN, end):
+            answer = rules.reply(self._socket.recv_multipart())
+            if answer and answer.get("id") in (self._id, None):  # one without an id can only be ours: the socket has one call
+                return answer
+        if time.monotonic() < self._deadline:
+            return None
+        raise rules.no_answer(self._call, _endpoint(self._socket))
+
+    def _poll(self, flag: int, end: float) -> bool:
+        left = min(end, self._deadline) - time.monotonic()
+        return bool(self._socket.poll(_milliseconds(left), flag))
 
 
 def _dealer(endpoint: str, curve: Curve | None) -> zmq.Socket[bytes]:
@@ -161,22 +212,9 @@ def _dealer(endpoint: str, curve: Curve | None) -> zmq.Socket[bytes]:
     return socket
 
 
-def _hand_over(socket: zmq.Socket[bytes], request: list[bytes], call: rules.Call) -> None:
-    socket.set(zmq.SNDTIMEO, int(min(HANDOVER, call.patience) * 1000))
-    try:
-        socket.send_multipart(request)
-    except zmq.Again:
-        raise rules.no_broker(_endpoint(socket)) from None
-
-
-def _answer(socket: zmq.Socket[bytes], request_id: int, call: rules.Call) -> Packet:
-    """The reply to this request. One without an id can only be ours too: the socket has one call at a time."""
-    deadline = time.monotonic() + call.patience
-    while (left := deadline - time.monotonic()) > 0 and socket.poll(int(left * 1000) + 1):
-        answer = rules.reply(socket.recv_multipart())
-        if answer and answer.get("id") in (request_id, None):
-            return answer
-    raise rules.no_answer(call, _endpoint(socket))
+def _milliseconds(seconds: float) -> int:
+    """For a poll: rounded up, so that it does not spin; 0 only looks."""
+    return math.ceil(max(0.0, seconds) * 1000)
 
 
 def _endpoint(socket: zmq.Socket[bytes]) -> str:
@@ -187,12 +225,15 @@ def _endpoint(socket: zmq.Socket[bytes]) -> str:
 class Events(Iterator[Event | Gap]):
     """Events as they come, for ever. Made by `Client.events`.
 
-    The subscription is in effect once it is made: it waits, for 2 s at most, for the first tick of every server that is up.
-    When the daemon or a reader is replaced, it reconnects by itself, and the new epoch shows as a gap. With a timeout, `next`
-    raises `CallTimeout` (a `TimeoutError` too) when no event came for so long; the stream stays open and `next` may be tried
-    again. What was lost because this program did not read in time is fetched once more, in its place. Loss is never silent: what
-    the daemon no longer holds is a `Gap` in place or a warning of the logger "amid.client", counted in `missed` and `gaps`. With
-    names, each name's events are in order; a lost one may come after a later one of another name. For one thread.
+    The subscription is in effect once it is made: it waits, for 2 s at most, for the first tick of every server that is up; a
+    warning says when one did not come. Names compare without case. When the daemon or a reader is replaced, it reconnects by
+    itself, and the new epoch shows as a gap.
+
+    With a timeout, `next` raises `CallTimeout` (a `TimeoutError` too) when no event came for so long; 0 only looks. The stream
+    stays open and `next` may be tried again. What was lost because this program did not read in time is fetched once more, in its
+    place; with a short timeout that takes several calls of `next`. Loss is never silent: what the daemon no longer holds is a
+    `Gap` in place or a warning of the logger "amid.client", counted in `missed` and `gaps`. With names, each name's events are in
+    order; a lost one may come after a later one of another name. For one thread.
     """
 
     def __init__(self, client: Client, into: Feed, timeout: float | None, opened: set[Events], curve: Curve | None) -> None:
@@ -200,6 +241,8 @@ class Events(Iterator[Event | Gap]):
         self._feed = into
         self._timeout = timeout
         self._opened = opened
+        self._replay: OpenCall | None = None
+        self._replay_at = 0.0
         self._socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.SUB)
         self._socket.set(zmq.LINGER, 0)
         for endpoint in into.endpoints:
@@ -225,6 +268,8 @@ class Events(Iterator[Event | Gap]):
         return self._feed.replayed
 
     def close(self) -> None:
+        if self._replay is not None:
+            self._replay.close()
         self._socket.close()
         self._opened.discard(self)
 
@@ -235,33 +280,49 @@ class Events(Iterator[Event | Gap]):
         self.close()
 
     def __next__(self) -> Event | Gap:
-        began = time.monotonic()
+        began, idle = time.monotonic(), False
         while True:
             if item := self._feed.next():
                 return item
             if self._socket.closed:
                 raise StopIteration
-            if ask := self._feed.ask:
-                self._fetch(ask, feed.fetch_for(self._timeout, time.monotonic() - began))
-            else:
-                self._receive(feed.wait(self._timeout, time.monotonic() - began))
+            left = feed.left(self._timeout, time.monotonic() - began)
+            if idle and left <= 0 and self._timeout is not None:
+                raise feed.no_event(self._timeout)
+            idle = not (self._fetch(left) if self._feed.ask else self._receive(left))
 
-    def _fetch(self, ask: Ask, limit: float) -> None:
-        """For `limit` seconds at most."""
-        time.sleep(min(self._feed.pause, limit))
+    def _fetch(self, wait: float) -> bool:
+        """Wait `wait` seconds at most for the replay, which may take several such waits; whether it was answered."""
+        if self._replay is None and (pause := self._replay_at - time.monotonic()) > 0:
+            time.sleep(min(pause, wait))
+            return False
+        assert self._feed.ask is not None
         try:
-            page = self._client._replay(*ask, timeout=limit)
+            if self._replay is None:
+                self._replay = self._client.begin(rules.replay(*self._feed.ask, TIMEOUT))
+            answer = self._replay.wait(wait)
+            if answer is None:
+                return False
+            page = rules.outcome(answer)
         except AmidError as error:
-            self._feed.refused(error, limit)
+            self._feed.refused(error)
         else:
             self._feed.fetched(page["events"], page["more"])
+        self._replay, self._replay_at = None, time.monotonic() + self._feed.pause
+        return True
 
     def _settle(self) -> None:
         end = time.monotonic() + feed.SETTLE
         while not self._feed.settled and (left := end - time.monotonic()) > 0:
             self._receive(left)
+        self._feed.settle()
 
-    def _receive(self, wait: float) -> None:
-        if self._socket.poll(int(wait * 1000) + 1):
+    def _receive(self, wait: float) -> bool:
+        """Take a message, when one comes within `wait` seconds."""
+        came = bool(self._socket.poll(_milliseconds(wait)))
+        if came:
             self._feed.take(self._socket.recv_multipart(), time.monotonic())
+            for topic in self._feed.new_topics():
+                self._socket.subscribe(topic)
         self._feed.watch(time.monotonic())
+        return came

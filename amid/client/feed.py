@@ -12,8 +12,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from amid import wire
-from amid.client.recovery import PAUSE_S, Ask, Recovery
-from amid.client.rules import TIMEOUT, Packet, Value, log
+from amid.client.recovery import Ask, Recovery
+from amid.client.rules import Packet, Value, log
 from amid.errors import AmidError, CallTimeout
 from amid.events.sequence import Gap, Gaps
 
@@ -23,6 +23,8 @@ QUIET = 5.0
 """Seconds without a tick after which a server's stream is reported as quiet."""
 WAKE = 1.0
 """Seconds that a wait for events may last before `Feed.watch` looks at the clock."""
+MAX_SPELLINGS = 1000
+"""Names of a subscription, with their spellings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,20 +63,25 @@ class Feed:
     """What a subscriber does with its messages: give `take` each of them, and get events and gaps from `next`.
 
     While `ask` is not None, events are missing: call `replay` with it and give `fetched` or `refused` what came of it, before
-    the next message. listed: the result of the `servers` method. names: the events wanted, all when empty. gaps: whether `next`
-    gives `Gap` objects in place; when not, each is logged as a warning. Either way they are counted: `missed` events in `gaps`
-    gaps. `replayed` counts the events that were lost and fetched.
+    the next message. That call has a time limit of its own: with the limit of whoever waits for the next event, a short one would
+    end each try before its answer comes, for ever.
+
+    listed: the result of the `servers` method. names: the events wanted, all when empty; they compare without case. gaps: whether
+    `next` gives `Gap` objects in place; when not, each is logged as a warning. Either way they are counted: `missed` events in
+    `gaps` gaps. `replayed` counts the events that were lost and fetched.
     """
 
     def __init__(self, listed: list[Packet], server: str | None, names: Iterable[str], gaps: bool, now: float) -> None:
-        self._names = frozenset(names)
+        self._names = set(names)
+        self._folded = {name.casefold() for name in self._names}
         self._show = gaps
         servers = _chosen(listed, server)
         self.endpoints = [_endpoint(s, "events" if self._names else "stream") for s in servers]
         self._awaited = {s["name"] for s in servers if s["state"] == "up"}
         self._heard = {s["name"]: now for s in servers}
         self._quiet: set[str] = set()
-        self._gaps = Gaps(self._names or None)
+        self._found: set[str] = set()
+        self._gaps = Gaps(frozenset(self._names) or None)
         self._inbox: deque[Packet] = deque()
         self._recovery = Recovery()
         self._recovered = False
@@ -85,10 +92,18 @@ class Feed:
 
     @property
     def topics(self) -> list[bytes]:
-        """Ticks come last: the first tick then shows that all of them are in effect."""
+        """What to subscribe to. Ticks come last: the first tick then shows that all of them are in effect."""
         servers = list(self._heard)
-        wanted = [wire.event_topic(s, n) for s in servers for n in sorted(self._names)] or list(map(wire.stream_topic, servers))
+        wanted = self._event_topics(self._names) or list(map(wire.stream_topic, servers))
         return wanted + list(map(wire.tick_topic, servers))
+
+    def new_topics(self) -> list[bytes]:
+        """What to subscribe to besides, since the last time: another spelling of a name that was asked for has turned up."""
+        topics, self._found = self._event_topics(self._found), set()
+        return topics
+
+    def _event_topics(self, names: Iterable[str]) -> list[bytes]:
+        return [wire.event_topic(server, name) for server in self._heard for name in sorted(names)]
 
     @property
     def settled(self) -> bool:
@@ -100,6 +115,7 @@ class Feed:
             if body["event"] == wire.TICK:
                 self._awaited.discard(body["server"])
                 self._quiet.discard(body["server"])
+                self._find_names(body["counts"])
             self._heard[body["server"]] = now
             self._inbox.append(body)
         self._advance()
@@ -120,13 +136,16 @@ class Feed:
             self.replayed += self._event(body)
         self._advance()
 
-    def refused(self, error: AmidError, limit: float = TIMEOUT) -> None:
-        """`replay` did not give it within `limit` seconds. What the caller's own limit cut short is asked again."""
-        if limit < TIMEOUT and error.kind in ("timeout", "unreachable"):
-            self._recovery.pause = PAUSE_S  # who is not there says so at once
-            return
+    def refused(self, error: AmidError) -> None:
+        """`replay` failed."""
         self._recovery.refused(error)
         self._advance()
+
+    def settle(self) -> None:
+        """The time to wait for the first ticks is over."""
+        if self._awaited:
+            late = ", ".join(sorted(self._awaited))
+            log.warning("no tick of %s within %g s; events before the first one may be missing without a gap", late, SETTLE)
 
     def next(self) -> Event | Gap | None:
         return self._ready.popleft() if self._ready else None
@@ -162,6 +181,15 @@ class Feed:
     def _tick(self, body: Packet) -> None:
         for gap in self._gaps.tick(body["server"], body["epoch"], body["seq"], body["counts"]):
             self._gap(gap)
+
+    def _find_names(self, names: Iterable[str]) -> None:
+        """ZeroMQ's topics compare with case, and names of events without: take those that were meant. What came under them before
+        the subscription shows as a gap, and is fetched."""
+        for name in names if self._names else ():
+            if name not in self._names and name.casefold() in self._folded and len(self._names) < MAX_SPELLINGS:
+                self._names.add(name)
+                self._found.add(name)
+                self._gaps.add_name(name)
 
     def _event(self, body: Packet) -> bool:
         """Whether it is one that was asked for and is new."""
@@ -210,16 +238,10 @@ def told(gap: Gap) -> str:
     return f"{gap.server}: {gap.missed} {which} missing after number {gap.after}: {gap.reason}"
 
 
-def fetch_for(timeout: float | None, waited: float) -> float:
-    """Seconds that fetching may take, having waited so long for an event. Raises `CallTimeout` as `wait` does."""
-    wait(timeout, waited)
-    return TIMEOUT if timeout is None else min(TIMEOUT, timeout - waited)
+def left(timeout: float | None, waited: float) -> float:
+    """Seconds that one look at a socket may take, having waited so long for an event; 0 when the time is over."""
+    return WAKE if timeout is None else max(0.0, min(WAKE, timeout - waited))
 
 
-def wait(timeout: float | None, waited: float) -> float:
-    """Seconds to wait now for a message, having waited so long. Raises `CallTimeout` when no event came within `timeout`."""
-    if timeout is None:
-        return WAKE
-    if waited < timeout:
-        return min(WAKE, timeout - waited)
-    raise CallTimeout("timeout", f"no event came within {timeout:g} s; the subscription is still open")
+def no_event(timeout: float) -> CallTimeout:
+    return CallTimeout("timeout", f"no event came within {timeout:g} s; the subscription is still open")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from amid import AmidError, AsyncClient, CallTimeout, Client, Event, Gap
+from amid.client import aio, blocking, rules
 from tests.client.standin import SILENCE, StandIn, body
 
 Listen = Callable[..., list[Any]]
@@ -60,9 +62,9 @@ def test_what_was_lost_is_fetched_once_more(daemon: StandIn, listen: Listen) -> 
     assert [item.seq for item in items[:4]] == [1, 2, 3, 4] and items[4] == 0
 
 
-def test_a_fetch_that_was_cancelled_is_made_again(daemon: StandIn) -> None:
-    daemon.held = [body(1)]
-    daemon.methods["replay"], replay = lambda params: SILENCE, daemon.methods["replay"]
+def test_a_fetch_goes_on_when_its_waiter_was_cancelled(daemon: StandIn) -> None:
+    daemon.held, answer = [body(1)], threading.Event()
+    daemon.methods["replay"] = lambda params: answer.wait(5) and daemon.replay(params)
 
     async def listen() -> Any:
         async with AsyncClient(daemon.run_dir) as client, client.events() as stream:
@@ -70,10 +72,11 @@ def test_a_fetch_that_was_cancelled_is_made_again(daemon: StandIn) -> None:
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(0.2):
                     await anext(stream)
-            daemon.methods["replay"] = replay
+            answer.set()
             return [(await anext(stream)).seq, (await anext(stream)).seq, stream.replayed]
 
     assert asyncio.run(listen()) == [1, 2, 1]
+    assert [asked["method"] for asked in daemon.asked].count("replay") == 1
 
 
 def test_a_daemon_that_is_not_ready_yet_is_asked_again(daemon: StandIn, listen: Listen) -> None:
@@ -90,17 +93,89 @@ def test_a_daemon_that_is_not_ready_yet_is_asked_again(daemon: StandIn, listen: 
     assert [item.seq for item in items[:2]] == [1, 2] and items[2] == 0
 
 
-def test_a_timeout_holds_while_what_was_lost_is_fetched(daemon: StandIn) -> None:
-    daemon.held = [body(1)]
-    daemon.methods["replay"] = lambda params: SILENCE
-    with Client(daemon.run_dir) as client, client.events(timeout=0.2) as stream:
-        daemon.publish(body(2))
+def _patient(daemon: StandIn, timeout: float, publish: Callable[[], None]) -> tuple[list[int], float, int]:
+    """The numbers of two events that are asked for again and again, the longest that one took, and how often none had come."""
+    with Client(daemon.run_dir) as client, client.events(timeout=timeout) as stream:
+        publish()
+        return _repeated(lambda: next(stream))
+
+
+def _patient_aio(daemon: StandIn, timeout: float, publish: Callable[[], None]) -> tuple[list[int], float, int]:
+    async def listen() -> tuple[list[int], float, int]:
+        async with AsyncClient(daemon.run_dir) as client, client.events(timeout=timeout) as stream:
+            publish()
+            loop = asyncio.get_running_loop()
+            return await asyncio.to_thread(
+                _repeated, lambda: asyncio.run_coroutine_threadsafe(anext(stream), loop).result()
+            )
+
+    return asyncio.run(listen())
+
+
+def _repeated(once: Callable[[], Any]) -> tuple[list[int], float, int]:
+    seqs: list[int] = []
+    longest, none, end = 0.0, 0, time.monotonic() + 20
+    while len(seqs) < 2 and time.monotonic() < end:
         began = time.monotonic()
-        with pytest.raises(CallTimeout):
-            next(stream)
-        assert time.monotonic() - began < 3, "its own 5 s were not waited for"
-        daemon.methods["replay"], stream._timeout = daemon.replay, 5.0
-        assert [next(stream).seq, next(stream).seq, stream.missed] == [1, 2, 0]
+        try:
+            seqs.append(once().seq)
+        except CallTimeout:
+            none += 1
+        longest = max(longest, time.monotonic() - began)
+    return seqs, longest, none
+
+
+Patient = Callable[[StandIn, float, Callable[[], None]], tuple[list[int], float, int]]
+both = pytest.mark.parametrize("patient", [_patient, _patient_aio], ids=["blocking", "aio"])
+
+
+@both
+@pytest.mark.parametrize("timeout", [0, 0.004])
+def test_what_was_lost_is_fetched_however_short_the_timeout(daemon: StandIn, patient: Patient, timeout: float) -> None:
+    """A replay that took longer than the subscriber's own timeout was begun again and again, for ever, and nothing said it."""
+
+    def slow(params: dict[str, Any]) -> dict[str, Any]:
+        time.sleep(0.1)
+        return daemon.replay(params)
+
+    daemon.held, daemon.methods["replay"] = [body(1)], slow
+    seqs, longest, none = patient(daemon, timeout, lambda: daemon.publish(body(2)))
+    assert seqs == [1, 2] and none > 2
+    assert longest < 1.5, "no replay is waited for"
+    assert [asked["method"] for asked in daemon.asked].count("replay") == 1
+
+
+@both
+def test_a_daemon_that_answers_no_replay_is_given_up_however_short_the_timeout(
+    daemon: StandIn, patient: Patient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rules, "MARGIN", 0.2)
+    for module in (blocking, aio):
+        monkeypatch.setattr(module, "TIMEOUT", 0.2)
+    monkeypatch.setattr(AsyncClient._replay, "__defaults__", (0.2,))
+    daemon.methods["replay"] = lambda params: SILENCE
+    seqs, _, _ = patient(daemon, 0.05, lambda: daemon.publish(body(2), body(3)))
+    assert seqs == [2, 3]
+
+
+@both
+def test_without_a_timeout_it_looks_at_what_has_come(daemon: StandIn, patient: Patient) -> None:
+    def publish() -> None:
+        daemon.publish(body(1))
+        daemon.tick()
+        daemon.publish(body(2))
+
+    assert patient(daemon, 0, publish)[0] == [1, 2]
+
+
+def test_a_name_is_found_without_its_case(daemon: StandIn, listen: Listen) -> None:
+    daemon.held = [body(1)]
+
+    def publish() -> None:
+        daemon.publish(body(1))
+        daemon.tick()
+
+    assert [item.seq for item in listen(daemon, publish, 1, "hangUP")[:1]] == [1]
 
 
 def test_a_gap_is_shown_in_place_when_asked_for(daemon: StandIn, listen: Listen) -> None:

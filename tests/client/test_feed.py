@@ -9,8 +9,8 @@ import pytest
 
 from amid import wire
 from amid.client import Event, Gap
-from amid.client.feed import QUIET, Feed, event, wait
-from amid.errors import AmidError, CallTimeout
+from amid.client.feed import QUIET, Feed, event, left
+from amid.errors import AmidError
 from tests.client.standin import body
 
 LISTED = [
@@ -123,9 +123,33 @@ def test_an_event_is_read_like_a_map_of_its_headers() -> None:
         got["Cause"]
 
 
-def test_a_wait_ends_with_the_timeout_and_never_lasts_long() -> None:
-    assert wait(None, 100.0) == 1.0
-    assert wait(0.5, 0.25) == 0.25
-    assert wait(10.0, 0.25) == 1.0
-    with pytest.raises(CallTimeout, match=r"10 s"):
-        wait(10.0, 10.0)
+def test_a_look_ends_with_the_timeout_and_never_lasts_long() -> None:
+    assert [left(None, 100.0), left(0.5, 0.25), left(10.0, 0.25), left(10.0, 11.0), left(0, 0.0)] == [1.0, 0.25, 1.0, 0.0, 0.0]
+
+
+def test_names_compare_without_case() -> None:
+    """ZeroMQ's topics do not, so `hangup` heard nothing, for ever."""
+    subject = feed("hangup", server="pbx1")
+    assert taken(subject, tick(2, Newchannel=2)) == [] and subject.new_topics() == []
+    subject.take(message(tick(4, Newchannel=2, Hangup=2)), now=0.0)
+    assert subject.new_topics() == [b"event.pbx1.Hangup."] and subject.new_topics() == []
+    assert subject.ask is not None and subject.ask.after == 2, "what came before the subscription is fetched"
+    subject.fetched([body(3, nth=1), body(4, nth=2)], more=False)
+    items = [*iter(subject.next, None), *taken(subject, body(5, nth=3))]
+    assert [item.seq for item in items if isinstance(item, Event)] == [3, 4, 5] and subject.missed == 0
+
+
+def test_a_subscription_that_is_not_in_effect_in_time_is_reported(caplog: pytest.LogCaptureFixture) -> None:
+    subject = feed(server="pbx1")
+    subject.settle()
+    assert caplog.messages == ["no tick of pbx1 within 2 s; events before the first one may be missing without a gap"]
+    subject.take(message(tick(0)), now=0.0)
+    subject.settle()
+    assert len(caplog.messages) == 1
+
+
+def test_an_epoch_that_is_smaller_is_a_new_one() -> None:
+    """The clock was set back and the daemon had lost its state: every event was taken for an old one, without a gap."""
+    subject = feed()
+    items = taken(subject, body(9, epoch=5), body(1, epoch=3), body(2, epoch=3))
+    assert [getattr(item, "reason", "event") for item in items] == ["event", "the event session was replaced", "event", "event"]

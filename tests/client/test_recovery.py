@@ -170,14 +170,6 @@ def test_an_error_that_may_pass_is_tried_again_and_then_given_up() -> None:
     assert recovery.ask is None
 
 
-def test_what_the_callers_own_limit_cut_short_is_no_try() -> None:
-    feed, sent = subscriber(), Daemon(1 << 20).publish(".AAA")
-    feed.take([b"", wire.pack([sent[0], sent[3]])], 0.0)
-    for _ in range(3 * TRIES):
-        feed.refused(AmidError("timeout", "no answer"), 0.1)
-    assert feed.ask == Ask("pbx1", 1, 0)
-
-
 @pytest.mark.parametrize("page", [([], True), ([body(3)], True), ([body(20)], False)], ids=["empty", "old", "beyond"])
 def test_a_page_without_what_was_asked_for_ends_the_asking(page: tuple[list[Body], bool]) -> None:
     recovery = Recovery()

@@ -224,7 +224,6 @@ def _cases(one: _Epoch, two: _Epoch) -> Iterator[tuple[str, list[str] | None, li
     yield "a new epoch, the first ones of which are lost", None, [t(1), e(2), two.event(4), two.event(5)]
     yield "a new epoch that begins with a tick", None, [t(1), e(2), two.tick(0), two.event(1)]
     yield "a new epoch of which a tick shows that some are lost", None, [t(1), two.tick(3), two.event(4)]
-    yield "what is left of an older epoch", None, [t(1), two.event(1), e(2), t(2), two.event(2)]
     yield "two servers have nothing to do with each other", None, [t(1), other[0], e(2), other[1], e(3), other[2], e(4)]
     yield "one name: the others are no loss", [U], [t(1), e(2), e(4), e(6), t(9)]
     yield "one name: one is lost, and the next shows it", [U], [t(1), e(2), e(6)]
