@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import asdict
 from typing import Any
 
@@ -12,7 +11,7 @@ from amid import wire
 from amid.cli import complete
 from amid.cli.exits import Reporting
 from amid.cli.options import JSON
-from amid.cli.text import lines_of, printable
+from amid.cli.text import lines_of, printable, time_of_day
 from amid.client import Client, Event, Gap, feed
 from amid.events.where import Condition
 
@@ -82,7 +81,7 @@ def _json(event: Event) -> bytes:
 
 def line(event: Event) -> str:
     """Time of day, server, event, and its headers."""
-    clock = time.strftime("%H:%M:%S", time.localtime(event.time)) + f"{event.time % 1:.3f}"[1:]
+    clock = time_of_day(event.time, 3)
     headers = " ".join(_header(name, v) for name, value in event.fields.items() for v in lines_of(value))
     lead = f"{click.style(clock, dim=True)} {click.style(printable(event.server), fg='cyan')}"
     return f"{lead} {click.style(printable(event.event), bold=True)} {headers}".rstrip()

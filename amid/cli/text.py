@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+import time
 import unicodedata
 from collections.abc import Callable, Iterable
 from itertools import groupby
@@ -23,6 +24,12 @@ HIDDEN = frozenset({"ActionID", "EventList", "Event"})
 def decoded(text: Any) -> str:
     """A name or value as text; bytes that are not UTF-8 become lone surrogates."""
     return text.decode("utf-8", "surrogateescape") if isinstance(text, bytes) else str(text)
+
+
+def time_of_day(time_s: float, digits: int) -> str:
+    """Local time with up to six digits of a second, cut off and not rounded: rounding can carry into the second, or go back."""
+    seconds, micros = divmod(round(time_s * 1_000_000), 1_000_000)
+    return time.strftime("%H:%M:%S", time.localtime(seconds)) + f".{micros:06}"[: digits + 1]
 
 
 def lines_of(value: Any) -> list[Any]:

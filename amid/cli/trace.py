@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,7 +13,7 @@ from amid import wire
 from amid.cli import complete
 from amid.cli.exits import Reporting
 from amid.cli.options import JSON
-from amid.cli.text import decoded, printable
+from amid.cli.text import decoded, printable, time_of_day
 from amid.client import Client
 from amid.client.discovery import find_endpoint
 from amid.errors import AmidError
@@ -86,7 +85,7 @@ def _look(socket: zmq.Socket[bytes], folder: str, server: str) -> None:
 
 def block(seen: Seen) -> str:
     """Time of day, server, session and direction, then the packet's lines."""
-    clock = time.strftime("%H:%M:%S", time.localtime(seen["time"])) + f"{seen['time'] % 1:.6f}"[1:]
+    clock = time_of_day(seen["time"], 6)
     head = f"{click.style(clock, dim=True)} {click.style(seen['server'], fg='cyan')} {seen['session']} {ARROWS[seen['direction']]}"
     whose = f" ({printable(seen['own_id'])})" if seen["own_id"] is not None else ""
     lines = seen["data"].removesuffix(b"\r\n").removesuffix(b"\r\n").split(b"\r\n")

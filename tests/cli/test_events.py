@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from amid.cli.events import Where, line
+from amid.cli.text import time_of_day
 from amid.client.feed import event
 from tests.cli.conftest import Amid
 from tests.client.standin import StandIn, body
@@ -30,6 +31,21 @@ def test_an_event_is_a_line() -> None:
     assert "\x1b[2J" not in shown
     plain = shown.replace("\x1b[2m", "").replace("\x1b[0m", "")
     assert plain.endswith(r'Channel=PJSIP/1 CallerIDName="Bob \"B\" Smith" Empty="" Esc=\x1b[2J Variable=a Variable=b')
+
+
+@pytest.mark.parametrize(
+    ("seconds", "digits", "shown"),
+    [
+        (1000.9996, 3, "40.999"),
+        (1000.123, 3, "40.123"),
+        (1000.0, 3, "40.000"),
+        (1000.9999999, 6, "41.000000"),
+        (1795388072.85, 6, ".850000"),
+    ],
+)
+def test_times_do_not_go_back(seconds: float, digits: int, shown: str) -> None:
+    """16:40.9996 was shown as 16:40.000."""
+    assert time_of_day(seconds, digits).endswith(shown)
 
 
 @pytest.mark.parametrize(
