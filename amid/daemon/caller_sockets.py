@@ -126,6 +126,7 @@ class CallerSockets:
         socket.set(zmq.ROUTER_MANDATORY, 1)
         socket.set(zmq.LINGER, 500)
         socket.set(zmq.MAXMSGSIZE, MAX_MESSAGE_BYTES)
+        socket.set(zmq.ZAP_DOMAIN, b"amid")  # libzmq then refuses peers of ZMTP 1 and 2, whose messages have no Peer-Address
         socket.set(zmq.SNDHWM, max_calls)  # all that one caller may have open can be answered at once
         socket.set(zmq.RCVHWM, REQUESTS_KEPT)
         socket.set(zmq.HANDSHAKE_IVL, HANDSHAKE_MS)

@@ -64,9 +64,8 @@ class Reader:
         self._publisher = Publisher(self._context, settings.run_dir, settings.name, self._started, server.replay_bytes)
         self._zap = ZapAuthenticator(self._context, settings.curve, settings.callers) if settings.curve.secret_key else None
         if self._zap is not None:
-            events, stream = self._publisher.sockets()
-            self._zap.bind_tcp(events, server.events_listen)
-            self._zap.bind_tcp(stream, server.stream_listen)
+            self._publisher.events.bind_tcp(self._zap, server.events_listen)
+            self._publisher.stream.bind_tcp(self._zap, server.stream_listen)
         self._broker_at = f"{settings.run_dir}/{wire.READERS_SOCKET}"
         self._broker: Pipe | None = None
         self._bulk: Pipe | None = None  # for large answers: what else there is to say goes past them
@@ -255,6 +254,7 @@ class Reader:
             "sessions": events.sessions,
             "events": numbers.seq,
             "published_messages": self._publisher.published,
+            "event_sockets_reopened": self._publisher.events.reopened + self._publisher.stream.reopened,
             "undeliverable_answers": self._undeliverable,
             "unknown_on_event_session": events.unknown,
             **lanes.counters,

@@ -58,10 +58,10 @@ def gateway_settings(config: Config, gateway: Gateway) -> GatewaySettings:
 
 
 def reader_settings(config: Config, name: str, epoch_origin: int) -> ReaderSettings:
-    """The callers are told only to a reader that listens on TCP, so that a change of them restarts no other."""
+    """The keys of callers are told only to a reader that listens on TCP, so that a change of them restarts no other."""
     server = config.servers[name]
     on_tcp = bool(server.events_listen or server.stream_listen)
-    callers = config.callers if on_tcp else {}
+    callers = {name: Caller(key=caller.key) for name, caller in config.callers.items() if on_tcp and caller.key}
     curve = config.curve if on_tcp else Curve()
     trace = config.callers["local"].admin
     return ReaderSettings(name, config.run_dir, config.log_level, server, epoch_origin, curve, callers, trace)

@@ -13,7 +13,7 @@ import zmq
 
 from amid import wire
 from amid.ami.trace import Sight, Trace
-from amid.daemon.publisher import Subscriptions
+from amid.daemon.event_socket import EventSocket
 from amid.daemon.sending import high_water_mark, send
 
 KEPT = 1000
@@ -32,17 +32,13 @@ class Tracer:
         self._topic = wire.trace_topic(server)
         self._head = {"server": server, "epoch": epoch}
         self._seq = 0
-        self._watchers: Subscriptions | None = None
+        self._watchers: EventSocket | None = None
         self.trace = Trace(secret, self._show)
 
     def open(self, allowed: bool) -> None:
         """Be there for those who trace, or not."""
         if allowed and self._watchers is None:
-            socket = self._context.socket(zmq.XPUB)
-            socket.set(zmq.SNDHWM, high_water_mark(KEPT))
-            socket.set(zmq.LINGER, 0)
-            socket.bind(f"ipc://{self._place}")
-            self._watchers = Subscriptions(socket)
+            self._watchers = EventSocket(self._context, f"ipc://{self._place}", high_water_mark(KEPT), linger_ms=0)
         elif not allowed and self._watchers is not None:
             self._watchers.socket.close()
             self._place.unlink(missing_ok=True)
@@ -51,7 +47,7 @@ class Tracer:
 
     def step(self) -> None:
         if self._watchers is not None:
-            self._watchers.take(self._topic)
+            self._watchers.take()
             self.trace.watched = self._watchers.want(self._topic)
 
     def _show(self, sight: Sight) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import logging
 import sys
+import time
 from collections.abc import Iterable, Mapping
 
 import zmq
@@ -19,6 +20,12 @@ from amid import wire
 from amid.config import Caller, Curve
 
 log = logging.getLogger("amid.zap")
+
+HANDSHAKE_MS = 2000
+"""Milliseconds that a TCP peer has for its handshake. Until then it is a stranger who holds memory and a descriptor."""
+
+RELEASE_S = 1.0
+"""Seconds that a port which is in use may take to become free."""
 
 
 class ZapAuthenticator:
@@ -38,8 +45,11 @@ class ZapAuthenticator:
     def step(self) -> None:
         """Answer one question, if there is one."""
         try:
-            version, request, _domain, address, _identity, _mechanism, *credentials = self.socket.recv_multipart(zmq.DONTWAIT)
+            version, request, _domain, address, _identity, mechanism, *credentials = self.socket.recv_multipart(zmq.DONTWAIT)
         except zmq.Again:
+            return
+        if mechanism == b"NULL":  # on ipc: a socket that listens on TCP offers CURVE alone there
+            self.socket.send_multipart([version, request, b"200", b"OK", b"", b""])
             return
         key = self._keys.get(credentials[0]) if credentials else None
         if key is None:
@@ -56,10 +66,11 @@ class ZapAuthenticator:
         socket.set(zmq.CURVE_SECRETKEY, (self._curve.secret_key or "").encode())
         socket.set(zmq.ZAP_DOMAIN, b"amid")
         self._close_when_silent(socket)
+        socket.set(zmq.HANDSHAKE_IVL, HANDSHAKE_MS)
         for endpoint in endpoints:
             socket.set(zmq.IPV6, wire.is_ipv6(endpoint))
             try:
-                socket.bind(endpoint)
+                _bind(socket, endpoint)
             except zmq.ZMQError as error:
                 number = error.errno or 0
                 why = "it names no address of this machine" if number == errno.ENODEV else zmq.strerror(number)
@@ -76,3 +87,16 @@ class ZapAuthenticator:
         for option, value in ((zmq.TCP_KEEPALIVE, 1), (zmq.TCP_KEEPALIVE_IDLE, seconds), (zmq.TCP_KEEPALIVE_INTVL, seconds)):
             socket.set(option, value)
         socket.set(zmq.TCP_KEEPALIVE_CNT, 3)
+
+
+def _bind(socket: zmq.Socket[bytes], endpoint: str) -> None:
+    """A socket that was closed a moment ago may still hold the port: libzmq closes it in a thread of its own."""
+    end = time.monotonic() + RELEASE_S
+    while True:
+        try:
+            socket.bind(endpoint)
+            return
+        except zmq.ZMQError as error:
+            if error.errno != errno.EADDRINUSE or time.monotonic() >= end:
+                raise
+            time.sleep(0.001)

@@ -11,7 +11,7 @@ import pytest
 import zmq
 
 from amid import wire
-from amid.config import Server
+from amid.config import Curve, Server
 from amid.daemon.publisher import STREAM_KEPT, Publisher, own_event
 from amid.daemon.reader import Reader
 from amid.daemon.settings import ReaderSettings
@@ -65,7 +65,7 @@ def reader(pbx: SimulatedPbx, tmp_path: Path) -> Iterator[Reader]:
     """One whose passes are made here, connected."""
     server = Server(host=pbx.host, port=pbx.port, username="amid", secret=SECRET)
     child = SimpleNamespace(beat=lambda now: False, poll_fds=set)
-    reader = Reader(child, ReaderSettings("pbx1", str(tmp_path), "info", server, 0, None, {}, False), 0.0)  # type: ignore[arg-type]
+    reader = Reader(child, ReaderSettings("pbx1", str(tmp_path), "info", server, 0, Curve(), {}, False), 0.0)  # type: ignore[arg-type]
     eventually(lambda: reader.step() or reader._events.state == "up", "it is connected")
     yield reader
     reader._events.close()

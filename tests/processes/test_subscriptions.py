@@ -1,0 +1,284 @@
+"""What a subscriber may send to the event sockets: it silences nobody, is bounded, and slows nothing down."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import struct
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import zmq
+
+from amid import Client, wire
+from amid.daemon import event_socket
+from amid.daemon.event_socket import MAX_EXCESS_BYTES, MAX_MESSAGE_BYTES, MAX_PREFIXES, MESSAGES_PER_PASS, EventSocket
+from amid.daemon.publisher import Publisher, own_event
+from amid.events.sequence import MAX_NAMES
+from tests.conftest import StartDaemon
+from tests.daemon import BOUND_S, Daemon, eventually
+from tests.processes.test_tcp import Tcp, a_pbx
+from tests.processes.zmtp import COMMAND, RawPeer
+
+TOPICS = {"events-pbx1": b"event.pbx1.UserEvent.", "stream-pbx1": b"stream.pbx1."}
+SUBSCRIBER = {"Socket-Type": b"SUB"}
+AVERAGE_BYTES = 64
+
+
+def rss(pid: int) -> int:
+    """Bytes of memory that a process has."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def still_open(peer: socket.socket) -> bool:
+    peer.settimeout(0.05)
+    try:
+        return bool(peer.recv(65536))
+    except TimeoutError:
+        return True
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize("name", TOPICS)
+def test_an_unsubscription_that_was_never_made_silences_nobody(daemon: Daemon, name: str) -> None:
+    with daemon.socket(zmq.SUB) as honest, RawPeer(daemon.run_dir / name, SUBSCRIBER) as hostile:
+        honest.set(zmq.RCVTIMEO, int(BOUND_S * 1000))
+        honest.subscribe(TOPICS[name])
+        honest.connect(f"ipc://{daemon.run_dir / name}")
+        eventually(lambda: daemon.action("UserEvent", {"UserEvent": "X"}) and honest.poll(50), "the honest one hears events")
+        for topic in (TOPICS[name], b"tick.pbx1.", b""):
+            hostile.send(b"\x00" + topic)
+        hostile.send(b"\x01marker")
+        eventually(lambda: b"\x00" not in _left_to_read(hostile), "they were sent")
+        for number in range(20):
+            while honest.poll(0):
+                honest.recv_multipart()
+            daemon.action("UserEvent", {"UserEvent": f"after {number}"})
+            assert honest.recv_multipart()[0] == TOPICS[name]
+
+
+def _left_to_read(peer: RawPeer) -> bytes:
+    peer.socket.setblocking(False)
+    try:
+        return peer.socket.recv(65536)
+    except BlockingIOError:
+        return b""
+
+
+@pytest.mark.parametrize("name", ["events-pbx1", "stream-pbx1", "trace-pbx1", "rpc"])
+def test_a_peer_of_an_old_zmtp_is_refused(daemon: Daemon, name: str) -> None:
+    """libzmq puts no properties on its messages: the broker did not know whose they are, and ended."""
+    pids = {process: daemon.pid(process) for process in ("broker", "reader pbx1")}
+    kind = b"\x02" if name != "rpc" else b"\x05"
+    for greeting in (b"\xff" + bytes(8) + b"\x7f\x01" + kind + b"\0\0", b"\x01\x00"):
+        with socket.socket(socket.AF_UNIX) as peer:
+            peer.connect(str(daemon.run_dir / name))
+            peer.sendall(greeting)
+            eventually(lambda peer=peer: not still_open(peer), "its connection is closed")  # type: ignore[misc]
+    assert daemon.action("Ping")["response"]["Ping"] == "Pong"
+    assert pids == {process: daemon.pid(process) for process in pids}
+
+
+@pytest.mark.parametrize("name", ["events-pbx1", "stream-pbx1", "trace-pbx1"])
+def test_a_subscription_that_is_too_large_costs_its_sender_the_connection(daemon: Daemon, name: str) -> None:
+    with RawPeer(daemon.run_dir / name, SUBSCRIBER) as peer:
+        peer.send(b"\x01" + b"x" * (MAX_MESSAGE_BYTES - 1))
+        peer.send(b"\x01" + b"x" * MAX_MESSAGE_BYTES)
+        eventually(lambda: not still_open(peer.socket), "its connection is closed")
+    assert daemon.action("Ping")["response"]["Ping"] == "Pong"
+
+
+@pytest.mark.parametrize(("count", "size"), [(400, 4000), (40_000, 20)], ids=["large", "many"])
+def test_subscriptions_without_end_are_bounded(daemon: Daemon, count: int, size: int) -> None:
+    """libzmq holds 50 bytes for each byte of a topic: 1.6 MB of subscriptions were 80 MB, and so on."""
+    pid = daemon.pid("reader pbx1")
+    with Client(str(daemon.run_dir)) as client, client.events("UserEvent", timeout=BOUND_S, gaps=True) as honest:
+        daemon.action("UserEvent", {"UserEvent": "before"})
+        assert next(honest).event == "UserEvent"
+        before = rss(pid)
+        with daemon.socket(zmq.XSUB) as hostile:
+            hostile.set(zmq.SNDHWM, 0)
+            hostile.connect(f"ipc://{daemon.run_dir / 'events-pbx1'}")
+            for _ in range(count):
+                hostile.send(b"\x01" + os.urandom(size))
+            eventually(lambda: _counters(daemon)["event_sockets_reopened"], "the socket is opened again")
+            assert daemon.action("Ping")["response"]["Ping"] == "Pong"
+        assert "closing all connections to free them; the last one came from localhost:" in daemon.log.read_text()
+        daemon.action("UserEvent", {"UserEvent": "after"})
+        eventually(lambda: next(honest).get("UserEvent") == "after", "the honest one is connected again, or fetches what it lost")
+    assert rss(pid) - before < 120e6 and daemon.pid("reader pbx1") == pid
+
+
+def _counters(daemon: Daemon) -> dict[str, Any]:
+    counters: dict[str, Any] = daemon.result("status")["servers"][0]["counters"]
+    return counters
+
+
+@pytest.fixture
+def publisher(tmp_path: Path) -> Iterator[Publisher]:
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    yield Publisher(context, str(tmp_path), "pbx1", epoch=1, replay_bytes=0)
+    context.destroy(linger=0)
+
+
+def taken(events: EventSocket, count: int) -> list[int]:
+    """How many subscriptions each pass took, until it was `count`."""
+    passes: list[int] = []
+
+    def all_of_them() -> bool:
+        passes.append(len(events.take()))
+        return sum(passes) >= count
+
+    eventually(all_of_them, f"{count} subscriptions")
+    return passes
+
+
+def test_of_very_many_subscriptions_all_are_served_and_no_pass_takes_long(publisher: Publisher) -> None:
+    with publisher.events.socket.context.socket(zmq.SUB) as crowd, publisher.events.socket.context.socket(zmq.SUB) as honest:
+        crowd.set(zmq.SNDHWM, 0)
+        for number in range(MAX_PREFIXES + 500):
+            crowd.subscribe(f"event.pbx1.X{number}.")
+        crowd.connect(publisher.events.socket.getsockopt_string(zmq.LAST_ENDPOINT))
+        assert max(taken(publisher.events, MAX_PREFIXES + 500)) <= MESSAGES_PER_PASS
+        honest.set(zmq.RCVTIMEO, 20_000)
+        honest.subscribe(b"event.pbx1.UserEvent.")
+        honest.connect(publisher.events.socket.getsockopt_string(zmq.LAST_ENDPOINT))
+        taken(publisher.events, 1)
+        publisher.publish(own_event("UserEvent"), 0.0)
+        assert honest.recv_multipart()[0] == b"event.pbx1.UserEvent."
+        assert 500 * AVERAGE_BYTES < MAX_EXCESS_BYTES and publisher.events.reopened == 0
+
+
+def test_while_subscriptions_are_unread_everything_is_sent(publisher: Publisher, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(event_socket, "MESSAGES_PER_PASS", 1)
+    with publisher.events.socket.context.socket(zmq.SUB) as subscriber:
+        subscriber.subscribe(b"event.pbx1.X.")
+        subscriber.connect(publisher.events.socket.getsockopt_string(zmq.LAST_ENDPOINT))
+        taken(publisher.events, 1)
+        assert publisher.events.want(b"event.pbx1.Never.") and publisher.events.anybody
+        assert publisher.events.take() == [] and not publisher.events.want(b"event.pbx1.Never.")
+
+
+def test_what_nobody_wants_any_more_is_not_encoded(publisher: Publisher) -> None:
+    context = publisher.stream.socket.context
+    endpoint = publisher.stream.socket.getsockopt_string(zmq.LAST_ENDPOINT)
+    with context.socket(zmq.SUB) as one, context.socket(zmq.SUB) as other:
+        for subscriber in (one, other):
+            subscriber.subscribe(b"stream.pbx1.")
+            subscriber.connect(endpoint)
+        taken(publisher.stream, 2)
+        one.close(linger=0)
+        other.unsubscribe(b"stream.pbx1.")
+        other.subscribe(b"marker")
+        taken(publisher.stream, 1)
+        assert publisher.stream.want(b"stream.pbx1."), "a peer's word is not enough"
+        other.subscribe(b"stream.pbx1.")
+        taken(publisher.stream, 1)
+    eventually(lambda: publisher.stream.take() or not publisher.stream.want(b"stream.pbx1."), "the last one has gone")
+
+
+def test_names_that_were_invented_do_not_make_ticks_large(publisher: Publisher) -> None:
+    """Counted as they came, 200,000 made each tick 3.1 MB. A name that somebody subscribes to is counted all the same."""
+    for number in range(3 * MAX_NAMES):
+        publisher.publish(own_event(f"Invented{number}"), 0.0)
+    with publisher.events.socket.context.socket(zmq.SUB) as honest:
+        honest.set(zmq.RCVTIMEO, 20_000)
+        honest.subscribe(b"event.pbx1.UserEvent.")
+        honest.subscribe(b"tick.pbx1.")
+        honest.connect(publisher.events.socket.getsockopt_string(zmq.LAST_ENDPOINT))
+        seen = 0
+        while seen < 2:
+            assert publisher.events.socket.poll(20_000)
+            before = len(publisher.events._prefixes)
+            publisher.take_subscriptions({publisher.events.socket: zmq.POLLIN})
+            seen += len(publisher.events._prefixes) - before
+        publisher.publish(own_event("UserEvent"), 0.0)
+        publisher.tick(0.0)
+        ((event,), (tick,)) = (wire.unpack(honest.recv_multipart()[1]) for _ in range(2))
+    assert event["nth"] == 1 and tick["counts"]["UserEvent"] == 1
+    assert len(tick["counts"]) == MAX_NAMES + 1
+
+
+# ── TCP ──
+
+
+@pytest.fixture
+def tcp(tmp_path: Path, daemon_for: StartDaemon) -> Iterator[Tcp]:
+    with a_pbx() as pbx:
+        yield Tcp(tmp_path, pbx, daemon_for)
+
+
+CURVE_GREETING = b"\xff" + bytes(8) + b"\x7f" + b"\x03\x00" + b"CURVE".ljust(20, b"\0") + bytes(32)
+
+
+@pytest.mark.parametrize("key", ["events_listen", "stream_listen"])
+def test_a_stranger_on_tcp_holds_next_to_no_memory_and_not_for_long(tcp: Tcp, key: str) -> None:
+    host, _, port = tcp.table[key][0].removeprefix("tcp://").rpartition(":")
+    with socket.create_connection((host, int(port))) as silent, socket.create_connection((host, int(port))) as greedy:
+        greedy.sendall(CURVE_GREETING + bytes([COMMAND | 2]) + struct.pack(">Q", 1 << 30))
+        sent = 0
+        with pytest.raises(OSError):
+            while sent < 64 << 20:
+                greedy.sendall(bytes(65536))
+                sent += 65536
+        silent.settimeout(BOUND_S)
+        silent.recv(64)  # the daemon's greeting
+        assert silent.recv(1) == b"", "libzmq itself gives it 30 s"
+
+
+def test_a_key_that_was_taken_out_hears_no_more_events(tcp: Tcp) -> None:
+    """And one whose rights have changed goes on hearing them, from the same reader."""
+    pid = tcp.daemon.pid("reader pbx1")
+    with tcp.client() as client, client.events("UserEvent", timeout=0) as events:
+        _reload(tcp, {**tcp.tables, "callers__crm": {"key": tcp.crm, "deny": ["Ping"]}})
+        _heard(tcp, events, "still")
+        assert tcp.daemon.pid("reader pbx1") == pid
+        other = {**tcp.tables, "callers__crm": {"key": tcp.server}}
+        _reload(tcp, other)
+        eventually(lambda: tcp.daemon.pid("reader pbx1") != pid, "its connections end with the reader")
+        tcp.daemon.wait_up("pbx1")
+        with Client(str(tcp.daemon.run_dir)) as local, local.events("UserEvent", timeout=BOUND_S) as heard:
+            tcp.daemon.action("UserEvent", {"UserEvent": "not for crm"})
+            assert next(heard)["UserEvent"] == "not for crm"
+        with pytest.raises(TimeoutError):
+            next(events)
+
+
+def _heard(tcp: Tcp, events: Any, text: str) -> None:
+    def heard() -> bool:
+        tcp.daemon.action("UserEvent", {"UserEvent": text})
+        return bool(next(events)["UserEvent"] == text)
+
+    eventually(heard, text)
+
+
+def _reload(tcp: Tcp, tables: dict[str, Any]) -> None:
+    said = tcp.daemon.log.read_text().count("SIGHUP: configuration read")
+    tcp.daemon.configure({"pbx1": tcp.table}, **tables)
+    tcp.daemon.signal("supervisor", signal.SIGHUP)
+    eventually(lambda: tcp.daemon.log.read_text().count("SIGHUP: configuration read") > said, "the supervisor took it")
+
+
+def test_the_socket_is_opened_again_on_tcp_too(tcp: Tcp) -> None:
+    with tcp.client() as client, client.events(timeout=0) as events:
+        hostile = threading.Thread(target=_flood, args=(tcp,))
+        hostile.start()
+        hostile.join()
+        eventually(lambda: _counters(tcp.daemon)["event_sockets_reopened"], "the socket is opened again")
+        _heard(tcp, events, "after")
+
+
+def _flood(tcp: Tcp) -> None:
+    with tcp.daemon.socket(zmq.XSUB) as hostile:
+        hostile.set(zmq.SNDHWM, 0)
+        hostile.set(zmq.LINGER, 5000)
+        hostile.connect(f"ipc://{tcp.daemon.run_dir / 'stream-pbx1'}")
+        for _ in range(400):
+            hostile.send(b"\x01" + os.urandom(4000))
+
+
