@@ -41,7 +41,9 @@ the browser's id stays recent."""
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a stream is asked for: `server`, `event` and `where`, each as often as needed; nothing is everything."""
+    """What a stream is asked for: `server`, `event` and `where`, each as often as needed; nothing is everything.
+
+    Names of events compare without case, and `events` are case-folded."""
 
     servers: frozenset[str]
     events: frozenset[str]
@@ -60,14 +62,15 @@ class Wanted:
             conditions = tuple(map(Condition.of, where))
         except ValueError as error:
             raise AmidError("invalid_params", f"where: {error}") from None
-        return cls(frozenset(query.getlist("server")), frozenset(query.getlist("event")), conditions)
+        events = frozenset(name.casefold() for name in query.getlist("event"))
+        return cls(frozenset(query.getlist("server")), events, conditions)
 
     def takes(self, item: Item, holder: Holder) -> bool:
         """A gap is for everybody: nobody knows what was in it."""
         event = item.of
         if not isinstance(event, Event):
             return True
-        if self.events and event.event not in self.events:
+        if self.events and event.event.casefold() not in self.events:
             return False
         return holder.hears(event.event) and all(condition.holds(item.headers) for condition in self.conditions)
 

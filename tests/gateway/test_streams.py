@@ -26,6 +26,7 @@ def event(name: str = "Hangup", **fields: str) -> Item:
     [
         ("", True),
         ("event=Hangup", True),
+        ("event=hangUP", True),
         ("event=Newchannel&event=Hangup", True),
         ("event=Newchannel", False),
         ("where=Channel~PJSIP", True),
