@@ -103,8 +103,16 @@ def _server(host: str, username: str | None, secret_file: Path | None) -> dict[s
     elif not sys.stdin.isatty():
         raise click.UsageError("there is no terminal to ask for the secret on; name its file with --secret-file, or /dev/stdin")
     else:
-        table["secret"] = click.prompt(f"Secret of {username}", hide_input=True, err=True)
+        table["secret"] = _ask_secret(username)
     return table
+
+
+def _ask_secret(username: str) -> str:
+    try:
+        secret: str = click.prompt(f"Secret of {username}", hide_input=True, err=True)
+    except UnicodeDecodeError:
+        raise click.UsageError("the secret that was typed is not UTF-8; set the terminal to UTF-8, or use --secret-file") from None
+    return secret
 
 
 def _or_exit(load: Callable[[], Config]) -> Config:

@@ -51,7 +51,7 @@ def check(
     """The configuration in `raw`. `source`: what errors call it; `folder`: where the files are that it names; `file`: itself."""
     report = Report(source)
     raw, place = _with_run_dir({"state_dir": default_state_dir(), **raw}, run_dir, report)
-    config = convert(raw, report)
+    config = convert(raw, report, place)
     crosscheck(config, report)
     unix_users.check(config.callers, report)
     if config.run_dir == raw["run_dir"]:  # else it was refused already
