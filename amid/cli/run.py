@@ -52,11 +52,11 @@ def run(
         table = _server(host, username, secret_file)
         raw = {"servers": {name: table}}
         folder = Path.cwd()
-        settings = _or_exit(lambda: configuration.check(raw, "command line", folder, run_dir=run_dir, warn=warnings.append))
+        settings = config_or_exit(lambda: configuration.check(raw, "command line", folder, run_dir=run_dir, warn=warnings.append))
         _serve(settings, None, warnings)
         return
     path = file or Path(configuration.DEFAULT_FILE)
-    settings = _or_exit(lambda: configuration.load(path, run_dir, warnings.append))
+    settings = config_or_exit(lambda: configuration.load(path, run_dir, warnings.append))
     _serve(settings, lambda: configuration.load(path, run_dir), warnings)
 
 
@@ -67,7 +67,7 @@ def run(
 def check(context: click.Context, file: Path | None, as_json: bool) -> None:
     """Validate the configuration and show it as it is in effect, secrets hidden."""
     path = file or Path(configuration.DEFAULT_FILE)
-    settings = _or_exit(lambda: configuration.load(path, _run_dir(context), _print_warning))
+    settings = config_or_exit(lambda: configuration.load(path, _run_dir(context), _print_warning))
     shown = configuration.shown(settings)
     if as_json:
         click.echo(json.dumps(shown))
@@ -115,7 +115,7 @@ def _ask_secret(username: str) -> str:
     return secret
 
 
-def _or_exit(load: Callable[[], Config]) -> Config:
+def config_or_exit(load: Callable[[], Config]) -> Config:
     try:
         return load()
     except ConfigError as error:

@@ -59,6 +59,11 @@ def test_a_run_dir_too_long_for_a_socket_is_refused_however_it_is_named(file: Pa
     assert f"{where}: too long: a socket's path may have 107 bytes, and {path} has {len(path)}" in refused.stderr
 
 
+def test_the_demo_checks_its_run_dir_too() -> None:
+    refused = amid("--run-dir", LONG, "demo", "--seconds", "1")
+    assert refused.returncode == 6 and f"--run-dir {LONG}: too long" in refused.stderr
+
+
 @pytest.mark.parametrize("way", ["--run-dir", "AMID_RUN_DIR"])
 def test_a_run_dir_below_a_directory_that_others_can_write_is_refused(file: Path, way: str) -> None:
     (file.parent / "open").mkdir()
