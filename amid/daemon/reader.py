@@ -254,7 +254,7 @@ class Reader:
             "sessions": events.sessions,
             "events": numbers.seq,
             "published_messages": self._publisher.published,
-            "event_sockets_reopened": self._publisher.events.reopened + self._publisher.stream.reopened,
+            "disconnected_subscribers": self._publisher.events.disconnected + self._publisher.stream.disconnected,
             "undeliverable_answers": self._undeliverable,
             "unknown_on_event_session": events.unknown,
             **lanes.counters,
