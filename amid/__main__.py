@@ -5,6 +5,7 @@ The children are told apart before anything else is imported, so that a reader c
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Any
 
@@ -13,6 +14,7 @@ from amid.descriptors import open_missing
 
 def main() -> None:
     open_missing()
+    _use_utf8()
     match sys.argv[1:]:
         case ["reader", name, *by_hand]:
             from amid.daemon import reader
@@ -30,6 +32,16 @@ def main() -> None:
             from amid.cli.main import run
 
             sys.exit(run(arguments))
+
+
+def _use_utf8() -> None:
+    """Begin again in Python's UTF-8 mode (PEP 540) where the locale has another encoding.
+
+    Arguments, the environment, names of files and what is printed are UTF-8 then, as all else is: what goes to Asterisk must not
+    depend on the locale of a cron job. In a UTF-8 locale, and in C, nothing happens.
+    """
+    if sys.getfilesystemencoding() != "utf-8" and not sys.flags.utf8_mode:
+        os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])
 
 
 def _config(arguments: list[str]) -> Any:

@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-import msgspec
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.table import Table
@@ -30,7 +29,7 @@ from rich.text import Text
 
 from amid import config as configuration
 from amid.cli.livecalls import LiveCalls, Row
-from amid.cli.run import REFUSED
+from amid.cli.run import REFUSED, config_or_exit
 from amid.client import Client, Event, Gap
 from amid.config import Config, default_run_dir
 from amid.daemon.rundir import RunDirError
@@ -58,8 +57,9 @@ def demo(context: click.Context, seconds: float | None, calls_per_minute: float)
     named = (context.obj or {}).get("run_dir")
     with tempfile.TemporaryDirectory(prefix="amid-demo-") as folder:
         run_dir = named or _usable_run_dir(folder)
-        with simulated_pbx(Path(folder), calls_per_minute) as settings:
-            config = msgspec.structs.replace(settings, run_dir=run_dir, state_dir=folder)
+        with simulated_pbx(Path(folder), calls_per_minute) as tables:
+            raw = {"state_dir": folder, **tables, **_gateway(Path(folder))}
+            config = config_or_exit(lambda: configuration.check(raw, "demo", Path(folder), run_dir=run_dir))
             view = View(config, seconds, named or (run_dir if run_dir.startswith(folder) else None))
             log = Path(folder, "log")
             _log_to(log, config)
@@ -76,8 +76,8 @@ def demo(context: click.Context, seconds: float | None, calls_per_minute: float)
 
 
 @contextmanager
-def simulated_pbx(folder: Path, calls_per_minute: float) -> Iterator[Config]:
-    """The PBX as a process that ends with this one, and the configuration of a daemon in front of it."""
+def simulated_pbx(folder: Path, calls_per_minute: float) -> Iterator[dict[str, Any]]:
+    """The PBX as a process that ends with this one; the servers of a daemon in front of it, as in amid.toml."""
     secret_file = folder / "secret"
     secret_file.touch(mode=0o600)
     secret_file.write_text(secrets.token_hex(16))
@@ -89,7 +89,7 @@ def simulated_pbx(folder: Path, calls_per_minute: float) -> Iterator[Config]:
         host, _, port = line.removeprefix("listening ").strip().rpartition(":")
         table = {"host": host, "port": int(port), "username": "demo", "secret_file": str(secret_file)}
         try:
-            yield configuration.check({"servers": {SERVER: table}, **_gateway(folder)}, "demo", folder)
+            yield {"servers": {SERVER: table}}
         finally:
             simulator.stdin.close()
             simulator.terminate()

@@ -52,11 +52,11 @@ def run(
         table = _server(host, username, secret_file)
         raw = {"servers": {name: table}}
         folder = Path.cwd()
-        settings = _or_exit(lambda: configuration.check(raw, "command line", folder, run_dir=run_dir, warn=warnings.append))
+        settings = config_or_exit(lambda: configuration.check(raw, "command line", folder, run_dir=run_dir, warn=warnings.append))
         _serve(settings, None, warnings)
         return
     path = file or Path(configuration.DEFAULT_FILE)
-    settings = _or_exit(lambda: configuration.load(path, run_dir, warnings.append))
+    settings = config_or_exit(lambda: configuration.load(path, run_dir, warnings.append))
     _serve(settings, lambda: configuration.load(path, run_dir), warnings)
 
 
@@ -67,7 +67,7 @@ def run(
 def check(context: click.Context, file: Path | None, as_json: bool) -> None:
     """Validate the configuration and show it as it is in effect, secrets hidden."""
     path = file or Path(configuration.DEFAULT_FILE)
-    settings = _or_exit(lambda: configuration.load(path, _run_dir(context), _print_warning))
+    settings = config_or_exit(lambda: configuration.load(path, _run_dir(context), _print_warning))
     shown = configuration.shown(settings)
     if as_json:
         click.echo(json.dumps(shown))
@@ -103,11 +103,19 @@ def _server(host: str, username: str | None, secret_file: Path | None) -> dict[s
     elif not sys.stdin.isatty():
         raise click.UsageError("there is no terminal to ask for the secret on; name its file with --secret-file, or /dev/stdin")
     else:
-        table["secret"] = click.prompt(f"Secret of {username}", hide_input=True, err=True)
+        table["secret"] = _ask_secret(username)
     return table
 
 
-def _or_exit(load: Callable[[], Config]) -> Config:
+def _ask_secret(username: str) -> str:
+    try:
+        secret: str = click.prompt(f"Secret of {username}", hide_input=True, err=True)
+    except UnicodeDecodeError:
+        raise click.UsageError("the secret that was typed is not UTF-8; set the terminal to UTF-8, or use --secret-file") from None
+    return secret
+
+
+def config_or_exit(load: Callable[[], Config]) -> Config:
     try:
         return load()
     except ConfigError as error:

@@ -15,16 +15,20 @@ import msgspec
 from msgspec import inspect
 
 from amid.config.report import Report
-from amid.config.tables import DERIVED, Caller, Config, Curve, Gateway, Rpc, Server, Supervision, Table
+from amid.config.tables import DERIVED, Caller, Config, Curve, Directory, Gateway, Rpc, Server, Supervision, Table
 
 SERVER_NAME = re.compile(r"[A-Za-z0-9_-]{1,32}")
 
 T = TypeVar("T", bound=Table)
 
 
-def convert(raw: dict[str, Any], report: Report) -> Config:
-    """The tables of `raw`. One with a problem, which is reported, is left out, or stands at its default."""
+def convert(raw: dict[str, Any], report: Report, place: Report) -> Config:
+    """The tables of `raw`. One with a problem, which is reported, is left out, or stands at its default.
+
+    `place` is the report on run_dir, which may come from elsewhere.
+    """
     tables = dict(raw)
+    run_dir = _value(tables.pop("run_dir"), Directory, place, "", "")
     servers = _group(tables.pop("servers", {}), "servers", Server, report)
     callers = _group(tables.pop("callers", {}), "callers", Caller, report)
     rpc = to_table(tables.pop("rpc", {}), "rpc", Rpc, report)
@@ -36,6 +40,7 @@ def convert(raw: dict[str, Any], report: Report) -> Config:
     config = to_table(tables, "", Config, report) or Config()
     return msgspec.structs.replace(
         config,
+        run_dir=run_dir or config.run_dir,
         servers=servers,
         callers=callers,
         rpc=rpc or Rpc(),
@@ -64,7 +69,7 @@ def to_table(raw: Any, name: str, kind: type[T], report: Report) -> T | None:
     for key, field in fields.items():
         if field.required and key not in raw:
             report.refuse(name, key, "is missing")
-    values = {key: _value(raw[key], field, name, report) for key, field in fields.items() if key in raw}
+    values = {key: _value(raw[key], field.type, report, name, key) for key, field in fields.items() if key in raw}
     return kind(**values) if len(report.problems) == known else None
 
 
@@ -79,17 +84,17 @@ def _group(raw: Any, name: str, kind: type[T], report: Report) -> dict[str, T]:
     return {key: table for key, table in checked.items() if table is not None}
 
 
-def _value(raw: Any, field: msgspec.structs.FieldInfo, table: str, report: Report) -> Any:
+def _value(raw: Any, kind: Any, report: Report, table: str, key: str) -> Any:
     try:
         if isinstance(raw, str):
             raw.encode()
-        return msgspec.convert(raw, field.type)
+        return msgspec.convert(raw, kind)
     except UnicodeEncodeError:  # it came from a command line
-        report.refuse(table, field.name, "is not UTF-8")
+        report.refuse(table, key, "is not UTF-8")
     except msgspec.ValidationError:
-        kind = inspect.type_info(field.type)
-        quoted = ", without quotes" if isinstance(raw, str) and _is_number(kind) else ""
-        report.refuse(table, field.name, f"must be {_expected(kind)}{quoted}")
+        expected = inspect.type_info(kind)
+        quoted = ", without quotes" if isinstance(raw, str) and _is_number(expected) else ""
+        report.refuse(table, key, f"must be {_expected(expected)}{quoted}")
     return None
 
 

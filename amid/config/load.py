@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -51,13 +51,14 @@ def check(
     """The configuration in `raw`. `source`: what errors call it; `folder`: where the files are that it names; `file`: itself."""
     report = Report(source)
     raw, place = _with_run_dir({"state_dir": default_state_dir(), **raw}, run_dir, report)
-    config = convert(raw, report)
+    config = convert(raw, report, place)
     crosscheck(config, report)
     unix_users.check(config.callers, report)
     if config.run_dir == raw["run_dir"]:  # else it was refused already
         check_socket_paths(config, place)
-        for unsafe, what in permissions.check_run_dir(config.run_dir):
-            (place.refuse if unsafe else place.warn)("", "", what)
+        _add(permissions.check_directory(config.run_dir), place, "")
+    if config.state_dir == raw["state_dir"]:
+        _add(permissions.check_directory(config.state_dir), report, "state_dir")
     callers_group = permissions.callers_group(config.run_dir)
     if file is not None:
         _check_own_file(file, config, callers_group, report)
@@ -106,9 +107,13 @@ def _absolute(path: str) -> str:
         return path
 
 
+def _add(findings: Iterable[permissions.Finding], report: Report, key: str) -> None:
+    for unsafe, what in findings:
+        (report.refuse if unsafe else report.warn)("", key, what)
+
+
 def _check_own_file(file: Path, config: Config, callers_group: int, report: Report) -> None:
-    for unsafe, what in permissions.check_file(file, secret=False, callers_group=callers_group):
-        (report.refuse if unsafe else report.warn)("", "", what)
+    _add(permissions.check_file(file, secret=False, callers_group=callers_group), report, "")
     if config.curve.secret_key or any(server.secret for server in config.servers.values()):
         for _, what in permissions.check_readers(file, callers_group):
             report.warn("", "", f"holds a secret and {what}")

@@ -64,8 +64,8 @@ def _stat(file: Path) -> os.stat_result | None:
     return found if stat.S_ISREG(found.st_mode) else None
 
 
-def check_run_dir(path: str) -> Iterator[Finding]:
-    """Findings on a run_dir and on all directories above it: who can rename one of them can put another daemon in place of amid."""
+def check_directory(path: str) -> Iterator[Finding]:
+    """Findings on run_dir or state_dir and on all directories above it: who can rename one can put another in its place."""
     for directory, found in _directories(path):
         own = directory == os.path.realpath(path)
         if found.st_uid not in trusted_users():

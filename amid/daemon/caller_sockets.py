@@ -12,12 +12,10 @@ limit is skipped, in portions.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from socket import AF_UNIX, SHUT_RDWR, SOCK_STREAM, fromfd
 from typing import Any, NamedTuple
 
 import zmq
@@ -27,6 +25,7 @@ from amid import wire
 from amid.daemon.acceptor import BACKLOG, Acceptor
 from amid.daemon.connection_monitor import ConnectionMonitor
 from amid.daemon.reply_backlog import Connection, ReplyBacklog
+from amid.daemon.sending import disconnect
 from amid.daemon.settings import BrokerSettings
 from amid.daemon.zap import ZapAuthenticator
 
@@ -126,6 +125,7 @@ class CallerSockets:
         socket.set(zmq.ROUTER_MANDATORY, 1)
         socket.set(zmq.LINGER, 500)
         socket.set(zmq.MAXMSGSIZE, MAX_MESSAGE_BYTES)
+        socket.set(zmq.ZAP_DOMAIN, b"amid")  # libzmq then refuses peers of ZMTP 1 and 2, whose messages have no Peer-Address
         socket.set(zmq.SNDHWM, max_calls)  # all that one caller may have open can be answered at once
         socket.set(zmq.RCVHWM, REQUESTS_KEPT)
         socket.set(zmq.HANDSHAKE_IVL, HANDSHAKE_MS)
@@ -178,7 +178,7 @@ class CallerSockets:
                 except zmq.ZMQError:  # a peer that speaks ZMTP 1 or 2, whose messages have no properties
                     identity = Identity(NOBODY, "unknown")
                 if len(frames) > MAX_FRAMES:
-                    _disconnect(first)
+                    disconnect(first)  # each frame takes longer to skip than to send
                 yield parse_message(socket, frames, identity)
 
     def gone(self, ready: Mapping[Any, int]) -> Iterator[Connection]:
@@ -244,12 +244,6 @@ class CallerSockets:
             if error.errno not in _UNDELIVERABLE:
                 raise
             self._counters["undeliverable_answers"] += 1
-
-
-def _disconnect(first: zmq.Frame) -> None:
-    """Close the connection of a message that has too many frames: each takes longer to skip than to send."""
-    with contextlib.suppress(OSError, zmq.ZMQError), fromfd(int(first.get(zmq.SRCFD)), AF_UNIX, SOCK_STREAM) as connection:
-        connection.shutdown(SHUT_RDWR)
 
 
 def parse_message(socket: zmq.Socket[bytes], frames: list[bytes], identity: Identity) -> Message:

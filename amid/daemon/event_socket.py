@@ -6,83 +6,69 @@ Subscribers are strangers, so none of their messages is taken at its word, and w
   can name a topic that others still want (libzmq passes it on although the peer never subscribed), and then they would all be
   silent. The two are told apart by the properties that libzmq puts on whatever came from a peer. Peers that speak ZMTP 1 or 2 have
   no properties; a ZAP domain, even without a handler, makes libzmq refuse them (zmtp_engine.cpp: `zap_enabled`).
-* libzmq keeps a subscription as a trie with 50 bytes for each byte of the topic. Over `MAX_PREFIXES` prefixes this process
-  remembers no more of them and encodes every event. At `MAX_EXCESS_BYTES` beyond these the socket is opened again, which drops all
-  connections and frees the trie: honest subscribers connect and subscribe again, and detect what they lost from the numbers.
+* libzmq keeps a subscription as a trie with 50 bytes for each byte of the topic. A peer is a process on this machine, or an address
+  over TCP. One that sends more than `MAX_PEER_BYTES` of subscriptions is disconnected, and libzmq frees what it held. Over
+  `MAX_PREFIXES` prefixes of all peers this process remembers no more of them and encodes every event; at `MAX_EXCESS_BYTES` beyond
+  these it disconnects each peer that has sent more than `MODEST_BYTES` and sends another. Others notice nothing.
 """
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import os
-import socket
 from collections import Counter
 
 import zmq
 from zmq.backend import Socket
 
+from amid.daemon.sending import disconnect
 from amid.daemon.zap import ZapAuthenticator
 
 log = logging.getLogger("amid.events")
 
-MAX_MESSAGE_BYTES = 1024
-"""Bytes of one message from a peer. A subscription to an event has under a hundred, a command of CURVE's handshake up to 600."""
+MAX_MESSAGE_BYTES = 4096
+"""Bytes of one message from a peer, a command of its handshake too. A subscription to an event has under a hundred."""
 MAX_PREFIXES = 5000
 MAX_PREFIX_BYTES = 256 * 1024
 """Prefixes that are remembered, and the bytes of all of them together."""
-MAX_EXCESS_BYTES = 512 * 1024
-"""Bytes of subscriptions beyond the remembered ones, each with MESSAGE_BYTES besides; libzmq holds some 25 MB of them by then."""
+MAX_EXCESS_BYTES = 1024 * 1024
+"""Bytes of subscriptions beyond the remembered ones, each with MESSAGE_BYTES besides; libzmq holds some 50 MB of them by then."""
 MESSAGE_BYTES = 64
+MAX_PEER_BYTES = 512 * 1024
+"""Bytes of all that one peer has sent, each message with MESSAGE_BYTES besides: some 5,000 names of events."""
+MODEST_BYTES = 16 * 1024
+REMEMBERED_PEERS = 1000
 MESSAGES_PER_PASS = 500
 """Messages read in one pass of the reader's loop, in 2 ms, so that a flood of them delays nothing else."""
-UNREAD = 2
-"""Messages of one peer that libzmq reads ahead. One call of libzmq reads until it finds nothing, and its other thread brings more
-meanwhile: with a hundred, peers that sent subscriptions without end held it for over a second, and it had 900 MB. With one, no
-CURVE handshake ends."""
+UNREAD = 100
+"""Messages of one peer that libzmq reads ahead."""
 REMEMBERED_TOPICS = 1000
-BACKLOG = 1024
-"""Connections that wait to be accepted; a peer that finds no room tries again only 100 ms later."""
 
 _DONTWAIT = int(zmq.DONTWAIT)
 
 
 class EventSocket:
-    """`socket` is to be polled for input, and may be another after `take`. Raises `OSError` when it cannot listen at `path`."""
+    """`socket` is to be polled for input. `disconnected` counts the peers that sent too much."""
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], path: str, high_water_mark: int, linger_ms: int) -> None:
-        self._context = context
-        self._path = path
-        self._listener = _listen(path)  # stays when the socket is opened again, and so does the file, which the supervisor watches
-        self._options = {zmq.SNDHWM: high_water_mark, zmq.LINGER: linger_ms}
-        self._tcp: tuple[ZapAuthenticator, list[str]] | None = None
-        self.reopened = 0
-        self._open()
-
-    def _open(self) -> None:
-        self.socket = self._context.socket(zmq.XPUB)
-        for option, value in self._options.items():
-            self.socket.set(option, value)
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], endpoint: str, high_water_mark: int, linger_ms: int) -> None:
+        self._endpoint = endpoint
+        self.socket = context.socket(zmq.XPUB)
+        self.socket.set(zmq.SNDHWM, high_water_mark)
+        self.socket.set(zmq.LINGER, linger_ms)
         self.socket.set(zmq.XPUB_VERBOSE, 1)  # each subscriber is seen, and not only the first to a topic
         self.socket.set(zmq.MAXMSGSIZE, MAX_MESSAGE_BYTES)
         self.socket.set(zmq.RCVHWM, UNREAD)
         self.socket.set(zmq.ZAP_DOMAIN, b"amid")
-        self.socket.set(zmq.USE_FD, os.dup(self._listener.fileno()))
-        self.socket.bind(f"ipc://{self._path}")
-        self.socket.set(zmq.USE_FD, -1)
+        self.socket.bind(endpoint)
         self._prefixes: set[bytes] = set()
         self._lengths: Counter[int] = Counter()
         self._prefix_bytes = self._excess_bytes = 0
         self._wanted: dict[bytes, bool] = {}
         self._unread = False
-
-    def close(self) -> None:
-        self.socket.close()
-        self._listener.close()
+        self._peer_bytes: Counter[str] = Counter()
+        self.disconnected = 0
 
     def bind_tcp(self, zap: ZapAuthenticator, endpoints: list[str]) -> None:
         """Listen on these endpoints too, where `zap` accepts known keys only."""
-        self._tcp = zap, endpoints
         zap.bind_tcp(self.socket, endpoints)
 
     def take(self) -> list[bytes]:
@@ -94,15 +80,14 @@ class EventSocket:
             except zmq.Again:
                 self._unread = False
                 return asked
-            kind, topic = message.bytes[:1], message.bytes[1:]
+            kind, topic, peer = message.bytes[:1], message.bytes[1:], _peer_of(message)
             if kind == b"\x01":
                 self._add(topic)
                 asked.append(topic)
-            elif kind == b"\x00" and not _peer_of(message):
+            elif kind == b"\x00" and not peer:
                 self._remove(topic)
-            if self._excess_bytes > MAX_EXCESS_BYTES:
-                self._reopen(message)
-                return asked
+            if peer:
+                self._count(peer, message)
         self._unread = True
         return asked
 
@@ -132,36 +117,25 @@ class EventSocket:
 
     def _remove(self, prefix: bytes) -> None:
         if prefix not in self._prefixes:
+            self._excess_bytes = max(0, self._excess_bytes - len(prefix) - MESSAGE_BYTES)
             return
         self._prefixes.remove(prefix)
         self._lengths -= Counter([len(prefix)])  # keeps what is over 0
         self._prefix_bytes -= len(prefix)
         self._wanted.clear()
 
-    def _reopen(self, last: zmq.Frame) -> None:
-        log.warning(
-            "%s: there are over %d subscriptions with %d bytes; closing all connections to free them; the last one came from %s",
-            *(self._path, len(self._prefixes), self._prefix_bytes + self._excess_bytes, _peer_of(last)),
-        )
-        self.socket.close(linger=0)
-        self.reopened += 1
-        self._open()
-        if self._tcp is not None:
-            self.bind_tcp(*self._tcp)
-
-
-def _listen(path: str) -> socket.socket:
-    """A socket that listens at `path`, in place of what a process that was killed left there."""
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(path)
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-    try:
-        listener.bind(path)
-        listener.listen(BACKLOG)
-    except OSError:
-        listener.close()
-        raise
-    return listener
+    def _count(self, peer: str, message: zmq.Frame) -> None:
+        """Add what the peer has sent, and disconnect it when that is too much."""
+        if len(self._peer_bytes) >= REMEMBERED_PEERS and peer not in self._peer_bytes:
+            self._peer_bytes.clear()
+        self._peer_bytes[peer] += len(message) + MESSAGE_BYTES
+        sent = self._peer_bytes[peer]
+        if sent <= (MODEST_BYTES if self._excess_bytes > MAX_EXCESS_BYTES else MAX_PEER_BYTES):
+            return
+        log.warning("%s: disconnected %s: it sent %d bytes of subscriptions; subscribe to fewer names", self._endpoint, peer, sent)
+        disconnect(message)
+        del self._peer_bytes[peer]
+        self.disconnected += 1
 
 
 def _peer_of(message: zmq.Frame) -> str:

@@ -254,7 +254,7 @@ class Reader:
             "sessions": events.sessions,
             "events": numbers.seq,
             "published_messages": self._publisher.published,
-            "event_sockets_reopened": self._publisher.events.reopened + self._publisher.stream.reopened,
+            "disconnected_subscribers": self._publisher.events.disconnected + self._publisher.stream.disconnected,
             "undeliverable_answers": self._undeliverable,
             "unknown_on_event_session": events.unknown,
             **lanes.counters,
@@ -292,7 +292,6 @@ class Reader:
         self._until(lambda: not (self._events.open or self._lanes.open or any(pipe.waiting for pipe in self._pipes())), LOGOFF_S)
         self._events.close()
         self._lanes.close()
-        self._publisher.close()
         self._context.destroy(linger=200)
 
     def _until(self, done: Callable[[], bool], seconds: float) -> None:

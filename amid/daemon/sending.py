@@ -1,6 +1,10 @@
-"""Sending on a ZeroMQ socket, past pyzmq's wrapper around it, which takes four times as long as the sending itself."""
+"""What pyzmq does not offer, or takes long for: sending on a socket past its wrapper, which takes four times as long as the sending
+itself, and closing the connection of one peer."""
 
 from __future__ import annotations
+
+import contextlib
+from socket import AF_UNIX, SHUT_RDWR, SOCK_STREAM, fromfd
 
 import zmq
 from zmq.backend import Socket
@@ -13,6 +17,12 @@ def send(socket: zmq.Socket[bytes], *frames: bytes) -> None:
     for frame in frames[:-1]:
         Socket.send(socket, frame, _MORE)
     Socket.send(socket, frames[-1], _LAST)
+
+
+def disconnect(frame: zmq.Frame) -> None:
+    """Close the connection that a received frame came on, whatever its protocol."""
+    with contextlib.suppress(OSError, zmq.ZMQError), fromfd(int(frame.get(zmq.SRCFD)), AF_UNIX, SOCK_STREAM) as connection:
+        connection.shutdown(SHUT_RDWR)
 
 
 def high_water_mark(kept: int) -> int:

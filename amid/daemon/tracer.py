@@ -38,9 +38,9 @@ class Tracer:
     def open(self, allowed: bool) -> None:
         """Be there for those who trace, or not."""
         if allowed and self._watchers is None:
-            self._watchers = EventSocket(self._context, str(self._place), high_water_mark(KEPT), linger_ms=0)
+            self._watchers = EventSocket(self._context, f"ipc://{self._place}", high_water_mark(KEPT), linger_ms=0)
         elif not allowed and self._watchers is not None:
-            self._watchers.close()
+            self._watchers.socket.close()
             self._place.unlink(missing_ok=True)
             self._watchers = None
             self.trace.watched = False

@@ -12,6 +12,10 @@ from amid.config import Config, ConfigError
 
 SERVER = {"host": "127.0.0.1", "username": "amid", "secret": "geheim"}
 KEY = "y" * 40
+TOKENS = """
+[crm]
+token = "0123456789abcdefghij"
+"""
 
 
 def check(raw: dict[str, Any], folder: Path = Path("/nowhere")) -> Config:

@@ -10,7 +10,7 @@ import pytest
 
 from amid import config as configuration
 from amid.config import Config, ConfigError, shown
-from tests.config.samples import check, one, problems, secret_file, with_key, without_secret
+from tests.config.samples import TOKENS, check, one, problems, secret_file, with_key, without_secret
 from tests.processes.tls import certificate
 
 # ── secrets ──
@@ -157,11 +157,6 @@ def test_a_file_that_is_not_there_says_what_to_do(tmp_path: Path) -> None:
 
 
 # ── the gateway ──
-
-TOKENS = """
-[crm]
-token = "0123456789abcdefghij"
-"""
 
 
 def with_gateway(folder: Path, tokens: str | None = TOKENS, mode: int = 0o600, **keys: Any) -> Config:

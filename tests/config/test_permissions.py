@@ -170,6 +170,13 @@ def test_a_run_dir_in_a_sticky_directory_is_right(tmp_path: Path) -> None:
     assert "others may write in" in refused_run_dir(tmp_path, tmp_path / "tmp"), "but it is none itself"
 
 
+def test_a_state_dir_below_a_directory_that_others_can_write(tmp_path: Path) -> None:
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(0o777)
+    file = written(tmp_path, f'state_dir = "{tmp_path}/open/state"\n{minimal(tmp_path)}')
+    assert refusals(file) == f"{file} state_dir: others may write in {tmp_path}/open; chmod go-w {tmp_path}/open"
+
+
 @root
 def test_a_run_dir_below_another_users_directory(tmp_path: Path) -> None:
     (tmp_path / "theirs").mkdir(0o755)

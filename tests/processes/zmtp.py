@@ -23,19 +23,18 @@ class RawPeer:
         self.socket = socket.socket(socket.AF_UNIX)
         self.socket.settimeout(BOUND_S)
         self.socket.connect(str(path))
+        try:
+            self._shake_hands(greeting, {"Socket-Type": b"DEALER", "Identity": b"", **(properties or {})})
+        except OSError:
+            self.socket.close()
+            raise
+
+    def _shake_hands(self, greeting: bytes, properties: dict[str, bytes]) -> None:
         self.socket.sendall(greeting)
-        if greeting == GREETING_2:
-            self._receive_exactly(len(GREETING_2))
-            return
         self._receive_exactly(len(GREETING))
-        stated = {"Socket-Type": b"DEALER", "Identity": b"", **(properties or {})}
-        pairs = (bytes([len(name)]) + name.encode() + struct.pack(">I", len(value)) + value for name, value in stated.items())
+        pairs = (bytes([len(name)]) + name.encode() + struct.pack(">I", len(value)) + value for name, value in properties.items())
         self.socket.sendall(frame(b"\x05READY" + b"".join(pairs), COMMAND))
         self.receive_frame()  # the daemon's READY
-
-    @classmethod
-    def of_version_2(cls, path: Path) -> RawPeer:
-        return cls(path, greeting=GREETING_2)
 
     @classmethod
     def of_user(cls, uid: int, run_dir: Path, gid: int = 0) -> RawPeer:
