@@ -77,6 +77,7 @@ EVENTS = [
     "UnParkedCall",
     "UserEvent",
     "VarSet",
+    "amid:booted",
     "amid:connected",
     "amid:disconnected",
 ]

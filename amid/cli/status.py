@@ -17,7 +17,7 @@ from amid.errors import AmidError
 INTERVAL = 1.0
 """Seconds between two looks of --watch."""
 
-_COLOURS = {"up": "green", "connecting": "yellow", "lost": "red", "rejected": "red"}
+_COLOURS = {"up": "green", "connecting": "yellow", "booting": "yellow", "lost": "red", "rejected": "red"}
 
 
 @click.command(cls=exits.Reporting)

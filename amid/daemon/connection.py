@@ -23,21 +23,28 @@ CONNECT_S = 5.0
 READ_SIZE = 65536
 """Bytes taken in one read: what bounds one pass of the loop."""
 
+Address = tuple[Any, ...]
+"""An address as getaddrinfo(3) gives it: family, type, protocol, canonical name, socket address."""
+
 IN, OUT = int(zmq.POLLIN), int(zmq.POLLOUT)
 """As plain numbers: an enumeration's operators cost a microsecond each, for each connection in each pass."""
 
 
 class Connection:
-    """From `host` and `port` to an open stream. Every method may raise `OSError`; then the owner calls `close`."""
+    """From `host` and `port` to an open stream. Every method may raise `OSError`; then the owner calls `close`.
 
-    def __init__(self, server: Server, tls: ssl.SSLContext | None, now: float) -> None:
+    only: the address to connect to, without resolving the name. `address` is the one that is, or was last, connected to.
+    """
+
+    def __init__(self, server: Server, tls: ssl.SSLContext | None, now: float, only: Address | None = None) -> None:
         self._host = server.host
         self._port = server.tcp_port
         self._tls = tls
         self._out = bytearray()
         self._socket: socket.socket | None = None
-        self._lookup: _Lookup | None = _Lookup(server.host, server.tcp_port)
-        self._addresses: list[Any] = []
+        self._lookup: _Lookup | None = None
+        self._addresses: list[Address] = []
+        self.address: Address | None = None
         self._deadline = now + CONNECT_S
         self._handshaking = False
         self._wants_write = False
@@ -45,6 +52,11 @@ class Connection:
         self._wants_read = False
         """TLS cannot go on writing before it has read: the peer asked for new keys (RFC 5246, 7.4.1.1; RFC 8446, 4.6.3)."""
         self.open = False
+        if only is None:
+            self._lookup = _Lookup(server.host, server.tcp_port)
+        else:
+            self._addresses = [only]
+            self._next_address(now, OSError(errno.EHOSTUNREACH, "not connected"))
 
     def fileno(self) -> int:
         if self._lookup is not None:
@@ -126,7 +138,8 @@ class Connection:
         self._handshaking = False
         if not self._addresses:
             raise failure
-        family, kind, protocol, _, address = self._addresses.pop(0)
+        self.address = self._addresses.pop(0)
+        family, kind, protocol, _, address = self.address
         self._deadline = now + CONNECT_S
         self._socket = socket.socket(family, kind | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, protocol)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -11,6 +11,7 @@ import ssl
 import time
 from collections.abc import Callable
 
+from amid.ami.boot import Boot, BootCheck
 from amid.ami.burst import Burst
 from amid.ami.packet import Packet, ProtocolError
 from amid.ami.parser import Oversized
@@ -18,7 +19,7 @@ from amid.ami.session import Login, LoginRejected, Patience, Session
 from amid.ami.trace import Tap
 from amid.config import Server
 from amid.daemon.answers import Answers
-from amid.daemon.connection import READ_SIZE
+from amid.daemon.connection import READ_SIZE, Address
 from amid.daemon.link import Link
 from amid.daemon.publisher import Publisher, own_event
 from amid.supervision.backoff import Backoff
@@ -37,7 +38,7 @@ REJECTED_MAX_S = 30.0
 
 
 class EventSession:
-    """`state` is "up", "connecting" or "rejected", `detail` why it is not up, `since` when that began (seconds since 1970).
+    """`state` is "up", "booting", "connecting" or "rejected", `detail` why it is not up, `since` when that began (Unix time).
 
     `epoch` gives the epoch that begins at a time of the monotonic clock.
     """
@@ -66,6 +67,9 @@ class EventSession:
         self._dial_at = now
         self._leaving = False
         self._link: Link | None = None
+        self._boot = BootCheck(False, now)
+        self.address: Address | None = None
+        """The one that the session is or was connected to; actions must go to the same."""
         self.state = "connecting"
         self.detail = "not connected yet"
         self.since = time.time()
@@ -83,6 +87,8 @@ class EventSession:
         return self._link is not None and self._link.pending()
 
     def next_deadline(self) -> float | None:
+        if self._link is not None and self._link.up and not self._boot.over:
+            return self._boot.deadline if self._boot.blocked else min(self._boot.deadline, self._link.next_deadline())
         if self._link is not None:
             return self._link.next_deadline()
         return None if self._leaving else self._dial_at
@@ -128,10 +134,13 @@ class EventSession:
             return False
         items = session.receive(data, now) if data is not None else []
         if link.up and not was_up:
-            self._connected(session.version, now)
+            self._connected(link, session.version, now)
         self._take(items)
         session.check(now)
-        session.keep_alive(now)
+        if link.up:
+            self._check_boot(session, now)
+        if not self._boot.blocked:
+            session.keep_alive(now)
         link.flush()
         return data is not None and len(data) == READ_SIZE
 
@@ -140,23 +149,44 @@ class EventSession:
 
     def _take(self, items: list[Packet | Burst | Oversized]) -> None:
         events = [item for item in items if isinstance(item, Burst) or (isinstance(item, Packet) and item.event)]
-        self.unknown += len(items) - len(events)
+        packets = [item for item in items if isinstance(item, Packet) and not item.event]
+        own = sum(map(self._boot.feed_answer, packets))
+        self.unknown += len(items) - len(events) - own
         if events:
             burst = Burst.of(events)
+            self._boot.feed_events(burst.names)
             self._publisher.publish(burst, time.time())
             self._answers.events(burst)
         if any(isinstance(item, Oversized) for item in items):
             raise ProtocolError(f"an event of over {MAX_EVENT} bytes came")
 
-    def _connected(self, version: str, now: float) -> None:
+    def _connected(self, link: Link, version: str, now: float) -> None:
         if self.sessions:
             self._publisher.numbers.new_epoch(self._epoch(now))
         self.sessions += 1
         self._rejections = Backoff(REJECTED_MIN_S, REJECTED_MAX_S)
         self._answers.asterisk = ""  # it may have been upgraded meanwhile
-        self._enter("up", "")
+        self.address = link.address
+        self._boot = BootCheck(self._boot.sees_event, now)
+        self._enter("booting", "Asterisk is booting: not all of its modules are loaded")
         log.info("connected to %s:%d, interface %s", self._server.host, self._server.tcp_port, version)
         self._publish(own_event("amid:connected", Interface=version))
+
+    def _check_boot(self, session: Session, now: float) -> None:
+        boot = self._boot
+        if self.state != "booting":
+            return
+        boot.check(now)
+        session.send(boot.data_to_send())
+        if not boot.over:
+            return
+        self._enter("up", "")
+        if boot.state is Boot.UNKNOWN and self.sessions == 1:
+            said = "whether Asterisk has booted is not shown to user %s; read = system in manager.conf shows it"
+            log.warning(said, self._server.username)
+        if not boot.at_login:
+            log.info("Asterisk has booted")
+            self._publish(own_event("amid:booted"))
 
     def _disconnected(self, was_up: bool, lasted: float, error: OSError | ProtocolError, now: float) -> None:
         self.close()

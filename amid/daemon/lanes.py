@@ -16,6 +16,7 @@ from amid.ami.packet import ProtocolError
 from amid.ami.session import Login, Patience, Session
 from amid.ami.trace import Trace
 from amid.config import Server
+from amid.daemon.connection import Address
 from amid.daemon.link import Link
 from amid.supervision.backoff import Backoff
 
@@ -55,6 +56,7 @@ class Lanes:
         self._target = 1
         self._dial_at = 0.0
         self._could_dial = False
+        self._address: Address | None = None
         self.trouble = ""
         self.opened = 0
         self._late = 0
@@ -116,6 +118,19 @@ class Lanes:
             times.append(self._dial_at)
         return min(times, default=None)
 
+    def connect_to(self, address: Address | None, now: float) -> None:
+        """All lanes must be with the Asterisk that the event session is with: those that are elsewhere end their call and leave."""
+        if address == self._address:
+            return
+        if self._tracks:
+            log.warning("%s leads to another address now; lanes to the old one are closed", self._server.host)
+        self._address = address
+        for track in self._tracks:
+            if track.lane is not None and track.lane.busy:
+                track.lane.spent = True
+            elif track.leaving_at is None:
+                self._leave(track, now)
+
     # ── the loop ──
 
     def step(self, ready: dict[int, int], may_dial: bool, now: float, on_lost: LaneLost) -> list[Outcome]:
@@ -158,7 +173,7 @@ class Lanes:
 
     def _dial(self, now: float) -> None:
         try:
-            self._tracks.append(Track(Link(self._server, self._tls, self._make_session, now), now))
+            self._tracks.append(Track(Link(self._server, self._tls, self._make_session, now, self._address), now))
         except OSError as error:  # no descriptor is left for it
             self._failed(_reason(error), now)
 

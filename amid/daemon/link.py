@@ -7,17 +7,29 @@ from collections.abc import Callable
 
 from amid.ami.session import Session
 from amid.config import Server
-from amid.daemon.connection import Connection
+from amid.daemon.connection import Address, Connection
 
 
 class Link:
     """Dials at once; `session` is there once the connection is open. Any method may raise `OSError` or `ProtocolError`."""
 
-    def __init__(self, server: Server, tls: ssl.SSLContext | None, make_session: Callable[[float], Session], now: float) -> None:
-        self._connection = Connection(server, tls, now)
+    def __init__(
+        self,
+        server: Server,
+        tls: ssl.SSLContext | None,
+        make_session: Callable[[float], Session],
+        now: float,
+        address: Address | None = None,
+    ) -> None:
+        """address: the only one to connect to, in place of those that the server's name has."""
+        self._connection = Connection(server, tls, now, address)
         self._make_session = make_session
         self.began = now
         self.session: Session | None = None
+
+    @property
+    def address(self) -> Address | None:
+        return self._connection.address
 
     @property
     def up(self) -> bool:

@@ -105,6 +105,7 @@ class Reader:
         if self._publisher.take_subscriptions(ready):  # before events: a tick of the last pass may have gone to these subscribers
             self._next_tick = min(self._next_tick, self._ticked + SOON_S)
         self._events.step(ready, now)
+        self._lanes.connect_to(self._events.address, now)
         outcomes = self._lanes.step(ready, self._may_dial_lanes(), now, self._lane_lost)
         self._finish(outcomes, now)
         self._listen_to_broker(ready, now)

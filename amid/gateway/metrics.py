@@ -10,7 +10,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-STATES = ("up", "connecting", "rejected", "lost")
+STATES = ("up", "booting", "connecting", "rejected", "lost")
 
 
 class Account(Collector):

@@ -66,7 +66,7 @@ export interface ActionResult {
 
 export interface Server {
   name: string;
-  state: "up" | "connecting" | "rejected" | "lost";
+  state: "up" | "booting" | "connecting" | "rejected" | "lost";
   /** Why it is not up; else empty. */
   detail: string;
   /** The version of Asterisk, when it is known. */

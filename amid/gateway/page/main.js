@@ -102,7 +102,7 @@ const handlers = {
       views.health.happened(event.time, event.server, `${event.event.slice(5)}${event.fields.Reason ? `: ${event.fields.Reason}` : ""}`);
       refresh();
     }
-    if (["amid:connected", "FullyBooted"].includes(event.event)) loadLater(event.server);
+    if (["amid:connected", "amid:booted", "FullyBooted"].includes(event.event)) loadLater(event.server);
   },
   gap(gap) {
     const what = gap.missed === null ? "its event session was replaced; events may be missing" : `${gap.missed} events are missing`;

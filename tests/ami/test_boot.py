@@ -1,0 +1,79 @@
+"""Whether Asterisk has booted: by the event, by the command, or not to be known."""
+
+from __future__ import annotations
+
+from amid.ami.boot import LIMIT_S, Boot, BootCheck
+from amid.ami.packet import Packet, parse_headers
+
+
+def asked(check: BootCheck, now: float = 100.0) -> dict[str, str]:
+    """The action that it sends now."""
+    check.check(now)
+    headers = parse_headers(check.data_to_send().removesuffix(b"\r\n\r\n"))
+    return {str(name): str(value) for name, value in headers.items()}
+
+
+def answer(action: dict[str, str], response: str = "Success") -> Packet:
+    return Packet(f"Response: {response}\r\nActionID: {action['ActionID']}".encode())
+
+
+def after_ping(sees_event: bool = False) -> tuple[BootCheck, dict[str, str]]:
+    """A check to whose login no event came, and the command that it sends."""
+    check = BootCheck(sees_event, 100.0)
+    ping = asked(check)
+    assert ping["Action"] == "Ping" and not check.blocked
+    assert check.feed_answer(answer(ping))
+    return check, asked(check)
+
+
+def test_the_event_with_the_login() -> None:
+    check = BootCheck(False, 100.0)
+    check.feed_events(["SuccessfulAuth", "FullyBooted"])
+    check.check(100.0)
+    assert check.state is Boot.BOOTED and check.at_login and check.sees_event and not check.data_to_send()
+
+
+def test_the_event_before_the_pings_answer() -> None:
+    check = BootCheck(False, 100.0)
+    ping = asked(check)
+    check.feed_events(["FullyBooted"])
+    assert check.feed_answer(answer(ping)) and check.state is Boot.BOOTED
+    assert not check.data_to_send(), "nothing more is asked"
+
+
+def test_the_command_is_answered_once_it_has_booted() -> None:
+    check, command = after_ping()
+    assert (command["Action"], command["Command"]) == ("Command", "core waitfullybooted")
+    assert check.blocked and not check.over, "until then no Ping would be answered"
+    assert check.feed_answer(answer(command))
+    assert check.state is Boot.BOOTED and not check.at_login and not check.blocked
+
+
+def test_the_event_comes_although_the_command_is_refused() -> None:
+    check, command = after_ping(sees_event=True)
+    check.feed_answer(answer(command, "Error"))
+    assert check.state is Boot.BOOTING and not check.blocked
+    check.feed_events(["FullyBooted"])
+    assert check.state is Boot.BOOTED
+
+
+def test_who_sees_neither_is_not_kept_waiting() -> None:
+    check, command = after_ping()
+    check.feed_answer(answer(command, "Error"))
+    assert check.state is Boot.UNKNOWN
+
+
+def test_the_wait_for_the_event_has_an_end() -> None:
+    check, command = after_ping(sees_event=True)
+    check.feed_answer(answer(command, "Error"))
+    check.check(100.0 + LIMIT_S - 0.1)
+    assert not check.over
+    check.check(100.0 + LIMIT_S)
+    assert check.state is Boot.UNKNOWN
+
+
+def test_answers_to_others_are_not_its_own() -> None:
+    check = BootCheck(False, 100.0)
+    assert not check.feed_answer(Packet(b"Response: Success")), "nothing has been asked"
+    asked(check)
+    assert not check.feed_answer(Packet(b"Response: Success\r\nActionID: another"))

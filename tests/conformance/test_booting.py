@@ -1,0 +1,76 @@
+"""An Asterisk that takes logins before its modules are loaded: `booting`, and no action is refused as unknown.
+
+Its dialplan is large, so that it boots for seconds. Real Asterisks only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.asterisk.server import Asterisk
+from tests.conftest import StartDaemon
+from tests.daemon import Daemon, eventually
+from tests.processes.process import Listener
+
+EXTENSIONS = 25_000
+ROW = "exten => {0},1,NoOp\n same => n,Hangup\n"
+USERS = {"all": ("all", "all"), "event only": ("system,call", "call"), "command only": ("call", "call,command")}
+
+
+@pytest.fixture
+def slow(own_asterisk: Callable[[], Asterisk]) -> Asterisk:
+    """One that boots for seconds when it starts the next time."""
+    asterisk = own_asterisk()
+    etc = asterisk.private / "etc"
+    with (etc / "extensions.conf").open("a") as file:
+        file.write("\n[large]\n" + "".join(ROW.format(1_000_000 + number) for number in range(EXTENSIONS)))
+    with (etc / "manager.conf").open("a") as file:
+        for name, (read, write) in USERS.items():
+            file.write(f"\n[{name}]\nsecret = {asterisk.secret}\nread = {read}\nwrite = {write}\n")
+    asterisk.command("module reload manager")
+    return asterisk
+
+
+def in_front(daemon_for: StartDaemon, asterisk: Asterisk, user: str) -> Daemon:
+    keys = {"host": asterisk.host, "port": asterisk.port, "username": user, "secret": asterisk.secret}
+    return daemon_for({"pbx1": {**keys, "reconnect_min": 0.05, "reconnect_max": 0.2}}, start=False).start(wait=False)
+
+
+def state(daemon: Daemon) -> str:
+    found: str = daemon.server("pbx1")["state"]
+    return found
+
+
+def assert_waits_for_boot(daemon: Daemon) -> None:
+    eventually(lambda: state(daemon) == "booting", "it is seen to boot")
+    failure = daemon.failure("QueueStatus", timeout=10)
+    assert (failure["data"]["kind"], failure["data"]["sent"]) == ("not_connected", False)
+    assert "Asterisk is booting" in failure["message"]
+    eventually(lambda: state(daemon) == "up", "it has booted", 120)
+
+
+@pytest.mark.parametrize("user", USERS)
+def test_calls_are_not_sent_before_it_has_booted(slow: Asterisk, daemon_for: StartDaemon, user: str) -> None:
+    daemon = in_front(daemon_for, slow, user)
+    eventually(lambda: state(daemon) == "up", "it is up")
+    with Listener(daemon, "pbx1") as listener:
+        slow.command("core restart now")
+        assert_waits_for_boot(daemon)
+        eventually(lambda: listener.heard() and "amid:booted" in [event["event"] for event in listener.events], "it is told")
+    answer = daemon.request("action", {"action": "QueueStatus", "timeout": 10})
+    assert "Invalid/unknown" not in str(answer)
+
+
+def test_a_daemon_that_starts_meanwhile(slow: Asterisk, daemon_for: StartDaemon) -> None:
+    slow.command("core restart now")
+    daemon = in_front(daemon_for, slow, slow.username)
+    assert_waits_for_boot(daemon)
+    assert daemon.action("QueueStatus")["response"]["Response"] == "Success"
+
+
+def test_a_user_who_cannot_see_it_is_not_kept_waiting(slow: Asterisk, daemon_for: StartDaemon) -> None:
+    daemon = in_front(daemon_for, slow, "limited")
+    eventually(lambda: state(daemon) == "up", "it is up")
+    assert "is not shown to user limited" in daemon.log.read_text()
