@@ -70,10 +70,16 @@ def test_its_life(machine: Machine, package: Path, older: Path, pbx: Pbx) -> Non
     machine.do("systemctl", "enable", "--now", "amid")
     eventually(lambda: pings(machine), "a call goes through")
 
-    machine.do("useradd", "--groups=amid", "clara")
+    machine.do("useradd", "--groups=amid-clients", "clara")
     assert machine.run("runuser", "--user=clara", "--", "amid", "action", "Ping").returncode == 0, "she is in the group"
     assert machine.run("runuser", "--user=nobody", "--", "amid", "action", "Ping").returncode == 4, "who is not in it"
     assert machine.run("runuser", "--user=clara", "--", "cat", "/etc/amid/pbx1.secret").returncode == 1
+    machine.do("sh", "-c", "chown root:amid /etc/amid/pbx1.secret && chmod 640 /etc/amid/pbx1.secret")
+    machine.do("systemctl", "reload", "amid")
+    eventually(lambda: "configuration read" in journal(machine), "a secret that the daemon's group may read is right")
+    assert machine.run("runuser", "--user=clara", "--", "cat", "/etc/amid/pbx1.secret").returncode == 1, "callers are not in it"
+    assert "can be read by" not in machine.run("amid", "check").stderr
+    assert machine.do("stat", "--format=%U:%G %a", "/run/amid", "/run/amid/rpc") == "amid:amid-clients 750\namid:amid-clients 660\n"
 
     before = property_of(machine, "MainPID")
     machine.do("apt-get", "install", "-qq", str(package))
