@@ -30,7 +30,7 @@ WHAT = (
     "commands are programs that use it."
 )
 ENVIRONMENT = {
-    "AMID_RUN_DIR": "The daemon's directory, unless --run-dir names it.",
+    "AMID_RUN_DIR": "The daemon's directory, unless --run-dir names it. With no daemon there, no other is looked for.",
     "XDG_RUNTIME_DIR": "A person's own daemon, without AMID_RUN_DIR, has its directory amid there.",
     "AMID_CONFIG": "The configuration file, unless -c names it.",
     "NO_COLOR": "When it is set, nothing is coloured.",
