@@ -74,11 +74,14 @@ class RunDir:
         self._acquire()
         try:
             self.clean()
+            last = os.pread(self._lock, 64, 0).split()
+            self.claim(int(last[1]) if len(last) == 2 and last[1].isdigit() else 0)
         except OSError as error:
             os.close(self._lock)
             raise self._unusable(error) from None
-        last = os.pread(self._lock, 64, 0).split()
-        self.reserve = int(last[1]) if len(last) == 2 and last[1].isdigit() else 0
+        except RunDirError:
+            os.close(self._lock)
+            raise
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
