@@ -16,6 +16,14 @@ pytest_plugins = ["tests.asterisk.fixtures"]
 StartDaemon = Callable[..., Daemon]
 
 
+@pytest.fixture(scope="session", autouse=True)
+def state_directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Daemons that are started without a state_dir leave nothing on this machine."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("STATE_DIRECTORY", str(tmp_path_factory.mktemp("state")))
+        yield
+
+
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """What was skipped, one line for each reason, which says what to do; hundreds of tests may share one."""
