@@ -7,14 +7,19 @@ Subscribers are strangers, so none of their messages is taken at its word, and w
   silent. The two are told apart by the properties that libzmq puts on whatever came from a peer. Peers that speak ZMTP 1 or 2 have
   no properties; a ZAP domain, even without a handler, makes libzmq refuse them (zmtp_engine.cpp: `zap_enabled`).
 * libzmq keeps a subscription as a trie with 50 bytes for each byte of the topic. A peer is a process on this machine, or an address
-  over TCP. One that sends more than `MAX_PEER_BYTES` of subscriptions is disconnected, and libzmq frees what it held. Over
-  `MAX_PREFIXES` prefixes of all peers this process remembers no more of them and encodes every event; at `MAX_EXCESS_BYTES` beyond
-  these it disconnects each peer that has sent more than `MODEST_BYTES` and sends another. Others notice nothing.
+  over TCP. One that sends more than `MAX_PEER_BYTES` of subscriptions is disconnected, and others notice nothing.
+* Over `MAX_PREFIXES` prefixes of all peers this process remembers no more of them and encodes every event. At `MAX_EXCESS_BYTES`
+  beyond these the peers send faster than they can be disconnected one by one: for each one that goes, libzmq reports every topic
+  that it had. Then the socket is opened again, which drops all connections and whatever they sent. Other subscribers connect and
+  subscribe again, and detect what they lost from the numbers.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
+import socket
 from collections import Counter
 
 import zmq
@@ -25,50 +30,70 @@ from amid.daemon.zap import ZapAuthenticator
 
 log = logging.getLogger("amid.events")
 
-MAX_MESSAGE_BYTES = 4096
-"""Bytes of one message from a peer, a command of its handshake too. A subscription to an event has under a hundred."""
+MAX_MESSAGE_BYTES = 1024
+"""Bytes of one message from a peer. A subscription to an event has under a hundred, a command of CURVE's handshake up to 600."""
 MAX_PREFIXES = 5000
 MAX_PREFIX_BYTES = 256 * 1024
 """Prefixes that are remembered, and the bytes of all of them together."""
-MAX_EXCESS_BYTES = 1024 * 1024
-"""Bytes of subscriptions beyond the remembered ones, each with MESSAGE_BYTES besides; libzmq holds some 50 MB of them by then."""
+MAX_EXCESS_BYTES = 512 * 1024
+"""Bytes of subscriptions beyond the remembered ones, each with MESSAGE_BYTES besides; libzmq holds some 25 MB of them by then."""
 MESSAGE_BYTES = 64
 MAX_PEER_BYTES = 512 * 1024
-"""Bytes of all that one peer has sent, each message with MESSAGE_BYTES besides: some 5,000 names of events."""
-MODEST_BYTES = 16 * 1024
+"""Bytes of all that one peer has sent, each message with MESSAGE_BYTES besides: some 5,000 names of events. Half is forgiven each
+second."""
 REMEMBERED_PEERS = 1000
 MESSAGES_PER_PASS = 500
 """Messages read in one pass of the reader's loop, in 2 ms, so that a flood of them delays nothing else."""
-UNREAD = 100
-"""Messages of one peer that libzmq reads ahead."""
+UNREAD = 2
+"""Messages of one peer that libzmq reads ahead. One call of libzmq reads until it finds nothing, and its other thread brings more
+meanwhile: with a hundred, peers that sent subscriptions without end held it for over a second, and it had 900 MB. With one, no
+CURVE handshake ends."""
 REMEMBERED_TOPICS = 1000
+BACKLOG = 1024
+"""Connections that wait to be accepted; a peer that finds no room tries again only 100 ms later."""
 
 _DONTWAIT = int(zmq.DONTWAIT)
 
 
 class EventSocket:
-    """`socket` is to be polled for input. `disconnected` counts the peers that sent too much."""
+    """`socket` is to be polled for input, and may be another after `take`. Raises `OSError` when it cannot listen at `path`.
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], endpoint: str, high_water_mark: int, linger_ms: int) -> None:
-        self._endpoint = endpoint
-        self.socket = context.socket(zmq.XPUB)
-        self.socket.set(zmq.SNDHWM, high_water_mark)
-        self.socket.set(zmq.LINGER, linger_ms)
+    `disconnected` counts the peers that sent too much, `reopened` how often all connections were dropped."""
+
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], path: str, high_water_mark: int, linger_ms: int) -> None:
+        self._context = context
+        self._path = path
+        self._listener = _listen(path)  # stays when the socket is opened again, and so does the file, which the supervisor watches
+        self._options = {zmq.SNDHWM: high_water_mark, zmq.LINGER: linger_ms}
+        self._tcp: tuple[ZapAuthenticator, list[str]] | None = None
+        self._peer_bytes: Counter[str] = Counter()
+        self.disconnected = self.reopened = 0
+        self._open()
+
+    def _open(self) -> None:
+        self.socket = self._context.socket(zmq.XPUB)
+        for option, value in self._options.items():
+            self.socket.set(option, value)
         self.socket.set(zmq.XPUB_VERBOSE, 1)  # each subscriber is seen, and not only the first to a topic
         self.socket.set(zmq.MAXMSGSIZE, MAX_MESSAGE_BYTES)
         self.socket.set(zmq.RCVHWM, UNREAD)
         self.socket.set(zmq.ZAP_DOMAIN, b"amid")
-        self.socket.bind(endpoint)
+        self.socket.set(zmq.USE_FD, os.dup(self._listener.fileno()))
+        self.socket.bind(f"ipc://{self._path}")
+        self.socket.set(zmq.USE_FD, -1)
         self._prefixes: set[bytes] = set()
         self._lengths: Counter[int] = Counter()
         self._prefix_bytes = self._excess_bytes = 0
         self._wanted: dict[bytes, bool] = {}
         self._unread = False
-        self._peer_bytes: Counter[str] = Counter()
-        self.disconnected = 0
+
+    def close(self) -> None:
+        self.socket.close()
+        self._listener.close()
 
     def bind_tcp(self, zap: ZapAuthenticator, endpoints: list[str]) -> None:
         """Listen on these endpoints too, where `zap` accepts known keys only."""
+        self._tcp = zap, endpoints
         zap.bind_tcp(self.socket, endpoints)
 
     def take(self) -> list[bytes]:
@@ -88,6 +113,9 @@ class EventSocket:
                 self._remove(topic)
             if peer:
                 self._count(peer, message)
+            if self._excess_bytes > MAX_EXCESS_BYTES:
+                self._reopen(peer)
+                return asked
         self._unread = True
         return asked
 
@@ -130,12 +158,40 @@ class EventSocket:
             self._peer_bytes.clear()
         self._peer_bytes[peer] += len(message) + MESSAGE_BYTES
         sent = self._peer_bytes[peer]
-        if sent <= (MODEST_BYTES if self._excess_bytes > MAX_EXCESS_BYTES else MAX_PEER_BYTES):
-            return
-        log.warning("%s: disconnected %s: it sent %d bytes of subscriptions; subscribe to fewer names", self._endpoint, peer, sent)
-        disconnect(message)
-        del self._peer_bytes[peer]
-        self.disconnected += 1
+        if sent > MAX_PEER_BYTES:
+            log.warning("%s: disconnected %s: it sent %d bytes of subscriptions; subscribe to fewer names", self._path, peer, sent)
+            disconnect(message)
+            del self._peer_bytes[peer]
+            self.disconnected += 1
+
+    def forgive(self) -> None:
+        """Count half of what peers have sent so far; due once a second."""
+        self._peer_bytes = Counter({peer: sent // 2 for peer, sent in self._peer_bytes.items() if sent > MESSAGE_BYTES})
+
+    def _reopen(self, last: str) -> None:
+        log.warning(
+            "%s: there are over %d subscriptions with %d bytes; closing all connections to free them; the last one came from %s",
+            *(self._path, len(self._prefixes), self._prefix_bytes + self._excess_bytes, last),
+        )
+        self.socket.close(linger=0)
+        self.reopened += 1
+        self._open()
+        if self._tcp is not None:
+            self.bind_tcp(*self._tcp)
+
+
+def _listen(path: str) -> socket.socket:
+    """A socket that listens at `path`, in place of what a process that was killed left there."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    try:
+        listener.bind(path)
+        listener.listen(BACKLOG)
+    except OSError:
+        listener.close()
+        raise
+    return listener
 
 
 def _peer_of(message: zmq.Frame) -> str:

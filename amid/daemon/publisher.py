@@ -37,8 +37,8 @@ class Publisher:
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], run_dir: str, server: str, epoch: int, replay_bytes: int) -> None:
         self._server = server
-        self.events = EventSocket(context, wire.ipc(run_dir, wire.events_socket(server)), high_water_mark(EVENTS_KEPT), LINGER_MS)
-        self.stream = EventSocket(context, wire.ipc(run_dir, wire.stream_socket(server)), high_water_mark(STREAM_KEPT), LINGER_MS)
+        self.events = EventSocket(context, f"{run_dir}/{wire.events_socket(server)}", high_water_mark(EVENTS_KEPT), LINGER_MS)
+        self.stream = EventSocket(context, f"{run_dir}/{wire.stream_socket(server)}", high_water_mark(STREAM_KEPT), LINGER_MS)
         self._stream_topic = wire.stream_topic(server)
         self._tick_topic = wire.tick_topic(server)
         self._event_prefix = wire.event_topic(server, "").removesuffix(b".")
@@ -50,6 +50,10 @@ class Publisher:
 
     def sockets(self) -> tuple[zmq.Socket[bytes], zmq.Socket[bytes]]:
         return self.events.socket, self.stream.socket
+
+    def close(self) -> None:
+        self.events.close()
+        self.stream.close()
 
     def take_subscriptions(self, ready: dict[Any, int]) -> bool:
         """True when somebody asked for ticks: the first one shows that the subscription is in effect, so it should come soon."""
@@ -85,6 +89,7 @@ class Publisher:
         numbers = self.numbers
         tick = Tick(self._server, numbers.epoch, numbers.seq, 0, time, wire.TICK, {}, numbers.counts)
         for subscriptions in (self.events, self.stream):
+            subscriptions.forgive()
             if subscriptions.want(self._tick_topic):
                 self._send(subscriptions.socket, self._tick_topic, [tick])
 

@@ -256,6 +256,7 @@ class Reader:
             "events": numbers.seq,
             "published_messages": self._publisher.published,
             "disconnected_subscribers": self._publisher.events.disconnected + self._publisher.stream.disconnected,
+            "event_sockets_reopened": self._publisher.events.reopened + self._publisher.stream.reopened,
             "undeliverable_answers": self._undeliverable,
             "unknown_on_event_session": events.unknown,
             **lanes.counters,
@@ -293,6 +294,7 @@ class Reader:
         self._until(lambda: not (self._events.open or self._lanes.open or any(pipe.waiting for pipe in self._pipes())), LOGOFF_S)
         self._events.close()
         self._lanes.close()
+        self._publisher.close()
         self._context.destroy(linger=200)
 
     def _until(self, done: Callable[[], bool], seconds: float) -> None:

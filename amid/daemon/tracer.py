@@ -38,9 +38,9 @@ class Tracer:
     def open(self, allowed: bool) -> None:
         """Be there for those who trace, or not."""
         if allowed and self._watchers is None:
-            self._watchers = EventSocket(self._context, f"ipc://{self._place}", high_water_mark(KEPT), linger_ms=0)
+            self._watchers = EventSocket(self._context, str(self._place), high_water_mark(KEPT), linger_ms=0)
         elif not allowed and self._watchers is not None:
-            self._watchers.socket.close()
+            self._watchers.close()
             self._place.unlink(missing_ok=True)
             self._watchers = None
             self.trace.watched = False
@@ -48,6 +48,7 @@ class Tracer:
     def step(self) -> None:
         if self._watchers is not None:
             self._watchers.take()
+            self._watchers.forgive()
             self.trace.watched = self._watchers.want(self._topic)
 
     def _show(self, sight: Sight) -> None:

@@ -29,7 +29,9 @@ LARGE = own_event("UserEvent", Padding="x" * 20_000)
 @pytest.fixture
 def publisher(tmp_path: Path) -> Iterator[Publisher]:
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-    yield Publisher(context, str(tmp_path), "pbx1", epoch=1, replay_bytes=0)
+    publisher = Publisher(context, str(tmp_path), "pbx1", epoch=1, replay_bytes=0)
+    yield publisher
+    publisher.close()
     context.destroy(linger=0)
 
 
@@ -70,6 +72,7 @@ def reader(pbx: SimulatedPbx, tmp_path: Path) -> Iterator[Reader]:
     yield reader
     reader._events.close()
     reader._lanes.close()
+    reader._publisher.close()
     reader._context.destroy(linger=0)
 
 
