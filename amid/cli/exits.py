@@ -39,6 +39,7 @@ EXITS = (
     Exit(9, "the events are no longer held", ("gone",)),
     Exit(10, "amid failed; its log says how", ("internal_error",)),
     Exit(11, "the output cannot be written; the call itself was carried out unless stdout is closed", ()),
+    Exit(12, "cancelled by its caller", ("cancelled",)),
     Exit(130, "interrupted by Ctrl-C", ()),
 )
 FAILED, UNWRITABLE, INTERRUPTED = 10, 11, 130

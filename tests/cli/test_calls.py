@@ -111,7 +111,7 @@ def test_restart_says_what_it_did(daemon: StandIn, amid: Amid) -> None:
 STATUSES = {
     "action_failed": 1, "invalid_params": 2, "unknown_method": 2, "invalid_request": 2, "parse_error": 2, "timeout": 3,
     "not_connected": 4, "connection_lost": 4, "unknown_server": 4, "denied": 5, "busy": 7, "too_large": 8, "gone": 9,
-    "internal_error": 10,
+    "internal_error": 10, "cancelled": 12,
 }  # fmt: skip
 
 

@@ -88,7 +88,7 @@ class TestMethods:
 
     def test_status(self, daemon: Daemon, transport: tuple[str, str]) -> None:
         status = ask(daemon, transport, "status", {}).result
-        assert set(status) == {"version", "uptime", "servers", "processes", "counters"}
+        assert set(status) == {"version", "uptime", "servers", "processes", "counters", "callers"}
         check_view(status["servers"][0])
         assert all(isinstance(count, int) for count in status["servers"][0]["counters"].values())
         assert {process["name"] for process in status["processes"]} == {"supervisor", "broker", f"reader {SERVER}"}

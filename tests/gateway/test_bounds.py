@@ -170,7 +170,7 @@ def test_answers_that_are_not_read_end_their_connection(monkeypatch: pytest.Monk
 def test_logging_out_ends_the_streams_of_the_session(own_gateway: Gateway) -> None:
     with own_gateway.nobody as http:
         key = http.post("/login", content=TOKENS["operator"].encode()).json()["session"]
-        with http.stream("GET", "/v1/events", params={"session": key}) as stream:
+        with http.stream("GET", "/v1/events", headers={"Amid-Session": key}) as stream:
             lines = stream.iter_lines()
             assert next(lines).startswith("retry")
             with own_gateway.nobody as other, ThreadPoolExecutor() as pool:

@@ -127,8 +127,11 @@ def test_with_several_servers_the_place_is_that_of_each(gateway: Gateway) -> Non
     say(gateway, "between")
     with stream(gateway, "event=UserEvent", last=events.last_id) as events:
         say(gateway, "after")
-        events.mark("after")
-    missed = {(data["server"], data["fields"]["Token"]) for _, data in events.passed}
+        passed = []
+        for _ in ("pbx1", "pbx2"):  # one PBX under two names: each has its own "after", and neither waits for the other
+            events.mark("after")
+            passed += events.passed
+    missed = {(data["server"], data["fields"]["Token"]) for _, data in passed}
     assert {("pbx1", "between"), ("pbx2", "between")} <= missed
 
 
