@@ -8,10 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from tests.daemon import Daemon
 
 pytest_plugins = ["tests.asterisk.fixtures"]
+
+settings.register_profile("amid", deadline=None)  # how long an example takes depends on what else the machine does
+settings.load_profile("amid")
 
 StartDaemon = Callable[..., Daemon]
 
