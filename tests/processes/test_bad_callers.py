@@ -25,7 +25,7 @@ SOON_S = 1.0
 """Seconds within which a bystander is served whatever others do: it takes a millisecond, and the machine may be busy."""
 
 
-CONNECTIONS, EACH = 20, 40
+CONNECTIONS, EACH = 20, 6
 
 
 def memory(pid: int) -> int:
