@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+import zmq
 
+from amid.daemon.publisher import Publisher
 from amid.simulator import SimulatedPbx
 from tests.conftest import StartDaemon
 from tests.daemon import Daemon
@@ -40,3 +43,13 @@ def shared_daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
             yield daemon.start()
         finally:
             daemon.close()
+
+
+@pytest.fixture
+def publisher(tmp_path: Path) -> Iterator[Publisher]:
+    """The event sockets of `pbx1` alone, in this process."""
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    publisher = Publisher(context, str(tmp_path), "pbx1", epoch=1, replay_bytes=0)
+    yield publisher
+    publisher.close()
+    context.destroy(linger=0)

@@ -27,15 +27,6 @@ LARGE = own_event("UserEvent", Padding="x" * 20_000)
 
 
 @pytest.fixture
-def publisher(tmp_path: Path) -> Iterator[Publisher]:
-    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-    publisher = Publisher(context, str(tmp_path), "pbx1", epoch=1, replay_bytes=0)
-    yield publisher
-    publisher.close()
-    context.destroy(linger=0)
-
-
-@pytest.fixture
 def subscriber(publisher: Publisher, tmp_path: Path) -> Iterator[zmq.Socket[bytes]]:
     with zmq.Context() as context, context.socket(zmq.SUB) as socket:
         socket.set(zmq.RCVHWM, 1)

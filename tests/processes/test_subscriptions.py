@@ -150,15 +150,6 @@ def _counters(daemon: Daemon) -> dict[str, Any]:
     return counters
 
 
-@pytest.fixture
-def publisher(tmp_path: Path) -> Iterator[Publisher]:
-    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-    publisher = Publisher(context, str(tmp_path), "pbx1", epoch=1, replay_bytes=0)
-    yield publisher
-    publisher.close()
-    context.destroy(linger=0)
-
-
 def taken(events: EventSocket, count: int) -> list[int]:
     """How many subscriptions each pass took, until it was `count`."""
     passes: list[int] = []
