@@ -159,7 +159,8 @@ class Generator:
                 peer.send(b"".join([item % number for number in range(count)]))
                 peer.send(b"Event: ListComplete\r\n" + identity + b"EventList: Complete\r\nListItems: %d\r\n\r\n" % count)
             case b"command":
-                lines = b"".join([b"Output: line %d of the output of a command\r\n" % n for n in range(int(action[b"command"]))])
+                count = int(action[b"command"]) if action[b"command"].isdigit() else 1
+                lines = b"".join([b"Output: line %d of the output of a command\r\n" % n for n in range(count)])
                 peer.send(success + b"Message: Command output follows\r\n" + lines + b"\r\n")
             case b"corestatus" | b"coresettings":
                 peer.send(success + b"AMIversion: 11.0.0\r\nAsteriskVersion: 22.10.0\r\n\r\n")
