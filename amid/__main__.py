@@ -9,7 +9,7 @@ import os
 import sys
 from typing import Any
 
-from amid.descriptors import open_missing
+from amid.process.descriptors import open_missing
 
 
 def main() -> None:
@@ -17,17 +17,17 @@ def main() -> None:
     _use_utf8()
     match sys.argv[1:]:
         case ["reader", name, *by_hand]:
-            from amid.daemon import reader
+            from amid.reader import reader
 
             reader.main(*([_config(by_hand), name] if by_hand else []))
         case ["broker", *by_hand]:
-            from amid.daemon import broker
+            from amid.broker import broker
 
             broker.main(*([_config(by_hand)] if by_hand else []))
         case ["gateway", *by_hand]:
-            from amid.gateway import process
+            from amid.gateway import gateway
 
-            process.main(*([_config(by_hand)] if by_hand else []))
+            gateway.main(*([_config(by_hand)] if by_hand else []))
         case arguments:
             from amid.cli.main import run
 

@@ -23,7 +23,10 @@ MAY_IMPORT = {
     "config": "config rpc ami wire errors",
     "client": "client events wire errors",
     "simulator": "simulator",
-    "daemon": "daemon config supervision events rpc ami wire errors descriptors",
+    "process": "process config wire errors",
+    "supervisor": "supervisor process config supervision wire errors",
+    "reader": "reader process config supervision events rpc ami wire errors",
+    "broker": "broker process config rpc ami wire errors",
 }
 """A package -> the packages of amid that it may import; those that are not named are edges, which may import all."""
 

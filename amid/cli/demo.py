@@ -32,9 +32,9 @@ from amid.cli.livecalls import LiveCalls, Row
 from amid.cli.run import REFUSED, config_or_exit
 from amid.client import Client, Event, Gap
 from amid.config import Config, default_run_dir
-from amid.daemon.rundir import RunDirError
-from amid.daemon.serve import serve
 from amid.errors import AmidError
+from amid.process.run_dir import RunDirError
+from amid.supervisor.serve import serve
 
 SERVER = "demo"
 GATEWAY_PORT = 8088

@@ -124,8 +124,8 @@ def config_or_exit(load: Callable[[], Config]) -> Config:
 
 
 def _serve(settings: Config, reload: Callable[[], Config] | None, warnings: list[str]) -> None:
-    from amid.daemon.rundir import RunDirError
-    from amid.daemon.serve import serve
+    from amid.process.run_dir import RunDirError
+    from amid.supervisor.serve import serve
 
     try:
         serve(settings, reload, warnings)

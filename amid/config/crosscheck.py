@@ -14,7 +14,7 @@ from amid.config.tables import Caller, Config, Gateway, Server, Token
 MAX_SOCKET_PATH = 107
 """Bytes of a Unix socket's path (unix(7): sun_path is 108 with its NUL)."""
 SHORT_SECRET = 6
-"""Characters; the log hides no secret that is shorter (`amid.daemon.log`)."""
+"""Characters; the log hides no secret that is shorter (`amid.process.log`)."""
 
 
 def crosscheck(config: Config, report: Report) -> None:

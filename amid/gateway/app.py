@@ -16,7 +16,6 @@ from starlette.staticfiles import StaticFiles
 from starlette.websockets import WebSocket
 
 from amid.client import AsyncClient
-from amid.daemon.settings import GatewaySettings
 from amid.errors import AmidError
 from amid.gateway import metrics
 from amid.gateway.access import Holder
@@ -31,6 +30,7 @@ from amid.gateway.openapi import document
 from amid.gateway.quotas import Quotas
 from amid.gateway.replies import json_response, on_amid_error, on_disconnect, on_http_error, refusal, rpc_refusal
 from amid.gateway.streams import EventStreamResponse, Streams
+from amid.process.settings import GatewaySettings
 
 PAGE = Path(__file__).parent / "page"
 READY_S = 1.0

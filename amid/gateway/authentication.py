@@ -14,12 +14,12 @@ from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from amid.daemon.settings import GatewaySettings
 from amid.gateway.access import Access, Guesses, Holder
 from amid.gateway.bodies import read_body
 from amid.gateway.connections import Connections, network_of, plain_address
 from amid.gateway.replies import json_response
 from amid.gateway.sessions import Session, SessionFile, Sessions, digest
+from amid.process.settings import GatewaySettings
 
 log = logging.getLogger("amid.gateway")
 

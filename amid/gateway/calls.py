@@ -6,9 +6,9 @@ import time
 from typing import Any
 
 from amid import wire
+from amid.broker.audit_log import AuditLog
 from amid.client import AsyncClient
 from amid.client.rules import MARGIN, Call
-from amid.daemon.audit_log import AuditLog
 from amid.errors import AmidError
 from amid.gateway.access import Holder
 from amid.rpc.audit import Asked

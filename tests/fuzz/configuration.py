@@ -16,7 +16,7 @@ from zmq.utils import z85
 
 from amid import config as configuration
 from amid.config import Config, ConfigError
-from amid.daemon.settings import BrokerSettings, ReaderSettings, broker_settings, reader_settings
+from amid.process.settings import BrokerSettings, ReaderSettings, broker_settings, reader_settings
 from tests.fuzz import campaign
 
 KEY = "rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7"

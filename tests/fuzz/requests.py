@@ -23,13 +23,14 @@ from amid import wire
 from amid.ami.burst import singly
 from amid.ami.packet import Packet
 from amid.ami.parser import Parser
+from amid.broker import reply_backlog
+from amid.broker.broker import Broker
+from amid.broker.caller_sockets import Identity, parse_message
 from amid.config import Caller, Config, Server
-from amid.daemon import reply_backlog, sending
-from amid.daemon.broker import Broker
-from amid.daemon.caller_sockets import Identity, parse_message
-from amid.daemon.child import Child
-from amid.daemon.settings import broker_settings
 from amid.errors import CODES, AmidError
+from amid.process import sending
+from amid.process.child import Child
+from amid.process.settings import broker_settings
 from amid.rpc.requests import request_id
 from tests.fuzz import campaign
 

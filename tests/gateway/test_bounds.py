@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from amid.gateway import process
+from amid.gateway import gateway
 from tests.conftest import StartDaemon
 from tests.daemon import BOUND_S, eventually
 from tests.gateway.conftest import TOKENS, Gateway, listening, with_gateway
@@ -149,8 +149,8 @@ def test_parallel_guesses_are_as_slow_as_one_after_the_other(own_gateway: Gatewa
 
 
 def test_answers_that_are_not_read_end_their_connection(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(process, "UNREAD_S", 1)
-    with process._listener("127.0.0.1:0", []) as listening, socket.create_connection(listening.getsockname()):
+    monkeypatch.setattr(gateway, "UNREAD_S", 1)
+    with gateway._listener("127.0.0.1:0", []) as listening, socket.create_connection(listening.getsockname()):
         connection, _ = listening.accept()
         with connection:
             connection.setblocking(False)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import zmq
 
-from amid.daemon.publisher import Publisher
+from amid.reader.publisher import Publisher
 from amid.simulator import SimulatedPbx
 from tests.conftest import StartDaemon
 from tests.daemon import Daemon

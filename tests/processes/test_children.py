@@ -7,8 +7,8 @@ import signal
 
 import pytest
 
-from amid.daemon.process import Process
 from amid.simulator import SimulatedPbx
+from amid.supervisor.child_process import Process
 from tests.conftest import StartDaemon
 from tests.daemon import Daemon, eventually
 from tests.processes.pbx import table

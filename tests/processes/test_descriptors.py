@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from amid.daemon import log_writer
+from amid.process import log_writer
 from amid.simulator import SimulatedPbx
 from tests.conftest import StartDaemon
 from tests.daemon import BOUND_S, Daemon, eventually
@@ -96,7 +96,7 @@ def test_without_stderr_the_reason_goes_to_syslog(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as syslog:
         syslog.bind(str(tmp_path / "log"))
         syslog.settimeout(BOUND_S)
-        code = f"import amid.descriptors as d, amid.__main__ as m; d.SYSLOG = {syslog.getsockname()!r}; m.main()"
+        code = f"import amid.process.descriptors as d, amid.__main__ as m; d.SYSLOG = {syslog.getsockname()!r}; m.main()"
         run = ["sh", "-c", 'exec "$@" 0>&- 1>&- 2>&-', "sh", sys.executable, "-c", code, "run", "-c", str(tmp_path / "none.toml")]
         assert subprocess.run(run, timeout=BOUND_S).returncode == 6
         said = b""

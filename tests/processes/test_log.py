@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from amid.config import ConfigError, check
-from amid.daemon import log as logs
-from amid.daemon.log import BURST, WINDOW_S, Fields, Journal, Limit
+from amid.process import log as logs
+from amid.process.log import BURST, WINDOW_S, Fields, Journal, Limit
 from amid.simulator import SimulatedPbx
 from tests.conftest import StartDaemon
 from tests.daemon import BOUND_S, Daemon, eventually

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amid.daemon.pipe import IN, LARGE, OUT, Message, Pipe, connect, listen
+from amid.process.pipe import IN, LARGE, OUT, Message, Pipe, connect, listen
 from tests.daemon import eventually
 
 

@@ -12,9 +12,9 @@ import zmq
 
 from amid import wire
 from amid.config import Curve, Server
-from amid.daemon.publisher import STREAM_KEPT, Publisher, own_event
-from amid.daemon.reader import Reader
-from amid.daemon.settings import ReaderSettings
+from amid.process.settings import ReaderSettings
+from amid.reader.publisher import STREAM_KEPT, Publisher, own_event
+from amid.reader.reader import Reader
 from amid.simulator import SimulatedPbx
 from tests.asterisk.raw import Raw, request
 from tests.daemon import eventually

@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from typing import Any, cast
 
-from amid.daemon.publisher import Publisher
-from amid.daemon.replays import AT_ONCE, PORTION, Replays
 from amid.events.message import Event
 from amid.events.ring import Held, Ring
 from amid.events.sequence import Numberer
+from amid.reader.publisher import Publisher
+from amid.reader.replays import AT_ONCE, PORTION, Replays
 
 EVENTS = 10 * PORTION
 

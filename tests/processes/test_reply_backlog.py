@@ -8,7 +8,7 @@ from contextlib import ExitStack
 import pytest
 import zmq
 
-from amid.daemon.reply_backlog import CONNECTION_BYTES, Connection, ReplyBacklog
+from amid.broker.reply_backlog import CONNECTION_BYTES, Connection, ReplyBacklog
 from tests.daemon import eventually
 
 LIMIT = 1024 * 1024

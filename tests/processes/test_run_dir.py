@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from amid.daemon.epochs import RESERVE_MS, Epochs
 from amid.simulator import SimulatedPbx
+from amid.supervisor.epochs import RESERVE_MS, Epochs
 from tests.conftest import StartDaemon
 from tests.daemon import BOUND_S, Daemon, eventually
 from tests.processes.pbx import table

@@ -17,10 +17,10 @@ import pytest
 import zmq
 
 from amid import Client, wire
-from amid.daemon import event_socket
-from amid.daemon.event_socket import MAX_MESSAGE_BYTES, MAX_PREFIXES, MESSAGES_PER_PASS, EventSocket
-from amid.daemon.publisher import Publisher, own_event
 from amid.events.sequence import MAX_NAMES
+from amid.reader import event_socket
+from amid.reader.event_socket import MAX_MESSAGE_BYTES, MAX_PREFIXES, MESSAGES_PER_PASS, EventSocket
+from amid.reader.publisher import Publisher, own_event
 from tests.conftest import StartDaemon
 from tests.daemon import BOUND_S, Daemon, eventually
 from tests.processes.test_tcp import Tcp, a_pbx

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from amid.config import Server
-from amid.daemon.connection import IN, OUT, Connection
+from amid.reader.connection import IN, OUT, Connection
 from amid.simulator import SimulatedPbx
 from tests.conftest import StartDaemon
 from tests.daemon import Daemon, eventually

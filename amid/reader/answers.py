@@ -15,8 +15,8 @@ from amid.ami.exchange import Answer, TooLarge
 from amid.ami.lane import Call
 from amid.ami.packet import Headers, Packet, Text
 from amid.ami.session import new_action_id
-from amid.daemon.result_encoder import Deliver, ResultEncoder
 from amid.errors import AmidError
+from amid.reader.result_encoder import Deliver, ResultEncoder
 from amid.rpc.result import Items
 
 SETTINGS_S = 5.0

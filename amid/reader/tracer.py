@@ -13,8 +13,8 @@ import zmq
 
 from amid import wire
 from amid.ami.trace import Sight, Trace
-from amid.daemon.event_socket import EventSocket
-from amid.daemon.sending import high_water_mark, send
+from amid.process.sending import high_water_mark, send
+from amid.reader.event_socket import EventSocket
 
 KEPT = 1000
 """Packets at least that are kept for one who lags."""

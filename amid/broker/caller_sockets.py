@@ -22,12 +22,12 @@ import zmq
 from zmq.backend import Socket
 
 from amid import wire
-from amid.daemon.acceptor import BACKLOG, Acceptor
-from amid.daemon.connection_monitor import ConnectionMonitor
-from amid.daemon.reply_backlog import Connection, ReplyBacklog
-from amid.daemon.sending import disconnect
-from amid.daemon.settings import BrokerSettings
-from amid.daemon.zap import ZapAuthenticator
+from amid.broker.connection_monitor import ConnectionMonitor
+from amid.broker.reply_backlog import Connection, ReplyBacklog
+from amid.process.acceptor import BACKLOG, Acceptor
+from amid.process.sending import disconnect
+from amid.process.settings import BrokerSettings
+from amid.process.zap import ZapAuthenticator
 
 LOCAL = "local"
 """The caller on ipc, unless the configuration names another for its Unix user."""

@@ -15,14 +15,14 @@ import time
 from collections.abc import Callable
 
 from amid.config import Config, ConfigError, secrets_of
-from amid.daemon.child import signal_pipe
-from amid.daemon.children import BROKER, GATEWAY, Supervised, fixed_settings, wanted_children
-from amid.daemon.epochs import Epochs
-from amid.daemon.log import LEVEL_SIGNALS, Log
-from amid.daemon.notify import Systemd
-from amid.daemon.process import Process
-from amid.daemon.rundir import RunDir, RunDirError, RunDirTaken
+from amid.process.child import signal_pipe
+from amid.process.log import LEVEL_SIGNALS, Log
+from amid.process.run_dir import RunDir, RunDirError, RunDirTaken
 from amid.supervision.watch import Do, State
+from amid.supervisor.child_process import Process
+from amid.supervisor.children import BROKER, GATEWAY, Supervised, fixed_settings, wanted_children
+from amid.supervisor.epochs import Epochs
+from amid.supervisor.notify import Systemd
 
 log = logging.getLogger("amid.supervisor")
 

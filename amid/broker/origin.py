@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from typing import Any, NamedTuple
 
-from amid.daemon.caller_sockets import Sender
-from amid.daemon.reply_backlog import Connection
+from amid.broker.caller_sockets import Sender
+from amid.broker.reply_backlog import Connection
 from amid.rpc.audit import Asked
 from amid.rpc.requests import Params
 

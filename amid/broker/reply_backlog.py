@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 import zmq
 
-from amid.daemon.sending import send
+from amid.process.sending import send
 
 Connection = tuple[zmq.Socket[bytes], bytes]
 """A socket, and the routing id of a connection there."""

@@ -16,11 +16,11 @@ from amid import wire
 from amid.ami.burst import BLANK, Burst
 from amid.ami.packet import Packet
 from amid.ami.shapes import Shapes
-from amid.daemon.event_socket import EventSocket
-from amid.daemon.sending import high_water_mark, send
 from amid.events.message import Event, Tick, pack_all
 from amid.events.ring import Held, Ring
 from amid.events.sequence import Numberer
+from amid.process.sending import high_water_mark, send
+from amid.reader.event_socket import EventSocket
 
 EVENTS_KEPT = 10_000
 STREAM_KEPT = 500

@@ -11,7 +11,7 @@ import subprocess
 import sys
 from typing import IO
 
-from amid.daemon.log import LEVEL_SIGNALS
+from amid.process.log import LEVEL_SIGNALS
 
 
 class Process:

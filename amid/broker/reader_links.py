@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from amid.daemon.pipe import IN, OUT, Message, Pipe, listen
+from amid.process.pipe import IN, OUT, Message, Pipe, listen
 from amid.wire import RPC_SOCKET
 
 log = logging.getLogger("amid.broker")

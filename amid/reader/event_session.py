@@ -18,10 +18,10 @@ from amid.ami.parser import Oversized
 from amid.ami.session import Login, LoginRejected, Patience, Session
 from amid.ami.trace import Tap
 from amid.config import Server
-from amid.daemon.answers import Answers
-from amid.daemon.connection import READ_SIZE, Address
-from amid.daemon.link import Link
-from amid.daemon.publisher import Publisher, own_event
+from amid.reader.answers import Answers
+from amid.reader.connection import READ_SIZE, Address
+from amid.reader.link import Link
+from amid.reader.publisher import Publisher, own_event
 from amid.supervision.backoff import Backoff
 
 log = logging.getLogger("amid.reader")

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from amid import __version__, wire
-from amid.daemon.rundir import STATUS_FILE
-from amid.daemon.settings import BrokerSettings
+from amid.process.run_dir import STATUS_FILE
+from amid.process.settings import BrokerSettings
 from amid.rpc.calls import Calls
 from amid.rpc.server_queue import GAP_S, ServerQueue
 

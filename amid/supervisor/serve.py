@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from amid.config import Config, secrets_of
-from amid.daemon.epochs import Epochs
-from amid.daemon.log import Log
-from amid.daemon.rundir import RunDir
-from amid.daemon.supervisor import Supervisor
+from amid.process.log import Log
+from amid.process.run_dir import RunDir
+from amid.supervisor.epochs import Epochs
+from amid.supervisor.supervisor import Supervisor
 
 log = logging.getLogger("amid.supervisor")
 

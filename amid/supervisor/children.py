@@ -10,11 +10,11 @@ import msgspec
 
 from amid import wire
 from amid.config import Config
-from amid.daemon.process import Process
-from amid.daemon.rundir import Identity, identify
-from amid.daemon.settings import broker_settings, gateway_settings, reader_settings
+from amid.process.run_dir import Identity, identify
+from amid.process.settings import broker_settings, gateway_settings, reader_settings
 from amid.supervision.backoff import Backoff
 from amid.supervision.watch import Limits, Watch
+from amid.supervisor.child_process import Process
 
 RESPAWN_MIN_S = 0.1
 RESPAWN_MAX_S = 30.0

@@ -25,8 +25,8 @@ from collections import Counter
 import zmq
 from zmq.backend import Socket
 
-from amid.daemon.sending import disconnect
-from amid.daemon.zap import ZapAuthenticator
+from amid.process.sending import disconnect
+from amid.process.zap import ZapAuthenticator
 
 log = logging.getLogger("amid.events")
 

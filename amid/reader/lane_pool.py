@@ -16,8 +16,8 @@ from amid.ami.packet import ProtocolError
 from amid.ami.session import Login, Patience, Session
 from amid.ami.trace import Trace
 from amid.config import Server
-from amid.daemon.connection import Address
-from amid.daemon.link import Link
+from amid.reader.connection import Address
+from amid.reader.link import Link
 from amid.supervision.backoff import Backoff
 
 log = logging.getLogger("amid.reader")

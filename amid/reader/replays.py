@@ -10,11 +10,11 @@ import time
 from collections import deque
 from typing import Any
 
-from amid.daemon.publisher import Publisher
-from amid.daemon.result_encoder import Deliver
 from amid.errors import AmidError
 from amid.events.message import pack
 from amid.events.ring import Gone
+from amid.reader.publisher import Publisher
+from amid.reader.result_encoder import Deliver
 from amid.rpc import result
 
 PORTION = 200

@@ -19,7 +19,7 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from amid.daemon.log_writer import LogWriter
+from amid.process.log_writer import LogWriter
 
 log = logging.getLogger("amid.log")
 

@@ -18,19 +18,19 @@ import zmq
 from amid import wire
 from amid.ami.action import InvalidAction, encode_action, own_action_id, without_action_id
 from amid.ami.session import new_action_id
+from amid.broker import status_report
+from amid.broker.audit_log import AuditLog
+from amid.broker.caller_sockets import PASS_S, CallerSockets, Identity, Message
+from amid.broker.origin import Origin
+from amid.broker.reader_links import Readers
+from amid.broker.reply_backlog import Connection
 from amid.config import Caller, Config
-from amid.daemon import overview
-from amid.daemon.audit_log import AuditLog
-from amid.daemon.caller_sockets import PASS_S, CallerSockets, Identity, Message
-from amid.daemon.child import Child
-from amid.daemon.origin import Origin
-from amid.daemon.pipe import Message as ReaderMessage
-from amid.daemon.pipe import Pipe
-from amid.daemon.readers import Readers
-from amid.daemon.reply_backlog import Connection
-from amid.daemon.rundir import why_not
-from amid.daemon.settings import BrokerSettings, broker_settings
 from amid.errors import AmidError
+from amid.process.child import Child
+from amid.process.pipe import Message as ReaderMessage
+from amid.process.pipe import Pipe
+from amid.process.run_dir import why_not
+from amid.process.settings import BrokerSettings, broker_settings
 from amid.rpc import requests
 from amid.rpc.calls import Calls
 from amid.rpc.open_call import Effect, Order, Reply, Send
@@ -188,9 +188,10 @@ class Broker:
             case "ping":
                 self._result(origin, {})
             case "servers":
-                self._result(origin, overview.servers(self._settings, self._calls, origin.sender.identity.local))
+                self._result(origin, status_report.servers(self._settings, self._calls, origin.sender.identity.local))
             case "status":
-                self._result(origin, overview.status(self._settings, self._calls, self._counters, origin.sender.identity.local))
+                local = origin.sender.identity.local
+                self._result(origin, status_report.status(self._settings, self._calls, self._counters, local))
             case "restart":
                 self._result(origin, self._restart(origin.caller, rights, params))
             case "audit":

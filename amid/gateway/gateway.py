@@ -20,10 +20,10 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from amid.config import Config
-from amid.daemon.child import BEAT_S, Child
-from amid.daemon.settings import GatewaySettings, gateway_settings
 from amid.gateway.app import Gateway
 from amid.gateway.connections import Connections, network_of
+from amid.process.child import BEAT_S, Child
+from amid.process.settings import GatewaySettings, gateway_settings
 
 log = logging.getLogger("amid.gateway")
 

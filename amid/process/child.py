@@ -22,7 +22,7 @@ from typing import Any
 
 import msgspec
 
-from amid.daemon.log import LEVEL_SIGNALS, Log
+from amid.process.log import LEVEL_SIGNALS, Log
 
 BEAT_S = 0.5
 """Seconds between two beats."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from amid.ami.session import Session
 from amid.config import Server
-from amid.daemon.connection import Address, Connection
+from amid.reader.connection import Address, Connection
 
 
 class Link:

@@ -20,18 +20,18 @@ from amid import wire
 from amid.ami.lane import Call, Lane, Outcome
 from amid.ami.session import Patience
 from amid.config import Config
-from amid.daemon.answers import Answers
-from amid.daemon.child import Child
-from amid.daemon.connection import tls_context
-from amid.daemon.event_session import EventSession
-from amid.daemon.lanes import Lanes
-from amid.daemon.pipe import LARGE, OUT, Pipe, connect
-from amid.daemon.publisher import TICK_S, Publisher
-from amid.daemon.replays import Replays
-from amid.daemon.rundir import epoch_origin_now, why_not
-from amid.daemon.settings import ReaderSettings, reader_settings
-from amid.daemon.tracer import Tracer
-from amid.daemon.zap import ZapAuthenticator
+from amid.process.child import Child
+from amid.process.pipe import LARGE, OUT, Pipe, connect
+from amid.process.run_dir import epoch_origin_now, why_not
+from amid.process.settings import ReaderSettings, reader_settings
+from amid.process.zap import ZapAuthenticator
+from amid.reader.answers import Answers
+from amid.reader.connection import tls_context
+from amid.reader.event_session import EventSession
+from amid.reader.lane_pool import Lanes
+from amid.reader.publisher import TICK_S, Publisher
+from amid.reader.replays import Replays
+from amid.reader.tracer import Tracer
 
 log = logging.getLogger("amid.reader")
 
