@@ -114,7 +114,7 @@ def test_an_action_imports_no_more_than_it_needs(daemon: StandIn, process: Start
     assert out.startswith("Response")
     imported = {line.rpartition("|")[2].strip() for line in err.splitlines()}
     assert "amid.client.blocking" in imported
-    needless = ("rich", "asyncio", "msgspec", "amid.process", "amid.supervisor", "amid.reader", "amid.broker")
+    needless = ("rich", "asyncio", "msgspec", "amid.process.child", "amid.supervisor", "amid.reader", "amid.broker")
     assert not {name for name in imported if name.startswith(needless)}
 
 
