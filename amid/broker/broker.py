@@ -67,7 +67,7 @@ class Broker:
         while not self._over(time.monotonic()):
             self.step()
         self._do(self._calls.fail_all())
-        self._callers.acceptor.resume()
+        self._callers.acceptor.close()
         self._context.destroy(linger=500)
 
     def _over(self, now: float) -> bool:

@@ -16,6 +16,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import zmq
@@ -107,16 +108,16 @@ class CallerSockets:
         self._backlog = ReplyBacklog(settings.rpc.max_unread_bytes)
         self._identities: dict[str, Identity] = {}
         self._monitors: dict[zmq.Socket[bytes], ConnectionMonitor] = {}
+        self.acceptor = Acceptor(settings.run_dir, counters, time.monotonic())
         self.ipc = self._router(context, settings.rpc.max_calls)
-        self.ipc.bind(wire.ipc(settings.run_dir, wire.RPC_SOCKET))
+        self.acceptor.bind(lambda: self.ipc.bind(wire.ipc(settings.run_dir, wire.RPC_SOCKET)))
         self.tcp: zmq.Socket[bytes] | None = None
         self._zap: ZapAuthenticator | None = None
         if settings.curve.secret_key is not None:
             self._zap = ZapAuthenticator(context, settings.curve, settings.callers)
             self.tcp = self._router(context, settings.rpc.max_calls)
             self.tcp.set(zmq.MAXMSGSIZE, max(settings.rpc.max_request_bytes, MAX_TCP_MESSAGE_BYTES))
-            self._zap.bind_tcp(self.tcp, settings.rpc.listen)
-        self.acceptor = Acceptor(settings.run_dir, counters, time.monotonic())
+            self.acceptor.bind(partial(self._zap.bind_tcp, self.tcp, settings.rpc.listen))
         self._skipping: set[zmq.Socket[bytes]] = set()
         self.configure(settings)
 

@@ -20,7 +20,7 @@ import os
 import resource
 import socket
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import zmq
@@ -38,22 +38,47 @@ BACKLOG = 1024
 
 
 class Acceptor:
-    """Made when the process has bound its libzmq sockets, and no other socket of it listens yet.
+    """Controls the descriptors that were given to `add`, and those that listen after `bind`.
 
-    The owner polls `poll_items`, calls `step` in each pass of its loop, at `next_check` at the latest,
-    and `resume` before it closes the libzmq sockets.
+    The owner polls `poll_items` and calls `step` in each pass of its loop, at `next_check` at the latest.
+    It calls `remove` or `close` before it closes a libzmq socket, which has to find its own descriptors then.
     """
 
     def __init__(self, run_dir: str, counters: Counter[str], now: float) -> None:
         self._counters = counters
-        self._listening = {number: socket.socket(fileno=os.dup(number)) for number in _listening_descriptors()}
-        for listening in self._listening.values():
-            listening.setblocking(False)
+        self._listening: dict[int, socket.socket] = {}
         self._idle = _unreachable(f"{run_dir}/.idle-{os.getpid()}")
         self._paused = False
         self._limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         self._most = self._limit - min(MAX_RESERVE, self._limit // 2)
         self.next_check = now
+
+    def bind(self, bind: Callable[[], object]) -> list[int]:
+        """Call `bind`, and control the sockets that it makes; their descriptors.
+
+        They are told from others by their inodes: libzmq may be closing a socket, whose number may be given out again."""
+        before = set(_listening_sockets().values())
+        bind()
+        descriptors = [descriptor for descriptor, inode in _listening_sockets().items() if inode not in before]
+        self.add(descriptors)
+        return descriptors
+
+    def add(self, descriptors: Iterable[int]) -> None:
+        for descriptor in descriptors:
+            listening = self._listening[descriptor] = socket.socket(fileno=os.dup(descriptor))
+            listening.setblocking(False)
+            if self._paused:
+                os.dup2(self._idle.fileno(), descriptor)
+
+    def remove(self, descriptors: Iterable[int]) -> None:
+        for descriptor in descriptors:
+            with self._listening.pop(descriptor) as listening:
+                if self._paused:
+                    os.dup2(listening.fileno(), descriptor)
+
+    def close(self) -> None:
+        self.remove(list(self._listening))
+        self._idle.close()
 
     def poll_items(self) -> Iterator[tuple[int, int]]:
         for listening in self._listening.values() if self._paused else ():
@@ -69,7 +94,7 @@ class Acceptor:
         if used >= self._most:
             self._pause(used)
         elif used < self._most * RESUME_SHARE:
-            self.resume()
+            self._resume()
         self.next_check = now + max(0.001, abs(self._most - used) / ACCEPTS_PER_S)
 
     def _pause(self, used: int) -> None:
@@ -80,7 +105,7 @@ class Acceptor:
             os.dup2(self._idle.fileno(), descriptor)
         self._paused = True
 
-    def resume(self) -> None:
+    def _resume(self) -> None:
         if not self._paused:
             return
         for descriptor, listening in self._listening.items():
@@ -110,16 +135,20 @@ def _unreachable(path: str) -> socket.socket:
     return idle
 
 
-def _listening_descriptors() -> list[int]:
-    return [number for number in map(int, os.listdir("/proc/self/fd")) if _listens(number)]
+def _listening_sockets() -> dict[int, str]:
+    """The sockets of this process that listen, by descriptor; the kernel's name of each has its inode."""
+    found = {}
+    for descriptor in map(int, os.listdir("/proc/self/fd")):
+        with contextlib.suppress(OSError):  # closed meanwhile, by another thread, or as the descriptor that listed the directory
+            name = os.readlink(f"/proc/self/fd/{descriptor}")
+            if name.startswith("socket:") and _listens(descriptor):
+                found[descriptor] = name
+    return found
 
 
 def _listens(descriptor: int) -> bool:
-    try:
-        with socket.socket(fileno=os.dup(descriptor)) as found:
-            return bool(found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
-    except OSError:  # not a socket, or the descriptor that listed the directory
-        return False
+    with socket.socket(fileno=os.dup(descriptor)) as found:
+        return bool(found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
 
 
 def _open_descriptors() -> int:

@@ -21,10 +21,12 @@ import logging
 import os
 import socket
 from collections import Counter
+from functools import partial
 
 import zmq
 from zmq.backend import Socket
 
+from amid.process.acceptor import BACKLOG, Acceptor
 from amid.process.sending import disconnect
 from amid.process.zap import ZapAuthenticator
 
@@ -49,8 +51,6 @@ UNREAD = 2
 meanwhile: with a hundred, peers that sent subscriptions without end held it for over a second, and it had 900 MB. With one, no
 CURVE handshake ends."""
 REMEMBERED_TOPICS = 1000
-BACKLOG = 1024
-"""Connections that wait to be accepted; a peer that finds no room tries again only 100 ms later."""
 
 _DONTWAIT = int(zmq.DONTWAIT)
 
@@ -60,8 +60,11 @@ class EventSocket:
 
     `disconnected` counts the peers that sent too much, `reopened` how often all connections were dropped."""
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], path: str, high_water_mark: int, linger_ms: int) -> None:
+    def __init__(
+        self, context: zmq.Context[zmq.Socket[bytes]], acceptor: Acceptor, path: str, high_water_mark: int, linger_ms: int
+    ) -> None:
         self._context = context
+        self._acceptor = acceptor
         self._path = path
         self._listener = _listen(path)  # stays when the socket is opened again, and so does the file, which the supervisor watches
         self._options = {zmq.SNDHWM: high_water_mark, zmq.LINGER: linger_ms}
@@ -78,8 +81,10 @@ class EventSocket:
         self.socket.set(zmq.MAXMSGSIZE, MAX_MESSAGE_BYTES)
         self.socket.set(zmq.RCVHWM, UNREAD)
         self.socket.set(zmq.ZAP_DOMAIN, b"amid")
-        self.socket.set(zmq.USE_FD, os.dup(self._listener.fileno()))
+        self._listening = [os.dup(self._listener.fileno())]
+        self.socket.set(zmq.USE_FD, self._listening[0])
         self.socket.bind(f"ipc://{self._path}")
+        self._acceptor.add(self._listening)
         self.socket.set(zmq.USE_FD, -1)
         self._prefixes: set[bytes] = set()
         self._lengths: Counter[int] = Counter()
@@ -88,13 +93,14 @@ class EventSocket:
         self._unread = False
 
     def close(self) -> None:
+        self._acceptor.remove(self._listening)
         self.socket.close()
         self._listener.close()
 
     def bind_tcp(self, zap: ZapAuthenticator, endpoints: list[str]) -> None:
         """Listen on these endpoints too, where `zap` accepts known keys only."""
         self._tcp = zap, endpoints
-        zap.bind_tcp(self.socket, endpoints)
+        self._listening += self._acceptor.bind(partial(zap.bind_tcp, self.socket, endpoints))
 
     def take(self) -> list[bytes]:
         """Read what subscribers have asked for since, some of it when it is much; the topics, repeated ones too."""
@@ -173,6 +179,7 @@ class EventSocket:
             "%s: there are over %d subscriptions with %d bytes; closing all connections to free them; the last one came from %s",
             *(self._path, len(self._prefixes), self._prefix_bytes + self._excess_bytes, last),
         )
+        self._acceptor.remove(self._listening)
         self.socket.close(linger=0)
         self.reopened += 1
         self._open()

@@ -19,6 +19,7 @@ from amid.ami.shapes import Shapes
 from amid.events.message import Event, Tick, pack_all
 from amid.events.ring import Held, Ring
 from amid.events.sequence import Numberer
+from amid.process.acceptor import Acceptor
 from amid.process.sending import high_water_mark, send
 from amid.reader.event_socket import EventSocket
 
@@ -35,10 +36,19 @@ TICK_S = 1.0
 class Publisher:
     """Give it the events of each read with `publish`; `tick` once a second, `take_subscriptions` when a socket is readable."""
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], run_dir: str, server: str, epoch: int, replay_bytes: int) -> None:
+    def __init__(
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        acceptor: Acceptor,
+        run_dir: str,
+        server: str,
+        epoch: int,
+        replay_bytes: int,
+    ) -> None:
         self._server = server
-        self.events = EventSocket(context, f"{run_dir}/{wire.events_socket(server)}", high_water_mark(EVENTS_KEPT), LINGER_MS)
-        self.stream = EventSocket(context, f"{run_dir}/{wire.stream_socket(server)}", high_water_mark(STREAM_KEPT), LINGER_MS)
+        events, stream = f"{run_dir}/{wire.events_socket(server)}", f"{run_dir}/{wire.stream_socket(server)}"
+        self.events = EventSocket(context, acceptor, events, high_water_mark(EVENTS_KEPT), LINGER_MS)
+        self.stream = EventSocket(context, acceptor, stream, high_water_mark(STREAM_KEPT), LINGER_MS)
         self._stream_topic = wire.stream_topic(server)
         self._tick_topic = wire.tick_topic(server)
         self._event_prefix = wire.event_topic(server, "").removesuffix(b".")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -20,6 +21,7 @@ from amid import wire
 from amid.ami.lane import Call, Lane, Outcome
 from amid.ami.session import Patience
 from amid.config import Config
+from amid.process.acceptor import Acceptor
 from amid.process.child import Child
 from amid.process.pipe import LARGE, OUT, Pipe, connect
 from amid.process.run_dir import epoch_origin_now, why_not
@@ -61,7 +63,10 @@ class Reader:
         self._origin = settings.epoch_origin
         self._started = self._epoch(now)
         self._context = zmq.Context()
-        self._publisher = Publisher(self._context, settings.run_dir, settings.name, self._started, server.replay_bytes)
+        self._counters: Counter[str] = Counter()
+        self._acceptor = Acceptor(settings.run_dir, self._counters, now)
+        where = self._context, self._acceptor, settings.run_dir, settings.name, self._started
+        self._publisher = Publisher(*where, server.replay_bytes)
         self._zap = ZapAuthenticator(self._context, settings.curve, settings.callers) if settings.curve.secret_key else None
         if self._zap is not None:
             self._publisher.events.bind_tcp(self._zap, server.events_listen)
@@ -73,7 +78,7 @@ class Reader:
         patience = Patience(server.login_timeout, server.silence, server.pong)
         self._answers = Answers(settings.name, self._answer, lambda call_id, response: self._tell("until", call_id, response))
         self._replays = Replays(settings.name, self._publisher, self._answer)
-        self._tracer = Tracer(self._context, settings.run_dir, settings.name, self._started, server.secret or "")
+        self._tracer = Tracer(*where, server.secret or "")
         self._tracer.open(settings.trace)
         tap = self._tracer.trace.session("events")
         self._events = EventSession(server, tls, patience, self._publisher, self._answers, self._epoch, tap, now)
@@ -102,6 +107,7 @@ class Reader:
         now = time.monotonic()
         if self._child.beat(now):
             self._full_at = now
+        self._acceptor.step(ready, now)
         if self._publisher.take_subscriptions(ready):  # before events: a tick of the last pass may have gone to these subscribers
             self._next_tick = min(self._next_tick, self._ticked + SOON_S)
         self._events.step(ready, now)
@@ -133,7 +139,7 @@ class Reader:
         items += [(fd, zmq.POLLIN) for fd in self._child.poll_fds()]
         if self._zap is not None:
             items.append((self._zap.socket, zmq.POLLIN))
-        items += [*self._events.poll_items(), *self._lanes.poll_items()]
+        items += [*self._events.poll_items(), *self._lanes.poll_items(), *self._acceptor.poll_items()]
         return items
 
     def _patience_ms(self, now: float) -> int:
@@ -146,6 +152,7 @@ class Reader:
             self._next_tick,
             self._events.next_deadline(),
             self._answers.next_deadline(),
+            self._acceptor.next_check,
         ]
         due.append(self._lanes.next_deadline(self._may_dial_lanes()))
         return max(0, int((min(t for t in due if t is not None) - now) * 1000) + 1)
@@ -259,6 +266,7 @@ class Reader:
             "event_sockets_reopened": self._publisher.events.reopened + self._publisher.stream.reopened,
             "undeliverable_answers": self._undeliverable,
             "unknown_on_event_session": events.unknown,
+            **self._counters,
             **lanes.counters,
             **self._answers.counters,
         }
@@ -295,6 +303,8 @@ class Reader:
         self._events.close()
         self._lanes.close()
         self._publisher.close()
+        self._tracer.close()
+        self._acceptor.close()
         self._context.destroy(linger=200)
 
     def _until(self, done: Callable[[], bool], seconds: float) -> None:

@@ -13,6 +13,7 @@ import zmq
 
 from amid import wire
 from amid.ami.trace import Sight, Trace
+from amid.process.acceptor import Acceptor
 from amid.process.sending import high_water_mark, send
 from amid.reader.event_socket import EventSocket
 
@@ -26,8 +27,11 @@ class Tracer:
     epoch: when this reader started, so that its numbers are told from those of the reader before it.
     """
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], run_dir: str, server: str, epoch: int, secret: str) -> None:
+    def __init__(
+        self, context: zmq.Context[zmq.Socket[bytes]], acceptor: Acceptor, run_dir: str, server: str, epoch: int, secret: str
+    ) -> None:
         self._context = context
+        self._acceptor = acceptor
         self._place = Path(run_dir, wire.trace_socket(server))
         self._topic = wire.trace_topic(server)
         self._head = {"server": server, "epoch": epoch}
@@ -38,12 +42,16 @@ class Tracer:
     def open(self, allowed: bool) -> None:
         """Be there for those who trace, or not."""
         if allowed and self._watchers is None:
-            self._watchers = EventSocket(self._context, str(self._place), high_water_mark(KEPT), linger_ms=0)
+            self._watchers = EventSocket(self._context, self._acceptor, str(self._place), high_water_mark(KEPT), linger_ms=0)
         elif not allowed and self._watchers is not None:
-            self._watchers.close()
+            self.close()
             self._place.unlink(missing_ok=True)
-            self._watchers = None
             self.trace.watched = False
+
+    def close(self) -> None:
+        if self._watchers is not None:
+            self._watchers.close()
+            self._watchers = None
 
     def step(self) -> None:
         if self._watchers is not None:

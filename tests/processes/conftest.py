@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import zmq
 
+from amid.process.acceptor import Acceptor
 from amid.reader.publisher import Publisher
 from amid.simulator import SimulatedPbx
 from tests.conftest import StartDaemon
@@ -49,7 +51,9 @@ def shared_daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
 def publisher(tmp_path: Path) -> Iterator[Publisher]:
     """The event sockets of `pbx1` alone, in this process."""
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-    publisher = Publisher(context, str(tmp_path), "pbx1", epoch=1, replay_bytes=0)
+    acceptor = Acceptor(str(tmp_path), Counter(), now=0.0)
+    publisher = Publisher(context, acceptor, str(tmp_path), "pbx1", epoch=1, replay_bytes=0)
     yield publisher
     publisher.close()
+    acceptor.close()
     context.destroy(linger=0)

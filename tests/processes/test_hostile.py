@@ -8,8 +8,6 @@ import socket
 import struct
 import subprocess
 import threading
-from collections.abc import Iterator
-from contextlib import ExitStack, suppress
 from typing import Any
 
 import pytest
@@ -17,12 +15,9 @@ import zmq
 
 from amid import AsyncClient, wire
 from amid.simulator import SimulatedPbx
-from tests.asterisk.server import free_port
 from tests.conftest import StartDaemon
 from tests.daemon import BOUND_S, Daemon, eventually
-from tests.processes.caller import Caller
-from tests.processes.pbx import SECRET, table
-from tests.processes.test_tcp import make_keys
+from tests.processes.pbx import SECRET
 
 
 class Dying(threading.Thread):
@@ -214,59 +209,3 @@ def test_settings_that_cannot_work_are_refused(daemon_for: StartDaemon) -> None:
     quick = daemon_for({"pbx1": base}, start=False, supervision={"silence": 0.1})
     check = subprocess.run(quick.argv("check"), capture_output=True, text=True)
     assert check.returncode == 6 and "[supervision] silence: must be a number of at least 1" in check.stderr
-
-
-LIMITED = """
-import resource, sys
-resource.setrlimit(resource.RLIMIT_NOFILE, (512, 512))
-sys.argv = ["amid", "run", "-c", sys.argv[1]]
-from amid.__main__ import main
-main()
-"""
-
-
-@pytest.fixture
-def many_descriptors() -> Iterator[None]:
-    """For the test itself."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-
-
-def connect(endpoint: str) -> socket.socket:
-    transport, _, address = endpoint.partition("://")
-    host, _, port = address.partition(":")
-    family, where = (socket.AF_UNIX, address) if transport == "ipc" else (socket.AF_INET, (host, int(port)))
-    peer = socket.socket(family)
-    with suppress(ConnectionRefusedError):
-        peer.connect(where)
-    return peer
-
-
-@pytest.mark.usefixtures("many_descriptors")
-@pytest.mark.parametrize("transport", ["ipc", "tcp"])
-def test_newcomers_are_refused_when_descriptors_run_short(daemon_for: StartDaemon, pbx: SimulatedPbx, transport: str) -> None:
-    """libzmq aborts when it cannot accept on ipc; the broker died again and again, and nobody was served."""
-    daemon = daemon_for({}, start=False)
-    key, listen = daemon.directory / "key", f"tcp://127.0.0.1:{free_port()}"
-    tables: dict[str, Any] = {"callers__crm": {"key": make_keys(key)}, "curve": {"secret_key_file": str(key)}}
-    daemon.configure({"pbx1": table(pbx)}, rpc={"listen": [listen]}, **tables)
-    daemon.launch(["-c", LIMITED, str(daemon.file)])
-    daemon.wait_up("pbx1")
-    pid = daemon.pid("broker")
-    with Caller(daemon) as connected, ExitStack() as stack:
-        connected.result(connected.send("ping"))
-        for _ in range(700):
-            stack.enter_context(connect(daemon.rpc if transport == "ipc" else listen))
-        for _ in range(8):
-            assert connected.result(connected.action("Ping"))["response"]["Ping"] == "Pong"
-        eventually(lambda: "refusing new connections" in daemon.log.read_text(), "it is logged")
-    eventually(lambda: daemon.request("ping", wait=0.5)["result"] == {}, "newcomers are accepted again")
-    assert daemon.pid("broker") == pid
-    with ExitStack() as stack:
-        for _ in range(700):
-            stack.enter_context(connect(daemon.rpc if transport == "ipc" else listen))
-        eventually(lambda: daemon.log.read_text().count("refusing new connections") == 2, "it refuses again")
-        assert daemon.stop() == 0
-    assert "SIGABRT" not in daemon.log.read_text(), "it ended while it refused connections"

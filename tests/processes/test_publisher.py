@@ -64,6 +64,7 @@ def reader(pbx: SimulatedPbx, tmp_path: Path) -> Iterator[Reader]:
     reader._events.close()
     reader._lanes.close()
     reader._publisher.close()
+    reader._acceptor.close()
     reader._context.destroy(linger=0)
 
 

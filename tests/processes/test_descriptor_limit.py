@@ -1,0 +1,124 @@
+"""With the limit of descriptors reached, newcomers are refused and those who are connected are served.
+
+libzmq aborts its process when it cannot accept on ipc.
+"""
+
+from __future__ import annotations
+
+import resource
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from typing import Any
+
+import pytest
+
+from amid.simulator import SimulatedPbx
+from tests.asterisk.server import free_port
+from tests.conftest import StartDaemon
+from tests.daemon import Daemon, eventually
+from tests.processes.caller import Caller
+from tests.processes.pbx import table
+from tests.processes.process import Listener
+from tests.processes.test_tcp import make_keys
+
+LIMITED = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_NOFILE, (512, 512))
+sys.argv = ["amid", "run", "-c", sys.argv[1]]
+from amid.__main__ import main
+main()
+"""
+
+
+@pytest.fixture
+def many_descriptors() -> Iterator[None]:
+    """For the test itself."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def connect(endpoint: str) -> socket.socket:
+    transport, _, address = endpoint.partition("://")
+    host, _, port = address.partition(":")
+    family, where = (socket.AF_UNIX, address) if transport == "ipc" else (socket.AF_INET, (host, int(port)))
+    peer = socket.socket(family)
+    with suppress(ConnectionRefusedError):
+        peer.connect(where)
+    return peer
+
+
+@pytest.mark.usefixtures("many_descriptors")
+@pytest.mark.parametrize("transport", ["ipc", "tcp"])
+def test_newcomers_are_refused_when_descriptors_run_short(daemon_for: StartDaemon, pbx: SimulatedPbx, transport: str) -> None:
+    """The broker died again and again, and nobody was served."""
+    daemon = daemon_for({}, start=False)
+    key, listen = daemon.directory / "key", f"tcp://127.0.0.1:{free_port()}"
+    tables: dict[str, Any] = {"callers__crm": {"key": make_keys(key)}, "curve": {"secret_key_file": str(key)}}
+    daemon.configure({"pbx1": table(pbx)}, rpc={"listen": [listen]}, **tables)
+    daemon.launch(["-c", LIMITED, str(daemon.file)])
+    daemon.wait_up("pbx1")
+    pid = daemon.pid("broker")
+    with Caller(daemon) as connected, ExitStack() as stack:
+        connected.result(connected.send("ping"))
+        for _ in range(700):
+            stack.enter_context(connect(daemon.rpc if transport == "ipc" else listen))
+        for _ in range(8):
+            assert connected.result(connected.action("Ping"))["response"]["Ping"] == "Pong"
+        eventually(lambda: "refusing new connections" in daemon.log.read_text(), "it is logged")
+    eventually(lambda: daemon.request("ping", wait=0.5)["result"] == {}, "newcomers are accepted again")
+    assert daemon.pid("broker") == pid
+    with ExitStack() as stack:
+        for _ in range(700):
+            stack.enter_context(connect(daemon.rpc if transport == "ipc" else listen))
+        eventually(lambda: daemon.log.read_text().count("refusing new connections") == 2, "it refuses again")
+        assert daemon.stop() == 0
+    assert "SIGABRT" not in daemon.log.read_text(), "it ended while it refused connections"
+
+
+@pytest.fixture
+def limited(daemon_for: StartDaemon, pbx: SimulatedPbx) -> Daemon:
+    """Its processes have 512 descriptors each."""
+    daemon = daemon_for({}, start=False)
+    keys, listen = daemon.directory / "key", [f"tcp://127.0.0.1:{free_port()}"]
+    tables: dict[str, Any] = {"callers__crm": {"key": make_keys(keys)}, "curve": {"secret_key_file": str(keys)}}
+    daemon.configure({"pbx1": table(pbx, events_listen=listen)}, **tables)
+    daemon.launch(["-c", LIMITED, str(daemon.file)])
+    daemon.wait_up("pbx1")
+    return daemon
+
+
+@pytest.mark.usefixtures("many_descriptors")
+@pytest.mark.parametrize("name", ["events-pbx1", "stream-pbx1", "trace-pbx1", "tcp"])
+def test_a_reader_refuses_new_subscribers_and_serves_the_others(limited: Daemon, name: str) -> None:
+    """libzmq aborted the reader, again and again, and with it the sessions with Asterisk."""
+    pid = limited.pid("reader pbx1")
+    endpoint = limited.servers["pbx1"]["events_listen"][0] if name == "tcp" else f"ipc://{limited.run_dir / name}"
+    with Listener(limited, "pbx1") as subscriber:
+        with ExitStack() as stack:
+            for _ in range(700):
+                stack.enter_context(connect(endpoint))
+            eventually(lambda: _refusals(limited), "it is logged")
+            for number in range(8):
+                limited.action("UserEvent", {"UserEvent": f"{number}"})
+                subscriber.more(1)
+            eventually(lambda: limited.result("status")["servers"][0]["counters"]["refused_connections"], "they are counted")
+        with Listener(limited, "pbx1") as newcomer:
+            limited.action("UserEvent", {"UserEvent": "to both"})
+            newcomer.more(1)
+            subscriber.more(1)
+        assert subscriber.gaps() == 0
+    assert limited.pid("reader pbx1") == pid
+    before = _refusals(limited)
+    with ExitStack() as stack:
+        for _ in range(700):
+            stack.enter_context(connect(endpoint))
+        eventually(lambda: _refusals(limited) > before, "it refuses again")
+        assert limited.stop() == 0
+    assert "SIGABRT" not in limited.log.read_text(), "it ended while it refused connections"
+
+
+def _refusals(daemon: Daemon) -> int:
+    return daemon.log.read_text().count("refusing new connections")
