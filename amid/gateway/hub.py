@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections import defaultdict, deque
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -27,6 +28,8 @@ CHECK_S = 1.0
 """Seconds between two comparisons with the cursors that the servers report."""
 RETRY_S = 0.5
 """Seconds between two tries when the daemon does not answer."""
+EPOCHS_REMEMBERED = 16
+"""Epochs of a server that the hub has left, and of which the subscription may still bring something."""
 MAX_RUN = 50
 """Items that a follower passes before other tasks run."""
 
@@ -39,6 +42,8 @@ class Hub:
         self.replay = Replay(client)
         self.backlog = Backlog()
         self.cursors: dict[str, Cursor] = {}
+        self._ended: set[str] = set()  # servers whose epoch has ended, with a gap, while the next one has not begun
+        self._left: defaultdict[str, deque[int]] = defaultdict(lambda: deque(maxlen=EPOCHS_REMEMBERED))
         self.known = asyncio.Event()
         self.news = asyncio.Event()
         self.events = 0
@@ -89,34 +94,49 @@ class Hub:
     async def take(self, item: Item) -> None:
         """An item of the subscription: append it, behind what is missing before it, unless it was fetched already."""
         async with self._appending:
-            server, (epoch, seq) = item.of.server, item.cursor
-            if isinstance(item.of, Gap):
-                self._append_gap(item)
-            elif (epoch, seq) > (at := self.cursors.get(server, Cursor(0, 0))):
-                if epoch != at.epoch:  # the subscription gave the gap at the end of the other one
-                    self.cursors[server] = Cursor(epoch, 0)
-                await self._fetch(server, Cursor(epoch, seq - 1))
+            of, at_end = item.of, isinstance(item.of, Gap) and item.of.until is None and self._is_open_end(item)
+            if at_end or self._is_new(of.server, item.cursor):
+                await self._fetch(of.server, Cursor(of.epoch, of.after if isinstance(of, Gap) else of.seq - 1))
                 self._append(item)
+
+    def _is_new(self, server: str, cursor: Cursor) -> bool:
+        """Whether the hub has yet to come to it. An epoch that it has not been in is a new one, also when it is smaller: the
+        daemon may have lost its state_dir, and its clock may have been set back."""
+        at = self.cursors.get(server)
+        if at is None or at.epoch == cursor.epoch:
+            return at is None or cursor.seq > at.seq
+        return cursor.epoch not in self._left[server]
+
+    def _is_open_end(self, gap: Item) -> bool:
+        """Whether a gap at the end of an epoch lies right behind the last event that the hub has of it."""
+        return gap.cursor == self.cursors.get(gap.of.server) and gap.of.server not in self._ended
 
     async def _fetch(self, server: str, target: Cursor) -> None:
-        """Whoever follows from before a server's first session gets all of it."""
-        at = self.cursors.get(server, Cursor(target.epoch, 0))
-        if at < target:
-            async for item in self.replay.between(server, at, target):
-                self._append(item)
-
-    def _append_gap(self, gap: Item) -> None:
-        """A gap without an end lies right behind the last event of its epoch."""
-        at = self.cursors.get(gap.of.server, Cursor(0, 0))
-        if gap.cursor > at or (gap.of.until is None and gap.cursor == at):  # type: ignore[union-attr]
-            self._append(gap)
+        """Append what lies before `target`, if that is new. Whoever follows from before a server's first session gets all of it."""
+        if not self._is_new(server, target):
+            return
+        at = self.cursors.get(server)
+        if at is None or (server in self._ended and at.epoch != target.epoch):
+            at = Cursor(target.epoch, 0)
+        async for item in self.replay.between(server, at, target):
+            self._append(item)
+        self._move(server, target)
 
     def _append(self, item: Item) -> None:
         self.events += 1
-        self.cursors[item.of.server] = item.cursor
+        self._move(item.of.server, item.cursor)
+        if isinstance(item.of, Gap) and item.of.until is None:
+            self._ended.add(item.of.server)
         self.backlog.append(item)
         self.news.set()
         self.news = asyncio.Event()
+
+    def _move(self, server: str, cursor: Cursor) -> None:
+        at = self.cursors.get(server, cursor)
+        if at.epoch != cursor.epoch:
+            self._left[server].append(at.epoch)
+            self._ended.discard(server)
+        self.cursors[server] = cursor
 
     async def ready(self) -> None:
         """Wait for the servers' cursors. Raises `AmidError` of kind `unreachable`."""

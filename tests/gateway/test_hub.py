@@ -189,6 +189,60 @@ async def test_a_gap_that_was_given_comes_once(world: World) -> None:
 
 
 @runs
+async def test_a_smaller_epoch_is_a_new_one(world: World) -> None:
+    """The daemon has lost its state_dir, and its clock was set back. Browsers got no events until it had caught up."""
+    await world.publish(3, epoch=9)
+    follower = world.hub.follower(frozenset(), None)
+    await world.hub.take(Item(Gap("pbx1", 9, 3, None, None, "the event session was replaced")))
+    await world.publish(2, epoch=4)
+    assert await world.got(follower) == [(9, 3, None), (4, 1), (4, 2)]
+
+
+@runs
+async def test_a_smaller_epoch_that_the_servers_report_is_a_new_one(world: World) -> None:
+    await world.publish(3, epoch=9)
+    follower = world.hub.follower(frozenset(), None)
+    world.daemon.epochs = {4: 2}
+    await world.hub.advance({"pbx1": Cursor(4, 2)})
+    assert await world.got(follower) == [(9, 3, None), (4, 1), (4, 2)]
+
+
+@runs
+async def test_what_the_subscription_brings_late_of_an_epoch_that_was_left_comes_once(world: World) -> None:
+    await world.publish(3, epoch=9)
+    follower = world.hub.follower(frozenset(), None)
+    world.daemon.epochs = {9: 4, 4: 2}
+    await world.hub.advance({"pbx1": Cursor(4, 2)})
+    await world.hub.take(Item(event(4, epoch=9)))
+    await world.hub.take(Item(Gap("pbx1", 9, 4, None, None, "the event session was replaced")))
+    await world.hub.advance({"pbx1": Cursor(9, 4)})
+    assert await world.got(follower) == [(9, 4), (9, 4, None), (4, 1), (4, 2)]
+
+
+@runs
+async def test_an_epoch_without_events_is_one_gap(world: World) -> None:
+    """Asterisk is down when a reader is replaced. Browsers got a gap each second."""
+    await world.publish(3)
+    follower = world.hub.follower(frozenset(), None)
+    world.daemon.epochs = {2: 0}
+    for _ in range(3):
+        await world.hub.advance({"pbx1": Cursor(2, 0)})
+    assert await world.got(follower) == [(1, 3, None)]
+    await world.publish(1, epoch=2)
+    assert await world.got(follower) == [(2, 1)]
+
+
+@runs
+async def test_an_epoch_whose_end_no_subscription_brought_ends_with_a_gap(world: World) -> None:
+    """The hub subscribes again while a reader is replaced."""
+    await world.publish(3)
+    follower = world.hub.follower(frozenset(), None)
+    world.daemon.epochs = {2: 1}
+    await world.publish(1, epoch=2)
+    assert await world.got(follower) == [(1, 3, None), (2, 1), (2, 2)]
+
+
+@runs
 async def test_only_the_servers_that_are_wanted(world: World) -> None:
     follower = world.hub.follower(frozenset({"pbx2"}), None)
     await world.publish(3)
