@@ -7,12 +7,20 @@ but `UnreadableError`.
 
 from __future__ import annotations
 
+import os
+import select
+import time
 import tomllib
 from pathlib import Path
 from typing import Any
 
 MAX_FILE_BYTES = 16 * 1024 * 1024
 """A file of the configuration with a thousand servers has under 1 MiB. A device such as /dev/zero has no end."""
+
+
+WAIT_S = 1.0
+"""Seconds that a pipe has to bring all that is in it: at SIGHUP the supervisor waits for it."""
+PIECE_BYTES = 1024 * 1024
 
 
 class UnreadableError(Exception):
@@ -26,14 +34,34 @@ class MissingFileError(UnreadableError):
 def read_bytes(file: Path) -> bytes:
     """Raises `UnreadableError`."""
     try:
-        with file.open("rb") as opened:
-            data = opened.read(MAX_FILE_BYTES + 1)
+        data = _read(file, MAX_FILE_BYTES + 1)
     except (OSError, ValueError) as error:  # ValueError: a path that this system cannot have
         missing = isinstance(error, FileNotFoundError | NotADirectoryError | IsADirectoryError)
         raise (MissingFileError if missing else UnreadableError)(f"{file}: {reason(error)}") from None
     if len(data) > MAX_FILE_BYTES:
         raise UnreadableError(f"{file}: larger than {MAX_FILE_BYTES} bytes")
     return data
+
+
+def _read(file: Path, most: int) -> bytes:
+    """Up to `most` bytes. A pipe or a device is waited for, but not for ever: nobody may write to it."""
+    data = b""
+    end = time.monotonic() + WAIT_S
+    with open(file, "rb", buffering=0, opener=_open_without_waiting) as opened:
+        poll = select.poll()
+        poll.register(opened, select.POLLIN)
+        while len(data) < most:
+            if not poll.poll(max(0.0, end - time.monotonic()) * 1000):
+                raise OSError(f"nothing came from it within {WAIT_S:g} s; name a file, or what is written to at once")
+            piece = opened.read(min(most - len(data), PIECE_BYTES))
+            if not piece:
+                break
+            data += piece
+    return data
+
+
+def _open_without_waiting(file: str, flags: int) -> int:
+    return os.open(file, flags | os.O_NONBLOCK)
 
 
 def read_text(file: Path) -> str:

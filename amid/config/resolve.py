@@ -7,6 +7,7 @@ person sees it, and not first in the log of a reader.
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import importlib.util
 import os
@@ -82,7 +83,7 @@ class Resolver:
         for key, file in files.items():
             if self._safe(file, table, key, secret=key == "tls_key"):
                 try:
-                    digest.update(read_bytes(file))
+                    digest.update(_read_pem(file))
                 except UnreadableError as error:
                     self._report.refuse(table, key, str(error))
                 else:
@@ -178,6 +179,17 @@ class Resolver:
 def is_placeholder(secret: str) -> bool:
     """Whether a secret is one of the examples' (etc/tokens.toml, etc/manager.conf.sample, etc/amid.toml)."""
     return secret.casefold().startswith("change-me") or secret == "…"
+
+
+def _read_pem(file: Path) -> bytes:
+    """A file that OpenSSL will read again. Raises `UnreadableError`."""
+    if os.path.exists(file) and not os.path.isfile(file):
+        raise UnreadableError(f"{file} is no regular file")
+    data = read_bytes(file)
+    if data.startswith(codecs.BOM_UTF8):
+        what = "begins with a byte-order mark, which hides what is behind it from OpenSSL; save it without one"
+        raise UnreadableError(f"{file} {what}")
+    return data
 
 
 def _credential(server: str) -> Path | None:

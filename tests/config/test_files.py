@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +47,23 @@ def test_a_secret_file_that_is_not_there_or_not_text_is_refused(tmp_path: Path) 
     (tmp_path / "noise").chmod(0o600)
     (wrong,) = problems(without_secret(secret_file="noise"), tmp_path)
     assert "secret_file" in wrong and "noise" in wrong
+
+
+def test_a_pipe_that_nobody_writes_to_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    """`amid check` hung, and so did a supervisor at SIGHUP."""
+    os.mkfifo(tmp_path / "pipe", 0o600)
+    (wrong,) = problems(without_secret(secret_file="pipe"), tmp_path)
+    assert wrong.startswith(f"amid.toml: [servers.pbx1] secret_file: {tmp_path}/pipe: nothing came from it within 1 s")
+    with pytest.raises(ConfigError, match="nothing came from it within 1 s"):
+        configuration.load(tmp_path / "pipe")
+
+
+def test_a_pipe_that_is_written_to_is_read_to_its_end(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe", 0o600)
+    with ThreadPoolExecutor(1) as pool:
+        writing = pool.submit((tmp_path / "pipe").write_text, "geheim\n")
+        assert check(without_secret(secret_file="pipe"), tmp_path).servers["pbx1"].secret == "geheim"
+        writing.result()
 
 
 def test_two_secrets_are_one_too_many(tmp_path: Path) -> None:
@@ -106,6 +125,29 @@ def test_a_file_that_holds_no_certificate_or_key_is_refused_here_and_not_first_i
         files = {"tls_cert": str(tmp_path / "noise.pem"), "tls_key": str(tmp_path / "noise.pem")}
     (wrong,) = problems(one(tls=True, **files))
     assert wrong.startswith(f"amid.toml: [servers.pbx1] {key}: {tmp_path}/noise.pem holds none")
+
+
+@pytest.mark.parametrize("key", ["tls_ca", "tls_cert", "tls_key"])
+def test_a_tls_file_with_a_byte_order_mark_is_refused(tmp_path: Path, key: str) -> None:
+    """OpenSSL does not see the certificate behind it: of a tls_ca with two, the first was silently left out."""
+    certificate(tmp_path, "own")
+    files = {"tls_ca": "own.pem", "tls_cert": "own.pem", "tls_key": "own.key"}
+    marked = tmp_path / f"marked-{key}"
+    marked.write_bytes(b"\xef\xbb\xbf" + (tmp_path / files[key]).read_bytes() + (tmp_path / files[key]).read_bytes())
+    marked.chmod(0o600)
+    wrong = problems(one(tls=True, **{name: str(tmp_path / file) for name, file in files.items()} | {key: str(marked)}))
+    said = f"amid.toml: [servers.pbx1] {key}: {marked} begins with a byte-order mark, which hides what is behind it from OpenSSL"
+    assert any(problem.startswith(said) for problem in wrong), wrong
+
+
+@pytest.mark.parametrize("key", ["tls_ca", "tls_key"])
+def test_a_tls_file_that_is_no_file_is_refused(tmp_path: Path, key: str) -> None:
+    """OpenSSL reads it again, and would wait for a pipe without end."""
+    certificate(tmp_path, "own")
+    os.mkfifo(tmp_path / "pipe", 0o600)
+    files = {"tls_ca": "own.pem", "tls_cert": "own.pem", "tls_key": "own.key", key: "pipe"}
+    wrong = problems(one(tls=True, **{name: str(tmp_path / file) for name, file in files.items()}))
+    assert f"amid.toml: [servers.pbx1] {key}: {tmp_path}/pipe is no regular file" in wrong
 
 
 def test_tls_files_are_beside_the_configuration(tmp_path: Path) -> None:

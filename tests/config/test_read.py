@@ -12,7 +12,7 @@ import pytest
 
 from amid import config as configuration
 from amid.config import ConfigError
-from tests.config.samples import SERVER, TOKENS, check, one, problems, without_secret
+from tests.config.samples import SERVER, TOKENS, check, problems, without_secret
 from tests.processes.tls import certificate
 
 # ── encodings ──
@@ -59,8 +59,8 @@ def test_a_secret_ends_at_its_line_end_and_nowhere_else(tmp_path: Path, odd: str
 
 
 def test_a_file_without_end_is_refused() -> None:
-    (wrong,) = problems(one(tls=True, tls_ca="/dev/zero"))
-    assert "[servers.pbx1] tls_ca: /dev/zero: larger than" in wrong
+    (wrong,) = problems(without_secret(secret_file="/dev/zero"))
+    assert "[servers.pbx1] secret_file: /dev/zero: larger than" in wrong
     with pytest.raises(ConfigError, match="/dev/zero: larger than"):
         configuration.load(Path("/dev/zero"))
 
