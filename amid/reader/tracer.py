@@ -6,6 +6,9 @@ configuration lets `local` callers do that. As with events, sending never blocks
 
 from __future__ import annotations
 
+import contextlib
+import logging
+import os
 import time
 from pathlib import Path
 
@@ -16,6 +19,8 @@ from amid.ami.trace import Sight, Trace
 from amid.process.acceptor import Acceptor
 from amid.process.sending import high_water_mark, send
 from amid.reader.event_socket import EventSocket
+
+log = logging.getLogger("amid.trace")
 
 KEPT = 1000
 """Packets at least that are kept for one who lags."""
@@ -54,10 +59,20 @@ class Tracer:
             self._watchers = None
 
     def step(self) -> None:
+        if self._watchers is not None and not os.path.exists(self._place):
+            self._bind_again()
         if self._watchers is not None:
             self._watchers.take()
             self._watchers.forgive()
             self.trace.watched = self._watchers.want(self._topic)
+
+    def _bind_again(self) -> None:
+        """The file was removed. For the sockets that programs need the supervisor replaces the reader; this one is for people who
+        look for a fault, which a new reader would hide. It is not bound in place of another file, which may be another amid's."""
+        log.warning("%s was removed while amid runs; binding it again", self._place)
+        self.close()
+        with contextlib.suppress(OSError):  # the directory has gone too, and the supervisor makes it again
+            self.open(allowed=True)
 
     def _show(self, sight: Sight) -> None:
         self._seq += 1

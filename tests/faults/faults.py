@@ -82,6 +82,7 @@ def table() -> str:
     load_all()
     for file in sorted(Path(__file__).parent.glob("test_*.py")):
         importlib.import_module(f"tests.faults.{file.stem}")
+    importlib.import_module("tests.processes.test_run_dir")
     lines = ["| part | fault | what the user sees | checked by |", "|---|---|---|---|"]
     for one in sorted(ROWS, key=lambda one: PARTS.index(one.part)):
         lines.append(f"| {one.part} | {one.name} | {' '.join(one.sees.split())} | `{one.check}` |")

@@ -11,11 +11,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import zmq
 
 from amid.simulator import SimulatedPbx
 from amid.supervisor.epochs import RESERVE_MS, Epochs
 from tests.conftest import StartDaemon
 from tests.daemon import BOUND_S, Daemon, eventually
+from tests.faults.faults import row
 from tests.processes.pbx import table
 from tests.processes.process import Listener, pids, sockets
 
@@ -30,6 +32,11 @@ def second(daemon: Daemon, pbx: SimulatedPbx, tmp_path: Path) -> Iterator[Daemon
     other.close()
 
 
+@row(
+    "machine",
+    "run_dir is removed: at the last logout, by a cleaner, by hand",
+    "It is made and locked again within a second, and the broker and the readers are replaced; a new epoch.",
+)
 def test_a_run_dir_that_is_removed_is_made_again(daemon: Daemon) -> None:
     before = pids(daemon)
     with Listener(daemon, "pbx1") as listener:
@@ -51,6 +58,20 @@ def test_a_run_dir_that_is_replaced_is_locked_again(daemon: Daemon) -> None:
     assert int(pid) == pids(daemon)["supervisor"]
 
 
+@row("machine", "a trace- socket is removed", "It is bound again within a second. Nothing is restarted.")
+def test_a_trace_socket_that_is_removed_is_bound_again_and_nothing_is_restarted(daemon: Daemon) -> None:
+    before = pids(daemon)
+    (daemon.run_dir / "trace-pbx1").unlink()
+    eventually((daemon.run_dir / "trace-pbx1").is_socket, "it is there again")
+    with daemon.socket(zmq.SUB) as watcher:
+        watcher.subscribe(b"trace.pbx1.")
+        watcher.connect(f"ipc://{daemon.run_dir / 'trace-pbx1'}")
+        eventually(lambda: daemon.action("Ping") and watcher.poll(50), "packets are shown there")
+    assert "trace-pbx1 was removed" in daemon.log.read_text()
+    assert pids(daemon) == before
+
+
+@row("machine", "a socket in run_dir is removed", "Its process is replaced within a second.")
 @pytest.mark.parametrize("name", ["rpc", "readers", "events-pbx1", "stream-pbx1"])
 def test_a_socket_that_is_removed_is_bound_again(daemon: Daemon, name: str) -> None:
     (daemon.run_dir / name).unlink()
@@ -72,6 +93,7 @@ def test_a_status_file_that_is_removed_is_written_again(daemon: Daemon) -> None:
     eventually(file.exists, "it is there again")
 
 
+@row("machine", "run_dir is removed, and another amid starts there", "The first one ends, exit status 6.")
 def test_the_first_daemon_ends_when_a_second_has_taken_its_run_dir(daemon: Daemon, second: Daemon) -> None:
     """And removes nothing that is the second's."""
     first = pids(daemon)["supervisor"]
@@ -88,6 +110,7 @@ def test_the_first_daemon_ends_when_a_second_has_taken_its_run_dir(daemon: Daemo
     assert second.action("Ping")["response"]["Ping"] == "Pong"
 
 
+@row("machine", "run_dir is removed and cannot be made again", "It tries each second, and says so in the log, until it can be.")
 def test_a_run_dir_that_cannot_be_made_again_is_made_once_it_can(daemon_for: StartDaemon, pbx: SimulatedPbx) -> None:
     daemon = daemon_for({"pbx1": table(pbx)}, start=False)
     parent = daemon.directory / "parent"
