@@ -12,6 +12,7 @@ limit is skipped, in portions.
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections import Counter
@@ -29,6 +30,8 @@ from amid.process.acceptor import BACKLOG, Acceptor
 from amid.process.sending import disconnect
 from amid.process.settings import BrokerSettings
 from amid.process.zap import ZapAuthenticator
+
+log = logging.getLogger("amid.broker")
 
 LOCAL = "local"
 """The caller on ipc, unless the configuration names another for its Unix user."""
@@ -187,9 +190,17 @@ class CallerSockets:
         for socket, monitor in self._monitors.items():
             if monitor.fd in ready:
                 monitor.receive()
+            if count := monitor.take_without_message():
+                self._report_cut(socket, count)
             for routing_id in monitor.take_gone():
                 self._backlog.forget((socket, routing_id))
                 yield socket, routing_id
+
+    def _report_cut(self, socket: zmq.Socket[bytes], count: int) -> None:
+        self._counters["connections_without_request"] += count
+        bound = int(socket.get(zmq.MAXMSGSIZE))
+        said = "%d connections ended without a request: their clients left, or sent a message over %s bytes, which libzmq refuses"
+        log.info(said, count, f"{bound:,}")
 
     def _receive_frames(self, socket: zmq.Socket[bytes], end: float) -> tuple[zmq.Frame, list[bytes]]:
         """The first frame of a message as libzmq has it, and the bytes of all, MAX_FRAMES + 1 at most."""
