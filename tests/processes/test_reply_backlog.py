@@ -22,6 +22,7 @@ class Peers:
         self.router = stack.enter_context(self.context.socket(zmq.ROUTER))
         self.router.set(zmq.ROUTER_MANDATORY, 1)
         self.router.set(zmq.SNDHWM, 100_000)
+        self.router.set(zmq.LINGER, 0)  # or its end waits for peers that do not read
         self.router.copy_threshold = 0
         self.router.bind(endpoint)
         self._endpoint, self._stack = endpoint, stack
