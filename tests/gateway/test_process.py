@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from uvicorn.server import ServerState
 
-from amid.gateway import bodies, process
+from amid.gateway import bodies, gateway
 from amid.gateway.connections import Connections
 from tests.asterisk.server import free_port
 from tests.conftest import StartDaemon
@@ -30,7 +30,7 @@ REQUEST = b"GET / HTTP/1.1\r\nHost: x\r\n"
 
 @pytest.mark.parametrize("sent", [b"", REQUEST, REQUEST + b"\r\n" + REQUEST], ids=["nothing", "half", "one-and-a-half"])
 def test_a_connection_without_a_whole_request_is_closed(monkeypatch: pytest.MonkeyPatch, sent: bytes) -> None:
-    monkeypatch.setattr(process, "HEAD_S", 0.1)
+    monkeypatch.setattr(gateway, "HEAD_S", 0.1)
     asyncio.run(_closed(sent))
 
 
@@ -38,7 +38,7 @@ async def _closed(sent: bytes) -> None:
     config = uvicorn.Config(PlainTextResponse("done"), lifespan="off", log_config=None)
     config.load()
     state = ServerState()
-    made = partial(process.Connection, Connections(10, 10), config, state, {})
+    made = partial(gateway.Connection, Connections(10, 10), config, state, {})
     server = await asyncio.get_running_loop().create_server(made, "127.0.0.1")
     async with server:
         reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
