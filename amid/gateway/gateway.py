@@ -123,7 +123,9 @@ def _listener(address: str, addresses: Sequence[str]) -> socket.socket:
         both = False
     family = socket.AF_INET6 if ipv6 else socket.AF_INET
     listening = socket.create_server((host.strip("[]"), int(port)), family=family, backlog=BACKLOG, dualstack_ipv6=both)
-    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_S * 1000)  # its connections have it too
+    # Accepted connections inherit both. asyncio sets TCP_NODELAY only on sockets that were made with the protocol number of TCP.
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_S * 1000)
     return listening
 
 
