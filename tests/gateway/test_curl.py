@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 
-from tests.asterisk.server import free_port
 from tests.daemon import eventually
 from tests.gateway.conftest import TOKENS, Gateway
 from tests.need import need_programs
@@ -71,7 +70,7 @@ def test_a_header_may_be_repeated_and_a_value_hold_anything(gateway: Gateway) ->
         ("amid_action nowhere Ping", 4, "unknown_server", False),
         ("amid_action pbx2 ModuleLoad", 5, "denied", False),
         ("AMID_TOKEN=wrong amid_action pbx1 Ping", 5, "denied", False),
-        (f"AMID_URL=http://127.0.0.1:{free_port()} amid_action pbx1 Ping", 4, "unreachable", False),
+        ("AMID_URL=http://127.0.0.1:1 amid_action pbx1 Ping", 4, "unreachable", False),
         ("amid_call replay '{\"server\": \"pbx1\", \"epoch\": 1, \"after\": 0}'", 9, "gone", False),
     ],
 )
