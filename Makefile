@@ -25,7 +25,7 @@ demo: venv
 	$(VENV)/bin/amid demo
 
 test: venv
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest -n 2
 
 lint: venv
 	$(VENV)/bin/ruff check .

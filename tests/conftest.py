@@ -12,7 +12,7 @@ from hypothesis import settings
 
 from tests.daemon import Daemon
 
-pytest_plugins = ["tests.asterisk.fixtures"]
+pytest_plugins = ["tests.asterisk.fixtures", "tests.languages.outcomes", "tests.turns"]
 
 settings.register_profile("amid", deadline=None)  # how long an example takes depends on what else the machine does
 settings.load_profile("amid")

@@ -91,7 +91,7 @@ def test_every_command_has_help_and_the_readme_names_it() -> None:
 def test_the_two_commands_of_the_readme() -> None:
     commands = re.findall(r"^python3 -m venv .*$", README, flags=re.M)
     assert len(commands) >= 2
-    assert commands[0].endswith(".venv/bin/amid demo") and commands[1].endswith(".venv/bin/python -m pytest")
+    assert commands[0].endswith(".venv/bin/amid demo") and commands[1].endswith(".venv/bin/python -m pytest -n 2")
 
 
 def test_the_table_of_faults_is_what_the_tests_say() -> None:

@@ -40,11 +40,13 @@ def test_the_events_are_as_long_as_those_of_a_real_asterisk() -> None:
     assert len({event.split(b"\r\n")[0] for event in events}) >= 15
 
 
+@pytest.mark.alone
 def test_start_is_measured() -> None:
     section = start.section(1)
     assert all(bar.met for bar in section.bars), section.text()
 
 
+@pytest.mark.alone
 def test_large_answers_are_measured_and_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(answers, "BESIDE", 100)
     monkeypatch.setattr(answers, "LISTS", (10, 1000, 10_000))

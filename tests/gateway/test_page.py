@@ -292,6 +292,7 @@ def test_pictures(browser: Browser, gateway: Gateway, size: tuple[int, int], the
     hang_up(gateway)
 
 
+@pytest.mark.alone
 def test_many_channels_and_500_events_a_second_stay_smooth_and_do_not_grow(
     browser: Browser, gateway: Gateway, pbx: Pbx
 ) -> None:

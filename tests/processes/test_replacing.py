@@ -121,6 +121,7 @@ def test_restart_replaces_a_reader_and_costs_no_call(daemon: Daemon, caller: Cal
     assert daemon.processes()["reader pbx1"]["last_exit"] == "status 0"
 
 
+@pytest.mark.alone
 def test_a_reader_that_dies_again_and_again_is_tried_more_and_more_slowly(daemon: Daemon) -> None:
     pid = 0
     for _ in range(4):

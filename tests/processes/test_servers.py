@@ -69,6 +69,7 @@ def motley(daemon_for: StartDaemon, down: int, hung: int, garbage: int) -> Itera
         yield daemon
 
 
+@pytest.mark.alone
 def test_the_one_that_is_well_is_not_touched_and_the_others_are_told_apart(motley: Daemon) -> None:
     states = {"down": ("connecting", "refused"), "hung": ("connecting", "greeting"), "garbage": ("connecting", "")}
     states["stranger"] = ("rejected", "authentication failed")

@@ -1,0 +1,28 @@
+"""Turns among the workers of pytest-xdist: a test marked `alone` measures time, so no other test runs beside it.
+
+Each test takes the room, shared or, marked `alone`, for itself, and passes the door to get there. Whoever waits for the room keeps
+the door closed, so a test that wants the room for itself waits only for those that run already.
+"""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+DOOR = Path(__file__)
+ROOM = Path(__file__).with_name("conftest.py")
+"""Files that every worker finds. Only their locks are used, which end with the process that holds them."""
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)  # the wait for a turn is no part of the test's own time
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    if not hasattr(item.config, "workerinput"):
+        return (yield)
+    with DOOR.open() as door, ROOM.open() as room:
+        fcntl.flock(door, fcntl.LOCK_EX)
+        fcntl.flock(room, fcntl.LOCK_EX if item.get_closest_marker("alone") else fcntl.LOCK_SH)
+        fcntl.flock(door, fcntl.LOCK_UN)
+        return (yield)
