@@ -1,14 +1,13 @@
-"""One action in flight, and which of the packets that come are its answer.
+"""One action in flight: which packets are its answer, and when the answer is complete.
 
-A packet belongs to the action whose ActionID it carries; order alone proves nothing, because a caller's variable can hold text
-that reads like a packet. Four kinds of answer do not say all that is needed, and one proof serves them all: the lane sends a Ping
-behind the action (`wants_probe`), and since Asterisk serves a session strictly in sequence, the Ping's answer (`probed`) shows
-that everything before it has come:
+A packet belongs to the action whose ActionID it carries. Order alone proves nothing, because a channel variable can hold text that
+reads like a packet. Two kinds of answer have no marked end, and the same proof completes both. The lane sends a Ping behind the
+action (`wants_probe`). Asterisk serves a session strictly in sequence, so the reply to the Ping (`on_probe_reply`) shows that all
+of the answer has arrived:
 
-* an action of `catalogue` whose answer has no mark at its end;
-* an Error without ActionID, which Asterisk sends for a packet that it refuses, and which could also be a forgery: it is the
-  outcome only if the Ping is answered and nothing better came;
-* an action that the caller no longer waits for (`abandoned`): the lane may be used again when the Ping is answered.
+* the answer of an action that `catalogue` lists as unmarked;
+* an Error without ActionID, which Asterisk sends for a packet that it refuses, and which a variable can forge: it is the outcome
+  only if the Ping is answered and no response with the ActionID came.
 """
 
 from __future__ import annotations
@@ -34,6 +33,11 @@ class Answer(Struct, frozen=True):
     output: list[Text] = field(default_factory=list)
     failed: bool = False
 
+    @staticmethod
+    def of_error(packet: Packet) -> Answer:
+        """The answer that an Error without ActionID is."""
+        return Answer(packet, output=packet.output, failed=True)
+
 
 class TooLarge(Exception):
     """The answer went over its bound, in bytes; the call has failed and the rest of its packets are strays."""
@@ -50,11 +54,11 @@ class Exchange:
         self._response: Packet | None = None
         self._events: list[Packet] = []
         self._output: list[Text] = []
-        self._suspect: Packet | None = None
-        self.wants_probe = self._name in catalogue.MAYBE_NO_RESPONSE
+        self._unattributed_error: Packet | None = None
+        self._ends_with_probe = self.wants_probe = self._name in catalogue.MAYBE_NO_RESPONSE
 
-    def owns(self, packet: Packet) -> bool:
-        """Whether `packet` is part of this answer, or may be."""
+    def matches(self, packet: Packet) -> bool:
+        """Whether `packet` is part of this answer, or may be, when the action is the only one on its session."""
         action_id = packet.action_id
         if action_id:
             return action_id == self.action_id
@@ -65,7 +69,7 @@ class Exchange:
         return self._name in catalogue.MAYBE_NO_RESPONSE
 
     def feed(self, packet: Packet) -> Answer | None:
-        """Take a packet that this exchange `owns`. Raises `TooLarge`."""
+        """Take a packet that `matches`. Raises `TooLarge`."""
         self._bytes += len(packet.raw)
         if self._bytes > self._max_bytes:
             raise TooLarge
@@ -76,17 +80,15 @@ class Exchange:
         self._output += packet.lines
         return None
 
-    def probed(self) -> Answer | None:
-        """The Ping sent behind the action was answered: what has come is all. None when nothing has."""
-        if self._suspect is not None and self._response is None:
-            return Answer(self._suspect, output=self._suspect.output, failed=True)
-        if self._response is None and self._name not in catalogue.MAYBE_NO_RESPONSE:
-            return None
-        return self._answer()
+    def on_probe_reply(self) -> Answer | None:
+        """The answer, now that the Ping behind the action was answered. None without a response, and for half a marked list."""
+        return self.lost() or (self._answer() if self._ends_with_probe else None)
 
     def lost(self) -> Answer | None:
-        """The session has ended: an Error without ActionID that came just before is the outcome; else it is not known."""
-        return self.probed() if self._suspect is not None and self._response is None else None
+        """The outcome when the session has ended: an Error without ActionID that came just before. Else it is unknown: None."""
+        if self._unattributed_error is None or self._response is not None:
+            return None
+        return Answer.of_error(self._unattributed_error)
 
     def _feed_event(self, packet: Packet) -> Answer | None:
         mark = packet.get("EventList").lower()
@@ -104,7 +106,7 @@ class Exchange:
 
     def _feed_response(self, packet: Packet) -> Answer | None:
         if not packet.action_id:
-            self._suspect = packet
+            self._unattributed_error = packet
             self.wants_probe = True
             return None
         if packet.response.lower() == "error":
@@ -119,7 +121,7 @@ class Exchange:
             return True
         unmarked = self._name in catalogue.UNMARKED_LISTS or self._name in catalogue.SINGLE_EVENT
         if unmarked or self._name in catalogue.SEVERAL_RESPONSES:
-            self.wants_probe = True
+            self._ends_with_probe = self.wants_probe = True
             return True
         return False
 

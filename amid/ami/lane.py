@@ -1,8 +1,17 @@
-"""A lane: a session with events off that carries one action at a time.
+"""A lane: a session with events off that carries actions, one at a time or up to `DEPTH` quick ones.
 
-One at a time is what makes every error honest: no caller waits behind another's slow action while a lane is free, an Error without
-ActionID has one possible owner, and what has not been sent is known not to have been sent. A lane is free again only when Asterisk
-has shown that it is done with the action before, by its whole answer or by answering a Ping sent behind it.
+Asterisk serves a session strictly in sequence, so an action waits for all actions ahead of it. A slow action therefore travels
+alone. Actions that Asterisk answers from memory (`catalogue.is_quick`) may be pipelined, which saves a round trip for each. Nothing
+is put behind an action that has been under way for `BEHIND_S`: it is not quick today.
+
+Answers are joined to calls by ActionID, never by order. Where ActionIDs are not enough, a Ping is the proof: when it is answered,
+everything that Asterisk has to say about the actions ahead of it has arrived. Nothing is put behind a Ping, so its reply speaks for
+every action under way. It settles
+
+* an answer without a marked end, and an Error without ActionID on a lane with one action (`exchange`);
+* an Error without ActionID on a lane with several: it is the outcome of the only call without a response. With two such calls, a
+  guess could tell one of them that an action failed which Asterisk has carried out; the session ends instead, and both are lost;
+* an abandoned action, whose deadline has passed or whose answer was too large: its place is free again.
 """
 
 from __future__ import annotations
@@ -19,15 +28,24 @@ from amid.ami.packet import Packet, ProtocolError
 from amid.ami.parser import Oversized
 from amid.ami.session import Session
 
+DEPTH = 16
+"""Quick actions under way on one lane at most."""
+
+BEHIND_S = 0.010
+"""Seconds that the oldest action may have been under way when another is put behind it."""
+
 ABANDONED_S = 60.0
-"""Seconds that a lane is kept for an action whose caller has gone, while its answer still trickles in."""
+"""Seconds after its deadline that a lane is kept for an action whose answer is still arriving."""
 
 REMEMBERED = 64
 """Finished ActionIDs kept, to tell a late packet from an unknown one."""
 
 
 class Call(Struct, frozen=True):
-    """An action to carry out: `call_id` is the asker's key for it, `deadline` is on the monotonic clock, in seconds."""
+    """An action to carry out: `call_id` is the asker's key for it, `deadline` is on the monotonic clock, in seconds.
+
+    quick: the action may share its lane with others that are quick (`catalogue.is_quick`).
+    """
 
     call_id: int
     action: str
@@ -35,6 +53,7 @@ class Call(Struct, frozen=True):
     packet: bytes
     deadline: float
     max_bytes: int
+    quick: bool = False
 
     @staticmethod
     def own(action: str, action_id: str, deadline: float, max_bytes: int) -> Call:
@@ -45,138 +64,199 @@ class Call(Struct, frozen=True):
 Outcome = tuple[Call, Answer | TooLarge]
 
 
+class Flight(Struct):
+    """A call whose action was sent. `exchange` is None once it is abandoned; `answered`: a response with its ActionID came."""
+
+    call: Call
+    started: float
+    exchange: Exchange | None
+    answered: bool = False
+
+
 class Lane:
-    """Carries calls over `session`. `late` and `unknown` count the packets that belonged to nobody who waits."""
+    """Carries calls over `session`. `late` and `unknown` count the packets that belong to no call under way."""
 
     def __init__(self, session: Session) -> None:
         self.session = session
         self.late = 0
         self.unknown = 0
         self.spent = False
-        self._call: Call | None = None
-        self._exchange: Exchange | None = None
+        self._flights: dict[str, Flight] = {}
+        """By ActionID, in the order in which they were sent."""
+        self._shared = False
+        """Whether several actions were under way since the lane was last empty."""
+        self._error: Packet | None = None
+        """An Error without ActionID that came while the lane was shared; a Ping is under way."""
+        self._completed: list[Outcome] = []
         self._finished: deque[str] = deque(maxlen=REMEMBERED)
 
     @property
-    def free(self) -> bool:
-        return self.session.up and self._call is None and not self.session.pinging() and not self.closing
+    def idle(self) -> bool:
+        return self._accepting and not self._flights
 
     @property
     def busy(self) -> bool:
-        return self._call is not None
+        return bool(self._flights)
 
     @property
-    def call_id(self) -> int:
-        """The call whose action is under way; 0 when there is none."""
-        return self._call.call_id if self._call is not None else 0
-
-    @property
-    def _abandoned(self) -> bool:
-        """An action is still under way, and nobody waits for its answer."""
-        return self._call is not None and self._exchange is None
+    def call_ids(self) -> list[int]:
+        """The calls whose actions are under way, abandoned ones included."""
+        return [flight.call.call_id for flight in self._flights.values()]
 
     @property
     def closing(self) -> bool:
         return self.spent or self.session.ended
 
-    def start(self, call: Call, now: float) -> None:
-        """Send `call`; the lane must be free."""
-        assert self.free, "a lane carries one action at a time"
-        self._call = call
-        self._exchange = Exchange(call.action, call.action_id, call.max_bytes)
-        self.session.send(call.packet)
-        self._probe_if_wanted(now)
+    @property
+    def _accepting(self) -> bool:
+        return self.session.up and not self.session.pinging() and not self.closing
 
-    def receive(self, data: bytes, now: float) -> list[Outcome]:
-        """Take bytes; return what they completed. Raises `ProtocolError` when the session has failed."""
+    def room(self, now: float) -> int:
+        """How many quick calls may be sent now. While an action is abandoned there is a Ping under way, and no room."""
+        if not self._accepting:
+            return 0
+        oldest = next(iter(self._flights.values()), None)
+        if oldest is not None and (not oldest.call.quick or now >= oldest.started + BEHIND_S):
+            return 0
+        return DEPTH - len(self._flights)
+
+    def start(self, call: Call, now: float) -> None:
+        """Send `call`. The lane must be idle, or the call quick and `room` for it."""
+        assert self.idle or (call.quick and self.room(now) > 0), "only a quick action is put behind another"
+        self._shared = bool(self._flights)
+        exchange = Exchange(call.action, call.action_id, call.max_bytes)
+        self._flights[call.action_id] = Flight(call, now, exchange)
+        self.session.send(call.packet)
+        self._probe_if_wanted(exchange, now)
+
+    def feed(self, data: bytes, now: float) -> list[Outcome]:
+        """Take bytes; return what they completed. Raises `ProtocolError` when the session has failed; `lost` has the outcomes."""
         was_pinging = self.session.pinging()
-        outcomes: list[Outcome] = []
         for item in singly(self.session.receive(data, now)):
-            outcome = self._take(item, now)
-            if outcome is not None:
-                outcomes.append(outcome)
+            self._feed_item(item, now)
         if was_pinging and not self.session.pinging():
-            outcomes += self._probed()
-        return outcomes
+            self._on_probe_reply()
+        completed, self._completed = self._completed, []
+        return completed
 
     def check(self, now: float) -> None:
-        """Judge time: give up a call whose deadline has passed, and raise `ProtocolError` when the session is dead."""
+        """Abandon calls whose deadline has passed. Raises `ProtocolError` when the session is dead."""
         self.session.check(now)
-        if self._call is None:
+        if not self._flights:
             self.session.keep_alive(now)
-        elif now >= self._call.deadline + ABANDONED_S:
-            raise ProtocolError(f"{self._call.action} was not over {ABANDONED_S:g} s after its deadline")
-        elif now >= self._call.deadline and not self._abandoned:
-            self._abandon(self._call, now)
+        for flight in self._flights.values():
+            call = flight.call
+            if now >= call.deadline + ABANDONED_S:
+                raise ProtocolError(f"{call.action} was not over {ABANDONED_S:g} s after its deadline")
+            if now >= call.deadline and flight.exchange is not None:
+                self._abandon(flight, now)
 
     def next_deadline(self) -> float:
-        if self._call is None:
+        if not self._flights:
             return self.session.next_deadline()
-        until = self._call.deadline + (ABANDONED_S if self._abandoned else 0.0)
+        flights = self._flights.values()
+        until = min(flight.call.deadline + (0.0 if flight.exchange else ABANDONED_S) for flight in flights)
         return min(until, self.session.next_deadline()) if self.session.pinging() else until
 
-    def lost(self) -> tuple[Call, Answer | None] | None:
-        """The session has ended: the call that was in flight and, where it is known, its outcome."""
-        if self._call is None or self._exchange is None:
-            return None
-        return self._call, self._exchange.lost()
+    def lost(self) -> list[tuple[Call, Answer | TooLarge | None]]:
+        """The calls that had no outcome when the session ended, each with the outcome where it is known.
 
-    def _take(self, item: Packet | Oversized, now: float) -> Outcome | None:
+        Those that the failed `feed` completed come first. An Error without ActionID is an outcome only on a lane with one action.
+        """
+        under_way = [(flight.call, flight.exchange.lost()) for flight in self._flights.values() if flight.exchange is not None]
+        return [*self._completed, *under_way]
+
+    def _feed_item(self, item: Packet | Oversized, now: float) -> None:
         packet = item.head if isinstance(item, Oversized) else item
-        exchange, call = self._exchange, self._call
-        if exchange is None or call is None or not exchange.owns(packet):
-            self._stray(packet)
-            return None
+        flight = self._flight_of(packet)
+        if flight is None:
+            self._feed_unattributed(packet, now)
+            return
+        flight.answered = flight.answered or bool(packet.action_id and packet.response)
+        if flight.exchange is None:
+            self._count(packet)
+            return
         try:
             if isinstance(item, Oversized):
                 raise TooLarge
-            answer: Answer | TooLarge | None = exchange.feed(packet)
+            answer = flight.exchange.feed(packet)
         except TooLarge as too_large:
-            answer = too_large
-        if answer is None:
-            self._probe_if_wanted(now)
-            return None
-        return self._finish(call, answer, now)
-
-    def _finish(self, call: Call, answer: Answer | TooLarge, now: float) -> Outcome:
-        if isinstance(answer, TooLarge):
-            self._abandon(call, now)
+            self._completed.append((flight.call, too_large))
+            self._abandon(flight, now)
+            return
+        if answer is not None:
+            self._finish(flight, answer)
         else:
-            self._finished.append(call.action_id)
-            self._release(call)
-        return call, answer
+            self._probe_if_wanted(flight.exchange, now)
 
-    def _release(self, call: Call) -> None:
-        self.spent = self.spent or call.action.lower() in catalogue.CHANGES_SESSION
-        self._call = self._exchange = None
+    def _flight_of(self, packet: Packet) -> Flight | None:
+        """The flight that `packet` answers. Without an ActionID it can only be one that has the lane to itself."""
+        action_id = packet.action_id
+        if action_id:
+            return self._flights.get(action_id)
+        if self._shared:
+            return None
+        alone = next(iter(self._flights.values()), None)
+        return alone if alone is not None and alone.exchange is not None and alone.exchange.matches(packet) else None
 
-    def _abandon(self, call: Call, now: float) -> None:
-        """Nobody waits any more: the Ping's answer will show when the lane may be used again."""
-        self._finished.append(call.action_id)
-        self._exchange = None
+    def _feed_unattributed(self, packet: Packet, now: float) -> None:
+        """A packet of no flight: an Error without ActionID on a shared lane waits for the Ping, all others are counted."""
+        if not self._shared or packet.action_id or packet.response.lower() != "error":
+            self._count(packet)
+            return
+        if self._error is not None:
+            self._count(self._error)
+        self._error = packet
+        self._probe(now)
+
+    def _finish(self, flight: Flight, answer: Answer) -> None:
+        self._completed.append((flight.call, answer))
+        self._finished.append(flight.call.action_id)
+        self._release(flight)
+
+    def _release(self, flight: Flight) -> None:
+        self.spent = self.spent or flight.call.action.lower() in catalogue.CHANGES_SESSION
+        del self._flights[flight.call.action_id]
+        self._shared = self._shared and self.busy
+
+    def _abandon(self, flight: Flight, now: float) -> None:
+        """The call has its outcome: the Ping's reply will show when Asterisk is done with the action."""
+        self._finished.append(flight.call.action_id)
+        flight.exchange = None
+        self._probe(now)
+
+    def _probe_if_wanted(self, exchange: Exchange, now: float) -> None:
+        if exchange.wants_probe:
+            exchange.wants_probe = False
+            self._probe(now)
+
+    def _probe(self, now: float) -> None:
+        """Have a Ping behind all that is under way; one that is out already is, since nothing is put behind it."""
         if not self.session.pinging():
             self.session.ping(now)
 
-    def _probe_if_wanted(self, now: float) -> None:
-        if self._exchange is not None and self._exchange.wants_probe and not self.session.pinging():
-            self._exchange.wants_probe = False
-            self.session.ping(now)
+    def _on_probe_reply(self) -> None:
+        """Asterisk is done with every action under way: whatever has not come will not come."""
+        unanswered = [flight for flight in self._flights.values() if not flight.answered]
+        for flight in list(self._flights.values()):
+            if flight.exchange is None:
+                self._release(flight)
+            elif answer := flight.exchange.on_probe_reply():
+                self._finish(flight, answer)
+        error, self._error = self._error, None
+        if error is not None:
+            self._attribute(error, unanswered)
 
-    def _probed(self) -> list[Outcome]:
-        call, exchange = self._call, self._exchange
-        if call is None:
-            return []
-        if exchange is None:
-            self._release(call)
-            return []
-        answer = exchange.probed()
-        if answer is None:
-            return []
-        self._finished.append(call.action_id)
-        self._release(call)
-        return [(call, answer)]
+    def _attribute(self, error: Packet, unanswered: list[Flight]) -> None:
+        """Give an Error without ActionID to the only call that it can belong to, unless that was abandoned."""
+        if len(unanswered) > 1:
+            raise ProtocolError(f"an Error without ActionID belongs to one of {len(unanswered)} actions; which one is unknown")
+        if unanswered and unanswered[0].exchange is not None:
+            self._finish(unanswered[0], Answer.of_error(error))
+        else:
+            self._count(error)
 
-    def _stray(self, packet: Packet) -> None:
+    def _count(self, packet: Packet) -> None:
         if packet.action_id in self._finished:
             self.late += 1
         else:

@@ -70,7 +70,7 @@ class Lanes:
 
     @property
     def free(self) -> int:
-        return sum(1 for track in self._tracks if track.lane is not None and track.lane.free)
+        return sum(1 for track in self._tracks if track.lane is not None and track.lane.idle)
 
     @property
     def busy(self) -> int:
@@ -89,7 +89,7 @@ class Lanes:
     @property
     def calls(self) -> list[int]:
         """The calls whose actions Asterisk works on, those that nobody waits for any more included."""
-        return [track.lane.call_id for track in self._tracks if track.lane is not None and track.lane.busy]
+        return [call_id for track in self._tracks if track.lane is not None for call_id in track.lane.call_ids]
 
     def want(self, waiting: int, spare: bool) -> None:
         """The broker has `waiting` calls more than there are free lanes. spare: it needs one lane over the limit, for a caller
@@ -99,7 +99,7 @@ class Lanes:
     def start(self, call: Call, now: float) -> bool:
         """Give `call` to a free lane; False when there is none."""
         for track in self._tracks:
-            if track.lane is not None and track.lane.free:
+            if track.lane is not None and track.lane.idle:
                 track.lane.start(call, now)
                 track.idle_since = now
                 return True
@@ -189,7 +189,7 @@ class Lanes:
         if track.lane is None:
             return []
         was_up = track.link.up
-        outcomes = track.lane.receive(data, now) if data is not None else []
+        outcomes = track.lane.feed(data, now) if data is not None else []
         if track.link.up and not was_up:
             self._opened(track, now)
         track.lane.check(now)
@@ -209,7 +209,7 @@ class Lanes:
             return
         if lane.spent and track.leaving_at is None:
             self._leave(track, now)
-        elif len(self._tracks) > 1 and lane.free and now >= track.idle_since + IDLE_S:
+        elif len(self._tracks) > 1 and lane.idle and now >= track.idle_since + IDLE_S:
             self._target = max(1, len(self._tracks) - 1)
             self._leave(track, now)
 

@@ -224,9 +224,7 @@ class Reader:
             self._lanes.start(self._answers.ask_version(now), now)
 
     def _lane_lost(self, lane: Lane, reason: str) -> None:
-        lost = lane.lost()
-        if lost is not None:
-            call, answer = lost
+        for call, answer in lane.lost():
             if answer is not None:
                 self._answers.finish(call, answer)
             else:

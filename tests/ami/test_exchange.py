@@ -39,10 +39,10 @@ def run(case: Case) -> tuple[Answer | None, Exchange]:
     for step in case.script:
         assert answer is None, f"whole before {step!r}"
         if step == PONG:
-            answer = exchange.probed()
+            answer = exchange.on_probe_reply()
         else:
             taken = packet(*step.split("|"))
-            assert exchange.owns(taken), step
+            assert exchange.matches(taken), step
             answer = exchange.feed(taken)
     return answer, exchange
 
@@ -145,20 +145,20 @@ NOT_OURS = {
 
 @pytest.mark.parametrize(("action", "stranger"), NOT_OURS.values(), ids=NOT_OURS)
 def test_what_is_not_ours(action: str, stranger: str) -> None:
-    assert not Exchange(action, "7", 1000).owns(packet(*stranger.split("|")))
+    assert not Exchange(action, "7", 1000).matches(packet(*stranger.split("|")))
 
 
 def test_an_error_without_id_behind_a_response_is_not_ours() -> None:
     exchange = Exchange("X", "7", 1000)
     exchange.feed(packet(*START.split("|")))
-    assert not exchange.owns(packet(E))
+    assert not exchange.matches(packet(E))
 
 
 def test_originate_response_is_an_event_and_no_answer() -> None:
     """Its Response header says how the call went, not whether the action did."""
     exchange = Exchange("Originate", "7", 1000)
     early = packet("Event: OriginateResponse", "Response: Error", ID)
-    assert exchange.owns(early) and exchange.feed(early) is None
+    assert exchange.matches(early) and exchange.feed(early) is None
     answer = exchange.feed(packet(R, ID))
     assert answer and not answer.failed and [e.event for e in answer.events] == ["OriginateResponse"]
 

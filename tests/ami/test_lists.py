@@ -35,7 +35,7 @@ def answered(action: str, taken: list[Packet]) -> Answer:
     exchange = Exchange(action, "7", 1 << 20)
     answers = []
     for packet in taken:
-        assert exchange.owns(packet), packet.raw
+        assert exchange.matches(packet), packet.raw
         answers.append(exchange.feed(packet))
     assert answers[:-1] == [None] * (len(taken) - 1), "the list was taken for whole before its end"
     assert answers[-1] is not None

@@ -163,11 +163,11 @@ class Conversation:
         elif name == "over" and self._call is not None:
             self._pass(max(0.0, self._call.deadline - self._now))
         elif name == "gone":
-            self._lane.receive(b"", self._now)
+            self._lane.feed(b"", self._now)
         elif name == "leave" and self._lane.session.up:
             self._lane.session.log_off()
             self._listen()
-        elif name.startswith("call") and self._lane.free:
+        elif name.startswith("call") and self._lane.idle:
             self._start(ACTIONS[word[-1] % len(ACTIONS)])
         return b""
 
@@ -176,7 +176,7 @@ class Conversation:
         self._call = Call(1, action, action_id, encode_action(action, action_id, {}), self._now + 5.0, 1000)
         self._ids["own"], self._due = action_id, self._call.deadline
         self._lane.start(self._call, self._now)
-        assert self._lane.busy and not self._lane.free
+        assert self._lane.busy and not self._lane.idle
         self._listen()
 
     def _pass(self, seconds: float) -> None:
@@ -187,7 +187,7 @@ class Conversation:
 
     def _feed(self, piece: bytes) -> None:
         if piece:
-            for outcome in self._lane.receive(piece, self._now):
+            for outcome in self._lane.feed(piece, self._now):
                 self._judge(outcome)
             self._listen()
 
@@ -230,11 +230,9 @@ class Conversation:
         raise AssertionError("a lane with a silent peer was kept")
 
     def _closed(self) -> None:
-        lost = self._lane.lost()
-        if lost is not None:
-            call, answer = lost
+        for call, answer in self._lane.lost():
             assert call is self._call
-            assert answer is None or answer.failed
+            assert answer is None or (isinstance(answer, Answer) and answer.failed)
 
 
 def own(packet: Packet, call: Call, nameless: bool) -> bool:

@@ -1,0 +1,275 @@
+"""A lane with several quick actions: who may go behind whom, and whose an Error without ActionID is."""
+
+from __future__ import annotations
+
+import pytest
+
+from amid.ami.action import encode_action
+from amid.ami.exchange import Answer, TooLarge
+from amid.ami.lane import BEHIND_S, DEPTH, Call, Lane
+from amid.ami.packet import ProtocolError
+from amid.ami.session import Login, Patience, Session
+from amid.simulator import session as simulated
+from amid.simulator.actions import act
+from amid.simulator.pbx import Pbx
+from tests.ami.test_lane import IDLESS, answer, event, pong, ready, sent
+
+
+def put(
+    lane: Lane, *numbers: int, action: str = "Ping", quick: bool = True, deadline: float = 105.0, now: float = 100.0
+) -> list[Call]:
+    """Start calls with these numbers, whose ActionIDs are a1, a2, …"""
+    calls = []
+    for number in numbers:
+        packet = encode_action(action, f"a{number}", {})
+        calls.append(Call(number, action, f"a{number}", packet, deadline, 1000, quick))
+        lane.start(calls[-1], now)
+    return calls
+
+
+def deep(count: int = 3) -> tuple[Lane, list[Call]]:
+    """A lane with `count` quick calls under way."""
+    lane = ready()
+    calls = put(lane, *range(1, count + 1))
+    assert [action_id for _, action_id in sent(lane)] == [call.action_id for call in calls]
+    return lane, calls
+
+
+def ids(outcomes: list[tuple[Call, Answer | TooLarge]]) -> list[int]:
+    return [call.call_id for call, _ in outcomes]
+
+
+# ── room ──
+
+
+def test_room_of_an_idle_lane() -> None:
+    lane = ready()
+    assert lane.room(100.0) == DEPTH == 16 and lane.call_ids == []
+
+
+def test_room_shrinks_until_the_lane_is_full() -> None:
+    lane, calls = deep(DEPTH - 1)
+    assert lane.room(100.0) == 1 and not lane.idle
+    calls += put(lane, DEPTH)
+    assert lane.room(100.0) == 0 and lane.call_ids == [call.call_id for call in calls]
+    with pytest.raises(AssertionError):
+        put(lane, DEPTH + 1)
+
+
+def test_nothing_is_put_behind_an_action_that_has_been_under_way_for_10_ms() -> None:
+    lane = ready()
+    put(lane, 1, now=100.0)
+    put(lane, 2, now=100.009)
+    assert lane.room(100.0099) == DEPTH - 2 and lane.room(100.0 + BEHIND_S) == 0
+    lane.feed(answer("a1"), 100.011)
+    assert lane.room(100.011) == DEPTH - 1, "the oldest is over"
+    assert lane.room(100.02) == 0
+
+
+def test_an_action_that_is_not_quick_travels_alone() -> None:
+    lane = ready()
+    put(lane, 1, quick=False)
+    assert lane.room(100.0) == 0
+    lane.feed(answer("a1"), 100.0)
+    put(lane, 2)
+    with pytest.raises(AssertionError):
+        put(lane, 3, quick=False)
+
+
+def test_nothing_is_put_behind_a_ping() -> None:
+    lane, _ = deep()
+    lane.feed(IDLESS, 100.0)
+    assert lane.room(100.0) == 0
+    lane.feed(answer("a1") + answer("a2"), 100.0)
+    assert lane.room(100.0) == 0
+    assert ids(pong(lane)) == [3] and lane.room(100.0) == DEPTH
+
+
+@pytest.mark.parametrize("how", ["spent", "logged off"])
+def test_a_lane_that_closes_has_no_room_and_serves_what_is_under_way(how: str) -> None:
+    lane, _ = deep()
+    if how == "spent":
+        lane.spent = True
+    else:
+        lane.session.log_off()
+    assert lane.closing and lane.room(100.0) == 0
+    assert ids(lane.feed(answer("a2") + answer("a1") + answer("a3"), 100.0)) == [2, 1, 3] and not lane.idle
+
+
+# ── answers ──
+
+
+def test_answers_are_joined_by_action_id_and_not_by_order() -> None:
+    lane, _ = deep()
+    stream = answer("a3", "EventList: start\r\n") + answer("a1", "Is: 1\r\n") + event("a3") + answer("a2", "Is: 2\r\n")
+    outcomes = lane.feed(stream + event("a3", "EventList: Complete\r\n"), 100.0)
+    assert ids(outcomes) == [1, 2, 3] and lane.idle
+    for call, outcome in outcomes[:2]:
+        assert isinstance(outcome, Answer) and outcome.response and outcome.response.get("Is") == str(call.call_id)
+    assert isinstance(outcomes[2][1], Answer) and len(outcomes[2][1].events) == 1
+
+
+@pytest.mark.parametrize("packet", [b"Event: PeerEntry", b"text", b"Response: Success", b"Event: X\r\nActionID: a9"])
+def test_a_packet_that_no_action_id_joins_is_counted(packet: bytes) -> None:
+    lane, _ = deep()
+    assert lane.feed(packet + b"\r\n\r\n", 100.0) == [] and lane.unknown == 1 and not lane.session.pinging()
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_an_old_list_on_a_shared_lane(together: bool) -> None:
+    """Before Asterisk 13.2 a list has no marks: the Ping behind it proves its end, and speaks for nobody else."""
+    lane = ready()
+    put(lane, 1, 3)
+    put(lane, 2, action="QueueStatus")
+    sent(lane)
+    marked_half = answer("a3", "EventList: start\r\n")
+    assert ids(lane.feed(answer("a1") + marked_half + answer("a2") + event("a2"), 100.0)) == [1]
+    assert lane.room(100.0) == 0
+    closing = b"Event: QueueStatusComplete\r\nActionID: a2\r\n\r\n" if together else b""
+    assert ids(lane.feed(closing, 100.0) if closing else []) == ([2] if together else [])
+    assert ids(pong(lane)) == ([] if together else [2])
+    assert lane.call_ids == [3], "half a marked list is not whole because of another's Ping"
+    assert ids(lane.feed(event("a3", "EventList: Complete\r\n"), 100.0)) == [3]
+
+
+# ── an Error without ActionID ──
+
+
+@pytest.mark.parametrize("early", [True, False], ids=["before the others' answers", "behind them"])
+def test_it_belongs_to_the_one_call_without_an_answer(early: bool) -> None:
+    lane, _ = deep()
+    stream = [IDLESS, answer("a1") + answer("a3")]
+    outcomes = [o for data in (stream if early else stream[::-1]) for o in lane.feed(data, 100.0)]
+    assert ids(outcomes) == [1, 3], "nothing is said of the second before the Ping is answered"
+    [(call, outcome)] = pong(lane)
+    assert call.call_id == 2 and isinstance(outcome, Answer) and outcome.failed and outcome.response
+    assert "line too long" in outcome.response.get("Message") and lane.idle and lane.unknown == 0
+
+
+def test_it_is_counted_when_all_have_an_answer() -> None:
+    lane, _ = deep()
+    assert ids(lane.feed(answer("a1") + IDLESS + answer("a2") + answer("a3"), 100.0)) == [1, 2, 3]
+    assert not lane.idle, "the Ping is out"
+    assert pong(lane) == [] and lane.unknown == 1 and lane.idle
+
+
+def test_a_list_that_has_begun_is_an_answer() -> None:
+    lane, _ = deep(2)
+    assert lane.feed(answer("a1", "EventList: start\r\n") + IDLESS, 100.0) == []
+    assert ids(pong(lane)) == [2] and lane.call_ids == [1]
+
+
+def test_two_candidates_end_the_session_and_are_lost() -> None:
+    lane, calls = deep()
+    assert lane.feed(IDLESS, 100.0) == []
+    [(_, ping)] = sent(lane)
+    with pytest.raises(ProtocolError, match="Error without ActionID belongs to one of 2 actions"):
+        lane.feed(answer("a2") + answer(ping), 100.0)
+    (done, outcome), *lost = lane.lost()
+    assert done is calls[1] and isinstance(outcome, Answer), "what was complete is not lost"
+    assert lost == [(calls[0], None), (calls[2], None)]
+
+
+def test_an_abandoned_call_is_a_candidate_too() -> None:
+    lane = ready()
+    put(lane, 1, deadline=101.0)
+    [_, other] = [*put(lane, 2, deadline=101.0), *put(lane, 3, deadline=110.0)]
+    sent(lane)
+    lane.check(101.0)
+    [(_, ping)] = sent(lane)
+    lane.feed(IDLESS + answer("a2"), 101.0)
+    with pytest.raises(ProtocolError, match="belongs to one of 2 actions"):
+        lane.feed(answer(ping), 101.0)
+    assert lane.lost() == [(other, None)]
+
+
+def test_it_is_late_when_the_candidate_was_abandoned() -> None:
+    lane = ready()
+    put(lane, 1, deadline=101.0)
+    put(lane, 2, deadline=110.0)
+    sent(lane)
+    lane.check(101.0)
+    assert ids(lane.feed(IDLESS + answer("a2"), 101.0)) == [2]
+    assert pong(lane, 101.0) == [] and lane.idle and lane.unknown == 1
+
+
+def test_it_is_no_outcome_when_a_shared_session_ends() -> None:
+    """It may be a forgery in the first answer: what became of the second is not known."""
+    lane, calls = deep(2)
+    assert ids(lane.feed(answer("a1") + IDLESS, 100.0)) == [1]
+    with pytest.raises(ProtocolError):
+        lane.feed(b"", 100.0)
+    assert lane.lost() == [(calls[1], None)]
+
+
+# ── deadlines and sizes ──
+
+
+def test_a_deadline_costs_the_others_nothing() -> None:
+    lane = ready()
+    put(lane, 1, deadline=101.0)
+    put(lane, 2, 3, deadline=110.0)
+    sent(lane)
+    assert lane.next_deadline() == 101.0
+    lane.check(101.0)
+    assert lane.room(101.0) == 0 and lane.call_ids == [1, 2, 3]
+    assert ids(lane.feed(answer("a2"), 101.0)) == [2]
+    assert ids(lane.feed(answer("a1"), 101.0)) == [] and lane.late == 1 and lane.call_ids == [1, 3]
+    assert pong(lane, 101.1) == [] and lane.call_ids == [3], "the Ping's answer frees its place"
+    assert ids(lane.feed(answer("a3"), 101.2)) == [3] and lane.idle
+
+
+def test_all_deadlines_at_once_cost_one_ping() -> None:
+    lane, _ = deep(5)
+    lane.check(105.0)
+    assert len(sent(lane)) == 1 and lane.lost() == []
+
+
+def test_too_large_an_answer_costs_the_others_nothing() -> None:
+    lane, _ = deep()
+    [(call, outcome), (other, _)] = lane.feed(answer("a2", "X: " + "y" * 1000 + "\r\n") + answer("a3"), 100.0)
+    assert call.call_id == 2 and isinstance(outcome, TooLarge) and other.call_id == 3
+    assert lane.call_ids == [1, 2] and lane.room(100.0) == 0
+    assert pong(lane) == [] and lane.call_ids == [1]
+    assert ids(lane.feed(answer("a1"), 100.0)) == [1]
+
+
+def test_a_session_that_ends_loses_all_that_is_under_way() -> None:
+    lane, calls = deep()
+    lane.feed(answer("a2"), 100.0)
+    with pytest.raises(ProtocolError):
+        lane.feed(b"", 100.0)
+    assert lane.lost() == [(calls[0], None), (calls[2], None)]
+
+
+# ── the dialects ──
+
+
+@pytest.mark.parametrize("version", simulated.DIALECTS)
+def test_a_full_lane_on_each_dialect(version: int) -> None:
+    """Lists without marks and single answers mixed: all are whole, and each is its caller's own."""
+    user = simulated.User("amid", "secret")
+    peer = simulated.Session(Pbx(100.0, 1), [user], act, simulated.DIALECTS[version])
+    lane = Lane(Session(Login("amid", "secret", events="off"), Patience(), 100.0, 1 << 20))
+    outcomes: list[tuple[Call, Answer | TooLarge]] = []
+
+    def exchange() -> None:
+        data, peer.outgoing = bytes(peer.outgoing), bytearray()
+        outcomes.extend(lane.feed(data, 100.0))
+        peer.receive(lane.session.data_to_send(), 100.0)
+
+    while not lane.idle:
+        exchange()
+    for number in range(DEPTH):
+        action, fields = (("QueueStatus", {}), ("Getvar", {"Variable": f"V{number}"}))[number % 2]
+        packet = encode_action(action, f"a{number}", fields)
+        lane.start(Call(number, action, f"a{number}", packet, 105.0, 1 << 20, True), 100.0)
+    peer.receive(lane.session.data_to_send(), 100.0)
+    while not lane.idle:
+        exchange()
+    assert ids(outcomes) == list(range(DEPTH)) and lane.unknown == lane.late == 0
+    for call, outcome in outcomes:
+        assert isinstance(outcome, Answer) and outcome.response and outcome.response.action_id == call.action_id
+        complete = outcome.complete.event if outcome.complete else ""
+        assert complete == ("QueueStatusComplete" if call.action == "QueueStatus" else "")
+        assert call.action == "QueueStatus" or outcome.response.get("Variable") == f"V{call.call_id}"
