@@ -104,7 +104,9 @@ class Supervisor:
 
     def _next_due(self, now: float) -> float:
         deadlines = [child.watch.deadline for child in self._children.values() if child.watch.deadline is not None]
-        return min([*deadlines, self._systemd.next_deadline, self._next_check, now + 5.0])
+        if not self._stopping:
+            deadlines.append(self._next_check)
+        return min([*deadlines, self._systemd.next_deadline, now + 5.0])
 
     def _over(self) -> bool:
         return self._stopping and all(child.watch.state is State.DOWN for child in self._children.values())

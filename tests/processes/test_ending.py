@@ -79,6 +79,7 @@ def test_a_stuck_call_does_not_hold_up_the_end_and_is_told_so(ending: Daemon) ->
         ending.signal("supervisor", signal.SIGTERM)
         assert caller.failure(stuck) == ("connection_lost", True)
     ended(ending, before, bound=6.0)
+    assert "the supervisor was away" not in ending.log.read_text(), "each pass took the last check of run_dir for its deadline"
 
 
 def test_an_idle_daemon_ends_at_once(ending: Daemon, carried_out: list[str]) -> None:
