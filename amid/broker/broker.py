@@ -1,4 +1,4 @@
-"""The broker: takes requests from any program on a ROUTER, hands actions to the readers, and answers every caller.
+"""The broker: takes requests from any program, hands actions to the readers, and answers every caller.
 
 A single thread polls and moves bytes; `rpc.calls` decides what becomes of each call. A caller that has gone, or does not read
 its answers, costs an answer that is counted and dropped, and nobody else anything.
@@ -67,7 +67,7 @@ class Broker:
         while not self._over(time.monotonic()):
             self.step()
         self._do(self._calls.fail_all())
-        self._callers.acceptor.close()
+        self._callers.close()
         self._context.destroy(linger=500)
 
     def _over(self, now: float) -> bool:
@@ -89,6 +89,7 @@ class Broker:
         if not self._child.poll_fds().isdisjoint(ready):
             self._listen_to_supervisor(now)
         self._report_failures()
+        self._callers.flush()
         self._readers.flush()
 
     def _report_failures(self) -> None:
@@ -105,6 +106,8 @@ class Broker:
 
     def _patience(self, now: float) -> int:
         """Milliseconds until something is due, rounded up, so that no deadline is polled for in a spin."""
+        if self._callers.has_turns:
+            return 0
         due = [now + 0.5, self._calls.next_deadline(), self._drain_until, self._callers.acceptor.next_check]
         return max(0, int((min(t for t in due if t is not None) - now) * 1000) + 1)
 

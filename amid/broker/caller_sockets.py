@@ -1,13 +1,11 @@
 """The two sockets that callers connect to, and who is at the other end of each connection.
 
-There is one ROUTER for ipc and one for TCP, because libzmq takes properties of a message from the
-peer's handshake where nothing else sets them. On ipc nothing sets `User-Id`, so any peer can state
-one there; it is read on the TCP socket only, where CURVE and ZAP set it. On ipc the peer is its
-Unix user: libzmq asks the kernel (SO_PEERCRED) and sets `Peer-Address` itself, before it looks at
-the properties of the handshake (libzmq, stream_engine_base.cpp: `init_properties`).
+On the Unix socket (`local_callers`) a caller is its Unix user, as the kernel reports it. On TCP, a
+ROUTER of libzmq, it is its key: CURVE and ZAP set `User-Id`, which is read there only. What a peer
+states about itself in its handshake is not believed.
 
-Messages are received frame by frame. A message may have millions of frames, so what is over the
-limit is skipped, in portions.
+Over TCP messages are received frame by frame. A message may have millions of frames, so what is
+over the limit is skipped, in portions.
 """
 
 from __future__ import annotations
@@ -25,6 +23,7 @@ from zmq.backend import Socket
 
 from amid import wire
 from amid.broker.connection_monitor import ConnectionMonitor
+from amid.broker.local_callers import MAX_FRAMES, LocalCallers, LocalConnection
 from amid.broker.reply_backlog import Connection, ReplyBacklog
 from amid.process.acceptor import BACKLOG, Acceptor
 from amid.process.sending import disconnect
@@ -39,14 +38,9 @@ LOCAL = "local"
 NOBODY = ""
 """The caller of a connection that no table of the configuration is for."""
 
-MAX_MESSAGE_BYTES = 16 * 1024 * 1024
-"""Bytes of one frame; libzmq disconnects a peer that sends more before it is in memory. Below this
-and over `max_request_bytes` the caller gets an error that says so."""
 MAX_TCP_MESSAGE_BYTES = 1024 * 1024 + 4096
-"""The same over TCP, unless `max_request_bytes` is more. It bounds the handshake too, in which a peer is a stranger: the daemon's
-clients send no request over 1 MiB."""
-MAX_FRAMES = 16
-"""Frames of one message: the request, the delimiter, and a frame for each proxy in between."""
+"""Bytes of one frame, unless `max_request_bytes` is more; libzmq disconnects a peer that sends more. It bounds the handshake too,
+in which a peer is a stranger: the daemon's clients send no request over 1 MiB."""
 FRAMES_AT_ONCE = 1000
 """Frames that are skipped between two looks at the clock."""
 MAX_ENVELOPE_BYTES = 1024
@@ -56,10 +50,8 @@ REQUESTS_KEPT = 64
 PASS_S = 0.02
 """Seconds given to requests of one socket in one pass of the loop, so that a flood delays neither
 the readers nor the beat."""
-HANDSHAKE_MS = 2000
-"""Milliseconds that a peer has for its handshake."""
 MAX_IDENTITIES = 4096
-"""Peers remembered between messages."""
+"""Unix users and groups remembered between messages."""
 
 _DONTWAIT = int(zmq.DONTWAIT)
 _UNDELIVERABLE = (zmq.EAGAIN, zmq.EHOSTUNREACH)
@@ -86,12 +78,14 @@ class Sender(NamedTuple):
     envelope: the frames that lead an answer back, the routing id first.
     """
 
-    socket: zmq.Socket[bytes]
+    socket: zmq.Socket[bytes] | LocalConnection
     envelope: list[bytes]
     identity: Identity
 
     @property
     def connection(self) -> Connection:
+        if isinstance(self.socket, LocalConnection):
+            return self.socket, self.socket.routing_id
         return self.socket, self.envelope[0]
 
 
@@ -104,46 +98,33 @@ class Message(NamedTuple):
 
 
 class CallerSockets:
-    """Receives requests and sends replies. Raises `zmq.ZMQError` when the ipc endpoint cannot be bound."""
+    """Receives requests and sends replies. Raises `OSError` when the Unix socket cannot be bound."""
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], settings: BrokerSettings, counters: Counter[str]) -> None:
         self._counters = counters
         self._backlog = ReplyBacklog(settings.rpc.max_unread_bytes)
-        self._identities: dict[str, Identity] = {}
-        self._monitors: dict[zmq.Socket[bytes], ConnectionMonitor] = {}
+        self._identities: dict[tuple[int, int], Identity] = {}
         self.acceptor = Acceptor(settings.run_dir, counters, time.monotonic())
-        self.ipc = self._router(context, settings.rpc.max_calls)
-        self.acceptor.bind(lambda: self.ipc.bind(wire.ipc(settings.run_dir, wire.RPC_SOCKET)))
-        self.tcp: zmq.Socket[bytes] | None = None
+        path = f"{settings.run_dir}/{wire.RPC_SOCKET}"
+        self._local = LocalCallers(path, counters, settings.rpc.max_calls, settings.rpc.max_unread_bytes)
+        self.acceptor.add([self._local.listener.fileno()])
+        self._tcp: zmq.Socket[bytes] | None = None
         self._zap: ZapAuthenticator | None = None
         if settings.curve.secret_key is not None:
             self._zap = ZapAuthenticator(context, settings.curve, settings.callers)
-            self.tcp = self._router(context, settings.rpc.max_calls)
-            self.tcp.set(zmq.MAXMSGSIZE, max(settings.rpc.max_request_bytes, MAX_TCP_MESSAGE_BYTES))
-            self.acceptor.bind(partial(self._zap.bind_tcp, self.tcp, settings.rpc.listen))
-        self._skipping: set[zmq.Socket[bytes]] = set()
+            self._tcp = _router(context, settings.rpc.max_calls)
+            self._tcp.set(zmq.MAXMSGSIZE, max(settings.rpc.max_request_bytes, MAX_TCP_MESSAGE_BYTES))
+            self._monitor = ConnectionMonitor(context, self._tcp)
+            self.acceptor.bind(partial(self._zap.bind_tcp, self._tcp, settings.rpc.listen))
+        self._skipping = False
         self.configure(settings)
-
-    def _router(self, context: zmq.Context[zmq.Socket[bytes]], max_calls: int) -> zmq.Socket[bytes]:
-        socket = context.socket(zmq.ROUTER)
-        socket.set(zmq.ROUTER_MANDATORY, 1)
-        socket.set(zmq.LINGER, 500)
-        socket.set(zmq.MAXMSGSIZE, MAX_MESSAGE_BYTES)
-        socket.set(zmq.ZAP_DOMAIN, b"amid")  # libzmq then refuses peers of ZMTP 1 and 2, whose messages have no Peer-Address
-        socket.set(zmq.SNDHWM, max_calls)  # all that one caller may have open can be answered at once
-        socket.set(zmq.RCVHWM, REQUESTS_KEPT)
-        socket.set(zmq.HANDSHAKE_IVL, HANDSHAKE_MS)
-        socket.copy_threshold = 0  # a large answer is sent with a tracker, which a copy would have done with at once
-        socket.set(zmq.BACKLOG, BACKLOG)
-        self._monitors[socket] = ConnectionMonitor(context, socket)
-        return socket
 
     def configure(self, settings: BrokerSettings) -> None:
         """Accept the callers of a new configuration. A connection whose key is no longer among theirs
         is nobody's from now on."""
         self._names = {caller.key: name for name, caller in settings.callers.items() if caller.key}
         self._local_callers = settings.local_callers
-        self._backlog.limit = settings.rpc.max_unread_bytes
+        self._backlog.limit = self._local.unread_limit = settings.rpc.max_unread_bytes
         self._identities.clear()
         if self._zap is not None:
             self._zap.set_keys(settings.callers)
@@ -151,50 +132,56 @@ class CallerSockets:
     # ── receiving ──
 
     def poll_items(self) -> Iterator[tuple[zmq.Socket[bytes] | int, int]]:
-        zap = self._zap.socket if self._zap is not None else None
-        for socket in (self.ipc, self.tcp, zap):
-            if socket is not None:
-                yield socket, int(zmq.POLLIN)
-        for monitor in self._monitors.values():
-            yield monitor.fd, int(zmq.POLLIN)
+        yield self._local.fileno(), int(zmq.POLLIN)
+        if self._tcp is not None and self._zap is not None:
+            for item in (self._tcp, self._zap.socket, self._monitor.fd):
+                yield item, int(zmq.POLLIN)
         yield from self.acceptor.poll_items()
 
+    @property
+    def has_turns(self) -> bool:
+        """Whether messages were left for the next pass."""
+        return self._local.has_turns
+
     def receive(self, ready: Mapping[Any, int]) -> Iterator[Message]:
-        """What has come on the sockets that are `ready`, as much of it as fits into one pass of the loop."""
+        """What has come, as much of it as fits into one pass of the loop."""
+        for connection, frames in self._local.receive(time.monotonic() + PASS_S):
+            stated = connection.protocol.identity
+            first = b"!" + stated if stated else connection.routing_id
+            yield parse_message(connection, [first, *frames], self._unix_user(connection.uid, connection.gid))
         if self._zap is not None and self._zap.socket in ready:
             self._zap.step()
-        for socket, identify in ((self.ipc, self._unix_user), (self.tcp, self._key_holder)):
-            if socket is None or socket not in ready:
+        if self._tcp is not None and self._tcp in ready:
+            yield from self._receive_tcp(self._tcp, time.monotonic() + PASS_S)
+
+    def _receive_tcp(self, socket: zmq.Socket[bytes], end: float) -> Iterator[Message]:
+        if self._skipping:
+            self._skip(socket, end)
+        while time.monotonic() < end:
+            try:
+                first, frames = self._receive_frames(socket, end)
+            except zmq.Again:
+                return
+            if not self._monitor.is_alive(frames[0], first):
+                self._counters["requests_of_gone_callers"] += 1
                 continue
-            end = time.monotonic() + PASS_S
-            if socket in self._skipping:
-                self._skip(socket, end)
-            while time.monotonic() < end:
-                try:
-                    first, frames = self._receive_frames(socket, end)
-                except zmq.Again:
-                    break
-                if not self._monitors[socket].is_alive(frames[0], first):
-                    self._counters["requests_of_gone_callers"] += 1
-                    continue
-                try:
-                    identity = identify(first)
-                except zmq.ZMQError:  # a peer that speaks ZMTP 1 or 2, whose messages have no properties
-                    identity = Identity(NOBODY, "unknown")
-                if len(frames) > MAX_FRAMES:
-                    disconnect(first)  # each frame takes longer to skip than to send
-                yield parse_message(socket, frames, identity)
+            if len(frames) > MAX_FRAMES:
+                disconnect(first)  # each frame takes longer to skip than to send
+            yield parse_message(socket, frames, self._key_holder(first))
 
     def gone(self, ready: Mapping[Any, int]) -> Iterator[Connection]:
         """The connections that have gone since the last time."""
-        for socket, monitor in self._monitors.items():
-            if monitor.fd in ready:
-                monitor.receive()
-            if count := monitor.take_without_message():
-                self._report_cut(socket, count)
-            for routing_id in monitor.take_gone():
-                self._backlog.forget((socket, routing_id))
-                yield socket, routing_id
+        for connection in self._local.take_gone():
+            yield connection, connection.routing_id
+        if self._tcp is None:
+            return
+        if self._monitor.fd in ready:
+            self._monitor.receive()
+        if count := self._monitor.take_without_message():
+            self._report_cut(self._tcp, count)
+        for routing_id in self._monitor.take_gone():
+            self._backlog.forget((self._tcp, routing_id))
+            yield self._tcp, routing_id
 
     def _report_cut(self, socket: zmq.Socket[bytes], count: int) -> None:
         self._counters["connections_without_request"] += count
@@ -215,23 +202,20 @@ class CallerSockets:
 
     def _skip(self, socket: zmq.Socket[bytes], end: float) -> None:
         """Receive what is left of a message and drop it, as much of it as fits into this pass."""
-        self._skipping.add(socket)
+        self._skipping = True
         while time.monotonic() < end:
             for _ in range(FRAMES_AT_ONCE):
                 if not Socket.recv(socket, _DONTWAIT, False).more:
-                    self._skipping.discard(socket)
+                    self._skipping = False
                     return
 
-    def _unix_user(self, frame: zmq.Frame) -> Identity:
-        address = str(frame.get("Peer-Address"))  # localhost:UID:GID:PID
-        identity = self._identities.get(address)
+    def _unix_user(self, uid: int, gid: int) -> Identity:
+        identity = self._identities.get((uid, gid))
         if identity is None:
             if len(self._identities) >= MAX_IDENTITIES:
                 self._identities.clear()
-            _, uid, gid, _ = address.split(":")
-            name = self._local_caller(int(uid), int(gid))
-            own = int(uid) == os.geteuid()
-            identity = self._identities[address] = Identity(name, f"uid:{uid}", local=True, own=own)
+            name = self._local_caller(uid, gid)
+            identity = self._identities[uid, gid] = Identity(name, f"uid:{uid}", local=True, own=uid == os.geteuid())
         return identity
 
     def _local_caller(self, uid: int, gid: int) -> str:
@@ -246,10 +230,15 @@ class CallerSockets:
 
     def has_room(self, sender: Sender, size: int) -> bool:
         """Whether an answer of `size` bytes may wait for this sender."""
+        if isinstance(sender.socket, LocalConnection):
+            return self._local.has_room(sender.socket, size)
         return self._backlog.has_room(sender.identity.principal, sender.connection, size)
 
     def send(self, sender: Sender, body: bytes) -> None:
         """An answer; counted as undeliverable when its caller has gone, or does not read."""
+        if isinstance(sender.socket, LocalConnection):
+            self._counters["undeliverable_answers"] += not self._local.send(sender.socket, [*sender.envelope[1:], body])
+            return
         try:
             self._backlog.send(sender.identity.principal, sender.connection, [*sender.envelope, body])
         except zmq.ZMQError as error:
@@ -258,7 +247,28 @@ class CallerSockets:
             self._counters["undeliverable_answers"] += 1
 
 
-def parse_message(socket: zmq.Socket[bytes], frames: list[bytes], identity: Identity) -> Message:
+    def flush(self) -> None:
+        """Send the answers of this pass."""
+        self._local.flush()
+
+    def close(self) -> None:
+        """Send the last answers to local callers, and close their connections."""
+        self.acceptor.close()
+        self._local.close()
+
+
+def _router(context: zmq.Context[zmq.Socket[bytes]], max_calls: int) -> zmq.Socket[bytes]:
+    socket = context.socket(zmq.ROUTER)
+    socket.set(zmq.ROUTER_MANDATORY, 1)
+    socket.set(zmq.LINGER, 500)
+    socket.set(zmq.SNDHWM, max_calls)  # all that one caller may have open can be answered at once
+    socket.set(zmq.RCVHWM, REQUESTS_KEPT)
+    socket.copy_threshold = 0  # a large answer is sent with a tracker, which a copy would have done with at once
+    socket.set(zmq.BACKLOG, BACKLOG)
+    return socket
+
+
+def parse_message(socket: zmq.Socket[bytes] | LocalConnection, frames: list[bytes], identity: Identity) -> Message:
     """The message in `frames`, the routing id first."""
     end = frames.index(b"", 1) if b"" in frames[1:] else 0
     envelope, payload = frames[: end + 1], frames[end + 1 :]

@@ -39,12 +39,8 @@ class ConnectionMonitor:
         """Whether the connection of a message is still there, by the message's first frame."""
         if routing_id in self._connections:
             return True
-        try:
-            descriptor = int(frame.get(zmq.SRCFD))
-        except zmq.ZMQError:  # a peer that speaks ZMTP 1 or 2, whose messages have no properties
-            return True
         self.receive()
-        return self._connections.register(routing_id, descriptor)
+        return self._connections.register(routing_id, int(frame.get(zmq.SRCFD)))
 
     def receive(self) -> None:
         """Take all events that have come."""

@@ -11,13 +11,14 @@ from __future__ import annotations
 import time
 from collections import deque
 from dataclasses import dataclass, field
+from typing import Any
 
 import zmq
 
 from amid.process.sending import send
 
-Connection = tuple[zmq.Socket[bytes], bytes]
-"""A socket, and the routing id of a connection there."""
+Connection = tuple[Any, bytes]
+"""What has the connection, and its routing id there: a ROUTER, or a local connection itself."""
 
 UNTRACKED_BYTES = 16 * 1024
 """Bytes of a connection's answers from which on the next one is sent with a tracker."""

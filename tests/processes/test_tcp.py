@@ -11,8 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import zmq
 
 from amid import AmidError, Client, Curve
+from amid.broker.caller_sockets import MAX_TCP_MESSAGE_BYTES
 from amid.simulator import SimulatedPbx
 from amid.simulator.session import User
 from tests.asterisk.server import free_port
@@ -174,3 +176,18 @@ def test_a_peer_that_shows_no_sign_of_life_is_disconnected(tmp_path: Path, daemo
                 stopped.kill()
         with tcp.client() as client:
             assert client.ping() == {}
+
+
+def test_a_connection_that_libzmq_cuts_for_a_message_over_the_bound_is_logged_and_counted(tcp: Tcp) -> None:
+    """libzmq reports no reason, and there was no word of it."""
+    curve = Curve(tcp.server, tcp.crm, (tcp.folder / "crm.key").read_text().strip())
+    with tcp.daemon.socket(zmq.REQ) as honest, tcp.daemon.socket(zmq.REQ) as caller:
+        for peer in (honest, caller):
+            curve.put_on(peer)
+            peer.connect(tcp.rpc)
+        honest.send(b'{"id": 1, "method": "ping"}')
+        assert b"result" in honest.recv()
+        caller.send(b" " * (MAX_TCP_MESSAGE_BYTES + 1))
+        said = f"or sent a message over {MAX_TCP_MESSAGE_BYTES:,} bytes, which libzmq refuses"
+        eventually(lambda: said in tcp.daemon.log.read_text(), "it is logged")
+        assert tcp.daemon.result("status")["counters"]["connections_without_request"] == 1

@@ -1,0 +1,300 @@
+"""Callers on the Unix socket `rpc`, without libzmq (`amid.rpc.zmtp` says why): one connection each, and a turn for each Unix user.
+
+A pass of the loop receives one message for each user in turn, so a user with many connections or
+heavy requests gets no more than its share. What is not received stays with its sender, in the
+kernel; what a user has sent of unfinished messages, and what it has not read of its answers, is
+bounded over all its connections.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import logging
+import os
+import select
+import socket
+import struct
+import time
+from collections import Counter, deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from amid.rpc.zmtp import Refused, ServerProtocol, encode_frames
+
+log = logging.getLogger("amid.broker")
+
+BACKLOG = 1024
+"""Connections that the kernel holds until they are accepted."""
+ACCEPTED_AT_ONCE = 50
+READ_BYTES = 64 * 1024
+MAX_MESSAGE_BYTES = 16 * 1024 * 1024
+"""Bytes of one message. Below this and over `max_request_bytes` the caller gets an error that says so."""
+MAX_FRAMES = 16
+"""Frames of one message: the request, the delimiter, and a frame for each proxy in between."""
+MAX_HELD_BYTES = 64 * 1024 * 1024
+"""Bytes of unfinished messages of one user."""
+HANDSHAKE_S = 2.0
+CONNECTION_BYTES = 32 * 1024
+"""Bytes of answers that may wait on a connection whatever its user has not read elsewhere."""
+SMALL_BYTES = 16 * 1024
+"""Bytes of an answer up to which it may exceed the limit by an eighth: an error in place of a large answer fits in."""
+OVERHEAD_BYTES = 256
+"""What an answer takes in memory, besides its bytes."""
+LINGER_S = 0.5
+"""Seconds at the end in which the last answers are sent."""
+CHUNKS_AT_ONCE = 64
+
+_CREDENTIALS = struct.Struct("3i")
+_numbers = itertools.count(1)
+
+
+class LocalConnection:
+    """uid, gid: of the peer's process when it connected, as the kernel reports them."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        _, self.uid, self.gid = _CREDENTIALS.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
+        self.socket = sock
+        self.protocol = ServerProtocol(MAX_MESSAGE_BYTES, MAX_FRAMES)
+        self.routing_id = b"\0" + struct.pack(">Q", next(_numbers))
+        self.unsent: deque[bytes | memoryview] = deque()
+        self.unsent_bytes = self.held_bytes = 0
+        self.is_queued = self.is_closed = self.awaits_room = False
+
+    def receive(self) -> list[bytes] | None:
+        """The next message, after at most one read. Raises `Refused`, and `EOFError` or `OSError` when the peer has gone."""
+        message = self.protocol.next_message()
+        if message is None:
+            data = self.socket.recv(READ_BYTES)
+            if not data:
+                raise EOFError
+            self.protocol.feed(data)
+            message = self.protocol.next_message()
+        return message
+
+
+@dataclass
+class _User:
+    """All connections of one Unix user. ready: those that may have a message."""
+
+    connections: int = 0
+    held_bytes: int = 0
+    unsent_bytes: int = 0
+    ready: deque[LocalConnection] = field(default_factory=deque)
+
+
+class LocalCallers:
+    """unread_limit: bytes of answers that wait for one user. Raises `OSError` when `path` cannot be bound."""
+
+    def __init__(self, path: str, counters: Counter[str], max_unsent: int, unread_limit: int) -> None:
+        self._counters = counters
+        self._max_unsent = max_unsent
+        self.unread_limit = unread_limit
+        self._connections: dict[int, LocalConnection] = {}
+        self._users: dict[int, _User] = {}
+        self._turns: deque[_User] = deque()
+        self._handshakes: dict[LocalConnection, float] = {}
+        self._dirty: set[LocalConnection] = set()
+        self._gone: list[LocalConnection] = []
+        self.listener = _listen(path)
+        self._epoll = select.epoll()
+        self._epoll.register(self.listener.fileno(), select.EPOLLIN)
+
+    def fileno(self) -> int:
+        """Readable when `receive` has something to do."""
+        return self._epoll.fileno()
+
+    @property
+    def has_turns(self) -> bool:
+        """Whether messages were left for the next pass."""
+        return bool(self._turns)
+
+    # ── receiving ──
+
+    def receive(self, end: float) -> Iterator[tuple[LocalConnection, list[bytes]]]:
+        """Messages, until none has come or until `end` of the monotonic clock."""
+        self._poll()
+        while self._turns and time.monotonic() < end:
+            user = self._turns.popleft()
+            connection = user.ready.popleft()
+            message = None if connection.is_closed else self._receive_from(connection, user)
+            if connection.is_queued:
+                user.ready.append(connection)
+            if user.ready:
+                self._turns.append(user)
+            if message is not None:
+                yield connection, message
+
+    def _poll(self) -> None:
+        now = time.monotonic()
+        for descriptor, events in self._epoll.poll(0):
+            connection = self._connections.get(descriptor)
+            if connection is None:
+                self._accept(now)
+                continue
+            if events & select.EPOLLOUT:
+                self._dirty.add(connection)
+            if events & ~select.EPOLLOUT and not connection.is_queued:
+                self._queue(connection)
+        while self._handshakes:
+            connection, end = next(iter(self._handshakes.items()))
+            if now < end:
+                return
+            self._close(connection)
+
+    def _queue(self, connection: LocalConnection) -> None:
+        connection.is_queued = True
+        user = self._users[connection.uid]
+        user.ready.append(connection)
+        if len(user.ready) == 1:
+            self._turns.append(user)
+
+    def _accept(self, now: float) -> None:
+        with contextlib.suppress(OSError):  # there is none, or it has gone again
+            for _ in range(ACCEPTED_AT_ONCE):
+                accepted, _ = self.listener.accept()
+                accepted.setblocking(False)
+                connection = LocalConnection(accepted)
+                self._connections[accepted.fileno()] = connection
+                self._users.setdefault(connection.uid, _User()).connections += 1
+                self._handshakes[connection] = now + HANDSHAKE_S
+                self._epoll.register(accepted.fileno(), select.EPOLLIN)
+                self._dirty.add(connection)  # it is greeted
+
+    def _receive_from(self, connection: LocalConnection, user: _User) -> list[bytes] | None:
+        message = None
+        connection.is_queued = False
+        try:
+            message = connection.receive()
+            connection.is_queued = connection.protocol.has_input
+        except BlockingIOError:
+            pass
+        except Refused as refused:
+            self._refuse(connection, str(refused))
+        except (EOFError, OSError):
+            self._close(connection)
+        if connection.is_closed:
+            return None
+        if connection.protocol.identity is not None:
+            self._handshakes.pop(connection, None)
+        if connection.protocol.to_send:
+            self._dirty.add(connection)
+        held = connection.protocol.held_bytes
+        user.held_bytes += held - connection.held_bytes
+        connection.held_bytes = held
+        if user.held_bytes > MAX_HELD_BYTES:
+            self._refuse(connection, f"its user has sent over {MAX_HELD_BYTES} bytes of unfinished messages")
+        return message
+
+    def _refuse(self, connection: LocalConnection, reason: str) -> None:
+        self._counters["closed_connections"] += 1
+        log.warning("closed a connection of uid:%d: %s", connection.uid, reason)
+        self._close(connection)
+
+    def _close(self, connection: LocalConnection) -> None:
+        if connection.is_closed:
+            return
+        connection.is_closed, connection.is_queued = True, False
+        del self._connections[connection.socket.fileno()]
+        self._epoll.unregister(connection.socket.fileno())
+        connection.socket.close()
+        self._handshakes.pop(connection, None)
+        self._dirty.discard(connection)
+        user = self._users[connection.uid]
+        user.connections -= 1
+        user.held_bytes -= connection.held_bytes
+        user.unsent_bytes -= connection.unsent_bytes
+        if not user.connections:
+            del self._users[connection.uid]
+        self._gone.append(connection)
+
+    def take_gone(self) -> list[LocalConnection]:
+        """The connections that have gone since the last time."""
+        gone, self._gone = self._gone, []
+        return gone
+
+    # ── sending ──
+
+    def has_room(self, connection: LocalConnection, size: int) -> bool:
+        """Whether an answer of `size` bytes may wait for this connection. A single answer may be over the limit."""
+        user = self._users.get(connection.uid)
+        if user is None or connection.is_closed:
+            return True
+        size += OVERHEAD_BYTES
+        limit = self.unread_limit if size > SMALL_BYTES else self.unread_limit * 9 // 8
+        if user.unsent_bytes + size <= limit or not user.unsent_bytes:
+            return True
+        return connection.unsent_bytes + size <= CONNECTION_BYTES
+
+    def send(self, connection: LocalConnection, frames: list[bytes]) -> bool:
+        """Queue an answer, which `flush` sends; False when its caller has gone, or has too many unread."""
+        if connection.is_closed or len(connection.unsent) >= self._max_unsent:
+            return False
+        self._add(connection, encode_frames(frames))
+        return True
+
+    def _add(self, connection: LocalConnection, data: bytes) -> None:
+        connection.unsent.append(data)
+        connection.unsent_bytes += len(data) + OVERHEAD_BYTES
+        self._users[connection.uid].unsent_bytes += len(data) + OVERHEAD_BYTES
+        self._dirty.add(connection)
+
+    def flush(self) -> None:
+        """Send what was queued in this pass, as much of it as its callers take."""
+        dirty, self._dirty = self._dirty, set()
+        for connection in dirty:
+            if not connection.is_closed:
+                self._flush(connection)
+
+    def _flush(self, connection: LocalConnection) -> None:
+        if connection.protocol.to_send and len(connection.unsent) < self._max_unsent:
+            self._add(connection, bytes(connection.protocol.to_send))
+            connection.protocol.to_send.clear()
+            self._dirty.discard(connection)
+        try:
+            while connection.unsent:
+                chunks = list(itertools.islice(connection.unsent, CHUNKS_AT_ONCE))
+                self._count_sent(connection, connection.socket.sendmsg(chunks))
+        except BlockingIOError:
+            pass
+        except OSError:
+            self._close(connection)
+            return
+        if connection.awaits_room != bool(connection.unsent):
+            connection.awaits_room = bool(connection.unsent)
+            self._epoll.modify(connection.socket.fileno(), select.EPOLLIN | (select.EPOLLOUT if connection.unsent else 0))
+
+    def _count_sent(self, connection: LocalConnection, sent: int) -> None:
+        before = connection.unsent_bytes
+        while sent:
+            chunk = connection.unsent.popleft()
+            if sent < len(chunk):
+                connection.unsent.appendleft(memoryview(chunk)[sent:])
+                connection.unsent_bytes -= sent
+                break
+            sent -= len(chunk)
+            connection.unsent_bytes -= len(chunk) + OVERHEAD_BYTES
+        self._users[connection.uid].unsent_bytes -= before - connection.unsent_bytes
+
+    def close(self) -> None:
+        """Send the last answers, and end."""
+        end = time.monotonic() + LINGER_S
+        self.flush()
+        while any(one.unsent for one in self._connections.values()) and time.monotonic() < end:
+            self._epoll.poll(0.01)
+            self._dirty.update(one for one in self._connections.values() if one.unsent)
+            self.flush()
+        for connection in list(self._connections.values()):
+            self._close(connection)
+        self._epoll.close()
+        self.listener.close()
+
+
+def _listen(path: str) -> socket.socket:
+    """A socket there may be of a predecessor that was killed."""
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+    listener.bind(path)
+    listener.listen(BACKLOG)
+    return listener

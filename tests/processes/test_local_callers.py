@@ -1,0 +1,138 @@
+"""The broker's Unix socket by itself: turns of Unix users, and bounds over all connections of one."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import socket
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from amid.broker import local_callers
+from amid.broker.local_callers import LocalCallers
+from tests.daemon import BOUND_S, Daemon, eventually
+from tests.processes.zmtp import COMMAND, GREETING, MORE, RawPeer, frame
+
+READY = frame(b"\x05READY\x0bSocket-Type\0\0\0\x06DEALER", COMMAND)
+MEGABYTE = 1024 * 1024
+
+
+@pytest.fixture
+def callers(tmp_path: Path) -> Iterator[LocalCallers]:
+    callers = LocalCallers(str(tmp_path / "rpc"), Counter(), max_unsent=10, unread_limit=100_000)
+    yield callers
+    callers.close()
+
+
+def connected(callers: LocalCallers, tmp_path: Path, uid: int | None = None) -> socket.socket:
+    peer = socket.socket(socket.AF_UNIX)
+    peer.settimeout(BOUND_S)
+    if uid is None:
+        peer.connect(str(tmp_path / "rpc"))
+    else:
+        before = os.getcwd()
+        os.chdir(tmp_path)
+        os.chmod("rpc", 0o666)
+        os.chmod(tmp_path, 0o755)
+        os.seteuid(uid)
+        try:
+            peer.connect("rpc")
+        finally:
+            os.seteuid(0)
+            os.chdir(before)
+    peer.sendall(GREETING + READY)
+    return peer
+
+
+def messages(callers: LocalCallers, count: int) -> list[tuple[int, bytes]]:
+    """The uid and the last frame of the next messages."""
+    came: list[tuple[int, bytes]] = []
+
+    def enough() -> bool:
+        came.extend((connection.uid, frames[-1]) for connection, frames in callers.receive(time.monotonic() + 0.1))
+        return len(came) >= count
+
+    eventually(enough, f"{count} messages")
+    return came
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can connect as another user")
+def test_users_take_turns(callers: LocalCallers, tmp_path: Path) -> None:
+    """However many connections and messages one of them has."""
+    with ExitStack() as stack:
+        many = [stack.enter_context(connected(callers, tmp_path, 65533)) for _ in range(10)]
+        one = stack.enter_context(connected(callers, tmp_path, 65532))
+        list(callers.receive(time.monotonic() + BOUND_S))  # the handshakes
+        for peer in many:
+            peer.sendall(frame(b"many") * 100)
+        one.sendall(frame(b"one") * 5)
+        came = messages(callers, 1005)
+    assert [uid for uid, _ in came][:10].count(65532) == 5
+
+
+def test_a_user_has_the_rest_of_the_pass_in_the_next(callers: LocalCallers, tmp_path: Path) -> None:
+    with connected(callers, tmp_path) as peer:
+        peer.sendall(frame(b"x") * 100)
+        taken = 0
+        end = time.monotonic() + BOUND_S
+        while taken < 100 and time.monotonic() < end:
+            taken += len(list(callers.receive(time.monotonic())))  # a pass that is over when it begins
+            passed = list(itertools.islice(callers.receive(end), 1))
+            taken += len(passed)
+        assert taken == 100 and not callers.has_turns
+
+
+def test_unfinished_messages_are_bounded_over_all_connections_of_a_user(
+    callers: LocalCallers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local_callers, "MAX_HELD_BYTES", 4 * MEGABYTE)
+    with ExitStack() as stack:
+        peers = [stack.enter_context(connected(callers, tmp_path)) for _ in range(100)]
+        for peer in peers:
+            peer.sendall(frame(bytes(60_000), MORE))
+
+        def closed() -> int:
+            list(callers.receive(time.monotonic() + 0.1))
+            return len(callers.take_gone())
+
+        assert eventually(closed, "some are closed") > 5
+        for peer in peers:
+            peer.close()
+        eventually(lambda: not closed() and not callers._users, "all have gone, and nothing is kept of them")
+
+
+def test_a_connection_without_a_handshake_is_closed(daemon: Daemon) -> None:
+    with RawPeer(daemon.run_dir / "rpc") as silent, socket.socket(socket.AF_UNIX) as stranger:
+        stranger.connect(str(daemon.run_dir / "rpc"))
+        stranger.settimeout(BOUND_S)
+        while stranger.recv(64):
+            pass
+        silent.send(b"", b'{"id": 1, "method": "ping"}')
+        assert b'"result"' in silent.receive()[1], "one that has shaken hands stays"
+
+
+def test_answers_that_are_not_read_are_bounded_by_number_and_by_bytes(callers: LocalCallers, tmp_path: Path) -> None:
+    with connected(callers, tmp_path) as peer:
+        peer.sendall(frame(b"x"))
+        eventually(lambda: list(callers.receive(time.monotonic() + 0.1)), "its message")
+        (connection,) = callers._connections.values()
+        assert callers.has_room(connection, 10_000_000), "a single answer may have any size"
+        assert callers.send(connection, [b"", bytes(200_000)])
+        assert not callers.has_room(connection, 60_000)
+        assert [callers.send(connection, [b"", b"x"]) for _ in range(12)].count(False) == 3, "10 at most"
+        peer.settimeout(0.1)
+        received = bytearray()
+
+        def whole() -> bool:
+            callers.flush()
+            list(callers.receive(time.monotonic() + 0.01))
+            received.extend(peer.recv(50_000))
+            return received.endswith(frame(b"", MORE) + frame(b"x"))
+
+        eventually(whole, "all come, in pieces")
+        assert callers.has_room(connection, 60_000) and not connection.unsent_bytes
