@@ -16,9 +16,8 @@ import pytest
 from amid.broker import local_callers
 from amid.broker.local_callers import LocalCallers
 from tests.daemon import BOUND_S, Daemon, eventually
-from tests.processes.zmtp import COMMAND, GREETING, MORE, RawPeer, frame
+from tests.processes.zmtp import GREETING, MORE, RawPeer, frame, ready
 
-READY = frame(b"\x05READY\x0bSocket-Type\0\0\0\x06DEALER", COMMAND)
 MEGABYTE = 1024 * 1024
 
 
@@ -45,7 +44,7 @@ def connected(callers: LocalCallers, tmp_path: Path, uid: int | None = None) -> 
         finally:
             os.seteuid(0)
             os.chdir(before)
-    peer.sendall(GREETING + READY)
+    peer.sendall(GREETING + ready({"Socket-Type": b"DEALER"}))
     return peer
 
 

@@ -32,8 +32,7 @@ class RawPeer:
     def _shake_hands(self, greeting: bytes, properties: dict[str, bytes]) -> None:
         self.socket.sendall(greeting)
         self._receive_exactly(len(GREETING))
-        pairs = (bytes([len(name)]) + name.encode() + struct.pack(">I", len(value)) + value for name, value in properties.items())
-        self.socket.sendall(frame(b"\x05READY" + b"".join(pairs), COMMAND))
+        self.socket.sendall(ready(properties))
         self.receive_frame()  # the daemon's READY
 
     @classmethod
@@ -81,6 +80,12 @@ class RawPeer:
                 raise ConnectionResetError("the daemon closed the connection")
             data += piece
         return data
+
+
+def ready(properties: dict[str, bytes]) -> bytes:
+    """The command that ends a handshake."""
+    pairs = (bytes([len(name)]) + name.encode() + struct.pack(">I", len(value)) + value for name, value in properties.items())
+    return frame(b"\x05READY" + b"".join(pairs), COMMAND)
 
 
 def frame(data: bytes, flags: int = 0) -> bytes:

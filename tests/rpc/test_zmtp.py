@@ -9,14 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from amid.rpc.zmtp import MAX_TO_SEND_BYTES, Refused, ServerProtocol, encode_frames
-from tests.processes.zmtp import COMMAND, GREETING, GREETING_2, LONG, MORE, frame
+from tests.processes.zmtp import COMMAND, GREETING, GREETING_2, LONG, MORE, frame, ready
 
 MAX_BYTES, MAX_FRAMES = 100_000, 16
-
-
-def ready(socket_type: bytes = b"DEALER", identity: bytes = b"") -> bytes:
-    pairs = ((b"Socket-Type", socket_type), (b"Identity", identity))
-    return frame(b"\x05READY" + b"".join(bytes([len(name)]) + name + struct.pack(">I", len(value)) + value for name, value in pairs), 4)
+READY = ready({"Socket-Type": b"DEALER"})
 
 
 def received(data: bytes, piece: int = 1 << 20) -> tuple[ServerProtocol, list[list[bytes]]]:
@@ -30,7 +26,7 @@ def received(data: bytes, piece: int = 1 << 20) -> tuple[ServerProtocol, list[li
 
 @given(st.lists(st.lists(st.binary(max_size=300), min_size=1, max_size=MAX_FRAMES), max_size=5), st.integers(1, 500))
 def test_messages_come_out_as_they_were_sent_in_whatever_pieces(messages: list[list[bytes]], piece: int) -> None:
-    protocol, came = received(GREETING + ready() + b"".join(map(encode_frames, messages)), piece)
+    protocol, came = received(GREETING + READY + b"".join(map(encode_frames, messages)), piece)
     assert came == messages
     assert protocol.identity == b"" and protocol.held_bytes == 0 and not protocol.has_input
 
@@ -43,16 +39,16 @@ def test_it_greets_at_once_and_is_ready_when_it_was_greeted() -> None:
 
 
 def test_the_routing_id_that_a_peer_states() -> None:
-    assert received(GREETING + ready(identity=b"crm"))[0].identity == b"crm"
+    assert received(GREETING + ready({"Socket-Type": b"REQ", "Identity": b"crm"}))[0].identity == b"crm"
 
 
 def test_a_heartbeat_is_answered_with_its_context() -> None:
-    protocol, _ = received(GREETING + ready() + frame(b"\x04PING\0\x0acontext", COMMAND))
+    protocol, _ = received(GREETING + READY + frame(b"\x04PING\0\x0acontext", COMMAND))
     assert protocol.to_send.endswith(frame(b"\x04PONGcontext", COMMAND))
 
 
 def test_replies_to_heartbeats_that_are_not_read_are_bounded() -> None:
-    protocol, _ = received(GREETING + ready() + frame(b"\x04PING\0\x0acontext", COMMAND) * 10_000)
+    protocol, _ = received(GREETING + READY + frame(b"\x04PING\0\x0acontext", COMMAND) * 10_000)
     assert len(protocol.to_send) < MAX_TO_SEND_BYTES + 100
 
 
@@ -62,18 +58,18 @@ REFUSED = {
     "ZMTP 1, of a long frame": b"\xff" + bytes(9),
     "ZMTP 2": GREETING_2,
     "CURVE": GREETING.replace(b"NULL\0", b"CURVE"),
-    "a subscriber": GREETING + ready(b"SUB"),
-    "no socket type": GREETING + frame(b"\x05READY", COMMAND),
+    "a subscriber": GREETING + ready({"Socket-Type": b"SUB"}),
+    "no socket type": GREETING + ready({}),
     "a command before READY": GREETING + frame(b"\x04PING\0\0", COMMAND),
     "a property that ends early": GREETING + frame(b"\x05READY\x0bSocket", COMMAND),
     "an empty command": GREETING + frame(b"", COMMAND),
     "a message before READY": GREETING + frame(b"x"),
-    "unknown flags": GREETING + ready() + b"\x08\0",
-    "an error": GREETING + ready() + frame(b"\x05ERROR\0", COMMAND),
-    "a long command": GREETING + ready() + frame(bytes(1025), COMMAND),
-    "the head of a large frame": GREETING + ready() + bytes([LONG]) + struct.pack(">Q", MAX_BYTES + 1),
-    "a frame that makes its message too large": GREETING + ready() + frame(bytes(60_000), MORE) * 2,
-    "many frames": GREETING + ready() + bytes([MORE, 0]) * 17,
+    "unknown flags": GREETING + READY + b"\x08\0",
+    "an error": GREETING + READY + frame(b"\x05ERROR\0", COMMAND),
+    "a long command": GREETING + READY + frame(bytes(1025), COMMAND),
+    "the head of a large frame": GREETING + READY + bytes([LONG]) + struct.pack(">Q", MAX_BYTES + 1),
+    "a frame that makes its message too large": GREETING + READY + frame(bytes(60_000), MORE) * 2,
+    "many frames": GREETING + READY + bytes([MORE, 0]) * 17,
 }
 
 
@@ -86,4 +82,4 @@ def test_a_peer_that_breaks_a_rule_is_refused(data: bytes, piece: int) -> None:
 
 def test_what_is_held_of_an_unfinished_message_is_counted() -> None:
     data = frame(bytes(1000), MORE) + frame(bytes(1000))[:500]
-    assert received(GREETING + ready() + data)[0].held_bytes == 1500
+    assert received(GREETING + READY + data)[0].held_bytes == 1500
