@@ -18,6 +18,8 @@ from tests.faults.world import READER, SERVER
 from tests.processes.caller import Caller
 from tests.processes.process import stop
 
+pytestmark = pytest.mark.alone
+
 LANES = 4
 QUEUED = 50
 PROMISED_S = 3.0
