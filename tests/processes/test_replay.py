@@ -20,8 +20,8 @@ from tests.processes.caller import Caller
 from tests.processes.pbx import table
 
 EVENTS = 60_000
-BURST = 25
-"""Events in one read of the reader, and so in one message on the stream: 2,400 messages, of which ZeroMQ keeps some 1,500."""
+BURST = 15
+"""Events in one read of the reader, and so in one message on the stream: 4,000 messages, of which ZeroMQ keeps some 1,500."""
 BOUND_S = 30.0
 """Seconds without an event after which a test has failed."""
 
