@@ -17,6 +17,8 @@ from typing import Any, TypeVar
 
 import zmq
 
+from tests.asterisk.server import free_port
+
 T = TypeVar("T")
 
 BOUND_S = 20.0
@@ -160,3 +162,11 @@ class Daemon:
         pid = self.pid(name)
         os.kill(pid, number)
         return pid
+
+
+def gateway_table(directory: Path, tokens: str) -> dict[str, Any]:
+    """The `gateway` table for a daemon: a free port on loopback, and `tokens` in a file in `directory`."""
+    file = directory / "tokens.toml"
+    file.touch(mode=0o600)
+    file.write_text(tokens)
+    return {"listen": f"127.0.0.1:{free_port()}", "tokens_file": str(file)}

@@ -26,7 +26,7 @@ from amid.gateway.connections import Connections
 from amid.gateway.fields import decode_fields, decode_json
 from amid.gateway.guard import Guard
 from amid.gateway.hub import Hub
-from amid.gateway.openapi import document
+from amid.gateway.openapi import document_json
 from amid.gateway.quotas import Quotas
 from amid.gateway.replies import json_response, on_amid_error, on_disconnect, on_http_error, refusal, rpc_refusal
 from amid.gateway.streams import EventStreamResponse, Streams
@@ -119,7 +119,7 @@ class Gateway:
         return json_response({"status": "ready" if ready else "no server is up"}, 200 if ready else 503)
 
     async def _openapi(self, request: Request) -> Response:
-        return json_response(document())
+        return Response(document_json(), media_type="application/json")
 
     # ── calls ──
 

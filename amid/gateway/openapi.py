@@ -10,7 +10,7 @@ import msgspec
 from amid import __version__
 from amid.gateway.calls import STATUSES
 from amid.rpc.requests import PARAMS, Params
-from amid.wire import METHODS
+from amid.wire import METHODS, pack_json
 
 Map = dict[str, Any]
 
@@ -77,8 +77,13 @@ def _params() -> Map:
 
 
 @cache
-def document() -> Map:
-    """The whole document."""
+@cache
+def document_json() -> bytes:
+    """The whole document, encoded once: anybody may ask for it, as often as they like."""
+    return pack_json(_document())
+
+
+def _document() -> Map:
     return {
         "openapi": "3.1.0",
         "info": {"title": "amid", "version": __version__, "description": "RPC and events of Asterisk PBXs over HTTP."},

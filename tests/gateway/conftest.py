@@ -11,9 +11,8 @@ import httpx
 import pytest
 
 from amid.simulator import SimulatedPbx
-from tests.asterisk.server import free_port
 from tests.conftest import StartDaemon
-from tests.daemon import Daemon, eventually
+from tests.daemon import Daemon, eventually, gateway_table
 from tests.processes.pbx import simulated, table
 
 TOKENS = {"operator": "operator-0123456789abcdef", "wallboard": "wallboard-0123456789abcdef"}
@@ -55,10 +54,7 @@ class Gateway:
 
 def with_gateway(directory: Path, **keys: Any) -> dict[str, Any]:
     """The `gateway` table for a daemon, with its tokens in `directory`."""
-    tokens = directory / "tokens.toml"
-    tokens.write_text(TOKENS_FILE)
-    tokens.chmod(0o600)
-    return {"listen": f"127.0.0.1:{free_port()}", "tokens_file": str(tokens), **keys}
+    return gateway_table(directory, TOKENS_FILE) | keys
 
 
 def listening(daemon: Daemon, keys: dict[str, Any]) -> Gateway:
