@@ -15,6 +15,8 @@ from tests.conformance.conftest import Phone
 from tests.conformance.pbx import SERVER, Pbx
 from tests.daemon import Daemon, eventually
 
+pytestmark = pytest.mark.alone
+
 CALLERS = 200
 ROUNDS = 3
 SLOW = Action(

@@ -16,6 +16,8 @@ from tests.conformance.pbx import SERVER, Pbx, of
 from tests.conftest import StartDaemon
 from tests.daemon import Daemon, eventually
 
+pytestmark = pytest.mark.alone
+
 OPEN = 40
 """Calls that are open at any time."""
 

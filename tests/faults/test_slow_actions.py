@@ -20,6 +20,8 @@ from tests.conftest import StartDaemon
 from tests.daemon import Daemon, eventually
 from tests.faults.faults import row
 
+pytestmark = pytest.mark.alone
+
 LANES = 4
 PAIRS = 300
 RATIO = 2.0
