@@ -64,7 +64,12 @@ def field_lines(action: str, fields: Mapping[Any, Any]) -> Iterator[tuple[bytes,
 def own_action_id(fields: Mapping[Any, Any]) -> Text | None:
     """The caller's own ActionID among `fields`, or None. It is given back in the answer and never sent."""
     own = next((value for name, value in fields.items() if _is_action_id(name)), None)
-    return None if own is None else text(wire_bytes(own, b"ActionID"))
+    if own is None:
+        return None
+    raw = wire_bytes(own, b"ActionID")
+    if len(raw) > MAX_LINE:  # it is held until the answer
+        raise InvalidAction(f"the value of 'ActionID' has {len(raw)} bytes; {MAX_LINE} are allowed")
+    return text(raw)
 
 
 def without_action_id(fields: Mapping[Any, Any]) -> dict[Any, Any]:

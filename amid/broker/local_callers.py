@@ -44,8 +44,10 @@ OVERHEAD_BYTES = 256
 LINGER_S = 0.5
 """Seconds at the end in which the last answers are sent."""
 CHUNKS_AT_ONCE = 64
+REPLY_CHUNKS = 4
+"""Unsent chunks of a connection with which replies to heartbeats wait; its greeting and READY are the first two."""
 
-_CREDENTIALS = struct.Struct("3i")
+_CREDENTIALS = struct.Struct("iII")
 _numbers = itertools.count(1)
 
 
@@ -64,7 +66,7 @@ class LocalConnection:
     def receive(self) -> list[bytes] | None:
         """The next message, after at most one read. Raises `Refused`, and `EOFError` or `OSError` when the peer has gone."""
         message = self.protocol.next_message()
-        if message is None:
+        if message is None and not self.protocol.has_more_commands:
             data = self.socket.recv(READ_BYTES)
             if not data:
                 raise EOFError
@@ -155,10 +157,10 @@ class LocalCallers:
                 accepted, _ = self.listener.accept()
                 accepted.setblocking(False)
                 connection = LocalConnection(accepted)
+                self._epoll.register(accepted.fileno(), select.EPOLLIN)
                 self._connections[accepted.fileno()] = connection
                 self._users.setdefault(connection.uid, _User()).connections += 1
                 self._handshakes[connection] = now + HANDSHAKE_S
-                self._epoll.register(accepted.fileno(), select.EPOLLIN)
                 self._dirty.add(connection)  # it is greeted
 
     def _receive_from(self, connection: LocalConnection, user: _User) -> list[bytes] | None:
@@ -230,6 +232,7 @@ class LocalCallers:
         """Queue an answer, which `flush` sends; False when its caller has gone, or has too many unread."""
         if connection.is_closed or len(connection.unsent) >= self._max_unsent:
             return False
+        self._take_replies(connection)  # READY comes before the first answer
         self._add(connection, encode_frames(frames))
         return True
 
@@ -247,22 +250,27 @@ class LocalCallers:
                 self._flush(connection)
 
     def _flush(self, connection: LocalConnection) -> None:
-        if connection.protocol.to_send and len(connection.unsent) < self._max_unsent:
-            self._add(connection, bytes(connection.protocol.to_send))
-            connection.protocol.to_send.clear()
-            self._dirty.discard(connection)
+        self._take_replies(connection)
         try:
             while connection.unsent:
                 chunks = list(itertools.islice(connection.unsent, CHUNKS_AT_ONCE))
                 self._count_sent(connection, connection.socket.sendmsg(chunks))
+                self._take_replies(connection)
         except BlockingIOError:
             pass
         except OSError:
             self._close(connection)
             return
+        self._dirty.discard(connection)
         if connection.awaits_room != bool(connection.unsent):
             connection.awaits_room = bool(connection.unsent)
             self._epoll.modify(connection.socket.fileno(), select.EPOLLIN | (select.EPOLLOUT if connection.unsent else 0))
+
+    def _take_replies(self, connection: LocalConnection) -> None:
+        """Queue what the protocol replies. While much is unsent it stays in the protocol, which bounds it."""
+        if connection.protocol.to_send and len(connection.unsent) < REPLY_CHUNKS:
+            self._add(connection, bytes(connection.protocol.to_send))
+            connection.protocol.to_send.clear()
 
     def _count_sent(self, connection: LocalConnection, sent: int) -> None:
         before = connection.unsent_bytes

@@ -25,6 +25,8 @@ ID_BYTES = 64
 """Bytes of an `id`, which is held until the answer is read."""
 SENTENCE_LENGTH = 300
 """Characters of an error that repeats what was sent."""
+UNTIL_LENGTH = 256
+"""Characters of the name in `until`, which is held until its event comes."""
 NAME_LENGTH = 64
 """Characters of the name in `on_behalf_of`."""
 
@@ -38,7 +40,7 @@ class ActionParams(Params, frozen=True, kw_only=True):
     fields: dict[Any, Any] = {}
     server: str | None = None
     timeout: Timeout = 5.0
-    until: Annotated[str, Meta(pattern=r"^[^\r\n\x00]+\Z")] | None = None
+    until: Annotated[str, Meta(pattern=r"^[^\r\n\x00]+\Z", max_length=UNTIL_LENGTH)] | None = None
 
 
 class ServerParams(Params, frozen=True, kw_only=True):

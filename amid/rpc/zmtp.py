@@ -12,6 +12,8 @@ from __future__ import annotations
 import struct
 
 MAX_COMMAND_BYTES = 1024
+COMMANDS_AT_ONCE = 16
+"""Commands of one connection that are handled before others have their turn."""
 MAX_TO_SEND_BYTES = 64 * 1024
 """Replies to heartbeats that a peer does not read."""
 
@@ -30,7 +32,8 @@ class Refused(Exception):
 class ServerProtocol:
     """The owner sends `to_send`, feeds what it receives, and takes messages until there is none. `next_message` raises `Refused`.
 
-    identity: the routing id that the peer states; None before its handshake has ended.
+    identity: the routing id that the peer states; None before its handshake has ended. has_more_commands: the last `next_message`
+    ended after COMMANDS_AT_ONCE commands, and has to be called again before more is fed.
     """
 
     def __init__(self, max_bytes: int, max_frames: int) -> None:
@@ -43,6 +46,7 @@ class ServerProtocol:
         self._frames_bytes = 0
         self.to_send = bytearray(_GREETING)
         self.identity: bytes | None = None
+        self.has_more_commands = False
 
     @property
     def has_input(self) -> bool:
@@ -59,16 +63,24 @@ class ServerProtocol:
 
     def next_message(self) -> list[bytes] | None:
         """The frames of the next message that has come in whole."""
+        self.has_more_commands = False
         if not self._greeted and not self._take_greeting():
             return None
+        commands = 0
         while (frame := self._next_frame()) is not None:
             flags, body = frame
             if flags & _COMMAND:
                 self._handle_command(body)
+                commands += 1
+                if commands == COMMANDS_AT_ONCE:
+                    self.has_more_commands = True
+                    return None
                 continue
             self._add_frame(body)
             if not flags & _MORE:
                 message, self._frames, self._frames_bytes = self._frames, [], 0
+                if self._position == len(self._input):
+                    self._drop_taken()  # or a large message stays until the peer sends again
                 return message
         return None
 

@@ -120,6 +120,7 @@ def test_the_callers_own_action_id_is_given_back_and_never_sent(fields: dict[Any
     assert sent.count(b"ActionID") == 1 and b"mine" not in sent and b"Z: z" in sent
 
 
-def test_an_action_id_that_is_no_text_is_refused() -> None:
+@pytest.mark.parametrize("value", [["a", "b"], "x" * 1023], ids=["a list", "too long"])
+def test_an_action_id_that_cannot_be_held_is_refused(value: Any) -> None:
     with pytest.raises(InvalidAction, match="ActionID"):
-        own_action_id({"ActionID": ["a", "b"]})
+        own_action_id({"ActionID": value})

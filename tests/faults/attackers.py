@@ -183,13 +183,13 @@ def handshakes(target: Target) -> None:
 
 def slow_bodies(target: Target) -> None:
     """Log-ins whose body never comes."""
-    _connections(target, b"POST /login HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 60\r\n\r\nx", 300, stay_s=4.0)
+    _connections(target, b"POST /login HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 60\r\n\r\nx", 250, stay_s=4.0)
 
 
 def large_bodies(target: Target) -> None:
     """With a token that is right."""
     head = _head(target, "POST", "/rpc", f"Content-Length: {1024 * 1024}\r\n")
-    _connections(target, head + b" " * 1_000_000, 100, stay_s=4.0)
+    _connections(target, head + b" " * 1_000_000, 50, stay_s=4.0)
 
 
 def unread_pages(target: Target) -> None:
@@ -207,7 +207,7 @@ def many_streams(target: Target) -> None:
     """Event streams with thousands of conditions, from long ago."""
     where = "&".join(f"where=A{n}~b" for n in range(600))
     _connections(target, _head(target, "GET", f"/v1/events?{where}"), 50, stay_s=0.5)
-    _connections(target, _head(target, "GET", "/v1/events"), 300, stay_s=4.0)
+    _connections(target, _head(target, "GET", "/v1/events"), 150, stay_s=4.0)
 
 
 def calls_of_browsers_that_leave(target: Target) -> None:

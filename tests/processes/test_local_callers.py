@@ -15,8 +15,9 @@ import pytest
 
 from amid.broker import local_callers
 from amid.broker.local_callers import LocalCallers
+from amid.rpc.zmtp import MAX_TO_SEND_BYTES
 from tests.daemon import BOUND_S, Daemon, eventually
-from tests.processes.zmtp import GREETING, MORE, RawPeer, frame, ready
+from tests.processes.zmtp import COMMAND, GREETING, MORE, RawPeer, frame, ready
 
 MEGABYTE = 1024 * 1024
 
@@ -120,6 +121,7 @@ def test_answers_that_are_not_read_are_bounded_by_number_and_by_bytes(callers: L
         peer.sendall(frame(b"x"))
         eventually(lambda: list(callers.receive(time.monotonic() + 0.1)), "its message")
         (connection,) = callers._connections.values()
+        callers.flush()  # its greeting
         assert callers.has_room(connection, 10_000_000), "a single answer may have any size"
         assert callers.send(connection, [b"", bytes(200_000)])
         assert not callers.has_room(connection, 60_000)
@@ -135,3 +137,43 @@ def test_answers_that_are_not_read_are_bounded_by_number_and_by_bytes(callers: L
 
         eventually(whole, "all come, in pieces")
         assert callers.has_room(connection, 60_000) and not connection.unsent_bytes
+
+
+def test_ready_comes_before_the_first_answer(callers: LocalCallers, tmp_path: Path) -> None:
+    """A client of its own may send its handshake and a request at once."""
+    with connected(callers, tmp_path) as peer:
+        peer.sendall(frame(b"", MORE) + frame(b"request"))
+        (connection, _), *_ = eventually(lambda: list(callers.receive(time.monotonic() + 0.1)), "the request")
+        callers.send(connection, [b"", b"answer"])
+        callers.flush()
+        came = _received(peer, b"answer")[64:]
+    assert came.startswith(b"\x04") and came.index(b"READY") < came.index(b"answer")
+
+
+def _received(peer: socket.socket, end: bytes) -> bytes:
+    came = b""
+    while not came.endswith(end):
+        came += peer.recv(1000)
+    return came
+
+
+def test_replies_to_heartbeats_that_are_not_read_are_bounded(callers: LocalCallers, tmp_path: Path) -> None:
+    with connected(callers, tmp_path) as peer:
+        peer.setblocking(False)
+        ping = frame(b"\x04PING\0\x0a" + bytes(16), COMMAND)
+        for _ in range(300):
+            for _ in range(50):
+                try:
+                    peer.send(ping * 500)
+                except BlockingIOError:
+                    break
+            list(callers.receive(time.monotonic() + 0.01))
+            callers.flush()
+        (user,) = callers._users.values()
+        assert user.unsent_bytes < 6 * MAX_TO_SEND_BYTES
+
+
+def test_a_uid_over_two_to_the_31(callers: LocalCallers, tmp_path: Path) -> None:
+    with connected(callers, tmp_path, uid=3_000_000_000) as peer:
+        peer.sendall(frame(b"", MORE) + frame(b"request"))
+        assert messages(callers, 1) == [(3_000_000_000, b"request")]

@@ -84,6 +84,7 @@ WRONG_PARAMS = {
     "a timeout that is NaN": (action(timeout=float("nan")), "`params.timeout`"),
     "a timeout that is infinite": (action(timeout=float("inf")), "`params.timeout`"),
     "a timeout that is huge": (action(timeout=10**300), "`params.timeout`"),
+    "an until that is too long": (action(until="x" * 257), "`params.until`"),
     "an until that is a list": (action(until=["Hangup"]), "`params.until`"),
     "an unknown param": (action(timeuot=5), "`timeuot`"),
     "a param whose name is no text": ({"method": "action", "params": {"action": "Ping", 7: 1}}, "action"),

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amid.rpc.zmtp import MAX_TO_SEND_BYTES, Refused, ServerProtocol, encode_frames
+from amid.rpc.zmtp import COMMANDS_AT_ONCE, MAX_TO_SEND_BYTES, Refused, ServerProtocol, encode_frames
 from tests.processes.zmtp import COMMAND, GREETING, GREETING_2, LONG, MORE, frame, ready
 
 MAX_BYTES, MAX_FRAMES = 100_000, 16
@@ -19,8 +19,8 @@ def received(data: bytes, piece: int = 1 << 20) -> tuple[ServerProtocol, list[li
     protocol, messages = ServerProtocol(MAX_BYTES, MAX_FRAMES), []
     for start in range(0, len(data), piece):
         protocol.feed(data[start : start + piece])
-        while (message := protocol.next_message()) is not None:
-            messages.append(message)
+        while (message := protocol.next_message()) is not None or protocol.has_more_commands:
+            messages += [message] if message is not None else []
     return protocol, messages
 
 
@@ -45,6 +45,18 @@ def test_the_routing_id_that_a_peer_states() -> None:
 def test_a_heartbeat_is_answered_with_its_context() -> None:
     protocol, _ = received(GREETING + READY + frame(b"\x04PING\0\x0acontext", COMMAND))
     assert protocol.to_send.endswith(frame(b"\x04PONGcontext", COMMAND))
+
+
+def test_many_commands_leave_others_their_turn() -> None:
+    protocol, _ = received(GREETING + READY)
+    protocol.feed(frame(b"\0", COMMAND) * (COMMANDS_AT_ONCE + 1) + encode_frames([b"", b"request"]))
+    assert protocol.next_message() is None and protocol.has_more_commands
+    assert protocol.next_message() == [b"", b"request"]
+
+
+def test_nothing_is_kept_of_a_message_that_was_taken() -> None:
+    protocol, messages = received(GREETING + READY + encode_frames([b"", bytes(MAX_BYTES)]))
+    assert len(messages) == 1 and not protocol._input
 
 
 def test_replies_to_heartbeats_that_are_not_read_are_bounded() -> None:
