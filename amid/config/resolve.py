@@ -121,7 +121,7 @@ class Resolver:
 
     def _gateway(self, gateway: Gateway) -> Gateway:
         if not web_is_installed():
-            self._report.refuse("gateway", "", "needs what `pip install 'amid[web]'` installs")
+            self._report.refuse("gateway", "", "needs what `pip install '.[web]'` installs in the source tree")
         if gateway.tokens_file is None:
             self._report.refuse("gateway", "", "nobody could use it: give tokens_file (etc/tokens.toml shows one)")
             return gateway

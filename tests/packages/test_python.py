@@ -73,7 +73,7 @@ def test_without_the_gateway(wheel: Path, tmp_path: Path) -> None:
     file.write_text('[servers.pbx1]\nhost = "h"\nusername = "u"\nsecret = "s"\n[gateway]\n')
     refused = subprocess.run([bin_ / "amid", "check", "-c", file], capture_output=True, text=True)
     assert refused.returncode == 6
-    assert "[gateway]: needs what `pip install 'amid[web]'` installs" in refused.stderr
+    assert "[gateway]: needs what `pip install '.[web]'` installs in the source tree" in refused.stderr
 
 
 class Installed(Daemon):
