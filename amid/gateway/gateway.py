@@ -47,18 +47,11 @@ class Connection(H11Protocol):
     """A connection that is counted, and on which requests come in time.
 
     uvicorn waits for ever for a connection's first request, and for one whose head comes a byte at a time.
-    One pass of the loop serves every connection that has sent something, which took longer than a
-    silence may last when hundreds had and the processor was busy. So each data that is received beats.
     """
 
-    def __init__(self, connections: Connections, child: Child, *arguments: Any, **named: Any) -> None:
+    def __init__(self, connections: Connections, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self._all = connections
-        self._child = child
-
-    def data_received(self, data: bytes) -> None:
-        self._child.beat(time.monotonic())
-        super().data_received(data)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -141,7 +134,7 @@ async def _serve(child: Child, settings: GatewaySettings, listeners: list[socket
     server = Server(
         uvicorn.Config(
             gateway.app,
-            http=cast("type[asyncio.Protocol]", partial(Connection, gateway.connections, child)),
+            http=cast("type[asyncio.Protocol]", partial(Connection, gateway.connections)),
             backlog=ACCEPTED_AT_ONCE,
             proxy_headers=False,  # any program on this machine could say that it is another one
             log_config=None,
