@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import logging
-import os
 import select
 import socket
 import struct
@@ -20,12 +19,11 @@ from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from amid.process.acceptor import listen_locally
 from amid.rpc.zmtp import Refused, ServerProtocol, encode_frames
 
 log = logging.getLogger("amid.broker")
 
-BACKLOG = 1024
-"""Connections that the kernel holds until they are accepted."""
 ACCEPTED_AT_ONCE = 50
 READ_BYTES = 64 * 1024
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
@@ -98,7 +96,7 @@ class LocalCallers:
         self._handshakes: dict[LocalConnection, float] = {}
         self._dirty: set[LocalConnection] = set()
         self._gone: list[LocalConnection] = []
-        self.listener = _listen(path)
+        self.listener = listen_locally(path)
         self._epoll = select.epoll()
         self._epoll.register(self.listener.fileno(), select.EPOLLIN)
 
@@ -296,13 +294,3 @@ class LocalCallers:
             self._close(connection)
         self._epoll.close()
         self.listener.close()
-
-
-def _listen(path: str) -> socket.socket:
-    """A socket there may be of a predecessor that was killed."""
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(path)
-    listener.bind(path)
-    listener.listen(BACKLOG)
-    return listener

@@ -77,7 +77,6 @@ def _params() -> Map:
 
 
 @cache
-@cache
 def document_json() -> bytes:
     """The whole document, encoded once: anybody may ask for it, as often as they like."""
     return pack_json(_document())

@@ -124,15 +124,31 @@ def _refuse(listening: socket.socket) -> int:
     return refused
 
 
+def listen_locally(path: str) -> socket.socket:
+    """A socket that listens at `path`, in place of what a process that was killed left there. Raises `OSError`."""
+    listener = _bound(path)
+    listener.listen(BACKLOG)
+    return listener
+
+
 def _unreachable(path: str) -> socket.socket:
     """A listening socket without a name. It has one until it listens: the kernel wants that."""
-    idle = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(path)
-    idle.bind(path)
+    idle = _bound(path)
     os.unlink(path)
     idle.listen(1)
     return idle
+
+
+def _bound(path: str) -> socket.socket:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+    bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    try:
+        bound.bind(path)
+    except OSError:
+        bound.close()
+        raise
+    return bound
 
 
 def _listening_sockets() -> dict[int, str]:

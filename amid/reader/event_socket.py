@@ -16,17 +16,15 @@ Subscribers are strangers, so none of their messages is taken at its word, and w
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
-import socket
 from collections import Counter
 from functools import partial
 
 import zmq
 from zmq.backend import Socket
 
-from amid.process.acceptor import BACKLOG, Acceptor
+from amid.process.acceptor import Acceptor, listen_locally
 from amid.process.sending import disconnect
 from amid.process.zap import ZapAuthenticator
 
@@ -66,7 +64,8 @@ class EventSocket:
         self._context = context
         self._acceptor = acceptor
         self._path = path
-        self._listener = _listen(path)  # stays when the socket is opened again, and so does the file, which the supervisor watches
+        # It stays when the socket is opened again, and so does the file, which the supervisor watches.
+        self._listener = listen_locally(path)
         self._options = {zmq.SNDHWM: high_water_mark, zmq.LINGER: linger_ms}
         self._tcp: tuple[ZapAuthenticator, list[str]] | None = None
         self._peer_bytes: Counter[str] = Counter()
@@ -185,20 +184,6 @@ class EventSocket:
         self._open()
         if self._tcp is not None:
             self.bind_tcp(*self._tcp)
-
-
-def _listen(path: str) -> socket.socket:
-    """A socket that listens at `path`, in place of what a process that was killed left there."""
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(path)
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-    try:
-        listener.bind(path)
-        listener.listen(BACKLOG)
-    except OSError:
-        listener.close()
-        raise
-    return listener
 
 
 def _peer_of(message: zmq.Frame) -> str:
