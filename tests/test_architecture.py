@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "config": "config rpc ami wire errors",
     "client": "client events wire errors",
     "simulator": "simulator",
-    "process": "process config wire errors",
+    "process": "process config rpc wire errors",
     "supervisor": "supervisor process config supervision wire errors",
     "reader": "reader process config supervision events rpc ami wire errors",
     "broker": "broker process config rpc ami wire errors",

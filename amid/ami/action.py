@@ -12,8 +12,6 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from amid.ami.packet import Text, text
-
 MAX_LINE = 1022
 """Bytes of one line without its CR LF."""
 
@@ -61,7 +59,7 @@ def field_lines(action: str, fields: Mapping[Any, Any]) -> Iterator[tuple[bytes,
             yield key, _line(key, item)[len(key) + 2 :]
 
 
-def own_action_id(fields: Mapping[Any, Any]) -> Text | None:
+def own_action_id(fields: Mapping[Any, Any]) -> bytes | None:
     """The caller's own ActionID among `fields`, or None. It is given back in the answer and never sent."""
     own = next((value for name, value in fields.items() if _is_action_id(name)), None)
     if own is None:
@@ -69,7 +67,7 @@ def own_action_id(fields: Mapping[Any, Any]) -> Text | None:
     raw = wire_bytes(own, b"ActionID")
     if len(raw) > MAX_LINE:  # it is held until the answer
         raise InvalidAction(f"the value of 'ActionID' has {len(raw)} bytes; {MAX_LINE} are allowed")
-    return text(raw)
+    return raw
 
 
 def without_action_id(fields: Mapping[Any, Any]) -> dict[Any, Any]:

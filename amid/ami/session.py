@@ -29,7 +29,7 @@ class Login:
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class SessionTimeouts:
     """How long, in seconds: until a login is done, of silence before a Ping, and for the Ping's answer."""
 
     login: float = 10.0
@@ -55,9 +55,9 @@ _random: list[str] = []
 class Session:
     """Greeting, then login, then up. `version` is the interface's once greeted."""
 
-    def __init__(self, login: Login, patience: Patience, now: float, max_packet: int, tap: Tap | None = None) -> None:
+    def __init__(self, login: Login, timeouts: SessionTimeouts, now: float, max_packet: int, tap: Tap | None = None) -> None:
         self._login = login
-        self._patience = patience
+        self._timeouts = timeouts
         self._parser = Parser(max_packet)
         self._tap = tap
         self._out: list[bytes] = []
@@ -66,7 +66,7 @@ class Session:
         self._ping_id = ""
         self._mask_id = ""
         self._goodbye_id = ""
-        self._login_by = now + patience.login
+        self._login_by = now + timeouts.login
         self._pinged = 0.0
         self._heard = now
         self.version = ""
@@ -106,7 +106,7 @@ class Session:
         self._out.append(packet)
 
     def ping(self, now: float) -> None:
-        """Send a Ping; its answer is due within `patience.pong` seconds of the last thing heard."""
+        """Send a Ping; its answer is due within `timeouts.pong` seconds of the last thing heard."""
         self._ping_id = self._send("Ping")
         self._pinged = now
 
@@ -125,7 +125,7 @@ class Session:
 
     def keep_alive(self, now: float) -> None:
         """Ping a session that has been silent for too long."""
-        if self.up and not self._ping_id and now >= self._heard + self._patience.silence:
+        if self.up and not self._ping_id and now >= self._heard + self._timeouts.silence:
             self.ping(now)
 
     def next_deadline(self) -> float:
@@ -134,8 +134,8 @@ class Session:
         if not self.up:
             return self._login_by
         if self._ping_id:
-            return max(self._pinged, self._heard) + self._patience.pong
-        return self._heard + self._patience.silence
+            return max(self._pinged, self._heard) + self._timeouts.pong
+        return self._heard + self._timeouts.silence
 
     def _send(self, action: str, **fields: str) -> str:
         action_id = new_action_id()
@@ -211,10 +211,10 @@ class Session:
 
     def _overdue(self) -> str:
         if self.up:
-            return f"a Ping was not answered within {self._patience.pong:g} s"
+            return f"a Ping was not answered within {self._timeouts.pong:g} s"
         if not self.version:
-            return f"no greeting within {self._patience.login:g} s: it is no manager's port, or one that speaks TLS (tls = true)"
-        return f"no login within {self._patience.login:g} s"
+            return f"no greeting within {self._timeouts.login:g} s: it is no manager's port, or one that speaks TLS (tls = true)"
+        return f"no login within {self._timeouts.login:g} s"
 
 
 def _is_life(item: Greeting | Packet | Burst | Oversized) -> bool:

@@ -4,5 +4,5 @@
     local_callers       the Unix socket, one turn for each Unix user    reply_backlog  answers over TCP that are not read
     connection_monitor  when TCP callers connect and disconnect
     origin              where a request came from                       audit_log      the audit trail, in the log
-    status_report       what `servers` and `status` report
+    replies             sent, bounded and audited                       status_report  what `servers` and `status` report
 """

@@ -6,6 +6,8 @@ its answers, costs an answer that is counted and dropped, and nobody else anythi
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
 import sys
 import time
@@ -17,41 +19,63 @@ import zmq
 
 from amid import wire
 from amid.ami.action import InvalidAction, encode_action, own_action_id, without_action_id
+from amid.ami.catalogue import is_quick
 from amid.ami.session import new_action_id
 from amid.broker import status_report
 from amid.broker.audit_log import AuditLog
 from amid.broker.caller_sockets import PASS_S, CallerSockets, Identity, Message
 from amid.broker.origin import Origin
-from amid.broker.reader_links import Readers
+from amid.broker.reader_links import ReaderLink, ReaderLinks
+from amid.broker.replies import Replies
 from amid.broker.reply_backlog import Connection
 from amid.config import Caller, Config
 from amid.errors import AmidError
+from amid.process import loop
 from amid.process.child import Child
+from amid.process.loop import Alarm, Soon, clock
 from amid.process.pipe import Message as ReaderMessage
-from amid.process.pipe import Pipe
 from amid.process.run_dir import why_not
 from amid.process.settings import BrokerSettings, broker_settings
 from amid.rpc import requests
 from amid.rpc.calls import Calls
-from amid.rpc.open_call import Effect, Order, Reply, Send
+from amid.rpc.messages import (
+    Capacity,
+    Done,
+    Drained,
+    Draining,
+    Failure,
+    FromReader,
+    Progress,
+    ReplayEvents,
+    Request,
+    Returned,
+    RunAction,
+    Status,
+)
+from amid.rpc.open_call import Effect, Reply
 from amid.rpc.policy import Lists, check_action, check_admin
 
 log = logging.getLogger("amid.broker")
 
 class Broker:
-    """`step` is one pass of the loop."""
+    """Made on the running loop; `run` returns when it has ended."""
 
-    def __init__(self, child: Child, settings: BrokerSettings, now: float) -> None:
+    def __init__(self, child: Child, settings: BrokerSettings) -> None:
         self._child = child
         self._settings = settings
         self._context = zmq.Context()
         self._counters: Counter[str] = Counter()
         self._callers = CallerSockets(self._context, settings, self._counters)
-        self._readers = Readers(f"{settings.run_dir}/{wire.READERS_SOCKET}", self._hear_reader, self._lost_reader, self._counters)
-        self._calls = Calls(*self._limits(), now, first_id=time.monotonic_ns())
+        self._readers = ReaderLinks(self._receive_from_reader, self._lose_reader, self._counters)
+        self._calls = Calls(*self._limits(), clock.monotonic(), first_id=time.monotonic_ns())
         self._audit = AuditLog()
         self._configure_audit()
-        self._drain_until: float | None = None
+        self._replies = Replies(self._callers, self._counters, self._audit)
+        loop = asyncio.get_running_loop()
+        self._alarm = Alarm(loop, self._fail_overdue)
+        self._set_alarm_soon = Soon(loop, self._set_alarm)
+        self._draining = False
+        self._answered = asyncio.Event()
 
     def _configure_audit(self) -> None:
         self._audit.configure(self._settings.rpc.audit == "all", list(self._settings.servers))
@@ -61,120 +85,105 @@ class Broker:
         queues = {name: server.queue for name, server in self._settings.servers.items()}
         return queues, rpc.max_calls, rpc.max_calls_per_caller
 
-    # ── the loop ──
-
-    def run(self) -> None:
-        while not self._over(time.monotonic()):
-            self.step()
+    async def run(self) -> None:
+        """Raises `OSError` when it cannot listen."""
+        await self._readers.listen(f"{self._settings.run_dir}/{wire.READERS_SOCKET}")
+        self._child.start(self._configure)
+        self._callers.start(self._handle_request, self._drop_calls)
+        await self._child.ended.wait()
+        if not self._child.orphaned:
+            await self._drain()
         self._do(self._calls.fail_all())
         self._callers.close()
         self._context.destroy(linger=500)
 
-    def _over(self, now: float) -> bool:
-        if self._child.orphaned:
-            return True
-        return self._drain_until is not None and (now >= self._drain_until or not len(self._calls))
+    async def _drain(self) -> None:
+        self._draining = True
+        drain_s = self._settings.drain
+        log.info("ending: no new calls; %d open ones have %g s", len(self._calls), drain_s)
+        self._set_alarm_soon()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._answered.wait(), drain_s)
 
-    def step(self) -> None:
-        now = time.monotonic()
-        ready = dict(zmq.zmq_poll(self._poll_items(now), self._patience(now)))
-        now = time.monotonic()
-        self._child.beat(now)
-        self._callers.acceptor.step(ready, now)
-        self._readers.step(ready, now)
-        for message in self._callers.receive(ready):
-            self._handle_request(message)
-        for connection in self._callers.gone(ready):
-            self._drop_calls(connection)
-        if not self._child.poll_fds().isdisjoint(ready):
-            self._listen_to_supervisor(now)
-        self._report_failures()
-        self._callers.flush()
-        self._readers.flush()
+    def _configure(self, configuration: dict[str, Any]) -> None:
+        self._settings = msgspec.convert(configuration, BrokerSettings)
+        self._do(self._calls.configure(*self._limits(), clock.monotonic()))
+        self._callers.configure(self._settings)
+        self._configure_audit()
+        log.info("took a new configuration: servers %s", ", ".join(self._settings.servers) or "none")
 
-    def _report_failures(self) -> None:
+    # ── time ──
+
+    def _fail_overdue(self) -> None:
         """Reply to calls that have failed. Of thousands at one moment, some in each pass of the loop, as with requests."""
-        now = time.monotonic()
+        now = clock.monotonic()
         while effects := self._calls.tick(now):
             self._do(effects)
-            if time.monotonic() >= now + PASS_S:
-                return
+            if clock.monotonic() >= now + PASS_S:
+                break
+        self._set_alarm()
 
-    def _poll_items(self, now: float) -> list[Any]:
-        supervisor = ((fd, zmq.POLLIN) for fd in self._child.poll_fds())
-        return [*self._callers.poll_items(), *supervisor, *self._readers.poll_items(now)]
-
-    def _patience(self, now: float) -> int:
-        """Milliseconds until something is due, rounded up, so that no deadline is polled for in a spin."""
-        if self._callers.has_turns:
-            return 0
-        due = [now + 0.5, self._calls.next_deadline(), self._drain_until, self._callers.acceptor.next_check]
-        return max(0, int((min(t for t in due if t is not None) - now) * 1000) + 1)
-
-    def _listen_to_supervisor(self, now: float) -> None:
-        for configuration in self._child.drain():
-            self._settings = msgspec.convert(configuration, BrokerSettings)
-            self._do(self._calls.configure(*self._limits(), now))
-            self._callers.configure(self._settings)
-            self._configure_audit()
-            log.info("took a new configuration: servers %s", ", ".join(self._settings.servers) or "none")
-        if self._child.stopping and self._drain_until is None:
-            self._drain_until = now + self._settings.drain
-            log.info("ending: no new calls; %d open ones have %g s", len(self._calls), self._settings.drain)
+    def _set_alarm(self) -> None:
+        """At the end of each pass in which a call was opened or ended."""
+        self._alarm.set(self._calls.next_deadline())
+        if self._draining and not len(self._calls):
+            self._answered.set()
 
     # ── readers ──
 
-    def _hear_reader(self, pipe: Pipe, message: ReaderMessage) -> None:
-        value, payload = message
-        now = time.monotonic()
-        if value[0] == "large answer":  # on a pipe of its own, so it says nothing about how things stand now
-            self._do(self._calls.answered(value[1], payload, None, now))
-            return
-        kind, server, started, free, taken, *rest = value
-        effects: list[Effect] = []
-        info = None
-        if kind == "answer":
-            call_id, failure = rest
-            error = AmidError(**failure) if failure else None
-            effects = self._calls.answered(call_id, payload, error, now)
-        elif kind == "until":
-            self._calls.until(*rest)
-        elif kind == "unsent":
-            effects = self._calls.unsent(rest[0], now)
-        elif kind in ("state", "leaving"):
-            (info,) = rest
-        self._do(self._calls.state(server, pipe, started, free, taken, info, now))  # first what the lane waits for
-        self._do(effects)
-        if kind == "leaving":
-            self._do([Send(pipe, ["bye"])])
+    def _receive_from_reader(self, link: ReaderLink | None, received: list[ReaderMessage[FromReader]]) -> None:
+        """link: None when it came on the pipe for large results."""
+        now = clock.monotonic()
+        for message, payload in received:
+            match message:
+                case Done(call_id, None):
+                    self._do(self._calls.answered(call_id, payload, None, now))
+                case Done(call_id, Failure() as failure):
+                    error = AmidError(failure.kind, failure.message, sent=failure.sent, **failure.data)
+                    self._do(self._calls.answered(call_id, None, error, now))
+                case Capacity() | Status() if link is not None:
+                    self._do(self._calls.reader_reported(link, link.hello, message, now))
+                case Progress(call_id, response):
+                    self._calls.progressed(call_id, response)
+                case Returned(call_id):
+                    self._calls.returned(call_id)
+                case Draining() if link is not None:
+                    link.send(Drained())
+        self._set_alarm_soon()
 
-    def _lost_reader(self, pipe: Pipe) -> None:
-        self._do(self._calls.gone(pipe, pipe.unheard))
+    def _lose_reader(self, link: ReaderLink) -> None:
+        self._do(self._calls.reader_lost(link, link.unwritten))
+        self._set_alarm_soon()
 
     # ── callers ──
 
     def _handle_request(self, message: Message) -> None:
         self._counters["requests"] += 1
         sender, payload, fault = message
-        origin = Origin(sender, None, wire.is_json(payload), sender.identity.principal)
+        as_json = wire.is_json(payload)
+        origin = Origin(sender, None, as_json, sender.identity.principal)
         try:
             if fault:
                 log.warning("refused a message from %s: %s", sender.identity.principal, fault)
                 raise AmidError("invalid_request", fault)
-            value = self._decode(payload, sender.identity.principal)
-            origin = origin._replace(request_id=requests.request_id(value))
-            method, params = requests.check_request(value)
-            origin = origin._replace(principal=_principal(value, sender.identity))
+            request = requests.decode_valid(payload, as_json)
+            if request is None:  # what is wrong with it, or a valid one of odd bytes
+                value = self._decode(payload, sender.identity.principal)
+                origin = origin._replace(request_id=requests.request_id(value))
+                request = requests.check_request(value)
+            method, params, request_id, token = request
+            origin = Origin(sender, request_id, as_json, _principal(token, sender.identity))
             if self._audit.records_all:
                 origin = origin._replace(asked=origin.asks(method, params))
             self._answer(origin, method, params)
         except AmidError as error:
             if error.kind == "denied":
                 origin = origin._replace(asked=origin.asks(method, params))
-            self._reply(Reply(origin, error=error))
+            self._replies.send(Reply(origin, error=error))
         except Exception:  # a bug in here must cost one caller an error and the others nothing
             log.exception("a request could not be carried out")
-            self._reply(Reply(origin, error=AmidError("internal_error", "amid failed on this request; its log says how")))
+            self._replies.send(Reply(origin, error=AmidError("internal_error", "amid failed on this request; its log says how")))
+        self._set_alarm_soon()
 
     def _decode(self, payload: bytes, principal: str) -> Any:
         limit = self._settings.rpc.max_request_bytes
@@ -203,7 +212,7 @@ class Broker:
             case "cancel":
                 self._result(origin, self._cancel(origin, params))
             case "replay":
-                self._open(origin, params, Order("replay", {**msgspec.to_builtins(params), "json": origin.as_json}))
+                self._open_replay(origin, params)
             case "actions":
                 asked = requests.ActionParams(action="ListCommands", server=params.server, timeout=params.timeout)
                 self._open_action(origin, rights, asked, "actions")
@@ -217,30 +226,39 @@ class Broker:
         check_action(params.action, params.fields, origin.caller, lists)
         if params.until is not None and settings.events_off:
             raise AmidError("invalid_params", f"`until` waits for an event, and server {server} is configured without events")
-        action_id = new_action_id()
+        action_id, now = new_action_id(), clock.monotonic()
         try:
             own_id = own_action_id(params.fields)
-            packet = encode_action(params.action, action_id, without_action_id(params.fields))
+            fields = without_action_id(params.fields) if own_id is not None else params.fields
+            packet = encode_action(params.action, action_id, fields)
         except InvalidAction as error:
             raise AmidError("invalid_params", str(error)) from None
-        body = {
-            "action": params.action,
-            "action_id": action_id,
-            "own_id": own_id,
-            "packet": packet,
-            "until": params.until,
-            "shape": shape,
-            "json": origin.as_json,
-            "max_bytes": settings.max_reply_bytes,
-            "began": time.monotonic(),
-        }
-        self._open(origin, params, Order("call", body))
+        request = RunAction(
+            self._calls.new_call_id(),
+            now + params.timeout,
+            params.action.encode("utf-8", "replace").decode(),
+            action_id,
+            packet,
+            now,
+            settings.max_reply_bytes,
+            origin.as_json,
+            quick=is_quick(params.action, params.fields),
+            shape=shape,
+            own_id=own_id,
+            until=params.until.encode("utf-8", "surrogateescape") if params.until is not None else None,
+        )
+        self._open(origin, server, request, now)
 
-    def _open(self, origin: Origin, params: Any, order: Order) -> None:
-        if self._drain_until is not None:
+    def _open_replay(self, origin: Origin, params: requests.ReplayParams) -> None:
+        now = clock.monotonic()
+        what = params.epoch, params.after, params.limit, origin.as_json
+        request = ReplayEvents(self._calls.new_call_id(), now + params.timeout, *what)
+        self._open(origin, self._server(params.server), request, now)
+
+    def _open(self, origin: Origin, server: str, request: Request, now: float) -> None:
+        if self._draining:
             raise AmidError("not_connected", "amid is ending and takes no new calls")
-        now = time.monotonic()
-        self._do(self._calls.open(origin, self._server(params.server), order, now + params.timeout, now))
+        self._do(self._calls.open(origin, server, request, now))
 
     def _server(self, name: str | None) -> str:
         """The server that a request means; it may be left out when there is one."""
@@ -258,6 +276,7 @@ class Broker:
         """The caller has gone."""
         ended, effects = self._calls.disconnected(connection)
         self._do(effects)
+        self._set_alarm_soon()
         for call in ended:
             origin: Any = call.origin
             self._audit.write_abandoned(origin.asked, call.sent)
@@ -270,7 +289,7 @@ class Broker:
     def _restart(self, caller: str, rights: Caller, params: requests.ServerParams) -> dict[str, Any]:
         check_admin("restart", caller, rights)
         server = self._server(params.server)
-        self._child.say(f"restart {server}")
+        self._child.send(f"restart {server}")
         return {"server": server}
 
     def _rights(self, caller: str) -> Caller:
@@ -284,42 +303,18 @@ class Broker:
     # ── sending ──
 
     def _result(self, origin: Origin, value: Any) -> None:
-        self._reply(Reply(origin, wire.pack_json(value) if origin.as_json else wire.pack(value)))
+        self._replies.send(Reply(origin, wire.pack_json(value) if origin.as_json else wire.pack(value)))
 
     def _do(self, effects: list[Effect]) -> None:
         for effect in effects:
             if isinstance(effect, Reply):
-                self._reply(effect)
+                self._replies.send(effect)
             else:
-                effect.reader.say(effect.message)
-
-    def _reply(self, reply: Reply) -> None:
-        origin: Origin = reply.origin
-        body = self._body(reply)
-        if not self._callers.has_room(origin.sender, len(body)):
-            message = f"there is an answer of {len(body)} bytes, and the caller has too much unread: read answers as they come"
-            reply = Reply(origin, error=AmidError("too_large", message, sent=True))
-            body = self._body(reply)
-        if origin.asked is not None:
-            self._audit.write_reply(origin.asked, reply.error)
-        self._counters[f"answers_{reply.error.kind}" if reply.error else "answers_ok"] += 1
-        if self._callers.has_room(origin.sender, len(body)):
-            self._callers.send(origin.sender, body)
-            return
-        self._counters["undeliverable_answers"] += 1
-        log.warning("dropped an answer: %s has over max_unread_bytes of answers unread", origin.sender.identity.principal)
-
-    def _body(self, reply: Reply) -> bytes:
-        origin: Origin = reply.origin
-        if reply.error is not None:
-            return wire.encode_reply(wire.error(origin.request_id, reply.error), origin.as_json)
-        assert reply.result is not None
-        return (wire.json_result if origin.as_json else wire.packed_result)(origin.request_id, reply.result)
+                effect.reader.send(effect.message)
 
 
-def _principal(value: dict[str, Any], identity: Identity) -> str:
+def _principal(token: str | None, identity: Identity) -> str:
     """What a request counts for in quotas, fairness and the audit trail. The gateway's count for its tokens."""
-    token = requests.on_behalf_of(value)
     if token is None:
         return identity.principal
     if not identity.own:
@@ -328,14 +323,17 @@ def _principal(value: dict[str, Any], identity: Identity) -> str:
     return f"token:{token}"
 
 
-def main(config: Config | None = None) -> None:
-    """`python -m amid broker`: started by the supervisor, or by hand with a configuration, for debugging."""
-    child = Child(broker_settings(config) if config else None)
+async def _run(by_hand: BrokerSettings | None) -> None:
+    child = Child(by_hand)
     settings = msgspec.convert(child.configuration, BrokerSettings)
     child.set_up_log([settings.curve.secret_key], process="broker")
     try:
-        broker = Broker(child, settings, time.monotonic())
+        await Broker(child, settings).run()
     except (OSError, zmq.ZMQError) as error:
         log.error("cannot start in %s: %s", settings.run_dir, why_not(settings.run_dir, error))
         sys.exit(1)
-    broker.run()
+
+
+def main(config: Config | None = None) -> None:
+    """`python -m amid broker`: started by the supervisor, or by hand with a configuration, for debugging."""
+    loop.run_child(_run(broker_settings(config) if config else None))

@@ -10,13 +10,13 @@ over the limit is skipped, in portions.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
-import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import zmq
 from zmq.backend import Socket
@@ -26,8 +26,10 @@ from amid.broker.connection_monitor import ConnectionMonitor
 from amid.broker.local_callers import MAX_FRAMES, LocalCallers, LocalConnection
 from amid.broker.reply_backlog import Connection, ReplyBacklog
 from amid.process.acceptor import BACKLOG, Acceptor
+from amid.process.loop import Alarm, Soon, clock
 from amid.process.sending import disconnect
 from amid.process.settings import BrokerSettings
+from amid.process.socket_reader import SocketReader
 from amid.process.zap import ZapAuthenticator
 
 log = logging.getLogger("amid.broker")
@@ -104,7 +106,7 @@ class CallerSockets:
         self._counters = counters
         self._backlog = ReplyBacklog(settings.rpc.max_unread_bytes)
         self._identities: dict[tuple[int, int], Identity] = {}
-        self.acceptor = Acceptor(settings.run_dir, counters, time.monotonic())
+        self.acceptor = Acceptor(settings.run_dir, counters)
         path = f"{settings.run_dir}/{wire.RPC_SOCKET}"
         self._local = LocalCallers(path, counters, settings.rpc.max_calls, settings.rpc.max_unread_bytes)
         self.acceptor.add([self._local.listener.fileno()])
@@ -131,57 +133,60 @@ class CallerSockets:
 
     # ── receiving ──
 
-    def poll_items(self) -> Iterator[tuple[zmq.Socket[bytes] | int, int]]:
-        yield self._local.fileno(), int(zmq.POLLIN)
-        if self._tcp is not None and self._zap is not None:
-            for item in (self._tcp, self._zap.socket, self._monitor.fd):
-                yield item, int(zmq.POLLIN)
-        yield from self.acceptor.poll_items()
+    def start(self, on_message: Callable[[Message], object], on_gone: Callable[[Connection], object]) -> None:
+        """Receive, on the running loop: on_message takes each message, on_gone each connection that has ended."""
+        self._on_message = on_message
+        self._on_gone = on_gone
+        loop = asyncio.get_running_loop()
+        self._receive_soon = Soon(loop, self._receive_local)
+        self._flush_soon = Soon(loop, self._flush_local)
+        self._handshake_alarm = Alarm(loop, self._receive_local)
+        loop.add_reader(self._local.fileno(), self._receive_local)
+        if self._tcp is not None:
+            self._tcp_reader = SocketReader(loop, self._tcp, partial(self._receive_tcp, self._tcp))
+            self._monitor.start(partial(self._forget, self._tcp))
 
-    @property
-    def has_turns(self) -> bool:
-        """Whether messages were left for the next pass."""
-        return self._local.has_turns
-
-    def receive(self, ready: Mapping[Any, int]) -> Iterator[Message]:
-        """What has come, as much of it as fits into one pass of the loop."""
-        for connection, frames in self._local.receive(time.monotonic() + PASS_S):
+    def _receive_local(self) -> None:
+        """As much of what has come as fits into one pass of the loop."""
+        for connection, frames in self._local.receive(clock.monotonic() + PASS_S):
             stated = connection.protocol.identity
             first = b"!" + stated if stated else connection.routing_id
-            yield parse_message(connection, [first, *frames], self._unix_user(connection.uid, connection.gid))
-        if self._zap is not None and self._zap.socket in ready:
-            self._zap.step()
-        if self._tcp is not None and self._tcp in ready:
-            yield from self._receive_tcp(self._tcp, time.monotonic() + PASS_S)
+            self._on_message(parse_message(connection, [first, *frames], self._unix_user(connection.uid, connection.gid)))
+        if self._local.has_turns:
+            self._receive_soon()
+        self._handshake_alarm.set(self._local.next_deadline())
+        self._flush_soon()
 
-    def _receive_tcp(self, socket: zmq.Socket[bytes], end: float) -> Iterator[Message]:
+    def _flush_local(self) -> None:
+        """Send the answers of this pass."""
+        self._local.flush()
+        for connection in self._local.take_gone():
+            self._on_gone((connection, connection.routing_id))
+
+    def _receive_tcp(self, socket: zmq.Socket[bytes]) -> bool:
+        """The same for TCP; whether there may be more."""
+        end = clock.monotonic() + PASS_S
         if self._skipping:
             self._skip(socket, end)
-        while time.monotonic() < end:
+        while clock.monotonic() < end:
             try:
                 first, frames = self._receive_frames(socket, end)
             except zmq.Again:
-                return
+                return False
             if not self._monitor.is_alive(frames[0], first):
                 self._counters["requests_of_gone_callers"] += 1
                 continue
             if len(frames) > MAX_FRAMES:
                 disconnect(first)  # each frame takes longer to skip than to send
-            yield parse_message(socket, frames, self._key_holder(first))
+            self._on_message(parse_message(socket, frames, self._key_holder(first)))
+        return True
 
-    def gone(self, ready: Mapping[Any, int]) -> Iterator[Connection]:
-        """The connections that have gone since the last time."""
-        for connection in self._local.take_gone():
-            yield connection, connection.routing_id
-        if self._tcp is None:
-            return
-        if self._monitor.fd in ready:
-            self._monitor.receive()
-        if count := self._monitor.take_without_message():
-            self._report_cut(self._tcp, count)
-        for routing_id in self._monitor.take_gone():
-            self._backlog.forget((self._tcp, routing_id))
-            yield self._tcp, routing_id
+    def _forget(self, socket: zmq.Socket[bytes], gone: list[bytes], cut: int) -> None:
+        if cut:
+            self._report_cut(socket, cut)
+        for routing_id in gone:
+            self._backlog.forget((socket, routing_id))
+            self._on_gone((socket, routing_id))
 
     def _report_cut(self, socket: zmq.Socket[bytes], count: int) -> None:
         self._counters["connections_without_request"] += count
@@ -203,7 +208,7 @@ class CallerSockets:
     def _skip(self, socket: zmq.Socket[bytes], end: float) -> None:
         """Receive what is left of a message and drop it, as much of it as fits into this pass."""
         self._skipping = True
-        while time.monotonic() < end:
+        while clock.monotonic() < end:
             for _ in range(FRAMES_AT_ONCE):
                 if not Socket.recv(socket, _DONTWAIT, False).more:
                     self._skipping = False
@@ -238,18 +243,15 @@ class CallerSockets:
         """An answer; counted as undeliverable when its caller has gone, or does not read."""
         if isinstance(sender.socket, LocalConnection):
             self._counters["undeliverable_answers"] += not self._local.send(sender.socket, [*sender.envelope[1:], body])
+            self._flush_soon()
             return
         try:
             self._backlog.send(sender.identity.principal, sender.connection, [*sender.envelope, body])
+            self._tcp_reader.check_soon()
         except zmq.ZMQError as error:
             if error.errno not in _UNDELIVERABLE:
                 raise
             self._counters["undeliverable_answers"] += 1
-
-
-    def flush(self) -> None:
-        """Send the answers of this pass."""
-        self._local.flush()
 
     def close(self) -> None:
         """Send the last answers to local callers, and close their connections."""

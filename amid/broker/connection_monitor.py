@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import struct
+from collections.abc import Callable
 
 import zmq
 
+from amid.process.socket_reader import SocketReader
 from amid.rpc.connections import Connections
 
 _EVENT = struct.Struct("=HI")
@@ -15,7 +18,7 @@ _names = itertools.count()
 
 
 class ConnectionMonitor:
-    """Made before the socket is bound. The owner polls `fd`, and calls `receive` when it is readable.
+    """Made before the socket is bound. `start` joins it to the running loop.
 
     Why a connection ended libzmq does not report. One that made its handshake and then brought no whole message was left by its
     client, or cut by libzmq for a message over ZMQ_MAXMSGSIZE; these are counted.
@@ -32,14 +35,27 @@ class ConnectionMonitor:
         self._gone: list[bytes] = []
         self._without_message = 0
         self._handshake_failed = False  # of the connection that the next event ends
-        self.fd = int(self._socket.get(zmq.FD))
-        self.receive()  # `fd` becomes readable for what comes after the queue was found empty
+
+    def start(self, on_ended: Callable[[list[bytes], int], object]) -> None:
+        """on_ended takes the routing ids of connections that have ended, and how many others ended after their handshake and before
+        a whole message came."""
+        self._on_ended = on_ended
+        self._reader = SocketReader(asyncio.get_running_loop(), self._socket, self._report_ended)
+
+    def _report_ended(self) -> bool:
+        self.receive()
+        gone, self._gone = self._gone, []
+        count, self._without_message = self._without_message, 0
+        if gone or count:
+            self._on_ended(gone, count)
+        return False
 
     def is_alive(self, routing_id: bytes, frame: zmq.Frame) -> bool:
         """Whether the connection of a message is still there, by the message's first frame."""
         if routing_id in self._connections:
             return True
         self.receive()
+        self._reader.check_soon()  # what was received may be the end of another connection
         return self._connections.register(routing_id, int(frame.get(zmq.SRCFD)))
 
     def receive(self) -> None:
@@ -57,13 +73,3 @@ class ConnectionMonitor:
                 self._gone += gone
                 self._without_message += not (gone or self._handshake_failed)
             self._handshake_failed = kind in _HANDSHAKE_FAILED
-
-    def take_without_message(self) -> int:
-        """How many connections have ended after their handshake, and before a whole message came, since the last time."""
-        count, self._without_message = self._without_message, 0
-        return count
-
-    def take_gone(self) -> list[bytes]:
-        """The routing ids of the connections that have gone since the last time."""
-        gone, self._gone = self._gone, []
-        return gone

@@ -14,12 +14,12 @@ import logging
 import select
 import socket
 import struct
-import time
 from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from amid.process.acceptor import listen_locally
+from amid.process.loop import clock
 from amid.rpc.zmtp import Refused, ServerProtocol, encode_frames
 
 log = logging.getLogger("amid.broker")
@@ -109,12 +109,16 @@ class LocalCallers:
         """Whether messages were left for the next pass."""
         return bool(self._turns)
 
+    def next_deadline(self) -> float | None:
+        """When `receive` is due although nothing has come: a handshake takes too long."""
+        return next(iter(self._handshakes.values()), None)
+
     # ── receiving ──
 
     def receive(self, end: float) -> Iterator[tuple[LocalConnection, list[bytes]]]:
         """Messages, until none has come or until `end` of the monotonic clock."""
         self._poll()
-        while self._turns and time.monotonic() < end:
+        while self._turns and clock.monotonic() < end:
             user = self._turns.popleft()
             connection = user.ready.popleft()
             message = None if connection.is_closed else self._receive_from(connection, user)
@@ -126,7 +130,7 @@ class LocalCallers:
                 yield connection, message
 
     def _poll(self) -> None:
-        now = time.monotonic()
+        now = clock.monotonic()
         for descriptor, events in self._epoll.poll(0):
             connection = self._connections.get(descriptor)
             if connection is None:
@@ -284,9 +288,9 @@ class LocalCallers:
 
     def close(self) -> None:
         """Send the last answers, and end."""
-        end = time.monotonic() + LINGER_S
+        end = clock.monotonic() + LINGER_S
         self.flush()
-        while any(one.unsent for one in self._connections.values()) and time.monotonic() < end:
+        while any(one.unsent for one in self._connections.values()) and clock.monotonic() < end:
             self._epoll.poll(0.01)
             self._dirty.update(one for one in self._connections.values() if one.unsent)
             self.flush()

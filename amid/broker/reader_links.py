@@ -1,78 +1,108 @@
-"""The broker's ends of the pipes to its readers: who has connected, what they say, and when they are gone."""
+"""The broker's ends of the pipes to its readers: which have connected, what they send, and when they are gone.
+
+A reader has two pipes, and both end with it. It is lost when both have ended and all that came on them was received.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable
 
-from amid.process.pipe import IN, OUT, Message, Pipe, listen
+from amid.process.pipe import Message, Pipe, listen
+from amid.rpc import messages
+from amid.rpc.messages import FromReader, Hello, ToReader
 from amid.wire import RPC_SOCKET
 
 log = logging.getLogger("amid.broker")
 
-PAUSE_S = 0.1
-"""Seconds until the next try when there is no descriptor for one that connects."""
+BULK_END_S = 0.5
+"""Seconds after the end of a reader's first pipe within which the other ends too."""
+
+ReaderPipe = Pipe[FromReader]
 
 
-class Readers:
-    """`hear` takes each message; `lost` is told of a pipe that has ended. One that brings what cannot be understood is closed, and
-    counted."""
+class ReaderLink:
+    """One reader: who it is, and its pipes."""
+
+    def __init__(self, hello: Hello, main: ReaderPipe) -> None:
+        self.hello = hello
+        self._main = main
+        self.bulk: ReaderPipe | None = None
+        self.ended = False
+
+    def send(self, message: ToReader) -> None:
+        self._main.send(message)
+
+    @property
+    def unwritten(self) -> list[ToReader]:
+        """The messages that the reader has certainly not received."""
+        return self._main.unwritten
+
+
+class ReaderLinks:
+    """`on_messages` takes what one read brought from a reader, `on_lost` a reader that is gone."""
 
     def __init__(
-        self, path: str, hear: Callable[[Pipe, Message], None], lost: Callable[[Pipe], None], counters: Counter[str]
+        self,
+        on_messages: Callable[[ReaderLink | None, list[Message[FromReader]]], object],
+        on_lost: Callable[[ReaderLink], object],
+        counters: Counter[str],
     ) -> None:
-        self._door = listen(path)
-        self._open_at = 0.0
-        self._hear = hear
-        self._lost = lost
-        self._pipes: list[Pipe] = []
+        self._on_messages = on_messages
+        self._on_lost = on_lost
         self._counters = counters
+        self._links: dict[ReaderPipe, ReaderLink] = {}
+        self._bulk: dict[ReaderPipe, Hello] = {}
 
-    def poll_items(self, now: float) -> Iterator[tuple[int, int]]:
-        if now >= self._open_at:
-            yield self._door.fileno(), IN
-        for pipe in self._pipes:
-            yield pipe.poll_item()
+    async def listen(self, path: str) -> None:
+        """Raises `OSError`."""
+        listening = listen(path)
+        loop = asyncio.get_running_loop()
+        await loop.create_unix_server(lambda: Pipe(messages.decode_from_reader, self._received, self._lost), sock=listening)
 
-    def step(self, ready: Mapping[Any, int], now: float) -> None:
-        """Hear whoever has something to say."""
-        for pipe in list(self._pipes):
-            if ready.get(pipe.poll_item()[0], 0) & ~OUT:
-                self._step_one(pipe)
-        if self._door.fileno() in ready:
-            self._let_in(now)
+    def _received(self, pipe: ReaderPipe, received: list[Message[FromReader]]) -> None:
+        if received and isinstance(received[0][0], Hello):
+            hello = received.pop(0)[0]
+            assert isinstance(hello, Hello)
+            self._greet(pipe, hello)
+        if pipe not in self._links and pipe not in self._bulk:
+            raise ValueError("the first message is not a hello")
+        if received:
+            self._on_messages(self._links.get(pipe), received)
 
-    def flush(self) -> None:
-        """Send what the readers were told."""
-        for pipe in list(self._pipes):
-            try:
-                pipe.flush()
-            except OSError:
-                self._drop(pipe)
-
-    def _step_one(self, pipe: Pipe) -> None:
-        try:
-            for message in pipe.receive():
-                self._hear(pipe, message)
-        except (EOFError, OSError):
-            self._drop(pipe)
-        except Exception:  # one reader with a fault, or a stranger in here, must not end everybody's calls
-            self._counters["unreadable_messages"] += 1
-            log.exception("what came on the socket of the readers is not from a reader; requests go to %r", RPC_SOCKET)
-            self._drop(pipe)
-
-    def _drop(self, pipe: Pipe) -> None:
-        self._pipes.remove(pipe)
-        pipe.close()
-        self._lost(pipe)
-
-    def _let_in(self, now: float) -> None:
-        try:
-            connected, _ = self._door.accept()
-        except OSError as error:
-            log.warning("a reader cannot connect: %s", error.strerror)
-            self._open_at = now + PAUSE_S
+    def _greet(self, pipe: ReaderPipe, hello: Hello) -> None:
+        if hello.bulk:
+            self._bulk[pipe] = hello
         else:
-            self._pipes.append(Pipe(connected))
+            link = self._links[pipe] = ReaderLink(hello, pipe)
+            link.bulk = next((bulk for bulk, other in self._bulk.items() if self._same(other, hello)), None)
+
+    def _lost(self, pipe: ReaderPipe, error: Exception | None) -> None:
+        if isinstance(error, ValueError):
+            self._counters["unreadable_messages"] += 1
+            log.error("what came on the socket of the readers is not from a reader (%s); requests go to %r", error, RPC_SOCKET)
+        elif error is not None and not isinstance(error, OSError):
+            self._counters["unreadable_messages"] += 1
+            log.error("a message of a reader could not be handled", exc_info=error)
+        if self._bulk.pop(pipe, None) is not None:
+            for link in [link for link in self._links.values() if link.bulk is pipe and link.ended]:
+                self._end(link)
+        link_of = self._links.get(pipe)
+        if link_of is not None:
+            link_of.ended = True
+            if link_of.bulk in self._bulk:
+                asyncio.get_running_loop().call_later(BULK_END_S, self._end, link_of)
+            else:
+                self._end(link_of)
+
+    def _end(self, link: ReaderLink) -> None:
+        found = next((pipe for pipe, other in self._links.items() if other is link), None)
+        if found is not None:
+            del self._links[found]
+            self._on_lost(link)
+
+    @staticmethod
+    def _same(one: Hello, other: Hello) -> bool:
+        return (one.server, one.started) == (other.server, other.started)

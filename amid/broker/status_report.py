@@ -15,7 +15,7 @@ from amid import __version__, wire
 from amid.process.run_dir import STATUS_FILE
 from amid.process.settings import BrokerSettings
 from amid.rpc.calls import Calls
-from amid.rpc.server_queue import GAP_S, ServerQueue
+from amid.rpc.server_queue import READER_TTL_S, ServerQueue
 
 log = logging.getLogger("amid.broker")
 
@@ -35,7 +35,8 @@ def status(settings: BrokerSettings, calls: Calls, counters: Mapping[str, int], 
     """The result of `status`."""
     views = servers(settings, calls, local)
     for view in views:
-        view["counters"] = calls.servers[view["name"]].info.get("counters", {})
+        last = calls.servers[view["name"]].status
+        view["counters"] = last.counters if last is not None else {}
     processes, uptime = _processes(Path(settings.run_dir, STATUS_FILE))
     counted = {**counters, "late_answers": calls.late, "abandoned_calls": calls.abandoned, "open_calls": len(calls)}
     busiest = nlargest(MOST_CALLERS, calls.open_by_principal().items(), key=itemgetter(1))
@@ -45,30 +46,32 @@ def status(settings: BrokerSettings, calls: Calls, counters: Mapping[str, int], 
 
 
 def _server(settings: BrokerSettings, queue: ServerQueue, local: bool, now: float) -> dict[str, Any]:
-    said = queue.info
-    alive = now < queue.heard + GAP_S
+    status = queue.status
+    alive = now < queue.heard + READER_TTL_S
     events, stream = _endpoints(settings, queue.name, local)
     return {
         "name": queue.name,
-        "state": said.get("state", "connecting") if alive else "lost",
-        "detail": said.get("detail", "") if alive else "its reader does not report",
-        "asterisk": said.get("asterisk", ""),
-        "epoch": said.get("epoch", 0),
-        "seq": said.get("seq", 0),
+        "state": (status.state if status is not None else "connecting") if alive else "lost",
+        "detail": (status.detail if status is not None else "") if alive else "its reader does not report",
+        "asterisk": status.asterisk if status is not None else "",
+        "epoch": status.epoch if status is not None else 0,
+        "seq": status.seq if status is not None else 0,
         "events": events,
         "stream": stream,
         "lanes": _lanes(queue),
         "queued": len(queue.waiting),
-        "since": said.get("since", 0.0),
+        "since": status.since if status is not None else 0.0,
     }
 
 
 def _lanes(queue: ServerQueue) -> dict[str, int]:
     """What the reader said last, less the lanes of the calls that it was handed since."""
-    said: dict[str, int] = queue.info.get("lanes", NO_LANES)
-    lanes = said["free"] + said["busy"]
-    free = min(max(queue.free_lanes, 0), lanes)
-    return {"free": free, "busy": lanes - free, "limit": said["limit"]}
+    if queue.status is None:
+        return NO_LANES
+    said = queue.status.lanes
+    lanes = said.free + said.busy
+    free = min(max(queue.idle_lanes, 0), lanes)
+    return {"free": free, "busy": lanes - free, "limit": said.limit}
 
 
 def _endpoints(settings: BrokerSettings, server: str, local: bool) -> tuple[str, str]:

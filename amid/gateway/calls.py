@@ -62,7 +62,7 @@ class Calls:
 
     async def result(self, value: Any, holder: Holder) -> Any:
         """The result of a request. Raises `AmidError`."""
-        method, params = check_request(value)
+        method, params, _, _ = check_request(value)
         if method == "cancel":  # its ids are those of the gateway's own connection
             raise AmidError("unknown_method", "over HTTP, a call is cancelled by closing its request")
         try:

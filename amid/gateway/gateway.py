@@ -10,7 +10,6 @@ import contextlib
 import logging
 import socket
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any, cast
@@ -22,7 +21,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from amid.config import Config
 from amid.gateway.app import Gateway
 from amid.gateway.connections import Connections, network_of
-from amid.process.child import BEAT_S, Child
+from amid.process.child import Child
 from amid.process.settings import GatewaySettings, gateway_settings
 
 log = logging.getLogger("amid.gateway")
@@ -145,22 +144,14 @@ async def _serve(child: Child, settings: GatewaySettings, listeners: list[socket
             lifespan="off",
         )
     )
-    loop = asyncio.get_running_loop()
-
-    def hear() -> None:
-        child.drain()
-        server.should_exit = server.should_exit or child.stopping or child.orphaned
-
-    for descriptor in child.poll_fds():
-        loop.add_reader(descriptor, hear)
+    child.start()
     async with asyncio.TaskGroup() as group:
-        beside = [group.create_task(_beat(child)), group.create_task(gateway.run())]
+        beside = [group.create_task(_end_with(child, server)), group.create_task(gateway.run())]
         await server.serve(listeners)
         for task in beside:
             task.cancel()
 
 
-async def _beat(child: Child) -> None:
-    while True:
-        child.beat(time.monotonic())
-        await asyncio.sleep(BEAT_S / 2)
+async def _end_with(child: Child, server: Server) -> None:
+    await child.ended.wait()
+    server.should_exit = True

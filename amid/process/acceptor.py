@@ -14,16 +14,14 @@ connections.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import os
 import resource
 import socket
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
-
-import zmq
+from collections.abc import Callable, Iterable
 
 log = logging.getLogger("amid.acceptor")
 
@@ -40,18 +38,18 @@ BACKLOG = 1024
 class Acceptor:
     """Controls the descriptors that were given to `add`, and those that listen after `bind`.
 
-    The owner polls `poll_items` and calls `step` in each pass of its loop, at `next_check` at the latest.
-    It calls `remove` or `close` before it closes a libzmq socket, which has to find its own descriptors then.
+    The owner calls `remove` or `close` before it closes a libzmq socket, which has to find its own descriptors then.
     """
 
-    def __init__(self, run_dir: str, counters: Counter[str], now: float) -> None:
+    def __init__(self, run_dir: str, counters: Counter[str]) -> None:
+        self._loop = asyncio.get_running_loop()
         self._counters = counters
         self._listening: dict[int, socket.socket] = {}
         self._idle = _unreachable(f"{run_dir}/.idle-{os.getpid()}")
         self._paused = False
         self._limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         self._most = self._limit - min(MAX_RESERVE, self._limit // 2)
-        self.next_check = now
+        self._check()
 
     def bind(self, bind: Callable[[], object]) -> list[int]:
         """Call `bind`, and control the sockets that it makes; their descriptors.
@@ -68,60 +66,60 @@ class Acceptor:
             listening = self._listening[descriptor] = socket.socket(fileno=os.dup(descriptor))
             listening.setblocking(False)
             if self._paused:
-                os.dup2(self._idle.fileno(), descriptor)
+                self._refuse_newcomers(descriptor)
 
     def remove(self, descriptors: Iterable[int]) -> None:
         for descriptor in descriptors:
-            with self._listening.pop(descriptor) as listening:
+            with self._listening[descriptor]:
                 if self._paused:
-                    os.dup2(listening.fileno(), descriptor)
+                    self._accept_newcomers(descriptor)
+                del self._listening[descriptor]
 
     def close(self) -> None:
+        self._timer.cancel()
         self.remove(list(self._listening))
         self._idle.close()
 
-    def poll_items(self) -> Iterator[tuple[int, int]]:
-        for listening in self._listening.values() if self._paused else ():
-            yield listening.fileno(), int(zmq.POLLIN)
-
-    def step(self, ready: Mapping[Any, int], now: float) -> None:
-        for listening in self._listening.values() if self._paused else ():
-            if listening.fileno() in ready:
-                self._counters["refused_connections"] += _refuse(listening)
-        if now < self.next_check:
-            return
+    def _check(self) -> None:
         used = _open_descriptors()
         if used >= self._most:
             self._pause(used)
         elif used < self._most * RESUME_SHARE:
             self._resume()
-        self.next_check = now + max(0.001, abs(self._most - used) / ACCEPTS_PER_S)
+        self._timer = self._loop.call_later(max(0.001, abs(self._most - used) / ACCEPTS_PER_S), self._check)
 
     def _pause(self, used: int) -> None:
         if self._paused:
             return
         log.warning("refusing new connections: %d of %d descriptors are open (LimitNOFILE in amid.service)", used, self._limit)
         for descriptor in self._listening:
-            os.dup2(self._idle.fileno(), descriptor)
+            self._refuse_newcomers(descriptor)
         self._paused = True
 
     def _resume(self) -> None:
         if not self._paused:
             return
-        for descriptor, listening in self._listening.items():
-            os.dup2(listening.fileno(), descriptor)
+        for descriptor in self._listening:
+            self._accept_newcomers(descriptor)
         self._paused = False
         log.warning("accepting new connections again")
 
+    def _refuse_newcomers(self, descriptor: int) -> None:
+        os.dup2(self._idle.fileno(), descriptor)
+        listening = self._listening[descriptor]
+        self._loop.add_reader(listening.fileno(), self._refuse, listening)
 
-def _refuse(listening: socket.socket) -> int:
-    """Close the connections that wait; how many."""
-    refused = 0
-    with contextlib.suppress(OSError):
-        while refused < BACKLOG:
-            listening.accept()[0].close()
-            refused += 1
-    return refused
+    def _accept_newcomers(self, descriptor: int) -> None:
+        listening = self._listening[descriptor]
+        self._loop.remove_reader(listening.fileno())
+        os.dup2(listening.fileno(), descriptor)
+
+    def _refuse(self, listening: socket.socket) -> None:
+        """Close the connections that wait."""
+        with contextlib.suppress(OSError):
+            for _ in range(BACKLOG):
+                listening.accept()[0].close()
+                self._counters["refused_connections"] += 1
 
 
 def listen_locally(path: str) -> socket.socket:

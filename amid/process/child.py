@@ -2,22 +2,24 @@
 
     stdin   its configuration, secrets included, as one line of JSON; another line is a new configuration; the end of file means
             that the supervisor is gone
-    stdout  lines: an empty one is a beat, written by the work loop itself and by nothing else; others are words to the supervisor
+    stdout  lines: an empty one is a beat, others are requests to the supervisor
     stderr  the log
 
-Nothing secret is ever in argv or in the environment. The kernel sends SIGKILL when the supervisor dies (prctl(2),
-PR_SET_PDEATHSIG), which also ends a child that is stopped.
+The beat is written by a timer of the work loop and by nothing else, so it proves that this loop turns. Nothing secret is ever in
+argv or in the environment. The kernel sends SIGKILL when the supervisor dies (prctl(2), PR_SET_PDEATHSIG), which also ends a child
+that is stopped.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import ctypes
 import json
 import os
 import signal
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
@@ -31,69 +33,70 @@ _PR_SET_PDEATHSIG = 1
 
 
 class Child:
-    """Set up in the first lines of a child's `main`. The loop polls `poll_fds`, calls `drain` when one is readable, and `beat`.
+    """Set up in the first lines of a child's `main`; `start` joins it to the loop.
 
     by_hand: the settings of a process that a person runs without a supervisor; its beats go nowhere.
     """
 
     def __init__(self, by_hand: msgspec.Struct | None) -> None:
         os.umask(0o117)  # socket files are 0660
-        self._next_beat = 0.0
         self._input = b""
-        self.stopping = False
+        self._supervised = by_hand is None
+        self.ended = asyncio.Event()
+        """Set when the child must end: it was told to, or the supervisor is gone."""
         self.orphaned = False
         if by_hand is None:
             die_with_parent()
-            self._words = os.dup(1)
+            self._requests = os.dup(1)
             os.dup2(2, 1)  # a stray print goes to the log and cannot be taken for a beat
             self.configuration: dict[str, Any] = json.loads(self._first_line())
-            self._wakeup = signal_pipe(signal.SIGTERM, *LEVEL_SIGNALS)
         else:
-            self._words = os.open(os.devnull, os.O_WRONLY)
+            self._requests = os.open(os.devnull, os.O_WRONLY)
             self.configuration = msgspec.to_builtins(by_hand)
-            self._wakeup = signal_pipe(signal.SIGTERM, signal.SIGINT, *LEVEL_SIGNALS)
-        self._supervised = by_hand is None
-        os.set_blocking(self._words, False)
+        os.set_blocking(self._requests, False)
 
     def set_up_log(self, secrets: Iterable[str | None] = (), **common: str) -> None:
         """Log as the configuration says, and as each new one will: due before the loop. `secrets` are hidden, `common` are fields
         of every record."""
         self._log = Log(self.configuration["log_level"], secrets, **common)
 
-    def poll_fds(self) -> set[int]:
-        return {0, self._wakeup} if self._supervised else {self._wakeup}
+    def start(self, on_configuration: Callable[[dict[str, Any]], object] = lambda _: None) -> None:
+        """Beat, and listen to the supervisor and to signals, on the running loop."""
+        self._loop = asyncio.get_running_loop()
+        self._on_configuration = on_configuration
+        ending = (signal.SIGTERM,) if self._supervised else (signal.SIGTERM, signal.SIGINT)
+        for number in ending:
+            self._loop.add_signal_handler(number, self.ended.set)
+        for number in LEVEL_SIGNALS:
+            self._loop.add_signal_handler(number, self._log.hear, number)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, LEVEL_SIGNALS)  # the supervisor starts children with them blocked
+        if self._supervised:
+            self._loop.add_reader(0, self._read_input)
+        self._beat()
 
-    def drain(self) -> list[dict[str, Any]]:
-        """Take what has come on stdin and from signals; returns new configurations. Sets `stopping` and `orphaned`."""
-        with contextlib.suppress(BlockingIOError):
-            for number in os.read(self._wakeup, 512):
-                self.stopping = self.stopping or number not in LEVEL_SIGNALS
-                self._log.hear(number)
-        if not self._supervised:
-            return []
+    def send(self, request: str) -> None:
+        """One line to the supervisor. When its pipe is full the line is lost: nothing waits for a supervisor that does not read."""
+        with contextlib.suppress(BlockingIOError, BrokenPipeError):
+            os.write(self._requests, request.encode() + b"\n")
+
+    def _beat(self) -> None:
+        self.send("")
+        self._loop.call_later(BEAT_S, self._beat)
+
+    def _read_input(self) -> None:
         try:
             data = os.read(0, 65536)
         except BlockingIOError:
-            return []
-        self.orphaned = self.orphaned or not data
+            return
+        if not data:
+            self.orphaned = True
+            self.ended.set()
+            self._loop.remove_reader(0)
         *lines, self._input = (self._input + data).split(b"\n")
-        configurations: list[dict[str, Any]] = [json.loads(line) for line in lines if line]
-        for configuration in configurations:
+        for line in filter(None, lines):
+            configuration: dict[str, Any] = json.loads(line)
             self._log.configure(configuration["log_level"])
-        return configurations
-
-    def beat(self, now: float) -> bool:
-        """Show that the work loop runs, when it is time to; True when it was."""
-        if now < self._next_beat:
-            return False
-        self._next_beat = now + BEAT_S
-        self.say("")
-        return True
-
-    def say(self, words: str) -> None:
-        """One line to the supervisor. A pipe that is full loses it: whoever does not read is not waited for."""
-        with contextlib.suppress(BlockingIOError, BrokenPipeError):
-            os.write(self._words, words.encode() + b"\n")
+            self._on_configuration(configuration)
 
     def _first_line(self) -> bytes:
         data = b""
@@ -113,13 +116,3 @@ def die_with_parent() -> None:
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         sys.exit("amid: the supervisor ended while this process started")
-
-
-def signal_pipe(*numbers: signal.Signals) -> int:
-    """A descriptor that becomes readable, with the signal's number as a byte, when one of `numbers` comes."""
-    reading, writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-    signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
-    for number in numbers:
-        signal.signal(number, lambda *_: None)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)  # `process` starts children with some of them blocked
-    return reading

@@ -7,6 +7,7 @@ the configuration as it is now, not as it was at the handshake.
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import logging
 import sys
@@ -18,6 +19,7 @@ from zmq.utils import z85
 
 from amid import wire
 from amid.config import Caller, Curve
+from amid.process.socket_reader import SocketReader
 
 log = logging.getLogger("amid.zap")
 
@@ -29,35 +31,37 @@ RELEASE_S = 1.0
 
 
 class ZapAuthenticator:
-    """Answers libzmq's question whether a key is known. The owner polls `socket` and calls `step`."""
+    """Answers libzmq's question whether a key is known, on the running loop."""
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], curve: Curve, callers: Mapping[str, Caller]) -> None:
         self._curve = curve
         self.refused = 0
         self.set_keys(callers)
-        self.socket = context.socket(zmq.REP)
-        self.socket.bind("inproc://zeromq.zap.01")
+        self._socket = context.socket(zmq.REP)
+        self._socket.bind("inproc://zeromq.zap.01")
+        SocketReader(asyncio.get_running_loop(), self._socket, self._answer)
 
     def set_keys(self, callers: Mapping[str, Caller]) -> None:
         """Accept these callers, and no others, from now on."""
         self._keys = {z85.decode(caller.key): caller.key for caller in callers.values() if caller.key}
 
-    def step(self) -> None:
-        """Answer one question, if there is one."""
+    def _answer(self) -> bool:
+        """Answer one question; whether there was one."""
         try:
-            version, request, _domain, address, _identity, mechanism, *credentials = self.socket.recv_multipart(zmq.DONTWAIT)
+            version, request, _domain, address, _identity, mechanism, *credentials = self._socket.recv_multipart(zmq.DONTWAIT)
         except zmq.Again:
-            return
+            return False
         if mechanism == b"NULL":  # on ipc: a socket that listens on TCP offers CURVE alone there
-            self.socket.send_multipart([version, request, b"200", b"OK", b"", b""])
-            return
+            self._socket.send_multipart([version, request, b"200", b"OK", b"", b""])
+            return True
         key = self._keys.get(credentials[0]) if credentials else None
         if key is None:
             self.refused += 1
             log.warning("a connection from %s was refused: its key is in no [callers.NAME]", address.decode())
-            self.socket.send_multipart([version, request, b"400", b"unknown key", b"", b""])
+            self._socket.send_multipart([version, request, b"400", b"unknown key", b"", b""])
         else:
-            self.socket.send_multipart([version, request, b"200", b"OK", key.encode(), b""])
+            self._socket.send_multipart([version, request, b"200", b"OK", key.encode(), b""])
+        return True
 
     def bind_tcp(self, socket: zmq.Socket[bytes], endpoints: Iterable[str]) -> None:
         """Bind `socket` to TCP endpoints that only known keys can connect to. An ipc endpoint that it

@@ -5,7 +5,6 @@ A call that asked for `until` stays here, off its lane, until the event with its
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,14 +12,11 @@ from typing import Any
 from amid.ami.burst import Burst
 from amid.ami.exchange import Answer, TooLarge
 from amid.ami.lane import Call
-from amid.ami.packet import Headers, Packet, Text
-from amid.ami.session import new_action_id
-from amid.errors import AmidError
+from amid.ami.packet import Headers, Packet, Text, text
+from amid.process.loop import clock
 from amid.reader.result_encoder import Deliver, ResultEncoder
+from amid.rpc.messages import Failure, RunAction
 from amid.rpc.result import Items
-
-SETTINGS_S = 5.0
-"""Seconds that Asterisk has to tell its version."""
 
 FEW = 50
 """Items of a list that are taken apart at once; those of a longer one when it is their turn."""
@@ -30,12 +26,9 @@ FEW = 50
 class Wait:
     """A call under way: what the broker sent for it, and what has come so far."""
 
-    call: Call
+    request: RunAction
     own_id: Text | None
-    shape: str
-    began: float
     until: str | None
-    as_json: bool
     event: Packet | None = None
     answer: Answer | None = None
     events_lost: bool = False
@@ -43,15 +36,11 @@ class Wait:
 
 @dataclass(slots=True)
 class Answers:
-    """`deliver` takes each result or error, `tell_response` the response of a call that waits on.
-
-    `asterisk` is the version once it is known.
-    """
+    """`deliver` takes each result or error, `report_progress` the response of a call that waits on."""
 
     server: str
     deliver: Deliver
-    tell_response: Callable[[int, Headers], object]
-    asterisk: str = ""
+    report_progress: Callable[[int, Headers], object]
     counters: dict[str, int] = field(default_factory=lambda: {"calls": 0})
     results: ResultEncoder = field(init=False)
     _waits: dict[int, Wait] = field(default_factory=dict)
@@ -65,24 +54,17 @@ class Answers:
         """Whether any call is under way."""
         return bool(self._waits) or self.results.pending
 
-    def expect(self, call: Call, body: dict[str, Any]) -> None:
-        """`call` has been given to a lane; `body` is what the broker sent for it."""
-        wait = Wait(call, body["own_id"], body["shape"], body["began"], body["until"], body["json"])
-        self._waits[call.call_id] = wait
+    def expect(self, request: RunAction) -> None:
+        """The action has been given to a lane."""
+        own_id = text(request.own_id) if request.own_id is not None else None
+        until = request.until.decode("utf-8", "surrogateescape").lower() if request.until is not None else None
+        wait = self._waits[request.call_id] = Wait(request, own_id, until)
         self.counters["calls"] += 1
-        if wait.until is not None:
-            self._untils[call.action_id] = wait
-
-    def ask_version(self, now: float) -> Call:
-        """The call that finds out which Asterisk this is; `asterisk` says "unknown" until it is answered."""
-        self.asterisk = "unknown"
-        return Call.own("CoreSettings", new_action_id(), now + SETTINGS_S, 65536)
+        if until is not None:
+            self._untils[request.action_id] = wait
 
     def finish(self, call: Call, answer: Answer | TooLarge) -> None:
         """A lane has completed `call`."""
-        if not call.call_id:
-            self._take_version(answer)
-            return
         wait = self._waits.get(call.call_id)
         if wait is None:
             return
@@ -96,8 +78,6 @@ class Answers:
 
     def lost(self, call: Call, reason: str) -> None:
         """The session ended with `call` in flight."""
-        if not call.call_id:
-            self.asterisk = ""
         wait = self._waits.get(call.call_id)
         if wait is not None:
             self._fail(wait, "connection_lost", reason)
@@ -108,7 +88,7 @@ class Answers:
             return
         for packet in burst.packets():
             wait = self._untils.get(packet.action_id)
-            if wait is not None and wait.event is None and wait.until is not None and packet.event.lower() == wait.until.lower():
+            if wait is not None and wait.event is None and packet.event.lower() == wait.until:
                 wait.event = packet
                 self._complete(wait)
 
@@ -119,12 +99,10 @@ class Answers:
                 wait.events_lost = True
                 self._complete(wait)
 
-    def next_deadline(self) -> float | None:
-        """Drops what is overdue, whose callers the broker has told, and says when to look again, in monotonic seconds."""
-        now = time.monotonic()
-        for wait in [wait for wait in self._waits.values() if now >= wait.call.deadline]:
+    def drop_overdue(self, now: float) -> None:
+        """Forget the calls whose deadline has passed: the broker has told their callers."""
+        for wait in [wait for wait in self._waits.values() if now >= wait.request.deadline]:
             self._forget(wait)
-        return min((wait.call.deadline for wait in self._untils.values()), default=None)
 
     def forget(self, call_id: int) -> None:
         """The caller of this call has gone, or has cancelled it."""
@@ -138,18 +116,19 @@ class Answers:
             return
         if wait.until is not None and wait.event is None:
             if wait.events_lost:
-                self._fail(wait, "connection_lost", f"the event session was lost before {wait.until} came", wait.answer.response)
+                self._fail(wait, "connection_lost", _event_missed(wait), wait.answer.response)
             elif wait.answer.response is not None:
-                self.tell_response(wait.call.call_id, _packet(wait.answer.response, wait))
+                self.report_progress(wait.request.call_id, _packet(wait.answer.response, wait))
             return
         self._forget(wait)
-        shape = self._commands if wait.shape == "actions" else self._result
-        self.results.start(wait.call.call_id, wait.call.deadline, shape(wait, wait.answer), wait.as_json)
+        request = wait.request
+        shape = self._commands if request.shape == "actions" else self._result
+        self.results.start(request.call_id, request.deadline, shape(wait, wait.answer), request.as_json)
 
     def _result(self, wait: Wait, answer: Answer) -> dict[str, Any]:
         result: dict[str, Any] = {
             "server": self.server,
-            "action_id": wait.call.action_id,
+            "action_id": wait.request.action_id,
             "response": _packet(answer.response, wait) if answer.response else {},
             "events": _items(answer.events, wait),
             "complete": _packet(answer.complete, wait) if answer.complete else None,
@@ -157,7 +136,7 @@ class Answers:
         }
         if wait.event is not None:
             result["until"] = _packet(wait.event, wait)
-        result["elapsed"] = round(time.monotonic() - wait.began, 6)
+        result["elapsed"] = round(clock.monotonic() - wait.request.began, 6)
         return result
 
     def _commands(self, wait: Wait, answer: Answer) -> list[dict[str, str]]:
@@ -173,23 +152,14 @@ class Answers:
 
     def _fail(self, wait: Wait, kind: str, message: str, response: Packet | None = None) -> None:
         self._forget(wait)
-        error = AmidError(
-            kind,
-            message,
-            sent=True,
-            server=self.server,
-            action_id=wait.call.action_id,
-            response=_packet(response, wait) if response is not None else None,
-        )
-        self.deliver(wait.call.call_id, None, _plain(error))
+        data: dict[str, Any] = {"server": self.server, "action_id": wait.request.action_id}
+        if response is not None:
+            data["response"] = _packet(response, wait)
+        self.deliver(wait.request.call_id, None, Failure(kind, message, True, data))
 
     def _forget(self, wait: Wait) -> None:
-        self._waits.pop(wait.call.call_id, None)
-        self._untils.pop(wait.call.action_id, None)
-
-    def _take_version(self, answer: Answer | TooLarge) -> None:
-        if isinstance(answer, Answer) and answer.response is not None and not answer.failed:
-            self.asterisk = answer.response.get("AsteriskVersion") or "unknown"
+        self._waits.pop(wait.request.call_id, None)
+        self._untils.pop(wait.request.action_id, None)
 
 
 def _packet(packet: Packet, wait: Wait) -> Headers:
@@ -197,7 +167,11 @@ def _packet(packet: Packet, wait: Wait) -> Headers:
     headers = packet.headers
     if wait.own_id is None:
         return headers
-    return {name: wait.own_id if value == wait.call.action_id else value for name, value in headers.items()}
+    return {name: wait.own_id if value == wait.request.action_id else value for name, value in headers.items()}
+
+
+def _event_missed(wait: Wait) -> str:
+    return f"the event session was lost before {(wait.request.until or b'').decode('utf-8', 'backslashreplace')} came"
 
 
 def _items(packets: list[Packet], wait: Wait) -> list[Headers] | Items:
@@ -212,7 +186,3 @@ def _message(answer: Answer) -> str:
         return "the command failed: " + (first if isinstance(first, str) else first.decode("utf-8", "backslashreplace"))
     said = answer.response.get("Message").strip() if answer.response is not None else ""
     return f"Asterisk answered Error: {said}" if said else "Asterisk answered Error"
-
-
-def _plain(error: AmidError) -> dict[str, Any]:
-    return {"message": error.message, **error.data()}

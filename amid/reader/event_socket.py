@@ -16,16 +16,19 @@ Subscribers are strangers, so none of their messages is taken at its word, and w
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 from collections import Counter
+from collections.abc import Callable
 from functools import partial
 
 import zmq
 from zmq.backend import Socket
 
 from amid.process.acceptor import Acceptor, listen_locally
-from amid.process.sending import disconnect
+from amid.process.sending import disconnect, high_water_mark, send
+from amid.process.socket_reader import SocketReader
 from amid.process.zap import ZapAuthenticator
 
 log = logging.getLogger("amid.events")
@@ -43,7 +46,7 @@ MAX_PEER_BYTES = 512 * 1024
 second."""
 REMEMBERED_PEERS = 1000
 MESSAGES_PER_PASS = 500
-"""Messages read in one pass of the reader's loop, in 2 ms, so that a flood of them delays nothing else."""
+"""Messages read in one pass of the loop, in 2 ms, so that a flood of them delays nothing else."""
 UNREAD = 2
 """Messages of one peer that libzmq reads ahead. One call of libzmq reads until it finds nothing, and its other thread brings more
 meanwhile: with a hundred, peers that sent subscriptions without end held it for over a second, and it had 900 MB. With one, no
@@ -54,37 +57,47 @@ _DONTWAIT = int(zmq.DONTWAIT)
 
 
 class EventSocket:
-    """`socket` is to be polled for input, and may be another after `take`. Raises `OSError` when it cannot listen at `path`.
+    """Listens on the running loop. Raises `OSError` when it cannot listen at `path`.
 
-    `disconnected` counts the peers that sent too much, `reopened` how often all connections were dropped."""
+    on_asked takes the topics that were subscribed to, repeated ones too. `disconnected` counts the peers that sent too much,
+    `reopened` how often all connections were dropped.
+    """
 
     def __init__(
-        self, context: zmq.Context[zmq.Socket[bytes]], acceptor: Acceptor, path: str, high_water_mark: int, linger_ms: int
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        acceptor: Acceptor,
+        path: str,
+        kept: int,
+        linger_ms: int,
+        on_asked: Callable[[list[bytes]], object],
     ) -> None:
+        self._on_asked = on_asked
         self._context = context
         self._acceptor = acceptor
         self._path = path
         # It stays when the socket is opened again, and so does the file, which the supervisor watches.
         self._listener = listen_locally(path)
-        self._options = {zmq.SNDHWM: high_water_mark, zmq.LINGER: linger_ms}
+        self._options = {zmq.SNDHWM: high_water_mark(kept), zmq.LINGER: linger_ms}
         self._tcp: tuple[ZapAuthenticator, list[str]] | None = None
         self._peer_bytes: Counter[str] = Counter()
         self.disconnected = self.reopened = 0
         self._open()
 
     def _open(self) -> None:
-        self.socket = self._context.socket(zmq.XPUB)
+        self._socket = self._context.socket(zmq.XPUB)
         for option, value in self._options.items():
-            self.socket.set(option, value)
-        self.socket.set(zmq.XPUB_VERBOSE, 1)  # each subscriber is seen, and not only the first to a topic
-        self.socket.set(zmq.MAXMSGSIZE, MAX_MESSAGE_BYTES)
-        self.socket.set(zmq.RCVHWM, UNREAD)
-        self.socket.set(zmq.ZAP_DOMAIN, b"amid")
+            self._socket.set(option, value)
+        self._socket.set(zmq.XPUB_VERBOSE, 1)  # each subscriber is seen, and not only the first to a topic
+        self._socket.set(zmq.MAXMSGSIZE, MAX_MESSAGE_BYTES)
+        self._socket.set(zmq.RCVHWM, UNREAD)
+        self._socket.set(zmq.ZAP_DOMAIN, b"amid")
         self._listening = [os.dup(self._listener.fileno())]
-        self.socket.set(zmq.USE_FD, self._listening[0])
-        self.socket.bind(f"ipc://{self._path}")
+        self._socket.set(zmq.USE_FD, self._listening[0])
+        self._socket.bind(f"ipc://{self._path}")
         self._acceptor.add(self._listening)
-        self.socket.set(zmq.USE_FD, -1)
+        self._socket.set(zmq.USE_FD, -1)
+        self._reader = SocketReader(asyncio.get_running_loop(), self._socket, self.receive)
         self._prefixes: set[bytes] = set()
         self._lengths: Counter[int] = Counter()
         self._prefix_bytes = self._excess_bytes = 0
@@ -93,20 +106,32 @@ class EventSocket:
 
     def close(self) -> None:
         self._acceptor.remove(self._listening)
-        self.socket.close()
+        self._reader.close()
+        self._socket.close()
         self._listener.close()
+
+    def send(self, topic: bytes, body: bytes) -> None:
+        """Publish; a slow subscriber loses it."""
+        send(self._socket, topic, body)
+        self._reader.check_soon()
 
     def bind_tcp(self, zap: ZapAuthenticator, endpoints: list[str]) -> None:
         """Listen on these endpoints too, where `zap` accepts known keys only."""
         self._tcp = zap, endpoints
-        self._listening += self._acceptor.bind(partial(zap.bind_tcp, self.socket, endpoints))
+        self._listening += self._acceptor.bind(partial(zap.bind_tcp, self._socket, endpoints))
 
-    def take(self) -> list[bytes]:
-        """Read what subscribers have asked for since, some of it when it is much; the topics, repeated ones too."""
+    def receive(self) -> bool:
+        """Read what subscribers have asked for since, some of it when it is much; whether there may be more."""
+        socket, asked = self._socket, self._receive()
+        if asked:
+            self._on_asked(asked)
+        return self._unread and socket is self._socket
+
+    def _receive(self) -> list[bytes]:
         asked: list[bytes] = []
         for _ in range(MESSAGES_PER_PASS):
             try:
-                message: zmq.Frame = Socket.recv(self.socket, _DONTWAIT, False)
+                message: zmq.Frame = Socket.recv(self._socket, _DONTWAIT, False)
             except zmq.Again:
                 self._unread = False
                 return asked
@@ -179,7 +204,8 @@ class EventSocket:
             *(self._path, len(self._prefixes), self._prefix_bytes + self._excess_bytes, last),
         )
         self._acceptor.remove(self._listening)
-        self.socket.close(linger=0)
+        self._reader.close()
+        self._socket.close(linger=0)
         self.reopened += 1
         self._open()
         if self._tcp is not None:

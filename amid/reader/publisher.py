@@ -6,9 +6,9 @@ Sending never blocks: a subscriber that lags behind the high-water mark loses me
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from itertools import compress, repeat
-from typing import Any
 
 import zmq
 
@@ -20,7 +20,7 @@ from amid.events.message import Event, Tick, pack_all
 from amid.events.ring import Held, Ring
 from amid.events.sequence import Numberer
 from amid.process.acceptor import Acceptor
-from amid.process.sending import high_water_mark, send
+from amid.process.loop import Alarm, clock
 from amid.reader.event_socket import EventSocket
 
 EVENTS_KEPT = 10_000
@@ -32,9 +32,12 @@ LINGER_MS = 200
 TICK_S = 1.0
 """Seconds between two ticks."""
 
+SOON_S = 0.05
+"""Seconds between two ticks at the least, when new subscribers ask for one."""
+
 
 class Publisher:
-    """Give it the events of each read with `publish`; `tick` once a second, `take_subscriptions` when a socket is readable."""
+    """Give it the events of each read with `publish`. It sends a tick once a second, and soon after a subscriber asked for one."""
 
     def __init__(
         self,
@@ -47,8 +50,8 @@ class Publisher:
     ) -> None:
         self._server = server
         events, stream = f"{run_dir}/{wire.events_socket(server)}", f"{run_dir}/{wire.stream_socket(server)}"
-        self.events = EventSocket(context, acceptor, events, high_water_mark(EVENTS_KEPT), LINGER_MS)
-        self.stream = EventSocket(context, acceptor, stream, high_water_mark(STREAM_KEPT), LINGER_MS)
+        self.events = EventSocket(context, acceptor, events, EVENTS_KEPT, LINGER_MS, self._asked)
+        self.stream = EventSocket(context, acceptor, stream, STREAM_KEPT, LINGER_MS, self._asked)
         self._stream_topic = wire.stream_topic(server)
         self._tick_topic = wire.tick_topic(server)
         self._event_prefix = wire.event_topic(server, "").removesuffix(b".")
@@ -57,21 +60,26 @@ class Publisher:
         self.ring = Ring(replay_bytes)
         self.published = 0
         self._shapes = Shapes()
+        self._next_tick = 0.0
 
-    def sockets(self) -> tuple[zmq.Socket[bytes], zmq.Socket[bytes]]:
-        return self.events.socket, self.stream.socket
+    def start(self) -> None:
+        self._ticks = Alarm(asyncio.get_running_loop(), self._tick_when_due)
+        self._ticked = 0.0
+        self._tick_when_due()
 
     def close(self) -> None:
+        self._ticks.cancel()
         self.events.close()
         self.stream.close()
 
-    def take_subscriptions(self, ready: dict[Any, int]) -> bool:
-        """True when somebody asked for ticks: the first one shows that the subscription is in effect, so it should come soon."""
-        asked = [topic for each in (self.events, self.stream) if each.socket in ready for topic in each.take()]
-        for topic in asked:
+    def _asked(self, topics: list[bytes]) -> None:
+        """Subscribers have asked for these. The first tick shows that a subscription is in effect, so it should come soon."""
+        for topic in topics:
             if topic.startswith(self._event_prefix) and topic.endswith(b"."):
                 self.numbers.count(topic[len(self._event_prefix) : -1].decode("utf-8", "replace"))
-        return any(map(self._tick_topic.startswith, asked))
+        if any(map(self._tick_topic.startswith, topics)):
+            self._next_tick = min(self._next_tick, self._ticked + SOON_S)
+            self._ticks.set(self._next_tick)
 
     def publish(self, burst: Burst, time: float) -> None:
         """Number, hold and send the events of one read. `time`: when it was, in seconds since 1970."""
@@ -90,9 +98,16 @@ class Publisher:
         events = list(map(Event, repeat(self._server), repeat(epoch), seqs, nths, repeat(time), burst.names, fields))
         for event in events if wanted else ():
             if event.event in wanted:
-                self._send(self.events.socket, wanted[event.event], [event])
+                self._send(self.events, wanted[event.event], [event])
         if streams:
-            self._send(self.stream.socket, self._stream_topic, events)
+            self._send(self.stream, self._stream_topic, events)
+
+    def _tick_when_due(self) -> None:
+        now = clock.monotonic()
+        if now >= self._next_tick:
+            self._ticked, self._next_tick = now, now + TICK_S
+            self.tick(clock.wall())
+        self._ticks.set(self._next_tick)
 
     def tick(self, time: float) -> None:
         """State the last numbers without using one, so that loss at the end of a quiet stream shows."""
@@ -101,7 +116,8 @@ class Publisher:
         for subscriptions in (self.events, self.stream):
             subscriptions.forgive()
             if subscriptions.want(self._tick_topic):
-                self._send(subscriptions.socket, self._tick_topic, [tick])
+                self._send(subscriptions, self._tick_topic, [tick])
+                subscriptions.receive()  # libzmq may have sent it to a subscriber that is unknown here still, and takes it as known
 
     def replayed(self, epoch: int, held: Held) -> Event:
         """An event that is held, as it was published."""
@@ -117,8 +133,8 @@ class Publisher:
             topic = self._topics[name] = wire.event_topic(self._server, name)
         return topic
 
-    def _send(self, socket: zmq.Socket[bytes], topic: bytes, events: list[Event]) -> None:
-        send(socket, topic, pack_all(events))
+    def _send(self, socket: EventSocket, topic: bytes, events: list[Event]) -> None:
+        socket.send(topic, pack_all(events))
         self.published += 1
 
 

@@ -1,15 +1,16 @@
 """The reader of one Asterisk: owns its manager connections, publishes its events, carries out its calls.
 
-It holds one event session, which only listens, and lanes for actions (`lanes`). It reads first and waits for nobody: Asterisk
-closes a session whose peer does not drain it for 100 ms. Sessions reconnect in here with back-off; a reader that hangs is replaced
-by the supervisor. Who asked for what is the broker's knowledge, so a reader can end at any moment and take none of it along.
+It holds one event session, which only listens, and lanes for actions. It reads first and waits for nothing: Asterisk closes a
+session whose peer does not drain it for 100 ms. Sessions reconnect in here with back-off; a reader that hangs is replaced by the
+supervisor. Who asked for what is the broker's knowledge, so a reader can end at any moment and take none of it along.
 """
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
 import sys
-import time
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -18,286 +19,284 @@ import msgspec
 import zmq
 
 from amid import wire
-from amid.ami.lane import Call, Lane, Outcome
-from amid.ami.session import Patience
+from amid.ami.exchange import Answer, TooLarge
+from amid.ami.lane import Call, Outcome
+from amid.ami.packet import text
+from amid.ami.session import new_action_id
 from amid.config import Config
+from amid.process import loop
 from amid.process.acceptor import Acceptor
-from amid.process.child import Child
-from amid.process.pipe import LARGE, OUT, Pipe, connect
+from amid.process.child import BEAT_S, Child
+from amid.process.loop import Alarm, Soon, clock
 from amid.process.run_dir import epoch_origin_now, why_not
 from amid.process.settings import ReaderSettings, reader_settings
 from amid.process.zap import ZapAuthenticator
 from amid.reader.answers import Answers
-from amid.reader.connection import tls_context
-from amid.reader.event_session import EventSession
-from amid.reader.lane_pool import Lanes
-from amid.reader.publisher import TICK_S, Publisher
+from amid.reader.broker_link import BrokerLink
+from amid.reader.event_stream import MAX_EVENT, EventStream
+from amid.reader.lane_pool import LanePool, Lost
+from amid.reader.manager_connection import Endpoint
+from amid.reader.publisher import Publisher
 from amid.reader.replays import Replays
+from amid.reader.tls import tls_context
 from amid.reader.tracer import Tracer
+from amid.rpc.messages import (
+    Capacity,
+    Done,
+    Drained,
+    Draining,
+    Failure,
+    Forget,
+    Lanes,
+    Progress,
+    ReplayEvents,
+    Returned,
+    RunAction,
+    Status,
+    ToReader,
+    WantLanes,
+)
 
 log = logging.getLogger("amid.reader")
 
 IN_FLIGHT_S = 1.0
 """Seconds that actions in flight have when the reader is told to end."""
 
-SOON_S = 0.05
-"""Seconds between two ticks at the least, when new subscribers ask for one."""
-
 LOGOFF_S = 0.5
 """Seconds that Asterisk then has to answer the Logoffs."""
 
-RECONNECT_S = 0.05
-"""Seconds between two tries to reach a broker, when there is none."""
-
-FULL_S = 0.02
+STATUS_DELAY_S = 0.02
 """Seconds for which the counters that `status` shows may be behind."""
+
+VERSION_TIMEOUT_S = 5.0
+"""Seconds that Asterisk has to tell its version."""
+
+VERSION_CALL = 0
+"""The id of the call that asks for it; the broker's have others."""
+
+UNKNOWN = "unknown"
 
 
 class Reader:
-    """`step` is one pass of the loop."""
+    """Made on the running loop; `run` returns when it has ended."""
 
-    def __init__(self, child: Child, settings: ReaderSettings, now: float) -> None:
+    def __init__(self, child: Child, settings: ReaderSettings) -> None:
         self._child = child
-        self._name = settings.name
-        self._server = server = settings.server
-        self._origin = settings.epoch_origin
-        self._started = self._epoch(now)
-        self._context = zmq.Context()
+        server = settings.server
+        self._limit = server.lanes
+        self._epoch_origin = settings.epoch_origin
+        started = self._epoch(clock.monotonic())
         self._counters: Counter[str] = Counter()
-        self._acceptor = Acceptor(settings.run_dir, self._counters, now)
-        where = self._context, self._acceptor, settings.run_dir, settings.name, self._started
+        self._context = zmq.Context()
+        self._acceptor = Acceptor(settings.run_dir, self._counters)
+        where = self._context, self._acceptor, settings.run_dir, settings.name, started
         self._publisher = Publisher(*where, server.replay_bytes)
-        self._zap = ZapAuthenticator(self._context, settings.curve, settings.callers) if settings.curve.secret_key else None
-        if self._zap is not None:
-            self._publisher.events.bind_tcp(self._zap, server.events_listen)
-            self._publisher.stream.bind_tcp(self._zap, server.stream_listen)
-        self._broker_at = f"{settings.run_dir}/{wire.READERS_SOCKET}"
-        self._broker: Pipe | None = None
-        self._bulk: Pipe | None = None  # for large answers: what else there is to say goes past them
-        tls = tls_context(server)
-        patience = Patience(server.login_timeout, server.silence, server.pong)
-        self._answers = Answers(settings.name, self._answer, lambda call_id, response: self._tell("until", call_id, response))
-        self._replays = Replays(settings.name, self._publisher, self._answer)
         self._tracer = Tracer(*where, server.secret or "")
         self._tracer.open(settings.trace)
-        tap = self._tracer.trace.session("events")
-        self._events = EventSession(server, tls, patience, self._publisher, self._answers, self._epoch, tap, now)
-        self._lanes = Lanes(server, tls, patience, self._tracer.trace)
-        self._connect_at = self._full_at = now
-        self._taken = 0  # calls of this broker
-        self._told: tuple[Any, ...] = ()
+        if settings.curve.secret_key is not None:
+            zap = ZapAuthenticator(self._context, settings.curve, settings.callers)
+            self._publisher.events.bind_tcp(zap, server.events_listen)
+            self._publisher.stream.bind_tcp(zap, server.stream_listen)
+        running = asyncio.get_running_loop()
+        self._report_soon = Soon(running, self._report)
+        self._work_soon = Soon(running, self._work)
+        self._status_alarm = Alarm(running, self._send_status)
+        self._answers = Answers(settings.name, self._deliver, lambda call_id, response: self._send(Progress(call_id, response)))
+        self._replays = Replays(settings.name, self._publisher, self._deliver)
+        tls, trace = tls_context(server), self._tracer.trace
+        listening = Endpoint(server, tls, server.events, MAX_EVENT)
+        acting = Endpoint(server, tls, "off", server.max_reply_bytes)
+        tap = trace.session("events")
+        self._events = EventStream(server, listening, self._publisher, self._answers, self._epoch, tap, self._events_changed)
+        self._lanes = LanePool(server, acting, trace, self._finish, self._lose, self._report_soon)
+        path = f"{settings.run_dir}/{wire.READERS_SOCKET}"
+        self._link = BrokerLink(path, settings.name, started, self._dispatch, self._broker_connected)
+        self._asterisk = ""
+        self._taken_idle = self._taken_behind = 0  # calls of this broker
+        self._reported: tuple[Any, ...] = ()
         self._undeliverable = 0
-        self._next_tick = self._ticked = now
         self._leaving = False
-        self._dismissed = False
+        self._drained = False
+        self._changed = asyncio.Event()
 
     def _epoch(self, now: float) -> int:
-        return self._origin + int(now * 1000)
+        return self._epoch_origin + int(now * 1000)
 
-    # ── the loop ──
+    async def run(self) -> None:
+        self._child.start(lambda configuration: self._tracer.open(configuration["trace"]))
+        self._publisher.start()
+        self._events.dial()
+        self._keep_house()
+        await self._child.ended.wait()
+        if not self._child.orphaned:
+            await self._leave()
 
-    def run(self) -> None:
-        while not (self._child.stopping or self._child.orphaned):
-            self.step()
-        self._leave()
+    def _keep_house(self) -> None:
+        self._send_status()
+        self._answers.drop_overdue(clock.monotonic())
+        self._tracer.step()
+        asyncio.get_running_loop().call_later(BEAT_S, self._keep_house)
 
-    def step(self) -> None:
-        now = time.monotonic()
-        ready = dict(zmq.zmq_poll(self._poll_items(), self._patience_ms(now)))
-        now = time.monotonic()
-        if self._child.beat(now):
-            self._full_at = now
-        self._acceptor.step(ready, now)
-        if self._publisher.take_subscriptions(ready):  # before events: a tick of the last pass may have gone to these subscribers
-            self._next_tick = min(self._next_tick, self._ticked + SOON_S)
-        self._events.step(ready, now)
-        self._lanes.connect_to(self._events.address, now)
-        outcomes = self._lanes.step(ready, self._may_dial_lanes(), now, self._lane_lost)
-        self._finish(outcomes, now)
-        self._listen_to_broker(ready, now)
-        self._lanes.flush(now, self._lane_lost)
-        self._replays.step()
-        self._answers.results.step()
-        if self._zap is not None:
-            self._zap.step()
-        if now >= self._next_tick:
-            self._next_tick, self._ticked = now + TICK_S, now
-            self._publisher.tick(time.time())
-            self._tracer.step()
-        if not self._child.poll_fds().isdisjoint(ready):
-            for configuration in self._child.drain():
-                self._tracer.open(configuration["trace"])
-        self._report(now)
-        self._flush_broker()
+    # ── sessions ──
 
-    def _may_dial_lanes(self) -> bool:
-        return self._events.state == "up" and not self._leaving
+    def _events_changed(self) -> None:
+        if self._events.state != "up":
+            self._asterisk = ""  # it may be another version when it is back
+        may_dial = self._events.state == "up" and not self._leaving
+        self._lanes.allow_dialing(may_dial, self._events.address)
+        self._report_soon()
 
-    def _poll_items(self) -> list[Any]:
-        items: list[Any] = [(socket, zmq.POLLIN) for socket in self._publisher.sockets()]
-        items += [pipe.poll_item() for pipe in self._pipes()]
-        items += [(fd, zmq.POLLIN) for fd in self._child.poll_fds()]
-        if self._zap is not None:
-            items.append((self._zap.socket, zmq.POLLIN))
-        items += [*self._events.poll_items(), *self._lanes.poll_items(), *self._acceptor.poll_items()]
-        return items
-
-    def _patience_ms(self, now: float) -> int:
-        """Milliseconds until something is due, rounded up, so that no deadline is polled for in a spin."""
-        if self._lanes.pending() or self._events.pending() or self._replays.pending or self._answers.results.pending:
-            return 0
-        due = [
-            now + 0.5,
-            self._full_at if self._broker is not None else self._connect_at,
-            self._next_tick,
-            self._events.next_deadline(),
-            self._answers.next_deadline(),
-            self._acceptor.next_check,
-        ]
-        due.append(self._lanes.next_deadline(self._may_dial_lanes()))
-        return max(0, int((min(t for t in due if t is not None) - now) * 1000) + 1)
-
-    # ── calls ──
-
-    def _listen_to_broker(self, ready: dict[Any, int], now: float) -> None:
-        if self._broker is None:
-            if now >= self._connect_at:
-                self._meet_broker(now)
-            return
-        try:
-            for pipe in self._pipes():
-                if ready.get(pipe.poll_item()[0], 0) & ~OUT:
-                    for (kind, *rest), _ in pipe.receive():
-                        self._obey(kind, rest, now)
-        except (EOFError, OSError):
-            self._lose_broker()
-
-    def _meet_broker(self, now: float) -> None:
-        self._bulk = connect(self._broker_at)  # the first one: when both end, the broker hears it out first
-        self._broker = connect(self._broker_at)
-        if self._broker is None or self._bulk is None:
-            self._lose_broker()
-        self._connect_at = now + RECONNECT_S
-        self._taken, self._told = 0, ()
-
-    def _pipes(self) -> list[Pipe]:
-        return [pipe for pipe in (self._broker, self._bulk) if pipe is not None]
-
-    def _flush_broker(self) -> None:
-        try:
-            for pipe in self._pipes():
-                pipe.flush()
-        except OSError:
-            self._lose_broker()
-
-    def _lose_broker(self) -> None:
-        for pipe in self._pipes():
-            pipe.close()
-        self._broker = self._bulk = None
-
-    def _obey(self, kind: str, rest: list[Any], now: float) -> None:
-        if kind == "want":
-            self._lanes.want(*rest)
-        elif kind == "forget":
-            self._answers.forget(*rest)
-            self._replays.forget(*rest)
-        elif kind == "bye":
-            self._dismissed = True
-        elif kind == "replay":
-            self._replays.ask(*rest)
-        else:
-            self._take_call(*rest, now=now)
-
-    def _take_call(self, call_id: int, deadline: float, body: dict[str, Any], *, now: float) -> None:
-        self._taken += 1
-        call = Call(call_id, body["action"], body["action_id"], body["packet"], deadline, body["max_bytes"])
-        if now < deadline and not self._leaving and self._lanes.start(call, now):
-            self._tracer.trace.name(call.action_id, body["own_id"])
-            self._answers.expect(call, body)
-        else:
-            self._tell("unsent", call_id)
-
-    def _finish(self, outcomes: list[Outcome], now: float) -> None:
+    def _finish(self, outcomes: list[Outcome]) -> None:
         for call, answer in outcomes:
-            self._answers.finish(call, answer)
-        if self._lanes.free and not self._answers.asterisk and self._events.state == "up":
-            self._lanes.start(self._answers.ask_version(now), now)
-
-    def _lane_lost(self, lane: Lane, reason: str) -> None:
-        for call, answer in lane.lost():
-            if answer is not None:
+            if call.call_id == VERSION_CALL:
+                self._take_version(answer)
+            else:
                 self._answers.finish(call, answer)
+        if self._answers.results.pending:
+            self._work_soon()
+
+    def _lose(self, lost: list[Lost], reason: str) -> None:
+        for call, answer in lost:
+            if call.call_id == VERSION_CALL:
+                self._asterisk = ""
+            elif answer is not None:
+                self._finish([(call, answer)])
             else:
                 self._answers.lost(call, f"the session was lost with the action in flight: {reason}")
 
+    def _ask_version(self) -> None:
+        """Which Asterisk this is, with the first idle lane."""
+        if self._asterisk or self._events.state != "up" or not self._lanes.idle:
+            return
+        now = clock.monotonic()
+        self._asterisk = UNKNOWN
+        self._lanes.start(Call.own("CoreSettings", new_action_id(), now + VERSION_TIMEOUT_S, 65536), False, now)
+
+    def _take_version(self, answer: Answer | TooLarge) -> None:
+        if isinstance(answer, Answer) and answer.response is not None and not answer.failed:
+            self._asterisk = answer.response.get("AsteriskVersion") or UNKNOWN
+        self._send_status()
+
     # ── the broker ──
 
-    def _answer(self, call_id: int, result: bytes | None, error: dict[str, Any] | None) -> None:
-        self._full_at = min(self._full_at, time.monotonic() + FULL_S)
-        if self._broker is None or self._bulk is None:
-            self._undeliverable += 1
-        elif result is not None and len(result) >= LARGE:
-            self._bulk.say(["large answer", call_id], result)
+    def _broker_connected(self) -> None:
+        self._taken_idle = self._taken_behind = 0
+        self._send_status()
+
+    def _dispatch(self, message: ToReader) -> None:
+        match message:
+            case RunAction():
+                self._run_action(message)
+            case ReplayEvents():
+                self._replays.ask(message)
+                self._work_soon()
+            case Forget(call_id):
+                self._answers.forget(call_id)
+                self._replays.forget(call_id)
+            case WantLanes(waiting, spare):
+                self._lanes.want(waiting, spare)
+            case Drained():
+                self._drained = True
+                self._report_soon()
+
+    def _run_action(self, request: RunAction) -> None:
+        self._report_soon()
+        if request.behind:
+            self._taken_behind += 1
         else:
-            self._told = self._standing()
-            self._tell("answer", call_id, error, payload=result or b"")
+            self._taken_idle += 1
+        now = clock.monotonic()
+        what = request.call_id, request.action, request.action_id, request.packet, request.deadline, request.max_bytes
+        if now < request.deadline and not self._leaving and self._lanes.start(Call(*what, request.quick), request.behind, now):
+            self._answers.expect(request)
+            if request.own_id is not None:
+                self._tracer.trace.name(request.action_id, text(request.own_id))
+        else:
+            self._send(Returned(request.call_id))
 
-    def _report(self, now: float) -> None:
-        """Tell the broker how things stand: at every beat, soon after an answer, and at once when it changes what it may do."""
-        standing = self._standing()
-        if now >= self._full_at or standing != self._told:
-            self._told = standing
-            self._full_at = now + 1.0
-            self._tell("state", self._info())
+    def _deliver(self, call_id: int, result: bytes | None, error: Failure | None) -> None:
+        self._report_soon()
+        if not self._send(Done(call_id, error), result or b""):
+            self._undeliverable += 1
+        self._status_alarm.set(clock.monotonic() + STATUS_DELAY_S)
 
-    def _standing(self) -> tuple[Any, ...]:
-        """What the broker must know at once. That a call was taken, which leaves a lane less free, it can tell by itself."""
-        return self._lanes.free + self._taken, self._lanes.ready, self._events.state
+    def _send(self, message: Any, payload: bytes = b"") -> bool:
+        return self._link.send(message, payload)
 
-    def _info(self) -> dict[str, Any]:
+    def _work(self) -> None:
+        """Encode what is large, a portion in each pass."""
+        self._replays.step()
+        self._answers.results.step()
+        if self._replays.pending or self._answers.results.pending:
+            self._work_soon()
+
+    def _report(self) -> None:
+        """Tell the broker what changes what it may do."""
+        self._ask_version()
+        capacity = self._capacity()
+        standing = (
+            capacity.idle + capacity.taken_idle,
+            capacity.room + capacity.taken_behind,
+            self._lanes.ready,
+            self._events.state,
+        )
+        if standing[2:] != self._reported[2:]:
+            self._send_status()
+        elif standing != self._reported:
+            self._send(capacity)
+        self._reported = standing
+        self._changed.set()
+
+    def _capacity(self) -> Capacity:
+        room = self._lanes.room(clock.monotonic())
+        return Capacity(self._lanes.idle, room, self._taken_idle, self._taken_behind)
+
+    def _send_status(self) -> None:
         lanes, events, numbers = self._lanes, self._events, self._publisher.numbers
-        counters = {
-            "sessions": events.sessions,
-            "events": numbers.seq,
-            "published_messages": self._publisher.published,
-            "disconnected_subscribers": self._publisher.events.disconnected + self._publisher.stream.disconnected,
-            "event_sockets_reopened": self._publisher.events.reopened + self._publisher.stream.reopened,
+        status = Status(
+            self._capacity(),
+            lanes.ready and not self._leaving,
+            events.state,
+            events.detail or lanes.trouble,
+            events.since,
+            numbers.epoch,
+            numbers.seq,
+            self._asterisk,
+            Lanes(lanes.idle, lanes.busy, self._limit, lanes.call_ids),
+            self._all_counters(),
+        )
+        self._send(status)
+
+    def _all_counters(self) -> dict[str, int]:
+        publisher = self._publisher
+        return {
+            "sessions": self._events.sessions,
+            "events": publisher.numbers.seq,
+            "published_messages": publisher.published,
+            "disconnected_subscribers": publisher.events.disconnected + publisher.stream.disconnected,
+            "event_sockets_reopened": publisher.events.reopened + publisher.stream.reopened,
             "undeliverable_answers": self._undeliverable,
-            "unknown_on_event_session": events.unknown,
+            "unknown_on_event_session": self._events.unknown,
             **self._counters,
-            **lanes.counters,
+            **self._lanes.counters,
             **self._answers.counters,
         }
-        return {
-            "ready": lanes.ready and not self._leaving,
-            "state": events.state,
-            "detail": events.detail or lanes.trouble,
-            "since": events.since,
-            "epoch": numbers.epoch,
-            "seq": numbers.seq,
-            "asterisk": self._answers.asterisk,
-            "lanes": {"free": lanes.free, "busy": lanes.busy, "limit": self._server.lanes, "calls": lanes.calls},
-            "counters": counters,
-        }
-
-    def _tell(self, kind: str, *rest: Any, payload: bytes = b"") -> bool:
-        """A word to the broker; False when there is none."""
-        if self._broker is None:
-            return False
-        self._broker.say([kind, self._name, self._started, self._lanes.free, self._taken, *rest], payload)
-        return True
 
     # ── the end ──
 
-    def _leave(self) -> None:
+    async def _leave(self) -> None:
         """Let what is in flight end, hand back what is not, log off everywhere; each for a moment at most."""
         self._leaving = True
-        # What the broker sent before it hears this is handed back, until it says bye; there may be no broker any more.
-        self._dismissed = not self._tell("leaving", self._info())
-        self._until(lambda: self._dismissed and not self._lanes.busy and not self._answers.open, IN_FLIGHT_S)
-        self._lanes.log_off(time.monotonic())
+        self._lanes.allow_dialing(False, self._events.address)
+        self._send_status()
+        # What the broker sent before it receives this is returned, until it says that it sends no more; there may be no broker.
+        self._drained = not self._send(Draining())
+        await self._until(lambda: self._drained and not self._lanes.busy and not self._answers.open, IN_FLIGHT_S)
+        self._lanes.log_off()
         self._events.log_off()
-        self._until(lambda: not (self._events.open or self._lanes.open or any(pipe.waiting for pipe in self._pipes())), LOGOFF_S)
+        await self._until(lambda: not (self._events.open or self._lanes.open), LOGOFF_S)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._link.close(), LOGOFF_S)
         self._events.close()
         self._lanes.close()
         self._publisher.close()
@@ -305,20 +304,26 @@ class Reader:
         self._acceptor.close()
         self._context.destroy(linger=200)
 
-    def _until(self, done: Callable[[], bool], seconds: float) -> None:
-        end = time.monotonic() + seconds
-        while not done() and time.monotonic() < end:
-            self.step()
+    async def _until(self, done: Callable[[], bool], seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while not done():
+                    self._changed.clear()
+                    await self._changed.wait()
+
+
+async def _run(by_hand: ReaderSettings | None) -> None:
+    child = Child(by_hand)
+    settings = msgspec.convert(child.configuration, ReaderSettings)
+    child.set_up_log([settings.server.secret, settings.curve.secret_key], process="reader", server=settings.name)
+    try:
+        reader = Reader(child, settings)
+    except (OSError, zmq.ZMQError) as error:
+        log.error("cannot start in %s: %s", settings.run_dir, why_not(settings.run_dir, error))
+        sys.exit(1)
+    await reader.run()
 
 
 def main(config: Config | None = None, name: str = "") -> None:
     """`python -m amid reader NAME`: started by the supervisor, or by hand with a configuration, for debugging."""
-    child = Child(reader_settings(config, name, epoch_origin_now()) if config else None)
-    settings = msgspec.convert(child.configuration, ReaderSettings)
-    child.set_up_log([settings.server.secret, settings.curve.secret_key], process="reader", server=settings.name)
-    try:
-        reader = Reader(child, settings, time.monotonic())
-    except (OSError, zmq.ZMQError) as error:
-        log.error("cannot start in %s: %s", settings.run_dir, why_not(settings.run_dir, error))
-        sys.exit(1)
-    reader.run()
+    loop.run_child(_run(reader_settings(config, name, epoch_origin_now()) if config else None))

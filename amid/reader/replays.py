@@ -6,16 +6,15 @@ hold up calls and events, and be taken for hung.
 
 from __future__ import annotations
 
-import time
 from collections import deque
-from typing import Any
 
-from amid.errors import AmidError
 from amid.events.message import pack
 from amid.events.ring import Gone
+from amid.process.loop import clock
 from amid.reader.publisher import Publisher
 from amid.reader.result_encoder import Deliver
 from amid.rpc import result
+from amid.rpc.messages import Failure, ReplayEvents
 
 PORTION = 200
 """Events encoded in one go, in some 2 ms."""
@@ -28,13 +27,13 @@ PASS_S = 0.01
 class _Replay:
     """One request, and what is encoded of its answer."""
 
-    def __init__(self, call_id: int, deadline: float, params: dict[str, Any]) -> None:
-        self.call_id = call_id
-        self.deadline = deadline
-        self.epoch: int = params["epoch"]
-        self.after: int = params["after"]
-        self.left: int = params["limit"]
-        self.as_json: bool = params["json"]
+    def __init__(self, request: ReplayEvents) -> None:
+        self.call_id = request.call_id
+        self.deadline = request.deadline
+        self.epoch = request.epoch
+        self.after = request.after
+        self.left = request.limit
+        self.as_json = request.as_json
         self.events: list[bytes] = []
 
 
@@ -52,8 +51,8 @@ class Replays:
     def pending(self) -> bool:
         return bool(self._waiting or self._begun)
 
-    def ask(self, call_id: int, deadline: float, params: dict[str, Any]) -> None:
-        self._waiting.append(_Replay(call_id, deadline, params))
+    def ask(self, request: ReplayEvents) -> None:
+        self._waiting.append(_Replay(request))
 
     def forget(self, call_id: int) -> None:
         """Nobody waits for this answer any more."""
@@ -62,8 +61,8 @@ class Replays:
 
     def step(self) -> None:
         """Work on them for a while."""
-        end = time.monotonic() + PASS_S
-        while self.pending and (now := time.monotonic()) < end:
+        end = clock.monotonic() + PASS_S
+        while self.pending and (now := clock.monotonic()) < end:
             while self._waiting and len(self._begun) < AT_ONCE:
                 self._begun.append(self._waiting.popleft())
             replay = self._begun.popleft()
@@ -79,8 +78,8 @@ class Replays:
         except Gone as gone:
             if replay.events:  # the ring has moved on; who asks for the rest is told so
                 return self._send(replay, more=True)
-            error = AmidError("gone", str(gone), server=self._server, oldest=gone.oldest)
-            self._deliver(replay.call_id, None, {"message": error.message, **error.data()})
+            data = {"server": self._server} | ({"oldest": gone.oldest} if gone.oldest is not None else {})
+            self._deliver(replay.call_id, None, Failure("gone", str(gone), False, data))
             return True
         packed = [pack(publisher.replayed(replay.epoch, one)) for one in held]
         replay.events += map(result.json_event, packed) if replay.as_json else packed

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from amid.process.loop import clock
+from amid.rpc.messages import Failure
 from amid.rpc.result import pieces
 
 TURN_S = 0.002
@@ -14,7 +15,7 @@ TURN_S = 0.002
 PASS_S = 0.01
 """Seconds given to all results in one pass of the reader's loop."""
 
-Deliver = Callable[[int, bytes | None, dict[str, Any] | None], None]
+Deliver = Callable[[int, bytes | None, Failure | None], None]
 """Sends the answer to a call: its id, and an encoded result or an error."""
 
 
@@ -27,10 +28,10 @@ class _Encoding:
 
     def advance(self) -> bool:
         """Encode for one turn; True when the result is complete."""
-        end = time.monotonic() + TURN_S
+        end = clock.monotonic() + TURN_S
         for piece in self.pieces:
             self.done.append(piece)
-            if time.monotonic() >= end:
+            if clock.monotonic() >= end:
                 return False
         return True
 
@@ -52,8 +53,8 @@ class ResultEncoder:
 
     def step(self) -> None:
         """Work on what is pending for a while."""
-        end = time.monotonic() + PASS_S
-        while self._begun and (now := time.monotonic()) < end:
+        end = clock.monotonic() + PASS_S
+        while self._begun and (now := clock.monotonic()) < end:
             encoding = self._begun.popleft()
             if now < encoding.deadline:  # the broker has told the callers of those that are overdue
                 self._advance(encoding)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import time
 from pathlib import Path
 
 import zmq
@@ -17,7 +16,7 @@ import zmq
 from amid import wire
 from amid.ami.trace import Sight, Trace
 from amid.process.acceptor import Acceptor
-from amid.process.sending import high_water_mark, send
+from amid.process.loop import clock
 from amid.reader.event_socket import EventSocket
 
 log = logging.getLogger("amid.trace")
@@ -27,7 +26,7 @@ KEPT = 1000
 
 
 class Tracer:
-    """`open` binds or unbinds the socket; `step`, once a second, hears who looks: to poll for it would cost each pass of the loop.
+    """`open` binds or unbinds the socket; `step` is due once a second.
 
     epoch: when this reader started, so that its numbers are told from those of the reader before it.
     """
@@ -47,7 +46,8 @@ class Tracer:
     def open(self, allowed: bool) -> None:
         """Be there for those who trace, or not."""
         if allowed and self._watchers is None:
-            self._watchers = EventSocket(self._context, self._acceptor, str(self._place), high_water_mark(KEPT), linger_ms=0)
+            place = str(self._place)
+            self._watchers = EventSocket(self._context, self._acceptor, place, KEPT, 0, lambda _: self._see_watchers())
         elif not allowed and self._watchers is not None:
             self.close()
             self._place.unlink(missing_ok=True)
@@ -62,9 +62,11 @@ class Tracer:
         if self._watchers is not None and not os.path.exists(self._place):
             self._bind_again()
         if self._watchers is not None:
-            self._watchers.take()
             self._watchers.forgive()
-            self.trace.watched = self._watchers.want(self._topic)
+            self._see_watchers()
+
+    def _see_watchers(self) -> None:
+        self.trace.watched = self._watchers is not None and self._watchers.want(self._topic)
 
     def _bind_again(self) -> None:
         """The file was removed. For the sockets that programs need the supervisor replaces the reader; this one is for people who
@@ -77,5 +79,4 @@ class Tracer:
     def _show(self, sight: Sight) -> None:
         self._seq += 1
         if self._watchers is not None:
-            body = wire.pack({**self._head, "seq": self._seq, "time": time.time(), **sight._asdict()})
-            send(self._watchers.socket, self._topic, body)
+            self._watchers.send(self._topic, wire.pack({**self._head, "seq": self._seq, "time": clock.wall(), **sight._asdict()}))

@@ -3,10 +3,6 @@
 The broker owns this and nothing else does, so a reader can die at any moment and take no bookkeeping with it. Nothing here does
 I/O: each method returns what must be sent, `Send`s to readers and `Reply`s to callers.
 
-A reader states in every message how many lanes are free and how many calls it has taken from this broker so far. What the broker
-may hand out is the first number less the calls that are still under way to it; a lost or repeated message cannot make the two
-drift apart.
-
 A call is handed only to a reader that was heard a moment ago. So while a reader hangs and is not yet replaced, calls wait in the
 queue, where they can be said not to have been sent, and their turn comes with its successor.
 
@@ -22,8 +18,9 @@ from collections.abc import Hashable, Iterable, Mapping
 from typing import Any
 
 from amid.errors import AmidError
-from amid.rpc.open_call import Effect, OpenCall, Order, Origin, Reply, Send
-from amid.rpc.server_queue import GAP_S, ServerQueue
+from amid.rpc.messages import Capacity, Forget, Hello, ReplayEvents, Request, RunAction, Status
+from amid.rpc.open_call import Effect, OpenCall, Origin, Reply, Send
+from amid.rpc.server_queue import READER_TTL_S, SESSION_GRACE_S, ServerQueue
 
 PORTION = 100
 """Replies that one method makes at most for calls that fail together. Encoding and sending them takes the broker 2 ms."""
@@ -63,19 +60,22 @@ class Calls:
             self.servers.setdefault(name, ServerQueue(name, limit, now)).limit = limit
         return self._failures()
 
-    def open(self, origin: Origin, server: str, order: Order, deadline: float, now: float) -> list[Effect]:
+    def new_call_id(self) -> int:
+        self._last_id += 1
+        return self._last_id
+
+    def open(self, origin: Origin, server: str, request: Request, now: float) -> list[Effect]:
         """Accept a call, or refuse it at once."""
         queue = self.servers[server]
-        self._last_id += 1
-        call = OpenCall(self._last_id, origin, server, order, deadline, origin.principal, origin.connection)
+        call = OpenCall(origin, server, request, request.call_id, request.deadline, origin.principal, origin.connection)
         if self._by_principal.get(call.principal, 0) >= self.max_per_caller:
             return [call.failure("busy", f"this caller has {self.max_per_caller} calls open (max_calls_per_caller in [rpc])")]
         if len(self._open) >= self.max_calls:
             return [call.failure("busy", f"{self.max_calls} calls are open already (max_calls in [rpc])")]
-        return self._ask(queue, call, now) if order.kind == "replay" else self._queue(queue, call, now)
+        return self._ask(queue, call, now) if isinstance(request, ReplayEvents) else self._queue(queue, call, now)
 
     def _queue(self, queue: ServerQueue, call: OpenCall, now: float) -> list[Effect]:
-        if not queue.patient(now):
+        if not queue.waits(now):
             return [call.failure("not_connected", queue.absence())]
         if len(queue.waiting) >= queue.limit:
             message = f"{queue.limit} calls are waiting for server {queue.name} already (queue in [servers.{queue.name}])"
@@ -89,7 +89,7 @@ class Calls:
 
     def _ask(self, queue: ServerQueue, call: OpenCall, now: float) -> list[Effect]:
         """A question to the reader itself, for which Asterisk need not be there."""
-        if queue.reader is None or now >= queue.heard + GAP_S:
+        if queue.reader is None or now >= queue.heard + READER_TTL_S:
             return [call.failure("not_connected", f"the reader of server {queue.name} does not report")]
         self._register(call)
         return [Send(queue.reader, queue.hand(call))]
@@ -107,17 +107,20 @@ class Calls:
 
     # ── readers ──
 
-    def state(
-        self, server: str, reader: Any, started: int, free: int, taken: int, info: dict[str, Any] | None, now: float
-    ) -> list[Effect]:
-        """A reader's word on itself. `started` orders incarnations: an older one is not listened to."""
-        queue = self.servers.get(server)
-        if queue is None or started < queue.started:
+    def reader_reported(self, reader: Any, hello: Hello, report: Status | Capacity, now: float) -> list[Effect]:
+        """A reader's report. `hello.started` orders the incarnations of a server's reader: an older one is not listened to."""
+        queue = self.servers.get(hello.server)
+        if queue is None or hello.started < queue.started:
             return []
-        if reader != queue.reader:
-            self._fail(list(queue.handed.values()), "connection_lost", f"the reader of server {server} was replaced")
-            queue.replace_reader(reader, started)
-        queue.report(free, taken, info, now)
+        if queue.reader is not reader:
+            self._fail(list(queue.handed.values()), "connection_lost", f"the reader of server {queue.name} was replaced")
+            queue.replace_reader(reader, hello.started, report.capacity if isinstance(report, Status) else report)
+        if isinstance(report, Status):
+            queue.take_status(report, now)
+        else:
+            queue.take_capacity(report, now)
+        if queue.ready:
+            queue.last_ready = now
         return self._hand_out(queue, now) + self._failures()
 
     def answered(self, call_id: int, result: bytes | None, error: AmidError | None, now: float) -> list[Effect]:
@@ -131,35 +134,33 @@ class Calls:
             self.servers[call.server].lanes.release(call_id)
         return [Reply(call.origin, result, error)]
 
-    def until(self, call_id: int, response: dict[Any, Any]) -> None:
+    def progressed(self, call_id: int, response: dict[Any, Any]) -> None:
         """Asterisk has answered a call that goes on waiting for an event; its caller learns the response in any case."""
         call = self._open.get(call_id)
         if call is not None:
             call.response = response
             self.servers[call.server].lanes.release(call_id)
 
-    def unsent(self, call_id: int, now: float) -> list[Effect]:
-        """The reader had no lane for it after all: the call is in its queue again, where it was."""
+    def returned(self, call_id: int) -> None:
+        """The reader had no lane for it after all: the call is in its queue again, where it was, until the reader reports."""
         call = self._open.get(call_id)
-        if call is None or not call.handed:
-            return []
-        queue = self.servers[call.server]
-        queue.lanes.release(call_id)
-        queue.take_back(call)
-        return self._hand_out(queue, now) + self._failures()
+        if call is not None and call.handed:
+            queue = self.servers[call.server]
+            queue.lanes.release(call_id)
+            queue.take_back(call)
 
-    def gone(self, reader: Any, unheard: Iterable[list[Any]] = ()) -> list[Effect]:
-        """A reader has ended, and everything that it had said was heard. Nobody will answer what it was handed; but a call among
-        the messages that did not reach it any more is back in the queue."""
-        for message in unheard:
-            call = self._open.get(message[1]) if message[0] == "call" else None
+    def reader_lost(self, reader: Any, unwritten: Iterable[Any] = ()) -> list[Effect]:
+        """A reader has ended, and everything that it had sent was received. Nobody will answer what it was handed; but a call
+        among the messages that were not written to it is back in the queue."""
+        for message in unwritten:
+            call = self._open.get(message.call_id) if isinstance(message, RunAction) else None
             if call is not None and call.handed:
                 self.servers[call.server].take_back(call)
         for queue in self.servers.values():
-            if queue.reader == reader:
+            if queue.reader is reader:
                 self._fail(list(queue.handed.values()), "connection_lost", f"the reader of server {queue.name} has ended")
                 queue.replace_reader(None, queue.started)
-                queue.ready, queue.heard = False, 0.0
+                queue.heard = 0.0
         return self._failures()
 
     # ── callers ──
@@ -184,7 +185,7 @@ class Calls:
     def _forget(self, calls: list[OpenCall]) -> list[Effect]:
         """Tell the readers that nobody waits for these any more."""
         readers = ((self.servers[call.server].reader, call) for call in calls if call.handed)
-        return [Send(reader, ["forget", call.call_id]) for reader, call in readers if reader is not None]
+        return [Send(reader, Forget(call.call_id)) for reader, call in readers if reader is not None]
 
     def open_by_principal(self) -> dict[str, int]:
         return self._by_principal
@@ -198,9 +199,9 @@ class Calls:
             if call is not None:
                 self._time_out(call)
         for queue in self.servers.values():
-            if queue.waiting and not queue.patient(now):
+            if queue.waiting and not queue.waits(now):
                 self._fail(list(queue.waiting), "not_connected", queue.absence())
-            if queue.handed and now >= queue.heard + GAP_S:
+            if queue.handed and now >= queue.heard + READER_TTL_S:
                 silent = f"the reader of server {queue.name} does not report"
                 self._fail(list(queue.handed.values()), "connection_lost", silent)
         return self._failures()
@@ -212,8 +213,8 @@ class Calls:
         while self._deadlines and self._deadlines[0][1] not in self._open:
             heapq.heappop(self._deadlines)
         times = [self._deadlines[0][0]] if self._deadlines else []
-        times += [queue.last_ready + GAP_S for queue in self.servers.values() if queue.waiting]
-        times += [queue.heard + GAP_S for queue in self.servers.values() if queue.handed]
+        times += [queue.last_ready + SESSION_GRACE_S for queue in self.servers.values() if queue.waiting]
+        times += [queue.heard + READER_TTL_S for queue in self.servers.values() if queue.handed]
         return min(times, default=None)
 
     def fail_all(self) -> list[Effect]:

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from msgspec import Struct
 
 from amid.errors import AmidError
+from amid.rpc.messages import Request, RunAction, ToReader
 
 
 class Origin(Protocol):
@@ -23,18 +24,11 @@ class Origin(Protocol):
     def request_id(self) -> Any: ...
 
 
-class Order(Struct, frozen=True):
-    """What a reader is asked to do. `kind` is "call", which takes a lane, or "replay", which does not."""
-
-    kind: str
-    body: dict[str, Any]
-
-
 class Send(Struct, frozen=True):
-    """`reader` is whatever `Calls.state` was given for it."""
+    """`reader` is whatever `Calls.connected` was given for it."""
 
     reader: Any
-    message: list[Any]
+    message: ToReader
 
 
 class Reply(Struct, frozen=True):
@@ -52,10 +46,10 @@ Effect = Send | Reply
 class OpenCall:
     """`principal` and `connection` are the origin's: a property of a tuple costs a call of Python's."""
 
-    call_id: int
     origin: Origin
     server: str
-    order: Order
+    request: Request
+    call_id: int
     deadline: float
     principal: str
     connection: Hashable
@@ -65,15 +59,22 @@ class OpenCall:
     @property
     def sent(self) -> bool:
         """Whether Asterisk may have received its action."""
-        return self.handed and self.order.kind == "call"
+        return self.handed and isinstance(self.request, RunAction)
+
+    @property
+    def quick(self) -> bool:
+        return isinstance(self.request, RunAction) and self.request.quick
 
     def failure(self, kind: str, message: str) -> Reply:
-        action_id = self.order.body.get("action_id") if self.sent else None
-        error = AmidError(kind, message, sent=self.sent, server=self.server, action_id=action_id, response=self.response)
+        sent = self.sent
+        action_id = self.request.action_id if sent and isinstance(self.request, RunAction) else None
+        error = AmidError(kind, message, sent=sent, server=self.server, action_id=action_id, response=self.response)
         return Reply(self.origin, error=error)
 
     def lateness(self) -> str:
         """What had not come when the deadline passed."""
         if not self.handed:
             return "it was still waiting for a lane"
-        return f"{self.order.body['until']} had not come" if self.response is not None else "its answer had not come"
+        if self.response is not None and isinstance(self.request, RunAction) and self.request.until is not None:
+            return f"{self.request.until.decode('utf-8', 'backslashreplace')} had not come"
+        return "its answer had not come"

@@ -6,13 +6,13 @@ sockets a caller that got no answer would hang.
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, Union
 
 import msgspec
 from msgspec import Meta
 
 from amid.errors import AmidError
-from amid.wire import METHODS
+from amid.wire import MAX_ITEMS, METHODS
 
 Timeout = Annotated[float, Meta(gt=0, le=3600)]
 Natural = Annotated[int, Meta(ge=0, le=2**63 - 1)]  # what every language and MessagePack can hold
@@ -81,6 +81,49 @@ PARAMS: dict[str, type[Params]] = {
     "ping": Params,
 }
 
+Scalar = str | int | float | bool
+
+
+class _PlainActionParams(ActionParams, frozen=True, kw_only=True):
+    fields: dict[str, Scalar | list[Scalar]] = {}
+
+
+class Envelope(msgspec.Struct, tag_field="method", frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The members of a request beside its method and params. Others are ignored, but may be wrong in themselves, which msgspec
+    does not check: a request with any is not decoded in one step."""
+
+    id: Annotated[str, Meta(max_length=ID_BYTES // 4)] | Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | float | None = None
+    jsonrpc: Literal["2.0"] = "2.0"
+    on_behalf_of: Annotated[str, Meta(min_length=1, max_length=NAME_LENGTH)] | None = None
+
+
+def _envelope(method: str) -> Any:
+    params = _PlainActionParams if method == "action" else PARAMS[method]
+    required = any(field.required for field in msgspec.structs.fields(params))
+    members = [("params", params)] if required else [("params", params, params())]
+    return msgspec.defstruct(method, members, bases=(Envelope,), tag=method, frozen=True, kw_only=True)
+
+
+_VALID: Any = Union[tuple(map(_envelope, METHODS))]  # noqa: UP007
+_DECODE_JSON = msgspec.json.Decoder(_VALID).decode
+_DECODE_MSGPACK = msgspec.msgpack.Decoder(_VALID).decode
+
+Request = tuple[str, Params, Any, str | None]
+"""Method, params, id, and for whom the gateway sent it."""
+
+
+def decode_valid(payload: bytes, as_json: bool) -> Request | None:
+    """A request that is as it should be, decoded in one step. None for any other, which `wire.decode_request` and `check_request`
+    explain or, when it has bytes that are not UTF-8, decode."""
+    if len(payload) > MAX_ITEMS:  # they count what is in it
+        return None
+    try:
+        found: Any = (_DECODE_JSON if as_json else _DECODE_MSGPACK)(payload)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        return None
+    return type(found).__name__, found.params, found.id, found.on_behalf_of
+
+
 _KINDS = {
     dict: "a map", list: "a list", str: "text", bytes: "bytes", bool: "true or false", type(None): "null", int: "a number",
     float: "a number",
@@ -103,8 +146,8 @@ def on_behalf_of(value: dict[str, Any]) -> str | None:
     raise AmidError("invalid_request", f"`on_behalf_of` must be text of 1 to {NAME_LENGTH} characters, not {_kind(name)}")
 
 
-def check_request(value: Any) -> tuple[str, Params]:
-    """(method, params) of a decoded request.
+def check_request(value: Any) -> Request:
+    """What a decoded request asks for.
 
     Raises `AmidError` of kind `invalid_request`, `unknown_method` or `invalid_params`.
     """
@@ -122,7 +165,7 @@ def check_request(value: Any) -> tuple[str, Params]:
         raise AmidError("invalid_request", f"`method` must be text, one of {', '.join(METHODS)}")
     if method not in PARAMS:
         raise AmidError("unknown_method", f"there is no method {method[:60]!r}; the methods are {', '.join(METHODS)}")
-    return method, _params(method, value.get("params"))
+    return method, _params(method, value.get("params")), request_id(value), on_behalf_of(value)
 
 
 def _params(method: str, params: Any) -> Params:

@@ -2,9 +2,13 @@
 
 Lanes are shared by principal, so that neither slow actions nor a flood of quick ones of one caller hold up the others:
 
-* A lane that becomes free goes to the principal with the fewest lanes, and among equals to the one that was served longest ago.
+* A lane that becomes free goes to the principal with the fewest calls on lanes, and among equals to the one that was served
+  longest ago.
+* A quick action goes to an idle lane first, and behind other quick ones when the reader has room there. While an action that is
+  not quick has the next turn, nothing is put behind others, so that a lane becomes idle for it.
 * When others hold all lanes and a principal without one waits, the reader opens a spare lane, one more than `lanes`. Only a
-  principal without a lane gets the last one, so one caller alone can use `lanes` of them, as if there were no spare.
+  principal without a call on any lane gets the last idle one, so one caller alone can use `lanes` of them, as if there were no
+  spare.
 * A full queue drops the newest call of the principal with the most waiting calls.
 """
 
@@ -15,13 +19,17 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from amid.rpc.messages import Capacity, Request, RunAction, Status, WantLanes
 from amid.rpc.open_call import OpenCall
 
-GAP_S = 3.0
-"""Seconds without a session that a call will wait through; also how long a reader is believed after its last message."""
-
-FRESH_S = 1.2
+SESSION_GRACE_S = 3.0
+"""Seconds without a session for which a call waits in the queue."""
+READER_TTL_S = 3.0
+"""Seconds for which a reader is believed after its last message."""
+READER_FRESH_S = 1.2
 """Seconds since a reader's last message within which calls are handed to it; it sends one every half second."""
+
+NO_CAPACITY = Capacity(0, 0, 0, 0)
 
 
 class FairQueue:
@@ -57,13 +65,11 @@ class FairQueue:
         if not calls:
             del self._waiting[call.principal]
 
-    def next_call(self, lanes: LaneUse, without_lane: bool) -> OpenCall | None:
-        """Whose turn it is. without_lane: only a principal that has no lane may be served."""
+    def next_call(self, lanes: LaneUse) -> OpenCall | None:
+        """Whose turn it is."""
         if not self._waiting:
             return None
         principal = next(iter(self._waiting)) if len(self._waiting) == 1 else min(self._waiting, key=lanes.count)
-        if without_lane and lanes.count(principal):
-            return None
         return next(iter(self._waiting[principal].values()))
 
     def take(self, call: OpenCall) -> None:
@@ -85,7 +91,7 @@ class FairQueue:
 class LaneUse:
     """Whose calls are on lanes. A call may be on one after its caller was answered: Asterisk works on it still.
 
-    calls: by id, each with its principal, and its number among all calls that this reader was handed. counts: the number of lanes
+    calls: by id, each with its principal, and its number among all calls that this reader was handed. counts: the number of calls
     of each principal that has any.
     """
 
@@ -123,7 +129,8 @@ class LaneUse:
 
 @dataclass(slots=True)
 class ServerQueue:
-    """`info` is the last full statement of the server's reader."""
+    """`reader` is the link to the server's reader, `status` its last full report; sent_idle, sent_behind: the calls that this
+    reader was handed, for an idle lane and to be put behind others."""
 
     name: str
     limit: int
@@ -132,47 +139,57 @@ class ServerQueue:
     started: int = 0
     heard: float = 0.0
     ready: bool = False
-    info: dict[str, Any] = field(default_factory=dict)
+    status: Status | None = None
     waiting: FairQueue = field(default_factory=FairQueue)
     handed: dict[int, OpenCall] = field(default_factory=dict)
     lanes: LaneUse = field(default_factory=LaneUse)
-    max_lanes: int = 1
+    capacity: Capacity = NO_CAPACITY
+    sent_idle: int = 0
+    sent_behind: int = 0
     has_spare_lane: bool = False
-    free: int = 0
-    taken: int = 0
-    sent: int = 0
     wanted: tuple[int, bool] = (0, False)
 
-    def patient(self, now: float) -> bool:
+    def waits(self, now: float) -> bool:
         """Whether a call may wait: there is a session, or there was one a moment ago."""
-        return now < self.last_ready + GAP_S
-
-    @property
-    def free_lanes(self) -> int:
-        """Those that no call has, or is on its way to."""
-        return self.free - (self.sent - self.taken)
-
-    @property
-    def lanes_used_up(self) -> bool:
-        return len(self.lanes.calls) >= self.max_lanes
+        return now < self.last_ready + SESSION_GRACE_S
 
     def fresh(self, now: float) -> bool:
-        return now < self.heard + FRESH_S
+        return now < self.heard + READER_FRESH_S
+
+    @property
+    def idle_lanes(self) -> int:
+        """Those that no call has, or is on its way to."""
+        return self.capacity.idle - (self.sent_idle - self.capacity.taken_idle)
+
+    @property
+    def room(self) -> int:
+        """How many quick calls may be put behind others."""
+        return self.capacity.room - (self.sent_behind - self.capacity.taken_behind)
 
     def next_call(self, now: float) -> OpenCall | None:
-        """The call that may be handed to the reader now."""
-        if self.free_lanes <= 0 or not self.ready or not self.fresh(now):
+        """The call that may be handed to the reader now; `hand` must follow."""
+        if not self.ready or not self.fresh(now):
             return None
-        return self.waiting.next_call(self.lanes, without_lane=self.has_spare_lane and self.lanes_used_up)
+        call = self.waiting.next_call(self.lanes)
+        if call is None or self._may_have_lane(call) or (call.quick and self.room > 0):
+            return call
+        return None
 
-    def hand(self, call: OpenCall) -> list[Any]:
+    def _may_have_lane(self, call: OpenCall) -> bool:
+        reserved = self.has_spare_lane and self.lanes.count(call.principal) > 0
+        return self.idle_lanes > reserved
+
+    def hand(self, call: OpenCall) -> Request:
         """The message that gives `call` to the reader."""
+        request = call.request
+        if isinstance(request, RunAction):
+            request.behind = not self._may_have_lane(call)
+            self.sent_idle += not request.behind
+            self.sent_behind += request.behind
+            self.lanes.add(call, self.sent_idle + self.sent_behind)
         call.handed = True
         self.handed[call.call_id] = call
-        if call.order.kind == "call":
-            self.sent += 1
-            self.lanes.add(call, self.sent)
-        return [call.order.kind, call.call_id, call.deadline, call.order.body]
+        return request
 
     def take_back(self, call: OpenCall) -> None:
         """`call` did not reach Asterisk: it waits again, where it was."""
@@ -187,24 +204,24 @@ class ServerQueue:
         else:
             self.waiting.remove(call)
 
-    def replace_reader(self, reader: Any, started: int) -> None:
-        self.reader, self.started, self.sent, self.wanted = reader, started, 0, (0, False)
+    def replace_reader(self, reader: Any, started: int, capacity: Capacity = NO_CAPACITY) -> None:
+        """capacity: its first report. It has taken calls already when its server was out of the configuration meanwhile."""
+        self.reader, self.started = reader, started
+        self.sent_idle, self.sent_behind = capacity.taken_idle, capacity.taken_behind
+        self.capacity, self.wanted = NO_CAPACITY, (0, False)
+        self.ready = False
         self.lanes.clear()
 
-    def report(self, free: int, taken: int, info: dict[str, Any] | None, now: float) -> None:
-        """What the reader says of itself."""
-        self.heard, self.free, self.taken = now, free, taken
-        if info is not None:
-            self.info = info
-            self.ready = bool(info["ready"])
-            lanes = info["lanes"]
-            self.max_lanes = lanes["limit"]
-            self.has_spare_lane = lanes["free"] + lanes["busy"] > self.max_lanes
-            self.lanes.reconcile(lanes["calls"], taken)
-        if self.ready:
-            self.last_ready = now
+    def take_status(self, status: Status, now: float) -> None:
+        self.status, self.ready, self.capacity, self.heard = status, status.ready, status.capacity, now
+        lanes = status.lanes
+        self.has_spare_lane = lanes.free + lanes.busy > lanes.limit
+        self.lanes.reconcile(lanes.calls, status.capacity.taken_idle + status.capacity.taken_behind)
 
-    def want_lanes(self, now: float) -> list[Any] | None:
+    def take_capacity(self, capacity: Capacity, now: float) -> None:
+        self.capacity, self.heard = capacity, now
+
+    def want_lanes(self, now: float) -> WantLanes | None:
         """The message that asks the reader for more lanes, when it has not been asked for as many."""
         waiting = len(self.waiting)
         if not waiting:
@@ -212,11 +229,12 @@ class ServerQueue:
         if not waiting or not self.fresh(now):
             return None
         asked_waiting, asked_spare = self.wanted
-        spare = self.lanes_used_up and self.waiting.any_without_lane(self.lanes)
+        spare = self.idle_lanes <= 0 and self.waiting.any_without_lane(self.lanes)
         self.wanted = max(waiting, asked_waiting), spare
-        return ["want", waiting, spare] if waiting > asked_waiting or spare > asked_spare else None
+        return WantLanes(waiting, spare) if waiting > asked_waiting or spare > asked_spare else None
 
     def absence(self) -> str:
         """Why there is no session, for a caller."""
-        unknown = "no session for actions is open yet" if self.info else "its reader has not reported"
-        return f"server {self.name} has no session: {self.info.get('detail') or unknown}"
+        if self.status is None:
+            return f"server {self.name} has no session: its reader has not reported"
+        return f"server {self.name} has no session: {self.status.detail or 'no session for actions is open yet'}"

@@ -15,8 +15,8 @@ from amid.process.log import LEVEL_SIGNALS
 
 
 class Process:
-    """Started at once. `words` is the descriptor of what it says, `input` the one of its stdin; while there are `unsent` bytes the
-    owner polls it and calls `flush`."""
+    """Started at once. `lines` is the descriptor of its lines, `input` the one of its stdin: while there are `unsent` bytes the
+    owner calls `flush` when it is writable. `end` becomes readable when it has ended (pidfd_open(2))."""
 
     def __init__(self, argv: list[str], configuration: bytes) -> None:
         before = signal.pthread_sigmask(signal.SIG_BLOCK, LEVEL_SIGNALS)  # inherited: they wait until the child has handlers
@@ -29,7 +29,8 @@ class Process:
         self.pid = self._child.pid
         self._stdin: IO[bytes] = self._pipe(self._child.stdin)
         self._stdout: IO[bytes] = self._pipe(self._child.stdout)
-        self.words = self._stdout.fileno()
+        self.lines = self._stdout.fileno()
+        self.end = os.pidfd_open(self.pid)
         self.input = self._stdin.fileno()
         self.unsent = b""
         self._partial = b""
@@ -56,9 +57,9 @@ class Process:
             self.unsent = b""
 
     def read_lines(self) -> list[str] | None:
-        """What the child has said since; None when it has closed its end."""
+        """The lines that the child has sent since; None when it has closed its end."""
         try:
-            data = os.read(self.words, 65536)
+            data = os.read(self.lines, 65536)
         except BlockingIOError:
             return []
         if not data:
@@ -84,6 +85,7 @@ class Process:
         """Close the pipes; how it ended, in words."""
         self._stdin.close()
         self._stdout.close()
+        os.close(self.end)
         code = self._child.returncode
         return f"signal {_signal_name(-code)}" if code < 0 else f"status {code}"
 

@@ -7,8 +7,10 @@ import resource
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 from amid.config import Config, secrets_of
+from amid.process import loop
 from amid.process.log import Log
 from amid.process.run_dir import RunDir
 from amid.supervisor.epochs import Epochs
@@ -32,6 +34,10 @@ def serve(config: Config, reload: Callable[[], Config] | None = None, warnings: 
         epochs = Epochs(Path(config.state_dir), run_dir.path, run_dir.reserve, time.monotonic())
         run_dir.claim(epochs.reserve)
         try:
-            Supervisor(config, run_dir, epochs, process_log, reload).run()
+            loop.run(_supervise(config, run_dir, epochs, process_log, reload))
         finally:
             epochs.close(time.monotonic())
+
+
+async def _supervise(*arguments: Any) -> None:
+    await Supervisor(*arguments).run()

@@ -1,22 +1,21 @@
 """The supervisor: starts the broker and a reader for each server, watches their beats, and replaces what hangs or dies.
 
-It holds no ZeroMQ and no TCP, stands in nobody's way, and knows nothing of AMI: a list of children, a pipe to and from each, and
-`supervision.watch` to decide. Each pass: wait for a pipe, a signal or a deadline; hear everybody; reap; only then judge.
+It holds no ZeroMQ and no TCP, and knows nothing of AMI: a list of children, a pipe to and from each, and `supervision.watch` to
+decide. A child is judged only after a last look at its pipe.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import os
-import selectors
 import signal
-import time
 from collections.abc import Callable
 
 from amid.config import Config, ConfigError, secrets_of
-from amid.process.child import signal_pipe
 from amid.process.log import LEVEL_SIGNALS, Log
+from amid.process.loop import Alarm, Soon, clock
 from amid.process.run_dir import RunDir, RunDirError, RunDirTaken
 from amid.supervision.watch import Do, State
 from amid.supervisor.child_process import Process
@@ -27,14 +26,15 @@ from amid.supervisor.notify import Systemd
 log = logging.getLogger("amid.supervisor")
 
 LATE_S = 1.0
-"""A pass that comes this many seconds after it was due means that the supervisor itself was away."""
+"""A pass that comes this many seconds after it was due means that the supervisor itself was suspended."""
 
 RUN_DIR_CHECK_S = 1.0
 """Seconds between two looks whether run_dir and the sockets in it are still amid's."""
 
 
 class Supervisor:
-    """`run` returns when everything has ended. `reload` gives the configuration anew; it may raise `ConfigError`."""
+    """Made on the running loop; `run` returns when everything has ended. `reload` reads the configuration again; it may raise
+    `ConfigError`."""
 
     def __init__(
         self, config: Config, run_dir: RunDir, epochs: Epochs, process_log: Log, reload: Callable[[], Config] | None
@@ -44,26 +44,28 @@ class Supervisor:
         self._epochs = epochs
         self._taken: RunDirTaken | None = None
         self._reload = reload
-        self._selector = selectors.DefaultSelector()
         self._log = process_log
-        self._level_signal = signal.SIGUSR2  # the last one heard
-        self._signals = signal_pipe(signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD, *LEVEL_SIGNALS)
-        self._selector.register(self._signals, selectors.EVENT_READ, self._hear_signals)
-        now = time.monotonic()
-        self._started = now
+        self._level_signal = signal.SIGUSR2  # the last one received
+        self._loop = asyncio.get_running_loop()
+        self._over = asyncio.Event()
+        self._pass_soon = Soon(self._loop, self._pass)
+        self._alarm = Alarm(self._loop, self._pass)
+        self._started = now = clock.monotonic()
         self._children: dict[str, Supervised] = {}
         self._stopping = False
         self._ready = False
         self._systemd = Systemd(now)
         self._next_check = now + RUN_DIR_CHECK_S
         self._due = now
+        self._listen_to_signals()
         self._apply(config, now)
 
-    def run(self) -> None:
+    async def run(self) -> None:
         """Raises `RunDirTaken` at the end when that is why it ended."""
         log.info("amid runs in %s with servers %s", self._run_dir.path, ", ".join(self._config.servers) or "none")
-        while not self._over():
-            self.step()
+        self._pass_soon()
+        await self._over.wait()
+        self._alarm.cancel()
         log.info("ended")
         if self._taken is not None:
             raise self._taken
@@ -74,42 +76,44 @@ class Supervisor:
             log.info("ending")
             self._systemd.stopping()
         self._stopping = True
+        self._pass_soon()
 
-    def step(self) -> None:
-        """One pass of the loop."""
-        now = time.monotonic()
-        self._due = self._next_due(now)
-        ready = self._selector.select(max(0.0, self._due - now))
-        now = time.monotonic()
+    def _pass(self) -> None:
+        """Reap, judge, and do what is due: at each deadline, and whenever a child or a signal was heard."""
+        now = clock.monotonic()
         if now > self._due + LATE_S:
-            log.warning("the supervisor was away for %.1f s; nobody is judged for it", now - self._due)
+            log.warning("supervisor was suspended for %.1f s; child deadlines extended", now - self._due)
             for child in self._children.values():
                 child.watch.amnesty(now)
-        for key, _ in ready:
-            key.data()
         self._reap(now)
         if self._stopping:
-            self._send_away(now)
+            self._begin_shutdown(now)
         elif now >= self._next_check:
             self._next_check = now + RUN_DIR_CHECK_S
             self._check_run_dir(now)
         for child in list(self._children.values()):
-            self._do(child, child.watch.tick(now), now)
+            self._judge(child, now)
         if self._run_dir.behind:
             self._write_status()
         if not self._ready and self._is_ready():
             self._ready = True
-            self._say_ready()
+            self._notify_ready()
         self._systemd.step(now)
+        self._due = self._next_due(now)
+        self._alarm.set(self._due)
+        if self._stopping and all(child.watch.state is State.DOWN for child in self._children.values()):
+            self._over.set()
+
+    def _judge(self, child: Supervised, now: float) -> None:
+        if child.watch.deadline is not None and now >= child.watch.deadline:
+            self._read_lines(child)  # its beat may be in the pipe
+        self._do(child, child.watch.tick(now), now)
 
     def _next_due(self, now: float) -> float:
         deadlines = [child.watch.deadline for child in self._children.values() if child.watch.deadline is not None]
         if not self._stopping:
             deadlines.append(self._next_check)
         return min([*deadlines, self._systemd.next_deadline, now + 5.0])
-
-    def _over(self) -> bool:
-        return self._stopping and all(child.watch.state is State.DOWN for child in self._children.values())
 
     # ── children ──
 
@@ -166,52 +170,55 @@ class Supervisor:
             log.error("%s %s", child.name, child.last_exit, extra={"child": child.name})
             child.watch.exit(now)
             return
-        self._selector.register(child.process.words, selectors.EVENT_READ, lambda: self._hear(child))
+        self._loop.add_reader(child.process.lines, self._read_lines, child)
+        self._loop.add_reader(child.process.end, self._pass_soon)
         self._await_input(child)
         if self._level_signal == signal.SIGUSR1:
             child.process.signal(self._level_signal)
         log.debug("%s: started as %d", child.name, child.process.pid)
 
     def _await_input(self, child: Supervised) -> None:
-        """Poll for the rest of a configuration that its pipe did not take at once."""
+        """Write the rest of a configuration that its pipe did not take at once, when it does."""
         process = child.process
         if process is None:
             return
-        if process.unsent and process.input not in self._selector.get_map():
-            self._selector.register(process.input, selectors.EVENT_WRITE, lambda: self._send_rest(child))
-        elif not process.unsent and process.input in self._selector.get_map():
-            self._selector.unregister(process.input)
+        if process.unsent:
+            self._loop.add_writer(process.input, self._send_rest, child)
+        else:
+            self._loop.remove_writer(process.input)
 
     def _send_rest(self, child: Supervised) -> None:
         if child.process is not None:
             child.process.flush()
             self._await_input(child)
 
-    def _hear(self, child: Supervised) -> None:
-        """Every line on the child's pipe is a beat; a line with words is a wish besides."""
+    def _read_lines(self, child: Supervised) -> None:
+        """Every line on the child's pipe is a beat; one with text is a request besides."""
         process = child.process
         if process is None:
             return
         lines = process.read_lines()
         if lines is None:
-            self._selector.unregister(process.words)
+            self._loop.remove_reader(process.lines)
             return
-        now = time.monotonic()
+        now = clock.monotonic()
         was_up = child.watch.state is State.UP
         for line in lines:
             self._do(child, child.watch.beat(now), now)
             if line:
-                self._obey(line, now)
+                self._carry_out(line, now)
         if not was_up and child.watch.state is State.UP:
             child.record_sockets(self._run_dir.path)
             self._write_status()
+            self._pass_soon()
 
-    def _obey(self, line: str, now: float) -> None:
+    def _carry_out(self, line: str, now: float) -> None:
         verb, _, name = line.partition(" ")
         child = self._children.get(f"reader {name}")
         if verb == "restart" and child is not None:
             log.warning("reader %s is replaced because a caller asked for it", name)
             self._do(child, child.watch.restart(now), now)
+            self._pass_soon()
 
     def _reap(self, now: float) -> None:
         for child in list(self._children.values()):
@@ -237,20 +244,18 @@ class Supervisor:
 
     def _gone(self, child: Supervised) -> None:
         assert child.process is not None
-        for descriptor in (child.process.words, child.process.input):
-            if descriptor in self._selector.get_map():
-                self._selector.unregister(descriptor)
+        self._loop.remove_reader(child.process.lines)
+        self._loop.remove_reader(child.process.end)
+        self._loop.remove_writer(child.process.input)
         child.last_exit = child.process.close()
         child.process_failed = child.last_exit != "status 0"
         child.process = None
 
-    def _send_away(self, now: float) -> None:
+    def _begin_shutdown(self, now: float) -> None:
         """The broker first; the readers when it has answered everybody."""
-        broker_child = self._children[BROKER]
-        leaving = [broker_child]
-        if broker_child.watch.state is State.DOWN:
-            leaving = [child for child in self._children.values() if child is not broker_child]
-        for child in leaving:
+        broker = self._children[BROKER]
+        down = broker.watch.state is State.DOWN
+        for child in [child for child in self._children.values() if child is not broker] if down else [broker]:
             if child.watch.state is not State.LEAVING:
                 self._do(child, child.watch.leave(now), now)
 
@@ -289,15 +294,12 @@ class Supervisor:
 
     # ── signals, systemd, status ──
 
-    def _hear_signals(self) -> None:
-        numbers = set(os.read(self._signals, 512))
-        if signal.SIGTERM in numbers or signal.SIGINT in numbers:
-            self.stop()
+    def _listen_to_signals(self) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._loop.add_signal_handler(number, self.stop)
         for number in LEVEL_SIGNALS:
-            if number in numbers:
-                self._pass_on(number)
-        if signal.SIGHUP in numbers and not self._stopping:
-            self._take_new_config(time.monotonic())
+            self._loop.add_signal_handler(number, self._pass_on, number)
+        self._loop.add_signal_handler(signal.SIGHUP, self._take_new_config)
 
     def _pass_on(self, number: signal.Signals) -> None:
         """A level for the log that every child takes too, those that are yet to start among them."""
@@ -307,7 +309,10 @@ class Supervisor:
             if child.process is not None:
                 child.process.signal(number)
 
-    def _take_new_config(self, now: float) -> None:
+    def _take_new_config(self) -> None:
+        now = clock.monotonic()
+        if self._stopping:
+            return
         if self._reload is None:
             log.warning("SIGHUP: this amid was started without a file; there is nothing to read again")
             return
@@ -319,7 +324,8 @@ class Supervisor:
             log.error("SIGHUP: nothing was changed, because the new configuration is not right: %s", error)
         except Exception as error:  # whatever is wrong, what runs goes on
             log.exception("SIGHUP: the new configuration could not be used: %s", error)
-        self._say_ready()
+        self._notify_ready()
+        self._pass_soon()
 
     def _take(self, config: Config, now: float) -> None:
         fixed = [key for key in ("run_dir", "state_dir") if getattr(config, key) != getattr(self._config, key)]
@@ -333,7 +339,7 @@ class Supervisor:
         """Without the gateway, whose port may be another program's."""
         return all(child.watch.state is State.UP for child in self._children.values() if child.name != GATEWAY)
 
-    def _say_ready(self) -> None:
+    def _notify_ready(self) -> None:
         self._systemd.ready(f"servers: {', '.join(self._config.servers) or 'none'}")
 
     def _write_status(self) -> None:

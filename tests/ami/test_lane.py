@@ -8,7 +8,7 @@ from amid.ami.action import encode_action
 from amid.ami.exchange import Answer, TooLarge
 from amid.ami.lane import ABANDONED_S, REMEMBERED, Call, Lane
 from amid.ami.packet import ProtocolError, parse_headers
-from amid.ami.session import Login, Patience, Session
+from amid.ami.session import Login, Session, SessionTimeouts
 
 GREETING = b"Asterisk Call Manager/11.0.0\r\n"
 IDLESS = b"Response: Error\r\nMessage: Failed to parse message: line too long\r\n\r\n"
@@ -30,7 +30,7 @@ def event(action_id: str, rest: str = "") -> bytes:
 
 def ready(max_packet: int = 10_000) -> Lane:
     """A lane that is logged in, at 100 s, with nothing in flight."""
-    lane = Lane(Session(Login("amid", "secret", "plain", "off"), Patience(10.0, 10.0, 5.0), 100.0, max_packet))
+    lane = Lane(Session(Login("amid", "secret", "plain", "off"), SessionTimeouts(10.0, 10.0, 5.0), 100.0, max_packet))
     assert not lane.idle
     lane.feed(GREETING, 100.0)
     [(_, login)] = sent(lane)

@@ -8,7 +8,7 @@ from amid.ami.action import encode_action
 from amid.ami.exchange import Answer, TooLarge
 from amid.ami.lane import BEHIND_S, DEPTH, Call, Lane
 from amid.ami.packet import ProtocolError
-from amid.ami.session import Login, Patience, Session
+from amid.ami.session import Login, Session, SessionTimeouts
 from amid.simulator import session as simulated
 from amid.simulator.actions import act
 from amid.simulator.pbx import Pbx
@@ -250,7 +250,7 @@ def test_a_full_lane_on_each_dialect(version: int) -> None:
     """Lists without marks and single answers mixed: all are whole, and each is its caller's own."""
     user = simulated.User("amid", "secret")
     peer = simulated.Session(Pbx(100.0, 1), [user], act, simulated.DIALECTS[version])
-    lane = Lane(Session(Login("amid", "secret", events="off"), Patience(), 100.0, 1 << 20))
+    lane = Lane(Session(Login("amid", "secret", events="off"), SessionTimeouts(), 100.0, 1 << 20))
     outcomes: list[tuple[Call, Answer | TooLarge]] = []
 
     def exchange() -> None:

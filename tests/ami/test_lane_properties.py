@@ -15,7 +15,7 @@ from amid.ami.action import encode_action
 from amid.ami.exchange import Answer, TooLarge
 from amid.ami.lane import BEHIND_S, DEPTH, Call, Lane
 from amid.ami.packet import Packet, ProtocolError
-from amid.ami.session import Login, Patience, Session
+from amid.ami.session import Login, Session, SessionTimeouts
 from tests.ami.test_lane import GREETING, answer, sent
 
 KINDS = {
@@ -83,7 +83,7 @@ def closing(action_id: str, mark: str = "") -> bytes:
 class World:
     def __init__(self) -> None:
         self.now = 100.0
-        self.lane = Lane(Session(Login("amid", "secret", "plain", "off"), Patience(10.0, 10.0, 5.0), self.now, 10_000))
+        self.lane = Lane(Session(Login("amid", "secret", "plain", "off"), SessionTimeouts(10.0, 10.0, 5.0), self.now, 10_000))
         self.lane.feed(GREETING, self.now)
         [(_, login)] = sent(self.lane)
         self.lane.feed(answer(login), self.now)

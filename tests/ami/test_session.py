@@ -7,14 +7,14 @@ import hashlib
 import pytest
 
 from amid.ami.packet import Packet, ProtocolError, parse_headers
-from amid.ami.session import Login, LoginRejected, Patience, Session, new_action_id
+from amid.ami.session import Login, LoginRejected, Session, SessionTimeouts, new_action_id
 
 GREETING = b"Asterisk Call Manager/11.0.0\r\n"
-PATIENCE = Patience(login=10.0, silence=10.0, pong=5.0)
+TIMEOUTS = SessionTimeouts(login=10.0, silence=10.0, pong=5.0)
 
 
 def session(auth: str = "md5", secret: str = "secret", events: str = "on", max_packet: int = 10_000) -> Session:
-    return Session(Login("amid", secret, auth, events), PATIENCE, 100.0, max_packet)
+    return Session(Login("amid", secret, auth, events), TIMEOUTS, 100.0, max_packet)
 
 
 Action = dict[str, str]

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from amid.ami.action import encode_action
-from amid.ami.session import Login, Patience, Session
+from amid.ami.session import Login, Session, SessionTimeouts
 from amid.ami.trace import Sight, Trace, hidden
 
 GREETING = b"Asterisk Call Manager/11.0.0\r\n"
@@ -22,7 +22,7 @@ class Looker:
         self.trace = Trace(SECRET, self.seen.append)
         self.trace.watched = True
         tap = self.trace.session("lane-1")
-        self.session = Session(Login("amid", SECRET, auth), Patience(10, 10, 5), 0.0, max_packet, tap)
+        self.session = Session(Login("amid", SECRET, auth), SessionTimeouts(10, 10, 5), 0.0, max_packet, tap)
 
     def receive(self, data: bytes, piece: int = 65536) -> None:
         for start in range(0, len(data), piece):

@@ -19,7 +19,7 @@ from amid.ami.catalogue import QUICK, is_quick
 from amid.ami.exchange import Answer
 from amid.ami.lane import DEPTH, Call, Lane, Outcome
 from amid.ami.packet import ProtocolError
-from amid.ami.session import Login, Patience, Session, new_action_id
+from amid.ami.session import Login, Session, SessionTimeouts, new_action_id
 from tests.asterisk.raw import Raw, call, eventually, request
 from tests.asterisk.server import Asterisk
 
@@ -153,7 +153,7 @@ class Connection:
 
     def __init__(self, server: Asterisk) -> None:
         self._socket = socket.create_connection((server.host, server.port), 10.0)
-        self.lane = Lane(Session(Login(server.username, server.secret, events="off"), Patience(), time.monotonic(), 1 << 20))
+        self.lane = Lane(Session(Login(server.username, server.secret, events="off"), SessionTimeouts(), time.monotonic(), 1 << 20))
         while not self.lane.idle:
             self.exchange()
         self._idle_since = time.monotonic()

@@ -95,7 +95,7 @@ def supervisor_stopped(world: World) -> None:
     while time.monotonic() < until:
         world.load.well()
     os.kill(before["supervisor"], signal.SIGCONT)
-    eventually(lambda: b"the supervisor was away for" in world.daemon.log.read_bytes()[said:], "it noticed")
+    eventually(lambda: b"supervisor was suspended for" in world.daemon.log.read_bytes()[said:], "it noticed")
     world.load.well()
     assert pids(world.daemon) == before, "it killed nobody"
 

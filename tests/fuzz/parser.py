@@ -20,11 +20,11 @@ from amid.ami.exchange import Answer, TooLarge
 from amid.ami.lane import ABANDONED_S, Call, Lane, Outcome
 from amid.ami.packet import Packet, ProtocolError, is_old_command
 from amid.ami.parser import MAX_GREETING, Greeting, Oversized, Parser
-from amid.ami.session import Login, Patience, Session, new_action_id
+from amid.ami.session import Login, Session, SessionTimeouts, new_action_id
 from tests.fuzz import campaign
 
 GREETING = b"Asterisk Call Manager/11.0.0\r\n"
-PATIENCE = Patience()
+TIMEOUTS = SessionTimeouts()
 ACTIONS = [
     "Ping", "Command", "WaitEvent", "Events", "ModuleLoad", "DataGet", "FAXSession", "QueueStatus", "IAXpeers", "Logoff",
 ]  # fmt: skip
@@ -137,7 +137,7 @@ class Conversation:
 
     def __init__(self, login: Login) -> None:
         self._now = 100.0
-        self._lane = Lane(Session(login, PATIENCE, self._now, 1500))
+        self._lane = Lane(Session(login, TIMEOUTS, self._now, 1500))
         self._call: Call | None = None
         self._due = 0.0
         self._ids = dict.fromkeys(["own", "ping", "step", "mask"], "")

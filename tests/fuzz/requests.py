@@ -8,6 +8,7 @@ reaches behind the codecs at once. Run it as `campaign` says.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
 import struct
@@ -17,25 +18,24 @@ from functools import cache
 from typing import Any, cast
 
 import msgpack
-import zmq
 
 from amid import wire
 from amid.ami.burst import singly
 from amid.ami.packet import Packet
 from amid.ami.parser import Parser
-from amid.broker import reply_backlog
 from amid.broker.broker import Broker
-from amid.broker.caller_sockets import Identity, parse_message
+from amid.broker.caller_sockets import Identity, Sender, parse_message
 from amid.config import Caller, Config, Server
 from amid.errors import CODES, AmidError
-from amid.process import sending
 from amid.process.child import Child
 from amid.process.settings import broker_settings
+from amid.rpc import messages
+from amid.rpc.messages import Capacity, Hello, Lanes, ReplayEvents, Request, RunAction, Status
 from amid.rpc.requests import request_id
 from tests.fuzz import campaign
+from tests.rpc.test_requests_fast import judge
 
 ROUTING_ID = b"\0call"
-INFO = {"ready": True, "lanes": {"free": 1, "busy": 0, "limit": 1, "calls": []}}
 
 GREETING = b"Asterisk Call Manager/11.0.0\r\n"
 KINDS = set(CODES) - {"internal_error"}
@@ -57,45 +57,25 @@ def one(data: bytes) -> None:
 
 
 class NoSupervisor(Child):
-    """A child that nobody started: it hears nothing and is not heard."""
+    """A child that nobody started: it sends nothing."""
 
     def __init__(self) -> None:
-        self.said: list[str] = []
+        self.sent: list[str] = []
 
-    def poll_fds(self) -> set[int]:
-        return set()
-
-    def say(self, words: str) -> None:
-        self.said.append(words)
-
-
-class Caught:
-    """Stands where a socket stands, and keeps what is sent with it."""
-
-    def __init__(self) -> None:
-        self.sent: list[list[bytes]] = []
-
-    def send_multipart(self, frames: list[bytes], _flags: int, *, copy: bool = True, track: bool = False) -> object:
-        self.sent.append(frames)
-        return zmq.MessageTracker() if track else None
+    def send(self, request: str) -> None:
+        self.sent.append(request)
 
 
 class Told:
-    """Stands where the pipe to a reader stands, and keeps what it is told."""
+    """Stands where the link to a reader stands, and keeps what is sent to it."""
 
     def __init__(self) -> None:
-        self.orders: list[Any] = []
+        self.requests: list[Request] = []
 
-    def say(self, value: Any) -> None:
-        self.orders.append(wire.unpack(wire.pack(value)))
-
-
-def caught(socket: Any, *frames: bytes) -> None:
-    """In place of `sending.send`, which takes sockets only."""
-    if isinstance(socket, Caught):
-        socket.sent.append(list(frames))
-    else:
-        sending.send(socket, *frames)
+    def send(self, message: Any) -> None:
+        received = messages.decode_to_reader(messages.encode(message))
+        if isinstance(received, RunAction | ReplayEvents):
+            self.requests.append(received)
 
 
 class Asked(Broker):
@@ -104,32 +84,42 @@ class Asked(Broker):
     def __init__(self, run_dir: str) -> None:
         servers = {"pbx1": Server(host="h", username="u", secret="s", deny=["Logoff", "Core*"], queue=10)}
         config = Config(run_dir=run_dir, servers=servers, callers={"local": Caller(admin=True)})
-        super().__init__(NoSupervisor(), broker_settings(config), time.monotonic())
-        self._caught = Caught()
+        super().__init__(NoSupervisor(), broker_settings(config))
+        self._answers: list[list[bytes]] = []
+        self._callers.send = self._catch  # type: ignore[method-assign]
         self._identity = Identity("local", "uid:0", local=True)
         self._reader = Told()
 
-    def ask(self, frames: list[bytes]) -> tuple[list[list[bytes]], list[dict[str, Any]]]:
+    def ask(self, frames: list[bytes]) -> tuple[list[list[bytes]], list[Request]]:
         self._reader_reports()
-        self._caught.sent.clear()
-        self._reader.orders.clear()
-        socket = cast("zmq.Socket[bytes]", self._caught)
+        self._answers.clear()
+        self._reader.requests.clear()
+        socket = cast(Any, self)
         self._handle_request(parse_message(socket, [ROUTING_ID, *frames], self._identity))
-        mine = [sent[1:] for sent in self._caught.sent if sent[0] == ROUTING_ID]
-        orders = [body for _kind, _id, _deadline, body in self._reader.orders]
+        mine = [sent[1:] for sent in self._answers if sent[0] == ROUTING_ID]
+        requests = list(self._reader.requests)
         self._do(self._calls.fail_all())
-        return mine, orders
+        return mine, requests
+
+    def _catch(self, sender: Sender, body: bytes) -> None:
+        self._answers.append([*sender.envelope, body])
 
     def _reader_reports(self) -> None:
         """The reader has a free lane, and has taken whatever it was handed."""
         queue = self._calls.servers["pbx1"]
-        self._do(self._calls.state("pbx1", self._reader, 1, 1, queue.sent, INFO, time.monotonic()))
+        capacity = Capacity(1, 0, queue.sent_idle, queue.sent_behind)
+        status = Status(capacity, True, "up", "", 0.0, 1, 0, "", Lanes(1, 0, 1, []), {})
+        self._do(self._calls.reader_reported(self._reader, Hello("pbx1", 1), status, time.monotonic()))
 
 
 @cache
 def broker() -> Asked:
     logging.getLogger("amid.broker").disabled = True  # an internal error is the finding, and the log of it noise
-    reply_backlog.send = caught  # type: ignore[attr-defined]
+    return asyncio.new_event_loop().run_until_complete(_new_broker())
+
+
+async def _new_broker() -> Asked:
+    """Its loop turns no further: all that a request causes happens before `ask` returns."""
     return Asked(str(campaign.scratch()))
 
 
@@ -138,22 +128,23 @@ def broker() -> Asked:
 
 def request(payload: bytes) -> None:
     """One request is answered once, in its own codec and under its own id, or handed to the reader once."""
-    answers, orders = timed([b"", payload])
-    assert len(answers) + len(orders) == 1, f"{len(answers)} answers and {len(orders)} calls"
+    judge(payload)
+    answers, calls = timed([b"", payload])
+    assert len(answers) + len(calls) == 1, f"{len(answers)} answers and {len(calls)} calls"
     for answer in answers:
         judge_answer(answer, payload)
-    for order in orders:
-        judge_order(order, payload)
+    for call in calls:
+        judge_call(call, payload)
 
 
 def frames(data: bytes) -> None:
     """Frames of any number, cut at each 0xc1, which neither codec uses."""
     given = data.split(b"\xc1")
-    answers, orders = timed(given)
-    assert len(answers) + len(orders) == 1
+    answers, calls = timed(given)
+    assert len(answers) + len(calls) == 1
 
 
-def timed(given: list[bytes]) -> tuple[list[list[bytes]], list[dict[str, Any]]]:
+def timed(given: list[bytes]) -> tuple[list[list[bytes]], list[Request]]:
     began = time.process_time()
     result = broker().ask(given)
     took = time.process_time() - began
@@ -178,21 +169,23 @@ def id_of(payload: bytes) -> Any:
         return None
 
 
-def judge_order(order: dict[str, Any], payload: bytes) -> None:
+def judge_call(call: Request, payload: bytes) -> None:
     value = wire.decode_request(payload)
     if value["method"] == "action":
-        judge_action(order, value["params"])
+        assert isinstance(call, RunAction)
+        judge_action(call, value["params"])
     else:
+        assert isinstance(call, ReplayEvents) == (value["method"] == "replay")
         assert value["method"] in ("actions", "replay")
 
 
-def judge_action(order: dict[str, Any], params: dict[str, Any]) -> None:
+def judge_action(call: RunAction, params: dict[str, Any]) -> None:
     """The packet parses back to what the request says, and `until` is an event's name."""
-    assert not set("\r\n\0") & set(order["until"] or "")
-    greeting_and_packets = singly(Parser().feed(GREETING + order["packet"]))
+    assert not set(b"\r\n\0") & set(call.until or b"")
+    greeting_and_packets = singly(Parser().feed(GREETING + call.packet))
     assert [type(item) for item in greeting_and_packets[1:]] == [Packet], "not one packet"
-    action, action_id, *lines = order["packet"].removesuffix(b"\r\n\r\n").split(b"\r\n")
-    assert action == b"Action: " + on_the_wire(params["action"]) and action_id == b"ActionID: " + order["action_id"].encode()
+    action, action_id, *lines = call.packet.removesuffix(b"\r\n\r\n").split(b"\r\n")
+    assert action == b"Action: " + on_the_wire(params["action"]) and action_id == b"ActionID: " + call.action_id.encode()
     name = action.removeprefix(b"Action: ").strip().lower()
     assert name != b"logoff" and not name.startswith(b"core"), "a denied action"
     assert lines == list(wanted_lines(params.get("fields", {})))

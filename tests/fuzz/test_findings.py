@@ -16,10 +16,10 @@ from amid import wire
 from amid.ami.action import InvalidAction, encode_action
 from amid.config import ConfigError, load
 from amid.errors import AmidError
-from amid.rpc.calls import Calls, Order, Send
+from amid.rpc.calls import Calls
 from amid.rpc.requests import check_request
 from tests.fuzz import configuration, parser, requests
-from tests.rpc.test_calls import Asker
+from tests.rpc.test_calls import NOW, Asker, action, capacity, handed, report, status
 
 TARGETS = [parser, requests, configuration]
 MUTANTS = 300
@@ -91,15 +91,14 @@ def test_no_list_of_a_field_is_looked_through_behind_what_asterisk_takes() -> No
 
 def test_what_was_answered_is_not_remembered_until_its_deadline() -> None:
     """Calls with an hour's timeout, answered at once, beside one that is always open and due before them."""
-    calls = Calls({"pbx1": 10}, max_calls=10, max_per_caller=10, now=0.0)
-    calls.state("pbx1", b"reader", 1, 2, 0, requests.INFO, 0.0)
-    calls.open(Asker("waits"), "pbx1", Order("call", {}), 100.0, 0.0)
+    calls = Calls({"pbx1": 10}, max_calls=10, max_per_caller=10, now=NOW)
+    report(calls, status(capacity(2)))
+    calls.open(Asker("waits"), "pbx1", action(calls, deadline=NOW + 100), NOW)
     tracemalloc.start()
     for taken in range(1, 20_000):
-        calls.state("pbx1", b"reader", 1, 1, taken, None, 0.0)
-        (sent,) = calls.open(Asker("asks"), "pbx1", Order("call", {}), 3600.0, 0.0)
-        assert isinstance(sent, Send)
-        calls.answered(sent.message[1], b"", None, 0.0)
+        report(calls, capacity(1, taken))
+        (sent,) = handed(calls.open(Asker("asks"), "pbx1", action(calls, deadline=NOW + 3600), NOW))
+        calls.answered(sent.call_id, b"", None, NOW)
         assert calls.next_deadline() is not None
     held, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()

@@ -15,6 +15,7 @@ from amid.simulator import SimulatedPbx
 from tests.conftest import StartDaemon
 from tests.daemon import Daemon
 from tests.processes.caller import Caller
+from tests.processes.on_loop import Loop
 from tests.processes.pbx import simulated, table
 
 
@@ -48,11 +49,24 @@ def shared_daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
 
 
 @pytest.fixture
-def publisher(tmp_path: Path) -> Iterator[Publisher]:
+def loop() -> Iterator[Loop]:
+    """The event loop of a process."""
+    with Loop() as loop:
+        yield loop
+
+
+@pytest.fixture
+def publisher(loop: Loop, tmp_path: Path) -> Iterator[Publisher]:
     """The event sockets of `pbx1` alone, in this process."""
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-    acceptor = Acceptor(str(tmp_path), Counter(), now=0.0)
-    publisher = Publisher(context, acceptor, str(tmp_path), "pbx1", epoch=1, replay_bytes=0)
+
+    async def start() -> tuple[Acceptor, Publisher]:
+        acceptor = Acceptor(str(tmp_path), Counter())
+        publisher = Publisher(context, acceptor, str(tmp_path), "pbx1", epoch=1, replay_bytes=0)
+        publisher.start()
+        return acceptor, publisher
+
+    acceptor, publisher = loop.run(start())
     yield publisher
     publisher.close()
     acceptor.close()

@@ -66,8 +66,8 @@ def test_a_call_that_never_left_the_queue_times_out_unsent_and_is_never_carried_
         pbx.pbx.subscribe(lambda event: seen.append(event.raw.decode()))
         daemon = daemon_for({"pbx1": table(pbx, lanes=1)})
         with Caller(daemon) as caller:
-            arm(daemon, "delay", "CoreStatus", Seconds=0.8)
-            slow = caller.action("CoreStatus")
+            arm(daemon, "delay", "ListCommands", Seconds=0.8)
+            slow = caller.action("ListCommands")
             queued = caller.action("UserEvent", {"UserEvent": "TooLate"}, timeout=0.2)
             assert caller.failure(queued) == ("timeout", False)
             assert "result" in caller.reply(slow)
@@ -100,8 +100,8 @@ def _busy_and_queued(daemon: Daemon) -> tuple[int, int]:
 
 def test_a_full_queue_is_busy(shared: Daemon) -> None:
     with Caller(shared) as caller:
-        arm(shared, "delay", "CoreStatus", Seconds=0.5, Count=2)
-        in_flight = [caller.action("CoreStatus") for _ in range(2)]
+        arm(shared, "delay", "ListCommands", Seconds=0.5, Count=2)
+        in_flight = [caller.action("ListCommands") for _ in range(2)]
         eventually(lambda: _busy_and_queued(shared) == (2, 0), "both lanes are busy with them")
         queued = [caller.action("Ping") for _ in range(3)]
         eventually(lambda: shared.server("pbx1")["queued"] == 3, "the queue is full")

@@ -116,11 +116,11 @@ def test_lanes_are_counted_right_by_a_new_broker(daemon: Daemon) -> None:
     pid = daemon.kill("broker")
     eventually(lambda: daemon.pid("broker") != pid, "a new broker")
     daemon.wait_up("pbx1")
-    daemon.action("SimFault", {"Kind": "delay", "Target": "CoreStatus", "Seconds": 1, "Count": 4})
+    daemon.action("SimFault", {"Kind": "delay", "Target": "ListCommands", "Seconds": 1, "Count": 4})
     with daemon.socket(zmq.DEALER) as caller:
         caller.connect(daemon.rpc)
         for _ in range(12):
-            caller.send_multipart([b"", b'{"id": 1, "method": "action", "params": {"action": "CoreStatus"}}'])
+            caller.send_multipart([b"", b'{"id": 1, "method": "action", "params": {"action": "ListCommands"}}'])
         eventually(lambda: daemon.server("pbx1")["lanes"]["busy"] == 4, "all lanes are busy")
         assert daemon.server("pbx1")["queued"] == 8
         answers = [caller.recv_multipart()[1] for _ in range(12)]

@@ -2,108 +2,400 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from amid.process.pipe import IN, LARGE, OUT, Message, Pipe, connect, listen
-from tests.daemon import eventually
+from amid.process.pipe import LARGE, MAX_VALUE_BYTES, Message, Pipe, listen
+from tests.daemon import BOUND_S
+from tests.processes.on_loop import FACTORIES, Loop
+
+
+@pytest.fixture(params=list(FACTORIES.values()), ids=list(FACTORIES))
+def loop(request: pytest.FixtureRequest) -> Iterator[Loop]:
+    with Loop(request.param) as loop:
+        yield loop
+
+
+class End:
+    """One end of a pipe, what it heard, and the reasons for which it was lost: one at most."""
+
+    def __init__(self) -> None:
+        self.heard: list[Any] = []
+        self.lost: list[Exception | None] = []
+        self.pipe: Pipe[Any] = Pipe(msgspec.msgpack.decode, self.take, self.lose)
+
+    def take(self, pipe: Pipe[Any], received: list[Message[Any]]) -> None:
+        assert pipe is self.pipe and not self.lost, "nothing comes behind the end"
+        self.heard += received
+
+    def lose(self, pipe: Pipe[Any], error: Exception | None) -> None:
+        assert pipe is self.pipe
+        self.lost.append(error)
+
+
+def connected(loop: Loop, sock: socket.socket) -> End:
+    async def connect() -> End:
+        end = End()
+        await asyncio.get_running_loop().create_unix_connection(lambda: end.pipe, sock=sock)
+        return end
+
+    return loop.run(connect())
 
 
 @pytest.fixture
-def ends() -> Iterator[tuple[Pipe, Pipe]]:
-    one, other = map(Pipe, socket.socketpair())
+def ends(loop: Loop) -> Iterator[tuple[End, End]]:
+    ours, theirs = socket.socketpair()
+    one, other = connected(loop, ours), connected(loop, theirs)
     yield one, other
-    one.close()
-    other.close()
+    for end in (one, other):
+        end.pipe.close()
+    loop.turn()
 
 
-def carried(one: Pipe, other: Pipe, count: int) -> list[Message]:
-    """The next messages, with both ends at work."""
-    come: list[Message] = []
+@pytest.fixture
+def raw(loop: Loop) -> Iterator[tuple[End, socket.socket]]:
+    """A pipe, and the socket at its other end."""
+    ours, theirs = socket.socketpair()
+    end = connected(loop, ours)
+    theirs.setblocking(False)
+    with theirs:
+        yield end, theirs
+        end.pipe.close()
+        loop.turn()
 
-    def all_there() -> bool:
-        one.flush()
-        come.extend(other.receive())
-        return len(come) >= count
 
-    eventually(all_there, f"{count} messages have come")
-    return come
+def encoded(value: Any, payload: bytes = b"") -> bytes:
+    packed = msgspec.msgpack.encode(value)
+    return len(packed).to_bytes(4, "big") + len(payload).to_bytes(4, "big") + packed + payload
 
+
+# ── messages ──
 
 values = st.none() | st.integers(-(2**63), 2**63) | st.text(max_size=20) | st.binary(max_size=20)
 messages = st.lists(st.tuples(st.lists(values, max_size=4), st.sampled_from([0, 1, 1000, LARGE - 1, LARGE, 3 * LARGE])), max_size=8)
 
 
 @given(messages)
-def test_messages_come_whole_and_in_order(sent: list[tuple[list[Any], int]]) -> None:
-    one, other = map(Pipe, socket.socketpair())
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_messages_come_whole_and_in_order(loop: Loop, sent: list[tuple[list[Any], int]]) -> None:
+    one, other = (connected(loop, end) for end in socket.socketpair())
     for number, (value, size) in enumerate(sent):
-        one.say(value, bytes([number]) * size)
-    assert carried(one, other, len(sent)) == [(value, bytes([number]) * size) for number, (value, size) in enumerate(sent)]
-    one.close()
-    other.close()
+        one.pipe.send(value, bytes([number]) * size)
+    loop.eventually(lambda: len(other.heard) == len(sent), "all have come")
+    assert other.heard == [(value, bytes([number]) * size) for number, (value, size) in enumerate(sent)]
+    assert one.pipe.unwritten == [] and not one.pipe.writing
+    one.pipe.close()
+    other.pipe.close()
+    loop.turn()
 
 
-def test_a_message_that_comes_byte_by_byte() -> None:
-    raw, (end, theirs) = b"", socket.socketpair()
-    said, ours = socket.socketpair()
-    Pipe(ours).say(["state", 1], b"payload")
-    raw = said.recv(1000)
-    pipe, come = Pipe(theirs), []
-    for byte in raw:
-        end.send(bytes([byte]))
-        come += pipe.receive()
-    assert come == [(["state", 1], b"payload")]
-    for one in (end, said, ours):
-        one.close()
-    pipe.close()
-
-
-def test_what_the_other_end_does_not_take_waits(ends: tuple[Pipe, Pipe]) -> None:
+def test_messages_go_both_ways_at_once(loop: Loop, ends: tuple[End, End]) -> None:
     one, other = ends
-    one.say("large", bytes(4_000_000))
-    one.say("behind it")
-    assert one.poll_item()[1] == IN | OUT
-    assert [value for value, _ in carried(one, other, 2)] == ["large", "behind it"]
-    assert one.poll_item()[1] == IN
+    for number in range(50):
+        for end in ends:
+            end.pipe.send(number, bytes(LARGE))
+    loop.eventually(lambda: len(one.heard) == len(other.heard) == 50, "all have come")
+    assert [value for value, _ in one.heard] == [value for value, _ in other.heard] == list(range(50))
 
 
-def test_what_was_said_before_the_end_is_heard_before_it(ends: tuple[Pipe, Pipe]) -> None:
+def test_what_is_sent_in_one_pass_leaves_in_one_write_at_its_end(loop: Loop, raw: tuple[End, socket.socket]) -> None:
+    end, theirs = raw
+    for number in range(3):
+        end.pipe.send(number)
+    with pytest.raises(BlockingIOError):
+        theirs.recv(1000)
+    assert end.pipe.unwritten == [0, 1, 2] and end.pipe.writing
+    loop.eventually(lambda: not end.pipe.writing, "it is written")
+    assert theirs.recv(1000) == b"".join(map(encoded, range(3)))
+    assert end.pipe.unwritten == []
+
+
+def test_what_was_sent_before_the_connection_was_made_is_written(loop: Loop) -> None:
+    ours, theirs = socket.socketpair()
+
+    async def early() -> End:
+        end = End()
+        end.pipe.send("hello")
+        await asyncio.sleep(0)
+        await asyncio.get_running_loop().create_unix_connection(lambda: end.pipe, sock=ours)
+        return end
+
+    end, other = loop.run(early()), connected(loop, theirs)
+    loop.eventually(lambda: other.heard == [("hello", b"")], "it has come")
+    for one in (end, other):
+        one.pipe.close()
+    loop.turn()
+
+
+def test_a_message_that_comes_byte_by_byte(loop: Loop, raw: tuple[End, socket.socket]) -> None:
+    end, theirs = raw
+    for message, heard in ((encoded(["state", 1], b"payload"), (["state", 1], b"payload")), (encoded("next"), ("next", b""))):
+        for number, byte in enumerate(message):
+            assert heard not in end.heard
+            theirs.send(bytes([byte]))
+            left = (number + 1) % len(message)
+            loop.eventually(lambda left=left: len(end.pipe._in) == left, "it was read")  # type: ignore[misc]
+        assert end.heard[-1] == heard
+
+
+@given(messages, st.lists(st.integers(1, 5000), min_size=1))
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_messages_in_pieces_of_any_size(loop: Loop, sent: list[tuple[list[Any], int]], sizes: list[int]) -> None:
+    async def receive() -> list[Any]:
+        end = End()
+        stream = b"".join(encoded(value, bytes(size)) for value, size in sent)
+        at = turn = 0
+        while at < len(stream):
+            size = sizes[turn % len(sizes)]
+            end.pipe.data_received(stream[at : at + size])
+            at, turn = at + size, turn + 1
+        return end.heard
+
+    assert loop.run(receive()) == [(value, bytes(size)) for value, size in sent]
+
+
+# ── an end that does not read ──
+
+
+def test_what_the_other_end_does_not_take_waits(loop: Loop, raw: tuple[End, socket.socket]) -> None:
+    end, theirs = raw
+    end.pipe.send("large", bytes(4_000_000))
+    loop.turn()
+    end.pipe.send("behind it")
+    loop.turn()
+    assert end.pipe.writing and end.pipe.unwritten == ["behind it"]
+    wanted = encoded("large", bytes(4_000_000)) + encoded("behind it")
+    come = bytearray()
+    loop.eventually(lambda: drain(theirs, come) >= len(wanted), "all has come")
+    assert come == wanted
+    loop.eventually(lambda: not end.pipe.writing, "all is written")
+    assert end.pipe.unwritten == []
+
+
+def drain(theirs: socket.socket, come: bytearray) -> int:
+    """Read what has come; how much that is by now."""
+    with contextlib.suppress(BlockingIOError):
+        come += theirs.recv(1 << 20)
+    return len(come)
+
+
+def test_finish_writes_what_waits_and_closes(loop: Loop, raw: tuple[End, socket.socket]) -> None:
+    end, theirs = raw
+    end.pipe.send("large", bytes(4_000_000))
+    end.pipe.send("last words")
+    finishing = loop.loop.create_task(end.pipe.finish())
+    loop.turn()
+    assert not finishing.done(), "the other end does not read"
+    wanted = encoded("large", bytes(4_000_000)) + encoded("last words")
+    come = bytearray()
+    loop.eventually(lambda: drain(theirs, come) >= len(wanted), "all has come")
+    loop.eventually(finishing.done, "it has finished")
+    assert come == wanted
+    loop.eventually(lambda: theirs.recv(1) == b"", "and is closed")
+
+
+def test_finish_ends_when_the_other_end_is_gone(loop: Loop, raw: tuple[End, socket.socket]) -> None:
+    end, theirs = raw
+    end.pipe.send("large", bytes(4_000_000))
+    finishing = loop.loop.create_task(end.pipe.finish())
+    loop.turn()
+    theirs.close()
+    loop.eventually(finishing.done, "it has finished")
+
+
+# ── the end of a pipe ──
+
+
+def test_what_was_sent_before_the_end_is_heard_before_it(loop: Loop, ends: tuple[End, End]) -> None:
     one, other = ends
-    one.say("last words")
-    one.close()
-    assert other.receive() == [("last words", b"")]
-    with pytest.raises(EOFError):
-        other.receive()
+    one.pipe.send("last words")
+    loop.run(asyncio.wait_for(one.pipe.finish(), BOUND_S))
+    loop.eventually(lambda: other.lost, "the end")
+    assert (other.heard, other.lost) == ([("last words", b"")], [None])
 
 
-def test_what_cannot_be_sent_any_more_is_known(ends: tuple[Pipe, Pipe]) -> None:
+def test_a_message_that_is_cut_off_by_the_end_is_not_heard(loop: Loop, raw: tuple[End, socket.socket]) -> None:
+    end, theirs = raw
+    theirs.send(encoded("whole") + encoded("cut off", bytes(100))[:-1])
+    theirs.close()
+    loop.eventually(lambda: end.lost, "the end")
+    assert end.heard == [("whole", b"")]
+
+
+def test_what_came_before_a_write_that_failed_is_heard_before_the_end(loop: Loop, raw: tuple[End, socket.socket]) -> None:
+    """The other end has answered and died; the pipe learns of its death by a write, before it reads."""
+    end, theirs = raw
+    loop.turn()
+    end.pipe.send("not received")
+    theirs.send(encoded("answer", bytes(100_000)))
+    theirs.send(encoded("another"))
+    theirs.close()
+    loop.eventually(lambda: end.lost, "the end")
+    assert [value for value, _ in end.heard] == ["answer", "another"]
+    assert len(end.lost) == 1
+
+
+def test_what_came_before_a_connection_was_reset_is_heard_before_the_end(loop: Loop, raw: tuple[End, socket.socket]) -> None:
+    """The other end has died with messages unread: the kernel then reports an error with what it had sent."""
+    end, theirs = raw
+    end.pipe.send("unread")
+    loop.eventually(lambda: not end.pipe.writing, "it is written")
+    theirs.send(encoded("answer"))
+    theirs.close()
+    end.pipe.send("not received")
+    loop.eventually(lambda: end.lost, "the end")
+    assert [value for value, _ in end.heard] == ["answer"]
+
+
+def test_what_cannot_be_sent_any_more_is_known(loop: Loop, raw: tuple[End, socket.socket]) -> None:
+    """The broker hands it to the next reader; what may have been received it must not send twice."""
+    end, theirs = raw
+    end.pipe.send("received")
+    loop.eventually(lambda: not end.pipe.writing, "it is written")
+    assert theirs.recv(1000) == encoded("received")
+    theirs.close()
+    end.pipe.send("not received")
+    assert end.pipe.unwritten == ["not received"]
+    loop.eventually(lambda: end.lost, "the end")
+    assert end.pipe.unwritten == ["not received"]
+
+
+def test_what_waits_behind_a_full_socket_is_known_when_the_other_end_goes(loop: Loop, raw: tuple[End, socket.socket]) -> None:
+    end, theirs = raw
+    end.pipe.send("large", bytes(4_000_000))
+    loop.turn()
+    for number in range(3):
+        end.pipe.send(number)
+    loop.turn()
+    theirs.close()
+    loop.eventually(lambda: end.lost, "the end")
+    assert end.pipe.unwritten == [0, 1, 2], "the large one has left in part"
+
+
+def test_sending_on_a_pipe_that_is_lost_fails_nothing(loop: Loop, raw: tuple[End, socket.socket]) -> None:
+    end, theirs = raw
+    theirs.close()
+    loop.eventually(lambda: end.lost, "the end")
+    end.pipe.send("too late")
+    loop.turn()
+    loop.run(asyncio.wait_for(end.pipe.finish(), BOUND_S))
+    assert end.pipe.unwritten == ["too late"]
+    assert len(end.lost) == 1
+
+
+def test_a_pipe_that_its_owner_closes_is_not_lost(loop: Loop, ends: tuple[End, End]) -> None:
     one, other = ends
-    one.say("heard")
-    other.close()
-    one.say("not heard")
-    assert one.unheard == ["not heard"]
-    with pytest.raises(OSError):
-        one.flush()
+    one.pipe.close()
+    loop.eventually(lambda: other.lost, "the other end sees it")
+    one.pipe.close()
+    loop.turn()
+    assert one.lost == []
 
 
-def test_a_socket_that_is_left_over_is_replaced_and_is_for_its_owner_alone(tmp_path: Path) -> None:
+@pytest.mark.parametrize("way", ["closed", "failed", "finished"])
+def test_a_pipe_that_is_over_leaves_no_socket_open(loop: Loop, way: str) -> None:
+    before = open_sockets()
+    one, other = (connected(loop, end) for end in socket.socketpair())
+    if way == "closed":
+        one.pipe.close()
+    elif way == "failed":
+        one.pipe.data_received(b"\xff" * 100)
+    else:
+        loop.run(asyncio.wait_for(one.pipe.finish(), BOUND_S))
+    loop.eventually(lambda: other.lost, "the end")
+    loop.turn()
+    assert open_sockets() <= before  # while the loop stands still: it has some of its own while it runs
+
+
+def open_sockets() -> set[str]:
+    """Those of this process, by their inodes."""
+    found = set()
+    for descriptor in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):
+            found.add(os.readlink(f"/proc/self/fd/{descriptor}"))
+    return {name for name in found if name.startswith("socket:")}
+
+
+# ── strangers ──
+
+STRANGERS = {
+    "a request in JSON": b'{"method": "ping"}\n',
+    "HTTP": b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "ZeroMQ's greeting": b"\xff\0\0\0\0\0\0\0\1\x7f\3\0NULL" + bytes(48),
+    "a value that is too large": (MAX_VALUE_BYTES + 1).to_bytes(4, "big") + bytes(4),
+    "a value that is no MessagePack": bytes([0, 0, 0, 1, 0, 0, 0, 0, 0xC1]),
+    "a value with something behind it": bytes([0, 0, 0, 2, 0, 0, 0, 0, 1, 1]),
+}
+
+
+@pytest.mark.parametrize("said", STRANGERS.values(), ids=STRANGERS)
+def test_a_stranger_is_disconnected(loop: Loop, raw: tuple[End, socket.socket], said: bytes) -> None:
+    end, theirs = raw
+    theirs.send(said)
+    loop.eventually(lambda: end.lost, "it is lost")
+    assert isinstance(end.lost[0], ValueError)
+    assert end.heard == []
+    loop.eventually(lambda: _closed(theirs), "its connection is closed")
+    loop.turn()
+    assert len(end.lost) == 1
+
+
+def _closed(theirs: socket.socket) -> bool:
+    try:
+        return theirs.recv(1000) == b""
+    except BlockingIOError:
+        return False
+    except ConnectionResetError:
+        return True
+
+
+def test_what_the_owner_cannot_handle_costs_this_pipe_alone(loop: Loop, raw: tuple[End, socket.socket]) -> None:
+    end, theirs = raw
+    fault = RuntimeError("a bug")
+
+    def fails(pipe: Pipe[Any], received: list[Message[Any]]) -> None:
+        raise fault
+
+    end.pipe._on_messages = fails
+    theirs.send(encoded("x"))
+    loop.eventually(lambda: end.lost, "it is lost")
+    assert end.lost == [fault]
+    loop.eventually(lambda: _closed(theirs), "its connection is closed")
+
+
+def test_a_socket_that_is_left_over_is_replaced_and_is_for_its_owner_alone(loop: Loop, tmp_path: Path) -> None:
     path = str(tmp_path / "readers")
-    assert connect(path) is None
     listen(path).close()
-    assert connect(path) is None, "nobody listens behind the file"
-    with listen(path) as door:
+    accepted: list[End] = []
+
+    def accept() -> Pipe[Any]:
+        accepted.append(End())
+        return accepted[-1].pipe
+
+    async def serve_and_connect() -> tuple[asyncio.Server, End]:
+        with pytest.raises(OSError):
+            await asyncio.get_running_loop().create_unix_connection(asyncio.Protocol, path)
+        listening = listen(path)
         assert Path(path).stat().st_mode & 0o777 == 0o600
-        pipe = connect(path)
-        assert pipe is not None
-        pipe.say("hello")
-        accepted = Pipe(door.accept()[0])
-        assert accepted.receive() == [("hello", b"")]
-        pipe.close()
-        accepted.close()
+        server = await asyncio.get_running_loop().create_unix_server(accept, sock=listening)
+        end = End()
+        await asyncio.get_running_loop().create_unix_connection(lambda: end.pipe, path)
+        return server, end
+
+    server, end = loop.run(serve_and_connect())
+    end.pipe.send("hello")
+    loop.eventually(lambda: accepted and accepted[0].heard == [("hello", b"")], "it is heard")
+    server.close()
+    for one in (end, *accepted):
+        one.pipe.close()
+    loop.turn()

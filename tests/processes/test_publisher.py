@@ -3,6 +3,8 @@ comes behind its first tick."""
 
 from __future__ import annotations
 
+import asyncio
+import select
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,7 +19,8 @@ from amid.reader.publisher import STREAM_KEPT, Publisher, own_event
 from amid.reader.reader import Reader
 from amid.simulator import SimulatedPbx
 from tests.asterisk.raw import Raw, request
-from tests.daemon import eventually
+from tests.daemon import BOUND_S, eventually
+from tests.processes.on_loop import Loop
 from tests.processes.pbx import SECRET
 
 READ = STREAM_KEPT * 4 // 5
@@ -27,15 +30,13 @@ LARGE = own_event("UserEvent", Padding="x" * 20_000)
 
 
 @pytest.fixture
-def subscriber(publisher: Publisher, tmp_path: Path) -> Iterator[zmq.Socket[bytes]]:
+def subscriber(loop: Loop, publisher: Publisher, tmp_path: Path) -> Iterator[zmq.Socket[bytes]]:
     with zmq.Context() as context, context.socket(zmq.SUB) as socket:
         socket.set(zmq.RCVHWM, 1)
         socket.set(zmq.RCVTIMEO, 20_000)
         socket.subscribe(wire.stream_topic("pbx1"))
         socket.connect(wire.ipc(str(tmp_path), wire.stream_socket("pbx1")))
-        _, stream = publisher.sockets()
-        assert stream.poll(20_000), "it subscribes"
-        publisher.take_subscriptions({stream: zmq.POLLIN})
+        loop.eventually(lambda: publisher.stream.want(wire.stream_topic("pbx1")), "it subscribes")
         yield socket
 
 
@@ -54,31 +55,43 @@ def test_one_that_lags_has_all_the_messages_that_are_promised(publisher: Publish
 
 
 @pytest.fixture
-def reader(pbx: SimulatedPbx, tmp_path: Path) -> Iterator[Reader]:
-    """One whose passes are made here, connected."""
+def reader(loop: Loop, pbx: SimulatedPbx, tmp_path: Path) -> Iterator[Reader]:
+    """One that turns only when the test lets it, connected."""
     server = Server(host=pbx.host, port=pbx.port, username="amid", secret=SECRET)
-    child = SimpleNamespace(beat=lambda now: False, poll_fds=set)
-    reader = Reader(child, ReaderSettings("pbx1", str(tmp_path), "info", server, 0, Curve(), {}, False), 0.0)  # type: ignore[arg-type]
-    eventually(lambda: reader.step() or reader._events.state == "up", "it is connected")
+    settings = ReaderSettings("pbx1", str(tmp_path), "info", server, 0, Curve(), {}, False)
+
+    async def start() -> tuple[Reader, asyncio.Task[None]]:
+        child = SimpleNamespace(start=lambda on_configuration: None, ended=asyncio.Event(), orphaned=False)
+        reader = Reader(child, settings)  # type: ignore[arg-type]
+        return reader, asyncio.create_task(reader.run())
+
+    reader, running = loop.run(start())
+    loop.eventually(lambda: reader._events.state == "up", "it is connected")
     yield reader
-    reader._events.close()
-    reader._lanes.close()
-    reader._publisher.close()
-    reader._acceptor.close()
-    reader._context.destroy(linger=0)
+    reader._child.ended.set()
+    loop.run(asyncio.wait_for(running, BOUND_S))
 
 
-def test_behind_its_first_tick_everything_comes(reader: Reader, pbx: SimulatedPbx, tmp_path: Path) -> None:
+def test_behind_its_first_tick_everything_comes(loop: Loop, reader: Reader, pbx: SimulatedPbx, tmp_path: Path) -> None:
     """ZeroMQ sends the tick that another one asked for to a newcomer as well, before the reader has heard what that one wants."""
     place = SimpleNamespace(host=pbx.host, port=pbx.port, username="amid", secret=SECRET)
     with zmq.Context() as context, context.socket(zmq.SUB) as first, context.socket(zmq.SUB) as second, Raw(place) as other:
         first.subscribe(wire.tick_topic("pbx1"))
         first.connect(wire.ipc(str(tmp_path), wire.events_socket("pbx1")))
-        eventually(lambda: reader.step() or first.poll(0), "the first one's tick")
+        loop.eventually(lambda: first.poll(0), "the first one's tick")
         second.subscribe(wanted := wire.event_topic("pbx1", "UserEvent"))
         second.subscribe(wire.tick_topic("pbx1"))
         second.connect(wire.ipc(str(tmp_path), wire.events_socket("pbx1")))
-        eventually(lambda: reader._publisher.tick(0.0) or second.poll(0), "the second one's tick")
+
+        def ticked() -> bool:
+            reader._publisher.tick(0.0)
+            return bool(second.poll(0))
+
+        eventually(ticked, "the second one's tick")  # while the loop stands still
+        assert reader._publisher.events.want(wanted), "the reader has heard what else it wants"
         other.exchange(request("UserEvent", UserEvent="Hello"))
-        eventually(lambda: zmq.zmq_poll(reader._events.poll_items(), 0), "the event has come to the reader")
-        eventually(lambda: reader.step() or (second.poll(0) and second.recv_multipart()[0] == wanted), "the event")
+        connection = reader._events._connection
+        assert connection is not None and connection._transport is not None
+        descriptor = connection._transport.get_extra_info("socket").fileno()
+        eventually(lambda: select.select([descriptor], [], [], 0)[0], "the event has come to the reader")
+        loop.eventually(lambda: second.poll(0) and second.recv_multipart()[0] == wanted, "the event")

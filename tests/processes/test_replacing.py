@@ -49,8 +49,8 @@ def test_a_reader_that_hangs_or_dies_loses_what_was_in_flight_and_nothing_else(
 ) -> None:
     daemon, caller = lane
     before = pids(daemon)
-    arm(daemon, "silence", "CoreStatus")
-    in_flight = caller.action("CoreStatus")
+    arm(daemon, "silence", "ListCommands")
+    in_flight = caller.action("ListCommands")
     eventually(lambda: daemon.server("pbx1")["lanes"]["busy"] == 1, "it is in flight")
     queued = caller.action("Ping")
     eventually(lambda: daemon.server("pbx1")["queued"] == 1, "another one waits")
@@ -143,7 +143,7 @@ def test_a_supervisor_that_was_stopped_judges_nobody_for_that_time(daemon: Daemo
         assert "result" in caller.reply(caller.action("Ping")), "nothing passes through the supervisor"
         time.sleep(0.05)
     os.kill(before["supervisor"], signal.SIGCONT)
-    eventually(lambda: "the supervisor was away for" in daemon.log.read_text(), "it noticed")
+    eventually(lambda: "supervisor was suspended for" in daemon.log.read_text(), "it noticed")
     number = caller.send("restart", {"server": "pbx1"})
     assert caller.result(number)
     replaced(daemon, "reader pbx1", before["reader pbx1"])  # so it judges again, and it has killed nobody

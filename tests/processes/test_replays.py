@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from typing import Any, cast
+from typing import cast
 
 from amid.events.message import Event
 from amid.events.ring import Held, Ring
 from amid.events.sequence import Numberer
 from amid.reader.publisher import Publisher
 from amid.reader.replays import AT_ONCE, PORTION, Replays
+from amid.rpc.messages import Failure, ReplayEvents
 
 EVENTS = 10 * PORTION
 
@@ -30,13 +31,13 @@ class Past:
 def test_a_few_answers_grow_at_once_and_all_are_given() -> None:
     answered: list[int] = []
 
-    def deliver(call_id: int, result: bytes | None, error: dict[str, Any] | None) -> None:
+    def deliver(call_id: int, result: bytes | None, error: Failure | None) -> None:
         assert result is not None and error is None
         answered.append(call_id)
 
     replays = Replays("pbx1", cast(Publisher, Past()), deliver)
     for call_id in range(20):
-        replays.ask(call_id, time.monotonic() + 60, {"epoch": 1, "after": 0, "limit": EVENTS, "json": False})
+        replays.ask(ReplayEvents(call_id, time.monotonic() + 60, 1, 0, EVENTS))
     while replays.pending:
         replays.step()
         assert len(replays._begun) <= AT_ONCE and not any(replay.events for replay in replays._waiting)

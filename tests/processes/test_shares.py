@@ -50,9 +50,9 @@ def test_a_caller_that_stays_keeps_its_calls(daemon: Daemon, caller: Caller) -> 
 def test_what_was_not_sent_when_its_caller_goes_is_not_sent(daemon_for: StartDaemon, pbx: SimulatedPbx) -> None:
     daemon = daemon_for({"pbx1": table(pbx, lanes=1)})
     with Listener(daemon, "pbx1") as listener, Caller(daemon) as bystander:
-        arm(daemon, "delay", "CoreStatus", Seconds=1.0)
+        arm(daemon, "delay", "ListCommands", Seconds=1.0)
         with Caller(daemon) as leaving:
-            leaving.action("CoreStatus")
+            leaving.action("ListCommands")
             for _ in range(8):
                 leaving.action("UserEvent", {"UserEvent": "Abandoned"})
             eventually(lambda: open_calls(daemon) == 9, "one is in flight, and eight wait")
@@ -68,8 +68,8 @@ def test_what_was_not_sent_when_its_caller_goes_is_not_sent(daemon_for: StartDae
 def test_cancel_ends_a_call_and_says_whether_it_was_sent(daemon_for: StartDaemon, pbx: SimulatedPbx) -> None:
     daemon = daemon_for({"pbx1": table(pbx, lanes=1)})
     with Caller(daemon) as caller, Caller(daemon) as other:
-        arm(daemon, "delay", "CoreStatus", Seconds=5.0)
-        in_flight = caller.action("CoreStatus", timeout=60)
+        arm(daemon, "delay", "ListCommands", Seconds=5.0)
+        in_flight = caller.action("ListCommands", timeout=60)
         queued = caller.action("Ping", timeout=60)
         assert other.result(other.send("cancel", {"id": queued})) == {"cancelled": 0, "sent": False}, "it is another's"
         assert caller.result(caller.send("cancel", {"id": queued})) == {"cancelled": 1, "sent": False}

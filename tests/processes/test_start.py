@@ -169,3 +169,15 @@ def test_who_may_not_enter_the_run_dir_cannot_call(daemon: Daemon) -> None:
     code = f"import os, sys; os.setgid(65534); os.setuid(65534); os.listdir({str(daemon.run_dir)!r})"
     refused = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert refused.returncode == 1 and "PermissionError" in refused.stderr
+
+
+def test_it_runs_without_uvloop(
+    daemon_for: StartDaemon, pbx: SimulatedPbx, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "uvloop.py").write_text("raise ImportError('there is no build of it')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    daemon = daemon_for({"pbx1": table(pbx)})
+    maps = Path(f"/proc/{daemon.pid('broker')}/maps").read_text()
+    assert "uvloop" not in maps
+    assert daemon.action("Ping")["response"]["Ping"] == "Pong"
+    assert daemon.stop() == 0

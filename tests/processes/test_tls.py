@@ -10,12 +10,10 @@ from typing import Any
 
 import pytest
 
-from amid.config import Server
-from amid.reader.connection import IN, OUT, Connection
 from amid.simulator import SimulatedPbx
 from tests.conftest import StartDaemon
 from tests.daemon import Daemon, eventually
-from tests.processes.pbx import SECRET, arm, table
+from tests.processes.pbx import arm, table
 from tests.processes.process import Listener
 from tests.processes.tls import TlsFront, certificate
 
@@ -128,27 +126,6 @@ def test_a_stream_that_ends_loses_what_is_in_flight_and_nothing_else(
         eventually(lambda: listener.heard() and "amid:connected" in [event["event"] for event in listener.events], "it is up again")
         daemon.wait_up("pbx1")
         assert daemon.action("Ping")["response"]["Ping"] == "Pong"
-
-
-def test_a_write_that_waits_for_a_read_goes_on_behind_it() -> None:
-    """The read may take the very bytes that the write waited for, and then nothing more may come until it is written."""
-
-    class Renewing:
-        """As a TLS socket is while the other side renews its keys."""
-
-        def send(self, data: bytes) -> int:
-            raise ssl.SSLWantReadError
-
-        def recv(self, size: int) -> bytes:
-            raise ssl.SSLWantReadError
-
-    connection = Connection(Server(host="127.0.0.1", port=1, username="amid", secret=SECRET, tls=True), None, 0.0)
-    connection.close()
-    connection._socket, connection.open = Renewing(), True  # type: ignore[assignment]
-    connection.send(b"Action: Ping")
-    assert connection.wants() == IN, "it does not spin"
-    assert connection.receive() is None
-    assert connection.wants() == IN | OUT
 
 
 def test_a_pbx_without_tls_is_told_apart(daemon_for: StartDaemon, pbx: SimulatedPbx) -> None:

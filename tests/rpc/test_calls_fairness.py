@@ -7,8 +7,9 @@ from collections import Counter
 
 from amid.errors import AmidError
 from amid.rpc.calls import PORTION, Calls
-from amid.rpc.open_call import Effect, Order, Reply
-from tests.rpc.test_calls import LANES, NOW, READER, Asker, error, info, order, replies, sends, up
+from amid.rpc.messages import Forget, RunAction, WantLanes
+from amid.rpc.open_call import Effect, Reply, Send
+from tests.rpc.test_calls import LANES, NOW, Asker, action, actions, capacity, error, replies, report, sends, status, up
 
 
 class World:
@@ -25,30 +26,32 @@ class World:
         self.report()
 
     def report(self) -> None:
-        free = self.lanes - len(self.on_lanes)
-        said = info(on_lanes=tuple(self.on_lanes), free=free)
-        self.carry(self.calls.state("pbx1", READER, 1, free, self.taken, said, NOW))
+        free = capacity(self.lanes - len(self.on_lanes), self.taken)
+        self.carry(report(self.calls, status(free, on_lanes=tuple(self.on_lanes))))
 
     def carry(self, effects: list[Effect]) -> None:
         self.replies += replies(effects)
-        self.wants += [(send.message[1], send.message[2]) for send in sends(effects, "want")]
-        for send in sends(effects):
-            _, call_id, _, body = send.message
-            self.taken += 1
-            self.on_lanes[call_id] = body["action"]
-            self.handed.append(body["action"])
+        for effect in effects:
+            match effect:
+                case Send(_, WantLanes(waiting, spare)):
+                    self.wants.append((waiting, spare))
+                case Send(_, RunAction(call_id=call_id, action=name)):
+                    self.taken += 1
+                    self.on_lanes[call_id] = name
+                    self.handed.append(name)
 
     def open(self, principal: str, count: int = 1, connection: str = "1", timeout: float = 5.0) -> None:
         for number in range(count):
             asker = Asker(f"{principal}{number}", principal, connection)
-            self.carry(self.calls.open(asker, "pbx1", order(principal), NOW + timeout, NOW))
+            request = action(self.calls, principal, deadline=NOW + timeout)
+            self.carry(self.calls.open(asker, "pbx1", request, NOW))
 
     def finish(self, principal: str) -> None:
         """One action of this principal is answered."""
         call_id = next(call_id for call_id, whose in self.on_lanes.items() if whose == principal)
         del self.on_lanes[call_id]
         self.carry(self.calls.answered(call_id, b"", None, NOW))
-        self.carry(self.calls.state("pbx1", READER, 1, self.lanes - len(self.on_lanes), self.taken, None, NOW))
+        self.carry(report(self.calls, capacity(self.lanes - len(self.on_lanes), self.taken)))
 
     def errors(self) -> list[AmidError]:
         return [reply.error for reply in self.replies if reply.error]
@@ -128,7 +131,7 @@ def test_an_action_occupies_its_callers_lane_until_asterisk_is_done_with_it() ->
 def test_a_call_that_waits_for_an_event_is_on_no_lane() -> None:
     world = World(lanes=LANES + 1)
     world.open("a", 5)
-    world.calls.until(next(iter(world.on_lanes)), {"Response": "Success"})
+    world.calls.progressed(next(iter(world.on_lanes)), {"Response": "Success"})
     world.on_lanes.pop(next(iter(world.on_lanes)))
     world.report()
     assert world.handed == ["a"] * 5
@@ -163,15 +166,14 @@ def test_one_caller_has_a_share_of_the_open_calls() -> None:
 def test_what_was_not_sent_when_its_caller_goes_is_not_sent() -> None:
     calls = up(free=1, limit=10)
     for name in ("sent", "queued"):
-        calls.open(Asker(name), "pbx1", order(name), NOW + 5, NOW)
-    calls.open(Asker("other", connection="connection 2"), "pbx1", order("other"), NOW + 5, NOW)
+        calls.open(Asker(name), "pbx1", action(calls, name), NOW)
+    calls.open(Asker("other", connection="connection 2"), "pbx1", action(calls, "other"), NOW)
     ended, effects = calls.disconnected("connection 1")
     assert [(call.origin.request_id, call.sent) for call in ended] == [("sent", True), ("queued", False)]
     assert replies(effects) == []
-    assert [send.message for send in sends(effects, "forget")] == [["forget", 1]]
+    assert [send.message for send in sends(effects, Forget)] == [Forget(1)]
     assert (len(calls), calls.abandoned) == (1, 2)
-    handed = sends(calls.state("pbx1", READER, 1, 1, 1, None, NOW))
-    assert [send.message[3]["action"] for send in handed] == ["other"]
+    assert actions(report(calls, capacity(1, 1))) == ["other"]
     assert calls.answered(1, b"late", None, NOW) == []
 
 
@@ -181,25 +183,25 @@ def test_a_connection_without_calls_may_go_too() -> None:
 
 def test_a_call_that_is_cancelled_in_the_queue_was_not_sent() -> None:
     calls = up(free=0)
-    calls.open(Asker("a"), "pbx1", order(), NOW + 5, NOW)
+    calls.open(Asker("a"), "pbx1", action(calls), NOW)
     ended, effects = calls.cancel(Asker("b"), "a")
     assert [call.sent for call in ended] == [False]
     assert (error(effects).kind, error(effects).sent) == ("cancelled", False)
-    assert not sends(calls.state("pbx1", READER, 1, 1, 0, None, NOW))
+    assert not sends(report(calls, capacity(1, 0)))
 
 
 def test_a_call_that_is_cancelled_in_flight_may_have_been_carried_out() -> None:
     calls = up(free=1)
-    calls.open(Asker("a"), "pbx1", order(), NOW + 5, NOW)
+    calls.open(Asker("a"), "pbx1", action(calls), NOW)
     ended, effects = calls.cancel(Asker("b"), "a")
     assert [call.sent for call in ended] == [True]
     assert (error(effects).kind, error(effects).sent) == ("cancelled", True)
-    assert [send.message for send in sends(effects, "forget")] == [["forget", 1]]
+    assert [send.message for send in sends(effects, Forget)] == [Forget(1)]
 
 
 def test_only_calls_of_the_own_connection_can_be_cancelled() -> None:
     calls = up()
-    calls.open(Asker("a"), "pbx1", order(), NOW + 5, NOW)
+    calls.open(Asker("a"), "pbx1", action(calls), NOW)
     assert calls.cancel(Asker("b", connection="connection 2"), "a") == ([], [])
     assert calls.cancel(Asker("b", principal="token:web"), "a") == ([], []), "the gateway has one connection for all tokens"
     assert len(calls) == 1
@@ -228,9 +230,9 @@ def test_the_end_tells_all_of_them() -> None:
 def seconds_to_fail(count: int) -> float:
     """For calls whose deadlines come in the reverse order of their opening, the slowest for a queue."""
     calls = Calls({"pbx1": count}, count, count, NOW)
-    calls.state("pbx1", READER, 1, 0, 0, info(), NOW)
+    report(calls, status())
     for number in range(count):
-        calls.open(Asker(str(number)), "pbx1", Order("call", {}), NOW + 5.0 - number * 1e-6, NOW)
+        calls.open(Asker(str(number)), "pbx1", action(calls, deadline=NOW + 5.0 - number * 1e-6), NOW)
     began = time.process_time()
     while len(calls):
         calls.tick(NOW + 5.0)

@@ -1,9 +1,11 @@
 """Whatever readers, Asterisk, callers and the clock do: each call ends exactly once, by its deadline's tick, and goes out once at
-most. A call whose caller has gone ends without a reply, and no caller waits for ever behind others."""
+most. A call whose caller has gone ends without a reply, no caller waits for ever behind others, and no reader is handed more calls
+than it has lanes and room for."""
 
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from hypothesis import settings
@@ -11,7 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, precondition, rule
 
 from amid.rpc.calls import Calls
-from amid.rpc.open_call import Effect, Order, Reply, Send
+from amid.rpc.messages import Capacity, Hello, Lanes, RunAction, Status
+from amid.rpc.open_call import Effect, Reply
 
 SERVERS = ("a", "b")
 LIMIT, MAX_CALLS, PER_CALLER, LANES = 3, 8, 5, 2
@@ -28,6 +31,29 @@ class Asker(NamedTuple):
     connection: str
 
 
+@dataclass(eq=False)
+class Pipe:
+    """A connection to a reader, which stands for it with the broker.
+
+    taken: the calls that the reader has taken from it, for idle lanes and to be put behind others. left: how many of either kind
+    may be handed to it still, by its last report.
+    """
+
+    server: str
+    started: int
+    taken: Counter[bool] = field(default_factory=Counter)
+    left: Counter[bool] = field(default_factory=Counter)
+
+
+class Handed(NamedTuple):
+    """A call on its way to a reader, or with it."""
+
+    pipe: Pipe
+    call_id: int
+    origin: int
+    behind: bool
+
+
 class Life(RuleBasedStateMachine):
     """Plays the broker, its callers and two readers; a call's request id is its number."""
 
@@ -41,59 +67,70 @@ class Life(RuleBasedStateMachine):
         self.askers: dict[int, Asker] = {}
         self.left: set[int] = set()
         self.replies: Counter[int] = Counter()
-        self.with_reader: dict[int, Send] = {}
+        self.with_reader: dict[int, Handed] = {}
         self.delivered: set[int] = set()
         self.ever: set[int] = set()
-        self.incarnation = dict.fromkeys(SERVERS, 0)
-        self.connections = dict.fromkeys(SERVERS, 0)
-        self.taken = dict.fromkeys(SERVERS, 0)
-        self.on_the_way: list[Send] = []
+        self.pipes = {server: Pipe(server, 0) for server in SERVERS}
+        self.on_the_way: list[Handed] = []
 
     def carry(self, effects: list[Effect], reachable: bool = True) -> None:
-        """What the broker does with effects. When a message does not reach its reader, that one has ended, as in the broker."""
-        unheard: dict[bytes, list[list[Any]]] = {}
+        """What the broker does with effects. When a message is not written to its reader, that one has ended, as in the broker."""
+        unwritten: dict[Pipe, list[Any]] = {}
         for effect in effects:
             if isinstance(effect, Reply):
                 assert effect.origin.request_id not in self.left, "a reply for a caller that has gone"
                 self.replies[effect.origin.request_id] += 1
                 self.honest(effect)
             elif not reachable:
-                unheard.setdefault(effect.reader, []).append(effect.message)
-            elif effect.message[0] == "call":
-                assert effect.message[1] not in self.delivered, "handed to a reader twice"
-                assert effect.message[3]["origin"] not in self.left, "sent for a caller that has gone"
-                assert self.now < self.deadlines[effect.message[3]["origin"]], "handed out behind its deadline"
-                self.delivered.add(effect.message[1])
-                self.ever.add(effect.message[3]["origin"])
-                self.on_the_way.append(effect)
-        for reader, messages in unheard.items():
-            self.lose(reader, messages)
+                unwritten.setdefault(effect.reader, []).append(effect.message)
+            elif isinstance(effect.message, RunAction):
+                self.hand(effect.reader, effect.message)
+        for pipe, messages in unwritten.items():
+            self.lose(pipe, messages)
 
-    def lose(self, reader: bytes, unheard: list[list[Any]]) -> None:
+    def hand(self, pipe: Pipe, request: RunAction) -> None:
+        handed = Handed(pipe, request.call_id, int(request.action_id), request.behind)
+        assert handed.call_id not in self.delivered, "handed to a reader twice"
+        assert handed.origin not in self.left, "sent for a caller that has gone"
+        assert self.now < self.deadlines[handed.origin], "handed out behind its deadline"
+        assert request.quick or not request.behind, "a slow action behind others"
+        assert pipe.left[request.behind] > 0, "more than the reader has lanes and room for"
+        pipe.left[request.behind] -= 1
+        self.delivered.add(handed.call_id)
+        self.ever.add(handed.origin)
+        self.on_the_way.append(handed)
+
+    def lose(self, pipe: Pipe, unwritten: list[Any]) -> None:
         """A connection to a reader ends."""
-        server = reader[:1].decode()
-        self.connections[server] += 1
-        self.taken[server] = 0
-        self.on_the_way = [send for send in self.on_the_way if send.reader != reader]
-        self.carry(self.calls.gone(reader, unheard))
+        if self.pipes[pipe.server] is pipe:
+            self.pipes[pipe.server] = Pipe(pipe.server, pipe.started)
+        self.on_the_way = [one for one in self.on_the_way if one.pipe is not pipe]
+        self.carry(self.calls.reader_lost(pipe, unwritten))
 
     def honest(self, reply: Reply) -> None:
         """`sent: false` is a promise that no reader has the call."""
         origin = reply.origin.request_id
         assert reply.error is not None or self.now < self.deadlines[origin], "an answer behind its deadline"
         if reply.error is not None and not reply.error.sent:
-            held = {send.message[3]["origin"] for send in self.on_the_way} | set(self.with_reader)
+            held = {one.origin for one in self.on_the_way} | set(self.with_reader)
             assert origin not in held, f"{reply.error.kind} says that it was not sent"
         if reply.error is not None and reply.error.sent:
             assert origin in self.ever, f"{reply.error.kind} says that it may have been carried out"
 
-    @rule(server=servers, connection=connections, timeout=st.sampled_from([0.1, 1.0, 10.0]), reachable=st.booleans())
-    def open(self, server: str, connection: str, timeout: float, reachable: bool) -> None:
+    @rule(
+        server=servers,
+        connection=connections,
+        timeout=st.sampled_from([0.1, 1.0, 10.0]),
+        quick=st.sampled_from([True, True, False]),
+        reachable=st.sampled_from([True, True, True, False]),
+    )
+    def open(self, server: str, connection: str, timeout: float, quick: bool, reachable: bool) -> None:
         origin = len(self.deadlines)
         self.askers[origin] = Asker(origin, CONNECTIONS[connection], connection)
         self.deadlines[origin] = self.now + timeout
-        order = Order("call", {"action_id": str(origin), "origin": origin})
-        self.carry(self.calls.open(self.askers[origin], server, order, self.now + timeout, self.now), reachable)
+        call_id = self.calls.new_call_id()
+        request = RunAction(call_id, self.now + timeout, "Ping", str(origin), b"", self.now, 65536, quick=quick)
+        self.carry(self.calls.open(self.askers[origin], server, request, self.now), reachable)
 
     def open_on(self, connection: str) -> set[int]:
         """The calls of a connection that have not ended."""
@@ -124,58 +161,67 @@ class Life(RuleBasedStateMachine):
         for origin, deadline in self.deadlines.items():
             assert self.replies[origin] or origin in self.left or deadline > self.now, "not answered by its deadline's tick"
 
-    @rule(server=servers, free=st.integers(0, 4), ready=st.booleans(), reachable=st.booleans())
-    def report(self, server: str, free: int, ready: bool, reachable: bool) -> None:
-        self.carry(self.state(server, free, self.info(server, ready, free)), reachable)
+    @rule(
+        server=servers,
+        idle=st.sampled_from([0, 0, 1, 4]),
+        room=st.integers(0, 3),
+        ready=st.sampled_from([True, True, None, False]),
+        reachable=st.sampled_from([True, True, True, False]),
+    )
+    def report(self, server: str, idle: int, room: int, ready: bool | None, reachable: bool) -> None:
+        """ready: None for a report of the capacity alone."""
+        self.carry(self.reported(server, idle, room, ready), reachable)
 
-    def info(self, server: str, ready: bool, free: int = 0) -> dict[str, Any]:
-        reader = f"{server}{self.connections[server]}".encode()
-        held = [send.message[1] for send in self.with_reader.values() if send.reader == reader]
-        return {"ready": ready, "detail": "", "lanes": {"limit": LANES, "calls": held, "busy": len(held), "free": free}}
+    def reported(self, server: str, idle: int, room: int, ready: bool | None) -> list[Effect]:
+        pipe = self.pipes[server]
+        pipe.left = Counter({False: idle, True: room})
+        pipe.left.subtract(one.behind for one in self.on_the_way if one.pipe is pipe)
+        capacity = Capacity(idle, room, pipe.taken[False], pipe.taken[True])
+        held = [one.call_id for one in self.with_reader.values() if one.pipe is pipe]
+        status = Status(capacity, bool(ready), "up", "", 0.0, 1, 0, "", Lanes(idle, len(held), LANES, held), {})
+        what = capacity if ready is None else status
+        return self.calls.reader_reported(pipe, Hello(server, pipe.started), what, self.now)
 
-    def state(self, server: str, free: int, info: dict[str, Any] | None) -> list[Effect]:
-        started = self.incarnation[server]
-        reader = f"{server}{self.connections[server]}".encode()
-        return self.calls.state(server, reader, started, free, self.taken[server], info, self.now)
-
-    @rule(server=servers)
-    def replace(self, server: str) -> None:
-        """The reader is killed with all that it had; the next one reports."""
-        self.incarnation[server] += 1
-        self.connections[server] += 1
-        self.taken[server] = 0
-        gone = [send for send in self.on_the_way if send.reader[:1].decode() == server]
-        self.on_the_way = [send for send in self.on_the_way if send not in gone]
-        self.carry(self.state(server, 0, self.info(server, False)))
+    @rule(server=servers, end_is_seen=st.booleans())
+    def replace(self, server: str, end_is_seen: bool) -> None:
+        """The reader is killed with all that it had; the next one reports, perhaps before the end of this one is seen."""
+        before = self.pipes[server]
+        self.pipes[server] = Pipe(server, before.started + 1)
+        self.on_the_way = [one for one in self.on_the_way if one.pipe.server != server]
+        self.carry(self.reported(server, 0, 0, False))
+        if end_is_seen:
+            self.lose(before, [])
 
     @rule(server=servers)
     def end(self, server: str) -> None:
         """The broker hears that the connection to a reader has ended."""
-        self.lose(f"{server}{self.connections[server]}".encode(), [])
+        self.lose(self.pipes[server], [])
 
     @precondition(lambda self: self.on_the_way)
     @rule(target=messages, data=st.data())
-    def take(self, data: st.DataObject) -> Send:
+    def take(self, data: st.DataObject) -> Handed:
         """A reader reads what was sent to it, and gives it to a lane."""
-        send = data.draw(st.sampled_from(self.on_the_way))
-        self.on_the_way.remove(send)
-        self.taken[send.reader[:1].decode()] += 1
-        self.with_reader[send.message[3]["origin"]] = send
-        return send
+        handed = data.draw(st.sampled_from(self.on_the_way))
+        self.receive(handed)
+        self.with_reader[handed.origin] = handed
+        return handed
 
-    @rule(send=consumes(messages))
-    def answer(self, send: Send) -> None:
-        self.with_reader.pop(send.message[3]["origin"])
-        self.carry(self.calls.answered(send.message[1], b"result", None, self.now))
+    def receive(self, handed: Handed) -> None:
+        self.on_the_way.remove(handed)
+        handed.pipe.taken[handed.behind] += 1
 
-    @rule(send=consumes(messages), again=st.booleans())
-    def give_back(self, send: Send, again: bool) -> None:
+    @rule(handed=consumes(messages))
+    def answer(self, handed: Handed) -> None:
+        self.with_reader.pop(handed.origin)
+        self.carry(self.calls.answered(handed.call_id, b"result", None, self.now))
+
+    @rule(handed=consumes(messages), again=st.booleans())
+    def give_back(self, handed: Handed, again: bool) -> None:
         """The reader had no lane; its message may even come twice."""
-        self.with_reader.pop(send.message[3]["origin"])
-        self.delivered.discard(send.message[1])
-        self.carry(self.calls.unsent(send.message[1], self.now))
-        if again and send.message[1] not in self.delivered:
-            self.carry(self.calls.unsent(send.message[1], self.now))
+        self.with_reader.pop(handed.origin)
+        self.delivered.discard(handed.call_id)
+        for _ in range(1 + again):
+            self.calls.returned(handed.call_id)
 
     @rule(kept=st.sets(servers))
     def configure(self, kept: set[str]) -> None:
@@ -211,17 +257,15 @@ class Life(RuleBasedStateMachine):
         assert len(self.calls) == 0
 
     def nobody_starves(self, server: str) -> None:
-        self.replace(server)
+        self.replace(server, end_is_seen=True)
         waiting = {call.origin.principal for call in self.calls.servers[server].waiting if call.deadline > self.now}
         served = set()
         for _ in range(len(waiting)):
-            effects = self.state(server, 1, self.info(server, True, 1))
-            (send,) = [effect for effect in effects if isinstance(effect, Send) and effect.message[0] == "call"]
-            served.add(self.askers[send.message[3]["origin"]].principal)
-            self.carry(effects)
-            self.on_the_way.remove(send)
-            self.taken[server] += 1
-            self.carry(self.calls.answered(send.message[1], b"", None, self.now))
+            self.carry(self.reported(server, 1, 0, True))
+            (handed,) = [one for one in self.on_the_way if one.pipe.server == server]
+            served.add(self.askers[handed.origin].principal)
+            self.receive(handed)
+            self.carry(self.calls.answered(handed.call_id, b"", None, self.now))
         assert served == waiting
 
 

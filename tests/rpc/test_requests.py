@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from amid import wire
 from amid.errors import AmidError
-from amid.rpc.requests import ActionParams, Params, ReplayParams, check_request, request_id
+from amid.rpc.requests import NAME_LENGTH, ActionParams, Params, ReplayParams, check_request, request_id
 
 
 def refused(value: Any) -> AmidError:
@@ -44,6 +44,9 @@ NO_REQUEST = {
     "an id that is a map": ({"id": {}, "method": "ping"}, "not a map"),
     "an id that is a list": ({"id": [1], "method": "ping"}, "not a list"),
     "an id that is bytes": ({"id": b"1", "method": "ping"}, "not bytes"),
+    "for nobody": ({"method": "ping", "on_behalf_of": ""}, "`on_behalf_of` must be text of 1 to 64 characters"),
+    "for a name of 65 characters": ({"method": "ping", "on_behalf_of": "é" * 65}, "`on_behalf_of`"),
+    "for a number": ({"method": "ping", "on_behalf_of": 7}, "`on_behalf_of`"),
 }
 
 
@@ -109,10 +112,11 @@ def test_wrong_params_name_the_member(value: Any, said: str) -> None:
 
 
 def test_what_may_be_left_out_has_its_default() -> None:
-    assert check_request(action()) == ("action", ActionParams(action="Ping", fields={}, server=None, timeout=5.0, until=None))
+    defaults = ActionParams(action="Ping", fields={}, server=None, timeout=5.0, until=None)
+    assert check_request(action()) == ("action", defaults, None, None)
     replay = check_request({"method": "replay", "params": {"epoch": 7, "after": 0}})
-    assert replay == ("replay", ReplayParams(epoch=7, after=0, limit=1000))
-    assert check_request({"method": "ping", "params": None}) == ("ping", Params())
+    assert replay == ("replay", ReplayParams(epoch=7, after=0, limit=1000), None, None)
+    assert check_request({"method": "ping", "params": None}) == ("ping", Params(), None, None)
 
 
 @pytest.mark.parametrize("timeout", [0.001, 1, 3600, 3600.0])
@@ -121,7 +125,7 @@ def test_a_timeout_is_any_number_up_to_an_hour(timeout: float) -> None:
 
 
 def test_fields_of_two_requests_are_not_shared() -> None:
-    (_, one), (_, two) = check_request(action()), check_request(action())
+    (_, one, *_), (_, two, *_) = check_request(action()), check_request(action())
     assert isinstance(one, ActionParams) and isinstance(two, ActionParams)
     assert one.fields is not two.fields
 
@@ -132,7 +136,12 @@ IDS = {"text": "seven", "empty": "", "number": 7, "negative": -7, "huge": 2**70,
 @pytest.mark.parametrize("given_id", IDS.values(), ids=IDS)
 def test_an_id_is_given_back(given_id: Any) -> None:
     assert request_id({"id": given_id}) == given_id
-    assert check_request({"id": given_id, "method": "ping"})[0] == "ping"
+    assert check_request({"id": given_id, "method": "ping"}) == ("ping", Params(), given_id, None)
+
+
+@pytest.mark.parametrize("name", ["web", "é" * 64, None])
+def test_for_whom_the_gateway_sent_it(name: str | None) -> None:
+    assert check_request({"method": "ping", "on_behalf_of": name}) == ("ping", Params(), None, name)
 
 
 @pytest.mark.parametrize("value", [{"id": True}, {"id": []}, {"id": {}}, {"id": None}, {}, [], "x", 7, None])
@@ -149,7 +158,12 @@ methods = st.sampled_from(wire.METHODS) | anything
 members = st.sampled_from(["action", "fields", "server", "timeout", "until", "epoch", "after", "limit"]) | st.text()
 requests = st.fixed_dictionaries(
     {"method": methods},
-    optional={"id": anything, "jsonrpc": st.just("2.0") | anything, "params": st.dictionaries(members, anything)},
+    optional={
+        "id": anything,
+        "jsonrpc": st.just("2.0") | anything,
+        "params": st.dictionaries(members, anything),
+        "on_behalf_of": anything,
+    },
 )
 
 
@@ -157,7 +171,7 @@ requests = st.fixed_dictionaries(
 @settings(max_examples=500, deadline=None)
 def test_any_value_is_taken_or_refused_with_a_kind_that_says_it_was_not_sent(value: Any) -> None:
     try:
-        method, params = check_request(value)
+        method, params, _, token = check_request(value)
     except AmidError as failure:
         assert failure.kind in ("invalid_request", "unknown_method", "invalid_params")
         assert failure.sent is False
@@ -165,3 +179,4 @@ def test_any_value_is_taken_or_refused_with_a_kind_that_says_it_was_not_sent(val
     else:
         assert method in wire.METHODS
         assert isinstance(params, Params)
+        assert token is None or 0 < len(token) <= NAME_LENGTH

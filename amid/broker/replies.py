@@ -1,0 +1,47 @@
+"""Sends replies to callers: encoded as the request was, bounded by what a caller has not read, counted, and audited."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+
+from amid import wire
+from amid.broker.audit_log import AuditLog
+from amid.broker.caller_sockets import CallerSockets
+from amid.broker.origin import Origin
+from amid.errors import AmidError
+from amid.rpc.open_call import Reply
+
+log = logging.getLogger("amid.broker")
+
+
+class Replies:
+    def __init__(self, callers: CallerSockets, counters: Counter[str], audit: AuditLog) -> None:
+        self._callers = callers
+        self._counters = counters
+        self._audit = audit
+
+    def send(self, reply: Reply) -> None:
+        """Send it, or an error in its place when its caller has too much unread; drop and count it when not even that has room."""
+        origin: Origin = reply.origin
+        body = _encode(reply)
+        if not self._callers.has_room(origin.sender, len(body)):
+            message = f"there is an answer of {len(body)} bytes, and the caller has too much unread: read answers as they come"
+            reply = Reply(origin, error=AmidError("too_large", message, sent=True))
+            body = _encode(reply)
+        if origin.asked is not None:
+            self._audit.write_reply(origin.asked, reply.error)
+        self._counters[f"answers_{reply.error.kind}" if reply.error else "answers_ok"] += 1
+        if self._callers.has_room(origin.sender, len(body)):
+            self._callers.send(origin.sender, body)
+            return
+        self._counters["undeliverable_answers"] += 1
+        log.warning("dropped an answer: %s has over max_unread_bytes of answers unread", origin.sender.identity.principal)
+
+
+def _encode(reply: Reply) -> bytes:
+    origin: Origin = reply.origin
+    if reply.error is not None:
+        return wire.encode_reply(wire.error(origin.request_id, reply.error), origin.as_json)
+    assert reply.result is not None
+    return (wire.json_result if origin.as_json else wire.packed_result)(origin.request_id, reply.result)

@@ -1,0 +1,135 @@
+"""The event loop of a process: asyncio, on uvloop where it can be had.
+
+Nothing in here or in the processes may wait for anything else than this loop. `clock` is the only
+source of time: the simulation of the tests puts a virtual clock in its place.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+new_event_loop: Callable[[], asyncio.AbstractEventLoop]
+try:
+    from uvloop import new_event_loop
+except ImportError:  # no build for this Python or machine: the standard library's loop is slower
+    from asyncio import new_event_loop
+
+log = logging.getLogger("amid.process")
+
+
+LATE_S = 0.1
+"""Seconds after which an alarm is late."""
+
+
+class Clock:
+    """`monotonic` and `wall` are seconds, as functions of the module `time` give them."""
+
+    monotonic: Callable[[], float] = staticmethod(time.monotonic)
+    wall: Callable[[], float] = staticmethod(time.time)
+
+
+clock = Clock()
+
+
+def run(main: Coroutine[Any, Any, None]) -> None:
+    """Run `main` until it returns. A callback that fails ends the process too: half of a process must not beat on."""
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        runner.get_loop().set_exception_handler(_end_process)
+        runner.run(main)
+
+
+def run_child(main: Coroutine[Any, Any, None]) -> None:
+    """Run `main`, and end the process without waiting for its threads: a name lookup may hang for ever."""
+    runner = asyncio.Runner(loop_factory=new_event_loop)
+    runner.get_loop().set_exception_handler(_end_process)
+    runner.run(main)
+    logging.shutdown()
+    os._exit(0)
+
+
+def start_task(main: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    """A task whose failure ends the process, as that of a callback does: asyncio reports it only when the task is forgotten."""
+    task = asyncio.get_running_loop().create_task(main)
+    task.add_done_callback(_check_task)
+    return task
+
+
+def _check_task(task: asyncio.Task[None]) -> None:
+    error = None if task.cancelled() else task.exception()
+    if error is not None:
+        task.get_loop().call_exception_handler({"message": f"{task.get_name()} failed", "exception": error})
+
+
+def _end_process(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    error = context.get("exception")
+    if error is None or ("transport" in context and isinstance(error, OSError)):  # a connection that failed; its owner was told
+        log.debug("%s: %s", context.get("message"), error)
+        return
+    try:
+        log.critical("%s", context.get("message"), exc_info=error)
+        logging.shutdown()
+    finally:  # there may be no memory to log
+        os._exit(1)
+
+
+class Soon:
+    """Calls a function once at the end of the current pass of the loop, however often it was asked to."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, function: Callable[[], object]) -> None:
+        self._loop = loop
+        self._function = function
+        self._asked = False
+
+    def __call__(self) -> None:
+        if not self._asked:
+            self._asked = True
+            self._loop.call_soon(self._run)
+
+    def _run(self) -> None:
+        self._asked = False
+        self._function()
+
+
+class Alarm:
+    """Calls a function when a deadline has passed. There is one deadline; a new one replaces it.
+
+    The function is called early, too, when the deadline was moved to a later time since: a timer that is
+    left alone costs less than one that is moved with each message. It must then set the alarm again. When the process was stopped
+    for longer than LATE_S, what has come meanwhile is read first: nothing may be called silent that was not heard.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, function: Callable[[], object]) -> None:
+        self._loop = loop
+        self._function = function
+        self._timer: asyncio.TimerHandle | None = None
+        self._when = 0.0
+        self._deferred = False
+
+    def set(self, deadline: float | None) -> None:
+        """deadline: seconds on the monotonic clock; None for none."""
+        if deadline is None:
+            self.cancel()
+        elif self._timer is None or deadline < self._when:
+            self.cancel()
+            self._when = deadline
+            # a timer of uvloop is exact to a millisecond, and must not come too early
+            self._timer = self._loop.call_later(max(0.0, deadline - clock.monotonic()) + 0.001, self._run)
+
+    def cancel(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _run(self) -> None:
+        self._timer = None
+        if not self._deferred and clock.monotonic() > self._when + LATE_S:
+            self._deferred = True
+            self._timer = self._loop.call_later(0, self._run)
+            return
+        self._deferred = False
+        self._function()

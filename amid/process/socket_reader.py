@@ -1,0 +1,38 @@
+"""Joins a ZeroMQ socket to the event loop.
+
+The descriptor of a ZeroMQ socket (ZMQ_FD, zmq_getsockopt(3)) becomes readable when something may have
+happened, and only once for each: receiving and sending both take the signal away. So after a message
+was received or sent, another may wait although the descriptor is silent. Whoever sends calls
+`check_soon`; whoever receives does so until there is nothing, or returns True to be called again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import zmq
+
+from amid.process.loop import Soon
+
+
+class SocketReader:
+    """Calls `receive` when a message may wait. `receive` returns whether it has left some."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, socket: zmq.Socket[bytes], receive: Callable[[], bool]) -> None:
+        self._loop = loop
+        self._receive = receive
+        self._closed = False
+        self._descriptor = int(socket.get(zmq.FD))
+        self.check_soon = Soon(loop, self._run)
+        loop.add_reader(self._descriptor, self._run)
+        self.check_soon()
+
+    def close(self) -> None:
+        """Due before the socket is closed."""
+        self._loop.remove_reader(self._descriptor)
+        self._closed = True
+
+    def _run(self) -> None:
+        if not self._closed and self._receive():
+            self.check_soon()

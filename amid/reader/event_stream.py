@@ -1,0 +1,208 @@
+"""The event session of one server: it listens, and when it is lost it connects again, with back-off, for ever.
+
+Each session is an epoch. What it brings is published; a call that waits for an event gets it too. A login that was rejected is
+tried again slowly and loudly: a wrong secret does not mend itself, and Asterisk logs each try.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from amid.ami.boot import Boot, BootCheck
+from amid.ami.burst import Burst
+from amid.ami.packet import Packet, ProtocolError
+from amid.ami.parser import Oversized
+from amid.ami.session import LoginRejected, Session
+from amid.ami.trace import Tap
+from amid.config import Server
+from amid.process.loop import Alarm, clock
+from amid.reader.answers import Answers
+from amid.reader.lane_pool import describe
+from amid.reader.manager_connection import Address, Endpoint, ManagerConnection
+from amid.reader.publisher import Publisher, own_event
+from amid.supervision.backoff import Backoff
+
+log = logging.getLogger("amid.reader")
+
+MAX_EVENT = 1024 * 1024
+"""Bytes of one event; no event of Asterisk's comes near, so a larger one ends the session and is seen as a new epoch."""
+
+REJECTED_MIN_S = 2.0
+REJECTED_MAX_S = 30.0
+"""Seconds before a login that was rejected is tried again, at first and in the end."""
+
+
+class EventConnection(ManagerConnection):
+    """One session: from its login until it has ended. `boot` tells whether Asterisk has loaded its modules."""
+
+    def __init__(self, stream: EventStream, endpoint: Endpoint, tap: Tap) -> None:
+        self._stream = stream
+        self.was_up = False
+        self.boot = BootCheck(stream.sees_boot, clock.monotonic())
+        super().__init__(endpoint, tap, stream.lost)
+
+    def feed(self, data: bytes, now: float) -> None:
+        assert self.session is not None
+        items = self.session.receive(data, now)
+        if self.up and not self.was_up:
+            self.was_up = True
+            self.boot = BootCheck(self._stream.sees_boot, now)
+            self._stream.connected(self, self.session.version)
+        self._stream.take(items)
+
+    def check(self, now: float) -> None:
+        assert self.session is not None
+        self.session.check(now)
+        if self.up:
+            self._stream.check_boot(self, self.session, now)
+        if not self.boot.blocked:
+            self.session.keep_alive(now)
+
+    def next_deadline(self) -> float:
+        assert self.session is not None
+        if not self.up or self.boot.over:
+            return self.session.next_deadline()
+        return self.boot.deadline if self.boot.blocked else min(self.boot.deadline, self.session.next_deadline())
+
+
+class EventStream:
+    """`state` is "up", "booting", "connecting" or "rejected", `detail` why it is not up, `since` when that began (Unix time).
+
+    `epoch` gives the epoch that begins at a time of the monotonic clock; `on_change` is called when the state has changed.
+    """
+
+    def __init__(
+        self,
+        server: Server,
+        endpoint: Endpoint,
+        publisher: Publisher,
+        answers: Answers,
+        epoch: Callable[[float], int],
+        tap: Tap,
+        on_change: Callable[[], object],
+    ) -> None:
+        self._server = server
+        self._endpoint = endpoint
+        self._publisher = publisher
+        self._answers = answers
+        self._epoch = epoch
+        self._tap = tap
+        self._on_change = on_change
+        self._backoff = Backoff(server.reconnect_min, server.reconnect_max)
+        self._rejections = Backoff(REJECTED_MIN_S, REJECTED_MAX_S)
+        self._dial_alarm = Alarm(asyncio.get_running_loop(), self._dial_when_due)
+        self._dial_at = 0.0
+        self._leaving = False
+        self._connection: EventConnection | None = None
+        self.sees_boot = False
+        self.address: Address | None = None
+        """The one that the session is or was connected to; actions must go to the same."""
+        self.state = "connecting"
+        self.detail = "not connected yet"
+        self.since = clock.wall()
+        self.sessions = 0
+        self.unknown = 0
+
+    @property
+    def open(self) -> bool:
+        return self._connection is not None
+
+    def dial(self) -> None:
+        self._connection = EventConnection(self, self._endpoint, self._tap)
+
+    def log_off(self) -> None:
+        """Say goodbye, and dial no more."""
+        self._leaving = True
+        if self._connection is None or not self._connection.up:
+            self.close()
+            return
+        self._publish(own_event("amid:disconnected", Reason="amid's reader is ending"))
+        self._connection.log_off()
+
+    def close(self) -> None:
+        self._dial_alarm.cancel()
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _dial_when_due(self) -> None:
+        if clock.monotonic() < self._dial_at:
+            self._dial_alarm.set(self._dial_at)
+        else:
+            self.dial()
+
+    # ── what the connection says ──
+
+    def connected(self, connection: EventConnection, version: str) -> None:
+        if self.sessions:
+            self._publisher.numbers.new_epoch(self._epoch(clock.monotonic()))
+        self.sessions += 1
+        self._rejections = Backoff(REJECTED_MIN_S, REJECTED_MAX_S)
+        self.address = connection.address
+        self._enter("booting", "Asterisk is booting: not all of its modules are loaded")
+        log.info("connected to %s:%d, interface %s", self._server.host, self._server.tcp_port, version)
+        self._publish(own_event("amid:connected", Interface=version))
+
+    def take(self, items: list[Packet | Burst | Oversized]) -> None:
+        connection = self._connection
+        assert connection is not None
+        events = [item for item in items if isinstance(item, Burst) or (isinstance(item, Packet) and item.event)]
+        packets = [item for item in items if isinstance(item, Packet) and not item.event]
+        own = sum(map(connection.boot.feed_answer, packets))
+        self.unknown += len(items) - len(events) - own
+        if events:
+            burst = Burst.of(events)
+            connection.boot.feed_events(burst.names)
+            self._publisher.publish(burst, clock.wall())
+            self._answers.events(burst)
+        if any(isinstance(item, Oversized) for item in items):
+            raise ProtocolError(f"an event of over {MAX_EVENT} bytes came")
+
+    def check_boot(self, connection: EventConnection, session: Session, now: float) -> None:
+        boot = connection.boot
+        if self.state != "booting":
+            return
+        boot.check(now)
+        session.send(boot.data_to_send())
+        if not boot.over:
+            return
+        self.sees_boot = boot.sees_event
+        if boot.state is Boot.UNKNOWN and self.sessions == 1:
+            said = "whether Asterisk has booted is not shown to user %s; read = system in manager.conf shows it"
+            log.warning(said, self._server.username)
+        if not boot.at_login:
+            log.info("Asterisk has booted")
+            self._publish(own_event("amid:booted"))
+        self._enter("up", "")
+
+    def lost(self, connection: EventConnection, error: OSError | ProtocolError) -> None:
+        self._connection = None
+        if self._leaving:
+            self._on_change()
+            return
+        rejected = isinstance(error, LoginRejected)
+        reason = f"{self._server.host}:{self._server.tcp_port}: {'login rejected: ' if rejected else ''}{describe(error)}"
+        now = clock.monotonic()
+        self._backoff.settled(now - connection.began)
+        delay = (self._rejections if rejected else self._backoff).next()
+        self._dial_at = now + delay
+        self._dial_alarm.set(self._dial_at)
+        level = logging.ERROR if rejected else logging.WARNING if reason != self.detail else logging.DEBUG
+        log.log(level, "%s; next try in %.1f s", reason, delay)
+        self._enter("rejected" if rejected else "connecting", reason)
+        if connection.was_up:
+            self._publish(own_event("amid:disconnected", Reason=reason))
+            self._answers.event_session_lost()
+        elif rejected:
+            self._publish(own_event("amid:rejected", Reason=reason))
+
+    def _enter(self, state: str, detail: str) -> None:
+        if state != self.state:
+            self.since = clock.wall()
+        self.state, self.detail = state, detail
+        self._on_change()
+
+    def _publish(self, event: Burst) -> None:
+        self._publisher.publish(event, clock.wall())

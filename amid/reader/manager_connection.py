@@ -1,0 +1,267 @@
+"""One connection to Asterisk's manager: resolves, connects, logs in, is kept alive, logs off, and ends once.
+
+The event stream and the lanes are each a `ManagerConnection` with something on top. What is common is
+here: the loop's transport below, `amid.ami.session` above, one timer for whatever is due next, and one
+way in which it ends, with the reason. Who owns it decides when to dial again.
+
+Neither a name that is not resolved nor a peer that does not answer blocks anything: both are tasks of
+the loop with a bound.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import os
+import socket
+import ssl
+from collections.abc import Callable
+from functools import partial
+from typing import Any, cast
+
+from amid.ami.packet import ProtocolError
+from amid.ami.session import Login, Session, SessionTimeouts
+from amid.ami.trace import Tap
+from amid.config import Server
+from amid.process.loop import Alarm, Soon, clock, start_task
+from amid.reader.tls import explained
+
+CONNECT_S = 5.0
+"""Seconds for a name's resolution, and for each address that it gives, TLS included."""
+
+READ_SIZE = 65536
+"""Bytes taken in one read: what bounds one message of the event stream."""
+
+READS_PER_PASS = 4
+"""Reads in one pass of the loop, so that a storm does not hold up the calls; libuv alone makes 32."""
+
+LOGOFF_S = 1.0
+"""Seconds that Asterisk has to answer a Logoff before the connection is closed."""
+
+Address = tuple[Any, ...]
+"""An address as getaddrinfo(3) gives it: family, type, protocol, canonical name, socket address."""
+
+
+class Endpoint:
+    """Where a server is, how to log in there, and how long to wait for it; `events` is the mask of the Login action."""
+
+    def __init__(self, server: Server, tls: ssl.SSLContext | None, events: str, max_packet_bytes: int) -> None:
+        self.server = server
+        self.tls = tls
+        self.login = Login(server.username, server.secret or "", server.auth, events)
+        self.timeouts = SessionTimeouts(server.login_timeout, server.silence, server.pong)
+        self.max_packet_bytes = max_packet_bytes
+
+    def new_session(self, tap: Tap, now: float) -> Session:
+        return Session(self.login, self.timeouts, now, self.max_packet_bytes, tap)
+
+
+class ManagerConnection(asyncio.BufferedProtocol):
+    """Dials at once. Subclasses say what to do with the session: `feed`, `check` and `next_deadline`.
+
+    on_end is called once, with the error that ended it, unless the owner called `close`. only: the address to connect to, without
+    resolving the name. `address` is the one that it is, or was last, connected to.
+    """
+
+    def __init__(
+        self, endpoint: Endpoint, tap: Tap, on_end: Callable[[Any, OSError | ProtocolError], object], only: Address | None = None
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._endpoint = endpoint
+        self._tap = tap
+        self._on_end = on_end
+        self._only = only
+        self._buffer = bytearray(READ_SIZE)
+        self._reads = 0
+        self._resume_soon = Soon(self._loop, self._resume_reading)
+        self._flush_soon = Soon(self._loop, self._flush)
+        self._alarm = Alarm(self._loop, self._judge)
+        self._transport: asyncio.Transport | None = None
+        self._over = False
+        self.began = clock.monotonic()
+        self.address = only
+        self.session: Session | None = None
+        self._logoff_by: float | None = None
+        self._dialing = start_task(self._dial())
+
+    # ── for subclasses ──
+
+    def opened(self, session: Session) -> None:
+        """The connection is open; Asterisk's greeting comes next."""
+
+    def feed(self, data: bytes, now: float) -> None:
+        """Take what has come; b"" is the end of the stream. Raises `ProtocolError`."""
+        raise NotImplementedError
+
+    def check(self, now: float) -> None:
+        """Judge time. Raises `ProtocolError`."""
+        raise NotImplementedError
+
+    def next_deadline(self) -> float:
+        """When `check` is due next."""
+        raise NotImplementedError
+
+    # ── for the owner ──
+
+    @property
+    def up(self) -> bool:
+        """Whether it is logged in."""
+        return self.session is not None and self.session.up and not self._over
+
+    @property
+    def leaving(self) -> bool:
+        return self._logoff_by is not None
+
+    def send_soon(self) -> None:
+        """Send what the session has to say at the end of this pass, and look again at what is due."""
+        self._flush_soon()
+
+    def log_off(self) -> None:
+        """Say goodbye; Asterisk closes."""
+        if self.session is None or not self.session.up:
+            self._end(ProtocolError("logged off"))
+            return
+        self.session.log_off()
+        self._logoff_by = clock.monotonic() + LOGOFF_S
+        self.send_soon()
+
+    def close(self) -> None:
+        """Close it now; `on_end` is not called."""
+        self._over = True
+        self._dialing.cancel()
+        self._alarm.cancel()
+        if self._transport is not None:
+            self._transport.abort()
+            self._transport = None
+
+    # ── connecting ──
+
+    async def _dial(self) -> None:
+        try:
+            await self._connect_to_any(await self._addresses())
+        except ssl.SSLError as error:
+            self._end(explained(error, self._endpoint.server.host))
+        except (OSError, ProtocolError) as error:
+            self._end(error)
+
+    async def _addresses(self) -> list[Address]:
+        if self._only is not None:
+            return [self._only]
+        server = self._endpoint.server
+        resolve = partial(socket.getaddrinfo, server.host, server.tcp_port, type=socket.SOCK_STREAM)
+        lookup = self._loop.run_in_executor(None, resolve)
+        try:
+            return list(await asyncio.wait_for(lookup, CONNECT_S))
+        except TimeoutError:
+            raise OSError(errno.ETIMEDOUT, f"{server.host} was not resolved within {CONNECT_S:g} s") from None
+        except UnicodeError as error:
+            raise OSError(errno.EINVAL, f"{server.host!r} is not a host's name: {error}") from None
+
+    async def _connect_to_any(self, addresses: list[Address]) -> None:
+        failure: OSError = OSError(errno.EHOSTUNREACH, f"{self._endpoint.server.host} has no address")
+        for address in addresses:
+            self.address = address
+            try:
+                await asyncio.wait_for(self._connect(address), CONNECT_S)
+                return
+            except TimeoutError:
+                failure = OSError(errno.ETIMEDOUT, f"no connection within {CONNECT_S:g} s")
+            except ssl.SSLError:
+                raise
+            except OSError as error:
+                failure = OSError(error.errno, os.strerror(error.errno)) if error.errno else error
+        raise failure
+
+    async def _connect(self, address: Address) -> None:
+        family, _, protocol, _, (host, port, *_) = address
+        tls = self._endpoint.tls
+        await self._loop.create_connection(
+            lambda: self,
+            host,
+            port,
+            family=family,
+            proto=protocol,
+            ssl=tls,
+            server_hostname=self._endpoint.server.host if tls is not None else None,
+        )
+
+    # ── the transport's side ──
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        if self._over:
+            self._transport.abort()
+            return
+        connected = transport.get_extra_info("socket")
+        with contextlib.suppress(OSError):  # reset already, which the transport reports
+            connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        self.session = self._endpoint.new_session(self._tap, clock.monotonic())
+        self.opened(self.session)
+        self._flush_soon()
+
+    def get_buffer(self, sizehint: int) -> bytearray:
+        return self._buffer
+
+    def buffer_updated(self, size: int) -> None:
+        self._reads += 1
+        if self._reads == READS_PER_PASS and self._transport is not None:
+            self._transport.pause_reading()
+        self._resume_soon()
+        self._receive(bytes(memoryview(self._buffer)[:size]))
+
+    def eof_received(self) -> None:
+        self._receive(b"")
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if isinstance(error, ssl.SSLError):  # TLS 1.3 refuses a client's certificate only after the handshake (RFC 8446, 4.4.2.4)
+            self._end(explained(error, self._endpoint.server.host))
+        elif isinstance(error, OSError):
+            self._end(error)
+        else:
+            self._receive(b"")
+
+    # ── one pass ──
+
+    def _receive(self, data: bytes) -> None:
+        if self._over:
+            return
+        now = clock.monotonic()
+        try:
+            self.feed(data, now)
+            self.check(now)
+        except ProtocolError as error:
+            self._end(error)
+        else:
+            self._flush_soon()
+
+    def _resume_reading(self) -> None:
+        paused, self._reads = self._reads >= READS_PER_PASS, 0
+        if paused and self._transport is not None:
+            self._transport.resume_reading()
+
+    def _flush(self) -> None:
+        if self._over or self.session is None or self._transport is None:
+            return
+        data = self.session.data_to_send()
+        if data:
+            self._transport.write(data)
+        self._alarm.set(min(self.next_deadline(), self._logoff_by or float("inf")))
+
+    def _judge(self) -> None:
+        now = clock.monotonic()
+        try:
+            if self._logoff_by is not None and now >= self._logoff_by:
+                raise ProtocolError("logged off")
+            self.check(now)
+        except ProtocolError as error:
+            self._end(error)
+        else:
+            self._flush()
+
+    def _end(self, error: OSError | ProtocolError) -> None:
+        if self._over:
+            return
+        self.close()
+        self._on_end(self, error)

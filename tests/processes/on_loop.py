@@ -1,0 +1,72 @@
+"""A running event loop for what lives on one, turned by tests that are plain functions."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine
+from types import TracebackType
+from typing import Any, TypeVar
+
+import uvloop
+
+from tests.daemon import BOUND_S
+
+T = TypeVar("T")
+
+FACTORIES = {"uvloop": uvloop.new_event_loop, "asyncio": asyncio.new_event_loop}
+
+
+class Loop:
+    """It turns only inside its methods. A callback that fails there fails the test, as it would end the process."""
+
+    def __init__(self, factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop) -> None:
+        self._runner = asyncio.Runner(loop_factory=factory)
+        self._failures: list[BaseException] = []
+        self.loop = self._runner.get_loop()
+        self.loop.set_exception_handler(self._note)
+        self._servers: list[asyncio.Server] = []
+        self._create_unix_server = self.loop.create_unix_server
+        self.loop.create_unix_server = self._serve  # type: ignore[method-assign]
+
+    def __enter__(self) -> Loop:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        for server in self._servers:  # a loop of uvloop does not close while one listens
+            server.close()
+        self._runner.close()
+
+    async def _serve(self, *args: Any, **options: Any) -> asyncio.Server:
+        self._servers.append(await self._create_unix_server(*args, **options))
+        return self._servers[-1]
+
+    def _note(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        self._failures.append(context.get("exception") or AssertionError(context.get("message")))
+
+    def run(self, main: Coroutine[Any, Any, T]) -> T:
+        result = self._runner.run(main)
+        if self._failures:
+            raise self._failures.pop()
+        return result
+
+    def turn(self, passes: int = 3) -> None:
+        """A few passes: enough for what is due at once, and for what that makes due."""
+
+        async def passed() -> None:
+            for _ in range(passes):
+                await asyncio.sleep(0)
+
+        self.run(passed())
+
+    def eventually(self, fact: Callable[[], T], what: str) -> T:
+        """Turn until `fact` is true, and return it."""
+
+        async def wait() -> T:
+            end = time.monotonic() + BOUND_S
+            while not (value := fact()):
+                assert time.monotonic() < end, f"not within {BOUND_S:g} s: {what}; last seen: {value!r}"
+                await asyncio.sleep(0.002)  # the pace of asking, not a wait for the fact
+            return value
+
+        return self.run(wait())

@@ -1,0 +1,197 @@
+"""A connection to Asterisk's manager ends once, with its reason and in bounded time, and never holds up the loop."""
+
+from __future__ import annotations
+
+import itertools
+import socket
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from amid.ami.trace import Trace
+from amid.config import Server
+from amid.reader import manager_connection
+from amid.reader.manager_connection import READ_SIZE, READS_PER_PASS, Endpoint, ManagerConnection
+from tests.processes.on_loop import FACTORIES, Loop
+from tests.processes.pbx import SECRET
+
+GREETING = b"Asterisk Call Manager/11.0.0\r\n"
+
+
+@pytest.fixture(params=list(FACTORIES.values()), ids=list(FACTORIES))
+def loop(request: pytest.FixtureRequest) -> Iterator[Loop]:
+    with Loop(request.param) as loop:
+        yield loop
+
+
+class Connection(ManagerConnection):
+    """Notes what it reads."""
+
+    def feed(self, data: bytes, now: float) -> None:
+        self.reads = [*getattr(self, "reads", []), len(data)]
+        assert self.session is not None
+        self.session.receive(data, now)
+
+    def check(self, now: float) -> None:
+        assert self.session is not None
+        self.session.check(now)
+
+    def next_deadline(self) -> float:
+        assert self.session is not None
+        return self.session.next_deadline()
+
+
+class Dialled:
+    """A connection, and the errors that it ended with."""
+
+    def __init__(self, loop: Loop, port: int, host: str = "127.0.0.1", **keys: Any) -> None:
+        self.ends: list[Exception] = []
+        server = Server(host=host, port=port, username="amid", secret=SECRET, **keys)
+        endpoint = Endpoint(server, None, "off", 1 << 20)
+        tap = Trace("", lambda sight: None).session("test")
+
+        async def dial() -> Connection:
+            return Connection(endpoint, tap, lambda connection, error: self.ends.append(error))
+
+        self.connection = loop.run(dial())
+
+    def ended(self, loop: Loop) -> str:
+        """How it ended: once."""
+        loop.eventually(lambda: self.ends, "it has ended")
+        loop.turn()
+        self.connection.close()
+        loop.turn()
+        (error,) = self.ends
+        return str(error).lower()
+
+
+@pytest.fixture
+def listener() -> Iterator[socket.socket]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(20)
+        yield listener
+
+
+def port_of(listener: socket.socket) -> int:
+    return int(listener.getsockname()[1])
+
+
+def accepted(loop: Loop, listener: socket.socket, dialled: Dialled) -> socket.socket:
+    loop.eventually(lambda: dialled.connection.session, "it is connected")
+    return listener.accept()[0]
+
+
+def test_a_connection_that_is_refused(loop: Loop, listener: socket.socket) -> None:
+    port = port_of(listener)
+    listener.close()
+    assert "connection refused" in Dialled(loop, port).ended(loop)
+
+
+def test_a_name_that_is_not_there(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(*args: Any, **options: Any) -> Any:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    assert "not known" in Dialled(loop, 5038, "nowhere.example").ended(loop)
+
+
+def test_a_name_that_is_not_resolved_in_time(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    over = threading.Event()
+    monkeypatch.setattr(manager_connection, "CONNECT_S", 0.05)
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **options: over.wait())
+    try:
+        assert "nowhere.example was not resolved within 0.05 s" in Dialled(loop, 5038, "nowhere.example").ended(loop)
+    finally:
+        over.set()
+
+
+def test_a_peer_that_does_not_greet(loop: Loop, listener: socket.socket) -> None:
+    dialled = Dialled(loop, port_of(listener), login_timeout=0.05)
+    with accepted(loop, listener, dialled):
+        assert "no greeting within 0.05 s" in dialled.ended(loop)
+
+
+@pytest.mark.parametrize("greeting", [b"", GREETING], ids=["at once", "behind its greeting"])
+def test_a_peer_that_closes(loop: Loop, listener: socket.socket, greeting: bytes) -> None:
+    dialled = Dialled(loop, port_of(listener))
+    with accepted(loop, listener, dialled) as peer:
+        peer.sendall(greeting)
+    assert dialled.ended(loop)
+
+
+def test_a_peer_that_resets(loop: Loop, listener: socket.socket) -> None:
+    dialled = Dialled(loop, port_of(listener))
+    with accepted(loop, listener, dialled) as peer:
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    assert dialled.ended(loop)
+
+
+def test_a_peer_that_does_not_close_behind_a_logoff(loop: Loop, listener: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(manager_connection, "LOGOFF_S", 0.05)
+    dialled = Dialled(loop, port_of(listener))
+    with accepted(loop, listener, dialled) as peer:
+        log_in(loop, peer, dialled)
+        dialled.connection.log_off()
+        assert dialled.connection.leaving
+        assert "logged off" in dialled.ended(loop)
+
+
+def log_in(loop: Loop, peer: socket.socket, dialled: Dialled) -> None:
+    peer.setblocking(False)
+    peer.sendall(GREETING)
+    sent = bytearray()
+
+    def login() -> bool:
+        try:
+            sent.extend(peer.recv(4096))
+        except BlockingIOError:
+            return False
+        return sent.endswith(b"\r\n\r\n")
+
+    while not dialled.connection.up:
+        loop.eventually(login, "it logs in")
+        action_id = sent.partition(b"ActionID: ")[2].partition(b"\r\n")[0]
+        challenge = b"Challenge: 1\r\n" if b"AuthType: MD5" in sent and b"Key:" not in sent else b""
+        sent.clear()
+        peer.sendall(b"Response: Success\r\nActionID: " + action_id + b"\r\n" + challenge + b"\r\n")
+        loop.turn(10)
+
+
+def test_one_that_its_owner_closes_reports_no_end(loop: Loop, listener: socket.socket) -> None:
+    """While it dials, and when it is connected."""
+    dialling, connected = Dialled(loop, port_of(listener)), Dialled(loop, port_of(listener))
+    dialling.connection.close()
+    with accepted(loop, listener, connected), listener.accept()[0]:
+        connected.connection.close()
+        loop.turn(10)
+    assert dialling.ends == connected.ends == []
+    assert not dialling.connection.up and not connected.connection.up
+
+
+def test_a_storm_leaves_the_loop_to_others(loop: Loop, listener: socket.socket) -> None:
+    """libuv alone would read 32 times in one pass."""
+    dialled = Dialled(loop, port_of(listener))
+    dialled.connection.reads = []
+    with accepted(loop, listener, dialled) as peer:
+        log_in(loop, peer, dialled)
+        event = b"Event: X\r\nPadding: " + b"x" * 1000 + b"\r\n\r\n"
+        storm = threading.Thread(target=peer.sendall, args=(event * 16_000,))
+        peer.setblocking(True)
+        dialled.connection.reads = []
+        passes: list[int] = []
+
+        def other() -> None:
+            passes.append(len(dialled.connection.reads))
+            if sum(dialled.connection.reads) < len(event) * 16_000:
+                loop.loop.call_soon(other)
+
+        storm.start()
+        loop.loop.call_soon(other)
+        loop.eventually(lambda: sum(dialled.connection.reads) == len(event) * 16_000, "all has come")
+        storm.join()
+        assert max(later - before for before, later in itertools.pairwise(passes)) <= READS_PER_PASS
+        assert max(dialled.connection.reads) <= READ_SIZE
+        dialled.connection.close()
+        loop.turn()

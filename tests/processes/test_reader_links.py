@@ -1,0 +1,131 @@
+"""The broker's ends of the pipes: a reader is known by its hello, however it comes, and a stranger costs nobody else anything."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from amid.broker.reader_links import ReaderLink, ReaderLinks
+from amid.process.pipe import Message
+from amid.rpc import messages
+from amid.rpc.messages import Capacity, Done, FromReader, Hello, Returned, WantLanes
+from tests.processes.on_loop import Loop
+
+
+class Broker:
+    """What hears of the readers."""
+
+    def __init__(self, loop: Loop, path: str) -> None:
+        self.received: list[tuple[ReaderLink | None, FromReader]] = []
+        self.lost: list[ReaderLink] = []
+        self.counters: Counter[str] = Counter()
+        self._path = path
+
+        async def listen() -> ReaderLinks:
+            links = ReaderLinks(self.receive, self.lost.append, self.counters)
+            await links.listen(path)
+            return links
+
+        self.links = loop.run(listen())
+
+    def receive(self, link: ReaderLink | None, received: list[Message[FromReader]]) -> None:
+        self.received += [(link, message) for message, _ in received]
+
+    def connect(self) -> socket.socket:
+        connection = socket.socket(socket.AF_UNIX)
+        connection.connect(self._path)
+        connection.setblocking(False)
+        return connection
+
+
+@pytest.fixture
+def broker(loop: Loop, tmp_path: Path) -> Iterator[Broker]:
+    yield Broker(loop, str(tmp_path / "readers"))
+    for task in asyncio.all_tasks(loop.loop):
+        task.cancel()
+
+
+def encoded(value: Any, payload: bytes = b"") -> bytes:
+    packed = messages.encode(value)
+    return len(packed).to_bytes(4, "big") + len(payload).to_bytes(4, "big") + packed + payload
+
+
+HELLO = Hello("pbx1", 1)
+
+
+def test_messages_behind_a_hello_are_its_readers(loop: Loop, broker: Broker) -> None:
+    with broker.connect() as reader:
+        reader.send(encoded(HELLO) + encoded(Capacity(1, 0, 0, 0)))
+        loop.eventually(lambda: broker.received, "it is received")
+        ((link, message),) = broker.received
+        assert link is not None and link.hello == HELLO and message == Capacity(1, 0, 0, 0)
+        link.send(WantLanes(1, False))
+        loop.turn()
+        assert reader.recv(1000) == encoded(WantLanes(1, False))
+    loop.eventually(lambda: broker.lost == [link], "its end is seen")
+
+
+def test_a_hello_that_comes_byte_by_byte(loop: Loop, broker: Broker) -> None:
+    with broker.connect() as reader:
+        for byte in encoded(HELLO) + encoded(Returned(7)):
+            reader.send(bytes([byte]))
+            loop.turn(6)
+        loop.eventually(lambda: broker.received or broker.counters, "it is received")
+        assert [message for _, message in broker.received] == [Returned(7)]
+        assert not broker.counters
+
+
+def test_a_reader_is_lost_when_all_that_came_on_its_second_pipe_was_received(loop: Loop, broker: Broker) -> None:
+    bulk, main = broker.connect(), broker.connect()
+    bulk.send(encoded(Hello("pbx1", 1, bulk=True)))
+    main.send(encoded(HELLO) + encoded(Returned(1)))
+    loop.eventually(lambda: broker.received, "it is received")
+    main.close()
+    loop.turn()
+    assert broker.lost == []
+    bulk.send(encoded(Done(2), b"x" * 10))
+    bulk.close()
+    loop.eventually(lambda: broker.lost, "its end is seen")
+    assert [message for _, message in broker.received] == [Returned(1), Done(2)]
+    assert len(broker.lost) == 1
+
+
+def test_a_second_pipe_that_does_not_end_does_not_keep_its_reader(loop: Loop, broker: Broker) -> None:
+    with broker.connect() as bulk, broker.connect() as main:
+        bulk.send(encoded(Hello("pbx1", 1, bulk=True)))
+        main.send(encoded(HELLO) + encoded(Returned(1)))
+        loop.eventually(lambda: broker.received, "it is received")
+        main.close()
+        loop.eventually(lambda: broker.lost, "its end is seen")
+
+
+STRANGERS = {
+    "HTTP": b"GET / HTTP/1.1\r\n\r\n",
+    "no hello": encoded(Returned(1)),
+    "what the broker sends": encoded(WantLanes(1, False)),
+}
+
+
+@pytest.mark.parametrize("said", STRANGERS.values(), ids=STRANGERS)
+def test_a_stranger_is_disconnected_and_counted(loop: Loop, broker: Broker, said: bytes) -> None:
+    with broker.connect() as reader, broker.connect() as stranger:
+        reader.send(encoded(HELLO))
+        stranger.send(said)
+        loop.eventually(lambda: broker.counters == {"unreadable_messages": 1}, "it is counted")
+        loop.eventually(lambda: ended(stranger), "it is disconnected")
+        reader.send(encoded(Returned(1)))
+        loop.eventually(lambda: broker.received, "the reader is still heard")
+        assert broker.lost == []
+
+
+def ended(connection: socket.socket) -> bool:
+    with contextlib.suppress(BlockingIOError):
+        return connection.recv(1000) == b""
+    return False
