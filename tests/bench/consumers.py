@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import msgpack
 import msgspec
 import zmq
 
@@ -109,7 +110,7 @@ def panoramisk(port: str, count: Count) -> None:
     asyncio.run(listen())
 
 
-def amid(endpoint: str, count: Count, topic: bytes) -> None:
+def amid(endpoint: str, count: Count, topic: bytes, decode: Callable[[bytes], Any] = msgpack.unpackb) -> None:
     """A SUB socket; `topic` is that of the stream, or of all events by name."""
     with zmq.Context() as context, context.socket(zmq.SUB) as subscriber:
         subscriber.set(zmq.RCVHWM, 0)
@@ -120,7 +121,7 @@ def amid(endpoint: str, count: Count, topic: bytes) -> None:
         print("ready", flush=True)
         while True:
             topic, body = subscriber.recv_multipart()
-            events = msgspec.msgpack.decode(body)
+            events = decode(body)
             if not topic.startswith(b"tick.") and count.take(len(events)):
                 return
 
@@ -151,6 +152,7 @@ CONSUMERS: dict[str, Callable[[str, Count], None]] = {
     "minimal": minimal,
     "panoramisk": panoramisk,
     "stream": lambda where, count: amid(where, count, b"stream."),
+    "stream-msgspec": lambda where, count: amid(where, count, b"stream.", msgspec.msgpack.decode),
     "events": lambda where, count: amid(where, count, b"event."),
 }
 

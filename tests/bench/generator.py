@@ -16,15 +16,21 @@ import socket
 import time
 from collections import deque
 
-from tests.bench.traffic import packets
+from tests.bench.traffic import packets, wide_packets
 
-KINDS = ("realistic", "small")
 VARIETY = 20_000
 """Different events; after so many they come again."""
 PORTION = 100
 """Events sent in one piece, some 45 kB."""
 WAITING = 64 << 20
-SMALL = [b"Event: UserEvent\r\nPrivilege: user,all\r\nUserEvent: Burst\r\nNumber: %d\r\n\r\n" % n for n in range(VARIETY)]
+
+
+def small_packets(count: int) -> list[bytes]:
+    event = b"Event: UserEvent\r\nPrivilege: user,all\r\nUserEvent: Burst\r\nNumber: %d\r\n\r\n"
+    return [event % number for number in range(count)]
+
+
+KINDS = {"realistic": packets, "wide": wide_packets, "small": small_packets}
 
 
 class Peer:
@@ -62,7 +68,7 @@ class Peer:
 
 class Generator:
     def __init__(self, kind: str) -> None:
-        events = packets(VARIETY) if kind == "realistic" else SMALL
+        events = KINDS[kind](VARIETY)
         self._portions = [b"".join(events[at : at + PORTION]) for at in range(0, VARIETY, PORTION)]
         self._next = 0
         self._left = 0

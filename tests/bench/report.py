@@ -43,7 +43,7 @@ def main() -> None:
     print(machine(), "\n", flush=True)
     done: list[Section] = []
     curves: Curves = {}
-    for measure in (events.section, calls.section, answers.section, growth.sections, start.section):
+    for measure in (events.sections, calls.section, answers.section, growth.sections, start.section):
         measured: Any = measure(options.rounds)
         if measure is calls.section:
             measured, curves = measured

@@ -7,7 +7,7 @@ import pytest
 from tests.bench import answers, start
 from tests.bench.growth import _linear
 from tests.bench.setting import Bar, Section, percentile
-from tests.bench.traffic import packets
+from tests.bench.traffic import packets, wide_packets
 
 
 @pytest.mark.parametrize(
@@ -38,6 +38,12 @@ def test_the_events_are_as_long_as_those_of_a_real_asterisk() -> None:
     events = packets(2000)
     assert 380 <= sum(map(len, events)) / len(events) <= 450
     assert len({event.split(b"\r\n")[0] for event in events}) >= 15
+
+
+def test_wide_events_have_520_bytes_and_22_headers() -> None:
+    events = wide_packets(100)
+    assert 510 <= sum(map(len, events)) / len(events) <= 530
+    assert {event.count(b"\r\n") for event in events} == {23}
 
 
 @pytest.mark.alone

@@ -84,5 +84,19 @@ def packets(count: int, seed: int = 1) -> list[bytes]:
     chance = random.Random(seed)
     out: list[bytes] = []
     while len(out) < count:
-        out += ["".join(f"{name}: {value}\r\n" for name, value in event).encode() + b"\r\n" for event in call(chance)]
+        out += [_packet(event) for event in call(chance)]
     return out[:count]
+
+
+def wide_packets(count: int, seed: int = 1) -> list[bytes]:
+    """Events of 520 bytes with 22 headers each."""
+    chance = random.Random(seed)
+    return [_packet(_bridge_enter(chance)) for _ in range(count)]
+
+
+def _bridge_enter(chance: random.Random) -> list[Header]:
+    return next(event for event in _bridged(chance, Leg(chance)) if event[0][1] == "BridgeEnter")[:22]
+
+
+def _packet(event: list[Header]) -> bytes:
+    return "".join(f"{name}: {value}\r\n" for name, value in event).encode() + b"\r\n"
