@@ -88,7 +88,10 @@ class Daemon:
             view = self.server(server)
             return view if view["state"] == "up" and view["lanes"]["free"] and view["asterisk"] else None
 
-        return eventually(up, f"{server} up; log:\n{self.log.read_text()[-2000:]}")
+        try:
+            return eventually(up, f"{server} up")
+        except AssertionError as error:
+            raise AssertionError(f"{error}; log:\n{self.log.read_text()[-2000:]}") from None
 
     def stop(self) -> int:
         """SIGTERM, and its exit status."""

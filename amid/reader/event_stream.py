@@ -150,13 +150,13 @@ class EventStream:
         assert connection is not None
         events = [item for item in items if isinstance(item, Burst) or (isinstance(item, Packet) and item.event)]
         packets = [item for item in items if isinstance(item, Packet) and not item.event]
-        own = sum(map(connection.boot.feed_answer, packets))
-        self.unknown += len(items) - len(events) - own
         if events:
             burst = Burst.of(events)
-            connection.boot.feed_events(burst.names)
+            connection.boot.feed_events(burst.names)  # in front of the answers: what came with the login decides
             self._publisher.publish(burst, clock.wall())
             self._answers.events(burst)
+        own = sum(map(connection.boot.feed_answer, packets))
+        self.unknown += len(items) - len(events) - own
         if any(isinstance(item, Oversized) for item in items):
             raise ProtocolError(f"an event of over {MAX_EVENT} bytes came")
 
