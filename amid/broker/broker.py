@@ -94,6 +94,7 @@ class Broker:
         if not self._child.orphaned:
             await self._drain()
         self._do(self._calls.fail_all())
+        self._readers.close()
         self._callers.close()
         self._context.destroy(linger=500)
 

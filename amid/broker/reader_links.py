@@ -55,12 +55,22 @@ class ReaderLinks:
         self._counters = counters
         self._links: dict[ReaderPipe, ReaderLink] = {}
         self._bulk: dict[ReaderPipe, Hello] = {}
+        self._unknown: set[ReaderPipe] = set()
+        """Those that have not sent their hello. uvloop holds neither a connection nor a server: what nobody holds is closed."""
 
     async def listen(self, path: str) -> None:
         """Raises `OSError`."""
-        listening = listen(path)
         loop = asyncio.get_running_loop()
-        await loop.create_unix_server(lambda: Pipe(messages.decode_from_reader, self._received, self._lost), sock=listening)
+        self._server: asyncio.AbstractServer = await loop.create_unix_server(self._new_pipe, sock=listen(path))
+
+    def close(self) -> None:
+        """Listen no more. The pipes stay."""
+        self._server.close()
+
+    def _new_pipe(self) -> ReaderPipe:
+        pipe = Pipe(messages.decode_from_reader, self._received, self._lost)
+        self._unknown.add(pipe)
+        return pipe
 
     def _received(self, pipe: ReaderPipe, received: list[Message[FromReader]]) -> None:
         if received and isinstance(received[0][0], Hello):
@@ -73,6 +83,7 @@ class ReaderLinks:
             self._on_messages(self._links.get(pipe), received)
 
     def _greet(self, pipe: ReaderPipe, hello: Hello) -> None:
+        self._unknown.discard(pipe)
         if hello.bulk:
             self._bulk[pipe] = hello
         else:
@@ -86,6 +97,7 @@ class ReaderLinks:
         elif error is not None and not isinstance(error, OSError):
             self._counters["unreadable_messages"] += 1
             log.error("a message of a reader could not be handled", exc_info=error)
+        self._unknown.discard(pipe)
         if self._bulk.pop(pipe, None) is not None:
             for link in [link for link in self._links.values() if link.bulk is pipe and link.ended]:
                 self._end(link)

@@ -25,21 +25,12 @@ class Loop:
         self._failures: list[BaseException] = []
         self.loop = self._runner.get_loop()
         self.loop.set_exception_handler(self._note)
-        self._servers: list[asyncio.Server] = []
-        self._create_unix_server = self.loop.create_unix_server
-        self.loop.create_unix_server = self._serve  # type: ignore[method-assign]
 
     def __enter__(self) -> Loop:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        for server in self._servers:  # a loop of uvloop does not close while one listens
-            server.close()
         self._runner.close()
-
-    async def _serve(self, *args: Any, **options: Any) -> asyncio.Server:
-        self._servers.append(await self._create_unix_server(*args, **options))
-        return self._servers[-1]
 
     def _note(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         self._failures.append(context.get("exception") or AssertionError(context.get("message")))

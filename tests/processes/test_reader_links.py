@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import socket
 from collections import Counter
 from collections.abc import Iterator
@@ -47,7 +48,9 @@ class Broker:
 
 @pytest.fixture
 def broker(loop: Loop, tmp_path: Path) -> Iterator[Broker]:
-    yield Broker(loop, str(tmp_path / "readers"))
+    broker = Broker(loop, str(tmp_path / "readers"))
+    yield broker
+    broker.links.close()
     for task in asyncio.all_tasks(loop.loop):
         task.cancel()
 
@@ -80,6 +83,15 @@ def test_a_hello_that_comes_byte_by_byte(loop: Loop, broker: Broker) -> None:
         loop.eventually(lambda: broker.received or broker.counters, "it is received")
         assert [message for _, message in broker.received] == [Returned(7)]
         assert not broker.counters
+
+
+def test_what_python_collects_keeps_listening_and_connected(loop: Loop, broker: Broker) -> None:
+    gc.collect()
+    with broker.connect() as reader:
+        loop.turn()
+        gc.collect()
+        reader.send(encoded(HELLO) + encoded(Returned(7)))
+        loop.eventually(lambda: broker.received, "it is received")
 
 
 def test_a_reader_is_lost_when_all_that_came_on_its_second_pipe_was_received(loop: Loop, broker: Broker) -> None:
