@@ -23,6 +23,8 @@ import socket
 from collections import Counter
 from collections.abc import Callable, Iterable
 
+from amid.process.unix_socket import bind_unix
+
 log = logging.getLogger("amid.acceptor")
 
 ACCEPTS_PER_S = 100_000.0
@@ -123,30 +125,18 @@ class Acceptor:
 
 
 def listen_locally(path: str) -> socket.socket:
-    """A socket that listens at `path`, in place of what a process that was killed left there. Raises `OSError`."""
-    listener = _bound(path)
+    """A socket that listens at `path`. Raises `OSError`."""
+    listener = bind_unix(path)
     listener.listen(BACKLOG)
     return listener
 
 
 def _unreachable(path: str) -> socket.socket:
     """A listening socket without a name. It has one until it listens: the kernel wants that."""
-    idle = _bound(path)
+    idle = bind_unix(path)
     os.unlink(path)
     idle.listen(1)
     return idle
-
-
-def _bound(path: str) -> socket.socket:
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(path)
-    bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-    try:
-        bound.bind(path)
-    except OSError:
-        bound.close()
-        raise
-    return bound
 
 
 def _listening_sockets() -> dict[int, str]:

@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Generic, TypeVar, cast
 
 from amid.process.loop import Soon
+from amid.process.unix_socket import bind_unix
 from amid.rpc import messages
 
 T = TypeVar("T")
@@ -186,9 +187,6 @@ class Pipe(asyncio.Protocol, Generic[T]):
 
 def listen(path: str) -> socket.socket:
     """Where pipes are connected to: a socket file for the daemon's own user alone, since whoever speaks there is believed."""
-    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(path)
-    listening.bind(path)
+    listening = bind_unix(path)
     os.chmod(path, 0o600)  # nobody can connect before it listens
     return listening
