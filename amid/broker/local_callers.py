@@ -50,14 +50,18 @@ _numbers = itertools.count(1)
 
 
 class LocalConnection:
-    """uid, gid: of the peer's process when it connected, as the kernel reports them."""
+    """uid, gid: of the peer's process when it connected, as the kernel reports them.
+
+    sent_of_first: bytes of the first unsent chunk that are sent.
+    """
 
     def __init__(self, sock: socket.socket) -> None:
         _, self.uid, self.gid = _CREDENTIALS.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
         self.socket = sock
         self.protocol = ServerProtocol(MAX_MESSAGE_BYTES, MAX_FRAMES)
         self.routing_id = b"\0" + struct.pack(">Q", next(_numbers))
-        self.unsent: deque[bytes | memoryview] = deque()
+        self.unsent: deque[bytes] = deque()
+        self.sent_of_first = 0
         self.unsent_bytes = self.held_bytes = 0
         self.is_queued = self.is_closed = self.awaits_room = False
 
@@ -255,7 +259,8 @@ class LocalCallers:
         self._take_replies(connection)
         try:
             while connection.unsent:
-                chunks = list(itertools.islice(connection.unsent, CHUNKS_AT_ONCE))
+                chunks: list[bytes | memoryview] = list(itertools.islice(connection.unsent, CHUNKS_AT_ONCE))
+                chunks[0] = memoryview(chunks[0])[connection.sent_of_first :]
                 self._count_sent(connection, connection.socket.sendmsg(chunks))
                 self._take_replies(connection)
         except BlockingIOError:
@@ -275,16 +280,16 @@ class LocalCallers:
             connection.protocol.to_send.clear()
 
     def _count_sent(self, connection: LocalConnection, sent: int) -> None:
-        before = connection.unsent_bytes
-        while sent:
-            chunk = connection.unsent.popleft()
-            if sent < len(chunk):
-                connection.unsent.appendleft(memoryview(chunk)[sent:])
-                connection.unsent_bytes -= sent
-                break
-            sent -= len(chunk)
-            connection.unsent_bytes -= len(chunk) + OVERHEAD_BYTES
-        self._users[connection.uid].unsent_bytes -= before - connection.unsent_bytes
+        """A chunk counts with all its bytes until the last one is sent, since it is in memory until then."""
+        freed = 0
+        sent += connection.sent_of_first
+        while connection.unsent and sent >= len(connection.unsent[0]):
+            size = len(connection.unsent.popleft())
+            sent -= size
+            freed += size + OVERHEAD_BYTES
+        connection.sent_of_first = sent
+        connection.unsent_bytes -= freed
+        self._users[connection.uid].unsent_bytes -= freed
 
     def close(self) -> None:
         """Send the last answers, and end."""

@@ -139,6 +139,22 @@ def test_answers_that_are_not_read_are_bounded_by_number_and_by_bytes(callers: L
         assert callers.has_room(connection, 60_000) and not connection.unsent_bytes
 
 
+def test_an_answer_counts_in_full_until_its_last_byte_is_sent(callers: LocalCallers, tmp_path: Path) -> None:
+    """It is held in full; callers that read large answers to all but their ends were counted with the ends."""
+    with connected(callers, tmp_path) as peer:
+        peer.sendall(frame(b"x"))
+        eventually(lambda: list(callers.receive(time.monotonic() + 0.1)), "its message")
+        (connection,) = callers._connections.values()
+        callers.send(connection, [bytes(8 * MEGABYTE)])
+        left = 7 * MEGABYTE
+        while left > 0:
+            callers.flush()
+            list(callers.receive(time.monotonic() + 0.01))
+            left -= len(peer.recv(min(left, 50_000)))
+        assert 8 * MEGABYTE < connection.unsent_bytes < 9 * MEGABYTE
+        assert not callers.has_room(connection, 60_000)
+
+
 def test_ready_comes_before_the_first_answer(callers: LocalCallers, tmp_path: Path) -> None:
     """A client of its own may send its handshake and a request at once."""
     with connected(callers, tmp_path) as peer:
