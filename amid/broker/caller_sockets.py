@@ -108,7 +108,8 @@ class CallerSockets:
         self._identities: dict[tuple[int, int], Identity] = {}
         self.acceptor = Acceptor(settings.run_dir, counters)
         path = f"{settings.run_dir}/{wire.RPC_SOCKET}"
-        self._local = LocalCallers(path, counters, settings.rpc.max_calls, settings.rpc.max_unread_bytes)
+        limits = settings.rpc.max_calls, settings.rpc.max_unread_bytes
+        self._local = LocalCallers(path, counters, self.acceptor.free_descriptors, *limits)
         self.acceptor.add([self._local.listener.fileno()])
         self._tcp: zmq.Socket[bytes] | None = None
         self._zap: ZapAuthenticator | None = None

@@ -3,7 +3,7 @@
 A pass of the loop receives one message for each user in turn, so a user with many connections or
 heavy requests gets no more than its share. What is not received stays with its sender, in the
 kernel; what a user has sent of unfinished messages, and what it has not read of its answers, is
-bounded over all its connections.
+bounded over all its connections. One user cannot take all connections.
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ from __future__ import annotations
 import contextlib
 import itertools
 import logging
+import os
 import select
 import socket
 import struct
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from amid.process.acceptor import listen_locally
@@ -25,6 +26,8 @@ from amid.rpc.zmtp import Refused, ServerProtocol, encode_frames
 log = logging.getLogger("amid.broker")
 
 ACCEPTED_AT_ONCE = 50
+RESERVED_CONNECTIONS = 32
+"""Connections that only root and amid's own user can take, however many other users there are."""
 READ_BYTES = 64 * 1024
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 """Bytes of one message. Below this and over `max_request_bytes` the caller gets an error that says so."""
@@ -88,10 +91,16 @@ class _User:
 
 
 class LocalCallers:
-    """unread_limit: bytes of answers that wait for one user. Raises `OSError` when `path` cannot be bound."""
+    """Raises `OSError` when `path` cannot be bound.
 
-    def __init__(self, path: str, counters: Counter[str], max_unsent: int, unread_limit: int) -> None:
+    free_descriptors: how many more connections there may be. unread_limit: bytes of answers that wait for one user.
+    """
+
+    def __init__(
+        self, path: str, counters: Counter[str], free_descriptors: Callable[[], int], max_unsent: int, unread_limit: int
+    ) -> None:
         self._counters = counters
+        self._free_descriptors = free_descriptors
         self._max_unsent = max_unsent
         self.unread_limit = unread_limit
         self._connections: dict[int, LocalConnection] = {}
@@ -158,16 +167,39 @@ class LocalCallers:
             self._turns.append(user)
 
     def _accept(self, now: float) -> None:
+        free = self._free_descriptors()
         with contextlib.suppress(OSError):  # there is none, or it has gone again
             for _ in range(ACCEPTED_AT_ONCE):
                 accepted, _ = self.listener.accept()
-                accepted.setblocking(False)
                 connection = LocalConnection(accepted)
-                self._epoll.register(accepted.fileno(), select.EPOLLIN)
-                self._connections[accepted.fileno()] = connection
-                self._users.setdefault(connection.uid, _User()).connections += 1
-                self._handshakes[connection] = now + HANDSHAKE_S
-                self._dirty.add(connection)  # it is greeted
+                if self._has_share(connection.uid, free):
+                    self._add_connection(connection, now)
+                    free -= 1
+                else:
+                    accepted.close()
+
+    def _has_share(self, uid: int, free: int) -> bool:
+        """Whether a user may have one more connection. If not, that is counted and logged.
+
+        No user may have more connections than it leaves to others. The first one can thus have half of all, a second one half of
+        the rest; root and amid's own user can have all that are left.
+        """
+        count = self._users[uid].connections if uid in self._users else 0
+        if uid in (0, os.geteuid()) or count < free - RESERVED_CONNECTIONS:
+            return True
+        self._counters["refused_connections"] += 1
+        said = "refused a connection of uid:%d: it has %d, and only %d more are free (LimitNOFILE in amid.service)"
+        log.warning(said, uid, count, free)
+        return False
+
+    def _add_connection(self, connection: LocalConnection, now: float) -> None:
+        descriptor = connection.socket.fileno()
+        connection.socket.setblocking(False)
+        self._epoll.register(descriptor, select.EPOLLIN)
+        self._connections[descriptor] = connection
+        self._users.setdefault(connection.uid, _User()).connections += 1
+        self._handshakes[connection] = now + HANDSHAKE_S
+        self._dirty.add(connection)  # it is greeted
 
     def _receive_from(self, connection: LocalConnection, user: _User) -> list[bytes] | None:
         message = None

@@ -77,6 +77,10 @@ class Acceptor:
                     self._accept_newcomers(descriptor)
                 del self._listening[descriptor]
 
+    def free_descriptors(self) -> int:
+        """How many newcomers may have, until new connections are refused."""
+        return self._most - _open_descriptors()
+
     def close(self) -> None:
         self._timer.cancel()
         self.remove(list(self._listening))

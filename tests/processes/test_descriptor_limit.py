@@ -5,6 +5,7 @@ libzmq aborts its process when it cannot accept on ipc.
 
 from __future__ import annotations
 
+import os
 import resource
 import socket
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from tests.processes.caller import Caller
 from tests.processes.pbx import table
 from tests.processes.process import Listener
 from tests.processes.test_tcp import make_keys
+from tests.processes.zmtp import RawPeer
 
 LIMITED = """
 import resource, sys
@@ -76,6 +78,22 @@ def test_newcomers_are_refused_when_descriptors_run_short(daemon_for: StartDaemo
         eventually(lambda: daemon.log.read_text().count("refusing new connections") == 2, "it refuses again")
         assert daemon.stop() == 0
     assert "SIGABRT" not in daemon.log.read_text(), "it ended while it refused connections"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can connect as another user")
+@pytest.mark.usefixtures("many_descriptors")
+def test_one_unix_user_cannot_take_all_connections(limited: Daemon) -> None:
+    """Everybody else was refused."""
+    with ExitStack() as stack:
+        for _ in range(400):
+            with suppress(ConnectionError):
+                stack.enter_context(RawPeer.of_user(65533, limited.run_dir))
+        assert limited.request("ping")["result"] == {}
+        assert limited.result("status")["counters"]["refused_connections"] > 100
+        with RawPeer.of_user(65532, limited.run_dir) as other:
+            other.send(b"", b'{"id": 1, "method": "ping"}')
+            assert b"result" in other.receive()[1]
+    assert "refused a connection of uid:65533" in limited.log.read_text()
 
 
 @pytest.fixture

@@ -20,13 +20,17 @@ from tests.daemon import BOUND_S, Daemon, eventually
 from tests.processes.zmtp import COMMAND, GREETING, MORE, RawPeer, frame, ready
 
 MEGABYTE = 1024 * 1024
+CONNECTIONS = 200
 
 
 @pytest.fixture
 def callers(tmp_path: Path) -> Iterator[LocalCallers]:
-    callers = LocalCallers(str(tmp_path / "rpc"), Counter(), max_unsent=10, unread_limit=100_000)
-    yield callers
-    callers.close()
+    def free_descriptors() -> int:
+        return CONNECTIONS - len(made._connections)
+
+    made = LocalCallers(str(tmp_path / "rpc"), Counter(), free_descriptors, max_unsent=10, unread_limit=100_000)
+    yield made
+    made.close()
 
 
 def connected(callers: LocalCallers, tmp_path: Path, uid: int | None = None) -> socket.socket:
@@ -73,6 +77,22 @@ def test_users_take_turns(callers: LocalCallers, tmp_path: Path) -> None:
         one.sendall(frame(b"one") * 5)
         came = messages(callers, 1005)
     assert [uid for uid, _ in came][:10].count(65532) == 5
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can connect as another user")
+def test_one_user_leaves_as_many_connections_as_it_has(callers: LocalCallers, tmp_path: Path) -> None:
+    def connections() -> dict[int, int]:
+        list(callers.receive(time.monotonic() + 0.1))
+        return {uid: user.connections for uid, user in callers._users.items()}
+
+    half = (CONNECTIONS - local_callers.RESERVED_CONNECTIONS) // 2
+    with ExitStack() as stack:
+        for uid, count in ((65533, CONNECTIONS), (65532, CONNECTIONS), (0, local_callers.RESERVED_CONNECTIONS)):
+            for _ in range(count):
+                stack.enter_context(connected(callers, tmp_path, uid))
+        expected = {65533: half, 65532: half // 2, 0: local_callers.RESERVED_CONNECTIONS}
+        eventually(lambda: connections() == expected, "a share each, and room for root")
+        assert callers._counters["refused_connections"] == 2 * CONNECTIONS - half - half // 2
 
 
 def test_a_user_has_the_rest_of_the_pass_in_the_next(callers: LocalCallers, tmp_path: Path) -> None:
