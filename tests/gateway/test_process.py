@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import MutableMapping
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,25 @@ def health(daemon: Daemon, url: str) -> int:
     with httpx.Client(trust_env=False) as http:
         answer = eventually(lambda: http.get(f"{url}/healthz"), f"{url} answers; log:\n{daemon.log.read_text()[-2000:]}")
     return answer.status_code
+
+
+def test_a_burst_of_connections_waits_in_the_kernel() -> None:
+    """A pass of the loop accepts a few connections. The kernel would hold no more than that many either, and the others would try
+    again only after a second."""
+    asyncio.run(_connected_while_none_is_accepted(10 * gateway.ACCEPTED_AT_ONCE))
+
+
+async def _connected_while_none_is_accepted(count: int) -> None:
+    listener = gateway._listener("127.0.0.1:0", [])
+    config = uvicorn.Config(PlainTextResponse("done"), backlog=gateway.ACCEPTED_AT_ONCE, lifespan="off", log_config=None)
+    config.load()
+    server = gateway.Server(config)
+    server.lifespan = config.lifespan_class(config)
+    await server.startup([listener])
+    with ExitStack() as stack:
+        for _ in range(count):  # the loop does not turn meanwhile
+            stack.enter_context(socket.create_connection(listener.getsockname(), timeout=BOUND_S))
+    await server.shutdown([listener])
 
 
 def test_a_body_has_a_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
