@@ -108,8 +108,7 @@ class CallerSockets:
         self._identities: dict[tuple[int, int], Identity] = {}
         self.acceptor = Acceptor(settings.run_dir, counters)
         path = f"{settings.run_dir}/{wire.RPC_SOCKET}"
-        limits = settings.rpc.max_calls, settings.rpc.max_unread_bytes
-        self._local = LocalCallers(path, counters, self.acceptor.free_descriptors, *limits)
+        self._local = LocalCallers(path, counters, self.acceptor.free_descriptors, settings.rpc)
         self.acceptor.add([self._local.listener.fileno()])
         self._tcp: zmq.Socket[bytes] | None = None
         self._zap: ZapAuthenticator | None = None
@@ -127,7 +126,8 @@ class CallerSockets:
         is nobody's from now on."""
         self._names = {caller.key: name for name, caller in settings.callers.items() if caller.key}
         self._local_callers = settings.local_callers
-        self._backlog.limit = self._local.unread_limit = settings.rpc.max_unread_bytes
+        self._backlog.limit = settings.rpc.max_unread_bytes
+        self._local.limits = settings.rpc
         self._identities.clear()
         if self._zap is not None:
             self._zap.set_keys(settings.callers)

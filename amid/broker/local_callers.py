@@ -19,6 +19,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+from amid.config.tables import Rpc
 from amid.process.acceptor import listen_locally
 from amid.process.loop import clock
 from amid.rpc.zmtp import Refused, ServerProtocol, encode_frames
@@ -93,16 +94,13 @@ class _User:
 class LocalCallers:
     """Raises `OSError` when `path` cannot be bound.
 
-    free_descriptors: how many more connections there may be. unread_limit: bytes of answers that wait for one user.
+    free_descriptors: how many more connections there may be. `limits` may be replaced at any time.
     """
 
-    def __init__(
-        self, path: str, counters: Counter[str], free_descriptors: Callable[[], int], max_unsent: int, unread_limit: int
-    ) -> None:
+    def __init__(self, path: str, counters: Counter[str], free_descriptors: Callable[[], int], limits: Rpc) -> None:
         self._counters = counters
         self._free_descriptors = free_descriptors
-        self._max_unsent = max_unsent
-        self.unread_limit = unread_limit
+        self.limits = limits
         self._connections: dict[int, LocalConnection] = {}
         self._users: dict[int, _User] = {}
         self._turns: deque[_User] = deque()
@@ -181,15 +179,17 @@ class LocalCallers:
     def _has_share(self, uid: int, free: int) -> bool:
         """Whether a user may have one more connection. If not, that is counted and logged.
 
-        No user may have more connections than it leaves to others. The first one can thus have half of all, a second one half of
-        the rest; root and amid's own user can have all that are left.
+        There is a limit, since each connection can hold 200 KiB of answers in the kernel. No user may have more connections than it
+        leaves to others either: the first one can have half of all, a second one half of the rest. Root and amid's own user are
+        exempt from both.
         """
         count = self._users[uid].connections if uid in self._users else 0
-        if uid in (0, os.geteuid()) or count < free - RESERVED_CONNECTIONS:
+        limit = self.limits.max_connections_per_user
+        if uid in (0, os.geteuid()) or count < min(limit, free - RESERVED_CONNECTIONS):
             return True
         self._counters["refused_connections"] += 1
-        said = "refused a connection of uid:%d: it has %d, and only %d more are free (LimitNOFILE in amid.service)"
-        log.warning(said, uid, count, free)
+        said = "refused a connection of uid:%d: it has %d of %d (max_connections_per_user), and %d more are free (LimitNOFILE)"
+        log.warning(said, uid, count, limit, free)
         return False
 
     def _add_connection(self, connection: LocalConnection, now: float) -> None:
@@ -261,14 +261,14 @@ class LocalCallers:
         if user is None or connection.is_closed:
             return True
         size += OVERHEAD_BYTES
-        limit = self.unread_limit if size > SMALL_BYTES else self.unread_limit * 9 // 8
+        limit = self.limits.max_unread_bytes if size > SMALL_BYTES else self.limits.max_unread_bytes * 9 // 8
         if user.unsent_bytes + size <= limit or not user.unsent_bytes:
             return True
         return connection.unsent_bytes + size <= CONNECTION_BYTES
 
     def send(self, connection: LocalConnection, frames: list[bytes]) -> bool:
         """Queue an answer, which `flush` sends; False when its caller has gone, or has too many unread."""
-        if connection.is_closed or len(connection.unsent) >= self._max_unsent:
+        if connection.is_closed or len(connection.unsent) >= self.limits.max_calls:
             return False
         self._take_replies(connection)  # READY comes before the first answer
         self._add(connection, encode_frames(frames))

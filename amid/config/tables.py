@@ -114,6 +114,7 @@ class Rpc(Table, frozen=True, kw_only=True):
     max_request_bytes: Bytes = 1024 * 1024
     max_calls: Count = 10_000
     max_calls_per_caller: Count = 2500
+    max_connections_per_user: Count = 1000
     max_unread_bytes: Bytes = 64 * 1024 * 1024
     audit: Literal["denied", "all"] = "denied"
 

@@ -15,6 +15,7 @@ import pytest
 
 from amid.broker import local_callers
 from amid.broker.local_callers import LocalCallers
+from amid.config.tables import Rpc
 from amid.rpc.zmtp import MAX_TO_SEND_BYTES
 from tests.daemon import BOUND_S, Daemon, eventually
 from tests.processes.zmtp import COMMAND, GREETING, MORE, RawPeer, frame, ready
@@ -28,7 +29,7 @@ def callers(tmp_path: Path) -> Iterator[LocalCallers]:
     def free_descriptors() -> int:
         return CONNECTIONS - len(made._connections)
 
-    made = LocalCallers(str(tmp_path / "rpc"), Counter(), free_descriptors, max_unsent=10, unread_limit=100_000)
+    made = LocalCallers(str(tmp_path / "rpc"), Counter(), free_descriptors, Rpc(max_calls=10, max_unread_bytes=100_000))
     yield made
     made.close()
 
@@ -79,20 +80,32 @@ def test_users_take_turns(callers: LocalCallers, tmp_path: Path) -> None:
     assert [uid for uid, _ in came][:10].count(65532) == 5
 
 
+def connections(callers: LocalCallers) -> dict[int, int]:
+    """Of each user."""
+    list(callers.receive(time.monotonic() + 0.1))
+    return {uid: user.connections for uid, user in callers._users.items()}
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can connect as another user")
 def test_one_user_leaves_as_many_connections_as_it_has(callers: LocalCallers, tmp_path: Path) -> None:
-    def connections() -> dict[int, int]:
-        list(callers.receive(time.monotonic() + 0.1))
-        return {uid: user.connections for uid, user in callers._users.items()}
-
     half = (CONNECTIONS - local_callers.RESERVED_CONNECTIONS) // 2
     with ExitStack() as stack:
         for uid, count in ((65533, CONNECTIONS), (65532, CONNECTIONS), (0, local_callers.RESERVED_CONNECTIONS)):
             for _ in range(count):
                 stack.enter_context(connected(callers, tmp_path, uid))
         expected = {65533: half, 65532: half // 2, 0: local_callers.RESERVED_CONNECTIONS}
-        eventually(lambda: connections() == expected, "a share each, and room for root")
+        eventually(lambda: connections(callers) == expected, "a share each, and room for root")
         assert callers._counters["refused_connections"] == 2 * CONNECTIONS - half - half // 2
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can connect as another user")
+def test_the_connections_of_a_user_are_bounded(callers: LocalCallers, tmp_path: Path) -> None:
+    callers.limits = Rpc(max_connections_per_user=10)
+    with ExitStack() as stack:
+        for uid in (65533, 0):
+            for _ in range(20):
+                stack.enter_context(connected(callers, tmp_path, uid))
+        eventually(lambda: connections(callers) == {65533: 10, 0: 20}, "the limit holds, and not for root")
 
 
 def test_a_user_has_the_rest_of_the_pass_in_the_next(callers: LocalCallers, tmp_path: Path) -> None:
