@@ -101,6 +101,7 @@ class Server(Table, frozen=True, kw_only=True):
     reconnect_max: Seconds = 30.0
     replay_bytes: Annotated[int, Meta(ge=0, le=1024**3)] = 16 * 1024 * 1024
     max_reply_bytes: Bytes = 16 * 1024 * 1024
+    max_subscribers_per_caller: Count = 200
 
     @property
     def tcp_port(self) -> int:

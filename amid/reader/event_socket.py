@@ -30,6 +30,7 @@ from amid.process.acceptor import Acceptor, listen_locally
 from amid.process.sending import disconnect, high_water_mark, send
 from amid.process.socket_reader import SocketReader
 from amid.process.zap import ZapAuthenticator
+from amid.reader.subscribers import Subscribers, caller_of
 
 log = logging.getLogger("amid.events")
 
@@ -59,8 +60,8 @@ _DONTWAIT = int(zmq.DONTWAIT)
 class EventSocket:
     """Listens on the running loop. Raises `OSError` when it cannot listen at `path`.
 
-    on_asked takes the topics that were subscribed to, repeated ones too. `disconnected` counts the peers that sent too much,
-    `reopened` how often all connections were dropped.
+    max_subscribers: connections of one caller. on_asked takes the topics that were subscribed to, repeated ones too. `disconnected`
+    counts the peers that sent too much or were too many, `reopened` how often all connections were dropped.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class EventSocket:
         path: str,
         kept: int,
         linger_ms: int,
+        max_subscribers: int,
         on_asked: Callable[[list[bytes]], object],
     ) -> None:
         self._on_asked = on_asked
@@ -81,6 +83,7 @@ class EventSocket:
         self._options = {zmq.SNDHWM: high_water_mark(kept), zmq.LINGER: linger_ms}
         self._tcp: tuple[ZapAuthenticator, list[str]] | None = None
         self._peer_bytes: Counter[str] = Counter()
+        self._subscribers = Subscribers(max_subscribers)
         self.disconnected = self.reopened = 0
         self._open()
 
@@ -142,7 +145,8 @@ class EventSocket:
             elif kind == b"\x00" and not peer:
                 self._remove(topic)
             if peer:
-                self._count(peer, message)
+                self._count_subscriber(peer, message)
+                self._count_bytes(peer, message)
             if self._excess_bytes > MAX_EXCESS_BYTES:
                 self._reopen(peer)
                 return asked
@@ -182,7 +186,15 @@ class EventSocket:
         self._prefix_bytes -= len(prefix)
         self._wanted.clear()
 
-    def _count(self, peer: str, message: zmq.Frame) -> None:
+    def _count_subscriber(self, peer: str, message: zmq.Frame) -> None:
+        """Disconnect a peer whose caller has too many connections."""
+        caller = caller_of(message, peer)
+        if not self._subscribers.add(caller, int(message.get(zmq.SRCFD))):
+            log.warning("%s: disconnected %s: %s has too many connections (max_subscribers_per_caller)", self._path, peer, caller)
+            disconnect(message)
+            self.disconnected += 1
+
+    def _count_bytes(self, peer: str, message: zmq.Frame) -> None:
         """Add what the peer has sent, and disconnect it when that is too much."""
         if len(self._peer_bytes) >= REMEMBERED_PEERS and peer not in self._peer_bytes:
             self._peer_bytes.clear()
@@ -196,6 +208,7 @@ class EventSocket:
 
     def forgive(self) -> None:
         """Count half of what peers have sent so far; due once a second."""
+        self._subscribers.forget_closed()
         self._peer_bytes = Counter({peer: sent // 2 for peer, sent in self._peer_bytes.items() if sent > MESSAGE_BYTES})
 
     def _reopen(self, last: str) -> None:

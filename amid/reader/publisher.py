@@ -47,11 +47,12 @@ class Publisher:
         server: str,
         epoch: int,
         replay_bytes: int,
+        max_subscribers: int,
     ) -> None:
         self._server = server
         events, stream = f"{run_dir}/{wire.events_socket(server)}", f"{run_dir}/{wire.stream_socket(server)}"
-        self.events = EventSocket(context, acceptor, events, EVENTS_KEPT, LINGER_MS, self._asked)
-        self.stream = EventSocket(context, acceptor, stream, STREAM_KEPT, LINGER_MS, self._asked)
+        self.events = EventSocket(context, acceptor, events, EVENTS_KEPT, LINGER_MS, max_subscribers, self._asked)
+        self.stream = EventSocket(context, acceptor, stream, STREAM_KEPT, LINGER_MS, max_subscribers, self._asked)
         self._stream_topic = wire.stream_topic(server)
         self._tick_topic = wire.tick_topic(server)
         self._event_prefix = wire.event_topic(server, "").removesuffix(b".")

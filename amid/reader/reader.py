@@ -90,8 +90,8 @@ class Reader:
         self._context = zmq.Context()
         self._acceptor = Acceptor(settings.run_dir, self._counters)
         where = self._context, self._acceptor, settings.run_dir, settings.name, started
-        self._publisher = Publisher(*where, server.replay_bytes)
-        self._tracer = Tracer(*where, server.secret or "")
+        self._publisher = Publisher(*where, server.replay_bytes, server.max_subscribers_per_caller)
+        self._tracer = Tracer(*where, server.max_subscribers_per_caller, server.secret or "")
         self._tracer.open(settings.trace)
         if settings.curve.secret_key is not None:
             zap = ZapAuthenticator(self._context, settings.curve, settings.callers)

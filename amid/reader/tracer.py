@@ -32,12 +32,20 @@ class Tracer:
     """
 
     def __init__(
-        self, context: zmq.Context[zmq.Socket[bytes]], acceptor: Acceptor, run_dir: str, server: str, epoch: int, secret: str
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        acceptor: Acceptor,
+        run_dir: str,
+        server: str,
+        epoch: int,
+        max_subscribers: int,
+        secret: str,
     ) -> None:
         self._context = context
         self._acceptor = acceptor
         self._place = Path(run_dir, wire.trace_socket(server))
         self._topic = wire.trace_topic(server)
+        self._max_subscribers = max_subscribers
         self._head = {"server": server, "epoch": epoch}
         self._seq = 0
         self._watchers: EventSocket | None = None
@@ -47,7 +55,8 @@ class Tracer:
         """Be there for those who trace, or not."""
         if allowed and self._watchers is None:
             place = str(self._place)
-            self._watchers = EventSocket(self._context, self._acceptor, place, KEPT, 0, lambda _: self._see_watchers())
+            limits = KEPT, 0, self._max_subscribers
+            self._watchers = EventSocket(self._context, self._acceptor, place, *limits, lambda _: self._see_watchers())
         elif not allowed and self._watchers is not None:
             self.close()
             self._place.unlink(missing_ok=True)

@@ -62,7 +62,7 @@ def publisher(loop: Loop, tmp_path: Path) -> Iterator[Publisher]:
 
     async def start() -> tuple[Acceptor, Publisher]:
         acceptor = Acceptor(str(tmp_path), Counter())
-        publisher = Publisher(context, acceptor, str(tmp_path), "pbx1", epoch=1, replay_bytes=0)
+        publisher = Publisher(context, acceptor, str(tmp_path), "pbx1", epoch=1, replay_bytes=0, max_subscribers=5)
         publisher.start()
         return acceptor, publisher
 

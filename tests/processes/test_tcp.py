@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import zmq
@@ -34,7 +35,7 @@ class Tcp:
 
     def __init__(
         self, folder: Path, pbx: SimulatedPbx, daemon_for: StartDaemon, listen: str = "127.0.0.1", reached: str = "127.0.0.1",
-        silence: float = 30.0,
+        silence: float = 30.0, **server: Any,
     ) -> None:
         self.folder = folder
         self.server = make_keys(folder / "server.key")
@@ -42,7 +43,7 @@ class Tcp:
         rpc, events, stream = (f"tcp://{listen}:{free_port()}" for _ in range(3))
         self.rpc = rpc.replace(listen, reached)
         self.table = {"host": "127.0.0.1", "port": pbx.port, "username": "u", "secret": "s"}
-        self.table |= {"events_listen": [events], "stream_listen": [stream]}
+        self.table |= {"events_listen": [events], "stream_listen": [stream], **server}
         self.tables = {
             "rpc": {"listen": [rpc]},
             "curve": {"secret_key_file": str(folder / "server.key"), "silence": silence},

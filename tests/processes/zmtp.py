@@ -36,14 +36,16 @@ class RawPeer:
         self.receive_frame()  # the daemon's READY
 
     @classmethod
-    def of_user(cls, uid: int, run_dir: Path, gid: int = 0) -> RawPeer:
+    def of_user(
+        cls, uid: int, run_dir: Path, gid: int = 0, name: str = "rpc", properties: dict[str, bytes] | None = None
+    ) -> RawPeer:
         """A peer whose process has this uid and gid; only root can make one. The path to `run_dir` need not be open to it."""
         before = os.getcwd()
         os.chdir(run_dir)
         os.setegid(gid)
         os.seteuid(uid)
         try:
-            return cls(Path("rpc"))
+            return cls(Path(name), properties)
         finally:
             os.seteuid(0)
             os.setegid(0)
