@@ -77,8 +77,12 @@ def _packets(run_dir: str | None, server: str | None) -> Iterator[Seen]:
 
 
 def _look(socket: zmq.Socket[bytes], folder: str, server: str) -> None:
-    if not os.path.exists(os.path.join(folder, wire.trace_socket(server))):
+    path = os.path.join(folder, wire.trace_socket(server))
+    if not os.path.exists(path):
         raise AmidError("denied", f"{server} may not be traced: [callers.local] in the daemon's configuration lacks admin = true")
+    if not os.access(path, os.W_OK):
+        why = "a local caller in the daemon's configuration lacks admin = true"
+        raise AmidError("denied", f"only root and amid's own user may trace {server}: {why}")
     socket.subscribe(wire.trace_topic(server))
     socket.connect(wire.ipc(folder, wire.trace_socket(server)))
 

@@ -23,7 +23,7 @@ import socket
 from collections import Counter
 from collections.abc import Callable, Iterable
 
-from amid.process.unix_socket import bind_unix
+from amid.process.unix_socket import SHARED, bind_unix
 
 log = logging.getLogger("amid.acceptor")
 
@@ -128,9 +128,9 @@ class Acceptor:
                 self._counters["refused_connections"] += 1
 
 
-def listen_locally(path: str) -> socket.socket:
+def listen_locally(path: str, mode: int = SHARED) -> socket.socket:
     """A socket that listens at `path`. Raises `OSError`."""
-    listener = bind_unix(path)
+    listener = bind_unix(path, mode)
     listener.listen(BACKLOG)
     return listener
 

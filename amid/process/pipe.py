@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Generic, TypeVar, cast
 
 from amid.process.loop import Soon
-from amid.process.unix_socket import bind_unix
+from amid.process.unix_socket import PRIVATE, bind_unix
 from amid.rpc import messages
 
 T = TypeVar("T")
@@ -186,7 +186,5 @@ class Pipe(asyncio.Protocol, Generic[T]):
 
 
 def listen(path: str) -> socket.socket:
-    """Where pipes are connected to: a socket file for the daemon's own user alone, since whoever speaks there is believed."""
-    listening = bind_unix(path)
-    os.chmod(path, 0o600)  # nobody can connect before it listens
-    return listening
+    """Where pipes are connected to: for the daemon's own user alone, since what a peer sends there is trusted."""
+    return bind_unix(path, PRIVATE)

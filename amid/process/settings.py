@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 
 from amid.config import Caller, Config, Curve, Gateway, Rpc, Server
 from amid.config.unix_users import LocalCaller, local_callers
+from amid.process.unix_socket import PRIVATE, SHARED
 
 
 class ReaderSettings(msgspec.Struct):
-    """`epoch_origin` plus the monotonic clock, in milliseconds, gives an epoch."""
+    """`epoch_origin` plus the monotonic clock, in milliseconds, gives an epoch. trace: the mode of the trace socket; 0: none."""
 
     name: str
     run_dir: str
@@ -18,7 +21,7 @@ class ReaderSettings(msgspec.Struct):
     epoch_origin: int
     curve: Curve
     callers: dict[str, Caller]
-    trace: bool
+    trace: int
 
 
 class ServerLimits(msgspec.Struct):
@@ -63,8 +66,14 @@ def reader_settings(config: Config, name: str, epoch_origin: int) -> ReaderSetti
     on_tcp = bool(server.events_listen or server.stream_listen)
     callers = {name: Caller(key=caller.key) for name, caller in config.callers.items() if on_tcp and caller.key}
     curve = config.curve if on_tcp else Curve()
-    trace = config.callers["local"].admin
-    return ReaderSettings(name, config.run_dir, config.log_level, server, epoch_origin, curve, callers, trace)
+    return ReaderSettings(name, config.run_dir, config.log_level, server, epoch_origin, curve, callers, _trace_mode(config.callers))
+
+
+def _trace_mode(callers: Mapping[str, Caller]) -> int:
+    """The trace shows the packets of all callers, and a subscriber is not asked who it is."""
+    if not callers["local"].admin:
+        return 0
+    return SHARED if all(caller.admin for caller in callers.values() if caller.user or caller.group) else PRIVATE
 
 
 def broker_settings(config: Config) -> BrokerSettings:

@@ -10,7 +10,13 @@ SO_PASSRIGHTS = 83
 """Of unix(7), since Linux 6.16; Python has no name for it."""
 
 
-def bind_unix(path: str) -> socket.socket:
+SHARED = 0o660
+"""Mode of a socket for the callers' group."""
+PRIVATE = 0o600
+"""Mode of a socket for amid's own user, and root, alone."""
+
+
+def bind_unix(path: str, mode: int = SHARED) -> socket.socket:
     """A socket at `path`, in place of what a process that was killed left there. Raises `OSError`."""
     with contextlib.suppress(FileNotFoundError):
         os.unlink(path)
@@ -18,6 +24,7 @@ def bind_unix(path: str) -> socket.socket:
     try:
         _refuse_descriptors(bound)
         bound.bind(path)
+        os.chmod(path, mode)  # no peer can connect before it listens
     except OSError:
         bound.close()
         raise

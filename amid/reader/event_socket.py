@@ -19,6 +19,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import socket
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
@@ -26,7 +27,7 @@ from functools import partial
 import zmq
 from zmq.backend import Socket
 
-from amid.process.acceptor import Acceptor, listen_locally
+from amid.process.acceptor import Acceptor
 from amid.process.sending import disconnect, high_water_mark, send
 from amid.process.socket_reader import SocketReader
 from amid.process.zap import ZapAuthenticator
@@ -58,7 +59,7 @@ _DONTWAIT = int(zmq.DONTWAIT)
 
 
 class EventSocket:
-    """Listens on the running loop. Raises `OSError` when it cannot listen at `path`.
+    """Accepts subscribers from `listener`, a Unix socket, on the running loop.
 
     max_subscribers: connections of one caller. on_asked takes the topics that were subscribed to, repeated ones too. `disconnected`
     counts the peers that sent too much or were too many, `reopened` how often all connections were dropped.
@@ -68,7 +69,7 @@ class EventSocket:
         self,
         context: zmq.Context[zmq.Socket[bytes]],
         acceptor: Acceptor,
-        path: str,
+        listener: socket.socket,
         kept: int,
         linger_ms: int,
         max_subscribers: int,
@@ -77,9 +78,9 @@ class EventSocket:
         self._on_asked = on_asked
         self._context = context
         self._acceptor = acceptor
-        self._path = path
+        self._path = listener.getsockname()
         # It stays when the socket is opened again, and so does the file, which the supervisor watches.
-        self._listener = listen_locally(path)
+        self._listener = listener
         self._options = {zmq.SNDHWM: high_water_mark(kept), zmq.LINGER: linger_ms}
         self._tcp: tuple[ZapAuthenticator, list[str]] | None = None
         self._peer_bytes: Counter[str] = Counter()

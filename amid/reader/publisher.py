@@ -19,7 +19,7 @@ from amid.ami.shapes import Shapes
 from amid.events.message import Event, Tick, pack_all
 from amid.events.ring import Held, Ring
 from amid.events.sequence import Numberer
-from amid.process.acceptor import Acceptor
+from amid.process.acceptor import Acceptor, listen_locally
 from amid.process.loop import Alarm, clock
 from amid.reader.event_socket import EventSocket
 
@@ -49,8 +49,9 @@ class Publisher:
         replay_bytes: int,
         max_subscribers: int,
     ) -> None:
+        """Raises `OSError` when it cannot listen."""
         self._server = server
-        events, stream = f"{run_dir}/{wire.events_socket(server)}", f"{run_dir}/{wire.stream_socket(server)}"
+        events, stream = (listen_locally(f"{run_dir}/{name(server)}") for name in (wire.events_socket, wire.stream_socket))
         self.events = EventSocket(context, acceptor, events, EVENTS_KEPT, LINGER_MS, max_subscribers, self._asked)
         self.stream = EventSocket(context, acceptor, stream, STREAM_KEPT, LINGER_MS, max_subscribers, self._asked)
         self._stream_topic = wire.stream_topic(server)

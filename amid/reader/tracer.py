@@ -1,7 +1,8 @@
 """What a reader shows of its sessions to whoever runs `amid trace`: every packet, on a socket of its own.
 
-It shows what every caller says and hears, so it is for those who may change amid itself: on ipc only, and only where the
-configuration lets `local` callers do that. As with events, sending never blocks, and loss shows by the numbers.
+It shows what every caller sends and receives, so it is for callers with `admin`: on ipc only, and only where `local` has it. Where
+another local caller lacks it, the mode of the socket admits only amid's own user and root. As with events, sending never blocks,
+and loss shows by the numbers.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import zmq
 
 from amid import wire
 from amid.ami.trace import Sight, Trace
-from amid.process.acceptor import Acceptor
+from amid.process.acceptor import Acceptor, listen_locally
 from amid.process.loop import clock
 from amid.reader.event_socket import EventSocket
 
@@ -49,18 +50,20 @@ class Tracer:
         self._head = {"server": server, "epoch": epoch}
         self._seq = 0
         self._watchers: EventSocket | None = None
+        self._mode = 0
         self.trace = Trace(secret, self._show)
 
-    def open(self, allowed: bool) -> None:
-        """Be there for those who trace, or not."""
-        if allowed and self._watchers is None:
-            place = str(self._place)
-            limits = KEPT, 0, self._max_subscribers
-            self._watchers = EventSocket(self._context, self._acceptor, place, *limits, lambda _: self._see_watchers())
-        elif not allowed and self._watchers is not None:
+    def open(self, mode: int) -> None:
+        """Bind the socket with this mode, or with 0 unbind it."""
+        if self._watchers is not None and mode != self._mode:
             self.close()
             self._place.unlink(missing_ok=True)
             self.trace.watched = False
+        self._mode = mode
+        if self._watchers is None and mode:
+            listener = listen_locally(str(self._place), mode)
+            limits = KEPT, 0, self._max_subscribers
+            self._watchers = EventSocket(self._context, self._acceptor, listener, *limits, lambda _: self._see_watchers())
 
     def close(self) -> None:
         if self._watchers is not None:
@@ -83,7 +86,7 @@ class Tracer:
         log.warning("%s was removed while amid runs; binding it again", self._place)
         self.close()
         with contextlib.suppress(OSError):  # the directory has gone too, and the supervisor makes it again
-            self.open(allowed=True)
+            self.open(self._mode)
 
     def _show(self, sight: Sight) -> None:
         self._seq += 1

@@ -22,8 +22,8 @@ class RawPeer:
     def __init__(self, path: Path, properties: dict[str, bytes] | None = None, greeting: bytes = GREETING) -> None:
         self.socket = socket.socket(socket.AF_UNIX)
         self.socket.settimeout(BOUND_S)
-        self.socket.connect(str(path))
         try:
+            self.socket.connect(str(path))
             self._shake_hands(greeting, {"Socket-Type": b"DEALER", "Identity": b"", **(properties or {})})
         except OSError:
             self.socket.close()
