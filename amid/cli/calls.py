@@ -8,7 +8,7 @@ import click
 
 from amid import wire
 from amid.cli import complete, text
-from amid.cli.exits import Reporting
+from amid.cli.exits import Reporting, ReportingAction
 from amid.cli.options import JSON, SERVER, TIMEOUT, Header, fields
 from amid.client import Client
 
@@ -16,7 +16,7 @@ _FRAME = text.HIDDEN | {"ListItems"}
 """What every list's closing event has, and nobody needs to see."""
 
 
-@click.command(cls=Reporting)
+@click.command(cls=ReportingAction)
 @click.argument("name", shell_complete=complete.actions)
 @click.argument("headers", nargs=-1, type=Header(), metavar="[K=V]...")
 @SERVER
@@ -44,7 +44,7 @@ def action(
     _show(result, _answer(result), as_json)
 
 
-@click.command(cls=Reporting)
+@click.command(cls=ReportingAction)
 @click.argument("words", nargs=-1, required=True, metavar="TEXT")
 @SERVER
 @TIMEOUT

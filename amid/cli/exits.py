@@ -52,7 +52,12 @@ _UNSURE = frozenset({"timeout", "unreachable", "not_connected", "connection_lost
 
 
 class Reporting(click.Command):
-    """A command that talks to the daemon: its errors become a message and an exit status, and a closed pipe ends it quietly."""
+    """A command that talks to the daemon: its errors become a message and an exit status, and a closed pipe ends it quietly.
+
+    reaches_asterisk: whether it sends an action, so that a failure says whether Asterisk may have carried it out.
+    """
+
+    reaches_asterisk = False
 
     def invoke(self, ctx: click.Context) -> Any:
         if sys.stdout is None:  # descriptor 1 is closed: better to say so before anything is carried out
@@ -61,11 +66,17 @@ class Reporting(click.Command):
         try:
             return super().invoke(ctx)
         except AmidError as failure:
-            report(failure, as_json=bool(ctx.params.get("as_json")))
+            report(failure, self.reaches_asterisk, as_json=bool(ctx.params.get("as_json")))
             ctx.exit(STATUS.get(failure.kind, FAILED))
         except BrokenPipeError:
             _discard_stdout()
             ctx.exit(0)
+
+
+class ReportingAction(Reporting):
+    """One that sends an action to Asterisk."""
+
+    reaches_asterisk = True
 
 
 def unwritable_stdout(error: OSError) -> int | None:
@@ -85,18 +96,18 @@ def _discard_stdout() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
-def report(failure: AmidError, *, as_json: bool) -> None:
+def report(failure: AmidError, reaches_asterisk: bool, *, as_json: bool) -> None:
     if as_json:
         code = CODES.get(failure.kind, UNREACHABLE)
         click.echo(wire.pack_json({"error": {"code": code, "message": failure.message, "data": failure.data()}}))
-    for line in told(failure):
+    for line in told(failure, reaches_asterisk):
         click.echo(line, err=True)
 
 
-def told(failure: AmidError) -> list[str]:
+def told(failure: AmidError, reaches_asterisk: bool) -> list[str]:
     """The error in a few lines: what happened and where, whether Asterisk may have acted, and the output of a failed Command."""
     lines = [click.style(f"amid: {failure.kind}: ", fg="red") + printable(failure.message)]
-    if failure.kind in _UNSURE:
+    if reaches_asterisk and failure.kind in _UNSURE:
         lines.append("      " + (MAY_HAVE if failure.sent else NEVER_SAW))
     return lines + [printable(line, keep="\t") for line in lines_of((failure.response or {}).get("Output", []))]
 

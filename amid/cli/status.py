@@ -64,7 +64,7 @@ def _look(client: Client) -> list[str]:
     try:
         return drawn(client.status(), time.time(), text.limit())
     except AmidError as failure:
-        return exits.told(failure)
+        return exits.told(failure, reaches_asterisk=False)
 
 
 def drawn(status: dict[str, Any], now: float, columns: int | None) -> list[str]:

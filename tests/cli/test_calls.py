@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -133,6 +134,20 @@ def test_every_exit_status_is_in_the_help(amid: Amid) -> None:
 def test_whether_asterisk_may_have_acted_is_said_in_words(daemon: StandIn, amid: Amid, sent: bool, words: str) -> None:
     daemon.methods["action"] = refuse(AmidError("timeout", "no answer in 5 s", sent=sent))
     assert words in amid("action", "Originate").err
+
+
+@pytest.mark.parametrize("argv", [["status"], ["audit"], ["events"], ["actions"], ["restart", "pbx1"]], ids=" ".join)
+def test_only_an_action_can_be_seen_by_asterisk(amid: Amid, daemon: StandIn, tmp_path: Path, argv: list[str]) -> None:
+    ended = amid("--run-dir", str(tmp_path), *argv)
+    assert ended.status == 4 and "no amid daemon" in ended.err
+    assert "Asterisk" not in ended.err
+    daemon.methods |= dict.fromkeys(("status", "audit", "servers", "actions", "restart"), refuse(AmidError("timeout", "late")))
+    assert "Asterisk" not in amid(*argv).err
+
+
+@pytest.mark.parametrize("argv", [["action", "Ping"], ["command", "core show uptime"]], ids=" ".join)
+def test_an_action_without_a_daemon_was_not_seen_by_asterisk(amid: Amid, tmp_path: Path, argv: list[str]) -> None:
+    assert NEVER_SAW in amid("--run-dir", str(tmp_path), *argv).err
 
 
 def test_an_error_with_json_is_an_object_too(daemon: StandIn, amid: Amid) -> None:
