@@ -16,9 +16,20 @@ log.setLevel(logging.INFO)
 
 
 def write_record(record: AuditRecord) -> None:
-    members = {name: value for name, value in msgspec.to_builtins(record).items() if name != "time" and value not in ("", 0)}
+    members = {name: _plain(value) for name, value in msgspec.to_builtins(record).items() if name != "time"}
     level = logging.WARNING if record.outcome == "denied" else logging.INFO
-    log.log(level, "audit", extra={"audit": {name: str(value) for name, value in members.items()}})
+    log.log(level, "audit", extra={"audit": {name: text for name, text in members.items() if text}})
+
+
+def _plain(value: Any) -> str:
+    """A member as text; "" for one that says nothing."""
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case float():
+            return f"{value:.6f}"
+        case _:
+            return str(value or "")
 
 
 class AuditLog:

@@ -17,6 +17,9 @@ from amid.client.rules import MARGIN, TIMEOUT, Call
 INTERVAL_S = 1.0
 """Seconds between two looks at what has come."""
 
+NONE = 'amid: no records yet: no request was denied, and what was done is recorded with audit = "all" in [rpc]'
+NONE_DENIED = "amid: no records of denied requests"
+
 
 @click.command(cls=Reporting)
 @click.option("--denied", is_flag=True, help="Only what was denied.")
@@ -29,12 +32,13 @@ def audit(top: dict[str, Any], denied: bool, follow: bool, as_json: bool) -> Non
     What was denied is recorded always, what was done where the configuration has audit = "all" in [rpc]. The broker keeps the last
     5,000 records, until it ends; the log has them all.
     """
-    seen = 0
+    seen = shown = 0
     with Client(top["run_dir"]) as client:
         while True:
             page = client.call(Call("audit", {"after": seen}, TIMEOUT + MARGIN))
             for record in page["records"]:
                 if not denied or record["outcome"] == "denied":
+                    shown += 1
                     click.echo(wire.pack_json(record) if as_json else line(record))
             if page["records"]:
                 seen = page["records"][-1]["seq"]
@@ -43,7 +47,9 @@ def audit(top: dict[str, Any], denied: bool, follow: bool, as_json: bool) -> Non
             elif follow:
                 time.sleep(INTERVAL_S)
             else:
-                return
+                break
+    if not shown:
+        click.echo(NONE_DENIED if denied else NONE, err=True)
 
 
 def line(record: dict[str, Any]) -> str:
@@ -51,8 +57,15 @@ def line(record: dict[str, Any]) -> str:
     what = [record["method"], record["action"], record["target"] and f"({record['target']})"]
     where = record["server"] and f"on {record['server']}"
     asked = " ".join(printable(part) for part in (*what, where) if part)
-    ended = f"{record['outcome']}, {record['elapsed']:.3f} s"
+    ended = f"{record['outcome']}{_sent(record)}, {record['elapsed']:.3f} s"
     left_out = f"; {record['left_out']} before it were left out" if record["left_out"] else ""
     colour = "red" if record["outcome"] == "denied" else None
     who = f"{printable(record['caller'])} ({printable(record['principal'])})"
     return f"{when}  {who}: {asked}: {click.style(ended, fg=colour)}{left_out}"
+
+
+def _sent(record: dict[str, Any]) -> str:
+    """For an outcome that leaves open whether Asterisk received the action."""
+    if record["method"] != "action" or record["outcome"] in ("ok", "denied"):
+        return ""
+    return " (sent to Asterisk)" if record["sent"] else " (not sent to Asterisk)"

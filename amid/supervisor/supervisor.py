@@ -321,7 +321,8 @@ class Supervisor:
             config = self._reload()
             self._take(config, now)
         except ConfigError as error:
-            log.error("SIGHUP: nothing was changed, because the new configuration is not right: %s", error)
+            problems = "; ".join(str(error).splitlines())
+            log.error("SIGHUP: nothing was changed, because the new configuration is not right: %s", problems)
         except Exception as error:  # whatever is wrong, what runs goes on
             log.exception("SIGHUP: the new configuration could not be used: %s", error)
         self._notify_ready()

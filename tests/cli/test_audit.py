@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from tests.cli.conftest import Amid
@@ -24,6 +25,34 @@ def test_it_shows_all_records_page_by_page(daemon: StandIn, amid: Amid) -> None:
     first, second = amid("audit").out.splitlines()
     assert "crm (key:crm): action Originate (1@secret\\x1b[31m) on pbx1: denied, 0.000 s; 2 before it were left out" in first
     assert "action Ping" in second and "ok" in second
+
+
+def page(*records: dict[str, Any]) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """What the daemon answers that has these."""
+    return lambda params: {"records": [one for one in records if one["seq"] > params["after"]], "seq": len(records), "left_out": 0}
+
+
+def test_what_became_of_a_call_is_said_in_words(daemon: StandIn, amid: Amid) -> None:
+    ends = [("timeout", True), ("not_connected", False), ("ok", True)]
+    daemon.methods["audit"] = page(*({**RECORD, "seq": n, "outcome": o, "sent": s} for n, (o, s) in enumerate(ends, 1)))
+    late, away, well = amid("audit").out.splitlines()
+    assert "timeout (sent to Asterisk), 0.000 s" in late
+    assert "not_connected (not sent to Asterisk), 0.000 s" in away
+    assert ": ok, 0.000 s" in well
+
+
+def test_no_records_are_told_on_stderr(daemon: StandIn, amid: Amid) -> None:
+    daemon.methods["audit"] = page()
+    ended = amid("audit")
+    assert (ended.status, ended.out) == (0, "")
+    assert ended.err.startswith("amid: no records yet") and '"all"' in ended.err
+
+
+def test_no_denied_records_are_told_on_stderr(daemon: StandIn, amid: Amid) -> None:
+    daemon.methods["audit"] = page({**RECORD, "seq": 1, "outcome": "ok"})
+    ended = amid("audit", "--denied")
+    assert (ended.status, ended.out) == (0, "")
+    assert ended.err.startswith("amid: no records of denied requests")
 
 
 def test_denied_ones_alone_and_json(daemon: StandIn, amid: Amid) -> None:

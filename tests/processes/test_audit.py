@@ -32,7 +32,7 @@ def test_denied_actions_are_recorded_whatever_the_level_of_the_log(daemon_for: S
     assert "1@secret" in record["target"]
     eventually(lambda: "outcome=denied" in daemon.log.read_text(), "the log has it")
     (line,) = [line for line in daemon.log.read_text().splitlines() if "outcome=denied" in line]
-    assert "principal=token:web" in line and "action=Originate" in line and "server=pbx1" in line
+    assert "principal=token:web" in line and "sent=false" in line and "action=Originate" in line and "server=pbx1" in line
 
 
 def test_actions_are_recorded_where_the_configuration_says_so(daemon_for: StartDaemon, pbx: SimulatedPbx) -> None:
@@ -50,6 +50,7 @@ def test_actions_are_recorded_where_the_configuration_says_so(daemon_for: StartD
         ("UserEvent", "pbx1", "abandoned", "True"),
     ]
     assert records(daemon)[1]["elapsed"] >= 0.1
+    eventually(lambda: daemon.log.read_text().count("sent=true") == 3, "the log says it in the same words")
 
 
 def test_the_audit_trail_is_for_admins(daemon_for: StartDaemon, pbx: SimulatedPbx) -> None:

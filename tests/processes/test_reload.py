@@ -54,6 +54,14 @@ def test_only_the_server_that_changed_is_started_anew(two: Daemon, pbx: Simulate
     assert list(replaced(two, before)) == ["reader pbx2"]
 
 
+def test_all_that_is_wrong_stands_in_one_readable_line(two: Daemon, pbx: SimulatedPbx) -> None:
+    two.configure({"pbx1": table(pbx, lanes=0), "pbx2": table(pbx, queue=-1)})
+    reload(two)
+    (line,) = [line for line in two.log.read_text().splitlines() if "nothing was changed" in line]
+    assert "[servers.pbx1] lanes: must be" in line and "; " in line and "[servers.pbx2] queue: must be" in line
+    assert "\\n" not in line
+
+
 def test_a_file_that_did_not_change_changes_nothing(two: Daemon) -> None:
     before = pids(two)
     reload(two)
