@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from amid import config as configuration
 from amid.config import Config, ConfigError
@@ -41,11 +42,12 @@ _file_option = click.option(
 def run(
     context: click.Context, file: Path | None, host: str | None, username: str | None, secret_file: Path | None, name: str
 ) -> None:
-    """Run the daemon in the foreground, for systemd (Type=notify) or a terminal.
+    """Run the daemon in the foreground, for systemd (Type=notify) or a terminal: with a configuration file, or with --server.
 
     SIGTERM ends it when the calls in flight are answered, 5 seconds later at most. SIGHUP reads the configuration again and starts
     anew only what changed; a file that is not right changes nothing.
     """
+    _check_options(context)
     run_dir = _run_dir(context)
     warnings: list[str] = []
     if host is not None:
@@ -75,6 +77,16 @@ def check(context: click.Context, file: Path | None, as_json: bool) -> None:
     click.echo(f"# {path} is valid; this is what is in effect")
     for line in _toml(shown):
         click.echo(line)
+
+
+def _check_options(context: click.Context) -> None:
+    """A file and a server of options exclude each other. --server goes before AMID_CONFIG, as options go before variables."""
+    given = {name for name in context.params if context.get_parameter_source(name) is ParameterSource.COMMANDLINE}
+    if {"host", "file"} <= given:
+        raise click.UsageError("--server and -c exclude each other: with a file, the servers are its tables [servers.NAME]")
+    for option in () if "host" in given else ("username", "secret_file", "name"):
+        if option in given:
+            raise click.UsageError(f"--{option.replace('_', '-')} is for --server, which is missing; a file has it in [servers.NAME]")
 
 
 def _run_dir(context: click.Context) -> str | None:

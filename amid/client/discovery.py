@@ -6,14 +6,19 @@ not reach the production one because the test daemon is down.
 
 from __future__ import annotations
 
+import grp
 import os
+import pwd
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from amid import wire
 from amid.errors import AmidError
 
 SOCKET = "a socket"
+NO_ENTRY = "this user may not enter it"
+NO_WRITE = "this user may not use its socket"
 ADVICE = "start one with `amid run`, or name its directory with --run-dir or AMID_RUN_DIR"
 
 
@@ -40,6 +45,11 @@ def run_dirs(run_dir: str | None, environ: Mapping[str, str]) -> list[str]:
 
 def _no_daemon(looked: Mapping[str, str]) -> AmidError:
     """`looked` maps each directory to what was there."""
+    for directory, found in looked.items():
+        if found == NO_ENTRY:
+            return _no_permission(directory, stat.S_IXGRP)
+        if found == NO_WRITE:
+            return _no_permission(os.path.join(directory, wire.RPC_SOCKET), stat.S_IWGRP)
     if len(looked) == 1:
         ((directory, found),) = looked.items()
         return AmidError("unreachable", f"no amid daemon at {directory} ({found}): {ADVICE}")
@@ -54,11 +64,33 @@ def _what_is_in(directory: str) -> str:
         os.fsencode(path).decode()
         mode = os.stat(path).st_mode
     except PermissionError:
-        return "this user may not enter it"
+        return NO_ENTRY
     except UnicodeDecodeError:
         return "its path is not UTF-8"
     except (OSError, ValueError):
         return "no socket"
     if not directory or not stat.S_ISSOCK(mode):
         return "no socket"
-    return SOCKET if os.access(path, os.W_OK) else "this user may not use its socket"
+    return SOCKET if os.access(path, os.W_OK) else NO_WRITE
+
+
+def _no_permission(path: str, group_bit: int) -> AmidError:
+    """There may well be a daemon. group_bit: of the mode, what its group needs to use `path`."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        advice = "ask its owner; a daemon of the system's is for members of the group amid-clients"
+    else:
+        group, owner = _name_of(grp.getgrgid, status.st_gid), _name_of(pwd.getpwuid, status.st_uid)
+        advice = f"only its owner {owner} has it"
+        if status.st_mode & group_bit and status.st_gid:
+            advice = f"its group {group} has it (`usermod --append --groups {group} USER`, then log in again)"
+    return AmidError("unreachable", f"no permission to use {path}: {advice}")
+
+
+def _name_of(look_up: Callable[[int], Sequence[Any]], number: int) -> str:
+    """Of a user or a group; its number where the system has no name for it."""
+    try:
+        return str(look_up(number)[0])
+    except KeyError:
+        return str(number)

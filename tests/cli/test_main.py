@@ -74,6 +74,21 @@ def test_a_run_dir_that_is_empty_is_a_usage_error(amid: Amid) -> None:
     assert amid("--run-dir", "", "status").status == 2
 
 
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["-c", "amid.toml", "--server", "127.0.0.1", "--username", "u"], "--server and -c exclude each other"),
+        (["-c", "amid.toml", "--username", "u"], "--username is for --server"),
+        (["--secret-file", "s"], "--secret-file is for --server"),
+        (["--name", "pbx2"], "--name is for --server"),
+    ],
+)
+def test_no_option_of_run_is_ignored(amid: Amid, options: list[str], words: str) -> None:
+    ended = amid("run", *options)
+    assert ended.status == 2
+    assert words in ended.err
+
+
 def completed(daemon: StandIn, args: list[str], incomplete: str) -> list[str]:
     shell = ShellComplete(main.amid, {}, "amid", "_AMID_COMPLETE")
     return [item.value for item in shell.get_completions(["--run-dir", daemon.run_dir, *args], incomplete)]
