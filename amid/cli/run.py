@@ -86,7 +86,8 @@ def _check_options(context: click.Context) -> None:
         raise click.UsageError("--server and -c exclude each other: with a file, the servers are its tables [servers.NAME]")
     for option in () if "host" in given else ("username", "secret_file", "name"):
         if option in given:
-            raise click.UsageError(f"--{option.replace('_', '-')} is for --server, which is missing; a file has it in [servers.NAME]")
+            named = f"--{option.replace('_', '-')}"
+            raise click.UsageError(f"{named} is for --server, which is missing; a file has it in [servers.NAME]")
 
 
 def _run_dir(context: click.Context) -> str | None:

@@ -53,7 +53,7 @@ class Authentication:
         by_token = scheme.lower() == "bearer"
         holder = await self._holder_of(token.strip(), connection) if by_token else self._logged_in(connection)
         if holder is None:
-            raise HTTPException(401, "a token is needed: send `Authorization: Bearer TOKEN`", {"WWW-Authenticate": "Bearer"})
+            raise _unknown_token() if by_token and token.strip() else _no_token(connection)
         session = None if by_token else digest(connection.cookies[self._cookie])
         self._connections.identify(connection.state.transport, holder.name, session)
         return holder
@@ -87,7 +87,7 @@ class Authentication:
         token = (await read_body(request, MAX_TOKEN_BYTES)).decode("utf-8", "replace").strip()
         holder = await self._holder_of(token, request)
         if holder is None:
-            raise HTTPException(401, "this token is in no table of the tokens file", {"WWW-Authenticate": "Bearer"})
+            raise _unknown_token()
         cookie, key = self._sessions.begin(holder.name, digest(token), time.time())
         self._save()
         response = json_response({"name": holder.name, "admin": holder.rights.admin, "session": key})
@@ -135,6 +135,18 @@ class Authentication:
             self._file.write(self._sessions.open)
         except OSError as error:
             log.warning("log-in sessions cannot be written, so they end with this gateway process: %s", error)
+
+
+def _unknown_token() -> HTTPException:
+    headers = {"WWW-Authenticate": 'Bearer error="invalid_token"'}  # RFC 6750, section 3.1
+    return HTTPException(401, "this token is in no table of the tokens file", headers)
+
+
+def _no_token(connection: HTTPConnection) -> HTTPException:
+    what = "a token is needed: send `Authorization: Bearer TOKEN`"
+    if SESSION_HEADER in connection.headers:
+        what = "this log-in session has ended: log in again"
+    return HTTPException(401, what, {"WWW-Authenticate": "Bearer"})
 
 
 def address_of(connection: HTTPConnection) -> str:

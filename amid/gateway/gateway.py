@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import socket
 import sys
@@ -28,6 +29,8 @@ log = logging.getLogger("amid.gateway")
 
 GRACE_S = 1
 """Seconds that open requests have when the gateway is told to end; streams begin again with its successor."""
+
+IN_USE = "Address already in use; name another with listen in [gateway] (8088 is the port of Asterisk's own HTTP server too)"
 
 BACKLOG = 2048
 """Connections that the kernel holds until they are accepted."""
@@ -106,7 +109,7 @@ def _listening(addresses: Sequence[str]) -> list[socket.socket]:
         try:
             opened.append(_listener(address, addresses))
         except OSError as error:
-            log.error("cannot listen on %s: %s", address, error.strerror)
+            log.error("cannot listen on %s: %s", address, IN_USE if error.errno == errno.EADDRINUSE else error.strerror)
             sys.exit(1)
         log.info("listens on http://%s", address)
     return opened

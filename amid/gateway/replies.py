@@ -39,6 +39,10 @@ async def on_disconnect(request: Request, error: Exception) -> Response:
 
 async def on_http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    response = json_response({"error": error.detail}, error.status_code)
-    response.headers.update(error.headers or {})
+    what, headers = error.detail, dict(error.headers or {})
+    if error.status_code == 405:
+        headers["Allow"] = ", ".join(sorted(headers["Allow"].split(", ")))
+        what = f"{request.method} is not allowed here; allowed: {headers['Allow']}"
+    response = json_response({"error": what}, error.status_code)
+    response.headers.update(headers)
     return response

@@ -156,7 +156,25 @@ def test_the_other_paths(gateway: Gateway) -> None:
         assert {process["name"] for process in http.get("/v1/status").json()["processes"]} >= {"gateway", "broker"}
         assert "Ping" in {action["name"] for action in http.get("/v1/servers/pbx1/actions").json()}
         assert http.get("/openapi.json").json()["openapi"].startswith("3.1")
-        assert http.get("/nothing").status_code == 404 and http.get("/rpc").status_code == 405
+        assert http.get("/nothing").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("GET", "/rpc", "POST"),
+        ("GET", "/v1/servers/pbx1/actions/Ping", "POST"),
+        ("POST", "/v1/servers", "GET, HEAD"),
+        ("POST", "/v1/servers/pbx1/actions", "GET, HEAD"),
+        ("DELETE", "/healthz", "GET, HEAD"),
+    ],
+)
+def test_a_method_that_is_not_allowed_names_those_that_are(gateway: Gateway, method: str, path: str, allowed: str) -> None:
+    with gateway.http as http:
+        answer = http.request(method, path)
+    assert answer.status_code == 405
+    assert answer.json() == {"error": f"{method} is not allowed here; allowed: {allowed}"}
+    assert answer.headers["allow"] == allowed
 
 
 def test_health_and_readiness_need_no_token(gateway: Gateway) -> None:

@@ -56,6 +56,8 @@ def test_it_waits_for_its_port(tmp_path: Path, daemon_for: StartDaemon) -> None:
         daemon = daemon_for({"pbx1": table(pbx)}, gateway=keys)
         message = f"cannot listen on {keys['listen']}: Address already in use"
         eventually(lambda: message in daemon.log.read_text(), "the log says why there is no gateway")
+        line = next(line for line in daemon.log.read_text().splitlines() if message in line)
+        assert "listen in [gateway]" in line and "8088" in line, "which key has the address, and who else uses its default"
     listening(daemon, keys)
     assert "Traceback" not in daemon.log.read_text()
 

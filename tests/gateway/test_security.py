@@ -21,7 +21,19 @@ def test_without_a_token_there_is_nothing(gateway: Gateway, path: str) -> None:
     with gateway.nobody as http:
         answer = http.get(path)
     assert answer.status_code == 401 and answer.headers["www-authenticate"] == "Bearer"
-    assert set(answer.json()) == {"error"}
+    assert set(answer.json()) == {"error"} and "a token is needed" in answer.json()["error"]
+
+
+def test_a_wrong_token_is_told_from_a_missing_one(gateway: Gateway) -> None:
+    with gateway.nobody as http:
+        wrong = http.get("/v1/status", headers={"Authorization": "Bearer nonsense"})
+        other = http.get("/v1/status", headers={"Authorization": "Basic b3BlcmF0b3I6eA=="})
+        ended = http.get("/v1/status", headers={"Amid-Session": "nonsense"})
+    assert wrong.json() == {"error": "this token is in no table of the tokens file"}
+    assert wrong.headers["www-authenticate"] == 'Bearer error="invalid_token"', "RFC 6750, section 3.1"
+    assert "a token is needed" in other.json()["error"] and other.headers["www-authenticate"] == "Bearer"
+    assert ended.json() == {"error": "this log-in session has ended: log in again"}
+    assert {wrong.status_code, other.status_code, ended.status_code} == {401}
 
 
 @pytest.mark.parametrize(
