@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import difflib
 import ipaddress
 import os
 from urllib.parse import urlsplit
 
 from amid import wire
-from amid.ami.targets import PLAIN
+from amid.ami.catalogue import MAYBE_NO_RESPONSE, UNMARKED_LISTS
+from amid.ami.targets import PLAIN, TABLES
 from amid.config.report import Report
 from amid.config.tables import Caller, Config, Gateway, Server, Token
+from amid.rpc.policy import matches
 
 MAX_SOCKET_PATH = 107
 """Bytes of a Unix socket's path (unix(7): sun_path is 108 with its NUL)."""
+KNOWN_ACTIONS = sorted({*TABLES, *PLAIN, *UNMARKED_LISTS, *MAYBE_NO_RESPONSE})
+"""Those of Asterisk 16 and 22, and of older ones as far as their answers are special. In lower case."""
 SHORT_SECRET = 6
 """Characters; the log hides no secret that is shorter (`amid.process.log`)."""
 
@@ -34,12 +39,27 @@ def crosscheck(config: Config, report: Report) -> None:
 
 
 def check_rules(lists: Caller | Server | Token, table: str, report: Report) -> None:
-    """A rule that matches nothing is refused: in a `deny` it would look like a protection."""
+    """A rule that matches nothing is refused: in a `deny` it would look like a protection.
+
+    A name that amid does not know is a warning alone, since modules of Asterisk may add actions.
+    """
     for key, rules in (("allow", lists.allow), ("deny", lists.deny)):
         for rule in rules:
             action, colon, _ = rule.partition(":")
             if colon and action.strip().lower() in PLAIN:
                 report.refuse(table, key, f"{rule!r} matches nothing: no pattern looks at a field of {action.strip()}")
+            _check_name(action.strip(), table, key, report)
+
+
+def _check_name(action: str, table: str, key: str, report: Report) -> None:
+    if any(matches(action.lower(), known) for known in KNOWN_ACTIONS):
+        return
+    if "*" in action:
+        report.warn(table, key, f"{action!r} matches no action that amid knows")
+        return
+    close = difflib.get_close_matches(action.lower(), KNOWN_ACTIONS, 1)
+    meant = f"; did you mean {close[0]!r}?" if close else "; `amid actions` shows those of an Asterisk"
+    report.warn(table, key, f"{action!r} is no action that amid knows{meant}")
 
 
 def check_socket_paths(config: Config, report: Report) -> None:

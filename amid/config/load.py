@@ -93,7 +93,7 @@ def _with_run_dir(raw: dict[str, Any], option: str | None, report: Report) -> tu
     if option is not None:
         return {**raw, "run_dir": _absolute(option)}, report.of_file(f"--run-dir {option}")
     if "run_dir" in raw:
-        return raw, report.of_file(f"{report.source} run_dir")
+        return raw, report.of_file(f"{report.source}: run_dir")
     default = default_run_dir()
     name = "AMID_RUN_DIR" if os.environ.get("AMID_RUN_DIR") else "run_dir"
     return {**raw, "run_dir": default}, report.of_file(f"{name} {default}")

@@ -28,6 +28,6 @@ class Report:
         return other
 
     def _place(self, table: str, key: str) -> str:
-        """`amid.toml run_dir`, `amid.toml: [rpc]` or `amid.toml: [rpc] listen`."""
-        where = f"{self.source}: [{table}]" if table else self.source
-        return f"{where} {key}" if key else where
+        """`amid.toml: run_dir`, `amid.toml: [rpc]` or `amid.toml: [rpc] listen`."""
+        where = " ".join(part for part in (f"[{table}]" if table else "", key) if part)
+        return f"{self.source}: {where}" if where else self.source

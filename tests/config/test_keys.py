@@ -45,9 +45,9 @@ KEYS = [
 @pytest.mark.parametrize("value", [{"a": 1}, 1.5j, [[]]], ids=["a table", "no TOML value", "a list of lists"])
 @pytest.mark.parametrize(("where", "key"), KEYS, ids=[f"{where}.{key}" for where, key in KEYS])
 def test_every_key_refuses_a_wrong_type_by_its_name(where: str, key: str, value: Any) -> None:
-    place = f"amid.toml: [{where}] {key}: " if where else f"amid.toml {key}: "
+    place = f"amid.toml: [{where}] {key}: " if where else f"amid.toml: {key}: "
     wrong = problems(with_key(where, key, value))
-    assert any(problem.replace("amid.toml: run_dir", "amid.toml run_dir").startswith(place) for problem in wrong), wrong
+    assert any(problem.startswith(place) for problem in wrong), wrong
 
 
 @pytest.mark.parametrize("name", INNER)
@@ -111,7 +111,7 @@ def test_a_rule_that_matches_nothing_is_refused(where: str, key: str) -> None:
     ],
 )
 def test_the_other_tables_too(where: str, key: str, value: Any) -> None:
-    place = f"amid.toml: [{where}] {key}: " if where else f"amid.toml {key}: "
+    place = f"amid.toml: [{where}] {key}: " if where else f"amid.toml: {key}: "
     assert any(p.startswith(place) for p in problems(with_key(where, key, value))), problems(with_key(where, key, value))
 
 
@@ -151,7 +151,7 @@ MISSPELT = {
 def test_an_unknown_key_is_refused_with_the_one_that_was_meant(where: str) -> None:
     key, meant = MISSPELT[where]
     (wrong,) = problems(with_key(where, key, "x"))
-    place = f"amid.toml: [{where}] " if where else "amid.toml "
+    place = f"amid.toml: [{where}] " if where else "amid.toml: "
     assert wrong == f"{place}{key}: unknown key; did you mean {meant!r}?"
 
 
@@ -162,7 +162,7 @@ def test_an_unknown_key_that_resembles_none_is_told_what_there_is() -> None:
 
 def test_an_unknown_table_is_refused() -> None:
     (wrong,) = problems({**one(), "server": {"pbx1": SERVER}})
-    assert wrong == "amid.toml server: unknown key; did you mean 'servers'?"
+    assert wrong == "amid.toml: server: unknown key; did you mean 'servers'?"
 
 
 def test_every_problem_is_told_at_once() -> None:
@@ -193,14 +193,14 @@ def test_a_servers_name_is_part_of_topics_and_of_files(name: str) -> None:
 
 def test_a_run_dir_is_absolute() -> None:
     (wrong,) = problems({**one(), "run_dir": "run"})
-    assert wrong == "amid.toml run_dir: must be an absolute path, without line ends or NUL"
+    assert wrong == "amid.toml: run_dir: must be an absolute path, without line ends or NUL"
 
 
 @pytest.mark.parametrize(("run_dir", "name"), [("/" + "x" * 200, "a"), ("/" + "x" * 80, "n" * 32), ("/" + "é" * 48, "pbx1")])
 def test_a_run_dir_too_long_for_a_socket_is_refused(run_dir: str, name: str) -> None:
     (wrong,) = problems({"run_dir": run_dir, "servers": {name: SERVER}})
     path = f"{run_dir}/events-{name}"
-    assert wrong == f"amid.toml run_dir: too long: a socket's path may have 107 bytes, and {path} has {len(path.encode())}"
+    assert wrong == f"amid.toml: run_dir: too long: a socket's path may have 107 bytes, and {path} has {len(path.encode())}"
 
 
 def test_the_longest_run_dir_is_taken() -> None:

@@ -160,7 +160,7 @@ def test_a_run_dir_below_a_directory_that_others_can_write(tmp_path: Path) -> No
     (tmp_path / "open").mkdir()
     (tmp_path / "open").chmod(0o777)
     said = refused_run_dir(tmp_path, tmp_path / "open/deeper/run")
-    assert said == f"{tmp_path}/amid.toml run_dir: others may write in {tmp_path}/open; chmod go-w {tmp_path}/open"
+    assert said == f"{tmp_path}/amid.toml: run_dir: others may write in {tmp_path}/open; chmod go-w {tmp_path}/open"
 
 
 def test_a_run_dir_in_a_sticky_directory_is_right(tmp_path: Path) -> None:

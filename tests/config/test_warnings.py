@@ -19,6 +19,13 @@ CARELESS: dict[str, tuple[dict[str, Any], str]] = {
     "the secret in clear text": (one(auth="plain"), '[servers.pbx1] auth: is "plain" without TLS'),
     "any certificate": (one(tls=True, tls_verify=False), "[servers.pbx1] tls_verify: is false"),
     "a PBX far away without TLS": (one(**REMOTE), "[servers.pbx1] tls: is false: calls and events go to pbx.example.com"),
+    "a misspelt action": (one(allow=["Pingg"]), "[servers.pbx1] allow: 'Pingg' is no action that amid knows; did you mean 'ping'?"),
+    "a misspelt action with a pattern": (one(deny=["Orignate: *@sales"]), "[servers.pbx1] deny: 'Orignate' is no action"),
+    "a wildcard that matches nothing": (one(deny=["Qeue*"]), "[servers.pbx1] deny: 'Qeue*' matches no action that amid knows"),
+    "a caller's misspelt action": (
+        one() | {"callers": {"local": {"allow": ["Hangupp"]}}}, "[callers.local] allow: 'Hangupp' is no action"
+    ),
+    "an action of another module": (one(allow=["MyAction"]), "[servers.pbx1] allow: 'MyAction' is no action that amid knows"),
     "a short secret": (one(secret="kurz"), "[servers.pbx1]: a secret under 6 characters"),
 }
 RIGHT: dict[str, dict[str, Any]] = {
@@ -28,6 +35,8 @@ RIGHT: dict[str, dict[str, Any]] = {
     "a page with TLS": {"gateway": {"origins": ["https://crm.example.com", "http://localhost:3000"]}},
     "a PBX far away with TLS": one(**REMOTE, tls=True),
     "a PBX here": one(),
+    "actions that Asterisk has": one(allow=["Ping", "queue*", "Originate: *@sales", "*", "*: *", "WaitEvent"], deny=["Db*"]),
+    "actions that an older Asterisk had": one(allow=["Queues", "KonferenceList", "DataGet"]),
     "the secret in clear text within TLS": one(tls=True, auth="plain"),
 }
 
