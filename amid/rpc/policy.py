@@ -54,20 +54,25 @@ def check_action(action: str, fields: Mapping[Any, Any], caller: str, lists: Map
     name = _lower(action.strip())
     rules = {where: (_rules(listed.allow, name), _rules(listed.deny, name)) for where, listed in lists.items()}
     for where, (allow, deny) in rules.items():
-        if any(rule.pattern is None for rule in deny) or (lists[where].allow and not allow):
-            raise AmidError("denied", f"the configuration does not allow {caller!r} the action {action!r} (see [{where}])")
+        denied_by = next((rule for rule in deny if rule.pattern is None), None)
+        if denied_by is not None:
+            raise _denied(action, "", caller, _deny_rule(denied_by, where, lists[where]))
+        if lists[where].allow and not allow:
+            raise _denied(action, "", caller, f"to allow it: allow = [..., {json.dumps(action)}] in [{where}]")
     try:
         targets = targets_of(name, fields)
     except InvalidAction as error:
         raise AmidError("invalid_params", str(error)) from None
     for target in targets:
         for where, (allow, deny) in rules.items():
-            if any(_denies(rule, target) for rule in deny):
-                raise _refusal(action, target, caller, where, "")
+            denied_by = next((rule for rule in deny if _denies(rule, target)), None)
+            if denied_by is not None:
+                raise _denied(action, target.text, caller, _deny_rule(denied_by, where, lists[where]))
             if lists[where].allow and not any(_allows(rule, name, target) for rule in allow):
-                raise _refusal(action, target, caller, where, "allow = [..., {}]")
+                raise _denied(action, target.text, caller, _remedy(action, target, where, "allow = [..., {}]"))
         if target.needs == Needs.PATTERN and not any(allow for allow, _ in rules.values()):
-            raise _refusal(action, target, caller, next(reversed(rules), "callers.local"), 'allow = ["*", {}]')
+            where = next(reversed(rules), "callers.local")
+            raise _denied(action, target.text, caller, _remedy(action, target, where, 'allow = ["*", {}]'))
 
 
 def check_admin(method: str, caller: str, rights: Admin) -> None:
@@ -148,13 +153,22 @@ def _covers(pattern: str, target: Target) -> bool:
     return fits and matches(pattern, target.text)
 
 
-def _refusal(action: str, target: Target, caller: str, where: str, remedy: str) -> AmidError:
-    """remedy: the `allow` that would let it through, {} being the rule; "" when a `deny` is in the way."""
-    what = f"the action {action!r}" + (f" with {target.text!r}" if target.text else "")
-    advice = f"see [{where}]"
-    if remedy:
-        rule = f"{action}: {target.text}" if target.text and "*" not in target.text else action
-        if rule == action and target.needs == Needs.PATTERN:
-            rule = f"{action}: *"
-        advice = f"to allow it: {remedy.format(json.dumps(rule))} in [{where}]"
+def _denied(action: str, target: str, caller: str, advice: str) -> AmidError:
+    what = f"the action {action!r}" + (f" with {target!r}" if target else "")
     return AmidError("denied", f"the configuration does not allow {caller!r} {what} ({advice})")
+
+
+def _deny_rule(rule: Rule, where: str, lists: Lists) -> str:
+    """What is in the way. A caller may know its own rules; those of a server are the operator's."""
+    if where.startswith("servers."):
+        return f"see deny in [{where}]"
+    text = next(text for text in lists.deny if _parsed(text) == rule)
+    return f"deny in [{where}] has {json.dumps(text)}"
+
+
+def _remedy(action: str, target: Target, where: str, form: str) -> str:
+    """form: the `allow` that would let it through, {} being the rule."""
+    rule = f"{action}: {target.text}" if target.text and "*" not in target.text else action
+    if rule == action and target.needs == Needs.PATTERN:
+        rule = f"{action}: *"
+    return f"to allow it: {form.format(json.dumps(rule))} in [{where}]"

@@ -174,7 +174,7 @@ def test_a_state_dir_below_a_directory_that_others_can_write(tmp_path: Path) -> 
     (tmp_path / "open").mkdir()
     (tmp_path / "open").chmod(0o777)
     file = written(tmp_path, f'state_dir = "{tmp_path}/open/state"\n{minimal(tmp_path)}')
-    assert refusals(file) == f"{file} state_dir: others may write in {tmp_path}/open; chmod go-w {tmp_path}/open"
+    assert refusals(file) == f"{file}: state_dir: others may write in {tmp_path}/open; chmod go-w {tmp_path}/open"
 
 
 @root

@@ -242,6 +242,30 @@ def test_a_refusal_names_the_caller_the_action_and_the_table() -> None:
     assert all(word in caught.value.message for word in ("'web'", "'Originate'", "[callers.web]"))
 
 
+REFUSALS: dict[str, tuple[dict[str, Caller], str, str]] = {
+    "a name on the caller's deny": ({"callers.web": Caller(deny=["Orig*"])}, "Originate", 'deny in [callers.web] has "Orig*"'),
+    "a name that is not on the caller's allow": (
+        {"callers.web": Caller(allow=["Ping"])}, "Originate", 'to allow it: allow = [..., "Originate"] in [callers.web]'
+    ),
+    "a target on the caller's deny": (
+        {"callers.web": Caller(deny=["Originate: *@secret"])}, "Originate", 'deny in [callers.web] has "Originate: *@secret"'
+    ),
+    "a name on the server's deny": ({"servers.pbx1": Caller(deny=["Orig*"])}, "Originate", "see deny in [servers.pbx1]"),
+    "a target on the server's deny": (
+        {"servers.pbx1": Caller(deny=["Originate: *@secret"])}, "Originate", "see deny in [servers.pbx1]"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("lists", "action", "words"), REFUSALS.values(), ids=REFUSALS)
+def test_a_refusal_says_which_rule_is_in_the_way(lists: dict[str, Caller], action: str, words: str) -> None:
+    """The caller's own list is no secret of theirs; what else a server's list has is the operator's business."""
+    with pytest.raises(AmidError) as caught:
+        check_action(action, {"Exten": "1", "Context": "secret", "Priority": "1"}, "web", lists)
+    assert words in caught.value.message
+    assert "servers." not in words or "*" not in caught.value.message
+
+
 def test_only_an_admin_may_change_amid() -> None:
     check_admin("restart", "local", Caller(admin=True))
     with pytest.raises(AmidError) as caught:
