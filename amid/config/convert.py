@@ -1,13 +1,10 @@
 """From TOML to tables of their types. Each key is converted alone, so that every wrong one is reported at once and by its name.
 
-msgspec converts, and its error says only that a value does not fit. What would fit is said in words of our own, made from the type
-(its `description` in `tables`, or its kind and bounds), so that no update of msgspec changes what an operator reads.
+msgspec converts, and its error says only that a value does not fit. `amid.rpc.type_words` says what would.
 """
 
 from __future__ import annotations
 
-import difflib
-import json
 import re
 from typing import Any, TypeVar
 
@@ -16,6 +13,7 @@ from msgspec import inspect
 
 from amid.config.report import Report
 from amid.config.tables import DERIVED, Caller, Config, Curve, Directory, Gateway, Rpc, Server, Supervision, Table
+from amid.rpc.type_words import in_words, meant
 
 SERVER_NAME = re.compile(r"[A-Za-z0-9_-]{1,32}")
 
@@ -65,7 +63,7 @@ def to_table(raw: Any, name: str, kind: type[T], report: Report) -> T | None:
     known = len(report.problems)
     for key in raw:
         if key not in fields:
-            report.refuse(name, key, f"unknown key{_meant(key, list(fields))}")
+            report.refuse(name, key, f"unknown key{meant(key, list(fields))}")
     for key, field in fields.items():
         if field.required and key not in raw:
             report.refuse(name, key, "is missing")
@@ -94,7 +92,7 @@ def _value(raw: Any, kind: Any, report: Report, table: str, key: str) -> Any:
     except msgspec.ValidationError:
         expected = inspect.type_info(kind)
         quoted = ", without quotes" if isinstance(raw, str) and _is_number(expected) else ""
-        report.refuse(table, key, f"must be {_expected(expected)}{quoted}")
+        report.refuse(table, key, f"must be {in_words(expected)}{quoted}")
     return None
 
 
@@ -102,34 +100,3 @@ def _is_number(kind: inspect.Type) -> bool:
     while isinstance(kind, inspect.Metadata | inspect.UnionType):
         kind = kind.type if isinstance(kind, inspect.Metadata) else kind.types[0]
     return isinstance(kind, inspect.IntType | inspect.FloatType | inspect.BoolType)
-
-
-def _expected(kind: inspect.Type) -> str:
-    """What fits this type, in words."""
-    match kind:
-        case inspect.Metadata(extra_json_schema={"description": words}):
-            return str(words)
-        case inspect.UnionType(types=(first, *_)):
-            return _expected(first)
-        case inspect.LiteralType(values=values):
-            return " or ".join(json.dumps(value) for value in values)
-        case inspect.BoolType():
-            return "true or false"
-        case inspect.IntType():
-            return f"a whole number{_bounds(kind)}"
-        case inspect.FloatType():
-            return f"a number{_bounds(kind)}"
-        case inspect.ListType(item_type=item):
-            return f"a list, each item {_expected(item)}"
-        case _:
-            return "text"
-
-
-def _bounds(kind: inspect.IntType | inspect.FloatType) -> str:
-    bounds = {"over": kind.gt, "of at least": kind.ge, "and at most": kind.le}
-    return "".join(f" {word} {bound:,}" for word, bound in bounds.items() if bound is not None)
-
-
-def _meant(key: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(key, known, 1)
-    return f"; did you mean {close[0]!r}?" if close else f" (known: {', '.join(known)})"

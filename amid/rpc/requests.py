@@ -9,13 +9,15 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal, Union
 
 import msgspec
-from msgspec import Meta
+from msgspec import Meta, inspect
 
 from amid.errors import AmidError
+from amid.rpc.type_words import in_words, meant
 from amid.wire import MAX_ITEMS, METHODS
 
-Timeout = Annotated[float, Meta(gt=0, le=3600)]
-Natural = Annotated[int, Meta(ge=0, le=2**63 - 1)]  # what every language and MessagePack can hold
+Timeout = Annotated[float, Meta(gt=0, le=3600, description="a number of seconds, over 0 and at most 3,600")]
+Natural = Annotated[int, Meta(ge=0, le=2**63 - 1, description="a whole number from 0 to 2^63 - 1")]
+"""What every language and MessagePack can hold."""
 
 REPLAY_LIMIT = 1000
 """Events in one answer to `replay`, unless the request names another limit."""
@@ -23,12 +25,22 @@ REPLAY_LIMIT = 1000
 
 ID_BYTES = 64
 """Bytes of an `id`, which is held until the answer is read."""
-SENTENCE_LENGTH = 300
-"""Characters of an error that repeats what was sent."""
+NAMED_LENGTH = 60
+"""Characters of an unknown param that its error repeats."""
 UNTIL_LENGTH = 256
 """Characters of the name in `until`, which is held until its event comes."""
 NAME_LENGTH = 64
 """Characters of the name in `on_behalf_of`."""
+
+
+Until = Annotated[
+    str,
+    Meta(
+        pattern=r"^[^\r\n\x00]+\Z",
+        max_length=UNTIL_LENGTH,
+        description=f"1 to {UNTIL_LENGTH} characters of text, without line ends",
+    ),
+]
 
 
 class Params(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -40,7 +52,7 @@ class ActionParams(Params, frozen=True, kw_only=True):
     fields: dict[Any, Any] = {}
     server: str | None = None
     timeout: Timeout = 5.0
-    until: Annotated[str, Meta(pattern=r"^[^\r\n\x00]+\Z", max_length=UNTIL_LENGTH)] | None = None
+    until: Until | None = None
 
 
 class ServerParams(Params, frozen=True, kw_only=True):
@@ -61,7 +73,7 @@ class ReplayParams(Params, frozen=True, kw_only=True):
 
 
 class CancelParams(Params, frozen=True, kw_only=True):
-    id: str | int | float
+    id: Annotated[str | int | float, Meta(description="text or a number")]
 
 
 class AuditParams(Params, frozen=True, kw_only=True):
@@ -173,10 +185,8 @@ def _params(method: str, params: Any) -> Params:
         raise AmidError("invalid_params", f"the params of {method} must be a map, not {_kind(params)}")
     try:
         checked = msgspec.convert(params or {}, PARAMS[method])
-    except msgspec.ValidationError as error:
-        raise AmidError("invalid_params", f"{method}: {_sentence(error)}") from None
-    except UnicodeEncodeError:
-        raise AmidError("invalid_params", f"{method}: the name of a param is not UTF-8") from None
+    except (msgspec.ValidationError, UnicodeEncodeError):
+        raise AmidError("invalid_params", f"{method}: {_complaint(PARAMS[method], params or {})}") from None
     for name in checked.__struct_fields__:
         _check_text(method, name, getattr(checked, name))
     return checked
@@ -189,10 +199,26 @@ def _check_text(method: str, name: str, value: Any) -> None:
         raise AmidError("invalid_params", f"{method}: `params.{name}` has a lone surrogate, which stands for no byte") from None
 
 
-def _sentence(error: msgspec.ValidationError) -> str:
-    """msgspec's message in the words of the request: ``expected `float`, got `str` - at `params.timeout` ``."""
-    message = str(error).replace("$.", "params.")[:SENTENCE_LENGTH]
-    return message[0].lower() + message[1:]
+def _complaint(kind: type[Params], params: dict[Any, Any]) -> str:
+    """What is wrong with params that are not of this kind: the first thing."""
+    fields = {field.name: field for field in msgspec.structs.fields(kind)}
+    for name in params:
+        if name not in fields:
+            shown = str(name)[:NAMED_LENGTH].encode("utf-8", "backslashreplace").decode()
+            return f"there is no param `{shown}`{meant(shown, list(fields)) if fields else '; it takes none'}"
+    missing = [name for name, field in fields.items() if field.required and name not in params]
+    if missing:
+        return f"`params.{missing[0]}` is missing"
+    wrong = next(name for name in params if not _fits(params[name], fields[name].type))
+    return f"`params.{wrong}` must be {in_words(inspect.type_info(fields[wrong].type))}"
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    try:
+        msgspec.convert(value, kind)
+    except (msgspec.ValidationError, UnicodeEncodeError):
+        return False
+    return True
 
 
 def _kind(value: Any) -> str:

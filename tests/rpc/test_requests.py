@@ -70,8 +70,8 @@ WRONG_PARAMS = {
     "params that are text": ({"method": "ping", "params": "x"}, "must be a map, not text"),
     "params that are an empty list": ({"method": "ping", "params": []}, "must be a map, not a list"),
     "params that are zero": ({"method": "ping", "params": 0}, "must be a map, not a number"),
-    "no action": ({"method": "action", "params": {}}, "`action`"),
-    "no params": ({"method": "action"}, "`action`"),
+    "no action": ({"method": "action", "params": {}}, "`params.action`"),
+    "no params": ({"method": "action"}, "`params.action`"),
     "an action that is a number": (action(action=7), "`params.action`"),
     "an action that is null": (action(action=None), "`params.action`"),
     "an action with a surrogate that is no byte": (action(action="\ud800"), "`params.action` has a lone surrogate"),
@@ -94,7 +94,7 @@ WRONG_PARAMS = {
     "a param whose name is bytes": ({"method": "ping", "params": {b"x": 1}}, "ping"),
     "a param whose name is not UTF-8": ({"method": "ping", "params": {"\udcff": 1}}, "ping"),
     "params where there are none": ({"method": "servers", "params": {"server": "pbx1"}}, "`server`"),
-    "replay without an epoch": ({"method": "replay", "params": {"after": 1}}, "`epoch`"),
+    "replay without an epoch": ({"method": "replay", "params": {"after": 1}}, "`params.epoch`"),
     "replay from before the start": ({"method": "replay", "params": {"epoch": 1, "after": -1}}, "`params.after`"),
     "replay of half an event": ({"method": "replay", "params": {"epoch": 1, "after": 0.5}}, "`params.after`"),
     "replay of an epoch that nothing can carry": ({"method": "replay", "params": {"epoch": 2**70, "after": 0}}, "`params.epoch`"),
@@ -109,6 +109,31 @@ def test_wrong_params_name_the_member(value: Any, said: str) -> None:
     failure = refused(value)
     assert failure.kind == "invalid_params"
     assert said in failure.message
+    assert not [word for word in ("object", "float", "`int", "`str", "array", "regex", "$") if word in failure.message]
+
+
+WORDS = {
+    "a timeout below zero": (action(timeout=-1), "action: `params.timeout` must be a number of seconds, over 0 and at most 3,600"),
+    "an action that is a number": (action(action=7), "action: `params.action` must be text"),
+    "an until of two lines": (
+        action(until="a\nb"), "action: `params.until` must be 1 to 256 characters of text, without line ends"
+    ),
+    "fields that are a list": (action(fields=[]), "action: `params.fields` must be a map"),
+    "no action": ({"method": "action"}, "action: `params.action` is missing"),
+    "a misspelt param": (action(timeuot=5), "action: there is no param `timeuot`; did you mean 'timeout'?"),
+    "an unknown param": (action(x=5), "action: there is no param `x` (known: action, fields, server, timeout, until)"),
+    "a param where there are none": ({"method": "ping", "params": {"x": 5}}, "ping: there is no param `x`; it takes none"),
+    "half an event": (
+        {"method": "replay", "params": {"epoch": 1, "after": 0.5}},
+        "replay: `params.after` must be a whole number from 0 to 2^63 - 1",
+    ),
+    "an id that is a list": ({"method": "cancel", "params": {"id": []}}, "cancel: `params.id` must be text or a number"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("value", "said"), WORDS.values(), ids=WORDS)
+def test_wrong_params_are_told_in_words_of_our_own(value: Any, said: str) -> None:
+    assert refused(value).message == said
 
 
 def test_what_may_be_left_out_has_its_default() -> None:
