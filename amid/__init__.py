@@ -22,3 +22,8 @@ def __getattr__(name: str) -> object:
     import importlib
 
     return getattr(importlib.import_module(_HOMES.get(name, "amid.client")), name)
+
+
+def __dir__() -> list[str]:
+    """Names that are loaded when they are used are there for completion and `help` too."""
+    return sorted({*globals(), *__all__})

@@ -12,7 +12,6 @@ from amid.cli.exits import Reporting
 from amid.cli.options import JSON
 from amid.cli.text import printable
 from amid.client import Client
-from amid.client.rules import MARGIN, TIMEOUT, Call
 
 INTERVAL_S = 1.0
 """Seconds between two looks at what has come."""
@@ -35,7 +34,7 @@ def audit(top: dict[str, Any], denied: bool, follow: bool, as_json: bool) -> Non
     seen = shown = 0
     with Client(top["run_dir"]) as client:
         while True:
-            page = client.call(Call("audit", {"after": seen}, TIMEOUT + MARGIN))
+            page = client.audit(seen)
             for record in page["records"]:
                 if not denied or record["outcome"] == "denied":
                     shown += 1

@@ -2,7 +2,7 @@
 
 Every rule stands once, in modules that know no socket and no clock: `rules` (what a request looks like, how long
 to wait, what a reply means) and `feed` (events and gaps). `blocking` and `aio` are two thin shells that move bytes
-for them; `place` looks for the daemon on this machine.
+for them; `discovery` looks for the daemon on this machine.
 """
 
 from __future__ import annotations
@@ -27,3 +27,7 @@ def __getattr__(name: str) -> object:
     import amid.client.aio
 
     return getattr(amid.client.aio, name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

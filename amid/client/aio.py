@@ -48,10 +48,11 @@ class AsyncClient:
         server: str | None = None,
         timeout: float = TIMEOUT,
         until: str | None = None,
+        call_id: str | None = None,
         **headers: Any,
     ) -> Packet:
         """Send an action and return its whole answer; see `Client.action`."""
-        result: Packet = await self.call(rules.action(name, fields, headers, server, timeout, until))
+        result: Packet = await self.call(rules.action(name, fields, headers, server, timeout, until, call_id))
         return result
 
     async def command(self, text: Text, server: str | None = None, timeout: float = TIMEOUT) -> list[Text]:
@@ -82,6 +83,16 @@ class AsyncClient:
     async def restart(self, server: str, timeout: float = TIMEOUT) -> Packet:
         """Replace a server's reader."""
         result: Packet = await self.call(rules.restart(server, timeout))
+        return result
+
+    async def cancel(self, call_id: str, timeout: float = TIMEOUT) -> Packet:
+        """End the open call of this client that was given this `call_id`; see `Client.cancel`."""
+        result: Packet = await self.call(rules.cancel(call_id, timeout))
+        return result
+
+    async def audit(self, after: int = 0, limit: int = 1000, timeout: float = TIMEOUT) -> Packet:
+        """A page of the audit trail, for callers with `admin`; see `Client.audit`."""
+        result: Packet = await self.call(rules.audit(after, limit, timeout))
         return result
 
     async def ping(self, timeout: float = TIMEOUT) -> Packet:
@@ -120,7 +131,9 @@ class AsyncClient:
 
         The daemon ends the call when the task that awaits it is cancelled: what was not sent to Asterisk by then is not sent.
         """
-        request_id = next(self._ids)
+        if call.call_id is not None and call.call_id in self._waiting:
+            raise rules.call_id_in_use(call.call_id)
+        request_id = call.call_id or next(self._ids)
         request = rules.request(request_id, call)
         socket = self._connected()
         answer: asyncio.Future[Packet] = asyncio.get_running_loop().create_future()
@@ -137,10 +150,10 @@ class AsyncClient:
             raise rules.no_answer(call, self._endpoint)
         return rules.outcome(answer.result())
 
-    def _cancel(self, socket: zmq.asyncio.Socket, request_id: int, call: rules.Call) -> None:
+    def _cancel(self, socket: zmq.asyncio.Socket, request_id: int | str, call: rules.Call) -> None:
         """Nobody waits for the answer of this either."""
         if not socket.closed:
-            request = rules.request(next(self._ids), rules.cancel(request_id, call))
+            request = rules.request(next(self._ids), rules.cancel(request_id, on_behalf_of=call.on_behalf_of))
             sending = asyncio.ensure_future(socket.send_multipart(request, zmq.DONTWAIT))
             sending.add_done_callback(lambda sent: sent.cancelled() or sent.exception())
 

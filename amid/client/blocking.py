@@ -1,15 +1,14 @@
 """The blocking client: a thin shell on `rules` that moves bytes over pyzmq sockets.
 
-A call borrows a DEALER socket of its own and gives it back when it has its answer, so a `Client` may be used from several
-threads at once and one slow call holds up no other. A socket whose call got no answer is closed, and with it goes whatever
-comes late. With ZMQ_IMMEDIATE nothing is queued for a broker that is not there, and so `unreachable` really means that
-nothing was sent.
+A call (`open_call`) borrows a DEALER socket of its own and gives it back when it has its answer, so a `Client` may be used from
+several threads at once and one slow call holds up no other. A socket whose call got no answer is closed, and with it goes whatever
+comes late. With ZMQ_IMMEDIATE nothing is queued for a broker that is not there, and so `unreachable` really means that nothing was
+sent.
 """
 
 from __future__ import annotations
 
 import itertools
-import math
 import os
 import time
 from collections.abc import Iterator, Mapping
@@ -21,7 +20,8 @@ import zmq
 from amid.client import discovery, feed, rules
 from amid.client.curve import Curve, connect
 from amid.client.feed import Event, Feed
-from amid.client.rules import HANDOVER, TIMEOUT, Packet, Text
+from amid.client.open_call import CancellableCall, OpenCall, milliseconds, open_dealer
+from amid.client.rules import TIMEOUT, Packet, Text
 from amid.errors import AmidError
 from amid.events.sequence import Gap
 
@@ -45,6 +45,7 @@ class Client:
         self._idle: list[zmq.Socket[bytes]] = []
         self._streams: set[Events] = set()
         self._ids = itertools.count(1)
+        self._named: dict[str, CancellableCall] = {}
 
     def action(
         self,
@@ -55,15 +56,17 @@ class Client:
         server: str | None = None,
         timeout: float = TIMEOUT,
         until: str | None = None,
+        call_id: str | None = None,
         **headers: Any,
     ) -> Packet:
         """Send an action and return its whole answer: `response`, `events`, `complete`, `output`, `until`, `elapsed` and more.
 
         headers: `client.action("QueueStatus", Queue="support")`; `fields`: the same as a map, for names that are no
         identifiers. A value is text, bytes, a number or a boolean, or a list of them for a repeated header. until: the name
-        of a later event with this ActionID to wait for as well. server: may be left out when there is one.
+        of a later event with this ActionID to wait for as well. server: may be left out when there is one. call_id: text of
+        your own, of at most 64 bytes, by which `cancel` finds this call.
         """
-        result: Packet = self.call(rules.action(name, fields, headers, server, timeout, until))
+        result: Packet = self.call(rules.action(name, fields, headers, server, timeout, until, call_id))
         return result
 
     def command(self, text: Text, server: str | None = None, timeout: float = TIMEOUT) -> list[Text]:
@@ -94,6 +97,21 @@ class Client:
     def restart(self, server: str, timeout: float = TIMEOUT) -> Packet:
         """Replace a server's reader."""
         result: Packet = self.call(rules.restart(server, timeout))
+        return result
+
+    def cancel(self, call_id: str, timeout: float = TIMEOUT) -> Packet:
+        """End the open call of this client that was given this `call_id`, from another thread.
+
+        Returns `cancelled`, the number of calls that were ended, and `sent`, whether Asterisk may have received one of them. The
+        call itself raises `AmidError` of kind `cancelled`. `cancelled` is 0 when there is no such call, or no longer.
+        """
+        named = self._named.get(call_id)
+        return named.cancel(timeout) if named is not None else {"cancelled": 0, "sent": False}
+
+    def audit(self, after: int = 0, limit: int = 1000, timeout: float = TIMEOUT) -> Packet:
+        """A page of the audit trail, for callers with `admin`: at most `limit` `records` behind number `after`, `seq`, the number
+        of the last record that there is, and `left_out`."""
+        result: Packet = self.call(rules.audit(after, limit, timeout))
         return result
 
     def ping(self, timeout: float = TIMEOUT) -> Packet:
@@ -128,98 +146,32 @@ class Client:
 
     def call(self, call: rules.Call) -> Any:
         """Any method, as `rules.Call` says it; the result. Raises `AmidError`."""
-        return self.begin(call).result()
+        if call.call_id is None:
+            return self.begin(call).result()
+        if call.call_id in self._named:
+            raise rules.call_id_in_use(call.call_id)
+        request = rules.request(call.call_id, call)
+        named = CancellableCall(self._idle_socket(), self._idle, call.call_id, request, call, next(self._ids))
+        self._named[call.call_id] = named
+        try:
+            return named.result()
+        finally:
+            del self._named[call.call_id]
+            named.end()
 
     def begin(self, call: rules.Call) -> OpenCall:
         """A call whose answer is waited for in portions. Raises `AmidError`."""
-        if os.getpid() != self._pid:
-            raise RuntimeError("this Client was made before a fork, and its sockets are the parent's: make one in the child")
         request_id = next(self._ids)
         request = rules.request(request_id, call)
+        return OpenCall(self._idle_socket(), self._idle, request_id, request, call)
+
+    def _idle_socket(self) -> zmq.Socket[bytes]:
+        if os.getpid() != self._pid:
+            raise RuntimeError("this Client was made before a fork, and its sockets are the parent's: make one in the child")
         try:
-            socket = self._idle.pop()
+            return self._idle.pop()
         except IndexError:
-            socket = _dealer(discovery.find_endpoint(*self._place), self._curve)
-        return OpenCall(socket, self._idle, request_id, request, call)
-
-
-class OpenCall:
-    """A call under way on a socket of its own, which goes to `idle` with the answer and is closed without one."""
-
-    def __init__(
-        self, socket: zmq.Socket[bytes], idle: list[zmq.Socket[bytes]], request_id: int, request: list[bytes], call: rules.Call
-    ) -> None:
-        self._socket = socket
-        self._idle = idle
-        self._id = request_id
-        self._call = call
-        self._request: list[bytes] | None = request
-        self._deadline = time.monotonic() + min(HANDOVER, call.patience)
-
-    def result(self) -> Any:
-        """Wait for as long as the call may take. Raises `AmidError`."""
-        answer = None
-        while answer is None:
-            answer = self.wait(math.inf)
-        return rules.outcome(answer)
-
-    def wait(self, seconds: float) -> Packet | None:
-        """The reply; None when it has not come within `seconds`, and may still come. Raises `AmidError` when it will not."""
-        end = time.monotonic() + seconds
-        try:
-            answer = self._step(end)
-        except BaseException:
-            self.close()
-            raise
-        if answer is not None:
-            self._idle.append(self._socket)
-        return answer
-
-    def close(self) -> None:
-        self._socket.close()
-
-    def _step(self, end: float) -> Packet | None:
-        if self._request is not None:
-            if not self._poll(zmq.POLLOUT, end):
-                if time.monotonic() < self._deadline:
-                    return None
-                raise rules.no_broker(_endpoint(self._socket))
-            self._socket.send_multipart(self._request, zmq.DONTWAIT)
-            self._request = None
-            self._deadline = time.monotonic() + self._call.patience
-        while self._poll(zmq.POLLIN, end):
-            answer = rules.reply(self._socket.recv_multipart())
-            if answer and answer.get("id") in (self._id, None):  # one without an id can only be ours: the socket has one call
-                return answer
-        if time.monotonic() < self._deadline:
-            return None
-        raise rules.no_answer(self._call, _endpoint(self._socket))
-
-    def _poll(self, flag: int, end: float) -> bool:
-        left = min(end, self._deadline) - time.monotonic()
-        return bool(self._socket.poll(_milliseconds(left), flag))
-
-
-def _dealer(endpoint: str, curve: Curve | None) -> zmq.Socket[bytes]:
-    socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.DEALER)
-    socket.set(zmq.LINGER, 0)
-    socket.set(zmq.IMMEDIATE, 1)
-    try:
-        connect(socket, endpoint, curve)
-    except zmq.ZMQError as error:
-        socket.close()
-        raise rules.no_broker(f"{endpoint} ({error})") from None
-    return socket
-
-
-def _milliseconds(seconds: float) -> int:
-    """For a poll: rounded up, so that it does not spin; 0 only looks."""
-    return math.ceil(max(0.0, seconds) * 1000)
-
-
-def _endpoint(socket: zmq.Socket[bytes]) -> str:
-    last = socket.getsockopt(zmq.LAST_ENDPOINT)
-    return last.rstrip(b"\0").decode() if isinstance(last, bytes) else str(last)
+            return open_dealer(discovery.find_endpoint(*self._place), self._curve)
 
 
 class Events(Iterator[Event | Gap]):
@@ -319,7 +271,7 @@ class Events(Iterator[Event | Gap]):
 
     def _receive(self, wait: float) -> bool:
         """Take a message, when one comes within `wait` seconds."""
-        came = bool(self._socket.poll(_milliseconds(wait)))
+        came = bool(self._socket.poll(milliseconds(wait)))
         if came:
             self._feed.take(self._socket.recv_multipart(), time.monotonic())
             for topic in self._feed.new_topics():

@@ -43,9 +43,10 @@ def no_broker(endpoint: str) -> AmidError:
 
 
 class Call(NamedTuple):
-    """A call before it has an id.
+    """A call before it is a request.
 
-    patience: seconds to wait for its answer; acts: whether it may change something; on_behalf_of: the token, for the gateway.
+    patience: seconds to wait for its answer; acts: whether it may change something; on_behalf_of: the token, for the gateway;
+    call_id: the request's id, when its caller has one, for `cancel`.
     """
 
     method: str
@@ -53,6 +54,7 @@ class Call(NamedTuple):
     patience: float
     acts: bool = False
     on_behalf_of: str | None = None
+    call_id: str | None = None
 
 
 def action(
@@ -62,9 +64,10 @@ def action(
     server: str | None,
     timeout: float,
     until: str | None,
+    call_id: str | None = None,
 ) -> Call:
     params = _known(action=name, fields={**(fields or {}), **headers}, server=server, timeout=timeout, until=until)
-    return Call("action", params, _patience(timeout), acts=True)
+    return Call("action", params, _patience(timeout), acts=True, call_id=call_id)
 
 
 def command(text: Text, server: str | None, timeout: float) -> Call:
@@ -106,9 +109,13 @@ def restart(server: str, timeout: float) -> Call:
     return Call("restart", {"server": server}, _patience(timeout), acts=True)
 
 
-def cancel(request_id: int, call: Call) -> Call:
-    """What ends the call that went out under this id."""
-    return Call("cancel", {"id": request_id}, _patience(TIMEOUT), on_behalf_of=call.on_behalf_of)
+def cancel(call_id: int | str, timeout: float = TIMEOUT, on_behalf_of: str | None = None) -> Call:
+    """What ends the call whose request has this id, on the same connection."""
+    return Call("cancel", {"id": call_id}, _patience(timeout), on_behalf_of=on_behalf_of)
+
+
+def audit(after: int, limit: int, timeout: float) -> Call:
+    return Call("audit", {"after": after, "limit": limit}, _patience(timeout))
 
 
 def ping(timeout: float) -> Call:
@@ -128,7 +135,11 @@ def _patience(timeout: float) -> float:
 # ── requests and replies ────────────────────────────────────────────────────────────────────────
 
 
-def request(request_id: int, call: Call) -> list[bytes]:
+def call_id_in_use(call_id: str) -> AmidError:
+    return AmidError("invalid_params", f"call_id {call_id!r} belongs to a call of this client that is still open")
+
+
+def request(request_id: int | str, call: Call) -> list[bytes]:
     """The frames of a call's message, with the empty delimiter that a DEALER has to send itself.
 
     Raises `AmidError` of kind `invalid_params` for a value that has no place in a request, and of kind `invalid_request` for a

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import socket
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import amid
+import amid.client
 from amid import ActionFailed, AmidError, AsyncClient, CallTimeout, Client, Event, wire
 from tests.client.standin import SILENCE, StandIn, answered, body
+from tests.daemon import BOUND_S, eventually
 
 Do = Callable[..., Any]
 
@@ -49,6 +54,101 @@ def test_the_other_methods(daemon: StandIn, do: Do) -> None:
     assert do(daemon.run_dir, "status") == {"uptime": 1}
     assert do(daemon.run_dir, "actions", "pbx1") == listed
     assert do(daemon.run_dir, "restart", "pbx1") == {"server": "pbx1"}
+
+
+def test_the_audit_trail(daemon: StandIn, do: Do) -> None:
+    page = {"records": [{"seq": 8, "outcome": "denied"}], "seq": 8, "left_out": 0}
+    daemon.methods["audit"] = lambda params: page
+    assert do(daemon.run_dir, "audit", after=7, limit=1) == page
+    assert daemon.asked[0]["params"] == {"after": 7, "limit": 1}
+
+
+def test_both_clients_have_every_method_of_the_wire_with_the_same_parameters() -> None:
+    """The one's are to be awaited; else they are the same."""
+    for method in (*wire.METHODS, "command", "events"):
+        blocking, aio = (inspect.signature(getattr(client, method)).parameters for client in (Client, AsyncClient))
+        assert list(blocking.values()) == list(aio.values()), method
+
+
+def test_names_that_are_loaded_late_are_listed() -> None:
+    for package in (amid, amid.client):
+        assert set(package.__all__) <= set(dir(package))
+        assert "AsyncClient" in dir(package)
+
+
+def cancelling(daemon: StandIn, sent: bool) -> None:
+    """The daemon answers `cancel`, and before it the call that was cancelled."""
+    error = AmidError("cancelled", "its caller cancelled it", sent=sent)
+    ended: list[Any] = []
+    daemon.methods["action"] = lambda params: SILENCE
+    daemon.methods["cancel"] = lambda params: ended.append(params["id"]) or {"cancelled": 1, "sent": sent}
+    daemon.reply = lambda request_id, encoded: [*(wire.pack(wire.error(one, error)) for one in ended), encoded]
+
+
+@pytest.mark.parametrize("sent", [True, False])
+def test_a_call_is_cancelled_from_another_thread(sent: bool) -> None:
+    with StandIn() as daemon, Client(daemon.run_dir) as client, ThreadPoolExecutor(1) as threads:
+        cancelling(daemon, sent)
+        call = threads.submit(client.action, "Originate", timeout=60, call_id="dial-7")
+        eventually(lambda: daemon.asked, "it is under way")
+        assert client.cancel("dial-7") == {"cancelled": 1, "sent": sent}
+        with pytest.raises(AmidError) as ended:
+            call.result(BOUND_S)
+        assert (ended.value.kind, ended.value.sent) == ("cancelled", sent)
+        assert [one["params"] for one in daemon.asked if one["method"] == "cancel"] == [{"id": "dial-7"}]
+        daemon.reply = lambda request_id, encoded: [encoded]
+        assert client.ping() == {}, "the answer to `cancel`, which comes late, belongs to no other call"
+        assert client.cancel("dial-7") == {"cancelled": 0, "sent": False}, "it is over"
+
+
+@pytest.mark.parametrize("sent", [True, False])
+def test_a_call_is_cancelled_from_another_task(sent: bool) -> None:
+    async def calls(daemon: StandIn) -> Any:
+        async with AsyncClient(daemon.run_dir) as client:
+            call = asyncio.create_task(client.action("Originate", timeout=60, call_id="dial-7"))
+            await client.ping()
+            cancelled = await client.cancel("dial-7")
+            with pytest.raises(AmidError) as ended:
+                await call
+            return cancelled, ended.value.kind, ended.value.sent
+
+    with StandIn() as daemon:
+        cancelling(daemon, sent)
+        assert asyncio.run(calls(daemon)) == ({"cancelled": 1, "sent": sent}, "cancelled", sent)
+
+
+def test_a_call_id_belongs_to_one_open_call_at_a_time() -> None:
+    with StandIn(action=lambda params: SILENCE) as daemon, Client(daemon.run_dir) as client, ThreadPoolExecutor(1) as threads:
+        first = threads.submit(client.action, "Ping", timeout=0.5, call_id="x")
+        eventually(lambda: daemon.asked, "it is under way")
+        with pytest.raises(AmidError, match="call_id 'x'") as refused:
+            client.action("Ping", call_id="x")
+        assert refused.value.kind == "invalid_params"
+        with pytest.raises(CallTimeout):
+            first.result(BOUND_S)
+        daemon.methods["action"] = lambda params: answered()
+        assert client.action("Ping", call_id="x") == answered()
+
+    async def twice(daemon: StandIn) -> None:
+        async with AsyncClient(daemon.run_dir) as client:
+            first = asyncio.create_task(client.action("Ping", timeout=60, call_id="x"))
+            await client.ping()
+            with pytest.raises(AmidError, match="call_id 'x'"):
+                await client.action("Ping", call_id="x")
+            first.cancel()
+
+    with StandIn(action=lambda params: SILENCE, cancel=lambda params: SILENCE) as other:
+        asyncio.run(twice(other))
+
+
+def test_a_call_that_no_daemon_has_taken_is_cancelled_at_once(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as stale, Client(str(tmp_path)) as client, ThreadPoolExecutor(1) as threads:
+        stale.bind(str(tmp_path / "rpc"))
+        call = threads.submit(client.action, "Originate", timeout=60, call_id="x")
+        eventually(lambda: client.cancel("x")["cancelled"], "it is cancelled")
+        with pytest.raises(AmidError) as ended:
+            call.result(BOUND_S)
+        assert (ended.value.kind, ended.value.sent) == ("cancelled", False)
 
 
 def test_replay_gives_events(daemon: StandIn, do: Do) -> None:
