@@ -123,7 +123,8 @@ class Client:
         """Events as they come: those with these names, or all. The subscription is in effect when this returns. See `Events`.
 
         Names compare without case. server: one server only; otherwise all that the daemon has now. gaps: yield `Gap` objects where
-        events are missing, instead of logging them. timeout: seconds to wait for each event.
+        events are missing, instead of logging them. timeout: seconds to wait for each event, after which `next` raises
+        `CallTimeout`; when left out it waits without a limit.
         """
         return Events(self, Feed(self.servers(), server, names, gaps, time.monotonic()), timeout, self._streams, self._curve)
 

@@ -1,6 +1,6 @@
 """The lanes of one server: as many action sessions as the calls need, up to the limit, one always open.
 
-They are dialled only while the event session is up, so a PBX that is away is tried by one connection and not by five. A lane that
+They are dialled only while the event session is up, so a PBX that is away is tried by one connection and not by all. A lane that
 was opened for a rush and has been idle for a while logs off. A quick action goes behind others only when no lane is idle and none
 may be opened.
 """
