@@ -5,13 +5,16 @@ Its dialplan is large, so that it boots for seconds. Real Asterisks only.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from tests.asterisk.server import Asterisk
 from tests.conftest import StartDaemon
-from tests.daemon import Daemon, eventually
+from tests.daemon import BOUND_S, Daemon, eventually
+from tests.processes.caller import Caller
 from tests.processes.process import Listener
 
 EXTENSIONS = 20_000
@@ -62,6 +65,38 @@ def test_calls_are_not_sent_before_it_has_booted(slow: Asterisk, daemon_for: Sta
         eventually(lambda: listener.heard() and "amid:booted" in [event["event"] for event in listener.events], "it is told")
     answer = daemon.request("action", {"action": "QueueStatus", "timeout": 10})
     assert "Invalid/unknown" not in str(answer)
+
+
+def test_no_caller_is_told_of_an_unknown_action(slow: Asterisk, daemon_for: StartDaemon) -> None:
+    """Callers that go on asking while it restarts, each for an action of another module."""
+    daemon = in_front(daemon_for, slow, "all")
+    daemon.wait_up("pbx1")
+    over = threading.Event()
+    actions = ("QueueStatus", "CoreShowChannels", "DBGetTree", "ConfbridgeListRooms", "ParkedCalls")
+    with ThreadPoolExecutor(len(actions)) as threads:
+        asked = [threads.submit(_answers, daemon, action, over) for action in actions]
+        slow.command("core restart now")
+        try:
+            eventually(lambda: state(daemon) == "booting", "it is seen to boot")
+            eventually(lambda: state(daemon) == "up", "it has booted", 120)
+            daemon.wait_up("pbx1")
+        finally:
+            over.set()
+        said = [answer for answers in asked for answer in answers.result(BOUND_S)]
+    assert not [answer for answer in said if "nknown" in answer]
+    assert any("Asterisk is booting" in answer for answer in said) and len(said) > len(actions)
+
+
+def _answers(daemon: Daemon, action: str, over: threading.Event) -> list[str]:
+    """What is said to one who asks again and again until it is over, and once more then."""
+    said = []
+    with Caller(daemon) as caller:
+        while True:
+            last = over.is_set()
+            answer = caller.reply(caller.action(action, timeout=10))
+            said.append(answer["error"]["message"] if "error" in answer else "")
+            if last:
+                return said
 
 
 def test_a_daemon_that_starts_meanwhile(slow: Asterisk, daemon_for: StartDaemon) -> None:

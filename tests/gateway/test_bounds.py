@@ -205,3 +205,19 @@ def test_what_was_not_sent_when_its_client_leaves_is_not_sent(tmp_path: Path, da
         eventually(lambda: lanes_and_queue()[1] == 0, "what waited is given up")
         variables = [daemon.action("Getvar", {"Variable": f"SENT{number}"}, timeout=20)["response"] for number in range(1, 8)]
         assert [one["Value"] for one in variables] == [""] * 7  # the first one was under way
+
+
+def test_what_of_a_batch_was_not_sent_when_its_client_leaves_is_not_sent(tmp_path: Path, daemon_for: StartDaemon) -> None:
+    with simulated() as pbx:
+        keys = with_gateway(tmp_path)
+        gateway = listening(daemon_for({"pbx1": table(pbx)}, gateway=keys), keys)
+        daemon = gateway.daemon
+        arm(daemon, "delay", "Setvar", Seconds=1)
+        fields = [{"Variable": f"SENT{number}", "Value": "yes"} for number in range(8)]
+        batch = [{"method": "action", "params": {"action": "Setvar", "fields": each}} for each in fields]
+        body = json.dumps(batch).encode()
+        with flood(gateway, head("POST", "/rpc", len(body), "operator") + body, 1):
+            eventually(lambda: daemon.server("pbx1")["lanes"]["busy"] == 1, "its first request is under way")
+        eventually(lambda: not daemon.result("status")["counters"]["open_calls"], "it is given up")
+        variables = [daemon.action("Getvar", {"Variable": f"SENT{number}"}, timeout=20)["response"] for number in range(1, 8)]
+        assert [one["Value"] for one in variables] == [""] * 7

@@ -53,7 +53,7 @@ def test_a_run_dir_too_long_for_a_socket_is_refused_however_it_is_named(file: Pa
         (file.parent / "secret").write_text("geheim\n")
         argv = [*argv[:-3], "run", "--server", "127.0.0.1:1", "--username", "u", "--secret-file", str(file.parent / "secret")]
     refused = amid(*argv, **({"AMID_RUN_DIR": LONG} if way.startswith("AMID_RUN_DIR") else {}))
-    where = {"the file": f"{file} run_dir"}.get(way, f"{way.split()[0]} {LONG}")
+    where = {"the file": f"{file}: run_dir"}.get(way, f"{way.split()[0]} {LONG}")
     assert refused.returncode == 6
     path = f"{LONG}/events-pbx1"
     assert f"{where}: too long: a socket's path may have 107 bytes, and {path} has {len(path)}" in refused.stderr

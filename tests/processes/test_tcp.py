@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import socket
 import subprocess
@@ -21,6 +22,9 @@ from amid.simulator.session import User
 from tests.asterisk.server import free_port
 from tests.conftest import StartDaemon
 from tests.daemon import Daemon, eventually
+from tests.processes.caller import Caller
+from tests.processes.pbx import arm
+from tests.processes.process import Listener
 
 
 def make_keys(file: Path) -> str:
@@ -58,7 +62,7 @@ class Tcp:
 
 
 def a_pbx() -> SimulatedPbx:
-    return SimulatedPbx(users=[User("u", "s")])
+    return SimulatedPbx(users=[User("u", "s")], faults=True)
 
 
 @pytest.fixture
@@ -142,6 +146,27 @@ def test_keygen_overwrites_no_key(tmp_path: Path) -> None:
     again = subprocess.run([sys.executable, "-m", "amid", "keygen", str(tmp_path / "key")], capture_output=True, text=True)
     assert again.returncode == 2 and "File exists" in again.stderr and not again.stdout
     assert (tmp_path / "key").read_text() == secret
+
+
+def test_what_was_not_sent_when_its_caller_goes_is_not_sent(tmp_path: Path, daemon_for: StartDaemon) -> None:
+    """libzmq tells of the end of a TCP connection by a monitor, which is another way than that of the local socket."""
+    with a_pbx() as pbx:
+        tcp = Tcp(tmp_path, pbx, daemon_for, lanes=1)
+        curve = Curve(tcp.server, tcp.crm, (tmp_path / "crm.key").read_text().strip())
+        arm(tcp.daemon, "delay", "ListCommands", Seconds=1.0)
+        with Listener(tcp.daemon, "pbx1") as listener, Caller(tcp.daemon) as bystander:
+            with tcp.daemon.socket(zmq.DEALER) as leaving:
+                curve.put_on(leaving)
+                leaving.connect(tcp.rpc)
+                event = {"action": "UserEvent", "fields": {"UserEvent": "Abandoned"}}
+                for params in ({"action": "ListCommands"}, *([event] * 8)):
+                    leaving.send_multipart([b"", json.dumps({"id": 1, "method": "action", "params": params}).encode()])
+                open_calls = lambda: tcp.daemon.result("status")["counters"]["open_calls"]  # noqa: E731
+                eventually(lambda: open_calls() == 9, "one is in flight, and eight wait")
+            eventually(lambda: open_calls() == 0, "its calls have ended")
+            bystander.result(bystander.action("UserEvent", {"UserEvent": "Mine"}))
+            listener.more(1)
+            assert [one["fields"]["UserEvent"] for one in listener.events if one["event"] == "UserEvent"] == ["Mine"]
 
 
 STOPPED = """
