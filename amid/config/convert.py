@@ -20,13 +20,14 @@ SERVER_NAME = re.compile(r"[A-Za-z0-9_-]{1,32}")
 T = TypeVar("T", bound=Table)
 
 
-def convert(raw: dict[str, Any], report: Report, place: Report) -> Config:
+def convert(raw: dict[str, Any], report: Report, of_run_dir: Report, of_state_dir: Report) -> Config:
     """The tables of `raw`. One with a problem, which is reported, is left out, or stands at its default.
 
-    `place` is the report on run_dir, which may come from elsewhere.
+    of_run_dir, of_state_dir: the reports on these two, which may come from elsewhere.
     """
     tables = dict(raw)
-    run_dir = _value(tables.pop("run_dir"), Directory, place, "", "")
+    run_dir = _value(tables.pop("run_dir"), Directory, of_run_dir, "", "")
+    state_dir = _value(tables.pop("state_dir"), Directory, of_state_dir, "", "")
     servers = _group(tables.pop("servers", {}), "servers", Server, report)
     callers = _group(tables.pop("callers", {}), "callers", Caller, report)
     rpc = to_table(tables.pop("rpc", {}), "rpc", Rpc, report)
@@ -39,6 +40,7 @@ def convert(raw: dict[str, Any], report: Report, place: Report) -> Config:
     return msgspec.structs.replace(
         config,
         run_dir=run_dir or config.run_dir,
+        state_dir=state_dir or config.state_dir,
         servers=servers,
         callers=callers,
         rpc=rpc or Rpc(),

@@ -50,15 +50,16 @@ def check(
 ) -> Config:
     """The configuration in `raw`. `source`: what errors call it; `folder`: where the files are that it names; `file`: itself."""
     report = Report(source)
-    raw, place = _with_run_dir({"state_dir": default_state_dir(), **raw}, run_dir, report)
-    config = convert(raw, report, place)
+    raw, of_run_dir = _with_run_dir(raw, run_dir, report)
+    raw, of_state_dir = _with_state_dir(raw, report)
+    config = convert(raw, report, of_run_dir, of_state_dir)
     crosscheck(config, report)
     unix_users.check(config.callers, report)
     if config.run_dir == raw["run_dir"]:  # else it was refused already
-        check_socket_paths(config, place)
-        _add(permissions.check_directory(config.run_dir), place, "")
+        check_socket_paths(config, of_run_dir)
+        _add(permissions.check_directory(config.run_dir), of_run_dir, "")
     if config.state_dir == raw["state_dir"]:
-        _add(permissions.check_directory(config.state_dir), report, "state_dir")
+        _add(permissions.check_directory(config.state_dir), of_state_dir, "")
     callers_group = permissions.callers_group(config.run_dir)
     if file is not None:
         _check_own_file(file, config, callers_group, report)
@@ -78,14 +79,17 @@ def default_run_dir() -> str:
     return f"{own}/amid" if own.startswith("/") and os.getuid() != 0 else "/run/amid"
 
 
-def default_state_dir() -> str:
-    """$STATE_DIRECTORY, which systemd sets; /var/lib/amid for root and services, else the user's own (XDG Base Directory)."""
+def default_state_dir() -> tuple[str, str]:
+    """$STATE_DIRECTORY, which systemd sets; /var/lib/amid for root and services, else the user's own (XDG Base Directory). And what
+    it is named by."""
     of_unit, state_home = os.environ.get("STATE_DIRECTORY", ""), os.environ.get("XDG_STATE_HOME", "")
     if of_unit:
-        return of_unit.partition(":")[0]
+        return of_unit.partition(":")[0], "STATE_DIRECTORY"
     if os.getuid() == 0 or not os.environ.get("XDG_RUNTIME_DIR"):
-        return "/var/lib/amid"
-    return f"{state_home}/amid" if state_home.startswith("/") else os.path.expanduser("~/.local/state/amid")
+        return "/var/lib/amid", "state_dir"
+    if state_home.startswith("/"):
+        return f"{state_home}/amid", "XDG_STATE_HOME"
+    return os.path.expanduser("~/.local/state/amid"), "state_dir"
 
 
 def _with_run_dir(raw: dict[str, Any], option: str | None, report: Report) -> tuple[dict[str, Any], Report]:
@@ -97,6 +101,14 @@ def _with_run_dir(raw: dict[str, Any], option: str | None, report: Report) -> tu
     default = default_run_dir()
     name = "AMID_RUN_DIR" if os.environ.get("AMID_RUN_DIR") else "run_dir"
     return {**raw, "run_dir": default}, report.of_file(f"{name} {default}")
+
+
+def _with_state_dir(raw: dict[str, Any], report: Report) -> tuple[dict[str, Any], Report]:
+    """The same for state_dir."""
+    if "state_dir" in raw:
+        return raw, report.of_file(f"{report.source}: state_dir")
+    default, name = default_state_dir()
+    return {**raw, "state_dir": default}, report.of_file(f"{name} {default}")
 
 
 def _absolute(path: str) -> str:

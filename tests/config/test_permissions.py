@@ -177,6 +177,28 @@ def test_a_state_dir_below_a_directory_that_others_can_write(tmp_path: Path) -> 
     assert refusals(file) == f"{file}: state_dir: others may write in {tmp_path}/open; chmod go-w {tmp_path}/open"
 
 
+@pytest.mark.parametrize(("variable", "more"), [("STATE_DIRECTORY", ""), ("STATE_DIRECTORY", ":/second"), ("XDG_STATE_HOME", "")])
+def test_a_state_dir_of_the_environment_is_checked_as_one_of_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str, more: str
+) -> None:
+    """And what is said names the variable: the file says nothing of it."""
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(0o777)
+    monkeypatch.delenv("STATE_DIRECTORY", raising=False)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", "/run/user/1")
+    monkeypatch.setattr(os, "getuid", lambda: 1)
+    monkeypatch.setenv(variable, f"{tmp_path}/open{more}")
+    file = written(tmp_path, minimal(tmp_path))
+    state_dir = f"{tmp_path}/open" + ("/amid" if variable == "XDG_STATE_HOME" else "")
+    assert f"{variable} {state_dir}: others may write in {tmp_path}/open" in refusals(file)
+
+
+def test_a_relative_state_dir_of_the_environment_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STATE_DIRECTORY", "relative")
+    said = "STATE_DIRECTORY relative: must be an absolute path, without line ends or NUL"
+    assert refusals(written(tmp_path, minimal(tmp_path))) == said
+
+
 @root
 def test_a_run_dir_below_another_users_directory(tmp_path: Path) -> None:
     (tmp_path / "theirs").mkdir(0o755)
