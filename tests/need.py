@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+from collections.abc import Iterable
+from functools import cache
 
 import pytest
 
@@ -20,12 +23,34 @@ def need(missing: str | None, of: str) -> None:
         pytest.skip(missing)
 
 
-PACKAGES = {"ps": "procps"}
+STARTS_S = 60.0
+"""Seconds that a program has to say its version."""
+PACKAGES = {"ps": "procps", "sipp": "sip-tester"}
 """Debian's package of a program, where it has another name."""
 
 
 def need_programs(*names: str, of: str) -> None:
     """The same for programs of Debian's packages."""
     missing = [name for name in names if not shutil.which(name)]
-    packages = " ".join(PACKAGES.get(name, name) for name in missing)
-    need(f"there is no {' and no '.join(missing)}; as root, run apt install {packages}" if missing else "", of)
+    need(f"there is no {' and no '.join(missing)}; as root, run apt install {_packages(missing)}" if missing else "", of)
+    broken = {name: why for name in names if (why := why_not_started(name))}
+    reasons = ", ".join(f"{name} does not start ({why})" for name, why in broken.items())
+    need(f"{reasons}; as root, run apt install --reinstall {_packages(broken)}" if broken else "", of)
+
+
+def _packages(names: Iterable[str]) -> str:
+    return " ".join(PACKAGES.get(name, name) for name in names)
+
+
+@cache
+def why_not_started(program: str) -> str:
+    """Why a program that is there does not start, in one line, or "". A loader that lacks a library ends with status 127; any other
+    status is of a program that runs, and may not know the option."""
+    try:
+        done = subprocess.run([program, "--version"], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=STARTS_S)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return str(error)
+    if done.returncode in (126, 127) or done.returncode < 0:
+        return (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[0][:120]
+    return ""
+

@@ -15,16 +15,15 @@ from tests.conformance.listeners import Listener
 from tests.conformance.pbx import SERVER, of
 from tests.conftest import StartDaemon
 from tests.daemon import BOUND_S
-from tests.need import need
+from tests.need import need_programs
 
 CALLS = 5
 
 
 @pytest.fixture
 def sipp() -> str:
-    found = shutil.which("sipp") or ""
-    need("" if found else "sipp is not installed; as root, run apt-get install sip-tester", "ASTERISK")
-    return found
+    need_programs("sipp", of="ASTERISK")
+    return shutil.which("sipp") or ""
 
 
 @pytest.fixture

@@ -6,11 +6,11 @@ systemd-nspawn starts it. It shares this machine's network, so the test's PBX is
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 from pathlib import Path
 
 from tests.daemon import BOUND_S, eventually
+from tests.need import why_not_started
 from tests.processes.process import Notified
 
 ROOT = Path(os.environ.get("AMID_PACKAGES_ROOT", "/var/cache/amid-packages"))
@@ -22,7 +22,8 @@ def why_not(release: str) -> str:
     """What is missing for a machine of this release; empty when nothing is."""
     if os.getuid() != 0:
         return "only root can start a machine"
-    if not all(map(shutil.which, ("systemd-nspawn", "buildah"))) or not (ROOT / release / ".complete").exists():
+    programs = ("systemd-nspawn", "buildah")
+    if any(map(why_not_started, programs)) or not (ROOT / release / ".complete").exists():
         return f"there is no Debian {release} for packages; as root, run tests/packages/provision.sh {release}"
     return ""
 
