@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from typing import Any
 
@@ -13,6 +14,8 @@ from tests.processes.caller import Caller
 from tests.processes.pbx import arm, table
 from tests.processes.process import Listener
 
+MANY = 8000
+"""Calls; their failing takes the broker some tenths of a second."""
 SLOW = {"action": "UserEvent", "fields": {"UserEvent": "Slow"}, "until": "NeverComes", "timeout": 3600}
 
 
@@ -92,6 +95,23 @@ def test_slow_actions_of_one_caller_do_not_hold_up_another(daemon_for: StartDaem
         assert crm.result(crm.action("Ping", timeout=10))["response"]["Ping"] == "Pong"
         slow.socket.close()
     assert numbers and more
+
+
+def test_calls_that_fail_at_one_moment_do_not_hold_up_another_caller(daemon_for: StartDaemon, pbx: SimulatedPbx) -> None:
+    """Their server is taken out of the configuration. Whoever asks meanwhile is answered between two portions of them."""
+    servers = {"pbx1": table(pbx), "pbx2": table(pbx, queue=MANY)}
+    daemon = daemon_for(servers, rpc={"max_calls_per_caller": MANY})
+    with Caller(daemon) as flooding, Caller(daemon) as asking:
+        for _ in range(MANY):
+            flooding.send("action", {**SLOW, "server": "pbx2"})
+        eventually(lambda: open_calls(daemon) == MANY, "all of them wait")
+        daemon.configure({"pbx1": servers["pbx1"]}, rpc={"max_calls_per_caller": MANY})
+        daemon.signal("supervisor", signal.SIGHUP)
+        told = [0]
+        while told[-1] < MANY:
+            now = asking.result(asking.send("status"))["counters"]
+            told.append(now.get("answers_connection_lost", 0) + now.get("answers_not_connected", 0))
+        assert len({count for count in told if 0 < count < MANY}) >= 3, told[-5:]
 
 
 def test_one_caller_has_a_share_of_the_open_calls(daemon_for: StartDaemon, pbx: SimulatedPbx) -> None:
