@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-import time
 from typing import Any
 
 import msgspec
 
 from amid.errors import AmidError
+from amid.process.loop import clock
 from amid.rpc.audit import Asked, AuditRecord, AuditTrail
 
 log = logging.getLogger("amid.audit")
@@ -60,6 +60,6 @@ class AuditLog:
         return {"records": records, "seq": self._trail.seq, "left_out": self._trail.left_out}
 
     def _write(self, asked: Asked, outcome: str, sent: bool) -> None:
-        record = self._trail.add(asked, self._only_server, outcome, sent, time.monotonic(), time.time())
+        record = self._trail.add(asked, self._only_server, outcome, sent, clock.monotonic(), clock.wall())
         if record is not None:
             write_record(record)

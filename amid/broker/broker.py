@@ -10,8 +10,8 @@ import asyncio
 import contextlib
 import logging
 import sys
-import time
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -23,7 +23,7 @@ from amid.ami.catalogue import is_quick
 from amid.ami.session import new_action_id
 from amid.broker import status_report
 from amid.broker.audit_log import AuditLog
-from amid.broker.caller_sockets import PASS_S, CallerSockets, Identity, Message
+from amid.broker.caller_sockets import PASS_S, CallerSockets, Identity, Message, open_caller_sockets
 from amid.broker.origin import Origin
 from amid.broker.reader_links import ReaderLink, ReaderLinks
 from amid.broker.replies import Replies
@@ -58,16 +58,20 @@ from amid.rpc.policy import Lists, check_action, check_admin
 log = logging.getLogger("amid.broker")
 
 class Broker:
-    """Made on the running loop; `run` returns when it has ended."""
+    """Made on the running loop; `run` returns when it has ended. open_callers: makes the sockets for callers."""
 
-    def __init__(self, child: Child, settings: BrokerSettings) -> None:
+    def __init__(
+        self,
+        child: Child,
+        settings: BrokerSettings,
+        open_callers: Callable[[BrokerSettings, Counter[str]], CallerSockets] = open_caller_sockets,
+    ) -> None:
         self._child = child
         self._settings = settings
-        self._context = zmq.Context()
         self._counters: Counter[str] = Counter()
-        self._callers = CallerSockets(self._context, settings, self._counters)
+        self._callers = open_callers(settings, self._counters)
         self._readers = ReaderLinks(self._receive_from_reader, self._lose_reader, self._counters)
-        self._calls = Calls(*self._limits(), clock.monotonic(), first_id=time.monotonic_ns())
+        self._calls = Calls(*self._limits(), clock.monotonic(), first_id=int(clock.monotonic() * 1e9))
         self._audit = AuditLog()
         self._configure_audit()
         self._replies = Replies(self._callers, self._counters, self._audit)
@@ -96,7 +100,6 @@ class Broker:
         self._do(self._calls.fail_all())
         self._readers.close()
         self._callers.close()
-        self._context.destroy(linger=500)
 
     async def _drain(self) -> None:
         self._draining = True

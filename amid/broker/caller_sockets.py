@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import select
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
@@ -25,7 +26,7 @@ from amid import wire
 from amid.broker.connection_monitor import ConnectionMonitor
 from amid.broker.local_callers import MAX_FRAMES, LocalCallers, LocalConnection
 from amid.broker.reply_backlog import Connection, ReplyBacklog
-from amid.process.acceptor import BACKLOG, Acceptor
+from amid.process.acceptor import BACKLOG, Acceptor, listen_locally
 from amid.process.loop import Alarm, Soon, clock
 from amid.process.sending import disconnect
 from amid.process.settings import BrokerSettings
@@ -100,16 +101,22 @@ class Message(NamedTuple):
 
 
 class CallerSockets:
-    """Receives requests and sends replies. Raises `OSError` when the Unix socket cannot be bound."""
+    """Receives requests and sends replies. `open_caller_sockets` makes one."""
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], settings: BrokerSettings, counters: Counter[str]) -> None:
+    def __init__(
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        acceptor: Acceptor,
+        local: LocalCallers,
+        settings: BrokerSettings,
+        counters: Counter[str],
+    ) -> None:
+        self._context = context
+        self._acceptor = acceptor
+        self._local = local
         self._counters = counters
         self._backlog = ReplyBacklog(settings.rpc.max_unread_bytes)
         self._identities: dict[tuple[int, int], Identity] = {}
-        self.acceptor = Acceptor(settings.run_dir, counters)
-        path = f"{settings.run_dir}/{wire.RPC_SOCKET}"
-        self._local = LocalCallers(path, counters, self.acceptor.free_descriptors, settings.rpc)
-        self.acceptor.add([self._local.listener.fileno()])
         self._tcp: zmq.Socket[bytes] | None = None
         self._zap: ZapAuthenticator | None = None
         if settings.curve.secret_key is not None:
@@ -117,7 +124,7 @@ class CallerSockets:
             self._tcp = _router(context, settings.rpc.max_calls)
             self._tcp.set(zmq.MAXMSGSIZE, max(settings.rpc.max_request_bytes, MAX_TCP_MESSAGE_BYTES))
             self._monitor = ConnectionMonitor(context, self._tcp)
-            self.acceptor.bind(partial(self._zap.bind_tcp, self._tcp, settings.rpc.listen))
+            acceptor.bind(partial(self._zap.bind_tcp, self._tcp, settings.rpc.listen))
         self._skipping = False
         self.configure(settings)
 
@@ -256,8 +263,18 @@ class CallerSockets:
 
     def close(self) -> None:
         """Send the last answers to local callers, and close their connections."""
-        self.acceptor.close()
+        self._acceptor.close()
         self._local.close()
+        self._context.destroy(linger=500)
+
+
+def open_caller_sockets(settings: BrokerSettings, counters: Counter[str]) -> CallerSockets:
+    """Listen as the settings say. The simulation of the tests has another. Raises `OSError` when it cannot listen."""
+    acceptor = Acceptor(settings.run_dir, counters)
+    listener = listen_locally(f"{settings.run_dir}/{wire.RPC_SOCKET}")
+    acceptor.add([listener.fileno()])
+    local = LocalCallers(listener, select.epoll(), counters, acceptor.free_descriptors, settings.rpc)
+    return CallerSockets(zmq.Context(), acceptor, local, settings, counters)
 
 
 def _router(context: zmq.Context[zmq.Socket[bytes]], max_calls: int) -> zmq.Socket[bytes]:

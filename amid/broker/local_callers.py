@@ -20,7 +20,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from amid.config.tables import Rpc
-from amid.process.acceptor import listen_locally
 from amid.process.loop import clock
 from amid.rpc.zmtp import Refused, ServerProtocol, encode_frames
 
@@ -92,12 +91,17 @@ class _User:
 
 
 class LocalCallers:
-    """Raises `OSError` when `path` cannot be bound.
+    """listener: the socket that callers connect to. free_descriptors: how many more connections there may be. `limits` may be
+    replaced at any time."""
 
-    free_descriptors: how many more connections there may be. `limits` may be replaced at any time.
-    """
-
-    def __init__(self, path: str, counters: Counter[str], free_descriptors: Callable[[], int], limits: Rpc) -> None:
+    def __init__(
+        self,
+        listener: socket.socket,
+        epoll: select.epoll,
+        counters: Counter[str],
+        free_descriptors: Callable[[], int],
+        limits: Rpc,
+    ) -> None:
         self._counters = counters
         self._free_descriptors = free_descriptors
         self.limits = limits
@@ -105,10 +109,10 @@ class LocalCallers:
         self._users: dict[int, _User] = {}
         self._turns: deque[_User] = deque()
         self._handshakes: dict[LocalConnection, float] = {}
-        self._dirty: set[LocalConnection] = set()
+        self._dirty: dict[LocalConnection, None] = {}
         self._gone: list[LocalConnection] = []
-        self.listener = listen_locally(path)
-        self._epoll = select.epoll()
+        self.listener = listener
+        self._epoll = epoll
         self._epoll.register(self.listener.fileno(), select.EPOLLIN)
 
     def fileno(self) -> int:
@@ -148,7 +152,7 @@ class LocalCallers:
                 self._accept(now)
                 continue
             if events & select.EPOLLOUT:
-                self._dirty.add(connection)
+                self._dirty[connection] = None
             if events & ~select.EPOLLOUT and not connection.is_queued:
                 self._queue(connection)
         while self._handshakes:
@@ -199,7 +203,7 @@ class LocalCallers:
         self._connections[descriptor] = connection
         self._users.setdefault(connection.uid, _User()).connections += 1
         self._handshakes[connection] = now + HANDSHAKE_S
-        self._dirty.add(connection)  # it is greeted
+        self._dirty[connection] = None  # it is greeted
 
     def _receive_from(self, connection: LocalConnection, user: _User) -> list[bytes] | None:
         message = None
@@ -218,7 +222,7 @@ class LocalCallers:
         if connection.protocol.identity is not None:
             self._handshakes.pop(connection, None)
         if connection.protocol.to_send:
-            self._dirty.add(connection)
+            self._dirty[connection] = None
         held = connection.protocol.held_bytes
         user.held_bytes += held - connection.held_bytes
         connection.held_bytes = held
@@ -239,7 +243,7 @@ class LocalCallers:
         self._epoll.unregister(connection.socket.fileno())
         connection.socket.close()
         self._handshakes.pop(connection, None)
-        self._dirty.discard(connection)
+        self._dirty.pop(connection, None)
         user = self._users[connection.uid]
         user.connections -= 1
         user.held_bytes -= connection.held_bytes
@@ -278,11 +282,11 @@ class LocalCallers:
         connection.unsent.append(data)
         connection.unsent_bytes += len(data) + OVERHEAD_BYTES
         self._users[connection.uid].unsent_bytes += len(data) + OVERHEAD_BYTES
-        self._dirty.add(connection)
+        self._dirty[connection] = None
 
     def flush(self) -> None:
         """Send what was queued in this pass, as much of it as its callers take."""
-        dirty, self._dirty = self._dirty, set()
+        dirty, self._dirty = self._dirty, {}
         for connection in dirty:
             if not connection.is_closed:
                 self._flush(connection)
@@ -300,7 +304,7 @@ class LocalCallers:
         except OSError:
             self._close(connection)
             return
-        self._dirty.discard(connection)
+        self._dirty.pop(connection, None)
         if connection.awaits_room != bool(connection.unsent):
             connection.awaits_room = bool(connection.unsent)
             self._epoll.modify(connection.socket.fileno(), select.EPOLLIN | (select.EPOLLOUT if connection.unsent else 0))
@@ -329,7 +333,7 @@ class LocalCallers:
         self.flush()
         while any(one.unsent for one in self._connections.values()) and clock.monotonic() < end:
             self._epoll.poll(0.01)
-            self._dirty.update(one for one in self._connections.values() if one.unsent)
+            self._dirty.update((one, None) for one in self._connections.values() if one.unsent)
             self.flush()
         for connection in list(self._connections.values()):
             self._close(connection)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any, NamedTuple
 
 from amid.broker.caller_sockets import Sender
 from amid.broker.reply_backlog import Connection
+from amid.process.loop import clock
 from amid.rpc.audit import Asked
 from amid.rpc.requests import Params
 
@@ -29,7 +29,7 @@ class Origin(NamedTuple):
 
     def asks(self, method: str, params: Params) -> Asked:
         """For the audit trail."""
-        return Asked(self.caller, self.principal, method, params, time.monotonic())
+        return Asked(self.caller, self.principal, method, params, clock.monotonic())
 
     @property
     def caller(self) -> str:

@@ -8,13 +8,13 @@ covers those before it too: each connection's next answer has one when about 16 
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
 import zmq
 
+from amid.process.loop import clock
 from amid.process.sending import send
 
 Connection = tuple[Any, bytes]
@@ -85,7 +85,7 @@ class ReplyBacklog:
         size += OVERHEAD_BYTES
         limit = self.limit if size > UNTRACKED_BYTES else self.limit * 9 // 8  # errors in place of large answers fit in too
         if principal.bytes + size > limit:
-            principal.review(time.monotonic())
+            principal.review(clock.monotonic())
         found = principal.connections.get(connection)
         waiting = found.bytes + found.untracked if found is not None else 0
         return principal.bytes + size <= limit or waiting + size <= CONNECTION_BYTES or not principal.bytes

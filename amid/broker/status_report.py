@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import time
 from collections.abc import Mapping
 from heapq import nlargest
 from operator import itemgetter
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from amid import __version__, wire
+from amid.process.loop import clock
 from amid.process.run_dir import STATUS_FILE
 from amid.process.settings import BrokerSettings
 from amid.rpc.calls import Calls
@@ -27,7 +27,7 @@ NO_LANES = {"free": 0, "busy": 0, "limit": 0}
 
 def servers(settings: BrokerSettings, calls: Calls, local: bool) -> list[dict[str, Any]]:
     """The result of `servers`, with the endpoints as a caller on this machine (`local`) reaches them, or one over TCP."""
-    now = time.monotonic()
+    now = clock.monotonic()
     return [_server(settings, queue, local, now) for queue in calls.servers.values()]
 
 
@@ -90,7 +90,7 @@ def _processes(file: Path) -> tuple[list[dict[str, Any]], float]:
     except (OSError, ValueError) as error:
         log.warning("the supervisor's account in %s cannot be read: %s", file, error)
         return [], 0.0
-    now = time.monotonic()
+    now = clock.monotonic()
     for process in known["processes"]:
         started = process.pop("started")
         process["uptime"] = round(now - started, 3) if process["pid"] else 0.0

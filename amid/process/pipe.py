@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import socket
 import struct
 from collections.abc import Callable, Iterator
@@ -68,7 +67,8 @@ class Pipe(asyncio.Protocol, Generic[T]):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
         self._transport.set_write_buffer_limits(high=0)  # so that what is not written yet is still here
-        self._duplicate = os.dup(transport.get_extra_info("socket").fileno())
+        self._duplicate: socket.socket = transport.get_extra_info("socket").dup()
+        self._duplicate.setblocking(False)
         self._flush_soon()
 
     def data_received(self, data: bytes) -> None:
@@ -93,9 +93,8 @@ class Pipe(asyncio.Protocol, Generic[T]):
             return
         self._transport = None
         self._resumed.set()
-        with contextlib.suppress(OSError, ValueError), socket.socket(fileno=self._duplicate) as left:
-            left.setblocking(False)
-            while data := left.recv(READ_SIZE):  # what came before a write failed
+        with contextlib.suppress(OSError, ValueError), self._duplicate:
+            while data := self._duplicate.recv(READ_SIZE):  # what came before a write failed
                 self._in += data
         received = []
         with contextlib.suppress(ValueError):
@@ -133,7 +132,7 @@ class Pipe(asyncio.Protocol, Generic[T]):
             self._transport.abort()
             self._transport = None
             self._resumed.set()
-            os.close(self._duplicate)
+            self._duplicate.close()
 
     def _fail(self, error: Exception) -> None:
         self.close()
@@ -160,7 +159,7 @@ class Pipe(asyncio.Protocol, Generic[T]):
         sent = 0
         if not self._transport.get_write_buffer_size():
             try:
-                sent = os.write(self._duplicate, data)
+                sent = self._duplicate.send(data)
             except BlockingIOError:
                 pass
             except OSError:  # the other end is gone, which the transport finds when it reads

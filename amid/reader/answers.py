@@ -36,18 +36,20 @@ class Wait:
 
 @dataclass(slots=True)
 class Answers:
-    """`deliver` takes each result or error, `report_progress` the response of a call that waits on."""
+    """`deliver` takes each result or error, `report_progress` the response of a call that waits on; `step_soon` asks for
+    `results.step`, since a large result is encoded in portions."""
 
     server: str
     deliver: Deliver
     report_progress: Callable[[int, Headers], object]
+    step_soon: Callable[[], object]
     counters: dict[str, int] = field(default_factory=lambda: {"calls": 0})
     results: ResultEncoder = field(init=False)
     _waits: dict[int, Wait] = field(default_factory=dict)
     _untils: dict[str, Wait] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.results = ResultEncoder(self.deliver)
+        self.results = ResultEncoder(self.deliver, self.step_soon)
 
     @property
     def open(self) -> bool:

@@ -21,15 +21,17 @@ import logging
 import os
 import socket
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import zmq
 from zmq.backend import Socket
 
-from amid.process.acceptor import Acceptor
+from amid.config import Caller, Curve
+from amid.process.acceptor import Acceptor, listen_locally
 from amid.process.sending import disconnect, high_water_mark, send
 from amid.process.socket_reader import SocketReader
+from amid.process.unix_socket import SHARED
 from amid.process.zap import ZapAuthenticator
 from amid.reader.subscribers import Subscribers, caller_of
 
@@ -55,6 +57,8 @@ meanwhile: with a hundred, peers that sent subscriptions without end held it for
 CURVE handshake ends."""
 REMEMBERED_TOPICS = 1000
 
+OnAsked = Callable[[list[bytes]], object]
+
 _DONTWAIT = int(zmq.DONTWAIT)
 
 
@@ -73,7 +77,7 @@ class EventSocket:
         kept: int,
         linger_ms: int,
         max_subscribers: int,
-        on_asked: Callable[[list[bytes]], object],
+        on_asked: OnAsked,
     ) -> None:
         self._on_asked = on_asked
         self._context = context
@@ -224,6 +228,36 @@ class EventSocket:
         self._open()
         if self._tcp is not None:
             self.bind_tcp(*self._tcp)
+
+
+class EventSockets:
+    """Opens the event sockets of a reader in its run_dir. The simulation of the tests has another.
+
+    max_subscribers: of one caller, on each socket. curve, callers: the keys that TCP needs.
+    """
+
+    def __init__(
+        self, run_dir: str, counters: Counter[str], max_subscribers: int, curve: Curve, callers: Mapping[str, Caller]
+    ) -> None:
+        self._run_dir = run_dir
+        self._max_subscribers = max_subscribers
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._acceptor = Acceptor(run_dir, counters)
+        self._zap = ZapAuthenticator(self._context, curve, callers) if curve.secret_key is not None else None
+
+    def open(self, name: str, kept: int, linger_ms: int, on_asked: OnAsked, mode: int = SHARED) -> EventSocket:
+        """mode: of the file `name`. Raises `OSError` when it cannot listen there."""
+        listener = listen_locally(f"{self._run_dir}/{name}", mode)
+        return EventSocket(self._context, self._acceptor, listener, kept, linger_ms, self._max_subscribers, on_asked)
+
+    def bind_tcp(self, socket: EventSocket, endpoints: Sequence[str]) -> None:
+        """Offer a socket on TCP too, where there are keys."""
+        if self._zap is not None:
+            socket.bind_tcp(self._zap, list(endpoints))
+
+    def close(self) -> None:
+        self._acceptor.close()
+        self._context.destroy(linger=200)
 
 
 def _peer_of(message: zmq.Frame) -> str:

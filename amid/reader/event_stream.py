@@ -29,6 +29,8 @@ log = logging.getLogger("amid.reader")
 MAX_EVENT = 1024 * 1024
 """Bytes of one event; no event of Asterisk's comes near, so a larger one ends the session and is seen as a new epoch."""
 
+ENDING = "amid's reader is ending"
+
 REJECTED_MIN_S = 2.0
 REJECTED_MAX_S = 30.0
 """Seconds before a login that was rejected is tried again, at first and in the end."""
@@ -117,15 +119,20 @@ class EventStream:
         self._leaving = True
         if self._connection is None or not self._connection.up:
             self.close()
-            return
-        self._publish(own_event("amid:disconnected", Reason="amid's reader is ending"))
-        self._connection.log_off()
+        else:
+            self._connection.log_off()
 
     def close(self) -> None:
         self._dial_alarm.cancel()
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+            self._publish_end(connection, ENDING)
+
+    def _publish_end(self, connection: EventConnection, reason: str) -> None:
+        """Behind all events of the session, if there was one."""
+        if connection.was_up:
+            self._publish(own_event("amid:disconnected", Reason=reason))
 
     def _dial_when_due(self) -> None:
         if clock.monotonic() < self._dial_at:
@@ -180,6 +187,7 @@ class EventStream:
     def lost(self, connection: EventConnection, error: OSError | ProtocolError) -> None:
         self._connection = None
         if self._leaving:
+            self._publish_end(connection, ENDING)
             self._on_change()
             return
         rejected = isinstance(error, LoginRejected)
@@ -192,8 +200,8 @@ class EventStream:
         level = logging.ERROR if rejected else logging.WARNING if reason != self.detail else logging.DEBUG
         log.log(level, "%s; next try in %.1f s", reason, delay)
         self._enter("rejected" if rejected else "connecting", reason)
+        self._publish_end(connection, reason)
         if connection.was_up:
-            self._publish(own_event("amid:disconnected", Reason=reason))
             self._answers.event_session_lost()
         elif rejected:
             self._publish(own_event("amid:rejected", Reason=reason))

@@ -10,8 +10,6 @@ import asyncio
 from collections.abc import Iterable
 from itertools import compress, repeat
 
-import zmq
-
 from amid import wire
 from amid.ami.burst import BLANK, Burst
 from amid.ami.packet import Packet
@@ -19,9 +17,8 @@ from amid.ami.shapes import Shapes
 from amid.events.message import Event, Tick, pack_all
 from amid.events.ring import Held, Ring
 from amid.events.sequence import Numberer
-from amid.process.acceptor import Acceptor, listen_locally
 from amid.process.loop import Alarm, clock
-from amid.reader.event_socket import EventSocket
+from amid.reader.event_socket import EventSocket, EventSockets
 
 EVENTS_KEPT = 10_000
 STREAM_KEPT = 500
@@ -39,21 +36,10 @@ SOON_S = 0.05
 class Publisher:
     """Give it the events of each read with `publish`. It sends a tick once a second, and soon after a subscriber asked for one."""
 
-    def __init__(
-        self,
-        context: zmq.Context[zmq.Socket[bytes]],
-        acceptor: Acceptor,
-        run_dir: str,
-        server: str,
-        epoch: int,
-        replay_bytes: int,
-        max_subscribers: int,
-    ) -> None:
-        """Raises `OSError` when it cannot listen."""
+    def __init__(self, sockets: EventSockets, server: str, epoch: int, replay_bytes: int) -> None:
         self._server = server
-        events, stream = (listen_locally(f"{run_dir}/{name(server)}") for name in (wire.events_socket, wire.stream_socket))
-        self.events = EventSocket(context, acceptor, events, EVENTS_KEPT, LINGER_MS, max_subscribers, self._asked)
-        self.stream = EventSocket(context, acceptor, stream, STREAM_KEPT, LINGER_MS, max_subscribers, self._asked)
+        self.events = sockets.open(wire.events_socket(server), EVENTS_KEPT, LINGER_MS, self._asked)
+        self.stream = sockets.open(wire.stream_socket(server), STREAM_KEPT, LINGER_MS, self._asked)
         self._stream_topic = wire.stream_topic(server)
         self._tick_topic = wire.tick_topic(server)
         self._event_prefix = wire.event_topic(server, "").removesuffix(b".")

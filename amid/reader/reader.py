@@ -12,7 +12,7 @@ import contextlib
 import logging
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -21,18 +21,17 @@ import zmq
 from amid import wire
 from amid.ami.exchange import Answer, TooLarge
 from amid.ami.lane import Call, Outcome
-from amid.ami.packet import text
+from amid.ami.packet import Headers, text
 from amid.ami.session import new_action_id
-from amid.config import Config
+from amid.config import Caller, Config, Curve
 from amid.process import loop
-from amid.process.acceptor import Acceptor
 from amid.process.child import BEAT_S, Child
 from amid.process.loop import Alarm, Soon, clock
 from amid.process.run_dir import epoch_origin_now, why_not
 from amid.process.settings import ReaderSettings, reader_settings
-from amid.process.zap import ZapAuthenticator
 from amid.reader.answers import Answers
 from amid.reader.broker_link import BrokerLink
+from amid.reader.event_socket import EventSockets
 from amid.reader.event_stream import MAX_EVENT, EventStream
 from amid.reader.lane_pool import LanePool, Lost
 from amid.reader.manager_connection import Endpoint
@@ -76,32 +75,31 @@ VERSION_CALL = 0
 
 UNKNOWN = "unknown"
 
+OpenSockets = Callable[[str, Counter[str], int, Curve, Mapping[str, Caller]], EventSockets]
+
 
 class Reader:
-    """Made on the running loop; `run` returns when it has ended."""
+    """Made on the running loop; `run` returns when it has ended. open_sockets: makes what opens the event sockets."""
 
-    def __init__(self, child: Child, settings: ReaderSettings) -> None:
+    def __init__(self, child: Child, settings: ReaderSettings, open_sockets: OpenSockets = EventSockets) -> None:
         self._child = child
         server = settings.server
         self._limit = server.lanes
         self._epoch_origin = settings.epoch_origin
         started = self._epoch(clock.monotonic())
         self._counters: Counter[str] = Counter()
-        self._context = zmq.Context()
-        self._acceptor = Acceptor(settings.run_dir, self._counters)
-        where = self._context, self._acceptor, settings.run_dir, settings.name, started
-        self._publisher = Publisher(*where, server.replay_bytes, server.max_subscribers_per_caller)
-        self._tracer = Tracer(*where, server.max_subscribers_per_caller, server.secret or "")
+        most = server.max_subscribers_per_caller
+        self._sockets = open_sockets(settings.run_dir, self._counters, most, settings.curve, settings.callers)
+        self._publisher = Publisher(self._sockets, settings.name, started, server.replay_bytes)
+        self._tracer = Tracer(self._sockets, settings.run_dir, settings.name, started, server.secret or "")
         self._tracer.open(settings.trace)
-        if settings.curve.secret_key is not None:
-            zap = ZapAuthenticator(self._context, settings.curve, settings.callers)
-            self._publisher.events.bind_tcp(zap, server.events_listen)
-            self._publisher.stream.bind_tcp(zap, server.stream_listen)
+        self._sockets.bind_tcp(self._publisher.events, server.events_listen)
+        self._sockets.bind_tcp(self._publisher.stream, server.stream_listen)
         running = asyncio.get_running_loop()
         self._report_soon = Soon(running, self._report)
         self._work_soon = Soon(running, self._work)
         self._status_alarm = Alarm(running, self._send_status)
-        self._answers = Answers(settings.name, self._deliver, lambda call_id, response: self._send(Progress(call_id, response)))
+        self._answers = Answers(settings.name, self._deliver, self._report_progress, self._work_soon)
         self._replays = Replays(settings.name, self._publisher, self._deliver)
         tls, trace = tls_context(server), self._tracer.trace
         listening = Endpoint(server, tls, server.events, MAX_EVENT)
@@ -152,8 +150,6 @@ class Reader:
                 self._take_version(answer)
             else:
                 self._answers.finish(call, answer)
-        if self._answers.results.pending:
-            self._work_soon()
 
     def _lose(self, lost: list[Lost], reason: str) -> None:
         for call, answer in lost:
@@ -199,6 +195,11 @@ class Reader:
                 self._drained = True
                 self._report_soon()
 
+    @property
+    def _takes_calls(self) -> bool:
+        """A lane may be open while Asterisk boots: it was opened before the event session noticed the restart."""
+        return not self._leaving and self._events.state != "booting"
+
     def _run_action(self, request: RunAction) -> None:
         self._report_soon()
         if request.behind:
@@ -207,7 +208,8 @@ class Reader:
             self._taken_idle += 1
         now = clock.monotonic()
         what = request.call_id, request.action, request.action_id, request.packet, request.deadline, request.max_bytes
-        if now < request.deadline and not self._leaving and self._lanes.start(Call(*what, request.quick), request.behind, now):
+        in_time = now < request.deadline and self._takes_calls
+        if in_time and self._lanes.start(Call(*what, request.quick), request.behind, now):
             self._answers.expect(request)
             if request.own_id is not None:
                 self._tracer.trace.name(request.action_id, text(request.own_id))
@@ -219,6 +221,9 @@ class Reader:
         if not self._send(Done(call_id, error), result or b""):
             self._undeliverable += 1
         self._status_alarm.set(clock.monotonic() + STATUS_DELAY_S)
+
+    def _report_progress(self, call_id: int, response: Headers) -> None:
+        self._send(Progress(call_id, response))
 
     def _send(self, message: Any, payload: bytes = b"") -> bool:
         return self._link.send(message, payload)
@@ -255,7 +260,7 @@ class Reader:
         lanes, events, numbers = self._lanes, self._events, self._publisher.numbers
         status = Status(
             self._capacity(),
-            lanes.ready and not self._leaving,
+            lanes.ready and self._takes_calls,
             events.state,
             events.detail or lanes.trouble,
             events.since,
@@ -301,8 +306,7 @@ class Reader:
         self._lanes.close()
         self._publisher.close()
         self._tracer.close()
-        self._acceptor.close()
-        self._context.destroy(linger=200)
+        self._sockets.close()
 
     async def _until(self, done: Callable[[], bool], seconds: float) -> None:
         with contextlib.suppress(TimeoutError):

@@ -37,10 +37,12 @@ class _Encoding:
 
 
 class ResultEncoder:
-    """`deliver` takes each result once it is complete. Small results are complete at once."""
+    """`deliver` takes each result once it is complete. Small results are complete at once; for larger ones `step_soon` asks for
+    `step`, until nothing is pending."""
 
-    def __init__(self, deliver: Deliver) -> None:
+    def __init__(self, deliver: Deliver, step_soon: Callable[[], object]) -> None:
         self._deliver = deliver
+        self._step_soon = step_soon
         self._begun: deque[_Encoding] = deque()
 
     @property
@@ -68,3 +70,4 @@ class ResultEncoder:
             self._deliver(encoding.call_id, b"".join(encoding.done), None)
         else:
             self._begun.append(encoding)
+            self._step_soon()

@@ -12,13 +12,10 @@ import logging
 import os
 from pathlib import Path
 
-import zmq
-
 from amid import wire
 from amid.ami.trace import Sight, Trace
-from amid.process.acceptor import Acceptor, listen_locally
 from amid.process.loop import clock
-from amid.reader.event_socket import EventSocket
+from amid.reader.event_socket import EventSocket, EventSockets
 
 log = logging.getLogger("amid.trace")
 
@@ -32,21 +29,10 @@ class Tracer:
     epoch: when this reader started, so that its numbers are told from those of the reader before it.
     """
 
-    def __init__(
-        self,
-        context: zmq.Context[zmq.Socket[bytes]],
-        acceptor: Acceptor,
-        run_dir: str,
-        server: str,
-        epoch: int,
-        max_subscribers: int,
-        secret: str,
-    ) -> None:
-        self._context = context
-        self._acceptor = acceptor
+    def __init__(self, sockets: EventSockets, run_dir: str, server: str, epoch: int, secret: str) -> None:
+        self._sockets = sockets
         self._place = Path(run_dir, wire.trace_socket(server))
         self._topic = wire.trace_topic(server)
-        self._max_subscribers = max_subscribers
         self._head = {"server": server, "epoch": epoch}
         self._seq = 0
         self._watchers: EventSocket | None = None
@@ -61,9 +47,7 @@ class Tracer:
             self.trace.watched = False
         self._mode = mode
         if self._watchers is None and mode:
-            listener = listen_locally(str(self._place), mode)
-            limits = KEPT, 0, self._max_subscribers
-            self._watchers = EventSocket(self._context, self._acceptor, listener, *limits, lambda _: self._see_watchers())
+            self._watchers = self._sockets.open(self._place.name, KEPT, 0, lambda _: self._see_watchers(), mode)
 
     def close(self) -> None:
         if self._watchers is not None:

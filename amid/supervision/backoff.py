@@ -6,7 +6,10 @@ import random
 
 
 class Backoff:
-    """`next` gives the delay in seconds; `settled` is told how long the last try held and starts over when that was long enough."""
+    """`next` gives the delay in seconds; `settled` is told how long the last try held and starts over when that was long enough.
+
+    rng: the module's own generator unless another is given; the simulation of the tests seeds it.
+    """
 
     STABLE_S = 10.0
 
@@ -14,13 +17,13 @@ class Backoff:
         self._least = least
         self._most = most
         self._delay = least
-        self._rng = rng or random.Random()
+        self._random = random.random if rng is None else rng.random
 
     def next(self) -> float:
         """Between half of the delay and the whole of it; then the delay doubles, up to `most`."""
         delay = self._delay
         self._delay = min(self._delay * 2, self._most)
-        return delay * (0.5 + self._rng.random() / 2)
+        return delay * (0.5 + self._random() / 2)
 
     def settled(self, held: float) -> None:
         if held >= self.STABLE_S:

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import zmq
 
-from amid.process.acceptor import Acceptor
+from amid.config import Curve
+from amid.reader.event_socket import EventSockets
 from amid.reader.publisher import Publisher
 from amid.simulator import SimulatedPbx
 from tests.conftest import StartDaemon
@@ -58,16 +58,14 @@ def loop() -> Iterator[Loop]:
 @pytest.fixture
 def publisher(loop: Loop, tmp_path: Path) -> Iterator[Publisher]:
     """The event sockets of `pbx1` alone, in this process."""
-    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
 
-    async def start() -> tuple[Acceptor, Publisher]:
-        acceptor = Acceptor(str(tmp_path), Counter())
-        publisher = Publisher(context, acceptor, str(tmp_path), "pbx1", epoch=1, replay_bytes=0, max_subscribers=5)
+    async def start() -> tuple[EventSockets, Publisher]:
+        sockets = EventSockets(str(tmp_path), Counter(), 5, Curve(), {})
+        publisher = Publisher(sockets, "pbx1", epoch=1, replay_bytes=0)
         publisher.start()
-        return acceptor, publisher
+        return sockets, publisher
 
-    acceptor, publisher = loop.run(start())
+    sockets, publisher = loop.run(start())
     yield publisher
     publisher.close()
-    acceptor.close()
-    context.destroy(linger=0)
+    sockets.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import select
 import socket
 import time
 from collections import Counter
@@ -16,6 +17,7 @@ import pytest
 from amid.broker import local_callers
 from amid.broker.local_callers import LocalCallers
 from amid.config.tables import Rpc
+from amid.process.acceptor import listen_locally
 from amid.rpc.zmtp import MAX_TO_SEND_BYTES
 from tests.daemon import BOUND_S, Daemon, eventually
 from tests.processes.zmtp import COMMAND, GREETING, MORE, RawPeer, frame, ready
@@ -29,7 +31,8 @@ def callers(tmp_path: Path) -> Iterator[LocalCallers]:
     def free_descriptors() -> int:
         return CONNECTIONS - len(made._connections)
 
-    made = LocalCallers(str(tmp_path / "rpc"), Counter(), free_descriptors, Rpc(max_calls=10, max_unread_bytes=100_000))
+    limits = Rpc(max_calls=10, max_unread_bytes=100_000)
+    made = LocalCallers(listen_locally(str(tmp_path / "rpc")), select.epoll(), Counter(), free_descriptors, limits)
     yield made
     made.close()
 

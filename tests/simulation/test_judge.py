@@ -1,0 +1,109 @@
+"""The judge finds faults that amid does not have: each is put into amid here, and must be found within a few seeds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from amid.ami.exchange import Answer
+from amid.ami.lane import Flight, Lane
+from amid.ami.packet import Packet
+from amid.broker.broker import Broker
+from amid.events.sequence import Numberer
+from amid.reader.answers import Answers
+from amid.reader.event_stream import EventConnection
+from amid.reader.reader import Reader
+from amid.reader.replays import Replays
+from amid.rpc.messages import Returned
+from amid.rpc.open_call import OpenCall
+from tests.simulation.world import run_seed
+
+SEEDS = range(1, 41)
+SECONDS = 30.0
+
+NUMBER, SEND_REPLAY = Numberer.number, Replays._send
+
+
+def first_flight(lane: Lane, packet: Packet) -> Flight | None:
+    """Answers are joined by order."""
+    return next(iter(lane._flights.values())) if packet.action_id in lane._flights else None
+
+
+def attribute_to_the_oldest(lane: Lane, packet: Packet, now: float) -> None:
+    """An Error without ActionID is given to the oldest of several calls, without a proof."""
+    oldest = next(iter(lane._flights.values()), None)
+    if oldest is not None and oldest.exchange is not None and not packet.action_id and packet.response == "Error":
+        lane._finish(oldest, Answer.of_error(packet))
+
+
+def send_again(reader: Reader, lost: list[Any], reason: str) -> None:
+    """What was in flight on a lost session is sent once more."""
+    for call, _ in lost:
+        reader._answers.forget(call.call_id)
+        reader._send(Returned(call.call_id))
+
+
+def skip_number(numberer: Numberer, names: list[str]) -> tuple[int, list[int]]:
+    """Every fiftieth number is left out."""
+    numberer.seq += numberer.seq % 50 == 49
+    return NUMBER(numberer, names)
+
+
+def forget_deadlines(broker: Broker) -> None:
+    """The alarm for deadlines comes half a second late."""
+    deadline = broker._calls.next_deadline()
+    broker._alarm.set(None if deadline is None else deadline + 0.5)
+
+
+def answer_next(answers: Answers, burst: Any) -> None:
+    """The event that ends a call is given to whichever call waits for one."""
+    for packet in burst.packets():
+        wait = next(iter(answers._untils.values()), None) if packet.action_id else None
+        if wait is not None and packet.event.lower() == wait.until:
+            wait.event = packet
+            answers._complete(wait)
+
+
+def lose_events(connection: EventConnection, data: bytes, now: float) -> None:
+    """The last event of a large read is dropped."""
+    assert connection.session is not None
+    items = connection.session.receive(data, now)
+    if connection.up and not connection.was_up:
+        connection.was_up = True
+        connection._stream.connected(connection, connection.session.version)
+    connection._stream.take(items[:-1] if len(items) > 5 else items)
+
+
+def skip_replayed(replays: Replays, replay: Any, more: bool) -> bool:
+    """An answer to `replay` leaves out its second event."""
+    del replay.events[1:2]
+    return SEND_REPLAY(replays, replay, more)
+
+
+MUTANTS: dict[str, tuple[type, str, Any, str]] = {
+    "an answer to another call": (Lane, "_flight_of", first_flight, "items of|the answer of|but the PBX said"),
+    "wrong attribution of an Error": (Lane, "_feed_unattributed", attribute_to_the_oldest, "but the PBX said"),
+    "an action is sent twice": (Reader, "_lose", send_again, "was sent twice"),
+    "sent is false after writing": (OpenCall, "sent", False, "sent false"),
+    "sent is true before writing": (OpenCall, "sent", True, "with sent True"),
+    "a number of an event is skipped": (Numberer, "number", skip_number, "has number|events of"),
+    "an alarm is lost": (Broker, "_set_alarm", forget_deadlines, "its timeout is"),
+    "an event of another call": (Answers, "events", answer_next, "another ActionID|the answer of"),
+    "an event is lost in silence": (EventConnection, "feed", lose_events, "events of"),
+    "an event is left out of a replay": (Replays, "_send", skip_replayed, "replay behind"),
+}
+"""What is wrong, where, and how it shows."""
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_a_fault_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    place, attribute, mutant, shows = MUTANTS[name]
+    monkeypatch.setattr(place, attribute, mutant)
+    for seed in SEEDS:
+        failures = "\n".join(run_seed(seed, SECONDS).failures)
+        if failures:
+            assert any(sign in failures for sign in shows.split("|")), failures
+            print(f"{name}: seed {seed}: {failures}")
+            return
+    pytest.fail(f"{name}: not found by {len(SEEDS)} seeds")
