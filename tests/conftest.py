@@ -28,7 +28,6 @@ def state_directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
-
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """What was skipped, one line for each reason, which says what to do; hundreds of tests may share one."""
     skipped = Counter(_reason(report) for report in terminalreporter.stats.get("skipped", ()))

@@ -53,4 +53,3 @@ def why_not_started(program: str) -> str:
     if done.returncode in (126, 127) or done.returncode < 0:
         return (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[0][:120]
     return ""
-

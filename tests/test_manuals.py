@@ -17,8 +17,12 @@ from tests.need import need_programs
 
 ROOT = Path(__file__).parent.parent
 TABLES = {
-    "rpc": Rpc, "supervision": Supervision, "curve": Curve, "gateway": Gateway,
-    "servers.NAME": Server, "callers.NAME": Caller,
+    "rpc": Rpc,
+    "supervision": Supervision,
+    "curve": Curve,
+    "gateway": Gateway,
+    "servers.NAME": Server,
+    "callers.NAME": Caller,
 }
 READ_IN = DERIVED | {"servers", "rpc", "supervision", "curve", "gateway", "callers"}
 """Fields that are no keys: tables of their own, or what is read from a file."""

@@ -161,9 +161,7 @@ def test_what_json_cannot_hold_is_said() -> None:
 
 scalars = st.one_of(st.none(), st.booleans(), st.integers(-(2**63), 2**64 - 1), st.floats(allow_nan=False, allow_infinity=False))
 escaped = st.text(st.characters(codec="utf-8")) | st.binary().map(lambda b: b.decode("utf-8", "surrogateescape"))
-values = st.recursive(
-    scalars | escaped, lambda v: st.lists(v, max_size=4) | st.dictionaries(escaped, v, max_size=4), max_leaves=12
-)
+values = st.recursive(scalars | escaped, lambda v: st.lists(v, max_size=4) | st.dictionaries(escaped, v, max_size=4), max_leaves=12)
 
 
 @calm

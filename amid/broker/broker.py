@@ -57,6 +57,7 @@ from amid.rpc.policy import Lists, check_action, check_admin
 
 log = logging.getLogger("amid.broker")
 
+
 class Broker:
     """Made on the running loop; `run` returns when it has ended. open_callers: makes the sockets for callers."""
 

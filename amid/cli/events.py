@@ -31,9 +31,7 @@ class Where(click.ParamType[Condition]):
 @click.command(cls=Reporting)
 @click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=complete.events)
 @click.option("--server", metavar="NAME", shell_complete=complete.servers, help="One server only; otherwise all.")
-@click.option(
-    "--where", "conditions", multiple=True, type=Where(), help="Only events whose header K is V, or with K~V contains V."
-)
+@click.option("--where", "conditions", multiple=True, type=Where(), help="Only events whose header K is V, or with K~V contains V.")
 @click.option("--count", type=click.IntRange(1), metavar="N", help="End after N events.")
 @JSON
 @click.pass_obj

@@ -87,9 +87,7 @@ class Client:
         result: list[Packet] = self.call(rules.actions(server, timeout))
         return result
 
-    def replay(
-        self, server: str, epoch: int, after: int, limit: int = 1000, timeout: float = TIMEOUT
-    ) -> tuple[list[Event], bool]:
+    def replay(self, server: str, epoch: int, after: int, limit: int = 1000, timeout: float = TIMEOUT) -> tuple[list[Event], bool]:
         """Events after number `after` once more, at most `limit`, and whether there are more. Kind `gone`: no longer held."""
         page = self._replay(server, epoch, after, limit, timeout)
         return [feed.event(body) for body in page["events"]], page["more"]

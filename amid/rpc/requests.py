@@ -168,7 +168,7 @@ def check_request(value: Any) -> Request:
     if not isinstance(value, dict):
         raise AmidError("invalid_request", f"a request is a map with `method` and `params`, not {_kind(value)}")
     if value.get("jsonrpc", "2.0") != "2.0":
-        raise AmidError("invalid_request", "`jsonrpc` must be \"2.0\" or left out")
+        raise AmidError("invalid_request", '`jsonrpc` must be "2.0" or left out')
     if "id" in value and value["id"] is not None and request_id(value) is None:
         what = "a longer one" if type(value["id"]) in (str, int) else _kind(value["id"])
         raise AmidError("invalid_request", f"`id` must be text or a number of at most {ID_BYTES} bytes, or null, not {what}")

@@ -12,15 +12,11 @@ from amid.simulator.session import DIALECTS, User
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m amid.simulator", description="A simulated PBX that speaks AMI."
-    )
+    parser = argparse.ArgumentParser(prog="python -m amid.simulator", description="A simulated PBX that speaks AMI.")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=5038, help="0 takes a free one (default 5038)")
     parser.add_argument("--username", default="demo")
-    parser.add_argument(
-        "--secret-file", type=Path, required=True, help="the user's secret, on its first line"
-    )
+    parser.add_argument("--secret-file", type=Path, required=True, help="the user's secret, on its first line")
     parser.add_argument("--calls-per-minute", type=float, default=30)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--dialect", type=int, choices=sorted(DIALECTS), default=22)

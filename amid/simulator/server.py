@@ -140,9 +140,7 @@ class SimulatedPbx:
             return  # it went away again
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        session = Session(
-            self.pbx, self._users, act, self._dialect, self._faults, f"{address[0]}/{address[1]}"
-        )
+        session = Session(self.pbx, self._users, act, self._dialect, self._faults, f"{address[0]}/{address[1]}")
         self._connections[sock.fileno()] = Connection(sock, session)
         self._selector.register(sock, selectors.EVENT_READ)
 

@@ -54,9 +54,7 @@ class Raw:
         self._fences = itertools.count()
         self.greeting = self._file.readline()
         if login:
-            self.send(
-                request("Login", Username=username or server.username, Secret=server.secret, Events=events)
-            )
+            self.send(request("Login", Username=username or server.username, Secret=server.secret, Events=events))
             assert self.packet().message == "Authentication accepted"
 
     def __enter__(self) -> Self:
@@ -147,9 +145,7 @@ def eventually(look: Callable[[], T]) -> T:
 
 def call(session: Raw, extension: str) -> str:
     """Puts an answered call into an extension, and gives the name of one of its channels."""
-    answer = session.answer(
-        "Originate", Channel="Local/answer@calls", Context="calls", Exten=extension, Priority=1
-    )
+    answer = session.answer("Originate", Channel="Local/answer@calls", Context="calls", Exten=extension, Priority=1)
     assert answer["Response"] == "Success"
     channels = (packet["Channel"] for packet in session.ask("CoreShowChannels"))
     return next(name for name in channels if name)

@@ -205,9 +205,7 @@ class Asterisk:
         for name in MODULE_DIRECTORIES:
             if (self.root / name).is_dir():
                 return f"/{name}"
-        raise AsteriskError(
-            f"no modules of Asterisk in {self.root}; run tests/asterisk/provision.sh {self.version}"
-        )
+        raise AsteriskError(f"no modules of Asterisk in {self.root}; run tests/asterisk/provision.sh {self.version}")
 
     def _inside(self, path: str) -> str:
         """A path of the private directory as Asterisk sees it, from within its root."""

@@ -66,10 +66,7 @@ LISTS: dict[str, tuple[str, dict[str, str]]] = {
 def test_the_greeting_is_one_line(asterisk: Asterisk) -> None:
     with Raw(asterisk, login=False) as raw:
         assert (
-            raw.greeting
-            == {"22": b"Asterisk Call Manager/11.0.0\r\n", "16": b"Asterisk Call Manager/5.0.4\r\n"}[
-                asterisk.version
-            ]
+            raw.greeting == {"22": b"Asterisk Call Manager/11.0.0\r\n", "16": b"Asterisk Call Manager/5.0.4\r\n"}[asterisk.version]
         )
 
 
@@ -144,9 +141,7 @@ def test_128_headers_with_action_and_action_id(session: Raw) -> None:
     too_many = "Too many lines in message or allocation failure"
     assert session.exchange(ping(128))[0]["Ping"] == "Pong"
     assert session.exchange(ping(129)) == [error(too_many, "h")]
-    assert session.exchange(b"X: 1\r\n" * 128 + b"Action: Ping\r\nActionID: lost\r\n\r\n") == [
-        error(too_many)
-    ]
+    assert session.exchange(b"X: 1\r\n" * 128 + b"Action: Ping\r\nActionID: lost\r\n\r\n") == [error(too_many)]
 
 
 @pytest.mark.parametrize(
@@ -198,9 +193,7 @@ def test_pipelined_actions_are_answered_in_order(session: Raw) -> None:
 
 def test_a_slow_action_holds_up_the_session(session: Raw) -> None:
     began = time.monotonic()
-    slow = session.answer(
-        "Originate", Channel="Local/noanswer@calls", Application="Wait", Data="1", Timeout=300
-    )
+    slow = session.answer("Originate", Channel="Local/noanswer@calls", Application="Wait", Data="1", Timeout=300)
     assert slow == error("Originate failed", "fact")  # the fence, a Ping, was behind it
     assert time.monotonic() - began >= 0.29
 
@@ -212,9 +205,7 @@ def test_a_slow_action_holds_up_the_session(session: Raw) -> None:
 def test_a_list_is_framed(asterisk: Asterisk, session: Raw, stage: dict[str, str], action: str) -> None:
     """Also on a session with events off, and each packet has the ActionID."""
     complete, fields = LISTS[action]
-    answers = session.ask(
-        action, "i" * 64, **{name: stage.get(value, value) for name, value in fields.items()}
-    )
+    answers = session.ask(action, "i" * 64, **{name: stage.get(value, value) for name, value in fields.items()})
     if action in ONLY_NEW and asterisk.version == "16":
         assert str(answers[0].message).startswith("Invalid/unknown command")
         return

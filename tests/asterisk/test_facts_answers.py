@@ -31,9 +31,7 @@ from tests.asterisk.server import Asterisk
         ("Status", {"Channel": "none"}, "No such channel"),
     ],
 )
-def test_a_list_action_may_answer_error(
-    session: Raw, action: str, fields: dict[str, str], message: str
-) -> None:
+def test_a_list_action_may_answer_error(session: Raw, action: str, fields: dict[str, str], message: str) -> None:
     assert session.ask(action, **fields) == [error(message, "fact")]
 
 
@@ -152,9 +150,7 @@ def test_recording(asterisk: Asterisk, session: Raw, channel: str) -> None:
     assert session.answer("MixMonitor", Channel=channel, File="facts.wav").message is None
     assert session.answer("Ping")["Ping"] == "Pong"
     assert session.answer("StopMixMonitor", Channel=channel)["Response"] == "Success"
-    assert session.answer("StopMixMonitor", Channel=channel) == error(
-        "Could not stop monitoring channel", "fact"
-    )
+    assert session.answer("StopMixMonitor", Channel=channel) == error("Could not stop monitoring channel", "fact")
 
 
 # --- Values ---
@@ -181,10 +177,7 @@ def test_var_set_of_what_is_not_utf_8(asterisk: Asterisk, session: Raw, listener
     for value in ("caf\xe9", "plain"):
         session.answer("Setvar", Channel=channel, Variable="FACT", Value=value)
     replaced = "caf\N{REPLACEMENT CHARACTER}".encode().decode("latin-1")
-    assert (
-        listener.until("VarSet", Variable="FACT")["Value"]
-        == {"22": replaced, "16": "plain"}[asterisk.version]
-    )
+    assert listener.until("VarSet", Variable="FACT")["Value"] == {"22": replaced, "16": "plain"}[asterisk.version]
 
 
 def test_a_value_can_forge_a_packet(session: Raw) -> None:

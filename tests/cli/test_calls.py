@@ -62,9 +62,7 @@ def test_a_list_is_a_table_of_all_its_headers(daemon: StandIn, amid: Amid) -> No
     ]  # fmt: skip
 
 
-def test_a_table_that_is_too_wide_for_the_terminal_is_blocks(
-    daemon: StandIn, amid: Amid, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_table_that_is_too_wide_for_the_terminal_is_blocks(daemon: StandIn, amid: Amid, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("amid.cli.text.limit", lambda: 20)
     daemon.methods["action"] = lambda params: answered(response={}, events=MEMBERS)
     assert amid("action", "QueueStatus").out.splitlines()[2:] == [

@@ -107,9 +107,7 @@ def test_tab_offers_servers_events_and_commands(daemon: StandIn) -> None:
     assert completed(daemon, [], "act") == ["action", "actions"]
 
 
-def test_tab_is_silent_and_soon_over_without_a_daemon(
-    daemon: StandIn, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_tab_is_silent_and_soon_over_without_a_daemon(daemon: StandIn, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     daemon.run_dir, kept = str(tmp_path), daemon.run_dir
     began = time.monotonic()
     assert completed(daemon, ["action"], "") == []

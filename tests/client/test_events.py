@@ -105,9 +105,7 @@ def _patient_aio(daemon: StandIn, timeout: float, publish: Callable[[], None]) -
         async with AsyncClient(daemon.run_dir) as client, client.events(timeout=timeout) as stream:
             publish()
             loop = asyncio.get_running_loop()
-            return await asyncio.to_thread(
-                _repeated, lambda: asyncio.run_coroutine_threadsafe(anext(stream), loop).result()
-            )
+            return await asyncio.to_thread(_repeated, lambda: asyncio.run_coroutine_threadsafe(anext(stream), loop).result())
 
     return asyncio.run(listen())
 

@@ -23,7 +23,8 @@ CARELESS: dict[str, tuple[dict[str, Any], str]] = {
     "a misspelt action with a pattern": (one(deny=["Orignate: *@sales"]), "[servers.pbx1] deny: 'Orignate' is no action"),
     "a wildcard that matches nothing": (one(deny=["Qeue*"]), "[servers.pbx1] deny: 'Qeue*' matches no action that amid knows"),
     "a caller's misspelt action": (
-        one() | {"callers": {"local": {"allow": ["Hangupp"]}}}, "[callers.local] allow: 'Hangupp' is no action"
+        one() | {"callers": {"local": {"allow": ["Hangupp"]}}},
+        "[callers.local] allow: 'Hangupp' is no action",
     ),
     "an action of another module": (one(allow=["MyAction"]), "[servers.pbx1] allow: 'MyAction' is no action that amid knows"),
     "a short secret": (one(secret="kurz"), "[servers.pbx1]: a secret under 6 characters"),

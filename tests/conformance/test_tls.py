@@ -120,9 +120,7 @@ class Peer:
 
 
 @pytest.mark.parametrize(("version", "asks", "ends"), [("-tls1_2", "R", "Q"), ("-tls1_3", "K", "Q"), ("-tls1_3", "k", "killed")])
-def test_new_keys_in_the_middle_of_a_session(
-    tmp_path: Path, daemon_for: StartDaemon, version: str, asks: str, ends: str
-) -> None:
+def test_new_keys_in_the_middle_of_a_session(tmp_path: Path, daemon_for: StartDaemon, version: str, asks: str, ends: str) -> None:
     """A renegotiation of TLS 1.2, an update of keys in TLS 1.3 with or without one in return: nothing is lost around it. Then the
     peer closes its half with a close_notify, or the stream ends without one."""
     peer = Peer(tmp_path, version)

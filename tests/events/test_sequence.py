@@ -109,9 +109,7 @@ CASES: dict[str, tuple[list[str | None], frozenset[str] | None, set[int], list[G
 
 
 @pytest.mark.parametrize(("names", "wanted", "missing", "expected"), CASES.values(), ids=CASES)
-def test_gaps(
-    names: list[str | None], wanted: frozenset[str] | None, missing: set[int], expected: list[Gap]
-) -> None:
+def test_gaps(names: list[str | None], wanted: frozenset[str] | None, missing: set[int], expected: list[Gap]) -> None:
     heard = received(published(names), wanted, missing)
     assert [gap for gaps in heard for gap in gaps] == expected
 
@@ -259,7 +257,5 @@ def test_what_came_and_what_was_missed_is_what_was_published(
     st.sampled_from([ALL, frozenset("A"), frozenset("AB")]),
     st.integers(0, 30),
 )
-def test_a_late_joiner_that_loses_nothing_has_no_gap(
-    names: list[str | None], wanted: frozenset[str] | None, joins: int
-) -> None:
+def test_a_late_joiner_that_loses_nothing_has_no_gap(names: list[str | None], wanted: frozenset[str] | None, joins: int) -> None:
     assert not any(received(published(names), wanted, set(range(joins))))

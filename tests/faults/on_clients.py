@@ -152,5 +152,7 @@ def memory(pid: int) -> int:
 
 def descriptors(pid: int) -> int:
     return len(os.listdir(f"/proc/{pid}/fd"))
+
+
 TRACKING = 7
 """Descriptors that pyzmq opens once, when an answer is first sent with a tracker."""

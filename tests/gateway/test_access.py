@@ -42,9 +42,7 @@ def test_a_token_is_its_holders() -> None:
         ({}, "replay", "", {}, True),
     ],
 )
-def test_what_a_holder_may_call(
-    rights: dict[str, object], method: str, action: str, fields: dict[str, str], allowed: bool
-) -> None:
+def test_what_a_holder_may_call(rights: dict[str, object], method: str, action: str, fields: dict[str, str], allowed: bool) -> None:
     given = {"action": {"action": action, "fields": fields}, "replay": {"epoch": 1, "after": 0}}.get(method)
     _, params, _, _ = check_request({"method": method, "params": given})
     if allowed:

@@ -71,7 +71,7 @@ def test_a_header_may_be_repeated_and_a_value_hold_anything(gateway: Gateway) ->
         ("amid_action pbx2 ModuleLoad", 5, "denied", False),
         ("AMID_TOKEN=wrong amid_action pbx1 Ping", 5, "denied", False),
         ("AMID_URL=http://127.0.0.1:1 amid_action pbx1 Ping", 4, "unreachable", False),
-        ("amid_call replay '{\"server\": \"pbx1\", \"epoch\": 1, \"after\": 0}'", 9, "gone", False),
+        ('amid_call replay \'{"server": "pbx1", "epoch": 1, "after": 0}\'', 9, "gone", False),
     ],
 )
 def test_how_a_call_ends(gateway: Gateway, script: str, status: int, kind: str, sent: bool) -> None:

@@ -141,9 +141,7 @@ def test_what_is_gone_comes_as_a_gap(gateway: Gateway) -> None:
     assert kind == "gap" and (gap["epoch"], gap["after"], gap["missed"]) == (5, 6, None)
 
 
-@pytest.mark.parametrize(
-    ("query", "status"), [("server=pbx9", 404), ("evnt=X", 400), ("where=X", 400), ("where=Exten=+1555", 400)]
-)
+@pytest.mark.parametrize(("query", "status"), [("server=pbx9", 404), ("evnt=X", 400), ("where=X", 400), ("where=Exten=+1555", 400)])
 def test_a_wrong_query_is_an_error(gateway: Gateway, query: str, status: int) -> None:
     with gateway.http as http:
         assert http.get(f"/v1/events?{query}").status_code == status
@@ -173,9 +171,7 @@ def test_an_id_that_cannot_be_continued_is_a_gap_and_not_a_refusal(gateway: Gate
     assert gaps >= {"gap"}
 
 
-def test_the_last_id_is_continued_when_a_server_is_added(
-    tmp_path: Path, daemon_for: StartDaemon, shared_pbx: SimulatedPbx
-) -> None:
+def test_the_last_id_is_continued_when_a_server_is_added(tmp_path: Path, daemon_for: StartDaemon, shared_pbx: SimulatedPbx) -> None:
     keys = with_gateway(tmp_path)
     own = listening(daemon_for({"pbx1": table(shared_pbx)}, gateway=keys), keys)
     with stream(own) as events:

@@ -217,9 +217,7 @@ def test_a_reader_that_is_killed_is_told_and_the_calls_are_right_again(view: Pag
     shoot(view, "health-after-a-restart")
 
 
-def test_a_server_that_is_taken_away_takes_its_calls_with_it(
-    browser: Browser, tmp_path: Path, daemon_for: StartDaemon
-) -> None:
+def test_a_server_that_is_taken_away_takes_its_calls_with_it(browser: Browser, tmp_path: Path, daemon_for: StartDaemon) -> None:
     keys = with_gateway(tmp_path)
     with running("simulated") as one, running("simulated") as other:
         daemon = daemon_for({"pbx1": one.table, "pbx2": other.table}, gateway=keys)
@@ -293,9 +291,7 @@ def test_pictures(browser: Browser, gateway: Gateway, size: tuple[int, int], the
 
 
 @pytest.mark.alone
-def test_many_channels_and_500_events_a_second_stay_smooth_and_do_not_grow(
-    browser: Browser, gateway: Gateway, pbx: Pbx
-) -> None:
+def test_many_channels_and_500_events_a_second_stay_smooth_and_do_not_grow(browser: Browser, gateway: Gateway, pbx: Pbx) -> None:
     """A thousand channels on the simulated PBX; a real Asterisk beside a browser on two cores carries a tenth of them."""
     calls = 500 if pbx.simulated else 50
     with page(browser, gateway) as view:

@@ -55,7 +55,7 @@ def vectors() -> dict[str, Any]:
         messages = [*_replies(made, steady), *_events(made, steady)]
         gaps = list(_gap_cases(made.daemon, steady))
     return {
-        "about": "Made by tests/languages/vectors.py from a running daemon. A MessagePack bin is {\"$bin\": \"HEX\"}.",
+        "about": 'Made by tests/languages/vectors.py from a running daemon. A MessagePack bin is {"$bin": "HEX"}.',
         "requests": [{"what": what, "params": shown(params)} for what, params in REQUESTS.items()],
         "messages": messages,
         "gaps": shown(gaps),

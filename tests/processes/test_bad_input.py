@@ -192,17 +192,13 @@ def test_a_request_without_an_id_is_answered_too(stranger: Caller) -> None:
     assert stranger.next() == {"jsonrpc": "2.0", "id": None, "result": {}}
 
 
-def test_a_message_over_16_mib_costs_its_sender_the_connection_and_nobody_anything(
-    stranger: Caller, roomy_daemon: Daemon
-) -> None:
+def test_a_message_over_16_mib_costs_its_sender_the_connection_and_nobody_anything(stranger: Caller, roomy_daemon: Daemon) -> None:
     stranger.raw(b"", bytes(16 * 1024 * 1024 + 1))
     with Caller(roomy_daemon) as other:
         assert other.result(other.send("ping")) == {}
 
 
-def test_a_program_that_takes_the_readers_socket_for_the_rpc_socket_does_no_harm(
-    stranger: Caller, roomy_daemon: Daemon
-) -> None:
+def test_a_program_that_takes_the_readers_socket_for_the_rpc_socket_does_no_harm(stranger: Caller, roomy_daemon: Daemon) -> None:
     broker = roomy_daemon.pid("broker")
     with roomy_daemon.socket(zmq.DEALER) as lost:
         lost.connect(f"ipc://{roomy_daemon.run_dir}/readers")

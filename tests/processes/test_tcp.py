@@ -38,8 +38,14 @@ class Tcp:
     """A daemon on TCP with one caller, `crm`, who may do all but Command. It listens on `listen`, and is reached at `reached`."""
 
     def __init__(
-        self, folder: Path, pbx: SimulatedPbx, daemon_for: StartDaemon, listen: str = "127.0.0.1", reached: str = "127.0.0.1",
-        silence: float = 30.0, **server: Any,
+        self,
+        folder: Path,
+        pbx: SimulatedPbx,
+        daemon_for: StartDaemon,
+        listen: str = "127.0.0.1",
+        reached: str = "127.0.0.1",
+        silence: float = 30.0,
+        **server: Any,
     ) -> None:
         self.folder = folder
         self.server = make_keys(folder / "server.key")

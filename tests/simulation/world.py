@@ -100,9 +100,7 @@ class World:
         return SimulatedPbx(self.network, name, ("tcp", *_address(name)), self.judge, takes_huge)
 
     def _reader(self, name: str) -> Process:
-        return Process(
-            self.network, f"reader {name}", lambda: reader_settings(self.config, name, EPOCH_ORIGIN), self._run_reader
-        )
+        return Process(self.network, f"reader {name}", lambda: reader_settings(self.config, name, EPOCH_ORIGIN), self._run_reader)
 
     def _subscriber(self, rng: random.Random, number: int, servers: list[str]) -> Subscriber:
         names = [] if number == 0 else rng.sample([name for name, _ in EVENTS], number)

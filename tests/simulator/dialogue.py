@@ -19,11 +19,7 @@ Packet = list[tuple[str, str]]
 def packets(raw: bytes) -> list[Packet]:
     """Each packet as its headers in order; a line without a colon is a name without a value."""
     blocks = raw.decode(errors="surrogateescape").split("\r\n\r\n")
-    return [
-        [tuple(line.partition(": ")[::2]) for line in block.split("\r\n")]
-        for block in blocks
-        if block.strip()
-    ]
+    return [[tuple(line.partition(": ")[::2]) for line in block.split("\r\n")] for block in blocks if block.strip()]
 
 
 class Dialogue:

@@ -74,9 +74,7 @@ def test_odd_answers() -> None:
     assert len(dialogue.ask("VoicemailUsersList")) == 1
     assert len(dialogue.ask("FAXStats")) == 2
     assert dict(dialogue.ask("ConfbridgeListRooms")[0])["Message"] == "No active conferences."
-    assert (
-        dict(dialogue.ask("GetConfig", Filename="queues.conf")[0])["Line-000001-000000"] == "strategy=ringall"
-    )
+    assert dict(dialogue.ask("GetConfig", Filename="queues.conf")[0])["Line-000001-000000"] == "strategy=ringall"
     assert dialogue.ask("GetConfig", Filename="queues.conf", Category="x")[0][-1] == (
         "No categories found",
         "",

@@ -40,9 +40,7 @@ class Replay:
         if event == "Newchannel":
             assert fields["Uniqueid"] not in self.channels
         if "Uniqueid" in fields and "ChannelState" in fields:
-            assert event == "Newchannel" or fields["Uniqueid"] in self.channels, (
-                f"{event} of an unknown channel"
-            )
+            assert event == "Newchannel" or fields["Uniqueid"] in self.channels, f"{event} of an unknown channel"
             self.channels[fields["Uniqueid"]] = {name: fields[name] for name in SNAPSHOT}
         getattr(self, f"_{event.lower()}", lambda fields: None)(fields)
 
@@ -79,13 +77,8 @@ def busy(seed: int, calls_per_minute: float) -> tuple[Pbx, Dialogue, Dialogue]:
 
 def check_same(replay: Replay, asker: Dialogue) -> None:
     channels = {item["Uniqueid"]: item for item in named(asker.ask("CoreShowChannels"), "CoreShowChannel")}
-    assert {
-        uniqueid: {name: item[name] for name in SNAPSHOT} for uniqueid, item in channels.items()
-    } == replay.channels
-    bridges = {
-        item["BridgeUniqueid"]: item["BridgeNumChannels"]
-        for item in named(asker.ask("BridgeList"), "BridgeListItem")
-    }
+    assert {uniqueid: {name: item[name] for name in SNAPSHOT} for uniqueid, item in channels.items()} == replay.channels
+    bridges = {item["BridgeUniqueid"]: item["BridgeNumChannels"] for item in named(asker.ask("BridgeList"), "BridgeListItem")}
     assert bridges == {uniqueid: str(len(inside)) for uniqueid, inside in replay.bridges.items()}
     for uniqueid, item in channels.items():
         inside = {bridge for bridge, members in replay.bridges.items() if uniqueid in members}
@@ -99,9 +92,7 @@ def check_same(replay: Replay, asker: Dialogue) -> None:
 
 
 @settings(max_examples=15, deadline=None)
-@given(
-    seed=st.integers(0, 1000), steps=st.lists(st.tuples(st.floats(0.01, 20), st.integers(0, 9)), max_size=25)
-)
+@given(seed=st.integers(0, 1000), steps=st.lists(st.tuples(st.floats(0.01, 20), st.integers(0, 9)), max_size=25))
 def test_replaying_the_events_gives_the_lists(seed: int, steps: list[tuple[float, int]]) -> None:
     """However long the calls go on, and whomever somebody hangs up or sends elsewhere meanwhile."""
     pbx, listener, asker = busy(seed, 60)
@@ -118,9 +109,7 @@ def test_replaying_the_events_gives_the_lists(seed: int, steps: list[tuple[float
         elif choice == 4:
             asker.ask("Originate", Channel="Local/600@default", Application="Echo", Async="true")
         elif choice == 5:
-            asker.ask(
-                "Originate", Channel="PJSIP/bob", Exten="300", Context="default", Priority="1", Async="true"
-            )
+            asker.ask("Originate", Channel="PJSIP/bob", Exten="300", Context="default", Priority="1", Async="true")
 
 
 def test_a_call_has_one_linkedid_and_everything_ends() -> None:

@@ -65,17 +65,13 @@ def test_lenient_forms(request_bytes: bytes) -> None:
 
 
 def test_empty_action_id_is_not_echoed_and_blank_lines_are_missing_actions() -> None:
-    assert (
-        Dialogue().raw(b"Action: Ping\r\nActionID: \r\n\r\n").startswith(b"Response: Success\r\nPing: Pong")
-    )
+    assert Dialogue().raw(b"Action: Ping\r\nActionID: \r\n\r\n").startswith(b"Response: Success\r\nPing: Pong")
     assert Dialogue().raw(b"\r\n") == b"Response: Error\r\nMessage: Missing action in request\r\n\r\n"
 
 
 def test_before_login_everything_is_refused() -> None:
     dialogue = Dialogue(user="")
-    assert [dict(dialogue.ask(name)[0])["Message"] for name in ("Ping", "Nonsense")] == [
-        "Permission denied"
-    ] * 2
+    assert [dict(dialogue.ask(name)[0])["Message"] for name in ("Ping", "Nonsense")] == ["Permission denied"] * 2
 
 
 @pytest.mark.parametrize("secret", ["wrong", ""])
@@ -146,10 +142,7 @@ def test_events_go_to_those_who_may_and_want() -> None:
 def test_synchronous_originate_blocks_its_session_and_no_other() -> None:
     pbx = Pbx(NOW)
     slow, other = Dialogue(pbx), Dialogue(pbx)
-    assert (
-        slow.ask("Originate", ActionID="1", Channel="Local/700@default", Application="Wait", Timeout="5000")
-        == []
-    )
+    assert slow.ask("Originate", ActionID="1", Channel="Local/700@default", Application="Wait", Timeout="5000") == []
     assert slow.raw(PING) == b""
     assert b"Pong" in other.raw(PING)
     assert slow.later(4.9) == []
@@ -170,9 +163,7 @@ def test_events_of_a_blocked_session_come_after_its_answer() -> None:
 def test_asynchronous_originate_tells_the_event_sessions() -> None:
     pbx = Pbx(NOW)
     listener, caller = Dialogue(pbx, events="on"), Dialogue(pbx)
-    queued = caller.ask(
-        "Originate", ActionID="o1", Channel="Local/100@default", Application="Wait", Data="1", Async="true"
-    )
+    queued = caller.ask("Originate", ActionID="o1", Channel="Local/100@default", Application="Wait", Data="1", Async="true")
     assert dict(queued[0])["Message"] == "Originate successfully queued"
     caller.later(1)
     (response,) = named(packets(listener.take()), "OriginateResponse")

@@ -60,9 +60,7 @@ class Answer:
         count = 0
         for event, headers in items:
             count += 1
-            self.session.send(
-                [("Event", event), *([*headers, *self.identity] if last else [*self.identity, *headers])]
-            )
+            self.session.send([("Event", event), *([*headers, *self.identity] if last else [*self.identity, *headers])])
         closing = [("EventList", "Complete"), ("ListItems", str(count))] if marked else []
         self.session.send([("Event", complete), *self.identity, *closing, *extra])
 

@@ -142,11 +142,7 @@ def originate(answer: Answer) -> None:
         def done(answered: bool) -> None:
             if not session.closed:
                 session.block(
-                    lambda: (
-                        answer.success("Originate successfully queued")
-                        if answered
-                        else answer.error("Originate failed")
-                    )
+                    lambda: answer.success("Originate successfully queued") if answered else answer.error("Originate failed")
                 )
                 session.unblock()
 
@@ -163,9 +159,7 @@ def _order(answer: Answer) -> Origination | str:
     if defect:
         return defect
     shown: list[Header] = (
-        [("Application", application), ("Data", data)]
-        if application
-        else [("Context", context), ("Exten", exten)]
+        [("Application", application), ("Data", data)] if application else [("Context", context), ("Exten", exten)]
     )
     name, number = _caller(answer.get("CallerID"))
     return Origination(
@@ -179,19 +173,11 @@ def _order(answer: Answer) -> Origination | str:
         number,
         name,
         None if application else (context, exten),
-        [
-            (n, v)
-            for line in answer.request.all("Variable")
-            for part in line.split(",")
-            for n, _, v in [part.partition("=")]
-            if n
-        ],
+        [(n, v) for line in answer.request.all("Variable") for part in line.split(",") for n, _, v in [part.partition("=")] if n],
     )
 
 
-def _defect(
-    answer: Answer, target: str, timeout: str, context: str, exten: str, priority: str, application: str
-) -> str:
+def _defect(answer: Answer, target: str, timeout: str, context: str, exten: str, priority: str, application: str) -> str:
     if not target:
         return "Channel not specified"
     if priority and not priority.isdigit():

@@ -38,10 +38,7 @@ def _output(answer: Answer, success: bool, lines: list[str]) -> None:
                 *(("Output", line) for line in lines),
             ]
         )
-    head = "".join(
-        f"{name}: {value}\r\n"
-        for name, value in [("Response", "Follows"), ("Privilege", "Command"), *answer.identity]
-    )
+    head = "".join(f"{name}: {value}\r\n" for name, value in [("Response", "Follows"), ("Privilege", "Command"), *answer.identity])
     body = "".join(f"{line}\n" for line in lines)
     answer.session.write(f"{head}{body}--END COMMAND--\r\n\r\n".encode(errors="surrogateescape"))
 
@@ -51,9 +48,7 @@ def _plural(count: int, noun: str) -> str:
 
 
 def _version(answer: Answer, rest: str) -> list[str]:
-    return [
-        f"Asterisk {answer.session.dialect.asterisk} built by amid @ simulator on a unknown running Linux"
-    ]
+    return [f"Asterisk {answer.session.dialect.asterisk} built by amid @ simulator on a unknown running Linux"]
 
 
 def _channels(answer: Answer, rest: str) -> list[str]:
@@ -103,9 +98,7 @@ def _queues(answer: Answer, rest: str) -> list[str]:
             f"A:{queue.abandoned}, SL:0.0%, SL2:0.0% within 0s"
         ]
         lines += (
-            ["   Members: ", *(f"      {m.name} ({m.interface})" for m in queue.members)]
-            if queue.members
-            else ["   No Members"]
+            ["   Members: ", *(f"      {m.name} ({m.interface})" for m in queue.members)] if queue.members else ["   No Members"]
         )
         lines += (
             ["   Callers: ", *(f"      {n}. {c.name}" for n, (c, _) in enumerate(queue.callers, 1))]

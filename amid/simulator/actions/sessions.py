@@ -32,9 +32,7 @@ def login(answer: Answer) -> None:
     session.admit(user, answer.get("Events") or "on")
     answer.success("Authentication accepted")
     age = str(int(pbx.now - pbx.started))
-    booted = Event(
-        "FullyBooted", ["system"], [("Uptime", age), ("LastReload", age), ("Status", "Fully Booted")]
-    )
+    booted = Event("FullyBooted", ["system"], [("Uptime", age), ("LastReload", age), ("Status", "Fully Booted")])
     session.hear(booted)
     moment = _moment(pbx.now)
     pbx.emit(
@@ -96,9 +94,7 @@ def list_commands(answer: Answer) -> None:
         for _, known in sorted(ACTIONS.items())
         if known.until >= answer.session.dialect.version and allowed(answer.session, known)
     ]
-    answer.success(
-        headers=[(known.name, f"{known.synopsis}  (Priv: {known.privilege})") for known in offered]
-    )
+    answer.success(headers=[(known.name, f"{known.synopsis}  (Priv: {known.privilege})") for known in offered])
 
 
 @action("WaitEvent", "", "Wait for an event to occur.")
@@ -129,8 +125,6 @@ def wait_event(answer: Answer) -> None:
 @action("UserEvent", "user", "Send an arbitrary event.")
 def user_event(answer: Answer) -> None:
     """Repeats all headers but Action to every session, the sender's ActionID among them."""
-    body = [
-        line for line in answer.request.lines if line.partition(":")[0].lower() not in ("action", "userevent")
-    ]
+    body = [line for line in answer.request.lines if line.partition(":")[0].lower() not in ("action", "userevent")]
     answer.success("Event Sent")
     answer.pbx.emit_lines("UserEvent", "user", [f"UserEvent: {answer.get('UserEvent')}", *body])

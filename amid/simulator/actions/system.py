@@ -110,9 +110,7 @@ def db_del(answer: Answer) -> None:
 def under(database: dict[str, str], *parts: str) -> list[tuple[str, str]]:
     """The entries below a family and key, in order; all of them when nothing is named."""
     prefix = "".join(f"/{part}" for part in parts if part)
-    return sorted(
-        (key, value) for key, value in database.items() if key == prefix or key.startswith(f"{prefix}/")
-    )
+    return sorted((key, value) for key, value in database.items() if key == prefix or key.startswith(f"{prefix}/"))
 
 
 @action("DBGetTree", "system,reporting", "Get DB entries, optionally at a particular family/key")
@@ -158,9 +156,7 @@ def get_config(answer: Answer) -> None:
     chosen = [(name, lines) for name, lines in contents.items() if not wanted or name == wanted]
     for number, (name, lines) in enumerate(chosen):
         headers.append((f"Category-{number:06d}", name))
-        headers += [
-            (f"Line-{number:06d}-{line:06d}", f"{key}={value}") for line, (key, value) in enumerate(lines)
-        ]
+        headers += [(f"Line-{number:06d}-{line:06d}", f"{key}={value}") for line, (key, value) in enumerate(lines)]
     if headers:
         return answer.success(headers=headers)
     answer.success()
@@ -214,10 +210,7 @@ def device_state_list(answer: Answer) -> None:
     answer.listing(
         "Device State Changes will follow",
         "DeviceStateListComplete",
-        [
-            ("DeviceStateChange", [("Device", device), ("State", state)])
-            for device, state in answer.pbx.devices.items()
-        ],
+        [("DeviceStateChange", [("Device", device), ("State", state)]) for device, state in answer.pbx.devices.items()],
     )
 
 
@@ -228,9 +221,7 @@ def extension_state(answer: Answer) -> None:
         return answer.error("Extension not specified")
     hint = HINTS.get((context, exten), "")
     state = answer.pbx.devices.get(hint, "NOT_INUSE") if hint else "UNKNOWN"
-    status, text = {"INUSE": ("1", "InUse"), "RINGING": ("8", "Ringing"), "NOT_INUSE": ("0", "Idle")}.get(
-        state, ("-1", "Unknown")
-    )
+    status, text = {"INUSE": ("1", "InUse"), "RINGING": ("8", "Ringing"), "NOT_INUSE": ("0", "Idle")}.get(state, ("-1", "Unknown"))
     answer.success(
         headers=[
             ("Message", "Extension Status"),

@@ -38,9 +38,7 @@ def confbridge_list(answer: Answer) -> None:
         return answer.error("No Conference name provided.")
     bridge = answer.pbx.conferences.get(room)
     if bridge is None:
-        return answer.error(
-            "No Conference by that name found." if answer.pbx.conferences else "No active conferences."
-        )
+        return answer.error("No Conference by that name found." if answer.pbx.conferences else "No active conferences.")
     flags = [
         (name, "No")
         for name in (
