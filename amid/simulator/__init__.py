@@ -8,7 +8,7 @@ code with the rest of amid: a mistake in amid's reading of the protocol must not
     tasks.py             things that take time, without a clock
     dialplan.py, dialing.py  what channels do;  traffic.py  calls that come by themselves or are asked for
     session.py, actions/ one AMI session, and what it can be asked
-    faults.py            misbehaviour on demand;  server.py  the TCP port
+    server.py            the TCP port
 """
 
 from amid.simulator.server import SimulatedPbx

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from amid.simulator.server import SimulatedPbx
-from amid.simulator.session import DIALECTS, User
+from amid.simulator.session import User
 
 
 def main() -> None:
@@ -19,20 +19,11 @@ def main() -> None:
     parser.add_argument("--secret-file", type=Path, required=True, help="the user's secret, on its first line")
     parser.add_argument("--calls-per-minute", type=float, default=30)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--dialect", type=int, choices=sorted(DIALECTS), default=22)
-    parser.add_argument("--faults", action="store_true", help="understand the action SimFault")
     parser.add_argument("--with-stdin", action="store_true", help="end when standard input does")
     options = parser.parse_args()
     secret = options.secret_file.read_text().partition("\n")[0]
-    simulator = SimulatedPbx(
-        options.host,
-        options.port,
-        [User(options.username, secret)],
-        options.calls_per_minute,
-        options.seed,
-        faults=options.faults,
-        dialect=options.dialect,
-    )
+    user = User(options.username, secret)
+    simulator = SimulatedPbx(options.host, options.port, [user], options.calls_per_minute, options.seed)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: simulator.stop())
     print(f"listening {simulator.host}:{simulator.port}", flush=True)

@@ -16,9 +16,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from amid.simulator.actions import act
-from amid.simulator.faults import Faults
 from amid.simulator.pbx import Pbx
-from amid.simulator.session import DIALECTS, Session, User
+from amid.simulator.session import ASTERISK_22, Act, Release, Session, User
 from amid.simulator.traffic import traffic
 
 
@@ -34,7 +33,7 @@ class SimulatedPbx:
     """An AMI server with calls going on. `port` 0 takes a free one, which `port` then tells.
 
     Use `start` and `stop`, or `with`, for a thread of its own; `run` serves in the caller's thread until
-    `stop` is called from elsewhere or `stop_fd` reaches its end of file. `write_timeout` is in seconds.
+    `stop` is called from elsewhere or `stop_fd` reaches its end of file. `write_timeout` is in seconds. act: carries out actions.
     """
 
     def __init__(
@@ -45,15 +44,15 @@ class SimulatedPbx:
         calls_per_minute: float = 0,
         seed: int = 1,
         *,
-        faults: bool = False,
-        dialect: int = 22,
+        act: Act = act,
+        release: Release = ASTERISK_22,
         write_timeout: float = 0.1,
     ) -> None:
         self.pbx = Pbx(time.time(), seed)
         self.write_timeout = write_timeout
         self._users = users
-        self._dialect = DIALECTS[dialect]
-        self._faults = Faults() if faults else None
+        self._act = act
+        self._release = release
         self._connections: dict[int, Connection] = {}
         self._listener = socket.create_server((host, port), backlog=128)
         self._listener.setblocking(False)
@@ -140,7 +139,7 @@ class SimulatedPbx:
             return  # it went away again
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        session = Session(self.pbx, self._users, act, self._dialect, self._faults, f"{address[0]}/{address[1]}")
+        session = Session(self.pbx, self._users, self._act, self._release, f"{address[0]}/{address[1]}")
         self._connections[sock.fileno()] = Connection(sock, session)
         self._selector.register(sock, selectors.EVENT_READ)
 

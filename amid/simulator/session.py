@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from amid.simulator.event import ALL, Event, classes_of
-from amid.simulator.faults import Faults
 from amid.simulator.pbx import Pbx
 from amid.simulator.tasks import NEVER
 from amid.simulator.wire import Header, Request, Requests, packet
@@ -30,24 +29,18 @@ class User:
 
 
 @dataclass(frozen=True)
-class Dialect:
-    """What differs between the Asterisk versions."""
+class Release:
+    """Which Asterisk it says it is; actions that this one no longer has are unknown."""
 
     version: int
     ami: str
     asterisk: str
-    old_lists: bool = False
-    """Lists come without an EventList header, as before 13.2."""
-    old_command: bool = False
-    """Command answers `Response: Follows`, raw text and a marker, as before 14."""
-    has_monitor: bool = False
 
 
-DIALECTS = {
-    22: Dialect(22, "11.0.0", "22.10.1"),
-    16: Dialect(16, "5.0.4", "16.28.0", has_monitor=True),
-    13: Dialect(13, "2.6.0", "13.1.0", old_lists=True, old_command=True, has_monitor=True),
-}
+ASTERISK_22 = Release(22, "11.0.0", "22.10.1")
+
+Act = Callable[["Session", Request], None]
+"""Carries out one request."""
 
 
 class Session:
@@ -57,16 +50,14 @@ class Session:
         self,
         pbx: Pbx,
         users: Iterable[User],
-        act: Callable[[Session, Request], None],
-        dialect: Dialect = DIALECTS[22],
-        faults: Faults | None = None,
+        act: Act,
+        release: Release = ASTERISK_22,
         peer: str = "127.0.0.1/0",
     ) -> None:
         self.pbx = pbx
-        self.dialect = dialect
-        self.faults = faults
+        self.release = release
         self.peer = peer
-        self.outgoing = bytearray(f"Asterisk Call Manager/{dialect.ami}\r\n".encode())
+        self.outgoing = bytearray(f"Asterisk Call Manager/{release.ami}\r\n".encode())
         self.closed = False
         self.user: User | None = None
         self._readable = frozenset[str]()
@@ -187,7 +178,6 @@ class Session:
     def _serve(self, request: Request) -> None:
         """Carries out one action; the events it causes come after its answer, as they do from Asterisk."""
         self._blocked = True
-        act = self._act if self.faults is None else self.faults.around(self._act)
-        act(self, request)
+        self._act(self, request)
         if self._resume is None:
             self.unblock()

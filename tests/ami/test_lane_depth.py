@@ -13,6 +13,7 @@ from amid.simulator import session as simulated
 from amid.simulator.actions import act
 from amid.simulator.pbx import Pbx
 from tests.ami.test_lane import IDLESS, answer, event, pong, ready, sent
+from tests.simulator.releases import RELEASES, act_of
 
 
 def put(
@@ -242,14 +243,14 @@ def test_a_session_that_ends_loses_all_that_is_under_way() -> None:
     assert lane.lost() == [(calls[0], None), (calls[2], None)]
 
 
-# ── the dialects ──
+# ── the releases ──
 
 
-@pytest.mark.parametrize("version", simulated.DIALECTS)
-def test_a_full_lane_on_each_dialect(version: int) -> None:
+@pytest.mark.parametrize("version", RELEASES)
+def test_a_full_lane_on_each_release(version: int) -> None:
     """Lists without marks and single answers mixed: all are whole, and each is its caller's own."""
     user = simulated.User("amid", "secret")
-    peer = simulated.Session(Pbx(100.0, 1), [user], act, simulated.DIALECTS[version])
+    peer = simulated.Session(Pbx(100.0, 1), [user], act_of(version, act), RELEASES[version])
     lane = Lane(Session(Login("amid", "secret", events="off"), SessionTimeouts(), 100.0, 1 << 20))
     outcomes: list[tuple[Call, Answer | TooLarge]] = []
 

@@ -164,7 +164,7 @@ SITUATIONS: dict[str, Callable[[Bench], dict[str, float]]] = {
 def measured(situation: str) -> Row:
     """One row, on a daemon of its own."""
     with tempfile.TemporaryDirectory(prefix="amid-") as directory, ExitStack() as stack:
-        port, pid = stack.enter_context(_pbx(Path(directory)))
+        port, pid = stack.enter_context(_pbx())
         table = {"host": "127.0.0.1", "port": port, "username": "amid", "secret": SECRET}
         daemon = stack.enter_context(closing(Daemon(Path(directory), {"pbx1": table}, log_level="info")))
         daemon.start()
@@ -172,13 +172,11 @@ def measured(situation: str) -> Row:
 
 
 @contextmanager
-def _pbx(directory: Path) -> Iterator[tuple[int, int]]:
+def _pbx() -> Iterator[tuple[int, int]]:
     """(the port, the pid) of a simulated PBX."""
-    secret = directory / "secret"
-    secret.write_text(SECRET)
     port = free_port()
-    options = ["--port", str(port), "--username", "amid", "--secret-file", str(secret), "--calls-per-minute", "0", "--faults"]
-    with subprocess.Popen([sys.executable, "-m", "amid.simulator", *options], stdout=subprocess.PIPE, cwd=ROOT) as process:
+    argv = [sys.executable, "-m", "tests.simulator.faults", str(port), "amid", SECRET]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, cwd=ROOT) as process:
         assert process.stdout is not None
         process.stdout.readline()
         try:

@@ -6,12 +6,13 @@ from typing import Any
 
 from amid.simulator import SimulatedPbx, User
 from tests.daemon import Daemon
+from tests.simulator.faults import faulty_pbx
 
 SECRET = "geheim-im-test"
 
 
 def simulated(port: int = 0) -> SimulatedPbx:
-    return SimulatedPbx(port=port, users=[User("amid", SECRET)], faults=True)
+    return faulty_pbx(port=port, users=[User("amid", SECRET)])
 
 
 def table(pbx: SimulatedPbx, **keys: Any) -> dict[str, Any]:

@@ -14,6 +14,8 @@ from tests.daemon import Daemon, eventually
 from tests.processes.caller import Caller
 from tests.processes.pbx import SECRET, arm, table
 from tests.processes.process import Listener
+from tests.simulator.faults import faulty_pbx
+from tests.simulator.releases import ASTERISK_16
 
 USERS = [User("amid", SECRET)]
 
@@ -32,13 +34,13 @@ socket.getaddrinfo = getaddrinfo
 
 @pytest.fixture
 def one() -> Iterator[SimulatedPbx]:
-    with SimulatedPbx(users=USERS, faults=True) as pbx:
+    with faulty_pbx(users=USERS) as pbx:
         yield pbx
 
 
 @pytest.fixture
 def other(one: SimulatedPbx) -> Iterator[SimulatedPbx]:
-    with SimulatedPbx("127.0.0.2", one.port, users=USERS, faults=True, dialect=16) as pbx:
+    with faulty_pbx("127.0.0.2", one.port, users=USERS, release=ASTERISK_16) as pbx:
         yield pbx
 
 

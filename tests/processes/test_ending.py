@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from amid.simulator import actions, server
+from amid.simulator import actions
 from amid.simulator.session import Session
 from amid.simulator.wire import Request
 from tests.conftest import StartDaemon
@@ -16,6 +16,7 @@ from tests.daemon import BOUND_S, Daemon, eventually
 from tests.processes.caller import Caller
 from tests.processes.pbx import arm, simulated, table
 from tests.processes.process import alive, pids, sockets, stop
+from tests.simulator import faults
 
 
 @pytest.fixture
@@ -27,7 +28,7 @@ def carried_out(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         names.append(request.get("Action"))
         actions.act(session, request)
 
-    monkeypatch.setattr(server, "act", act)
+    monkeypatch.setattr(faults, "act", act)
     return names
 
 

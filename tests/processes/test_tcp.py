@@ -25,6 +25,7 @@ from tests.daemon import Daemon, eventually
 from tests.processes.caller import Caller
 from tests.processes.pbx import arm
 from tests.processes.process import Listener
+from tests.simulator.faults import faulty_pbx
 
 
 def make_keys(file: Path) -> str:
@@ -68,7 +69,7 @@ class Tcp:
 
 
 def a_pbx() -> SimulatedPbx:
-    return SimulatedPbx(users=[User("u", "s")], faults=True)
+    return faulty_pbx(users=[User("u", "s")])
 
 
 @pytest.fixture

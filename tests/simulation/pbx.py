@@ -14,7 +14,7 @@ from typing import Any
 from amid.simulator.actions import act
 from amid.simulator.event import Event
 from amid.simulator.pbx import Pbx
-from amid.simulator.session import DIALECTS, User
+from amid.simulator.session import ASTERISK_22, User
 from amid.simulator.session import Session as SimulatorSession
 from amid.simulator.wire import Request, packet
 from tests.simulation.loop import Scheduler
@@ -230,7 +230,7 @@ class SimulatedPbx:
     # ── sessions ──
 
     def _accept(self, endpoint: Endpoint) -> None:
-        session = Session(self._pbx, [USER], self._act, DIALECTS[22], None, "10.0.0.1/1")
+        session = Session(self._pbx, [USER], self._act, ASTERISK_22, "10.0.0.1/1")
         session.log = EventLog(len(self.logs))
         session.is_booting = self._boots_at > self.scheduler.now
         self.logs.append(session.log)

@@ -6,9 +6,10 @@ A reader of its own, on purpose: the simulated PBX is checked with neither its o
 from __future__ import annotations
 
 from amid.simulator.actions import act
-from amid.simulator.faults import Faults
 from amid.simulator.pbx import Pbx
-from amid.simulator.session import DIALECTS, Session, User
+from amid.simulator.session import Session, User
+from tests.simulator.faults import Faults
+from tests.simulator.releases import RELEASES, act_of
 
 NOW = 1_800_000_000.0
 USERS = (User("demo", "secret"), User("poor", "secret", read="call", write="call"))
@@ -31,11 +32,12 @@ class Dialogue:
         user: str = "demo",
         events: str = "off",
         *,
-        dialect: int = 22,
+        version: int = 22,
         faults: Faults | None = None,
     ) -> None:
         self.pbx = pbx or Pbx(NOW)
-        self.session = Session(self.pbx, USERS, act, DIALECTS[dialect], faults)
+        carry_out = act_of(version, act)
+        self.session = Session(self.pbx, USERS, faults.around(carry_out) if faults else carry_out, RELEASES[version])
         self.greeting = self.take()
         if user:
             self.ask("Login", Username=user, Secret="secret", Events=events)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from amid.simulator.faults import Faults
 from tests.simulator.dialogue import Dialogue, named
+from tests.simulator.faults import Faults
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_odd_answers() -> None:
 
 
 def test_recording() -> None:
-    dialogue = Dialogue(events="on", dialect=16)
+    dialogue = Dialogue(events="on", version=16)
     dialogue.ask("Originate", Channel="Local/400@default/n", Application="Echo", Async="true")
     name = next(iter(dialogue.pbx.channels))
     assert dict(dialogue.ask("Monitor", Channel=name)[0])["Message"] == "Started monitoring channel"
@@ -94,8 +94,8 @@ def test_recording() -> None:
     assert dict(Dialogue().ask("Monitor", Channel=name)[0])["Message"].startswith("Invalid/unknown command")
 
 
-def test_old_dialect() -> None:
-    dialogue = Dialogue(dialect=13)
+def test_old_forms() -> None:
+    dialogue = Dialogue(version=13)
     raw = dialogue.raw(b"Action: Command\r\nActionID: 4\r\nCommand: core show version\r\n\r\n")
     assert raw.startswith(b"Response: Follows\r\nPrivilege: Command\r\nActionID: 4\r\nAsterisk 13")
     assert raw.endswith(b"\n--END COMMAND--\r\n\r\n")

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from amid.simulator import SimulatedPbx, User
+from tests.simulator.faults import faulty_pbx
 
 
 def connect(port: int) -> socket.socket:
@@ -47,7 +48,7 @@ def test_events_flow_while_calls_go_on() -> None:
 
 def test_a_peer_that_does_not_read_is_closed_and_the_others_go_on() -> None:
     with (
-        SimulatedPbx(faults=True, users=[User("demo", "demo")]) as simulator,
+        faulty_pbx(users=[User("demo", "demo")]) as simulator,
         connect(simulator.port) as stuck,
         connect(simulator.port) as other,
     ):

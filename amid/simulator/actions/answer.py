@@ -49,19 +49,17 @@ class Answer:
         extra: Iterable[Header] = (),
         last: bool = False,
         marker: str = "start",
-        marked_since_13_2: bool = False,
     ) -> None:
         """The answer, an event for each item, and the event that closes the list, with `extra` at its end.
 
-        Some modules write the ActionID `last` in their items; some have marked their lists only since 13.2.
+        Some modules write the ActionID `last` in their items.
         """
-        marked = not (marked_since_13_2 and self.session.dialect.old_lists)
-        self._respond("Success", [*([("EventList", marker)] if marked else []), ("Message", message)])
+        self._respond("Success", [("EventList", marker), ("Message", message)])
         count = 0
         for event, headers in items:
             count += 1
             self.session.send([("Event", event), *([*headers, *self.identity] if last else [*self.identity, *headers])])
-        closing = [("EventList", "Complete"), ("ListItems", str(count))] if marked else []
+        closing = [("EventList", "Complete"), ("ListItems", str(count))]
         self.session.send([("Event", complete), *self.identity, *closing, *extra])
 
 
@@ -118,7 +116,7 @@ def act(session: Session, request: Request) -> None:
         answer.error("Missing action in request")
     elif session.user is None and name.lower() not in BEFORE_LOGIN:
         answer.error("Permission denied")
-    elif known is None or known.until < session.dialect.version:
+    elif known is None or known.until < session.release.version:
         answer.error(f"Invalid/unknown command: {name}. Use Action: ListCommands to show available commands.")
     elif not allowed(session, known):
         answer.error("Permission denied")

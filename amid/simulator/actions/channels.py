@@ -58,7 +58,6 @@ def status(answer: Answer) -> None:
         _status(answer, channels),
         last=True,
         extra=[("Items", str(len(channels)))],
-        marked_since_13_2=True,
     )
 
 

@@ -29,18 +29,8 @@ def command(answer: Answer) -> None:
 
 
 def _output(answer: Answer, success: bool, lines: list[str]) -> None:
-    if not answer.session.dialect.old_command:
-        return answer.session.send(
-            [
-                ("Response", "Success" if success else "Error"),
-                *answer.identity,
-                ("Message", "Command output follows"),
-                *(("Output", line) for line in lines),
-            ]
-        )
-    head = "".join(f"{name}: {value}\r\n" for name, value in [("Response", "Follows"), ("Privilege", "Command"), *answer.identity])
-    body = "".join(f"{line}\n" for line in lines)
-    answer.session.write(f"{head}{body}--END COMMAND--\r\n\r\n".encode(errors="surrogateescape"))
+    head = [("Response", "Success" if success else "Error"), *answer.identity, ("Message", "Command output follows")]
+    answer.session.send([*head, *(("Output", line) for line in lines)])
 
 
 def _plural(count: int, noun: str) -> str:
@@ -48,7 +38,7 @@ def _plural(count: int, noun: str) -> str:
 
 
 def _version(answer: Answer, rest: str) -> list[str]:
-    return [f"Asterisk {answer.session.dialect.asterisk} built by amid @ simulator on a unknown running Linux"]
+    return [f"Asterisk {answer.session.release.asterisk} built by amid @ simulator on a unknown running Linux"]
 
 
 def _channels(answer: Answer, rest: str) -> list[str]:

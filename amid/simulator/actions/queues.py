@@ -15,7 +15,7 @@ def _chosen(answer: Answer) -> list[Queue]:
 
 @action("QueueStatus", "", "Show queue status.")
 def queue_status(answer: Answer) -> None:
-    answer.listing("Queue status will follow", "QueueStatusComplete", _status(answer), last=True, marked_since_13_2=True)
+    answer.listing("Queue status will follow", "QueueStatusComplete", _status(answer), last=True)
 
 
 def _status(answer: Answer) -> Iterator[Item]:
@@ -67,7 +67,6 @@ def queue_summary(answer: Answer) -> None:
             for queue in _chosen(answer)
         ],
         last=True,
-        marked_since_13_2=True,
     )
 
 

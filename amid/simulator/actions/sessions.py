@@ -92,7 +92,7 @@ def list_commands(answer: Answer) -> None:
     offered = [
         known
         for _, known in sorted(ACTIONS.items())
-        if known.until >= answer.session.dialect.version and allowed(answer.session, known)
+        if known.until >= answer.session.release.version and allowed(answer.session, known)
     ]
     answer.success(headers=[(known.name, f"{known.synopsis}  (Priv: {known.privilege})") for known in offered])
 

@@ -21,11 +21,11 @@ MODULES = ("app_queue", "app_confbridge", "app_dial", "chan_pjsip", "res_parking
 
 @action("CoreSettings", "system,reporting", "Show PBX core settings (version etc).")
 def core_settings(answer: Answer) -> None:
-    dialect = answer.session.dialect
+    release = answer.session.release
     answer.success(
         headers=[
-            ("AMIversion", dialect.ami),
-            ("AsteriskVersion", dialect.asterisk),
+            ("AMIversion", release.ami),
+            ("AsteriskVersion", release.asterisk),
             ("SystemName", ""),
             ("CoreMaxCalls", "0"),
             ("CoreMaxLoadAvg", "0.000000"),
@@ -35,7 +35,7 @@ def core_settings(answer: Answer) -> None:
             ("CoreRealTimeEnabled", "No"),
             ("CoreCDRenabled", "Yes"),
             ("CoreHTTPenabled", "No"),
-            *([("SoundsSearchCustomDir", "No")] if dialect.version >= 22 else []),
+            *([("SoundsSearchCustomDir", "No")] if release.version >= 22 else []),
         ]
     )
 
@@ -85,7 +85,6 @@ def db_get(answer: Answer) -> None:
             )
         ],
         last=True,
-        marked_since_13_2=True,
     )
 
 

@@ -27,7 +27,6 @@ def bridge_info(answer: Answer) -> None:
         "BridgeInfoComplete",
         [("BridgeInfoChannel", channel.snapshot()) for channel in bridge.channels],
         extra=bridge.snapshot(),
-        marked_since_13_2=True,
     )
 
 
@@ -104,7 +103,6 @@ def parked_calls(answer: Answer) -> None:
         [("ParkedCall", call.snapshot(answer.pbx.now)) for call in parked],
         extra=[("Total", str(len(parked)))],
         last=True,
-        marked_since_13_2=True,
     )
 
 
@@ -119,5 +117,4 @@ def parkinglots(answer: Answer) -> None:
                 [("Name", "default"), ("StartSpace", "701"), ("StopSpace", "720"), ("Timeout", "45")],
             )
         ],
-        marked_since_13_2=True,
     )

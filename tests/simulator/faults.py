@@ -1,6 +1,6 @@
 """Misbehaviour on demand, so that clients can be tried against a PBX that breaks the rules.
 
-A real Asterisk has nothing like it, so it is there only when asked for (`--faults`). The action `SimFault`
+A real Asterisk has nothing like it, so it is around the simulated PBX's own actions (`faulty`). The action `SimFault`
 arms a fault for the next `Count` actions named `Target` of any session (`*`: any action):
 
     Kind: delay         the action is carried out `Seconds` later, and its session is blocked meanwhile
@@ -16,16 +16,15 @@ arms a fault for the next `Count` actions named `Target` of any session (`*`: an
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any
 
+from amid.simulator import SimulatedPbx, User
+from amid.simulator.actions import act
+from amid.simulator.session import Act, Session
 from amid.simulator.wire import Request
-
-if TYPE_CHECKING:
-    from amid.simulator.session import Session
-
-Act = Callable[["Session", Request], None]
 
 GARBAGE = bytes(range(128, 256)) + b"no header at all\r\n: :\r\n\r\n"
 ACTION_ID = re.compile(rb"^ActionID: [^\r\n]*", re.MULTILINE)
@@ -113,3 +112,20 @@ INFLICTIONS: dict[str, Callable[[bytes, Fault], bytes]] = {
     "wrong_actionid": lambda answer, fault: ACTION_ID.sub(b"ActionID: another", answer),
 }
 """What comes instead of the answer."""
+
+
+def faulty_pbx(*arguments: Any, **keys: Any) -> SimulatedPbx:
+    """A simulated PBX that understands `SimFault`; the arguments are those of `SimulatedPbx`."""
+    return SimulatedPbx(*arguments, act=Faults().around(act), **keys)
+
+
+def main() -> None:
+    """`python -m tests.simulator.faults PORT USER SECRET`: such a PBX in a process of its own."""
+    port, name, secret = sys.argv[1:]
+    pbx = faulty_pbx(port=int(port), users=[User(name, secret)])
+    print(f"listening {pbx.host}:{pbx.port}", flush=True)
+    pbx.run()
+
+
+if __name__ == "__main__":
+    main()
