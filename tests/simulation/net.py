@@ -235,13 +235,22 @@ class Network:
         protocol = factory()
         return Transport(loop, endpoint, protocol), protocol
 
-    def serve_transports(self, loop: ProcessLoop, factory: Callable[[], Any], address: Address) -> None:
+    def serve_transports(self, loop: ProcessLoop, factory: Callable[[], Any], address: Address) -> Server:
         def accept(endpoint: Endpoint) -> None:
             endpoint.owned_by(loop)
             loop.call_soon(lambda: Transport(loop, endpoint, factory()))
 
         self.listen(address, accept)
-        loop.on_exit[lambda: self.unlisten(address, accept)] = None
+        server = Server(lambda: self.unlisten(address, accept))
+        loop.on_exit[server.close] = None
+        return server
+
+
+class Server:
+    """What a loop gives for a socket that it serves."""
+
+    def __init__(self, close: Callable[[], object]) -> None:
+        self.close = close
 
 
 def _finish(loop: ProcessLoop, future: Any) -> None:
