@@ -19,7 +19,7 @@ import zmq
 import zmq.asyncio
 
 from amid.client import discovery, feed, rules
-from amid.client.curve import Curve, connect
+from amid.client.curve import Curve, connect, open_dealer
 from amid.client.feed import Event, Feed
 from amid.client.rules import HANDOVER, TIMEOUT, Packet, Text
 from amid.errors import AmidError
@@ -160,7 +160,7 @@ class AsyncClient:
     def _connected(self) -> zmq.asyncio.Socket:
         if self._socket is None:
             self._endpoint = discovery.find_endpoint(*self._place)
-            self._socket = _dealer(self._endpoint, self._curve)
+            self._socket = open_dealer(zmq.asyncio.Context.instance(), self._endpoint, self._curve)
             self._receiver = asyncio.create_task(self._receive(self._socket))
         return self._socket
 
@@ -189,18 +189,6 @@ class AsyncClient:
         if answer.get("id") is None:
             rules.log.warning("the daemon could not read one of %d requests: %s", len(self._waiting), answer.get("error"))
         return answer.get("id")
-
-
-def _dealer(endpoint: str, curve: Curve | None) -> zmq.asyncio.Socket:
-    socket = zmq.asyncio.Context.instance().socket(zmq.DEALER)
-    socket.set(zmq.LINGER, 0)
-    socket.set(zmq.IMMEDIATE, 1)
-    try:
-        connect(socket, endpoint, curve)
-    except zmq.ZMQError as error:
-        socket.close()
-        raise rules.no_broker(f"{endpoint} ({error})") from None
-    return socket
 
 
 class AsyncEvents(AsyncIterator[Event | Gap]):

@@ -18,9 +18,9 @@ from typing import Any, Self
 import zmq
 
 from amid.client import discovery, feed, rules
-from amid.client.curve import Curve, connect
+from amid.client.curve import Curve, connect, open_dealer
 from amid.client.feed import Event, Feed
-from amid.client.open_call import CancellableCall, OpenCall, milliseconds, open_dealer
+from amid.client.open_call import CancellableCall, OpenCall, milliseconds
 from amid.client.rules import TIMEOUT, Packet, Text
 from amid.errors import AmidError
 from amid.events.sequence import Gap
@@ -170,7 +170,7 @@ class Client:
         try:
             return self._idle.pop()
         except IndexError:
-            return open_dealer(discovery.find_endpoint(*self._place), self._curve)
+            return open_dealer(zmq.Context.instance(), discovery.find_endpoint(*self._place), self._curve)
 
 
 class Events(Iterator[Event | Gap]):

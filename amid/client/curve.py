@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import zmq
 
 from amid import wire
+from amid.client import rules
+
+S = TypeVar("S", bound="zmq.Socket[Any]")
 
 
 class Curve(NamedTuple):
@@ -29,3 +32,16 @@ def connect(socket: zmq.Socket[Any], endpoint: str, curve: Curve | None) -> None
         curve.put_on(socket)
     socket.set(zmq.IPV6, wire.is_ipv6(endpoint))
     socket.connect(endpoint)
+
+
+def open_dealer(context: zmq.Context[S], endpoint: str, curve: Curve | None) -> S:
+    """A socket for calls, which queues nothing for a broker that is not there. Raises `AmidError` of kind `unreachable`."""
+    socket = context.socket(zmq.DEALER)
+    socket.set(zmq.LINGER, 0)
+    socket.set(zmq.IMMEDIATE, 1)
+    try:
+        connect(socket, endpoint, curve)
+    except zmq.ZMQError as error:
+        socket.close()
+        raise rules.no_broker(f"{endpoint} ({error})") from None
+    return socket

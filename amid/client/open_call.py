@@ -16,7 +16,6 @@ from typing import Any
 import zmq
 
 from amid.client import rules
-from amid.client.curve import Curve, connect
 from amid.client.rules import HANDOVER, Packet
 from amid.errors import AmidError
 
@@ -139,18 +138,6 @@ class CancellableCall(OpenCall):
             if self._request is not None:
                 raise AmidError("cancelled", "its caller cancelled it before it was with the daemon")
             self._socket.send_multipart(self._cancel, zmq.DONTWAIT)
-
-
-def open_dealer(endpoint: str, curve: Curve | None) -> zmq.Socket[bytes]:
-    socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.DEALER)
-    socket.set(zmq.LINGER, 0)
-    socket.set(zmq.IMMEDIATE, 1)
-    try:
-        connect(socket, endpoint, curve)
-    except zmq.ZMQError as error:
-        socket.close()
-        raise rules.no_broker(f"{endpoint} ({error})") from None
-    return socket
 
 
 def milliseconds(seconds: float) -> int:
