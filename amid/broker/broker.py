@@ -1,6 +1,6 @@
 """The broker: takes requests from any program, hands actions to the readers, and answers every caller.
 
-A single thread polls and moves bytes; `rpc.calls` decides what becomes of each call. A caller that has gone, or does not read
+One event loop moves bytes; `rpc.calls` decides what becomes of each call. A caller that has gone, or does not read
 its answers, costs an answer that is counted and dropped, and nobody else anything.
 """
 

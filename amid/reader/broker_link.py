@@ -34,10 +34,6 @@ class BrokerLink:
         self._pipes: tuple[Pipe[ToReader], Pipe[ToReader]] | None = None
         self._connecting = start_task(self._connect())
 
-    @property
-    def connected(self) -> bool:
-        return self._pipes is not None
-
     def send(self, message: Any, payload: bytes = b"") -> bool:
         """False when there is no broker."""
         if self._pipes is None:
