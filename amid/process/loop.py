@@ -38,18 +38,22 @@ clock = Clock()
 
 def run(main: Coroutine[Any, Any, None]) -> None:
     """Run `main` until it returns. A callback that fails ends the process too: half of a process must not beat on."""
-    with asyncio.Runner(loop_factory=new_event_loop) as runner:
-        runner.get_loop().set_exception_handler(_end_process)
+    with _runner() as runner:
         runner.run(main)
 
 
 def run_child(main: Coroutine[Any, Any, None]) -> None:
     """Run `main`, and end the process without waiting for its threads: a name lookup may hang for ever."""
-    runner = asyncio.Runner(loop_factory=new_event_loop)
-    runner.get_loop().set_exception_handler(_end_process)
+    runner = _runner()
     runner.run(main)
     logging.shutdown()
     os._exit(0)
+
+
+def _runner() -> asyncio.Runner:
+    runner = asyncio.Runner(loop_factory=new_event_loop)
+    runner.get_loop().set_exception_handler(_end_process)
+    return runner
 
 
 def start_task(main: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
@@ -99,8 +103,9 @@ class Alarm:
     """Calls a function when a deadline has passed. There is one deadline; a new one replaces it.
 
     The function is called early, too, when the deadline was moved to a later time since: a timer that is
-    left alone costs less than one that is moved with each message. It must then set the alarm again. When the process was stopped
-    for longer than LATE_S, what has come meanwhile is read first: nothing may be called silent that was not heard.
+    left alone costs less than one that is moved with each message. It must then set the alarm again. When
+    the process was stopped for longer than LATE_S, what has come meanwhile is read first: a peer is silent
+    only when its messages were looked for.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, function: Callable[[], object]) -> None:

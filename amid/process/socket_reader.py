@@ -2,8 +2,8 @@
 
 The descriptor of a ZeroMQ socket (ZMQ_FD, zmq_getsockopt(3)) becomes readable when something may have
 happened, and only once for each: receiving and sending both take the signal away. So after a message
-was received or sent, another may wait although the descriptor is silent. Whoever sends calls
-`check_soon`; whoever receives does so until there is nothing, or returns True to be called again.
+was received or sent, another may wait although the descriptor is silent. So `check_soon` is due after
+each message that is sent, and `receive` goes on until there is nothing, or returns True to be called again.
 """
 
 from __future__ import annotations
