@@ -23,7 +23,7 @@ PLENTY_S = 1.0
 SENT_KINDS = {"action_failed", "timeout", "connection_lost", "too_large", "cancelled"}
 UNSENT_KINDS = {"timeout", "not_connected", "busy", "cancelled", "unknown_server"}
 LATE_SHARE = 0.05
-"""Of the calls whose timeout says that they may have been sent, those that were not: their lane came free just before."""
+"""Of the calls that timed out or were cancelled and may have been sent, those that were not: their lane came free just before."""
 ANSWERED = {"ok", "list", "slow", "twice"}
 """Ways of the PBX that end a call well."""
 
@@ -130,7 +130,7 @@ class Judge:
                 self._fail(marker, "has no outcome at the end")
         never = [(one, ended) for one, ended in self._claimed if one.marker not in self.received]
         unfounded = [one for one, ended in never if not self._excused_at(one.asked, ended)]
-        late = [one for one in unfounded if one.outcome == "timeout"]
+        late = [one for one in unfounded if one.outcome in ("timeout", "cancelled")]
         if len(late) > 3 + len(self._claimed) * LATE_SHARE or len(late) < len(unfounded):
             self._fail(unfounded[-1].marker, f"and {len(unfounded) - 1} others have errors with sent true, but were not sent")
 
