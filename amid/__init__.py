@@ -1,4 +1,4 @@
-"""amid: one daemon beside an Asterisk PBX that gives every program RPC and events over ZeroMQ."""
+"""amid: a daemon beside an Asterisk PBX that offers RPC and events over ZeroMQ to any program."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _HOMES = {"ActionFailed": "amid.errors", "AmidError": "amid.errors", "CallTimeou
 
 
 def __getattr__(name: str) -> object:
-    """Import the client only when somebody asks for it: the daemon's processes and the command line start without it."""
+    """Import the client on first use: the daemon's processes and the command line start without it."""
     if name not in __all__:
         raise AttributeError(f"module 'amid' has no attribute {name!r}")
     import importlib
@@ -25,5 +25,5 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    """Names that are loaded when they are used are there for completion and `help` too."""
+    """Include the names that are imported on first use, for completion and `help`."""
     return sorted({*globals(), *__all__})

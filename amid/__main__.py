@@ -1,6 +1,8 @@
-"""`amid` and `python -m amid`: the command line, and the entry of the daemon's child processes.
+"""`amid` and `python -m amid`: the command line, and the entry point of the daemon's child
+processes.
 
-The children are told apart before anything else is imported, so that a reader carries no command line in its memory.
+A child process is recognised before anything else is imported, so that it never loads the command
+line.
 """
 
 from __future__ import annotations
@@ -16,18 +18,18 @@ def main() -> None:
     open_missing()
     _use_utf8()
     match sys.argv[1:]:
-        case ["reader", name, *by_hand]:
+        case ["reader", name, *debug_arguments]:
             from amid.reader import reader
 
-            reader.main(*([_config(by_hand), name] if by_hand else []))
-        case ["broker", *by_hand]:
+            reader.main(*([_config(debug_arguments), name] if debug_arguments else []))
+        case ["broker", *debug_arguments]:
             from amid.broker import broker
 
-            broker.main(*([_config(by_hand)] if by_hand else []))
-        case ["gateway", *by_hand]:
+            broker.main(*([_config(debug_arguments)] if debug_arguments else []))
+        case ["gateway", *debug_arguments]:
             from amid.gateway import gateway
 
-            gateway.main(*([_config(by_hand)] if by_hand else []))
+            gateway.main(*([_config(debug_arguments)] if debug_arguments else []))
         case arguments:
             from amid.cli.main import run
 
@@ -35,23 +37,24 @@ def main() -> None:
 
 
 def _use_utf8() -> None:
-    """Begin again in Python's UTF-8 mode (PEP 540) where the locale has another encoding.
+    """Execute Python again in UTF-8 mode (PEP 540) where the locale has another encoding.
 
-    Arguments, the environment, names of files and what is printed are UTF-8 then, as all else is: what goes to Asterisk must not
-    depend on the locale of a cron job. In a UTF-8 locale, and in C, nothing happens.
+    Arguments, environment, file names and output are then UTF-8 like everything else: what is sent
+    to Asterisk must not depend on the locale of a cron job. Nothing happens in a UTF-8 locale or in
+    the C locale.
     """
     if sys.getfilesystemencoding() != "utf-8" and not sys.flags.utf8_mode:
         os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])
 
 
 def _config(arguments: list[str]) -> Any:
-    """The configuration of a process that a person runs without a supervisor: `-c FILE`."""
+    """The configuration of a process that is started without a supervisor: `-c FILE`."""
     from pathlib import Path
 
     from amid.config import ConfigError, load
 
     if len(arguments) != 2 or arguments[0] != "-c":
-        sys.exit("amid: a reader, broker or gateway run by hand takes -c FILE, and the reader its server's name before it")
+        sys.exit("amid: usage without a supervisor: reader SERVER -c FILE, broker -c FILE or gateway -c FILE")
     try:
         return load(Path(arguments[1]))
     except ConfigError as error:

@@ -1,7 +1,9 @@
-"""Every error that amid gives to a caller: its kind, its JSON-RPC code, and whether Asterisk may have seen the action.
+"""Every error that amid returns: its kind, its JSON-RPC code, and whether Asterisk may have
+received the action.
 
-`sent` is the word that matters to a dialer. False: Asterisk never saw the action, and trying again is safe. True: it may have been
-carried out, so a second try may be a second phone call. amid itself never sends an action twice.
+Every error carries `sent`, because a retried Originate may be a second phone call. False: Asterisk
+never received the action, so retrying is safe. True: it may have run. amid itself never sends an
+action twice.
 """
 
 from __future__ import annotations
@@ -22,23 +24,25 @@ CODES = {
     "denied": 6,
     "unknown_server": 7,
     "too_large": 8,
-    "gone": 9,
     "cancelled": 10,
 }
-"""Error kind -> JSON-RPC error code."""
+"""Error kind to JSON-RPC error code."""
 
-_DETAILS = ("server", "action_id", "response", "oldest")
-"""The members of an error's `data` that are there when they are known."""
+_DETAILS = ("server", "action_id", "response", "packets")
+"""Optional members of an error's `data`."""
 
 
 class AmidError(Exception):
-    """A call that did not end well.
+    """A failed call.
 
-    kind: a key of `CODES`, or `unreachable` when the client library found no daemon to talk to.
-    sent: False when Asterisk certainly never saw the action; True when it may have carried it out.
-    server, action_id: where and under which ActionID, when that is known.
-    response: Asterisk's own packet for `action_failed`, a map from header name to text.
-    oldest: with `gone`, the first number of that epoch that `replay` still has, when there is one.
+    Attributes:
+        kind: a key of `CODES`, or `unreachable` when the client library cannot reach a daemon.
+        message: what happened, to what, and what to do.
+        sent: False when Asterisk never received the action; True when it may have run.
+        server: name of the server, if known.
+        action_id: ActionID of the action, if it has one.
+        response: for `action_failed`, Asterisk's response, header name to text.
+        packets: for `action_failed` with `raw`, the packets of the answer in place of `response`.
     """
 
     def __init__(
@@ -50,7 +54,7 @@ class AmidError(Exception):
         server: str | None = None,
         action_id: str | None = None,
         response: dict[Any, Any] | None = None,
-        oldest: int | None = None,
+        packets: list[bytes] | None = None,
     ) -> None:
         super().__init__(message)
         self.kind = kind
@@ -59,16 +63,16 @@ class AmidError(Exception):
         self.server = server
         self.action_id = action_id
         self.response = response
-        self.oldest = oldest
+        self.packets = packets
 
     def data(self) -> dict[str, Any]:
-        """The `data` member of the JSON-RPC error: `kind`, `sent`, and what else is known."""
+        """The `data` member of the JSON-RPC error: `kind`, `sent`, and the details that are known."""
         known = {name: getattr(self, name) for name in _DETAILS}
         return {"kind": self.kind, "sent": self.sent, **{k: v for k, v in known.items() if v is not None}}
 
     @staticmethod
     def of(error: dict[str, Any]) -> AmidError:
-        """The exception for a JSON-RPC `error` object, as the client library raises it."""
+        """The exception for the `error` object of a JSON-RPC reply."""
         data = error.get("data") or {}
         kind = data.get("kind", "internal_error")
         known = {k: data[k] for k in _DETAILS if k in data}
@@ -77,11 +81,11 @@ class AmidError(Exception):
 
 
 class ActionFailed(AmidError):
-    """Asterisk answered `Response: Error`; `response` has its packet."""
+    """Asterisk answered `Response: Error`; `response` is its packet."""
 
 
 class CallTimeout(AmidError, TimeoutError):
-    """The call's deadline passed. `sent` tells whether Asterisk may still carry the action out."""
+    """The call timed out. `sent` says whether Asterisk may still run the action."""
 
 
 _CLASSES: dict[str, type[AmidError]] = {"action_failed": ActionFailed, "timeout": CallTimeout}

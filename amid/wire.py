@@ -1,8 +1,8 @@
-"""THE wire: how requests, results, errors and events look on the ZeroMQ sockets, and nothing else.
+"""The wire format of requests, replies and events on the ZeroMQ sockets. The contract for client
+authors is clients/README.md.
 
-The contract for people who write clients is clients/README.md; this file is that contract in code. A request is one ZeroMQ message,
-MessagePack or JSON, told apart by its first byte, and answered in kind. An event message has two frames, topic and body, and the
-body is a MessagePack array of events.
+A request is one ZeroMQ message, MessagePack or JSON, distinguished by its first byte; the reply has
+the same encoding. An event message has two frames: the topic, and a MessagePack array of events.
 """
 
 from __future__ import annotations
@@ -19,31 +19,32 @@ from amid.errors import CODES, AmidError
 
 RPC_SOCKET = "rpc"
 READERS_SOCKET = "readers"
-"""Names of the socket files in run_dir; each server has `events-<server>`, `stream-<server>` and `trace-<server>` besides."""
+"""Names of the socket files in run_dir. Each server also has `events-<server>`, `stream-<server>`
+and `trace-<server>`."""
 
 TICK = "amid:tick"
-METHODS = ("action", "servers", "status", "actions", "replay", "cancel", "audit", "restart", "ping")
+METHODS = ("action", "servers", "status", "actions", "events", "cancel", "audit", "restart", "ping")
 
 MAX_REQUEST_BYTES = 1024 * 1024
-"""Bytes of a request that a client sends at most. An action has 128 headers of 1,022 bytes, so a longer request is a mistake, and
-the daemon may close its connection instead of answering."""
+"""The largest request in bytes that a client sends. An action has at most 128 headers of 1,022
+bytes; the daemon may close the connection of a client that sends more."""
 MAX_NESTING = 32
-"""How deep a request's maps and lists may go; no method needs more than four."""
+"""The deepest nesting of maps and lists in a request; no method needs more than four levels."""
 MAX_ITEMS = 20_000
-"""Maps, lists and what is in them, in one request: Asterisk takes 128 headers. A mebibyte of empty lists took 0.3 s to decode, in
-which the broker answered nobody."""
+"""The largest number of maps, lists and their items in a request. Asterisk accepts 128 headers.
+Decoding 1 MiB of empty lists took 0.3 s, in which the broker answered no other request."""
 
 
 # ── endpoints and topics ────────────────────────────────────────────────────────────────────────
 
 
 def ipc(run_dir: str, name: str) -> str:
-    """The endpoint of the socket file `name` in `run_dir`."""
+    """The ZeroMQ endpoint of the socket file `name` in `run_dir`."""
     return f"ipc://{run_dir}/{name}"
 
 
 def is_ipv6(endpoint: str) -> bool:
-    """Whether a socket needs ZMQ_IPV6 for it: an address in brackets (zmq_tcp(7))."""
+    """Whether a socket needs ZMQ_IPV6 for this endpoint, an address in brackets (zmq_tcp(7))."""
     return endpoint.startswith("tcp://[")
 
 
@@ -60,12 +61,17 @@ def trace_socket(server: str) -> str:
 
 
 def event_topic(server: str, event: str) -> bytes:
-    """The final dot makes an exact subscription possible, since ZeroMQ subscribes to prefixes."""
+    """The topic of an event. ZeroMQ subscribes to prefixes; the final dot makes an exact
+    subscription possible."""
     return f"event.{server}.{event}.".encode()
 
 
 def stream_topic(server: str) -> bytes:
     return f"stream.{server}.".encode()
+
+
+def raw_topic(server: str) -> bytes:
+    return f"raw.{server}.".encode()
 
 
 def tick_topic(server: str) -> bytes:
@@ -80,21 +86,24 @@ def trace_topic(server: str) -> bytes:
 
 
 def pack(value: Any) -> bytes:
-    """MessagePack. Text that came as bytes because it is not UTF-8 goes out as `bin`."""
+    """Encode as MessagePack. Text that is not valid UTF-8 is encoded as `bin`."""
     packed: bytes = msgpack.packb(value, unicode_errors="surrogateescape")
     return packed
 
 
 def unpack(data: bytes) -> Any:
-    """MessagePack. A `str` that is not UTF-8, as some languages send it, keeps its bytes as lone surrogates.
+    """Decode MessagePack. A `str` that is not valid UTF-8, as some languages send it, keeps its
+    bytes as lone surrogates.
 
-    A map's keys are text or bytes: whoever could choose timestamps could choose many with one hash, and stop the broker with them.
+    Keys of maps must be text or bytes: timestamps as keys would allow a client to construct hash
+    collisions that stop the broker.
     """
     return msgpack.unpackb(data, unicode_errors="surrogateescape", strict_map_key=True)
 
 
 def _unpack_request(data: bytes) -> Any:
-    """`unpack` for what a stranger sent: it stops at the item that is one too many. No item is smaller than a byte."""
+    """`unpack` for untrusted bytes: stops at the first item over `MAX_ITEMS`. An item has at least
+    one byte."""
     if len(data) <= MAX_ITEMS:
         return unpack(data)
     left = MAX_ITEMS
@@ -106,34 +115,39 @@ def _unpack_request(data: bytes) -> Any:
             raise _too_many()
         return container
 
-    limits = {"max_array_len": MAX_ITEMS, "max_map_len": MAX_ITEMS}  # hooks are called at a container's end: it has a limit besides
+    limits = {
+        "max_array_len": MAX_ITEMS,
+        "max_map_len": MAX_ITEMS,
+    }  # hooks run at a container's end: limit its length too
     hooks = {"list_hook": counted, "object_hook": counted}
     return msgpack.unpackb(data, unicode_errors="surrogateescape", strict_map_key=True, **hooks, **limits)
 
 
 def _unpack_json_request(data: bytes) -> Any:
-    """The same for JSON, which is counted before it is decoded. In text, too, these signs count: no header has so many."""
+    """The same for JSON, counted before decoding. Separators inside strings count too: no header
+    has that many."""
     if len(data) > MAX_ITEMS and sum(map(data.count, (b",", b"[", b"{"))) > MAX_ITEMS:
         raise _too_many()
     return unpack_json(data)
 
 
 def _too_many() -> AmidError:
-    return AmidError("parse_error", f"the request has over {MAX_ITEMS} items; an action has 128 headers at most")
+    return AmidError("parse_error", f"the request has over {MAX_ITEMS} items; an action has at most 128 headers")
 
 
 def pack_json(value: Any) -> bytes:
-    """JSON in ASCII. Bytes that are not UTF-8 are the lone surrogates U+DC80 to U+DCFF (PEP 383)."""
+    """Encode as JSON in ASCII. Bytes that are not valid UTF-8 become the lone surrogates U+DC80 to
+    U+DCFF (PEP 383)."""
     try:
         return json.dumps(value, default=_surrogates).encode()
-    except TypeError:  # a header's name that is not UTF-8: keys do not pass through `default`
+    except TypeError:  # the name of a header is not UTF-8: keys are not passed to `default`
         return json.dumps(_text_keys(value)).encode()
 
 
 def _surrogates(value: Any) -> str:
     if isinstance(value, bytes):
         return value.decode("utf-8", "surrogateescape")
-    raise TypeError(f"{type(value).__name__} has no place in JSON")
+    raise TypeError(f"{type(value).__name__} cannot be encoded as JSON")
 
 
 def _text_keys(value: Any) -> Any:
@@ -145,8 +159,11 @@ def _text_keys(value: Any) -> Any:
 
 
 def unpack_json(data: bytes) -> Any:
-    """JSON in UTF-8. Raises `ValueError`, also for NaN, for a number over what a float holds, and for a lone surrogate that
-    stands for no byte: none of them could be given back."""
+    """Decode JSON in UTF-8.
+
+    Raises `ValueError` for invalid JSON, and for values that could not be encoded again: NaN, a
+    number too large for a float, and a lone surrogate that does not stand for a byte.
+    """
     text = data.removeprefix(codecs.BOM_UTF8).decode()
     value = json.loads(text, parse_constant=_no_constant, parse_float=_finite)
     if "\\u" in text:
@@ -169,12 +186,13 @@ def _finite(digits: str) -> float:
 
 
 def is_json(data: bytes) -> bool:
-    """A MessagePack map or array begins with a byte over 127, JSON text never does."""
+    """Whether a request is JSON: a MessagePack map or array begins with a byte over 127, JSON text
+    never does."""
     return not data or data[0] < 0x80 or data.startswith(codecs.BOM_UTF8)
 
 
 def decode_request(data: bytes) -> Any:
-    """The value in a request. Raises `AmidError` of kind `parse_error`."""
+    """Decode a request. Raises `AmidError` of kind `parse_error`."""
     codec = "JSON" if is_json(data) else "MessagePack"
     try:
         value = _unpack_json_request(data) if is_json(data) else _unpack_request(data)
@@ -182,7 +200,7 @@ def decode_request(data: bytes) -> Any:
         raise AmidError("parse_error", f"the request is nested too deep; {MAX_NESTING} levels are allowed") from None
     except AmidError:
         raise
-    except Exception as error:  # each codec has its own family of them, all about the bytes
+    except Exception as error:  # each codec has its own exceptions, all caused by the bytes
         raise AmidError("parse_error", f"the request is not {codec}: {str(error) or type(error).__name__}") from None
     if _nesting(value) > MAX_NESTING:
         raise AmidError("parse_error", f"the request is nested too deep; {MAX_NESTING} levels are allowed")
@@ -190,7 +208,7 @@ def decode_request(data: bytes) -> Any:
 
 
 def _nesting(value: Any) -> int:
-    """Levels of maps and lists, without recursion: the value is a stranger's."""
+    """Levels of maps and lists, counted without recursion because the value is untrusted."""
     depth, level = 0, _containers([value])
     while level and depth <= MAX_NESTING:
         level = [inner for outer in level for inner in _containers(outer.values() if isinstance(outer, dict) else outer)]
@@ -212,25 +230,19 @@ def error(request_id: Any, failure: AmidError) -> dict[str, Any]:
 
 
 def packed_result(request_id: Any, packed: bytes) -> bytes:
-    """The MessagePack of `result` around a value that is packed already, so that a large answer is not taken apart on its way."""
+    """The MessagePack of `result` around an encoded value, so that a large answer is not decoded on
+    its way."""
     return _RESULT_HEAD + pack(request_id) + _RESULT_KEY + packed
 
 
 def json_result(request_id: Any, encoded: bytes) -> bytes:
-    """The same for a value that is in JSON already."""
+    """The same for a value that is already encoded as JSON."""
     return b'{"jsonrpc": "2.0", "id": %b, "result": %b}' % (pack_json(request_id), encoded)
-
-
-def packed_replay(events: list[bytes], more: bool) -> bytes:
-    """The result of `replay` around events that are packed already."""
-    return b"".join((_REPLAY_HEAD, msgpack.Packer().pack_array_header(len(events)), *events, _MORE_KEY, pack(more)))
 
 
 def encode_reply(reply: dict[str, Any], as_json: bool) -> bytes:
     return pack_json(reply) if as_json else pack(reply)
 
 
-_REPLAY_HEAD = b"\x82" + pack("events")  # a map of two, its first key
-_MORE_KEY = pack("more")
-_RESULT_HEAD = b"\x83" + pack("jsonrpc") + pack("2.0") + pack("id")  # a map of three, its first key, value and key
+_RESULT_HEAD = b"\x83" + pack("jsonrpc") + pack("2.0") + pack("id")  # a map of three: its first key and value, its second key
 _RESULT_KEY = pack("result")

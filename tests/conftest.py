@@ -1,7 +1,8 @@
-"""What every test can ask for: a daemon in front of whatever it names, and real Asterisks (tests/asterisk)."""
+"""Fixtures for all tests: a daemon with any configuration, and real Asterisks (tests/asterisk)."""
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,6 +15,8 @@ from tests.daemon import Daemon
 
 pytest_plugins = ["tests.asterisk.fixtures", "tests.languages.outcomes", "tests.turns"]
 
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # or each of a thousand daemons compiles amid again
+
 settings.register_profile("amid", deadline=None)  # how long an example takes depends on what else the machine does
 settings.load_profile("amid")
 
@@ -22,14 +25,14 @@ StartDaemon = Callable[..., Daemon]
 
 @pytest.fixture(scope="session", autouse=True)
 def state_directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Daemons that are started without a state_dir leave nothing on this machine."""
+    """Daemons without a state_dir use a temporary one."""
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("STATE_DIRECTORY", str(tmp_path_factory.mktemp("state")))
         yield
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """What was skipped, one line for each reason, which says what to do; hundreds of tests may share one."""
+    """Report skipped tests, one line for each reason."""
     skipped = Counter(_reason(report) for report in terminalreporter.stats.get("skipped", ()))
     if skipped:
         terminalreporter.section("skipped")

@@ -1,6 +1,7 @@
-"""A whole amid for a test: its configuration in a directory of its own, real processes, and what tests ask of them.
+"""A complete amid daemon for a test: its configuration in a directory of its own, and real
+processes.
 
-Nothing here sleeps to wait for a fact; `eventually` waits for the fact itself and fails with what was last seen.
+Nothing here sleeps to wait for a fact: `eventually` polls the fact and fails with its last value.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ BOUND_S = 20.0
 """Seconds after which a fact that has not come is a failure: far over what anything takes, on a noisy machine too."""
 
 
-def eventually(fact: Callable[[], T], what: str, bound: float = BOUND_S) -> T:
-    """The first true value of `fact`; an exception counts as not yet."""
+def eventually(fact: Callable[[], T | None], what: str, bound: float = BOUND_S) -> T:
+    """Wait for the first true value of `fact`. An exception counts as not yet true."""
     end = time.monotonic() + bound
     last: object = None
     while time.monotonic() < end:
@@ -42,7 +43,8 @@ def eventually(fact: Callable[[], T], what: str, bound: float = BOUND_S) -> T:
 
 
 class Daemon:
-    """`amid run` on a configuration file written here. `servers`: name -> the keys of its table."""
+    """`amid run` with a configuration file written here. servers: server name to the keys of its
+    table."""
 
     def __init__(self, directory: Path, servers: dict[str, dict[str, Any]], **tables: Any) -> None:
         self.directory = directory
@@ -82,7 +84,7 @@ class Daemon:
         return [sys.executable, "-m", "amid", command, "-c", str(self.file)]
 
     def wait_up(self, server: str) -> dict[str, Any]:
-        """Until the server's sessions are there and Asterisk's version is known."""
+        """Wait until the server is up and Asterisk's version is known."""
 
         def up() -> dict[str, Any] | None:
             view = self.server(server)
@@ -94,7 +96,7 @@ class Daemon:
             raise AssertionError(f"{error}; log:\n{self.log.read_text()[-2000:]}") from None
 
     def stop(self) -> int:
-        """SIGTERM, and its exit status."""
+        """Send SIGTERM and return the exit status."""
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(BOUND_S)
@@ -121,7 +123,7 @@ class Daemon:
         return socket
 
     def request(self, method: str, params: dict[str, Any] | None = None, wait: float = BOUND_S) -> dict[str, Any]:
-        """One JSON request on a REQ socket of its own, and the whole reply. Raises `TimeoutError`."""
+        """Send one JSON request on a new REQ socket and return the reply. Raises `TimeoutError`."""
         with self.socket(zmq.REQ) as socket:
             socket.connect(self.rpc)
             socket.send(json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params or {}}).encode())
@@ -151,7 +153,7 @@ class Daemon:
         return next(view for view in views if view["name"] == name)
 
     def processes(self) -> dict[str, dict[str, Any]]:
-        """What `status` says of the processes, by name."""
+        """The processes in `status`, by name."""
         return {process["name"]: process for process in self.result("status")["processes"]}
 
     def pid(self, name: str) -> int:

@@ -25,5 +25,5 @@ def plain_c() -> dict[str, str]:
 
 
 def ascii_only() -> dict[str, str]:
-    """The C locale where somebody has told Python to keep to it."""
+    """The C locale, where Python is told to keep it."""
     return {**plain_c(), "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}

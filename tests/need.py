@@ -1,4 +1,5 @@
-"""What a test needs of the machine: without it the test is skipped and says why, or fails where the machine must have it."""
+"""Prerequisites of tests: a test whose prerequisites are missing is skipped with the reason, or
+fails where they are required."""
 
 from __future__ import annotations
 
@@ -33,7 +34,7 @@ def need_programs(*names: str, of: str) -> None:
     """The same for programs of Debian's packages."""
     missing = [name for name in names if not shutil.which(name)]
     need(f"there is no {' and no '.join(missing)}; as root, run apt install {_packages(missing)}" if missing else "", of)
-    broken = {name: why for name in names if (why := why_not_started(name))}
+    broken = {name: why for name in names if (why := start_failure(name))}
     reasons = ", ".join(f"{name} does not start ({why})" for name, why in broken.items())
     need(f"{reasons}; as root, run apt install --reinstall {_packages(broken)}" if broken else "", of)
 
@@ -43,9 +44,10 @@ def _packages(names: Iterable[str]) -> str:
 
 
 @cache
-def why_not_started(program: str) -> str:
-    """Why a program that is there does not start, in one line, or "". A loader that lacks a library ends with status 127; any other
-    status is of a program that runs, and may not know the option."""
+def start_failure(program: str) -> str:
+    """Why an installed program does not start, in one line, or "". A loader that lacks a library
+    exits with status 127; any other status means that the program runs, even if it does not know
+    the option."""
     try:
         done = subprocess.run([program, "--version"], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=STARTS_S)
     except (OSError, subprocess.TimeoutExpired) as error:

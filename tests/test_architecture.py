@@ -1,4 +1,5 @@
-"""The rules of .github/CONTRIBUTING.md about structure: pure packages, layers, no import cycle, small modules and functions."""
+"""The structural rules of .github/CONTRIBUTING.md: pure packages, layers, no import cycles, small
+modules and functions."""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ FILES = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path i
 MODULES = {name: ast.parse(path.read_text()) for name, path in FILES.items()}
 PURE = ("amid.ami", "amid.rpc", "amid.events", "amid.supervision")
 IMPURE = {"asyncio", "os", "pathlib", "selectors", "signal", "socket", "ssl", "subprocess", "threading", "time", "zmq"}
-"""What a pure module knows nothing of."""
+"""Modules that pure modules must not import."""
 
 MAY_IMPORT = {
     "ami": "ami",
@@ -32,7 +33,7 @@ MAY_IMPORT = {
 
 
 def imports(tree: ast.AST) -> set[str]:
-    """What a module imports when it is imported: not inside functions, and not for type checkers alone."""
+    """The modules imported at import time: not inside functions, and not for type checking only."""
     found: set[str] = set()
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.Import):
@@ -49,12 +50,12 @@ IMPORTS = {name.removesuffix(".__init__"): imports(tree) for name, tree in MODUL
 
 
 @pytest.mark.parametrize("module", [name for name in IMPORTS if name.startswith(PURE)])
-def test_a_pure_module_knows_no_socket_and_no_clock(module: str) -> None:
+def test_a_pure_module_imports_no_socket_and_no_clock(module: str) -> None:
     assert not {name.partition(".")[0] for name in IMPORTS[module]} & IMPURE
 
 
 @pytest.mark.parametrize("package", MAY_IMPORT)
-def test_a_package_imports_only_what_is_below_it(package: str) -> None:
+def test_a_package_imports_only_lower_layers(package: str) -> None:
     inside = {name for module, names in IMPORTS.items() if module.startswith(f"amid.{package}") for name in names}
     below = {name.split(".")[1] for name in inside if name.startswith("amid.")}
     assert below <= set(MAY_IMPORT[package].split())

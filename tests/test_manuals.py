@@ -1,4 +1,4 @@
-"""The manual pages: made without a complaint of the formatter, and complete."""
+"""The manual pages: generated without formatter warnings, and complete."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TABLES = {
     "callers.NAME": Caller,
 }
 READ_IN = DERIVED | {"servers", "rpc", "supervision", "curve", "gateway", "callers"}
-"""Fields that are no keys: tables of their own, or what is read from a file."""
+"""Fields that are not keys: tables, and contents of other files."""
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     folder = tmp_path_factory.mktemp("man")
     subprocess.run([sys.executable, ROOT / "etc/man.py", folder], check=True, cwd=ROOT)
     files = sorted(folder.iterdir())
-    lint = ["mandoc", "-T", "lint", "-W", "warning", *files]
+    lint: list[str | Path] = ["mandoc", "-T", "lint", "-W", "warning", *files]
     assert all(file.read_bytes().isascii() for file in files)
     complaints = subprocess.run(lint, stdout=subprocess.PIPE, text=True, check=False).stdout
     assert not [line for line in complaints.splitlines() if "missing date" not in line]
@@ -44,7 +44,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 def _shown(page: Path) -> str:
     """Without the backspaces that make letters bold."""
-    argv = ["mandoc", "-T", "utf8", "-O", "width=1000", page]
+    argv: list[str | Path] = ["mandoc", "-T", "utf8", "-O", "width=1000", page]
     return re.sub(".\b", "", subprocess.run(argv, stdout=subprocess.PIPE, text=True, check=True).stdout)
 
 
@@ -59,7 +59,7 @@ def test_every_command_and_option_is_in_the_first(pages: dict[str, str], name: s
         assert not isinstance(option, click.Option) or option.opts[-1] in part, option.name
 
 
-def test_the_rest_is_in_the_first(pages: dict[str, str]) -> None:
+def test_the_first_page_has_the_other_sections(pages: dict[str, str]) -> None:
     packages = ("cli", "client", "config", "gateway")  # what the daemon's own packages read is set by systemd
     read = "".join(file.read_text() for package in packages for file in (ROOT / "amid" / package).glob("*.py"))
     names = set(re.findall(r'(?:environ\.get\(|envvar=)"(\w+)"', read))

@@ -1,4 +1,4 @@
-"""A program that is half installed is missing: its tests are skipped, and say what to do."""
+"""A program that is only partly installed counts as missing: its tests are skipped with the reason."""
 
 from __future__ import annotations
 
@@ -42,5 +42,5 @@ def test_a_program_that_does_not_start_is_missing(tmp_path: Path, script: str, w
 
 
 @pytest.mark.parametrize("status", [0, 1, 5])
-def test_one_that_does_not_know_the_option_starts(tmp_path: Path, status: int) -> None:
+def test_a_program_without_the_version_option_is_present(tmp_path: Path, status: int) -> None:
     need.need_programs(install(tmp_path, f"exit {status}"), of="LANGUAGES")

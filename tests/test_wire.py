@@ -68,7 +68,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("data", "message"), REFUSED.values(), ids=REFUSED)
-def test_refusals(data: bytes, message: str) -> None:
+def test_invalid_requests_are_parse_errors(data: bytes, message: str) -> None:
     assert message in refused(data)
 
 
@@ -85,7 +85,7 @@ def nested(levels: int, codec: str, kind: str, inner: Any = 1) -> bytes:
 
 @pytest.mark.parametrize("codec", ["json", "msgpack"])
 @pytest.mark.parametrize("kind", ["list", "map"])
-def test_nesting(codec: str, kind: str) -> None:
+def test_nesting_is_limited(codec: str, kind: str) -> None:
     assert wire.decode_request(nested(32, codec, kind))
     assert "nested too deep" in refused(nested(33, codec, kind))
     assert refused(nested(100_000, codec, kind))
@@ -97,7 +97,7 @@ def test_an_empty_list_is_a_level_too(empty: bytes) -> None:
     assert refused(b"[" + empty + b"]" if empty[:1] == b"[" else b"\x91" + empty)
 
 
-def test_width_is_not_depth() -> None:
+def test_wide_values_are_not_deep() -> None:
     assert len(wire.decode_request(json.dumps([[1]] * 5_000).encode())) == 5_000
 
 
@@ -107,8 +107,8 @@ def test_width_is_not_depth() -> None:
     [[[]] * 20_001, [1] * 20_002, {"a": [[[]] * 150] * 150}, {str(n): {} for n in range(20_001)}],
     ids=["lists", "numbers", "tree", "map"],
 )
-def test_a_request_has_so_many_items_at_most(wide: Any, pack: Callable[[Any], bytes]) -> None:
-    """The decoder does not build what nobody can need: the broker would answer nobody else meanwhile."""
+def test_the_number_of_items_in_a_request_is_limited(wide: Any, pack: Callable[[Any], bytes]) -> None:
+    """The decoder stops early: a huge request would block the broker."""
     assert refused(pack(wide))
     assert wire.decode_request(pack([1] * 19_999))
 
@@ -119,7 +119,7 @@ ODD = [b"caf\xe9", bytes(range(128, 256)), b"\xed\xa0\x80", b"\xf0\x9f\x98"]
 
 
 @pytest.mark.parametrize("odd", ODD)
-def test_bytes_go_out_as_lone_surrogates_in_json_and_come_back(odd: bytes) -> None:
+def test_bytes_are_lone_surrogates_in_json_and_survive(odd: bytes) -> None:
     out = wire.pack_json({"Name": odd, "List": [odd, "é"]})
     assert out.isascii()
     back = wire.decode_request(out)
@@ -137,14 +137,14 @@ def test_bytes_as_a_headers_name(odd: bytes) -> None:
 
 @pytest.mark.parametrize("odd", ODD)
 def test_msgpack_text_that_is_not_utf_8_keeps_its_bytes(odd: bytes) -> None:
-    """As some languages send it: a `str` whatever the bytes."""
+    """As some languages send it: a `str` with any bytes."""
     value = wire.decode_request(msgpack.packb({"id": odd}, use_bin_type=False))["id"]
     assert isinstance(value, str) and value.encode("utf-8", "surrogateescape") == odd
     assert wire.unpack(wire.pack({"id": value})) == {"id": value}, "an odd id must not break its answer"
     assert json.loads(wire.pack_json({"id": value}))["id"] == value
 
 
-def test_msgpack_bin_and_text_stay_apart() -> None:
+def test_msgpack_bin_and_text_stay_distinct() -> None:
     value = {"a": b"x", b"b": "x", "c": [b"\xff"]}
     assert wire.unpack(wire.pack(value)) == value
 
@@ -154,7 +154,7 @@ def test_huge_whole_numbers_in_json(number: int) -> None:
     assert wire.decode_request(wire.pack_json({"id": number})) == {"id": number}
 
 
-def test_what_json_cannot_hold_is_said() -> None:
+def test_values_that_json_cannot_hold_are_errors() -> None:
     with pytest.raises(TypeError, match="JSON"):
         wire.pack_json({"x": object()})
 
@@ -166,7 +166,7 @@ values = st.recursive(scalars | escaped, lambda v: st.lists(v, max_size=4) | st.
 
 @calm
 @given(st.dictionaries(escaped, values))
-def test_a_value_comes_back_in_both_codecs(value: dict[str, Any]) -> None:
+def test_a_value_survives_both_codecs(value: dict[str, Any]) -> None:
     assert wire.decode_request(wire.pack(value)) == value
     assert wire.decode_request(wire.pack_json(value)) == value
 
@@ -192,7 +192,7 @@ def test_any_bytes_decode_or_are_a_parse_error(data: bytes) -> None:
 
 
 @pytest.mark.parametrize("as_json", [True, False])
-def test_an_error_and_back(as_json: bool) -> None:
+def test_an_error_survives_encoding(as_json: bool) -> None:
     failure = AmidError("action_failed", "no", sent=True, server="pbx1", action_id="a", response={"Message": b"\xe9"})
     data = wire.encode_reply(wire.error(7, failure), as_json)
     reply = wire.unpack_json(data) if as_json else wire.unpack(data)
@@ -203,7 +203,7 @@ def test_an_error_and_back(as_json: bool) -> None:
     assert back.response == {"Message": "\udce9" if as_json else b"\xe9"}
 
 
-def test_a_timeout_is_pythons_too() -> None:
+def test_a_call_timeout_is_a_timeout_error() -> None:
     back = AmidError.of(wire.error(1, AmidError("timeout", "late"))["error"])
     assert isinstance(back, CallTimeout) and isinstance(back, TimeoutError) and back.sent is False
 
@@ -214,7 +214,7 @@ def test_an_error_of_an_unknown_kind_may_have_been_sent(error: dict[str, Any]) -
     assert back.sent is True and back.message
 
 
-def test_codes_are_distinct_and_what_is_not_known_is_left_out() -> None:
+def test_error_codes_are_distinct_and_unknown_details_are_omitted() -> None:
     assert len(set(CODES.values())) == len(CODES)
     assert AmidError("busy", "x").data() == {"kind": "busy", "sent": False}
 
@@ -228,7 +228,7 @@ def test_topics_end_in_a_dot_so_that_a_name_is_not_the_prefix_of_another() -> No
 
 @calm
 @given(values, escaped | scalars)
-def test_a_result_packed_in_parts_is_the_result(value: Any, request_id: Any) -> None:
+def test_a_result_packed_in_parts_equals_the_result(value: Any, request_id: Any) -> None:
     assert wire.packed_result(request_id, wire.pack(value)) == wire.pack(wire.result(request_id, value))
 
 

@@ -1,7 +1,8 @@
-"""Turns among the workers of pytest-xdist: a test marked `alone` measures time, so no other test runs beside it.
+"""Exclusive turns for pytest-xdist workers: no other test runs beside a test marked `alone`, which
+measures time.
 
-Each test takes the room, shared or, marked `alone`, for itself, and passes the door to get there. Whoever waits for the room keeps
-the door closed, so a test that wants the room for itself waits only for those that run already.
+Each test locks the room, shared, or exclusively if marked `alone`, and holds the door while it
+waits. A waiting exclusive test therefore waits only for tests that already run.
 """
 
 from __future__ import annotations

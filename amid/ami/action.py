@@ -1,8 +1,9 @@
-"""An action as the bytes that Asterisk reads, or a refusal before a byte leaves.
+"""Encodes an action as the bytes that Asterisk reads, or refuses it before anything is sent.
 
-What is refused here is what would inject a header or a packet, and what Asterisk itself would refuse: it reads a line into 1,024
-bytes with its CR LF and takes 128 headers at most (`get_input` and `AST_MAX_MANHEADERS`, main/manager.c), and its refusal carries
-an ActionID only when that was among the headers already read. So Action goes first and ActionID second.
+Refused are values that would inject a header or a packet, and what Asterisk itself would refuse: it
+reads a line into 1,024 bytes, CR LF included, and takes at most 128 headers (`get_input` and
+`AST_MAX_MANHEADERS`, main/manager.c). Asterisk's own refusal carries an ActionID only when that
+header was read before the fault, so Action is sent first and ActionID second.
 """
 
 from __future__ import annotations
@@ -12,66 +13,70 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-MAX_LINE = 1022
-"""Bytes of one line without its CR LF."""
+MAX_LINE_BYTES = 1022
+"""Limit of one line, without its CR LF."""
 
 MAX_HEADERS = 128
-"""Headers of one action, Action and ActionID among them."""
+"""Limit of the headers of one action, Action and ActionID included."""
 
 EXACT_FLOAT = 2**53
-"""Up to here a double holds every integer (IEEE 754); beyond, digits may be lost before amid sees them."""
+"""A double holds every integer up to this one (IEEE 754). A larger
+one may have lost digits already."""
 
 _BREAK = re.compile(rb"[\r\n\0]")
 
 
 class InvalidAction(ValueError):
-    """An action that cannot be sent as it is; the message names the header and the remedy."""
+    """The action cannot be sent. The message names the header and the remedy."""
 
 
 def encode_action(action: str, action_id: str, fields: Mapping[Any, Any]) -> bytes:
-    """The packet for `action`.
+    """The packet that sends `action`.
 
-    fields: header name -> str, bytes, int, float or bool, or a list of them for a header that occurs more than once. A value
-    is sent byte for byte; true and false go out as `true` and `false`, an integral float as an integer.
-    Raises `InvalidAction`.
+    fields: header name -> str, bytes, int, float or bool, or a list of them for a header that
+    occurs more than once. Values are sent byte for byte; true and false as `true` and `false`, an
+    integral float as an integer. Raises `InvalidAction`.
     """
-    if not action or min(action) <= " ":  # Asterisk skips them in front of a name; a list of denied names would not
-        raise InvalidAction(f"the action's name {action[:60]!r} is empty, or has a space or a control character")
+    if not action or min(action) <= " ":  # Asterisk skips leading blanks, and a `deny` rule would not match
+        raise InvalidAction(f"the action's name {action[:60]!r} is empty, or has a space or a control character in it")
     lines = [_line(b"Action", action), _line(b"ActionID", action_id)]
     lines += [name + b": " + value for name, value in field_lines(action, fields)]
     return b"\r\n".join(lines) + b"\r\n\r\n"
 
 
 def field_lines(action: str, fields: Mapping[Any, Any]) -> Iterator[tuple[bytes, bytes]]:
-    """(name, value) of each header of `action` behind Action and ActionID, as they go out.
+    """(name, value) of each header after Action and ActionID, as sent.
 
-    Raises `InvalidAction` at the first that cannot.
+    Raises `InvalidAction` at the first header that cannot be sent.
     """
     headers = 2
     for name, value in fields.items():
         key = _name(name)
         for item in value if isinstance(value, list | tuple) else (value,):
             headers += 1
-            if headers > MAX_HEADERS:  # at once: a stranger's list can hold half a million
+            if headers > MAX_HEADERS:  # checked here, because a caller's list can have half a million items
                 raise InvalidAction(
-                    f"{action} has {headers} headers or more with Action and ActionID; Asterisk takes {MAX_HEADERS} at most"
+                    f"{action} has at least {headers} headers, Action and ActionID included; Asterisk takes {MAX_HEADERS} at most"
                 )
             yield key, _line(key, item)[len(key) + 2 :]
 
 
 def own_action_id(fields: Mapping[Any, Any]) -> bytes | None:
-    """The caller's own ActionID among `fields`, or None. It is given back in the answer and never sent."""
+    """The caller's own ActionID among `fields`, or None.
+
+    The answer carries it; Asterisk never sees it.
+    """
     own = next((value for name, value in fields.items() if _is_action_id(name)), None)
     if own is None:
         return None
     raw = wire_bytes(own, b"ActionID")
-    if len(raw) > MAX_LINE:  # it is held until the answer
-        raise InvalidAction(f"the value of 'ActionID' has {len(raw)} bytes; {MAX_LINE} are allowed")
+    if len(raw) > MAX_LINE_BYTES:  # it stays in memory until the answer
+        raise InvalidAction(f"the value of 'ActionID' has {len(raw)} bytes; {MAX_LINE_BYTES} are allowed")
     return raw
 
 
 def without_action_id(fields: Mapping[Any, Any]) -> dict[Any, Any]:
-    """`fields` less the caller's own ActionID."""
+    """`fields` without the caller's own ActionID."""
     return {name: value for name, value in fields.items() if not _is_action_id(name)}
 
 
@@ -82,11 +87,11 @@ def _is_action_id(name: Any) -> bool:
 def _name(name: Any) -> bytes:
     raw = wire_bytes(name)
     if not raw or raw != raw.strip() or b":" in raw:
-        raise InvalidAction(f"the header name {_show(raw)} is empty, or has a colon or spaces around it")
+        raise InvalidAction(f"the header name {_show(raw)} is empty, has a colon, or has spaces around it")
     if raw.lower() == b"action":
-        raise InvalidAction("the fields hold an Action of their own; name the action in `action`")
+        raise InvalidAction("`fields` has a header Action; name the action in `action` instead")
     if raw.lower() == b"actionid":
-        raise InvalidAction("the fields hold an ActionID of their own beside amid's")
+        raise InvalidAction("`fields` has a second ActionID; amid sends its own")
     return raw
 
 
@@ -94,13 +99,16 @@ def _line(name: bytes, value: Any) -> bytes:
     line = name + b": " + wire_bytes(value, name)
     if _BREAK.search(line):
         raise InvalidAction(f"{_show(name)} holds CR, LF or NUL; a header is one line")
-    if len(line) > MAX_LINE:
-        raise InvalidAction(f"the line of {_show(name)} is {len(line)} bytes; Asterisk takes {MAX_LINE} at most")
+    if len(line) > MAX_LINE_BYTES:
+        raise InvalidAction(f"the line of {_show(name)} has {len(line)} bytes; Asterisk takes {MAX_LINE_BYTES} at most")
     return line
 
 
 def wire_bytes(value: Any, header: bytes | None = None) -> bytes:
-    """What goes out for `value`. header: whose value it is; None when it is a header's name itself."""
+    """`value` as sent. header: the header whose value it is; None for a header's name.
+
+    Raises `InvalidAction`.
+    """
     if isinstance(value, str):
         return _encoded(value, header)
     if isinstance(value, bool):
@@ -115,7 +123,10 @@ def wire_bytes(value: Any, header: bytes | None = None) -> bytes:
 
 
 def _plain(value: float, header: bytes | None) -> bytes:
-    """A float as digits. Many languages have no other number, so an integral one is an integer: 15551234567.0 is an extension."""
+    """A float as digits.
+
+    Many languages have no other number type: 15551234567.0 is an extension.
+    """
     if value.is_integer() and abs(value) <= EXACT_FLOAT:
         return str(int(value)).encode()
     digits = repr(value)

@@ -1,16 +1,18 @@
-"""Whether the Asterisk behind a session has booted, that is, loaded its modules.
+"""Finds out whether the Asterisk behind a session has booted, that is, loaded its modules.
 
-Asterisk takes logins seconds to minutes before that, and refuses the actions of modules that are not loaded yet as unknown. What
-it says of itself (measured on 16 and 22, with classes of all kinds):
+Asterisk accepts logins seconds to minutes earlier, and answers the actions of modules that are not
+loaded yet with "unknown command". Three signs were measured on 16 and 22, with users of all
+classes:
 
-* `FullyBooted` comes once it has booted, and right behind the answer to a later Login, on a session whose user reads the class
-  `system` and whose mask has it. Others never get it.
-* The command `core waitfullybooted` is answered once it has booted, to a user who may write `command`; until then it blocks its
-  session. Others get an Error at once.
-* CoreStatus does not tell: its startup time is set when the process starts.
+* `FullyBooted` is sent when Asterisk has booted, and after it right behind the answer to a Login.
+  Only a session sees it whose user may read the class `system` and whose mask has it.
+* The command `core waitfullybooted` is answered when Asterisk has booted. Until then it blocks the
+  session. A user without write access to `command` gets an Error at once.
+* CoreStatus is no sign: its startup time is set when the process starts.
 
-So a Ping behind the login shows whether `FullyBooted` came with it. If not, the command is tried. When that is refused too, only a
-user of whom it is known that `FullyBooted` comes to it is waited for; of others nothing can be known, and they are taken as booted.
+So a Ping is sent behind the login. If no `FullyBooted` comes before its answer, the command is
+sent. If that is refused, amid waits for the event, provided that an earlier session of this user
+received it. Otherwise the state stays unknown and counts as booted.
 """
 
 from __future__ import annotations
@@ -25,41 +27,49 @@ from amid.ami.session import new_action_id
 EVENT = "FullyBooted"
 
 LIMIT_S = 600.0
-"""Seconds after which an Asterisk is taken as booted: its user may have lost the right to see it."""
+"""Seconds after which Asterisk counts as booted: the user may have
+lost the right to see the event."""
 
 
 class Boot(enum.Enum):
-    ASKED = "asked"  # a Ping or the command is under way
-    BOOTING = "booting"  # not yet; the event will come
+    """What is known about one Asterisk."""
+
+    ASKED = "asked"  # waiting for the answer to the Ping or the command
+    BOOTING = "booting"  # waiting for the event
     BOOTED = "booted"
-    UNKNOWN = "unknown"  # this user is not told
+    UNKNOWN = "unknown"  # this user cannot see it
 
 
 class BootCheck:
-    """For one session, from its login. sees_event: an earlier session of the same user got the event."""
+    """The check of one session, from its login on.
+
+    sees_event: an earlier session of this user received the event. now: monotonic seconds.
+    """
 
     def __init__(self, sees_event: bool, now: float) -> None:
         self.state = Boot.ASKED
         self.sees_event = sees_event
         self.at_login = True
-        """Whether it was booted when the login was answered."""
+        """Whether Asterisk had booted when it answered the login."""
         self.deadline = now + LIMIT_S
         self.blocked = False
-        """Whether the command may block the session, so that no Ping would be answered."""
+        """Whether the command may be blocking the session, so that a Ping would not be answered."""
         self._awaited = ""
         self._out = b""
 
     @property
     def over(self) -> bool:
+        """Whether the check has a result."""
         return self.state in (Boot.BOOTED, Boot.UNKNOWN)
 
     def feed_events(self, names: Iterable[str]) -> None:
+        """Take the names of received events."""
         if not self.over and EVENT in names:
             self.sees_event = True
             self.state = Boot.BOOTED
 
     def feed_answer(self, packet: Packet) -> bool:
-        """Whether the packet answers what was asked here."""
+        """Whether the packet answers a question of this check."""
         if not self._awaited or packet.action_id != self._awaited:
             return False
         self._awaited = ""
@@ -73,13 +83,14 @@ class BootCheck:
         return True
 
     def check(self, now: float) -> None:
-        """Begin to ask, behind what came with the login; give up at the deadline."""
+        """Send the first question, behind the login; stop waiting at the deadline."""
         if self.state is Boot.ASKED and not self._awaited:
             self._ask("Ping")
         if not self.over and now >= self.deadline:
             self.state = Boot.UNKNOWN
 
     def data_to_send(self) -> bytes:
+        """The bytes to send now."""
         data, self._out = self._out, b""
         return data
 

@@ -1,9 +1,12 @@
-"""The actions whose answers do not say where they end, and those that are quick (`is_quick`).
+"""The actions whose answers have no marked end, and the quick actions (`is_quick`).
 
-Every other answer does: one response, or a list framed by `EventList: start` and `EventList: Complete`. For those below the lane
-sends a Ping right behind: Asterisk serves a session strictly in sequence, so the Ping's answer proves that the earlier one is over
-(see `exchange`). Names are in lower case. Sources: main/manager.c, apps/app_queue.c, apps/app_voicemail.c, res/res_fax.c,
-channels/chan_iax2.c and chan_dahdi.c, res/res_xmpp.c of branches 1.8 to 23.
+Every other answer ends by itself: one response, or a list framed by `EventList: start` and
+`EventList: Complete`. Behind the actions below the lane sends a Ping. Asterisk serves a session
+strictly in sequence, so the answer to the Ping proves that the answer before it is complete (see
+`exchange`).
+
+Names are in lower case. Sources: main/manager.c, apps/app_queue.c, apps/app_voicemail.c,
+res/res_fax.c, channels/chan_iax2.c and chan_dahdi.c, res/res_xmpp.c of branches 1.8 to 23.
 """
 
 from __future__ import annotations
@@ -29,36 +32,40 @@ UNMARKED_LISTS = {
     "status": "StatusComplete",
     "voicemailuserslist": "VoicemailUserEntryComplete",
 }
-"""Lists without the EventList marker before Asterisk 13.2: action -> its closing event. VoicemailUsersList still answers a plain
-Success with nothing behind it when there are no users."""
+"""Lists without the EventList marker before Asterisk 13.2: action -> its closing event.
+VoicemailUsersList still answers with a plain Success and nothing else when there are no users."""
 
 SINGLE_EVENT = {"faxsession": "FAXSession", "faxstats": "FAXStats"}
-"""A response, then exactly this one event and no completion."""
+"""Action -> the one event that follows its response. There is no completion."""
 
 SEVERAL_RESPONSES = frozenset({"jabbersend", "moduleload", "pridebugset", "pridebugfileset"})
-"""More than one response for one action; any Error among them is the outcome."""
+"""More than one response to one action. If any of them is an Error, that is the outcome."""
 
 MAYBE_NO_RESPONSE = frozenset({"dataget", "events", "iaxnetstats", "queues"})
-"""Raw text, an event alone, or nothing at all where others have a response."""
+"""Raw text, an event alone, or nothing at all in place of a response."""
 
 WAIT_EVENT = "waitevent"
-"""Answers when something happened, then the events without ActionID, then WaitEventComplete. Input on the session ends the wait,
-so no Ping may go behind it."""
+"""Responds when an event has come, then sends the events without ActionID, then WaitEventComplete.
+Input on the session ends the wait, so no Ping may follow it."""
 
 ITEMS_WITHOUT_ACTION_ID = frozenset({"iaxpeers", WAIT_EVENT})
 
 CHANGES_SESSION = frozenset({"challenge", "events", "filter", "login", "logoff"})
-"""They change or end the session they run on, so the lane is closed after them and opened afresh."""
+"""These change or end the session that they run on, so the lane is
+closed after them and replaced."""
 
 
 def is_quick(action: str, fields: Mapping[Any, Any]) -> bool:
-    """Whether Asterisk answers at once, so that other actions may wait behind this one. fields: as `encode_action` takes them."""
+    """Whether Asterisk answers at once, so that other actions may be pipelined behind this one.
+
+    fields: as `encode_action` takes them.
+    """
     conditions = QUICK.get(action.lower()) if action.isascii() else None
     return conditions is not None and all(holds(_values(header, fields)) for header, holds in conditions.items())
 
 
 def _values(header: bytes, fields: Mapping[Any, Any]) -> list[bytes]:
-    """The values of a header, in lower case, without the blanks that Asterisk skips in front of them."""
+    """The values of a header in lower case, without the leading blanks that Asterisk skips."""
     named = (value for name, value in fields.items() if wire_bytes(name).lower() == header)
     each = (item for value in named for item in (value if isinstance(value, list | tuple) else (value,)))
     return [wire_bytes(item).lstrip(BLANKS).lower() for item in each]
@@ -81,7 +88,7 @@ def _has_no_function(values: list[bytes]) -> bool:
 
 
 BLANKS = bytes(range(33))
-"""What Asterisk skips in front of a value (`ast_skip_blanks`, strings.h)."""
+"""The leading bytes that Asterisk skips in a value (`ast_skip_blanks`, strings.h)."""
 
 QUICK: dict[str, dict[bytes, Callable[[list[bytes]], bool]]] = {
     "coresettings": {},
@@ -91,8 +98,8 @@ QUICK: dict[str, dict[bytes, Callable[[list[bytes]], bool]]] = {
     "dbput": {},
     "extensionstate": {},
     "getvar": {b"variable": _has_no_function},
-    "hangup": {b"channel": _is_one_name},  # a pattern, /…/, goes through all channels
-    "originate": {b"async": _is_true},  # all others are answered when the call is
+    "hangup": {b"channel": _is_one_name},  # a pattern, /…/, is compared with all channels
+    "originate": {b"async": _is_true},  # a synchronous one is answered when the call is
     "ping": {},
     "presencestate": {},
     "queueadd": {},
@@ -105,15 +112,18 @@ QUICK: dict[str, dict[bytes, Callable[[list[bytes]], bool]]] = {
     "status": {b"channel": _is_one, b"variables": _has_no_function},
     "userevent": {},
 }
-"""Actions that Asterisk answers from memory, at once, and with a marked end since 13.2: action -> header -> what must hold of it.
+"""Actions that Asterisk answers from memory, at once, and with a marked end since 13.2: action ->
+header -> the condition on its values.
 
-A function in a variable's place can run for any time. An action whose answer grows with the PBX (CoreShowChannels, Status of all
-channels, DeviceStateList, QueueStatus of all queues, PJSIPShow…, ListCommands) is slow on a large one, and gains little from a
-saved round trip. MailboxStatus and MailboxCount look into files, a database or an IMAP server. Where queues or the AstDB are slow
-(realtime, a slow disk), the lane's limit of 10 ms keeps others away.
+Not quick: a function in place of a variable, which can run for any time; an answer that grows with
+the PBX (CoreShowChannels, Status of all channels, DeviceStateList, QueueStatus of all queues,
+PJSIPShow…, ListCommands), which gains little from a saved round trip; MailboxStatus and
+MailboxCount, which read files, a database or an IMAP server. Where queues or the AstDB are slow
+(realtime, a slow disk), the lane stops pipelining after 10 ms (`lane.PIPELINE_WITHIN_S`).
 
-Milliseconds in a storm of calls, the larger of Asterisk 16.28 and 22.10, 660 runs each, a Ping behind the action included
-(tests/asterisk/test_quick.py measures them; its machine alone accounts for the figures of Ping):
+Milliseconds in a storm of calls, the larger of Asterisk 16.28 and 22.10, 660 runs each, each
+followed by a Ping. tests/asterisk/test_quick.py measures them; the machine alone accounts for the
+figures of Ping.
 
     action           p50   p99   max       action           p50   p99   max       action           p50   p99   max
     CoreSettings    0.12  1.31  2.84       Hangup          0.24  1.72  3.44       QueueRemove     0.29  1.82  5.83
@@ -124,6 +134,6 @@ Milliseconds in a storm of calls, the larger of Asterisk 16.28 and 22.10, 660 ru
     ExtensionState  0.16  1.35  2.61       QueuePause      0.35  1.87  3.51       UserEvent       0.20  2.23  3.05
     Getvar          0.14  1.41  5.51       QueuePenalty    0.19  2.22  2.78
 
-p99 of some that are not quick, with 24 channels: CoreShowChannels 3.1 to 21.9, Status of all channels 3.3 to 6.9, ListCommands 3.9
-to 16.1, PJSIPShowEndpoint 2.1 to 8.2.
+p99 of some slow actions with 24 channels: CoreShowChannels 3.1 to 21.9, Status of all channels 3.3
+to 6.9, ListCommands 3.9 to 16.1, PJSIPShowEndpoint 2.1 to 8.2.
 """

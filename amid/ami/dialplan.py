@@ -1,9 +1,11 @@
-"""What the dialplan's functions, variables and applications reach, and how Asterisk splits their arguments.
+"""What the dialplan's functions, variables and applications reach, and how Asterisk splits their
+arguments.
 
-A function that is not listed as harmless may reach anything: SHELL runs a program, FILE writes a file, EVAL hides either.
-Made from the documentation of Asterisk 16.28 and 22.10; what Asterisk itself guards is registered with
-`ast_custom_function_register_escalating`, and is far from all. Nothing here uses a regular expression: the texts come from
-strangers, and the time that a text takes must grow with its length alone.
+A function that is not listed as harmless may reach anything: SHELL runs a program, FILE writes a
+file, EVAL hides either of them. The lists were made from the documentation of Asterisk 16.28 and
+22.10. Asterisk's own list of dangerous functions (`ast_custom_function_register_escalating`) is far
+from complete. No regular expression is used here: callers choose the texts, and the time for a text
+must grow only with its length.
 """
 
 from __future__ import annotations
@@ -23,7 +25,8 @@ HARMLESS_FUNCTIONS = frozenset(
     variable_exists version vmcount volume
     """.split()  # noqa: SIM905
 )
-"""Functions that, read or written, reach nothing beyond the call, its channel and the lists that actions give too."""
+"""Functions that, read or written, reach only the call, its channel,
+and lists that actions return too."""
 
 GUARDED_VARIABLES = frozenset(
     """
@@ -31,7 +34,8 @@ GUARDED_VARIABLES = frozenset(
     touch_mixmonitor touch_mixmonitor_format touch_monitor touch_monitor_format transfer_context
     """.split()  # noqa: SIM905
 )
-"""Variables that Asterisk itself runs, writes to, or goes on at (res_monitor.c, bridge_builtin_features.c, features.c)."""
+"""Variables that make Asterisk run a command, write a file, or continue at another place of the
+dialplan (res_monitor.c, bridge_builtin_features.c, features.c)."""
 
 GUARDED_APPLICATIONS = frozenset(
     """
@@ -41,21 +45,25 @@ GUARDED_APPLICATIONS = frozenset(
     retrydial sendfax sendimage set sms statsd system testclient testserver transfer tryexec trysystem
     """.split()  # noqa: SIM905
 )
-"""Applications whose arguments are a program, a file, an address, a function, or another application."""
+"""Applications whose arguments are a program, a file, an address, a
+function, or another application."""
 
 CALLING_APPLICATIONS = frozenset({"chanisavail", "dial", "page"})
 """Applications whose first argument is a list of channels."""
 
 
 def is_harmless_function(name: str, text: str) -> bool:
-    """name: of a function in `text`, both in lower case. CHANNEL can send a call to another extension, GLOBAL set any variable."""
+    """Whether function `name` is harmless in `text`; both in lower case.
+
+    CHANNEL can send a call to another extension, and GLOBAL can set any variable.
+    """
     if name == "channel" and ("goto" in text or "handler" in text):
         return False
     return name in HARMLESS_FUNCTIONS and not any(variable in text for variable in GUARDED_VARIABLES)
 
 
 def function_names(text: str) -> list[str]:
-    """The names before each `(`, in their order: `if(shell(x))` has `if` and `shell`."""
+    """The names before each `(`, in order: `if(shell(x))` gives `if` and `shell`."""
     names = []
     for piece in text.split("(")[:-1]:
         start = len(piece)
@@ -67,7 +75,11 @@ def function_names(text: str) -> list[str]:
 
 
 def split_arguments(text: str) -> list[str]:
-    """At commas outside parentheses, brackets and quotes; quotes and backslashes go (`ast_app_separate_args`, main/app.c)."""
+    """The arguments in `text`, without quotes and backslashes.
+
+    Commas inside parentheses, brackets and quotes do not split (`ast_app_separate_args`,
+    main/app.c).
+    """
     arguments: list[str] = []
     current: list[str] = []
     parentheses = brackets = 0
@@ -93,7 +105,11 @@ def split_arguments(text: str) -> list[str]:
 
 
 def local_extensions(rest: str) -> list[tuple[str, str]]:
-    """(extension, context) of `Local/REST`: 16 takes its options from the first slash on, 22 from the last (`local_alloc`)."""
+    """(extension, context) of `Local/REST`.
+
+    Asterisk 16 reads options from the first slash on, 22 from the last (`local_alloc`), so there
+    can be two.
+    """
     cuts = dict.fromkeys((rest.partition("/")[0], rest.rpartition("/")[0] or rest))
     parts = (cut.partition("@") for cut in cuts)
     return [(extension, context or "default") for extension, _, context in parts]

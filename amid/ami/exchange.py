@@ -1,13 +1,14 @@
 """One action in flight: which packets are its answer, and when the answer is complete.
 
-A packet belongs to the action whose ActionID it carries. Order alone proves nothing, because a channel variable can hold text that
-reads like a packet. Two kinds of answer have no marked end, and the same proof completes both. The lane sends a Ping behind the
-action (`wants_probe`). Asterisk serves a session strictly in sequence, so the reply to the Ping (`on_probe_reply`) shows that all
-of the answer has arrived:
+A packet belongs to the action whose ActionID it carries. Order alone proves nothing, because a
+channel variable can hold text that reads like a packet. Two kinds of answer have no marked end, and
+the same proof completes both. The lane sends a Ping behind the action (`wants_probe`). Asterisk
+serves a session strictly in sequence, so the reply to the Ping (`on_probe_reply`) shows that all of
+the answer has arrived:
 
 * the answer of an action that `catalogue` lists as unmarked;
-* an Error without ActionID, which Asterisk sends for a packet that it refuses, and which a variable can forge: it is the outcome
-  only if the Ping is answered and no response with the ActionID came.
+* an Error without ActionID, which Asterisk sends for a packet that it refuses, and which a variable
+  can forge: it is the outcome only if the Ping is answered and no response with the ActionID came.
 """
 
 from __future__ import annotations
@@ -19,12 +20,12 @@ from amid.ami.packet import Packet, Text
 
 
 class Answer(Struct, frozen=True):
-    """A whole answer.
+    """A complete answer.
 
-    response: Asterisk's response; None for the few old actions that have none.
-    events, complete: the items of a list and the event that closed it.
-    output: the lines of a Command, or of an answer that is raw text.
-    failed: Asterisk said Error, or gave its list up.
+    response: Asterisk's response; None for the few old actions without one. events, complete: the
+    items of a list, and the event that closed it. output: the lines of a Command, or of an answer
+    in raw text. failed: Asterisk answered Error or cancelled the list. packets: all packets, in
+    order of arrival.
     """
 
     response: Packet | None
@@ -32,19 +33,26 @@ class Answer(Struct, frozen=True):
     complete: Packet | None = None
     output: list[Text] = field(default_factory=list)
     failed: bool = False
+    packets: list[Packet] = field(default_factory=list)
 
     @staticmethod
     def of_error(packet: Packet) -> Answer:
-        """The answer that an Error without ActionID is."""
-        return Answer(packet, output=packet.output, failed=True)
+        """An Error without ActionID as an answer."""
+        return Answer(packet, output=packet.output, failed=True, packets=[packet])
 
 
 class TooLarge(Exception):
-    """The answer went over its bound, in bytes; the call has failed and the rest of its packets are strays."""
+    """The answer is larger than its limit in bytes.
+
+    The call has failed; later packets of it are strays.
+    """
 
 
 class Exchange:
-    """`feed` it each packet of its session; it returns the `Answer` when that is whole, else None."""
+    """Collects the answer to one action.
+
+    `feed` takes each packet of the session and returns the `Answer` once it is complete, else None.
+    """
 
     def __init__(self, action: str, action_id: str, max_bytes: int) -> None:
         self._name = action.lower()
@@ -53,12 +61,14 @@ class Exchange:
         self._bytes = 0
         self._response: Packet | None = None
         self._events: list[Packet] = []
+        self._packets: list[Packet] = []
         self._output: list[Text] = []
         self._unattributed_error: Packet | None = None
         self._ends_with_probe = self.wants_probe = self._name in catalogue.MAYBE_NO_RESPONSE
 
     def matches(self, packet: Packet) -> bool:
-        """Whether `packet` is part of this answer, or may be, when the action is the only one on its session."""
+        """Whether `packet` belongs to this answer, or may belong to it if
+        this action is the only one in flight."""
         action_id = packet.action_id
         if action_id:
             return action_id == self.action_id
@@ -73,6 +83,7 @@ class Exchange:
         self._bytes += len(packet.raw)
         if self._bytes > self._max_bytes:
             raise TooLarge
+        self._packets.append(packet)
         if packet.event:
             return self._feed_event(packet)
         if packet.response:
@@ -81,11 +92,15 @@ class Exchange:
         return None
 
     def on_probe_reply(self) -> Answer | None:
-        """The answer, now that the Ping behind the action was answered. None without a response, and for half a marked list."""
+        """The answer, after the Ping behind the action was answered.
+
+        None if there is no response, or if a marked list has begun and not ended.
+        """
         return self.lost() or (self._answer() if self._ends_with_probe else None)
 
     def lost(self) -> Answer | None:
-        """The outcome when the session has ended: an Error without ActionID that came just before. Else it is unknown: None."""
+        """The outcome when the session has ended: an Error without
+        ActionID that came last, or None if unknown."""
         if self._unattributed_error is None or self._response is not None:
             return None
         return Answer.of_error(self._unattributed_error)
@@ -127,4 +142,4 @@ class Exchange:
 
     def _answer(self, *, complete: Packet | None = None, failed: bool = False) -> Answer:
         output = self._response.output if self._response else []
-        return Answer(self._response, self._events, complete, self._output or output, failed)
+        return Answer(self._response, self._events, complete, self._output or output, failed, self._packets)

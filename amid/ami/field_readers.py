@@ -1,7 +1,8 @@
-"""How the fields of an action are read for what they reach: each reader gives the targets of some fields.
+"""Readers of an action's fields: each returns the targets that some of the fields name.
 
-They read as Asterisk does: names and values compare without case, blanks in front of a value are skipped, the first of a
-repeated header counts. A value that Asterisk would cut off is refused, because a rule would see another one.
+They read as Asterisk does: names and values compare without case, leading blanks are skipped, and
+the first of a repeated header counts. A value that Asterisk would cut off is refused, because an
+access rule would see a different one.
 """
 
 from __future__ import annotations
@@ -22,34 +23,37 @@ from amid.ami.dialplan import (
     split_arguments,
 )
 
-MAX_PART = 79
-"""Bytes of an extension, a context or a queue member's interface; Asterisk cuts the rest off (`AST_MAX_EXTENSION`, channel.h)."""
+MAX_PART_BYTES = 79
+"""Limit of an extension, a context or a queue member's interface; Asterisk cuts off
+the rest (`AST_MAX_EXTENSION`, channel.h)."""
 
-MAX_CHANNEL = 255
-"""Bytes of an Originate's Channel; Asterisk cuts the rest off (`action_originate`, main/manager.c)."""
+MAX_CHANNEL_BYTES = 255
+"""Limit of an Originate's Channel; Asterisk cuts off the rest
+(`action_originate`, main/manager.c)."""
 
 _BLANKS = bytes(range(33))
-"""What Asterisk skips in front of a value (`ast_skip_blanks`, strings.h)."""
+"""The leading bytes that Asterisk skips in a value (`ast_skip_blanks`, strings.h)."""
 
 _SAFE = frozenset("abcdefghijklmnopqrstuvwxyz0123456789 ._-+=@:/")
-"""Characters that mean nothing in a shell's quotes and do not separate arguments."""
+"""Characters without a meaning inside a shell's quotes, and that do not separate arguments."""
 
 
 class Needs(IntEnum):
-    """The weakest rule of an `allow` that is enough for a target."""
+    """The weakest rule of an `allow` list that permits a target."""
 
     NOTHING = 0
-    """Any rule that lets the action through."""
+    """Any rule that permits the action."""
     NAME = 1
-    """The action's name, wildcards included: `Queue*`."""
+    """A rule for the action's name, wildcards included: `Queue*`."""
     WHOLE_NAME = 2
-    """The action's whole name, `*`, or an empty `allow`."""
+    """A rule with the whole name, `*`, or an empty `allow`."""
     PATTERN = 3
-    """A rule with a colon, always: a shell, a file outside the recordings, a secret, an address on the network."""
+    """Always a rule with a colon: a shell, a file outside the
+    recordings, a secret, a network address."""
 
 
 class Kind(Enum):
-    """What a target is. It decides which patterns can match it."""
+    """What a target is. It decides which patterns can match."""
 
     TEXT = "text"
     APPLICATION = "application"
@@ -61,13 +65,18 @@ class Kind(Enum):
 
 
 class Target(NamedTuple):
+    """Something that an action reaches. text: in lower case, as rules compare it."""
+
     kind: Kind
     text: str
     needs: Needs
 
 
 class Headers:
-    """The fields of an action by their names in lower case. Raises `InvalidAction` for what no packet can carry."""
+    """The fields of an action by name in lower case.
+
+    Raises `InvalidAction` if no packet can carry them.
+    """
 
     def __init__(self, action: str, fields: Mapping[Any, Any]) -> None:
         self._values: dict[bytes, list[str]] = {}
@@ -76,13 +85,17 @@ class Headers:
             self._values.setdefault(name.lower(), []).append(shown)
 
     def all(self, name: str) -> list[str]:
+        """All values of a header, in order."""
         return self._values.get(name.encode(), [])
 
     def one(self, name: str) -> str:
-        """The value of a header that decides; "" without one. Asterisk takes the first, so a second is refused."""
+        """The value of a header that a rule depends on; "" if missing.
+
+        Asterisk takes the first of several, so a repeated header is refused with `InvalidAction`.
+        """
         values = self.all(name)
         if len(values) > 1:
-            raise InvalidAction(f"{name!r} is given {len(values)} times, and a rule looks at it: give it once")
+            raise InvalidAction(f"{name!r} is given {len(values)} times, and access rules depend on it: give it once")
         return values[0] if values else ""
 
 
@@ -93,7 +106,7 @@ Reader = Callable[[Headers], Iterator[Target]]
 
 
 def text(*names: str, needs: Needs = Needs.WHOLE_NAME, form: str = "{}") -> Reader:
-    """One target of these fields, whether they are given or not."""
+    """One target made of these fields, whether or not they are given."""
 
     def read(headers: Headers) -> Iterator[Target]:
         yield Target(Kind.TEXT, form.format(*(headers.one(name) for name in names)), needs)
@@ -102,7 +115,7 @@ def text(*names: str, needs: Needs = Needs.WHOLE_NAME, form: str = "{}") -> Read
 
 
 def given(name: str, kind: Kind = Kind.TEXT, needs: Needs = Needs.PATTERN, form: str = "{}") -> Reader:
-    """A target when the field is given."""
+    """A target if the field is given."""
 
     def read(headers: Headers) -> Iterator[Target]:
         if value := headers.one(name):
@@ -112,7 +125,8 @@ def given(name: str, kind: Kind = Kind.TEXT, needs: Needs = Needs.PATTERN, form:
 
 
 def configuration(name: str, needs: Needs = Needs.PATTERN) -> Reader:
-    """A file of Asterisk's configuration, by its shortest path: `x/../manager.conf` is `manager.conf`."""
+    """A file of Asterisk's configuration by its shortest path:
+    `x/../manager.conf` is `manager.conf`."""
 
     def read(headers: Headers) -> Iterator[Target]:
         file = headers.one(name)
@@ -122,7 +136,11 @@ def configuration(name: str, needs: Needs = Needs.PATTERN) -> Reader:
 
 
 def command(headers: Headers) -> Iterator[Target]:
-    """The CLI drops quotes and backslashes, so that `mod"ule" unload` is `module unload` (`parse_args`, main/cli.c)."""
+    """The CLI command that Asterisk runs.
+
+    The CLI drops quotes and backslashes: `mod"ule" unload` is `module unload` (`parse_args`,
+    main/cli.c).
+    """
     words, literal = [], False
     for character in headers.one("command"):
         if literal or character not in '\\"':
@@ -132,6 +150,8 @@ def command(headers: Headers) -> Iterator[Target]:
 
 
 def extension(exten: str, context: str, needs: Needs = Needs.WHOLE_NAME, optional: bool = False) -> Reader:
+    """An extension in a context. optional: no target if the context is not given."""
+
     def read(headers: Headers) -> Iterator[Target]:
         if not optional or headers.one(context):
             yield _extension_target(headers.one(exten), headers.one(context), needs)
@@ -141,7 +161,7 @@ def extension(exten: str, context: str, needs: Needs = Needs.WHOLE_NAME, optiona
 
 def _extension_target(exten: str, context: str, needs: Needs) -> Target:
     for part in (exten, context):
-        _check_length("an extension or a context", part, MAX_PART)
+        _check_length("an extension or a context", part, MAX_PART_BYTES)
     return Target(Kind.EXTENSION, f"{exten}@{context}", needs)
 
 
@@ -151,8 +171,11 @@ def _check_length(what: str, text: str, limit: int) -> None:
         raise InvalidAction(f"{what} has {size} bytes; Asterisk would cut it off after {limit}")
 
 
-def channel(name: str, simple: Needs = Needs.NAME, dialplan: Needs = Needs.WHOLE_NAME, limit: int = MAX_CHANNEL) -> Reader:
-    """What Asterisk dials for a field. simple: what a configured PJSIP endpoint needs; dialplan: what a Local channel needs."""
+def channel(name: str, simple: Needs = Needs.NAME, dialplan: Needs = Needs.WHOLE_NAME, limit: int = MAX_CHANNEL_BYTES) -> Reader:
+    """The channel that Asterisk dials for a field.
+
+    simple: what a configured PJSIP endpoint needs. dialplan: what a Local channel needs.
+    """
 
     def read(headers: Headers) -> Iterator[Target]:
         _check_length(f"the value of {name!r}", headers.one(name), limit)
@@ -163,7 +186,8 @@ def channel(name: str, simple: Needs = Needs.NAME, dialplan: Needs = Needs.WHOLE
 
 
 def _dialled(channel: str, simple: Needs, dialplan: Needs) -> Iterator[Target]:
-    """`Local/EXTEN@CONTEXT` enters the dialplan; `PJSIP/NAME` is an endpoint of pjsip.conf; an address is anywhere."""
+    """`Local/EXTEN@CONTEXT` enters the dialplan, `PJSIP/NAME` is an endpoint of
+    pjsip.conf, and an address can be anywhere."""
     technology, _, rest = channel.partition("/")
     if technology == "local":
         for exten, context in local_extensions(rest):
@@ -176,11 +200,13 @@ def _dialled(channel: str, simple: Needs, dialplan: Needs) -> Iterator[Target]:
 
 
 _TO_ANY_ADDRESS = frozenset({"audiosocket", "multicastrtp", "unicastrtp", "websocket"})
-"""Technologies whose channels send to an address in their name (chan_audiosocket.c, chan_rtp.c, chan_websocket.c)."""
+"""Technologies whose channels send to an address in their name
+(chan_audiosocket.c, chan_rtp.c, chan_websocket.c)."""
 
 
 def recording(name: str) -> Reader:
-    """A file below the monitor directory, a path out of it, or what becomes a shell's command or another argument."""
+    """A file below the monitor directory, a path outside it, or text that
+    reaches a shell or another argument."""
 
     def read(headers: Headers) -> Iterator[Target]:
         if not (file := headers.one(name)):
@@ -196,19 +222,22 @@ def recording(name: str) -> Reader:
 
 
 def unnamed_mix(headers: Headers) -> Iterator[Target]:
-    """Without a File the channel's own name goes into the shell's command, and a Local channel may have any."""
+    """Without a File, Asterisk puts the channel's name into a shell
+    command; a Local channel can have any name."""
     if headers.one("mix") and not headers.one("file"):
         yield Target(Kind.SHELL, "!mix", Needs.PATTERN)
 
 
 def conference(headers: Headers) -> Iterator[Target]:
-    """Its name is the file's, unless there is one, and may hold a comma (`set_rec_filename`, apps/app_confbridge.c)."""
+    """The conference's name is the default file name and may hold a comma
+    (`set_rec_filename`, apps/app_confbridge.c)."""
     if not _SAFE.issuperset(headers.one("conference")):
         yield Target(Kind.SHELL, f"!{headers.one('conference')}", Needs.PATTERN)
 
 
 def mixmonitor_options(headers: Headers) -> Iterator[Target]:
-    """Arguments in parentheses are files, mailboxes and variables; behind a comma comes the shell's command."""
+    """Arguments in parentheses are files, mailboxes and variables;
+    a shell command follows a comma."""
     options = headers.one("options")
     if "," in options:
         yield Target(Kind.SHELL, f"!{options}", Needs.PATTERN)
@@ -217,7 +246,7 @@ def mixmonitor_options(headers: Headers) -> Iterator[Target]:
 
 
 def message(name: str) -> Reader:
-    """`pjsip:NAME` is a configured endpoint; with an address the message goes anywhere."""
+    """`pjsip:NAME` is a configured endpoint; a message to an address can go anywhere."""
 
     def read(headers: Headers) -> Iterator[Target]:
         if value := headers.one(name):
@@ -228,10 +257,12 @@ def message(name: str) -> Reader:
 
 
 def variable(headers: Headers) -> Iterator[Target]:
+    """The variable or function of a Getvar or Setvar."""
     yield from _variable_targets(headers.one("variable"))
 
 
 def variables(headers: Headers) -> Iterator[Target]:
+    """The variables and functions of a Status."""
     for variable in split_arguments(headers.one("variables")):
         yield from _variable_targets(variable)
     if headers.one("allvariables"):
@@ -239,7 +270,8 @@ def variables(headers: Headers) -> Iterator[Target]:
 
 
 def _variable_targets(variable: str) -> Iterator[Target]:
-    """The variable or function itself, as it was written, and each function inside its arguments that is not harmless."""
+    """The variable or function as written, and each function in
+    its arguments that is not harmless."""
     if "(" not in variable:
         guarded = variable.strip().lstrip("_") in GUARDED_VARIABLES
         yield Target(Kind.TEXT, variable, Needs.PATTERN if guarded else Needs.WHOLE_NAME)
@@ -254,7 +286,10 @@ def _variable_targets(variable: str) -> Iterator[Target]:
 
 
 def destination(headers: Headers) -> Iterator[Target]:
-    """An Application wins over an extension (`action_originate`)."""
+    """Where an Originate sends the call.
+
+    An Application takes precedence over an extension (`action_originate`).
+    """
     application = headers.one("application")
     if not application:
         yield _extension_target(headers.one("exten"), headers.one("context"), Needs.WHOLE_NAME)
@@ -266,7 +301,7 @@ def destination(headers: Headers) -> Iterator[Target]:
 
 
 def _arguments(application: str, data: str) -> Iterator[Target]:
-    """What an application's arguments run: channels, subroutines, functions, an address on the web."""
+    """What an application's arguments reach: channels, subroutines, functions, a web address."""
     first, *rest = split_arguments(data) or [""]
     if application in CALLING_APPLICATIONS:
         for channel in filter(None, first.split("&")):
@@ -287,12 +322,17 @@ def _guarded_functions(text: str) -> Iterator[Target]:
 
 
 def gosub(headers: Headers) -> Iterator[Target]:
+    """The subroutine that an Originate runs before it dials."""
     if headers.one("predialgosub"):
         yield Target(Kind.APPLICATION, "gosub", Needs.WHOLE_NAME)
 
 
 def set_on_channel(headers: Headers) -> Iterator[Target]:
-    """`Variable: A=1,FILE(/tmp/x)=2` writes a file: what stands before a `=` and ends with `)` is a function."""
+    """The variables that an Originate sets.
+
+    `Variable: A=1,FILE(/tmp/x)=2` writes a file: text that ends with `)` before a `=` is a
+    function.
+    """
     for text in headers.all("variable"):
         for piece in text.replace("\\", "").replace('"', "").split("=")[:-1]:
             variable = piece.rpartition(",")[2].strip().lstrip("_")

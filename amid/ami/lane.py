@@ -1,17 +1,21 @@
-"""A lane: a session with events off that carries actions, one at a time or up to `DEPTH` quick ones.
+"""A lane: a session without events that carries one action at a time, or up to 16 quick ones.
 
-Asterisk serves a session strictly in sequence, so an action waits for all actions ahead of it. A slow action therefore travels
-alone. Actions that Asterisk answers from memory (`catalogue.is_quick`) may be pipelined, which saves a round trip for each. Nothing
-is put behind an action that has been under way for `BEHIND_S`: it is not quick today.
+Asterisk serves a session strictly in sequence, so an action waits for all actions before it. A slow
+action therefore has a lane to itself. Actions that Asterisk answers from memory
+(`catalogue.is_quick`) may be pipelined, which saves a round trip for each. Nothing is sent behind
+an action that has been in flight for `PIPELINE_WITHIN_S`: it is not quick today.
 
-Answers are joined to calls by ActionID, never by order. Where ActionIDs are not enough, a Ping is the proof: when it is answered,
-everything that Asterisk has to say about the actions ahead of it has arrived. Nothing is put behind a Ping, so its reply speaks for
-every action under way. It settles
+Answers are matched to calls by ActionID, never by order. Where ActionIDs are not enough, a Ping is
+the proof: its reply shows that Asterisk has sent everything about the actions before it. Nothing is
+sent behind a Ping, so its reply covers every action in flight. It settles
 
-* an answer without a marked end, and an Error without ActionID on a lane with one action (`exchange`);
-* an Error without ActionID on a lane with several: it is the outcome of the only call without a response. With two such calls, a
-  guess could tell one of them that an action failed which Asterisk has carried out; the session ends instead, and both are lost;
-* an abandoned action, whose deadline has passed or whose answer was too large: its place is free again.
+* an answer without a marked end, and an Error without ActionID on a lane with one action
+  (`exchange`);
+* an Error without ActionID on a lane with several actions: it is the outcome of the only call
+  without a response. With two such calls the session ends, and both are lost. A guess could report
+  an action as failed that Asterisk has carried out;
+* an abandoned action, whose deadline has passed or whose answer was too large: its slot is free
+  again.
 """
 
 from __future__ import annotations
@@ -22,29 +26,30 @@ from msgspec import Struct
 
 from amid.ami import catalogue
 from amid.ami.action import encode_action
-from amid.ami.burst import singly
+from amid.ami.event_batch import flatten
 from amid.ami.exchange import Answer, Exchange, TooLarge
 from amid.ami.packet import Packet, ProtocolError
 from amid.ami.parser import Oversized
 from amid.ami.session import Session
 
-DEPTH = 16
-"""Quick actions under way on one lane at most."""
+MAX_PIPELINED = 16
+"""Limit of quick actions in flight on one lane."""
 
-BEHIND_S = 0.010
-"""Seconds that the oldest action may have been under way when another is put behind it."""
+PIPELINE_WITHIN_S = 0.010
+"""Another action is sent behind the oldest one only within this time after it."""
 
 ABANDONED_S = 60.0
-"""Seconds after its deadline that a lane is kept for an action whose answer is still arriving."""
+"""Seconds after the deadline for which the lane waits for the rest of an answer."""
 
-REMEMBERED = 64
-"""Finished ActionIDs kept, to tell a late packet from an unknown one."""
+MAX_FINISHED = 64
+"""Finished ActionIDs that are remembered, to tell a late packet from an unknown one."""
 
 
 class Call(Struct, frozen=True):
-    """An action to carry out: `call_id` is the asker's key for it, `deadline` is on the monotonic clock, in seconds.
+    """An action to carry out.
 
-    quick: the action may share its lane with others that are quick (`catalogue.is_quick`).
+    call_id: the owner's key. deadline: monotonic seconds. max_bytes: limit of the answer. quick:
+    other quick actions may share the lane (`catalogue.is_quick`).
     """
 
     call_id: int
@@ -57,7 +62,7 @@ class Call(Struct, frozen=True):
 
     @staticmethod
     def own(action: str, action_id: str, deadline: float, max_bytes: int) -> Call:
-        """An action that amid itself wants answered: its `call_id` is 0."""
+        """An action of amid's own, with `call_id` 0."""
         return Call(0, action, action_id, encode_action(action, action_id, {}), deadline, max_bytes)
 
 
@@ -65,7 +70,10 @@ Outcome = tuple[Call, Answer | TooLarge]
 
 
 class Flight(Struct):
-    """A call whose action was sent. `exchange` is None once it is abandoned; `answered`: a response with its ActionID came."""
+    """A call whose action was sent.
+
+    exchange: None once the call is abandoned. answered: a response with its ActionID came.
+    """
 
     call: Call
     started: float
@@ -74,7 +82,10 @@ class Flight(Struct):
 
 
 class Lane:
-    """Carries calls over `session`. `late` and `unknown` count the packets that belong to no call under way."""
+    """Carries calls over `session`.
+
+    `late` and `unknown` count the packets that belong to no call in flight.
+    """
 
     def __init__(self, session: Session) -> None:
         self.session = session
@@ -82,47 +93,54 @@ class Lane:
         self.unknown = 0
         self.spent = False
         self._flights: dict[str, Flight] = {}
-        """By ActionID, in the order in which they were sent."""
+        """By ActionID, in the order of sending."""
         self._shared = False
-        """Whether several actions were under way since the lane was last empty."""
+        """Whether several actions have been in flight since the lane was last empty."""
         self._error: Packet | None = None
-        """An Error without ActionID that came while the lane was shared; a Ping is under way."""
+        """An Error without ActionID that came while the lane was shared; a Ping is in flight."""
         self._completed: list[Outcome] = []
-        self._finished: deque[str] = deque(maxlen=REMEMBERED)
+        self._finished: deque[str] = deque(maxlen=MAX_FINISHED)
 
     @property
     def idle(self) -> bool:
-        return self._accepting and not self._flights
+        """Whether it can take any action now."""
+        return not self._flights and self._accepting
 
     @property
     def busy(self) -> bool:
+        """Whether any action is in flight."""
         return bool(self._flights)
 
     @property
     def call_ids(self) -> list[int]:
-        """The calls whose actions are under way, abandoned ones included."""
+        """The calls whose actions are in flight, abandoned ones included."""
         return [flight.call.call_id for flight in self._flights.values()]
 
     @property
     def closing(self) -> bool:
+        """Whether the session has ended or must end."""
         return self.spent or self.session.ended
 
     @property
     def _accepting(self) -> bool:
-        return self.session.up and not self.session.pinging() and not self.closing
+        session = self.session
+        return session.up and not session.ended and not self.spent and not session.pinging()
 
     def room(self, now: float) -> int:
-        """How many quick calls may be sent now. While an action is abandoned there is a Ping under way, and no room."""
+        """How many quick calls may be sent now.
+
+        None while an action is abandoned, because a Ping is in flight.
+        """
         if not self._accepting:
             return 0
         oldest = next(iter(self._flights.values()), None)
-        if oldest is not None and (not oldest.call.quick or now >= oldest.started + BEHIND_S):
+        if oldest is not None and (not oldest.call.quick or now >= oldest.started + PIPELINE_WITHIN_S):
             return 0
-        return DEPTH - len(self._flights)
+        return MAX_PIPELINED - len(self._flights)
 
     def start(self, call: Call, now: float) -> None:
-        """Send `call`. The lane must be idle, or the call quick and `room` for it."""
-        assert self.idle or (call.quick and self.room(now) > 0), "only a quick action is put behind another"
+        """Send `call`. Either the lane is idle, or the call is quick and there is `room` for it."""
+        assert self.idle or (call.quick and self.room(now) > 0), "only a quick action may be sent behind another"
         self._shared = bool(self._flights)
         exchange = Exchange(call.action, call.action_id, call.max_bytes)
         self._flights[call.action_id] = Flight(call, now, exchange)
@@ -130,9 +148,12 @@ class Lane:
         self._probe_if_wanted(exchange, now)
 
     def feed(self, data: bytes, now: float) -> list[Outcome]:
-        """Take bytes; return what they completed. Raises `ProtocolError` when the session has failed; `lost` has the outcomes."""
+        """Take bytes and return what they completed.
+
+        Raises `ProtocolError` if the session has failed; `lost` then returns the outcomes.
+        """
         was_pinging = self.session.pinging()
-        for item in singly(self.session.receive(data, now)):
+        for item in flatten(self.session.receive(data, now)):
             self._feed_item(item, now)
         if was_pinging and not self.session.pinging():
             self._on_probe_reply()
@@ -140,18 +161,22 @@ class Lane:
         return completed
 
     def check(self, now: float) -> None:
-        """Abandon calls whose deadline has passed. Raises `ProtocolError` when the session is dead."""
+        """Abandon calls whose deadline has passed.
+
+        Raises `ProtocolError` if the session has failed.
+        """
         self.session.check(now)
         if not self._flights:
             self.session.keep_alive(now)
         for flight in self._flights.values():
             call = flight.call
             if now >= call.deadline + ABANDONED_S:
-                raise ProtocolError(f"{call.action} was not over {ABANDONED_S:g} s after its deadline")
+                raise ProtocolError(f"{call.action} was not answered within {ABANDONED_S:g} s of its deadline")
             if now >= call.deadline and flight.exchange is not None:
                 self._abandon(flight, now)
 
     def next_deadline(self) -> float:
+        """When `check` is due, in monotonic seconds."""
         if not self._flights:
             return self.session.next_deadline()
         flights = self._flights.values()
@@ -159,9 +184,11 @@ class Lane:
         return min(until, self.session.next_deadline()) if self.session.pinging() else until
 
     def lost(self) -> list[tuple[Call, Answer | TooLarge | None]]:
-        """The calls that had no outcome when the session ended, each with the outcome where it is known.
+        """The calls without an outcome when the session ended, each with its outcome if that is
+        known.
 
-        Those that the failed `feed` completed come first. An Error without ActionID is an outcome only on a lane with one action.
+        Calls that the failed `feed` completed come first. An Error without ActionID is an outcome
+        only on a lane with one action.
         """
         under_way = [(flight.call, flight.exchange.lost()) for flight in self._flights.values() if flight.exchange is not None]
         return [*self._completed, *under_way]
@@ -190,7 +217,10 @@ class Lane:
             self._probe_if_wanted(flight.exchange, now)
 
     def _flight_of(self, packet: Packet) -> Flight | None:
-        """The flight that `packet` answers. Without an ActionID it can only be one that has the lane to itself."""
+        """The flight that `packet` answers.
+
+        Without an ActionID, only a call that has the lane to itself can match.
+        """
         action_id = packet.action_id
         if action_id:
             return self._flights.get(action_id)
@@ -200,7 +230,8 @@ class Lane:
         return alone if alone is not None and alone.exchange is not None and alone.exchange.matches(packet) else None
 
     def _feed_unattributed(self, packet: Packet, now: float) -> None:
-        """A packet of no flight: an Error without ActionID on a shared lane waits for the Ping, all others are counted."""
+        """Handle a packet of no flight: on a shared lane an Error without ActionID
+        waits for the Ping; others are counted."""
         if not self._shared or packet.action_id or packet.response.lower() != "error":
             self._count(packet)
             return
@@ -220,7 +251,8 @@ class Lane:
         self._shared = self._shared and self.busy
 
     def _abandon(self, flight: Flight, now: float) -> None:
-        """The call has its outcome: the Ping's reply will show when Asterisk is done with the action."""
+        """The call has its outcome; the reply to a Ping will show when
+        Asterisk is done with the action."""
         self._finished.append(flight.call.action_id)
         flight.exchange = None
         self._probe(now)
@@ -231,12 +263,15 @@ class Lane:
             self._probe(now)
 
     def _probe(self, now: float) -> None:
-        """Have a Ping behind all that is under way; one that is out already is, since nothing is put behind it."""
+        """Ensure that a Ping is in flight behind all actions.
+
+        Nothing is sent behind a Ping, so one is enough.
+        """
         if not self.session.pinging():
             self.session.ping(now)
 
     def _on_probe_reply(self) -> None:
-        """Asterisk is done with every action under way: whatever has not come will not come."""
+        """Asterisk is done with every action in flight: no more packets of them will come."""
         unanswered = [flight for flight in self._flights.values() if not flight.answered]
         for flight in list(self._flights.values()):
             if flight.exchange is None:
@@ -248,9 +283,10 @@ class Lane:
             self._attribute(error, unanswered)
 
     def _attribute(self, error: Packet, unanswered: list[Flight]) -> None:
-        """Give an Error without ActionID to the only call that it can belong to, unless that was abandoned."""
+        """Give an Error without ActionID to the only call that it can
+        belong to, unless that call is abandoned."""
         if len(unanswered) > 1:
-            raise ProtocolError(f"an Error without ActionID belongs to one of {len(unanswered)} actions; which one is unknown")
+            raise ProtocolError(f"an Error without ActionID belongs to one of {len(unanswered)} actions; it is unknown to which")
         if unanswered and unanswered[0].exchange is not None:
             self._finish(unanswered[0], Answer.of_error(error))
         else:

@@ -1,27 +1,27 @@
-"""One AMI packet: a block of header lines, kept as the bytes that came and taken apart only when somebody looks.
+"""One AMI packet: a block of header lines, kept as received and parsed on demand.
 
-Most events are looked at by name alone, so parsing the headers is put off until it is asked for.
-A value stays text when it is UTF-8 and bytes when it is not: nothing is lost and nothing is guessed.
+Most events are used by name only, so parsing their headers is deferred. A value that is valid UTF-8
+becomes str, any other stays bytes: no byte is lost or guessed.
 """
 
 from __future__ import annotations
 
 Text = str | bytes
-"""A header's value: str when it is valid UTF-8, else the bytes themselves."""
+"""A header's value: str if it is valid UTF-8, else bytes."""
 
 Headers = dict[Text, Text | list[Text]]
-"""Header name -> value, or the list of values, in order, of a header that occurs more than once."""
+"""Header name -> value, or the list of values, in order, of a repeated header."""
 
 FOLLOWS = b"response: follows"
 END_COMMAND = b"--END COMMAND--"
 
 
 class ProtocolError(Exception):
-    """The other side does not speak AMI, or not within the limits; the session cannot go on."""
+    """The peer does not speak AMI or exceeds a limit. The session must end."""
 
 
 def text(raw: bytes) -> Text:
-    """`raw` as str when it is UTF-8, else unchanged."""
+    """`raw` as str if it is UTF-8, else unchanged."""
     try:
         return raw.decode()
     except UnicodeDecodeError:
@@ -29,23 +29,25 @@ def text(raw: bytes) -> Text:
 
 
 class Packet:
-    """A packet as it came, without its closing blank line."""
+    """A packet as received, without its closing empty line."""
 
-    __slots__ = ("_headers", "raw")
+    __slots__ = ("_action_id", "_headers", "_response", "raw")
 
     def __init__(self, raw: bytes) -> None:
         self.raw = raw
         self._headers: Headers | None = None
+        self._response: str | None = None  # each answer is asked for these several times
+        self._action_id: str | None = None
 
     @property
     def headers(self) -> Headers:
-        """Every header with its text as it came; a line without a colon is a value of the header named ""."""
+        """All headers, as received. A line without a colon is a value of the header ""."""
         if self._headers is None:
             self._headers = _old_command(self.raw) if is_old_command(self.raw) else parse_headers(self.raw)
         return self._headers
 
     def get(self, name: str) -> str:
-        """The first value of the header `name`, compared without case; "" when there is none."""
+        """The first value of the header `name`, compared without case; "" if missing."""
         value = self._value(name)
         if isinstance(value, list):
             value = value[0]
@@ -62,8 +64,11 @@ class Packet:
 
     @property
     def event(self) -> str:
-        """The event's name, "" when this is not an event. OriginateResponse, with Event before Response, is one; an answer, which
-        Asterisk begins with Response, is not, or a value with line ends in it could turn a Getvar's answer into an event."""
+        """The event's name; "" if this is not an event.
+
+        OriginateResponse, which has Event before Response, is an event. A packet that begins with
+        Response never is, or a Getvar's value with line ends in it could forge one.
+        """
         if self.raw[:7] == b"Event: ":
             end = self.raw.find(b"\n")
             line = self.raw[7:] if end < 0 else self.raw[7:end]
@@ -72,16 +77,21 @@ class Packet:
 
     @property
     def response(self) -> str:
-        """`Success`, `Error`, `Goodbye`, …; "" when this is not a response."""
-        return "" if self.event else self.get("Response")
+        """`Success`, `Error`, `Goodbye`, …; "" if this is not a response."""
+        if self._response is None:
+            self._response = "" if self.event else self.get("Response")
+        return self._response
 
     @property
     def action_id(self) -> str:
-        return self.get("ActionID")
+        if self._action_id is None:
+            self._action_id = self.get("ActionID")
+        return self._action_id
 
     @property
     def output(self) -> list[Text]:
-        """The lines that a Command printed, in the format of Asterisk 14 and later or in the older one."""
+        """The lines that a Command printed, in the format of Asterisk
+        14 and later or in the older one."""
         if is_old_command(self.raw):
             return _old_output(self.raw)
         value = self._value("Output")
@@ -91,12 +101,15 @@ class Packet:
 
     @property
     def lines(self) -> list[Text]:
-        """The packet's lines as they came, for the few answers that are no headers at all."""
+        """The packet's lines as received, for the few answers that are not headers."""
         return [text(line.removesuffix(b"\r")) for line in self.raw.split(b"\n")]
 
 
 def parse_headers(raw: bytes) -> Headers:
-    """Split a block of lines into headers: at the first colon, less one space after it."""
+    """The headers in a block of lines.
+
+    A line splits at its first colon; one space after it is dropped.
+    """
     block = text(raw)
     if isinstance(block, str):
         return _split_text(block)
@@ -110,7 +123,8 @@ def parse_headers(raw: bytes) -> Headers:
 
 
 def _split_text(block: str) -> Headers:
-    """A Command's answer may have 200,000 lines of Output: they are taken in one piece where nothing stands between them."""
+    """A Command's answer can have 200,000 lines of Output;
+    consecutive ones are split in one step."""
     block = block.removesuffix("\r")
     head, *lines = block.split("\r\nOutput: ")
     output: list[Text] = [*lines]
@@ -152,7 +166,8 @@ def _same_name(key: Text, name: str) -> bool:
 
 
 def is_old_command(raw: bytes) -> bool:
-    """Whether a packet that starts with `raw` is a Command's answer in the format before Asterisk 14."""
+    """Whether a packet that begins with `raw` is a Command's answer
+    in the format before Asterisk 14."""
     return raw[: len(FOLLOWS)].lower() == FOLLOWS
 
 
@@ -161,7 +176,7 @@ def _old_command(raw: bytes) -> Headers:
 
 
 def _old_output(raw: bytes) -> list[Text]:
-    """The lines between the headers and the end marker, which may stand glued to the last of them."""
+    """The lines between the headers and the end marker, which may directly follow the last line."""
     body = raw[_old_output_start(raw) :]
     marker = body.rfind(END_COMMAND)
     body = body[:marker] if marker >= 0 else body
@@ -169,7 +184,8 @@ def _old_output(raw: bytes) -> list[Text]:
 
 
 def _old_output_start(raw: bytes) -> int:
-    """Where the text begins: Asterisk writes these headers and no others, each ended by CR LF; the text has bare LF."""
+    """Where the text begins: Asterisk writes only these headers, each
+    ended by CR LF; the text has bare LF."""
     position = raw.find(b"\n") + 1
     while raw[position : position + 11].lower() == b"privilege: " or raw[position : position + 10].lower() == b"actionid: ":
         end = raw.find(b"\n", position)

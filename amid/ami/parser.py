@@ -1,11 +1,13 @@
-"""Cuts a byte stream into packets, in whatever pieces the bytes come.
+"""Splits a byte stream into packets, however the bytes arrive.
 
-A packet ends at an empty line; a line ends at LF with an optional CR before it; empty packets are nothing. The one exception is a
-Command's answer before Asterisk 14, raw text that may hold empty lines and ends at `--END COMMAND--`.
+A packet ends at an empty line; a line ends at LF, with an optional CR before it; empty packets are
+ignored. The exception is a Command's answer before Asterisk 14: raw text that may contain empty
+lines and ends at `--END COMMAND--`.
 
-Two rules keep it cheap and bounded. It remembers how far it has searched, so a 5 MB answer that comes in 4 KB pieces is searched
-once, not a thousand times. And a packet that outgrows `max_packet` is given up as `Oversized` at once, its remainder skipped
-without being kept, so that one absurd answer costs one call and not the session.
+Two rules bound cost and memory. The parser remembers how far it has searched, so a 5 MB answer in 4
+KB pieces is searched once, not a thousand times. A packet that outgrows `max_packet` bytes is
+reported as `Oversized` at once and its remainder is skipped, so an oversized answer costs one call
+and not the session.
 """
 
 from __future__ import annotations
@@ -13,18 +15,18 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from amid.ami.burst import BLANK, Burst, burst
+from amid.ami.event_batch import BLANK, EventBatch, parse_batch
 from amid.ami.packet import END_COMMAND, FOLLOWS, Packet, ProtocolError, is_old_command
 
 GREETING = b"Asterisk Call Manager/"
-MAX_GREETING = 512
-"""Bytes; a longer first line is not Asterisk's."""
+MAX_GREETING_BYTES = 512
+"""A longer first line is not Asterisk's."""
 
-MAX_PACKET = 16 * 1024 * 1024
-"""Bytes, unless the caller sets its own bound."""
+MAX_PACKET_BYTES = 16 * 1024 * 1024
+"""Default limit of one packet."""
 
-OVERSIZED_HEAD = 8192
-"""Bytes kept of a packet that was too large: enough to see whose answer it was."""
+OVERSIZED_HEAD_BYTES = 8192
+"""The part of an oversized packet that is kept: enough to find its ActionID."""
 
 _END = re.compile(rb"\n\r?\n")
 _OLD_END = END_COMMAND + b"\r\n\r\n"
@@ -32,25 +34,28 @@ _OLD_END = END_COMMAND + b"\r\n\r\n"
 
 @dataclass(frozen=True, slots=True)
 class Greeting:
-    """The first line of a connection; `version` is that of the interface, for example "11.0.0"."""
+    """The first line of a connection. version: of the interface, for example "11.0.0"."""
 
     version: str
 
 
 @dataclass(frozen=True, slots=True)
 class Oversized:
-    """A packet larger than the parser's bound; only its first lines were kept."""
+    """A packet over the parser's limit, of which only the first lines were kept."""
 
     head: Packet
 
 
-Item = Greeting | Packet | Oversized | Burst
+Item = Greeting | Packet | Oversized | EventBatch
 
 
 class Parser:
-    """Feed it bytes, take items. Raises `ProtocolError` when the first line is not a greeting."""
+    """Feed it bytes, take items. max_packet: limit of one packet in bytes.
 
-    def __init__(self, max_packet: int = MAX_PACKET) -> None:
+    Raises `ProtocolError` if the first line is not a greeting.
+    """
+
+    def __init__(self, max_packet: int = MAX_PACKET_BYTES) -> None:
         self._buffer = bytearray()
         self._searched = 0
         self._max_packet = max_packet
@@ -59,16 +64,16 @@ class Parser:
 
     @property
     def buffered(self) -> int:
-        """Bytes held of a packet that is not complete."""
+        """Bytes of the incomplete packet."""
         return len(self._buffer)
 
     @property
     def growing(self) -> bool:
-        """Whether an event or a response has begun that is not whole yet."""
+        """Whether an incomplete event or response is in the buffer."""
         return bytes(self._buffer[:9]).lower().startswith((b"event:", b"response:"))
 
     def feed(self, data: bytes) -> list[Item]:
-        """Take `data` and return what it completed, in order."""
+        """Take `data` and return the items that it completed, in order."""
         self._buffer += data
         items: list[Item] = []
         if not self._greeted:
@@ -78,25 +83,28 @@ class Parser:
             items.append(greeting)
         if self._skipping and not self._skip():
             return items
-        self._take_burst(items)
+        self._take_batch(items)
         self._cut(items)
         return items
 
     def _greeting(self) -> Greeting | None:
         end = self._buffer.find(b"\n")
-        line = bytes(self._buffer[: end if end >= 0 else MAX_GREETING])
-        if end > MAX_GREETING or (end < 0 and len(self._buffer) > MAX_GREETING):
-            raise ProtocolError(f"the first line is over {MAX_GREETING} bytes: {line[:60]!r}… is not an Asterisk manager port")
+        line = bytes(self._buffer[: end if end >= 0 else MAX_GREETING_BYTES])
+        if end > MAX_GREETING_BYTES or (end < 0 and len(self._buffer) > MAX_GREETING_BYTES):
+            raise ProtocolError(
+                f"the first line has over {MAX_GREETING_BYTES} bytes ({line[:60]!r}…): not an Asterisk manager port"
+            )
         if not line.startswith(GREETING[: len(line)]) or (end >= 0 and len(line) < len(GREETING)):
-            raise ProtocolError(f"expected 'Asterisk Call Manager/…' and got {line[:60]!r}: not an Asterisk manager port")
+            raise ProtocolError(f"expected 'Asterisk Call Manager/…', got {line[:60]!r}: not an Asterisk manager port")
         if end < 0:
             return None
         del self._buffer[: end + 1]
         self._greeted = True
         return Greeting(line[len(GREETING) :].decode("ascii", "replace").strip())
 
-    def _take_burst(self, items: list[Item]) -> None:
-        """Take all that is complete in one piece when it is events and nothing else, as nearly always."""
+    def _take_batch(self, items: list[Item]) -> None:
+        """Take all complete packets as one batch if they are events
+        only, which is nearly always so."""
         buffer = self._buffer
         if not buffer.startswith(b"Event: "):
             return
@@ -104,7 +112,7 @@ class Parser:
         if not len(BLANK) < end <= self._max_packet:
             return
         with memoryview(buffer) as view:
-            events = burst(bytes(view[:end]))
+            events = parse_batch(bytes(view[:end]))
         if events is not None:
             items.append(events)
             del buffer[:end]
@@ -126,7 +134,7 @@ class Parser:
                     items.append(Packet(bytes(view[start:end])))
             start = searched = after
         del buffer[:start]
-        # A marker may be half here: the next search starts a marker's length back.
+        # Half of an end marker may be here, so the next search starts a marker's length earlier.
         self._searched = max(0, len(buffer) - (len(_OLD_END) if old else 3))
         if len(buffer) - len(b"\r\n\r") > self._max_packet:
             items.append(self._oversized(0))
@@ -134,11 +142,12 @@ class Parser:
             self._skip()
 
     def _oversized(self, start: int) -> Oversized:
-        """The head ends within the packet, in whatever pieces it came and whatever follows it."""
-        return Oversized(Packet(bytes(self._buffer[start : start + min(OVERSIZED_HEAD, self._max_packet)])))
+        """Keep the head, which ends within the packet, however the
+        packet arrived and whatever follows it."""
+        return Oversized(Packet(bytes(self._buffer[start : start + min(OVERSIZED_HEAD_BYTES, self._max_packet)])))
 
     def _skip(self) -> bool:
-        """Drop the remainder of an oversized packet; True when its end has come."""
+        """Drop the remainder of an oversized packet; True once its end has come."""
         old = self._skipping == _OLD_END
         end, after = _find_old_end(self._buffer, 0, self._searched) if old else _find_end(self._buffer, self._searched)
         if end < 0:
@@ -158,7 +167,8 @@ def _skip_blank(buffer: bytearray, start: int) -> int:
 
 
 def _find_end(buffer: bytearray, searched: int) -> tuple[int, int]:
-    """Where the packet's last line ends, and where the next packet may begin; (-1, -1) when it is not complete."""
+    """Where the packet's last line ends and where the next packet
+    may begin; (-1, -1) if incomplete."""
     found = _END.search(buffer, searched)
     if found is None:
         return -1, -1

@@ -1,13 +1,13 @@
-"""What an action reaches in Asterisk, read as Asterisk reads it, so that no other spelling gets past a rule.
+"""What an action reaches in Asterisk, read as Asterisk reads it, so that no spelling evades a rule.
 
-`targets_of` gives the applications, extensions, channels, functions, files and shell commands that an action names in its
-fields, and with each the rule that it needs (`Needs`). `TABLES` has the actions with such fields, `PLAIN` those without; an
-action in neither may reach anything. All texts are in lower case. What a context, an application's arguments or an alias of
-the CLI run in their turn is Asterisk's configuration and cannot be seen from here; the exception is `Dial`, whose channels
-are looked at.
+`targets_of` returns the applications, extensions, channels, functions, files and shell commands
+that the fields of an action name, each with the rule that it needs (`Needs`). `TABLES` lists the
+actions with such fields, `PLAIN` those without; an action in neither may reach anything. All texts
+are in lower case. What a context, an application or a CLI alias runs in turn is Asterisk's
+configuration and unknown here; the exception is `Dial`, whose channels are checked.
 
-Both lists were made from ListCommands and the documentation of Asterisk 16.28 and 22.10, and from their sources; each line
-names its source. tests/asterisk/test_targets.py proves the dangerous ones.
+Both lists were made from ListCommands and the documentation of Asterisk 16.28 and 22.10, and from
+their sources, which each line names. tests/asterisk/test_targets.py proves the dangerous ones.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ TABLES: dict[str, tuple[Reader, ...]] = {
     "redirect": (read.extension("exten", "context"), read.extension("extraexten", "extracontext", optional=True)),  # main/manager.c
     "atxfer": (read.extension("exten", "context"),),  # main/manager.c
     "blindtransfer": (read.extension("exten", "context"),),  # main/manager.c
-    "park": (  # a parker's name is dialled when the time is over; res/parking/parking_manager.c, "Channel2" is its old name
+    "park": (  # dialled when parking times out; res/parking/parking_manager.c; Channel2 is the old name
         read.channel("timeoutchannel", dialplan=Needs.PATTERN),
         read.channel("channel2", dialplan=Needs.PATTERN),
     ),
-    "queueadd": (read.channel("interface", limit=read.MAX_PART),),  # dialled for each caller; apps/app_queue.c
+    "queueadd": (read.channel("interface", limit=read.MAX_PART_BYTES),),  # dialled for each caller; apps/app_queue.c
     "dialplanextensionadd": (  # pbx/pbx_config.c
         read.extension("extension", "context", Needs.PATTERN),
         read.given("application", Kind.APPLICATION),
@@ -87,7 +87,7 @@ TABLES: dict[str, tuple[Reader, ...]] = {
     "voicemailmove": (_MAILBOX,),  # apps/app_voicemail.c
     "voicemailremove": (_MAILBOX,),  # apps/app_voicemail.c
 }  # fmt: skip
-"""Actions whose fields or answers reach more than their name says."""
+"""Actions whose fields or answers reach more than the action's name says."""
 
 PLAIN = frozenset(
     """
@@ -110,13 +110,15 @@ PLAIN = frozenset(
     voicemailuserstatus waitevent
     """.split()  # noqa: SIM905
 )
-"""Actions that reach nothing beyond calls, queues and lists that are there already."""
+"""Actions that reach nothing beyond existing calls, queues and lists."""
 
 
 def targets_of(action: str, fields: Mapping[Any, Any]) -> list[Target]:
-    """What `action` reaches with these `fields`; at least one target, whose text is "" when the fields name nothing.
+    """What `action` reaches with these `fields`: at least one target, with text "" if the fields
+    name none.
 
-    Raises `InvalidAction` for fields that no packet can carry, and for a repeated header that decides.
+    Raises `InvalidAction` for fields that no packet can carry, and for a repeated header that a
+    rule depends on.
     """
     name = action.lower()
     if name in PLAIN:

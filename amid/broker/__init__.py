@@ -1,8 +1,14 @@
-"""The broker: takes requests from any program, hands actions to the readers, and answers every caller.
+"""The broker: takes requests from any program, gives actions to the readers, and answers every
+caller.
 
-caller_sockets      what callers connect to, and who they are       reader_links   the pipes to the readers
-local_callers       the Unix socket, one turn for each Unix user    reply_backlog  answers over TCP that are not read
+broker              the process: requests in, replies out
+caller_sockets      the sockets that callers connect to, and who they are
+local_callers       the Unix socket, with turns for each Unix user
 connection_monitor  when TCP callers connect and disconnect
-origin              where a request came from                       audit_log      the audit trail, in the log
-replies             sent, bounded and audited                       status_report  what `servers` and `status` report
+origin              where a request came from
+reader_links        the pipes to the readers
+replies             replies: encoded, bounded, counted and audited
+reply_backlog       unread answers over TCP
+audit_log           the audit trail, in the log
+status_report       the results of `servers` and `status`
 """

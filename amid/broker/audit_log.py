@@ -1,4 +1,7 @@
-"""Writes the audit trail to the log, whatever its level; under systemd each member is a field of the journal, as AMID_OUTCOME."""
+"""Writes the audit trail to the log at any log level.
+
+Under systemd each member is a field of the journal, such as AMID_OUTCOME.
+"""
 
 from __future__ import annotations
 
@@ -9,20 +12,21 @@ import msgspec
 
 from amid.errors import AmidError
 from amid.process.loop import clock
-from amid.rpc.audit import Asked, AuditRecord, AuditTrail
+from amid.rpc.audit import AuditedRequest, AuditRecord, AuditTrail
 
 log = logging.getLogger("amid.audit")
 log.setLevel(logging.INFO)
 
 
 def write_record(record: AuditRecord) -> None:
+    """Log one record, as a warning if it was denied."""
     members = {name: _plain(value) for name, value in msgspec.to_builtins(record).items() if name != "time"}
     level = logging.WARNING if record.outcome == "denied" else logging.INFO
     log.log(level, "audit", extra={"audit": {name: text for name, text in members.items() if text}})
 
 
 def _plain(value: Any) -> str:
-    """A member as text; "" for one that says nothing."""
+    """A member as text; "" for an empty value."""
     match value:
         case bool():
             return "true" if value else "false"
@@ -33,24 +37,25 @@ def _plain(value: Any) -> str:
 
 
 class AuditLog:
-    """`records_all`: whether requests are recorded that were allowed."""
+    """records_all: whether allowed requests are recorded too."""
 
     def __init__(self) -> None:
         self._trail = AuditTrail()
         self.configure(False, [])
 
     def configure(self, records_all: bool, servers: list[str]) -> None:
+        """Apply a configuration with these servers."""
         self.records_all = records_all
         self._only_server = servers[0] if len(servers) == 1 else ""
 
-    def write_reply(self, asked: Asked, error: AmidError | None) -> None:
-        """The request was answered."""
+    def write_reply(self, asked: AuditedRequest, error: AmidError | None) -> None:
+        """Record a request that was answered."""
         outcome, sent = (error.kind, error.sent) if error is not None else ("ok", asked.method == "action")
         if asked.acts or outcome == "denied":
             self._write(asked, outcome, sent)
 
-    def write_abandoned(self, asked: Asked | None, sent: bool) -> None:
-        """The caller has gone before the answer."""
+    def write_abandoned(self, asked: AuditedRequest | None, sent: bool) -> None:
+        """Record a request whose caller disconnected before the answer."""
         if asked is not None and asked.acts:
             self._write(asked, "abandoned", sent)
 
@@ -59,7 +64,7 @@ class AuditLog:
         records = [msgspec.to_builtins(record) for record in self._trail.after(after, limit)]
         return {"records": records, "seq": self._trail.seq, "left_out": self._trail.left_out}
 
-    def _write(self, asked: Asked, outcome: str, sent: bool) -> None:
+    def _write(self, asked: AuditedRequest, outcome: str, sent: bool) -> None:
         record = self._trail.add(asked, self._only_server, outcome, sent, clock.monotonic(), clock.wall())
         if record is not None:
             write_record(record)

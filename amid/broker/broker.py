@@ -1,7 +1,7 @@
-"""The broker: takes requests from any program, hands actions to the readers, and answers every caller.
+"""The broker: takes requests from programs, gives actions to readers, and answers every caller.
 
-One event loop moves bytes; `rpc.calls` decides what becomes of each call. A caller that has gone, or does not read
-its answers, costs an answer that is counted and dropped, and nobody else anything.
+One event loop moves bytes; `rpc.calls` decides about each call. The answer to a caller that has
+disconnected or does not read is counted and dropped, without affecting other callers.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from amid.process import loop
 from amid.process.child import Child
 from amid.process.loop import Alarm, Soon, clock
 from amid.process.pipe import Message as ReaderMessage
-from amid.process.run_dir import why_not
+from amid.process.run_dir import bind_error
 from amid.process.settings import BrokerSettings, broker_settings
 from amid.rpc import requests
 from amid.rpc.calls import Calls
@@ -46,7 +46,7 @@ from amid.rpc.messages import (
     Failure,
     FromReader,
     Progress,
-    ReplayEvents,
+    PullEvents,
     Request,
     Returned,
     RunAction,
@@ -57,9 +57,12 @@ from amid.rpc.policy import Lists, check_action, check_admin
 
 log = logging.getLogger("amid.broker")
 
+PULL_GRACE_S = 0.03
+"""Time for a reader to report that no event came, before the broker does."""
+
 
 class Broker:
-    """Made on the running loop; `run` returns when it has ended. open_callers: makes the sockets for callers."""
+    """`run` returns when it has ended. open_callers: opens the caller sockets."""
 
     def __init__(
         self,
@@ -91,7 +94,7 @@ class Broker:
         return queues, rpc.max_calls, rpc.max_calls_per_caller
 
     async def run(self) -> None:
-        """Raises `OSError` when it cannot listen."""
+        """Serve until told to end. Raises `OSError` if it cannot listen."""
         await self._readers.listen(f"{self._settings.run_dir}/{wire.READERS_SOCKET}")
         self._child.start(self._configure)
         self._callers.start(self._handle_request, self._drop_calls)
@@ -105,7 +108,8 @@ class Broker:
     async def _drain(self) -> None:
         self._draining = True
         drain_s = self._settings.drain
-        log.info("ending: no new calls; %d open ones have %g s", len(self._calls), drain_s)
+        log.info("ending: no new calls; waiting up to %g s for %d open calls", drain_s, len(self._calls))
+        self._do(self._calls.end_pulls())
         self._set_alarm_soon()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._answered.wait(), drain_s)
@@ -115,12 +119,12 @@ class Broker:
         self._do(self._calls.configure(*self._limits(), clock.monotonic()))
         self._callers.configure(self._settings)
         self._configure_audit()
-        log.info("took a new configuration: servers %s", ", ".join(self._settings.servers) or "none")
+        log.info("new configuration applied: servers %s", ", ".join(self._settings.servers) or "none")
 
     # ── time ──
 
     def _fail_overdue(self) -> None:
-        """Reply to calls that have failed. Of thousands at one moment, some in each pass of the loop, as with requests."""
+        """Reply to failed calls; thousands at one moment are spread over passes of the loop."""
         now = clock.monotonic()
         while effects := self._calls.tick(now):
             self._do(effects)
@@ -129,7 +133,7 @@ class Broker:
         self._set_alarm()
 
     def _set_alarm(self) -> None:
-        """At the end of each pass in which a call was opened or ended."""
+        """Due at the end of each pass in which a call was opened or ended."""
         self._alarm.set(self._calls.next_deadline())
         if self._draining and not len(self._calls):
             self._answered.set()
@@ -137,7 +141,7 @@ class Broker:
     # ── readers ──
 
     def _receive_from_reader(self, link: ReaderLink | None, received: list[ReaderMessage[FromReader]]) -> None:
-        """link: None when it came on the pipe for large results."""
+        """link: None for the pipe for large results."""
         now = clock.monotonic()
         for message, payload in received:
             match message:
@@ -172,7 +176,7 @@ class Broker:
                 log.warning("refused a message from %s: %s", sender.identity.principal, fault)
                 raise AmidError("invalid_request", fault)
             request = requests.decode_valid(payload, as_json)
-            if request is None:  # what is wrong with it, or a valid one of odd bytes
+            if request is None:  # invalid, or valid with bytes that are not UTF-8
                 value = self._decode(payload, sender.identity.principal)
                 origin = origin._replace(request_id=requests.request_id(value))
                 request = requests.check_request(value)
@@ -185,9 +189,9 @@ class Broker:
             if error.kind == "denied":
                 origin = origin._replace(asked=origin.asks(method, params))
             self._replies.send(Reply(origin, error=error))
-        except Exception:  # a bug in here must cost one caller an error and the others nothing
-            log.exception("a request could not be carried out")
-            self._replies.send(Reply(origin, error=AmidError("internal_error", "amid failed on this request; its log says how")))
+        except Exception:  # a bug must cost only this caller an error
+            log.exception("cannot handle a request")
+            self._replies.send(Reply(origin, error=AmidError("internal_error", "amid failed on this request; see its log")))
         self._set_alarm_soon()
 
     def _decode(self, payload: bytes, principal: str) -> Any:
@@ -216,13 +220,13 @@ class Broker:
                 self._result(origin, self._audit.page(params.after, params.limit))
             case "cancel":
                 self._result(origin, self._cancel(origin, params))
-            case "replay":
-                self._open_replay(origin, params)
+            case "events":
+                self._open_pull(origin, params)
             case "actions":
                 asked = requests.ActionParams(action="ListCommands", server=params.server, timeout=params.timeout)
                 self._open_action(origin, rights, asked, "actions")
             case _:
-                self._open_action(origin, rights, params, "action")
+                self._open_action(origin, rights, params, "raw" if params.raw else "action")
 
     def _open_action(self, origin: Origin, rights: Caller, params: requests.ActionParams, shape: str) -> None:
         server = self._server(params.server)
@@ -230,7 +234,7 @@ class Broker:
         lists: dict[str, Lists] = {f"servers.{server}": settings, f"callers.{origin.caller}": rights}
         check_action(params.action, params.fields, origin.caller, lists)
         if params.until is not None and settings.events_off:
-            raise AmidError("invalid_params", f"`until` waits for an event, and server {server} is configured without events")
+            raise AmidError("invalid_params", f"`until` waits for an event, but server {server} is configured without events")
         action_id, now = new_action_id(), clock.monotonic()
         try:
             own_id = own_action_id(params.fields)
@@ -254,31 +258,33 @@ class Broker:
         )
         self._open(origin, server, request, now)
 
-    def _open_replay(self, origin: Origin, params: requests.ReplayParams) -> None:
-        now = clock.monotonic()
-        what = params.epoch, params.after, params.limit, origin.as_json
-        request = ReplayEvents(self._calls.new_call_id(), now + params.timeout, *what)
+    def _open_pull(self, origin: Origin, params: requests.EventsParams) -> None:
+        now, after = clock.monotonic(), params.after
+        end = now + params.timeout
+        cursor = (after.epoch, after.seq) if after is not None else (None, 0)
+        what = *cursor, params.names or [], params.limit, origin.as_json
+        request = PullEvents(self._calls.new_call_id(), end + PULL_GRACE_S, end, *what)
         self._open(origin, self._server(params.server), request, now)
 
     def _open(self, origin: Origin, server: str, request: Request, now: float) -> None:
         if self._draining:
-            raise AmidError("not_connected", "amid is ending and takes no new calls")
+            raise AmidError("not_connected", "amid is ending and accepts no new calls")
         self._do(self._calls.open(origin, server, request, now))
 
     def _server(self, name: str | None) -> str:
-        """The server that a request means; it may be left out when there is one."""
+        """The server that a request means. The name may be omitted if there is only one server."""
         servers = self._settings.servers
         if name is None and len(servers) == 1:
             return next(iter(servers))
         known = ", ".join(servers) or "none"
         if name is None:
-            raise AmidError("invalid_params", f"`server` must be named; the servers are {known}")
+            raise AmidError("invalid_params", f"`server` is missing; the servers are {known}")
         if name not in servers:
             raise AmidError("unknown_server", f"there is no server {name[:60]!r}; the servers are {known}")
         return name
 
     def _drop_calls(self, connection: Connection) -> None:
-        """The caller has gone."""
+        """End the calls of a caller that has disconnected."""
         ended, effects = self._calls.disconnected(connection)
         self._do(effects)
         self._set_alarm_soon()
@@ -298,11 +304,10 @@ class Broker:
         return {"server": server}
 
     def _rights(self, caller: str) -> Caller:
-        """What the configuration says of a caller. Raises `AmidError` of kind `denied` for one that was
-        taken out of it while connected."""
+        """A caller's table. Raises `AmidError` of kind `denied` if it was removed meanwhile."""
         rights = self._settings.callers.get(caller)
         if rights is None:
-            raise AmidError("denied", "no [callers.NAME] is for this connection: its key was taken out, or it speaks ZMTP 2")
+            raise AmidError("denied", "no [callers.NAME] is for this connection: its key was removed, or it speaks ZMTP 2")
         return rights
 
     # ── sending ──
@@ -319,7 +324,7 @@ class Broker:
 
 
 def _principal(token: str | None, identity: Identity) -> str:
-    """What a request counts for in quotas, fairness and the audit trail. The gateway's count for its tokens."""
+    """Who a request counts for in quotas, fairness and audit; for the gateway, its token."""
     if token is None:
         return identity.principal
     if not identity.own:
@@ -335,10 +340,10 @@ async def _run(by_hand: BrokerSettings | None) -> None:
     try:
         await Broker(child, settings).run()
     except (OSError, zmq.ZMQError) as error:
-        log.error("cannot start in %s: %s", settings.run_dir, why_not(settings.run_dir, error))
+        log.error("cannot start in %s: %s", settings.run_dir, bind_error(settings.run_dir, error))
         sys.exit(1)
 
 
 def main(config: Config | None = None) -> None:
-    """`python -m amid broker`: started by the supervisor, or by hand with a configuration, for debugging."""
+    """`python -m amid broker`: started by the supervisor, or by hand to debug."""
     loop.run_child(_run(broker_settings(config) if config else None))

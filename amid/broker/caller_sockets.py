@@ -1,11 +1,11 @@
-"""The two sockets that callers connect to, and who is at the other end of each connection.
+"""The two sockets that callers connect to, and the identity of each connection.
 
-On the Unix socket (`local_callers`) a caller is its Unix user, as the kernel reports it. On TCP, a
-ROUTER of libzmq, it is its key: CURVE and ZAP set `User-Id`, which is read there only. What a peer
-states about itself in its handshake is not believed.
+On the Unix socket (`local_callers`), the caller is a Unix user, as reported by the kernel. On TCP,
+a ROUTER of libzmq, the caller is a key: CURVE and ZAP set `User-Id`, which is read only there. What
+a peer states in its handshake is not trusted.
 
-Over TCP messages are received frame by frame. A message may have millions of frames, so what is
-over the limit is skipped, in portions.
+Messages over TCP are received frame by frame. A message may have millions of frames, so frames over
+the limit are skipped, in portions.
 """
 
 from __future__ import annotations
@@ -36,37 +36,38 @@ from amid.process.zap import ZapAuthenticator
 log = logging.getLogger("amid.broker")
 
 LOCAL = "local"
-"""The caller on ipc, unless the configuration names another for its Unix user."""
+"""The caller on ipc, unless the configuration names one for its Unix user or group."""
 
-NOBODY = ""
-"""The caller of a connection that no table of the configuration is for."""
+NO_CALLER = ""
+"""The caller of a connection without a table in the configuration."""
 
 MAX_TCP_MESSAGE_BYTES = 1024 * 1024 + 4096
-"""Bytes of one frame, unless `max_request_bytes` is more; libzmq disconnects a peer that sends more. It bounds the handshake too,
-in which a peer is a stranger: the daemon's clients send no request over 1 MiB."""
+"""Limit of one frame, unless `max_request_bytes` is more; libzmq disconnects a peer that exceeds
+it. It applies during the handshake too, when the peer is unknown. amid's clients send no request
+over 1 MiB."""
 FRAMES_AT_ONCE = 1000
-"""Frames that are skipped between two looks at the clock."""
+"""Frames that are skipped between two checks of the clock."""
 MAX_ENVELOPE_BYTES = 1024
-"""Bytes of the frames that lead an answer back; they are held until it is sent."""
+"""Limit of the frames that route an answer back; they are kept until it is sent."""
 REQUESTS_KEPT = 64
-"""Messages of one connection that wait in memory; the others wait at the caller's end."""
+"""Messages of one connection that wait in memory; the others wait at the caller."""
 PASS_S = 0.02
-"""Seconds given to requests of one socket in one pass of the loop, so that a flood delays neither
-the readers nor the beat."""
+"""Time for the requests of one socket in one pass of the loop, so that a flood
+delays neither the readers nor the beat."""
 MAX_IDENTITIES = 4096
-"""Unix users and groups remembered between messages."""
+"""Remembered Unix users and groups."""
 
 _DONTWAIT = int(zmq.DONTWAIT)
 _UNDELIVERABLE = (zmq.EAGAIN, zmq.EHOSTUNREACH)
-"""How libzmq reports a peer that does not read what it is sent, or has gone."""
+"""libzmq's errors for a peer that does not read, or has disconnected."""
 
 
 class Identity(NamedTuple):
     """Who is at the other end of a connection.
 
     caller: the NAME of the [callers.NAME] whose rights apply. principal: what quotas, fairness and
-    audit go by, `uid:1000` on ipc and `key:crm` over TCP. local: on this machine, over ipc. own:
-    its process runs as amid's own user.
+    audit count for, `uid:1000` on ipc and `key:crm` over TCP. local: connected over ipc. own: its
+    process runs as amid's own user.
     """
 
     caller: str
@@ -78,7 +79,7 @@ class Identity(NamedTuple):
 class Sender(NamedTuple):
     """Who sent a message, and the way back.
 
-    envelope: the frames that lead an answer back, the routing id first.
+    envelope: the frames that route an answer back, the routing id first.
     """
 
     socket: zmq.Socket[bytes] | LocalConnection
@@ -93,7 +94,7 @@ class Sender(NamedTuple):
 
 
 class Message(NamedTuple):
-    """fault: what is wrong with the frames; "" when `payload` is a request."""
+    """A message. fault: what is wrong with its frames, or "" if `payload` is a request."""
 
     sender: Sender
     payload: bytes
@@ -129,8 +130,10 @@ class CallerSockets:
         self.configure(settings)
 
     def configure(self, settings: BrokerSettings) -> None:
-        """Accept the callers of a new configuration. A connection whose key is no longer among theirs
-        is nobody's from now on."""
+        """Apply the callers of a new configuration.
+
+        A connection whose key was removed has no rights from now on.
+        """
         self._names = {caller.key: name for name, caller in settings.callers.items() if caller.key}
         self._local_callers = settings.local_callers
         self._backlog.limit = settings.rpc.max_unread_bytes
@@ -141,10 +144,13 @@ class CallerSockets:
 
     # ── receiving ──
 
-    def start(self, on_message: Callable[[Message], object], on_gone: Callable[[Connection], object]) -> None:
-        """Receive, on the running loop: on_message takes each message, on_gone each connection that has ended."""
+    def start(self, on_message: Callable[[Message], object], on_disconnect: Callable[[Connection], object]) -> None:
+        """Start receiving on the running loop.
+
+        on_message: takes each message. on_disconnect: takes each connection that has ended.
+        """
         self._on_message = on_message
-        self._on_gone = on_gone
+        self._on_disconnect = on_disconnect
         loop = asyncio.get_running_loop()
         self._receive_soon = Soon(loop, self._receive_local)
         self._flush_soon = Soon(loop, self._flush_local)
@@ -155,7 +161,7 @@ class CallerSockets:
             self._monitor.start(partial(self._forget, self._tcp))
 
     def _receive_local(self) -> None:
-        """As much of what has come as fits into one pass of the loop."""
+        """Receive as much as one pass of the loop permits."""
         for connection, frames in self._local.receive(clock.monotonic() + PASS_S):
             stated = connection.protocol.identity
             first = b"!" + stated if stated else connection.routing_id
@@ -168,11 +174,11 @@ class CallerSockets:
     def _flush_local(self) -> None:
         """Send the answers of this pass."""
         self._local.flush()
-        for connection in self._local.take_gone():
-            self._on_gone((connection, connection.routing_id))
+        for connection in self._local.take_closed():
+            self._on_disconnect((connection, connection.routing_id))
 
     def _receive_tcp(self, socket: zmq.Socket[bytes]) -> bool:
-        """The same for TCP; whether there may be more."""
+        """Receive as much as one pass of the loop permits; True if more may be waiting."""
         end = clock.monotonic() + PASS_S
         if self._skipping:
             self._skip(socket, end)
@@ -185,25 +191,26 @@ class CallerSockets:
                 self._counters["requests_of_gone_callers"] += 1
                 continue
             if len(frames) > MAX_FRAMES:
-                disconnect(first)  # each frame takes longer to skip than to send
+                disconnect(first)  # skipping a frame takes longer than sending one
             self._on_message(parse_message(socket, frames, self._key_holder(first)))
         return True
 
-    def _forget(self, socket: zmq.Socket[bytes], gone: list[bytes], cut: int) -> None:
+    def _forget(self, socket: zmq.Socket[bytes], ended: list[bytes], cut: int) -> None:
         if cut:
             self._report_cut(socket, cut)
-        for routing_id in gone:
+        for routing_id in ended:
             self._backlog.forget((socket, routing_id))
-            self._on_gone((socket, routing_id))
+            self._on_disconnect((socket, routing_id))
 
     def _report_cut(self, socket: zmq.Socket[bytes], count: int) -> None:
         self._counters["connections_without_request"] += count
         bound = int(socket.get(zmq.MAXMSGSIZE))
-        said = "%d connections ended without a request: their clients left, or sent a message over %s bytes, which libzmq refuses"
-        log.info(said, count, f"{bound:,}")
+        message = "%d connections ended without a request: their clients disconnected, or sent a message over %s bytes"
+        log.info(message, count, f"{bound:,}")
 
     def _receive_frames(self, socket: zmq.Socket[bytes], end: float) -> tuple[zmq.Frame, list[bytes]]:
-        """The first frame of a message as libzmq has it, and the bytes of all, MAX_FRAMES + 1 at most."""
+        """The first frame of a message as libzmq's object, and the bytes
+        of all frames, at most MAX_FRAMES + 1."""
         first = frame = Socket.recv(socket, _DONTWAIT, False)
         frames = [first.bytes]
         while frame.more and len(frames) <= MAX_FRAMES:
@@ -214,7 +221,7 @@ class CallerSockets:
         return first, frames
 
     def _skip(self, socket: zmq.Socket[bytes], end: float) -> None:
-        """Receive what is left of a message and drop it, as much of it as fits into this pass."""
+        """Drop the rest of a message, as much of it as one pass permits."""
         self._skipping = True
         while clock.monotonic() < end:
             for _ in range(FRAMES_AT_ONCE):
@@ -237,18 +244,21 @@ class CallerSockets:
     def _key_holder(self, frame: zmq.Frame) -> Identity:
         key = str(frame.get("User-Id"))
         name = self._names.get(key)
-        return Identity(name, f"key:{name}") if name else Identity(NOBODY, f"key:{key}")
+        return Identity(name, f"key:{name}") if name else Identity(NO_CALLER, f"key:{key}")
 
     # ── sending ──
 
     def has_room(self, sender: Sender, size: int) -> bool:
-        """Whether an answer of `size` bytes may wait for this sender."""
+        """Whether an answer of `size` bytes may be queued for this sender."""
         if isinstance(sender.socket, LocalConnection):
             return self._local.has_room(sender.socket, size)
         return self._backlog.has_room(sender.identity.principal, sender.connection, size)
 
     def send(self, sender: Sender, body: bytes) -> None:
-        """An answer; counted as undeliverable when its caller has gone, or does not read."""
+        """Send an answer.
+
+        It is counted as undeliverable if its caller has disconnected or does not read.
+        """
         if isinstance(sender.socket, LocalConnection):
             self._counters["undeliverable_answers"] += not self._local.send(sender.socket, [*sender.envelope[1:], body])
             self._flush_soon()
@@ -269,7 +279,10 @@ class CallerSockets:
 
 
 def open_caller_sockets(settings: BrokerSettings, counters: Counter[str]) -> CallerSockets:
-    """Listen as the settings say. The simulation of the tests has another. Raises `OSError` when it cannot listen."""
+    """Listen as the settings say. The simulation of the tests replaces this.
+
+    Raises `OSError` if it cannot listen.
+    """
     acceptor = Acceptor(settings.run_dir, counters)
     listener = listen_locally(f"{settings.run_dir}/{wire.RPC_SOCKET}")
     acceptor.add([listener.fileno()])
@@ -281,15 +294,15 @@ def _router(context: zmq.Context[zmq.Socket[bytes]], max_calls: int) -> zmq.Sock
     socket = context.socket(zmq.ROUTER)
     socket.set(zmq.ROUTER_MANDATORY, 1)
     socket.set(zmq.LINGER, 500)
-    socket.set(zmq.SNDHWM, max_calls)  # all that one caller may have open can be answered at once
+    socket.set(zmq.SNDHWM, max_calls)  # all open calls of one caller can be answered at once
     socket.set(zmq.RCVHWM, REQUESTS_KEPT)
-    socket.copy_threshold = 0  # a large answer is sent with a tracker, which a copy would have done with at once
+    socket.copy_threshold = 0  # a large answer is sent with a tracker, which a copy would complete at once
     socket.set(zmq.BACKLOG, BACKLOG)
     return socket
 
 
 def parse_message(socket: zmq.Socket[bytes] | LocalConnection, frames: list[bytes], identity: Identity) -> Message:
-    """The message in `frames`, the routing id first."""
+    """The message in `frames`, of which the first is the routing id."""
     end = frames.index(b"", 1) if b"" in frames[1:] else 0
     envelope, payload = frames[: end + 1], frames[end + 1 :]
     fault = _fault(envelope, payload)
@@ -300,14 +313,14 @@ def parse_message(socket: zmq.Socket[bytes] | LocalConnection, frames: list[byte
 
 def _fault(envelope: list[bytes], payload: list[bytes]) -> str:
     """What is wrong with the frames of a message, or ""."""
-    if envelope[0][0] != 0:  # libzmq's own are a zero byte and a number; another could be a second client's, and get its answers
+    if envelope[0][0] != 0:  # libzmq's ids begin with a zero byte; a client's own could be another's too, and get its answers
         return "the socket sets a routing id (ZMQ_ROUTING_ID, ZMQ_IDENTITY); leave it unset"
     if len(envelope) == 1:
-        return "no empty delimiter frame: a DEALER sends one before its request, a REQ socket does so by itself"
+        return "no empty delimiter frame: a DEALER must send one before its request; a REQ socket does"
     if sum(map(len, envelope)) > MAX_ENVELOPE_BYTES:
         return f"the frames before the empty delimiter have more than {MAX_ENVELOPE_BYTES} bytes"
     if len(payload) != 1:
         over = len(envelope) + len(payload) > MAX_FRAMES
         count = f"over {MAX_FRAMES - len(envelope)}" if over else len(payload)
-        return f"a request is one frame behind an empty delimiter frame; there were {count}"
+        return f"a request is one frame after an empty delimiter frame; there were {count}"
     return ""

@@ -1,9 +1,10 @@
-"""Callers on the Unix socket `rpc`, without libzmq (`amid.rpc.zmtp` says why): one connection each, and a turn for each Unix user.
+"""Callers on the Unix socket `rpc`, with turns for each Unix user (not libzmq: see
+`amid.rpc.zmtp`).
 
-A pass of the loop receives one message for each user in turn, so a user with many connections or
-heavy requests gets no more than its share. What is not received stays with its sender, in the
-kernel; what a user has sent of unfinished messages, and what it has not read of its answers, is
-bounded over all its connections. One user cannot take all connections.
+A pass of the loop receives one message from each user in turn, so a user with many connections or
+expensive requests gets no more than its share. What is not received stays in the kernel. A user's
+unfinished messages and unread answers are bounded over all its connections, and one user cannot
+take all connections.
 """
 
 from __future__ import annotations
@@ -27,36 +28,35 @@ log = logging.getLogger("amid.broker")
 
 ACCEPTED_AT_ONCE = 50
 RESERVED_CONNECTIONS = 32
-"""Connections that only root and amid's own user can take, however many other users there are."""
+"""Connections that only root and amid's own user can take."""
 READ_BYTES = 64 * 1024
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
-"""Bytes of one message. Below this and over `max_request_bytes` the caller gets an error that says so."""
+"""Limit of one message. Below it and over `max_request_bytes`, the caller receives an error."""
 MAX_FRAMES = 16
-"""Frames of one message: the request, the delimiter, and a frame for each proxy in between."""
+"""Frames of one message: the request, the delimiter, and one for each proxy in between."""
 MAX_HELD_BYTES = 64 * 1024 * 1024
-"""Bytes of unfinished messages of one user."""
+"""Unfinished messages of one user."""
 HANDSHAKE_S = 2.0
 CONNECTION_BYTES = 32 * 1024
-"""Bytes of answers that may wait on a connection whatever its user has not read elsewhere."""
+"""Answers that may always wait on a connection, whatever its user has not read elsewhere."""
 SMALL_BYTES = 16 * 1024
-"""Bytes of an answer up to which it may exceed the limit by an eighth: an error in place of a large answer fits in."""
+"""An answer up to this size, such as an error, may exceed the limit by an eighth."""
 OVERHEAD_BYTES = 256
-"""What an answer takes in memory, besides its bytes."""
+"""Memory of a queued answer besides its bytes."""
 LINGER_S = 0.5
-"""Seconds at the end in which the last answers are sent."""
+"""Time to send the last answers when the broker ends."""
 CHUNKS_AT_ONCE = 64
 REPLY_CHUNKS = 4
-"""Unsent chunks of a connection with which replies to heartbeats wait; its greeting and READY are the first two."""
+"""Replies to heartbeats wait while a connection has this many unsent chunks.
+The first two are its greeting and READY."""
 
 _CREDENTIALS = struct.Struct("iII")
 _numbers = itertools.count(1)
 
 
 class LocalConnection:
-    """uid, gid: of the peer's process when it connected, as the kernel reports them.
-
-    sent_of_first: bytes of the first unsent chunk that are sent.
-    """
+    """uid, gid: of the peer's process when it connected, from the kernel.
+    sent_of_first: sent bytes of the first unsent chunk."""
 
     def __init__(self, sock: socket.socket) -> None:
         _, self.uid, self.gid = _CREDENTIALS.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
@@ -69,7 +69,10 @@ class LocalConnection:
         self.is_queued = self.is_closed = self.awaits_room = False
 
     def receive(self) -> list[bytes] | None:
-        """The next message, after at most one read. Raises `Refused`, and `EOFError` or `OSError` when the peer has gone."""
+        """The next message, after at most one read.
+
+        Raises `Refused`, and `EOFError` or `OSError` if the peer has disconnected.
+        """
         message = self.protocol.next_message()
         if message is None and not self.protocol.has_more_commands:
             data = self.socket.recv(READ_BYTES)
@@ -91,8 +94,8 @@ class _User:
 
 
 class LocalCallers:
-    """listener: the socket that callers connect to. free_descriptors: how many more connections there may be. `limits` may be
-    replaced at any time."""
+    """listener: the socket that callers connect to. free_descriptors: how many more connections
+    there may be. limits: may be replaced at any time."""
 
     def __init__(
         self,
@@ -110,7 +113,7 @@ class LocalCallers:
         self._turns: deque[_User] = deque()
         self._handshakes: dict[LocalConnection, float] = {}
         self._dirty: dict[LocalConnection, None] = {}
-        self._gone: list[LocalConnection] = []
+        self._closed: list[LocalConnection] = []
         self.listener = listener
         self._epoll = epoll
         self._epoll.register(self.listener.fileno(), select.EPOLLIN)
@@ -125,13 +128,13 @@ class LocalCallers:
         return bool(self._turns)
 
     def next_deadline(self) -> float | None:
-        """When `receive` is due although nothing has come: a handshake takes too long."""
+        """When `receive` is due without input: a handshake has timed out."""
         return next(iter(self._handshakes.values()), None)
 
     # ── receiving ──
 
     def receive(self, end: float) -> Iterator[tuple[LocalConnection, list[bytes]]]:
-        """Messages, until none has come or until `end` of the monotonic clock."""
+        """Messages, until there are none or until `end` (monotonic seconds)."""
         self._poll()
         while self._turns and clock.monotonic() < end:
             user = self._turns.popleft()
@@ -170,7 +173,7 @@ class LocalCallers:
 
     def _accept(self, now: float) -> None:
         free = self._free_descriptors()
-        with contextlib.suppress(OSError):  # there is none, or it has gone again
+        with contextlib.suppress(OSError):  # none is waiting, or it has disconnected already
             for _ in range(ACCEPTED_AT_ONCE):
                 accepted, _ = self.listener.accept()
                 connection = LocalConnection(accepted)
@@ -183,8 +186,9 @@ class LocalCallers:
     def _has_share(self, uid: int, free: int) -> bool:
         """Whether a user may have one more connection. If not, that is counted and logged.
 
-        There is a limit, since each connection can hold 200 KiB of answers in the kernel. No user may have more connections than it
-        leaves to others either: the first one can have half of all, a second one half of the rest. Root and amid's own user are
+        There is a limit because each connection can occupy 200 KiB of the kernel's memory with
+        answers. In addition no user may have more connections than remain for others: the first
+        user can have half of all, a second one half of the rest. Root and amid's own user are
         exempt from both.
         """
         count = self._users[uid].connections if uid in self._users else 0
@@ -192,8 +196,10 @@ class LocalCallers:
         if uid in (0, os.geteuid()) or count < min(limit, free - RESERVED_CONNECTIONS):
             return True
         self._counters["refused_connections"] += 1
-        said = "refused a connection of uid:%d: it has %d of %d (max_connections_per_user), and %d more are free (LimitNOFILE)"
-        log.warning(said, uid, count, limit, free)
+        message = (
+            "refused a connection of uid:%d: it has %d of %d (max_connections_per_user); %d descriptors are free (LimitNOFILE)"
+        )
+        log.warning(message, uid, count, limit, free)
         return False
 
     def _add_connection(self, connection: LocalConnection, now: float) -> None:
@@ -203,7 +209,7 @@ class LocalCallers:
         self._connections[descriptor] = connection
         self._users.setdefault(connection.uid, _User()).connections += 1
         self._handshakes[connection] = now + HANDSHAKE_S
-        self._dirty[connection] = None  # it is greeted
+        self._dirty[connection] = None  # to send the greeting
 
     def _receive_from(self, connection: LocalConnection, user: _User) -> list[bytes] | None:
         message = None
@@ -250,17 +256,17 @@ class LocalCallers:
         user.unsent_bytes -= connection.unsent_bytes
         if not user.connections:
             del self._users[connection.uid]
-        self._gone.append(connection)
+        self._closed.append(connection)
 
-    def take_gone(self) -> list[LocalConnection]:
-        """The connections that have gone since the last time."""
-        gone, self._gone = self._gone, []
-        return gone
+    def take_closed(self) -> list[LocalConnection]:
+        """The connections that have closed since the last call."""
+        closed, self._closed = self._closed, []
+        return closed
 
     # ── sending ──
 
     def has_room(self, connection: LocalConnection, size: int) -> bool:
-        """Whether an answer of `size` bytes may wait for this connection. A single answer may be over the limit."""
+        """Whether an answer of `size` bytes may be queued. A single answer may exceed the limit."""
         user = self._users.get(connection.uid)
         if user is None or connection.is_closed:
             return True
@@ -271,10 +277,10 @@ class LocalCallers:
         return connection.unsent_bytes + size <= CONNECTION_BYTES
 
     def send(self, connection: LocalConnection, frames: list[bytes]) -> bool:
-        """Queue an answer, which `flush` sends; False when its caller has gone, or has too many unread."""
+        """Queue an answer for `flush`; False if its caller has disconnected or does not read."""
         if connection.is_closed or len(connection.unsent) >= self.limits.max_calls:
             return False
-        self._take_replies(connection)  # READY comes before the first answer
+        self._take_replies(connection)  # READY precedes the first answer
         self._add(connection, encode_frames(frames))
         return True
 
@@ -285,7 +291,7 @@ class LocalCallers:
         self._dirty[connection] = None
 
     def flush(self) -> None:
-        """Send what was queued in this pass, as much of it as its callers take."""
+        """Send the answers of this pass, as far as their callers' sockets take them."""
         dirty, self._dirty = self._dirty, {}
         for connection in dirty:
             if not connection.is_closed:
@@ -310,13 +316,13 @@ class LocalCallers:
             self._epoll.modify(connection.socket.fileno(), select.EPOLLIN | (select.EPOLLOUT if connection.unsent else 0))
 
     def _take_replies(self, connection: LocalConnection) -> None:
-        """Queue what the protocol replies. While much is unsent it stays in the protocol, which bounds it."""
+        """Queue the protocol's replies. While much is unsent, they stay in the protocol."""
         if connection.protocol.to_send and len(connection.unsent) < REPLY_CHUNKS:
             self._add(connection, bytes(connection.protocol.to_send))
             connection.protocol.to_send.clear()
 
     def _count_sent(self, connection: LocalConnection, sent: int) -> None:
-        """A chunk counts with all its bytes until the last one is sent, since it is in memory until then."""
+        """A chunk counts with all its bytes until it is sent completely and leaves memory."""
         freed = 0
         sent += connection.sent_of_first
         while connection.unsent and sent >= len(connection.unsent[0]):
@@ -328,7 +334,7 @@ class LocalCallers:
         self._users[connection.uid].unsent_bytes -= freed
 
     def close(self) -> None:
-        """Send the last answers, and end."""
+        """Send the last answers, and close all connections."""
         end = clock.monotonic() + LINGER_S
         self.flush()
         while any(one.unsent for one in self._connections.values()) and clock.monotonic() < end:

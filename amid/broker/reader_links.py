@@ -1,6 +1,7 @@
-"""The broker's ends of the pipes to its readers: which have connected, what they send, and when they are gone.
+"""The broker's ends of the pipes to its readers.
 
-A reader has two pipes, and both end with it. It is lost when both have ended and all that came on them was received.
+A reader has two pipes, which both end with it. It counts as lost when both have ended and all their
+messages were received.
 """
 
 from __future__ import annotations
@@ -18,13 +19,13 @@ from amid.wire import RPC_SOCKET
 log = logging.getLogger("amid.broker")
 
 BULK_END_S = 0.5
-"""Seconds after the end of a reader's first pipe within which the other ends too."""
+"""The second pipe of a reader must end within this time after the first."""
 
 ReaderPipe = Pipe[FromReader]
 
 
 class ReaderLink:
-    """One reader: who it is, and its pipes."""
+    """One reader: its hello and its pipes."""
 
     def __init__(self, hello: Hello, main: ReaderPipe) -> None:
         self.hello = hello
@@ -42,7 +43,8 @@ class ReaderLink:
 
 
 class ReaderLinks:
-    """`on_messages` takes what one read brought from a reader, `on_lost` a reader that is gone."""
+    """on_messages: takes the messages of one read from a reader.
+    on_lost: takes a reader that has ended."""
 
     def __init__(
         self,
@@ -56,15 +58,16 @@ class ReaderLinks:
         self._links: dict[ReaderPipe, ReaderLink] = {}
         self._bulk: dict[ReaderPipe, Hello] = {}
         self._unknown: set[ReaderPipe] = set()
-        """Those that have not sent their hello. uvloop holds neither a connection nor a server: what nobody holds is closed."""
+        """Pipes without a hello yet. uvloop keeps no reference to a connection
+        or server, and closes unreferenced ones."""
 
     async def listen(self, path: str) -> None:
-        """Raises `OSError`."""
+        """Listen at `path`. Raises `OSError`."""
         loop = asyncio.get_running_loop()
         self._server: asyncio.AbstractServer = await loop.create_unix_server(self._new_pipe, sock=listen(path))
 
     def close(self) -> None:
-        """Listen no more. The pipes stay."""
+        """Stop listening. The pipes stay open."""
         self._server.close()
 
     def _new_pipe(self) -> ReaderPipe:
@@ -78,7 +81,7 @@ class ReaderLinks:
             assert isinstance(hello, Hello)
             self._greet(pipe, hello)
         if pipe not in self._links and pipe not in self._bulk:
-            raise ValueError("the first message is not a hello")
+            raise ValueError("its first message is not a hello")
         if received:
             self._on_messages(self._links.get(pipe), received)
 
@@ -93,10 +96,10 @@ class ReaderLinks:
     def _lost(self, pipe: ReaderPipe, error: Exception | None) -> None:
         if isinstance(error, ValueError):
             self._counters["unreadable_messages"] += 1
-            log.error("what came on the socket of the readers is not from a reader (%s); requests go to %r", error, RPC_SOCKET)
+            log.error("a connection to the readers' socket is not a reader's (%s); requests go to %r", error, RPC_SOCKET)
         elif error is not None and not isinstance(error, OSError):
             self._counters["unreadable_messages"] += 1
-            log.error("a message of a reader could not be handled", exc_info=error)
+            log.error("cannot handle a reader's message", exc_info=error)
         self._unknown.discard(pipe)
         if self._bulk.pop(pipe, None) is not None:
             for link in [link for link in self._links.values() if link.bulk is pipe and link.ended]:

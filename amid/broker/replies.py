@@ -1,4 +1,5 @@
-"""Sends replies to callers: encoded as the request was, bounded by what a caller has not read, counted, and audited."""
+"""Sends replies to callers: encoded as the request was, bounded by the
+caller's unread bytes, counted, audited."""
 
 from __future__ import annotations
 
@@ -16,17 +17,22 @@ log = logging.getLogger("amid.broker")
 
 
 class Replies:
+    """Sends every reply of the broker."""
+
     def __init__(self, callers: CallerSockets, counters: Counter[str], audit: AuditLog) -> None:
         self._callers = callers
         self._counters = counters
         self._audit = audit
 
     def send(self, reply: Reply) -> None:
-        """Send it, or an error in its place when its caller has too much unread; drop and count it when not even that has room."""
+        """Send the reply, or an error if its caller has too much unread.
+
+        Drop and count it if that does not fit either.
+        """
         origin: Origin = reply.origin
         body = _encode(reply)
         if not self._callers.has_room(origin.sender, len(body)):
-            message = f"there is an answer of {len(body)} bytes, and the caller has too much unread: read answers as they come"
+            message = f"the answer has {len(body)} bytes, and the caller has too many unread: read answers as they arrive"
             reply = Reply(origin, error=AmidError("too_large", message, sent=True))
             body = _encode(reply)
         if origin.asked is not None:
@@ -36,7 +42,7 @@ class Replies:
             self._callers.send(origin.sender, body)
             return
         self._counters["undeliverable_answers"] += 1
-        log.warning("dropped an answer: %s has over max_unread_bytes of answers unread", origin.sender.identity.principal)
+        log.warning("dropped an answer: %s has more than max_unread_bytes of unread answers", origin.sender.identity.principal)
 
 
 def _encode(reply: Reply) -> bytes:

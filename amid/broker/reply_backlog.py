@@ -1,9 +1,10 @@
-"""How much each principal has not read of its answers, over all its connections.
+"""How many bytes of its answers each principal has not read, over all its connections.
 
-libzmq bounds what waits for a connection by number, and 10,000 answers on each of many connections
-are more than a machine has. An answer can be sent with a tracker, which tells when libzmq is done
-with it, but that costs more than the answer. A connection's answers leave in order, so one tracker
-covers those before it too: each connection's next answer has one when about 16 KiB have no tracker.
+libzmq limits what waits for a connection by number, but 10,000 answers on each of many connections
+do not fit into memory. An answer can be sent with a tracker, which reports when libzmq is done with
+it, but that costs more than the answer. A connection's answers leave in order, so one tracker
+covers the answers before it too: the next answer of a connection has one once about 16 KiB have
+none.
 """
 
 from __future__ import annotations
@@ -18,36 +19,36 @@ from amid.process.loop import clock
 from amid.process.sending import send
 
 Connection = tuple[Any, bytes]
-"""What has the connection, and its routing id there: a ROUTER, or a local connection itself."""
+"""The owner of the connection, a ROUTER or a local connection itself, and its routing id there."""
 
 UNTRACKED_BYTES = 16 * 1024
-"""Bytes of a connection's answers from which on the next one is sent with a tracker."""
+"""From this many untracked bytes on, a connection's next answer is sent with a tracker."""
 CONNECTION_BYTES = 2 * UNTRACKED_BYTES
-"""Bytes that may wait on a connection whatever its principal has not read elsewhere."""
+"""Answers that may always wait on a connection, whatever its principal has not read elsewhere."""
 OVERHEAD_BYTES = 256
-"""What libzmq needs to hold an answer, besides its bytes."""
+"""Memory that libzmq needs for an answer besides its bytes."""
 REVIEW_S = 0.1
-"""Seconds between two looks at all connections of a principal that is over its limit."""
+"""Interval at which all connections of a principal over its limit are reviewed."""
 
 
 @dataclass(slots=True)
 class _Backlog:
-    """Of one connection."""
+    """The answers of one connection."""
 
     untracked: int = 0
     tracked: deque[tuple[zmq.MessageTracker, int]] = field(default_factory=deque)
     bytes: int = 0
-    """Of the answers that trackers cover and that are not read."""
+    """Of unread answers that trackers cover."""
 
     def add(self, tracker: zmq.MessageTracker, size: int) -> int:
-        """An answer with a tracker; how many bytes that covers."""
+        """Note an answer with a tracker. Returns the number of bytes that the tracker covers."""
         covered, self.untracked = self.untracked + size, 0
         self.tracked.append((tracker, covered))
         self.bytes += covered
         return covered
 
     def review(self) -> int:
-        """Forget what was read; how many bytes that were."""
+        """Forget the answers that were read. Returns their number of bytes."""
         before = self.bytes
         while self.tracked and self.tracked[0][0].done:
             self.bytes -= self.tracked.popleft()[1]
@@ -67,10 +68,10 @@ class _Principal:
 
 
 class ReplyBacklog:
-    """Counts by principal, and by connection within each.
+    """Counts bytes by principal and connection.
 
-    limit: bytes that may wait for one principal, besides 16 KiB for each of its connections and an
-    eighth of the limit for answers under 16 KiB. A single answer may be larger.
+    limit: bytes that may wait for one principal, in addition to 16 KiB for each of its connections,
+    and to an eighth of the limit for answers under 16 KiB. A single answer may be larger.
     """
 
     def __init__(self, limit: int) -> None:
@@ -83,7 +84,7 @@ class ReplyBacklog:
         if principal is None:
             return True
         size += OVERHEAD_BYTES
-        limit = self.limit if size > UNTRACKED_BYTES else self.limit * 9 // 8  # errors in place of large answers fit in too
+        limit = self.limit if size > UNTRACKED_BYTES else self.limit * 9 // 8  # so that an error can replace a large answer
         if principal.bytes + size > limit:
             principal.review(clock.monotonic())
         found = principal.connections.get(connection)
@@ -91,7 +92,7 @@ class ReplyBacklog:
         return principal.bytes + size <= limit or waiting + size <= CONNECTION_BYTES or not principal.bytes
 
     def send(self, name: str, connection: Connection, frames: list[bytes]) -> None:
-        """Send to a connection, whose routing id is the first frame. Raises `zmq.ZMQError`."""
+        """Send to a connection; the first frame is its routing id. Raises `zmq.ZMQError`."""
         socket, _ = connection
         principal = self._principals.get(name) or _Principal()
         backlog = principal.connections.get(connection) or _Backlog()
@@ -107,7 +108,7 @@ class ReplyBacklog:
         self._principals[name] = principal
 
     def forget(self, connection: Connection) -> None:
-        """The connection has gone, and what waited for it."""
+        """Forget a connection that has ended."""
         for name, principal in list(self._principals.items()):
             backlog = principal.connections.pop(connection, None)
             if backlog is not None:

@@ -1,4 +1,5 @@
-"""What `servers` and `status` tell: how things stand, from what the readers said last and from the supervisor's account."""
+"""The results of `servers` and `status`, from the readers' last
+reports and the supervisor's status file."""
 
 from __future__ import annotations
 
@@ -19,14 +20,14 @@ from amid.rpc.server_queue import READER_TTL_S, ServerQueue
 
 log = logging.getLogger("amid.broker")
 
-MOST_CALLERS = 50
-"""Principals listed in `status`, those with the most open calls."""
+MAX_CALLERS = 50
+"""Principals listed in `status`: those with the most open calls."""
 
 NO_LANES = {"free": 0, "busy": 0, "limit": 0}
 
 
 def servers(settings: BrokerSettings, calls: Calls, local: bool) -> list[dict[str, Any]]:
-    """The result of `servers`, with the endpoints as a caller on this machine (`local`) reaches them, or one over TCP."""
+    """The result of `servers`. local: whether the caller is on ipc, which decides the endpoints."""
     now = clock.monotonic()
     return [_server(settings, queue, local, now) for queue in calls.servers.values()]
 
@@ -39,7 +40,7 @@ def status(settings: BrokerSettings, calls: Calls, counters: Mapping[str, int], 
         view["counters"] = last.counters if last is not None else {}
     processes, uptime = _processes(Path(settings.run_dir, STATUS_FILE))
     counted = {**counters, "late_answers": calls.late, "abandoned_calls": calls.abandoned, "open_calls": len(calls)}
-    busiest = nlargest(MOST_CALLERS, calls.open_by_principal().items(), key=itemgetter(1))
+    busiest = nlargest(MAX_CALLERS, calls.open_by_principal().items(), key=itemgetter(1))
     callers = [{"name": name, "open_calls": count} for name, count in busiest]
     view = {"version": __version__, "uptime": uptime, "servers": views, "processes": processes}
     return {**view, "callers": callers, "counters": counted}
@@ -47,7 +48,7 @@ def status(settings: BrokerSettings, calls: Calls, counters: Mapping[str, int], 
 
 def _server(settings: BrokerSettings, queue: ServerQueue, local: bool, now: float) -> dict[str, Any]:
     status = queue.status
-    alive = now < queue.heard + READER_TTL_S
+    alive = now < queue.last_message_at + READER_TTL_S
     events, stream = _endpoints(settings, queue.name, local)
     return {
         "name": queue.name,
@@ -65,17 +66,18 @@ def _server(settings: BrokerSettings, queue: ServerQueue, local: bool, now: floa
 
 
 def _lanes(queue: ServerQueue) -> dict[str, int]:
-    """What the reader said last, less the lanes of the calls that it was handed since."""
+    """The lanes as last reported, minus those of calls that the reader was assigned since."""
     if queue.status is None:
         return NO_LANES
-    said = queue.status.lanes
-    lanes = said.free + said.busy
+    reported = queue.status.lanes
+    lanes = reported.free + reported.busy
     free = min(max(queue.idle_lanes, 0), lanes)
-    return {"free": free, "busy": lanes - free, "limit": said.limit}
+    return {"free": free, "busy": lanes - free, "limit": reported.limit}
 
 
 def _endpoints(settings: BrokerSettings, server: str, local: bool) -> tuple[str, str]:
-    """Of the two event sockets: in run_dir for a caller on this machine, on TCP, as configured, for one that came that way."""
+    """The two event sockets: in run_dir for a local caller, else
+    the first configured TCP endpoint."""
     if local:
         run_dir = settings.run_dir
         return wire.ipc(run_dir, wire.events_socket(server)), wire.ipc(run_dir, wire.stream_socket(server))
@@ -84,11 +86,14 @@ def _endpoints(settings: BrokerSettings, server: str, local: bool) -> tuple[str,
 
 
 def _processes(file: Path) -> tuple[list[dict[str, Any]], float]:
-    """The supervisor's own account and its uptime; it keeps them in a file, which can be read without the broker too."""
+    """The processes and the supervisor's uptime.
+
+    They are in a file, which is readable without the broker too.
+    """
     try:
         known = json.loads(file.read_text())
     except (OSError, ValueError) as error:
-        log.warning("the supervisor's account in %s cannot be read: %s", file, error)
+        log.warning("cannot read the supervisor's status file %s: %s", file, error)
         return [], 0.0
     now = clock.monotonic()
     for process in known["processes"]:

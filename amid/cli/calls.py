@@ -1,4 +1,4 @@
-"""`amid action`, `command`, `actions` and `restart`: one call each, and its answer as text or JSON."""
+"""`amid action`, `command`, `actions` and `restart`: one call each, with the answer as text or JSON."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from amid.cli import complete, text
 from amid.cli.exits import Reporting, ReportingAction
 from amid.cli.options import JSON, SERVER, TIMEOUT, Header, fields
 from amid.client import Client
+from amid.client.results import ActionResult, OfferedAction
 
 _FRAME = text.HIDDEN | {"ListItems"}
-"""What every list's closing event has, and nobody needs to see."""
+"""Headers of every list's closing event that are not shown."""
 
 
 @click.command(cls=ReportingAction)
@@ -21,7 +22,7 @@ _FRAME = text.HIDDEN | {"ListItems"}
 @click.argument("headers", nargs=-1, type=Header(), metavar="[K=V]...")
 @SERVER
 @TIMEOUT
-@click.option("--until", metavar="EVENT", shell_complete=complete.events, help="Wait for this later event of the action too.")
+@click.option("--until", metavar="EVENT", shell_complete=complete.events, help="Also wait for this later event of the action.")
 @JSON
 @click.pass_obj
 def action(
@@ -33,7 +34,7 @@ def action(
     until: str | None,
     as_json: bool,
 ) -> None:
-    """Send an action and show its whole answer.
+    """Send an action and show its complete answer.
 
     \b
     amid action QueueStatus Queue=support
@@ -73,10 +74,10 @@ def actions(top: dict[str, Any], server: str | None, as_json: bool) -> None:
 @JSON
 @click.pass_obj
 def restart(top: dict[str, Any], server: str, as_json: bool) -> None:
-    """Replace a server's reader."""
+    """Replace the reader process of a server."""
     with Client(top["run_dir"]) as client:
         result = client.restart(server)
-    _show(result, [f"{text.printable(result['server'])}: its reader is being replaced; see `amid status`"], as_json)
+    _show(result, [f"{text.printable(result['server'])}: the reader is being replaced; see `amid status`"], as_json)
 
 
 def _show(result: Any, lines: list[str], as_json: bool) -> None:
@@ -86,8 +87,9 @@ def _show(result: Any, lines: list[str], as_json: bool) -> None:
         click.echo("\n".join(lines))
 
 
-def _answer(result: dict[str, Any]) -> list[str]:
-    """A Command's output, or the response, the list, what its closing event adds, and the event that was waited for."""
+def _answer(result: ActionResult) -> list[str]:
+    """The lines of an answer: the output of a Command, or the response, the list, its closing
+    event, and the awaited event."""
     if result.get("output"):
         return _output(result)
     closing = {name: value for name, value in (result.get("complete") or {}).items() if name not in _FRAME}
@@ -99,9 +101,9 @@ def _answer(result: dict[str, Any]) -> list[str]:
     return lines + (text.lists([result["until"]], 0) if result.get("until") else [])
 
 
-def _output(result: dict[str, Any]) -> list[str]:
+def _output(result: ActionResult) -> list[str]:
     return [text.printable(line, keep="\t") for line in result["output"]]
 
 
-def _columns(row: dict[str, Any]) -> dict[str, Any]:
-    return {name: row[name] for name in ("name", "privilege", "synopsis")}
+def _columns(row: OfferedAction) -> dict[str, Any]:
+    return {"name": row["name"], "privilege": row["privilege"], "synopsis": row["synopsis"]}

@@ -1,6 +1,7 @@
-"""What the shell offers when somebody presses Tab: the PBX's own actions, its servers, and the commonest events.
+"""Shell completion: the actions and servers of the running daemon, and common event names.
 
-The daemon is asked for at most a second, and when it is not there nothing is offered and nothing is said.
+A completion waits at most a second for the daemon. Without a daemon it offers nothing and prints
+nothing.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ from click.shell_completion import CompletionItem, get_completion_class
 from amid.client import Client
 from amid.errors import AmidError
 
-PATIENCE = 0.5
-"""Seconds for an answer of the daemon; a daemon that cannot be reached at all is given up after one."""
+TIMEOUT_S = 0.5
+"""Timeout in seconds for the daemon's answer; a daemon that cannot be reached is given up after one
+second."""
 
 EVENTS = [
     "AgentCalled",
@@ -84,12 +86,12 @@ EVENTS = [
 
 
 def actions(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    offered = _ask(ctx, lambda client: client.actions(ctx.params.get("server"), timeout=PATIENCE))
+    offered = _query(ctx, lambda client: client.actions(ctx.params.get("server"), timeout=TIMEOUT_S))
     return [CompletionItem(a["name"], help=a["synopsis"]) for a in offered if _begins(a["name"], incomplete)]
 
 
 def servers(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    listed = _ask(ctx, lambda client: client.servers(timeout=PATIENCE))
+    listed = _query(ctx, lambda client: client.servers(timeout=TIMEOUT_S))
     return [CompletionItem(s["name"], help=s["state"]) for s in listed if _begins(s["name"], incomplete)]
 
 
@@ -101,10 +103,10 @@ def _begins(name: str, incomplete: str) -> bool:
     return name.lower().startswith(incomplete.lower())
 
 
-def _ask(ctx: click.Context, question: Any) -> list[dict[str, Any]]:
+def _query(ctx: click.Context, query: Any) -> list[dict[str, Any]]:
     try:
         with Client(ctx.find_root().params.get("run_dir")) as client:
-            answer: list[dict[str, Any]] = question(client)
+            answer: list[dict[str, Any]] = query(client)
             return answer
     except AmidError:
         return []

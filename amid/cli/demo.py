@@ -1,7 +1,7 @@
-"""`amid demo`: a simulated PBX with calls going on, and the whole daemon in front of it.
+"""`amid demo`: a simulated PBX with calls, and the complete daemon in front of it.
 
-This process is the daemon's supervisor; the PBX is a child, the view a thread that is a client like any other. When any of the
-three ends, all of it does.
+This process is the daemon's supervisor. The PBX is a child process, the display is a thread with a
+normal client. When one of the three ends, all end.
 """
 
 from __future__ import annotations
@@ -39,20 +39,21 @@ from amid.supervisor.serve import serve
 SERVER = "demo"
 GATEWAY_PORT = 8088
 REDRAW_S = 0.5
-"""Seconds between two looks at the calls."""
+"""Seconds between two updates of the display."""
 
 STARTED_S = 10.0
-"""Seconds that the daemon may take to be reachable."""
+"""Timeout in seconds for the daemon to become reachable."""
 
 
 @click.command()
-@click.option("--seconds", type=click.FloatRange(0, min_open=True), metavar="N", help="End by itself after so long, not by Ctrl-C.")
+@click.option("--seconds", type=click.FloatRange(0, min_open=True), metavar="N", help="End after N seconds instead of at Ctrl-C.")
 @click.option("--calls-per-minute", type=click.FloatRange(1, 6000), metavar="N", default=40.0, show_default=True)
 @click.pass_context
 def demo(context: click.Context, seconds: float | None, calls_per_minute: float) -> None:
-    """Run a simulated PBX and the whole daemon in front of it.
+    """Run a simulated PBX and the complete daemon in front of it.
 
-    Nothing to install or configure. Calls are shown as they come; the last lines say what to type in a second terminal.
+    It needs no installation and no configuration. It shows the calls, and commands to try in a
+    second terminal.
     """
     named = (context.obj or {}).get("run_dir")
     with tempfile.TemporaryDirectory(prefix="amid-demo-") as folder:
@@ -77,7 +78,7 @@ def demo(context: click.Context, seconds: float | None, calls_per_minute: float)
 
 @contextmanager
 def simulated_pbx(folder: Path, calls_per_minute: float) -> Iterator[dict[str, Any]]:
-    """The PBX as a process that ends with this one; the servers of a daemon in front of it, as in amid.toml."""
+    """Run the PBX as a child process. Yields the `servers` tables of its configuration."""
     secret_file = folder / "secret"
     secret_file.touch(mode=0o600)
     secret_file.write_text(secrets.token_hex(16))
@@ -96,7 +97,7 @@ def simulated_pbx(folder: Path, calls_per_minute: float) -> Iterator[dict[str, A
 
 
 def _gateway(folder: Path) -> dict[str, Any]:
-    """The table for a gateway with one token, where `amid[web]` is installed."""
+    """The table of a gateway with one token, if `amid[web]` is installed."""
     if not configuration.web_is_installed():
         return {}
     tokens = folder / "tokens.toml"
@@ -106,7 +107,7 @@ def _gateway(folder: Path) -> dict[str, Any]:
 
 
 def _free_port() -> int:
-    """The gateway's usual port, or any other where that is taken."""
+    """The gateway's default port, or a free one if that is in use."""
     with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", GATEWAY_PORT)):
         return GATEWAY_PORT
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -115,7 +116,7 @@ def _free_port() -> int:
 
 
 def _usable_run_dir(folder: str) -> str:
-    """The run_dir that a second terminal finds by itself; one of the demo's own where that cannot be made."""
+    """The run_dir that clients search by default; a temporary one if that cannot be used."""
     preferred = Path(default_run_dir())
     try:
         preferred.mkdir(mode=0o750, parents=True, exist_ok=True)
@@ -125,14 +126,15 @@ def _usable_run_dir(folder: str) -> str:
 
 
 def _log_to(file: Path, config: Config) -> None:
-    """The view has the terminal; the log of this process and of its children goes to a file."""
+    """Write the log of this process and its children to a file, because the display uses the terminal."""
     terminal = os.dup(2)
     os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), 2)
     sys.stderr = os.fdopen(terminal, "w")
 
 
 class View(threading.Thread):
-    """Shows the calls, on a terminal as a table that moves, elsewhere as lines. `failure` says why it ended before its time."""
+    """Displays the calls: on a terminal as a live table, otherwise as lines. `failure` is the error
+    that ended it early."""
 
     def __init__(self, config: Config, seconds: float | None, run_dir_to_name: str | None) -> None:
         super().__init__(name="view", daemon=True)
@@ -147,7 +149,7 @@ class View(threading.Thread):
         self.failure = ""
 
     def stop(self) -> None:
-        """The daemon has ended; wait for the last look at it."""
+        """Wait for the last update after the daemon has ended."""
         self._stopped.set()
         self.join(timeout=2 * REDRAW_S + 1)
 
@@ -180,21 +182,21 @@ class View(threading.Thread):
             except AmidError:
                 pass
             time.sleep(0.05)
-        raise TimeoutError(f"the daemon was not ready within {STARTED_S:g} s; its log ends with:")
+        raise TimeoutError(f"the daemon was not ready within {STARTED_S:g} s; the end of its log:")
 
     def _table(self, client: Client, end: float) -> None:
-        with Live(self._picture(), console=self._console, refresh_per_second=4, transient=False) as live:
+        with Live(self._screen(), console=self._console, refresh_per_second=4, transient=False) as live:
             for item in self._items(client, end):
                 if item is not None:
-                    self._take(item)
-                live.update(self._picture())
+                    self._process(item)
+                live.update(self._screen())
 
     def _lines(self, client: Client, end: float) -> None:
         self._console.print(self._hints(), soft_wrap=True)
         shown: dict[tuple[str, str], str] = {}
         for item in self._items(client, end):
             if item is not None:
-                self._take(item)
+                self._process(item)
             for row in self._calls.rows():
                 if shown.get((row.who, row.whom)) != row.state:
                     shown[row.who, row.whom] = row.state
@@ -202,7 +204,8 @@ class View(threading.Thread):
                     self._console.print(Text(line), soft_wrap=True)
 
     def _items(self, client: Client, end: float) -> Iterator[Event | Gap | None]:
-        """Events and gaps as they come; None at least every `REDRAW_S` seconds. Ends at `end`, or with the daemon."""
+        """Events and gaps, or None at least every `REDRAW_S` seconds. Ends at `end`, or with the
+        daemon."""
         with client.events(gaps=True, timeout=REDRAW_S) as events:
             while time.monotonic() < end and not self._stopped.is_set():
                 try:
@@ -210,14 +213,14 @@ class View(threading.Thread):
                 except TimeoutError:
                     yield None
 
-    def _take(self, item: Event | Gap) -> None:
+    def _process(self, item: Event | Gap) -> None:
         if isinstance(item, Gap):
-            self._calls.forget()
+            self._calls.clear()
         else:
             self._events += 1
-            self._calls.take(item)
+            self._calls.apply(item)
 
-    def _picture(self) -> RenderableType:
+    def _screen(self) -> RenderableType:
         title = f"{len(self._calls.rows())} calls now, {self._calls.ended} ended, {self._events} events"
         table = Table(title=title, title_justify="left")
         for heading in ("caller", "to", "state", "seconds"):
@@ -241,7 +244,7 @@ class View(threading.Thread):
 
 
 def _page(config: Config) -> str:
-    """A line with the page's address. The token is behind the #: a browser sends that to nobody."""
+    """The page's URL. Browsers never send the part behind the #, where the token is."""
     if config.gateway is None:
         return ""
     (token,) = config.gateway.tokens.values()
@@ -249,11 +252,11 @@ def _page(config: Config) -> str:
 
 
 def _cells(row: Row, now: float) -> list[Text]:
-    """Callers choose their names: in a `Text` nothing is markup."""
+    """The cells of a row. Caller names are untrusted: `Text` does not interpret markup."""
     return [Text(value) for value in (row.who, row.whom, row.state, f"{now - row.since:.0f}")]
 
 
 def _program() -> str:
-    """What was typed to start this, so that it can be typed again."""
+    """The command that started this process, for the hints."""
     typed = Path(sys.argv[0])
     return str(typed) if typed.name == "amid" else "amid"

@@ -1,4 +1,4 @@
-"""`amid events`: the stream, one event a line; what is missing, and cannot be fetched once more, is shown in its place."""
+"""`amid events`: events, one a line, with a line for each gap."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from amid.cli import complete
 from amid.cli.exits import Reporting
 from amid.cli.options import JSON
 from amid.cli.text import lines_of, printable, time_of_day
-from amid.client import Client, Event, Gap, feed
+from amid.client import Client, Event, Gap
+from amid.client.event import describe
 from amid.events.where import Condition
 
 
@@ -30,8 +31,10 @@ class Where(click.ParamType[Condition]):
 
 @click.command(cls=Reporting)
 @click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=complete.events)
-@click.option("--server", metavar="NAME", shell_complete=complete.servers, help="One server only; otherwise all.")
-@click.option("--where", "conditions", multiple=True, type=Where(), help="Only events whose header K is V, or with K~V contains V.")
+@click.option("--server", metavar="NAME", shell_complete=complete.servers, help="Show one server only.  [default: all]")
+@click.option(
+    "--where", "conditions", multiple=True, type=Where(), help="Show only events whose header K is V, or contains V (K~V)."
+)
 @click.option("--count", type=click.IntRange(1), metavar="N", help="End after N events.")
 @JSON
 @click.pass_obj
@@ -43,10 +46,10 @@ def events(
     count: int | None,
     as_json: bool,
 ) -> None:
-    """Show events as they come: all, or those with these NAMEs. Ctrl-C ends it.
+    """Show events as they occur, all or those with these NAMEs, until Ctrl-C.
 
-    Events that were lost on the way are fetched once more, in their place. What the daemon no longer holds is shown as
-    a gap; with --json that is an object of its own, {"gap": ...}.
+    Events that the daemon no longer holds, because this program or its terminal was too slow, are
+    shown as a gap; with --json as an object {"gap": ...}.
     """
     left = count
     try:
@@ -66,7 +69,7 @@ def events(
 
 
 def _gap_line(gap: Gap) -> str:
-    return click.style(f"!!!! GAP {printable(feed.told(gap))}", fg="red", bold=True)
+    return click.style(f"!!!! GAP {printable(describe(gap))}", fg="red", bold=True)
 
 
 def _gap_json(gap: Gap) -> bytes:
@@ -74,11 +77,11 @@ def _gap_json(gap: Gap) -> bytes:
 
 
 def _json(event: Event) -> bytes:
-    return wire.pack_json({name: getattr(event, name) for name in ("server", "epoch", "seq", "nth", "time", "event", "fields")})
+    return wire.pack_json({name: getattr(event, name) for name in ("server", "epoch", "seq", "prev", "time", "event", "fields")})
 
 
 def line(event: Event) -> str:
-    """Time of day, server, event, and its headers."""
+    """An event as text: local time, server, name and headers."""
     clock = time_of_day(event.time, 3)
     headers = " ".join(_header(name, v) for name, value in event.fields.items() for v in lines_of(value))
     lead = f"{click.style(clock, dim=True)} {click.style(printable(event.server), fg='cyan')}"
@@ -90,5 +93,5 @@ def _header(name: Any, value: Any) -> str:
 
 
 def _quoted(value: str) -> str:
-    """In quotes when it would run into its neighbours."""
+    """A value, in quotes if it is empty or contains spaces."""
     return value if value and " " not in value and '"' not in value else '"' + value.replace('"', '\\"') + '"'

@@ -1,7 +1,7 @@
-"""How a command ends: the table of exit statuses, and errors in words that say what, where, and what to do.
+"""Exit statuses, and error messages.
 
-Errors go to stderr. With --json the JSON-RPC error object goes to stdout as well, as {"error": …}, so that a script always
-finds one JSON value there.
+Errors are printed to stderr. With --json the JSON-RPC error object is also printed to stdout as
+{"error": …}, so that scripts always find one JSON value there.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from amid.cli.text import lines_of, printable
 from amid.errors import CODES, AmidError
 
 UNREACHABLE = -32000
-"""The JSON-RPC code for the one error that is the client's own; the range belongs to implementations."""
+"""The JSON-RPC code of the client's own error, from the range for implementations."""
 
 
 class Exit(NamedTuple):
@@ -28,40 +28,41 @@ class Exit(NamedTuple):
 
 EXITS = (
     Exit(0, "done", ()),
-    Exit(1, "Asterisk said Error", ("action_failed",)),
+    Exit(1, "Asterisk answered Error", ("action_failed",)),
     Exit(2, "usage: wrong options or values", ("invalid_params", "unknown_method", "invalid_request", "parse_error")),
     Exit(3, "timeout", ("timeout",)),
     Exit(4, "not reachable or not connected", ("unreachable", "not_connected", "connection_lost", "unknown_server")),
     Exit(5, "denied by the configuration", ("denied",)),
-    Exit(6, "the daemon cannot start: its configuration or its directory is not right", ()),
-    Exit(7, "busy: the server's queue is full", ("busy",)),
+    Exit(6, "the daemon cannot start: invalid configuration or run_dir", ()),
+    Exit(7, "busy: a queue or a limit is full", ("busy",)),
     Exit(8, "the answer is too large", ("too_large",)),
-    Exit(9, "the events are no longer held", ("gone",)),
-    Exit(10, "amid failed; its log says how", ("internal_error",)),
-    Exit(11, "the output cannot be written; the call itself was carried out unless stdout is closed", ()),
-    Exit(12, "cancelled by its caller", ("cancelled",)),
+    Exit(10, "internal error; see the daemon's log", ("internal_error",)),
+    Exit(11, "the output cannot be written; the call has run unless stdout was closed", ()),
+    Exit(12, "cancelled by the caller", ("cancelled",)),
     Exit(130, "interrupted by Ctrl-C", ()),
 )
 FAILED, UNWRITABLE, INTERRUPTED = 10, 11, 130
 STATUS = {kind: exit.status for exit in EXITS for kind in exit.kinds}
 
-MAY_HAVE = "Asterisk may have carried it out: look before trying again."
-NEVER_SAW = "Asterisk never saw it; trying again is safe."
+MAY_HAVE_RUN = "Asterisk may have run the action: check before retrying."
+NEVER_SENT = "Asterisk never received the action; retrying is safe."
 _UNSURE = frozenset({"timeout", "unreachable", "not_connected", "connection_lost", "busy", "too_large", "internal_error"})
-"""Kinds after which a caller wonders whether the action was carried out; the others say it themselves."""
+"""Kinds of error whose message does not say whether the action has run."""
 
 
 class Reporting(click.Command):
-    """A command that talks to the daemon: its errors become a message and an exit status, and a closed pipe ends it quietly.
+    """A command that calls the daemon: errors become a message and an exit status, and a closed
+    pipe ends it quietly.
 
-    reaches_asterisk: whether it sends an action, so that a failure says whether Asterisk may have carried it out.
+    reaches_asterisk: whether it sends an action, so that errors say whether the action may have
+    run.
     """
 
     reaches_asterisk = False
 
     def invoke(self, ctx: click.Context) -> Any:
-        if sys.stdout is None:  # descriptor 1 is closed: better to say so before anything is carried out
-            click.echo("amid: stdout is closed, so nothing was sent; to discard the output write > /dev/null", err=True)
+        if sys.stdout is None:  # descriptor 1 is closed: fail before anything is sent
+            click.echo("amid: stdout is closed, so nothing was sent; use > /dev/null to discard the output", err=True)
             ctx.exit(UNWRITABLE)
         try:
             return super().invoke(ctx)
@@ -74,25 +75,25 @@ class Reporting(click.Command):
 
 
 class ReportingAction(Reporting):
-    """One that sends an action to Asterisk."""
+    """A command that sends an action to Asterisk."""
 
     reaches_asterisk = True
 
 
 def unwritable_stdout(error: OSError) -> int | None:
-    """The exit status when `error` comes from writing to stdout, which a line end tells; None when it does not."""
+    """The exit status for a failed write to stdout; None when `error` has another cause."""
     try:
         os.write(1, b"\n")
         return None
     except OSError:
         _discard_stdout()
-    message = f"the output cannot be written to stdout: {error.strerror}; a call that was answered has been carried out"
+    message = f"the output cannot be written to stdout: {error.strerror}; a call that was answered has run"
     click.echo(f"amid: {message}", err=True)
     return UNWRITABLE
 
 
 def _discard_stdout() -> None:
-    """What stdout still buffers goes nowhere; Python would fail on it again when it ends."""
+    """Discard buffered output, which Python would try to write again at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
@@ -100,19 +101,20 @@ def report(failure: AmidError, reaches_asterisk: bool, *, as_json: bool) -> None
     if as_json:
         code = CODES.get(failure.kind, UNREACHABLE)
         click.echo(wire.pack_json({"error": {"code": code, "message": failure.message, "data": failure.data()}}))
-    for line in told(failure, reaches_asterisk):
+    for line in format_error(failure, reaches_asterisk):
         click.echo(line, err=True)
 
 
-def told(failure: AmidError, reaches_asterisk: bool) -> list[str]:
-    """The error in a few lines: what happened and where, whether Asterisk may have acted, and the output of a failed Command."""
+def format_error(failure: AmidError, reaches_asterisk: bool) -> list[str]:
+    """An error as lines: what happened and where, whether the action may have run, and the output
+    of a failed Command."""
     lines = [click.style(f"amid: {failure.kind}: ", fg="red") + printable(failure.message)]
     if reaches_asterisk and failure.kind in _UNSURE:
-        lines.append("      " + (MAY_HAVE if failure.sent else NEVER_SAW))
+        lines.append("      " + (MAY_HAVE_RUN if failure.sent else NEVER_SENT))
     return lines + [printable(line, keep="\t") for line in lines_of((failure.response or {}).get("Output", []))]
 
 
 def table() -> str:
-    """The statuses for --help."""
+    """The exit statuses for --help."""
     lines = (f"  {exit.status:>3}  {exit.meaning}" for exit in EXITS)
     return "\b\nExit status:\n" + "\n".join(lines)

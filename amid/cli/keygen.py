@@ -1,4 +1,4 @@
-"""`amid keygen`: a key pair, for a daemon that listens on TCP or for a program that connects to it."""
+"""`amid keygen`: makes a CURVE key pair, for the daemon or for a client."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ import zmq
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
 def keygen(file: Path) -> None:
-    """Make a CURVE key pair: the secret key goes to FILE, which must not exist yet, and the public key is printed.
+    """Make a CURVE key pair: write the secret key to FILE, which must not exist, and print the
+    public key.
 
-    The daemon's FILE is secret_key_file in [curve]; a program's public key is `key` in [callers.NAME].
+    FILE is secret_key_file in [curve] for the daemon; the public key of a client is `key` in
+    [callers.NAME].
     """
     public, secret = zmq.curve_keypair()
     try:

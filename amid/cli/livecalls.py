@@ -1,6 +1,6 @@
-"""The calls that are going on, folded from events alone: no socket, no clock, no terminal.
+"""The current calls, derived from events. Pure: no socket, clock or terminal.
 
-Channels of one call share their Linkedid. A bridge is who talks to whom; a queue is who waits for whom.
+Channels of one call share their Linkedid. Bridges show who talks to whom, queues who is waiting.
 """
 
 from __future__ import annotations
@@ -8,12 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from amid.cli.text import printable
-from amid.client.feed import Event
+from amid.client.event import Event
 
 
 @dataclass(slots=True)
 class Channel:
-    """One leg of a call; `since` is in seconds since 1970."""
+    """A leg of a call. `since` is in seconds since 1970."""
 
     name: str
     linkedid: str
@@ -27,7 +27,7 @@ class Channel:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A call as a line: who, whom or where, in which state, since when."""
+    """A call as a line: caller, callee or place, state, and start of the state in seconds since 1970."""
 
     who: str
     whom: str
@@ -37,13 +37,13 @@ class Row:
 
 @dataclass
 class LiveCalls:
-    """Feed it events in order; `rows` are the calls going on, the oldest first. `ended` counts those that are over."""
+    """The current calls, oldest first in `rows`. `ended` counts calls that have ended."""
 
     ended: int = 0
     _channels: dict[str, Channel] = field(default_factory=dict)
 
-    def take(self, event: Event) -> None:
-        """One event; those that say nothing of a call are ignored."""
+    def apply(self, event: Event) -> None:
+        """Process an event. Events that do not concern calls are ignored."""
         match event.event:
             case "Newchannel":
                 self._new(event)
@@ -58,10 +58,10 @@ class LiveCalls:
             case "QueueCallerLeave":
                 self._change(event, place="")
             case "Hangup":
-                self._gone(event)
+                self._hang_up(event)
 
-    def forget(self) -> None:
-        """A gap: what was known may be wrong."""
+    def clear(self) -> None:
+        """Discard all calls after a gap."""
         self._channels.clear()
 
     def rows(self) -> list[Row]:
@@ -92,7 +92,7 @@ class LiveCalls:
         channel.number = _known(event, "CallerIDNum") or channel.number
         channel.person = _known(event, "CallerIDName") or channel.person
 
-    def _gone(self, event: Event) -> None:
+    def _hang_up(self, event: Event) -> None:
         channel = self._channels.pop(_text(event, "Uniqueid"), None)
         if channel is not None and all(other.linkedid != channel.linkedid for other in self._channels.values()):
             self.ended += 1
@@ -101,8 +101,8 @@ class LiveCalls:
 def _row(channels: list[Channel]) -> Row:
     first, *others = channels
     whom = ", ".join(_name(other) for other in others if other.number) or first.dialled
-    telling = [channel for channel in channels if channel.place] or [c for c in reversed(channels) if c.state != "Down"] or channels
-    state, place = telling[0].state, telling[0].place
+    shown = [channel for channel in channels if channel.place] or [c for c in reversed(channels) if c.state != "Down"] or channels
+    state, place = shown[0].state, shown[0].place
     return Row(_name(first), whom, f"{state}, {place}" if place else state, first.since)
 
 
@@ -111,7 +111,7 @@ def _name(channel: Channel) -> str:
 
 
 def _known(event: Event, header: str) -> str:
-    """Asterisk says `<unknown>` where it has nothing."""
+    """A header's value; "" for `<unknown>`."""
     value = _text(event, header)
     return "" if value == "<unknown>" else value
 

@@ -1,4 +1,4 @@
-"""The command `amid` itself: the table of its commands, each imported only when it is called."""
+"""The command `amid`: the table of its commands, each imported only when it is called."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from amid.cli import exits
 
 
 class Entry(NamedTuple):
-    """Where a command is (`module` has it under its own name), and its line in --help."""
+    """The module of a command, which defines it under its name, and its line in --help."""
 
     module: str
     help: str
@@ -23,23 +23,24 @@ class Entry(NamedTuple):
 
 COMMANDS = {
     "run": Entry("amid.cli.run", "Run the daemon in the foreground."),
-    "demo": Entry("amid.cli.demo", "Run a simulated PBX and the whole daemon in front of it."),
+    "demo": Entry("amid.cli.demo", "Run a simulated PBX and the complete daemon in front of it."),
     "check": Entry("amid.cli.run", "Validate the configuration and show it."),
-    "action": Entry("amid.cli.calls", "Send an action and show its whole answer."),
+    "action": Entry("amid.cli.calls", "Send an action and show its complete answer."),
     "command": Entry("amid.cli.calls", "Run an Asterisk CLI command."),
-    "events": Entry("amid.cli.events", "Show events as they come."),
-    "trace": Entry("amid.cli.trace", "Show the packets of the sessions with Asterisk."),
+    "events": Entry("amid.cli.events", "Show events as they occur."),
+    "trace": Entry("amid.cli.trace", "Show the packets between amid and Asterisk."),
     "status": Entry("amid.cli.status", "Show the servers, the daemon's processes, and its counters."),
-    "audit": Entry("amid.cli.audit", "Show who was denied what, and what was done."),
+    "audit": Entry("amid.cli.audit", "Show the audit trail."),
     "actions": Entry("amid.cli.calls", "Show the actions that this Asterisk offers."),
-    "restart": Entry("amid.cli.calls", "Replace a server's reader."),
-    "keygen": Entry("amid.cli.keygen", "Make a key pair for TCP."),
+    "restart": Entry("amid.cli.calls", "Replace the reader process of a server."),
+    "keygen": Entry("amid.cli.keygen", "Make a CURVE key pair for TCP."),
     "completion": Entry("amid.cli.complete", "Print the completion script for a shell."),
 }
 
 
 class Lazy(click.Group):
-    """A group that knows its commands from the table, so that --help and Tab import none of them."""
+    """A group that reads its commands from the table, so that --help and completion import none of
+    them."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -59,9 +60,9 @@ class Lazy(click.Group):
         return names + click.Command.shell_complete(self, ctx, incomplete)
 
 
-def _named(context: click.Context, option: click.Parameter, run_dir: str | None) -> str | None:
+def _check_run_dir(context: click.Context, option: click.Parameter, run_dir: str | None) -> str | None:
     if run_dir == "":
-        raise click.BadParameter("it is empty; is a variable of the script not set?", context, option)
+        raise click.BadParameter("the value is empty; is a shell variable unset?", context, option)
     return run_dir
 
 
@@ -70,8 +71,8 @@ def _named(context: click.Context, option: click.Parameter, run_dir: str | None)
     "--run-dir",
     metavar="DIR",
     type=click.Path(),
-    callback=_named,
-    help="The daemon's directory; else AMID_RUN_DIR, or without it the first of /run/amid, $XDG_RUNTIME_DIR/amid with a socket.",
+    callback=_check_run_dir,
+    help="The daemon's directory.  [default: AMID_RUN_DIR, else the first of /run/amid, $XDG_RUNTIME_DIR/amid with a socket]",
 )
 @click.version_option(__version__, message="amid %(version)s")
 @click.pass_context
@@ -82,7 +83,7 @@ def amid(ctx: click.Context, run_dir: str | None) -> None:
 
 
 def run(argv: list[str]) -> int:
-    """The exit status of the command line; `exits` has their table."""
+    """Run the command line and return its exit status (`exits`)."""
     for stream in (sys.stdout, sys.stderr):
         _lenient(stream)
     try:
@@ -100,6 +101,6 @@ def run(argv: list[str]) -> int:
 
 
 def _lenient(stream: Any) -> None:
-    """A terminal that has no letter for something shows its code; nothing dies of it."""
+    """Escape characters that the terminal's encoding lacks, instead of failing."""
     if hasattr(stream, "reconfigure"):
         stream.reconfigure(errors="backslashreplace")

@@ -1,4 +1,4 @@
-"""Options and argument types that several commands share."""
+"""Options and argument types shared by several commands."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ import click
 
 from amid.cli import complete
 
-JSON = click.option("--json", "as_json", is_flag=True, help="One line of JSON, exactly as the daemon gave it.")
-SERVER = click.option("--server", metavar="NAME", shell_complete=complete.servers, help="Needed when there are several.")
+JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON as the daemon sends it, one object a line.")
+SERVER = click.option("--server", metavar="NAME", shell_complete=complete.servers, help="Required if there are several servers.")
 TIMEOUT = click.option(
     "--timeout",
     type=click.FloatRange(0, 3600, min_open=True),
     default=5.0,
     show_default=True,
     metavar="SECONDS",
-    help="How long the answer may take.",
+    help="Timeout for the answer.",
 )
 
 
 class Header(click.ParamType[tuple[str, str]]):
-    """K=V; the first `=` splits."""
+    """K=V, split at the first `=`."""
 
     name = "K=V"
 
@@ -31,12 +31,12 @@ class Header(click.ParamType[tuple[str, str]]):
             return value
         name, equals, text = str(value).partition("=")
         if not equals or not name:
-            self.fail(f"{value!r} is no header: write NAME=VALUE, for example Channel=PJSIP/100", param, ctx)
+            self.fail(f"{value!r} is not a header: write NAME=VALUE, for example Channel=PJSIP/100", param, ctx)
         return name, text
 
 
 def fields(headers: Iterable[tuple[str, str]]) -> dict[str, str | list[str]]:
-    """Headers as a map; one that is given several times has a list."""
+    """Headers as a map; a repeated header becomes a list."""
     found: dict[str, list[str]] = {}
     for name, value in headers:
         found.setdefault(name, []).append(value)

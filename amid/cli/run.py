@@ -1,4 +1,4 @@
-"""`amid run` and `amid check`: the daemon in the foreground, and its configuration looked at without starting anything."""
+"""`amid run` and `amid check`: run the daemon in the foreground, or only check its configuration."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from amid import config as configuration
 from amid.config import Config, ConfigError
 
 REFUSED = 6
-"""Exit status when the daemon cannot start: its configuration or its run_dir is not right."""
+"""Exit status when the daemon cannot start: invalid configuration or run_dir."""
 
 _file_option = click.option(
     "-c",
@@ -30,22 +30,23 @@ _file_option = click.option(
 
 @click.command()
 @_file_option
-@click.option("--server", "host", metavar="HOST[:PORT]", help="Without a file: the Asterisk to connect to.")
+@click.option("--server", "host", metavar="HOST[:PORT]", help="Without a file: the address of Asterisk.")
 @click.option("--username", metavar="USER", help="Without a file: the manager user, as in manager.conf.")
 @click.option(
     "--secret-file",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Without a file: where its secret is; asked for otherwise.",
+    help="Without a file: the file with the manager user's secret.  [default: ask]",
 )
-@click.option("--name", default="pbx1", show_default=True, help="Without a file: what the server is called.")
+@click.option("--name", default="pbx1", show_default=True, help="Without a file: the name of the server.")
 @click.pass_context
 def run(
     context: click.Context, file: Path | None, host: str | None, username: str | None, secret_file: Path | None, name: str
 ) -> None:
-    """Run the daemon in the foreground, for systemd (Type=notify) or a terminal: with a configuration file, or with --server.
+    """Run the daemon in the foreground, under systemd (Type=notify) or on a terminal, with a
+    configuration file or with --server.
 
-    SIGTERM ends it when the calls in flight are answered, 5 seconds later at most. SIGHUP reads the configuration again and starts
-    anew only what changed; a file that is not right changes nothing.
+    SIGTERM ends it when all open calls are answered, after at most 5 seconds. SIGHUP reads the
+    configuration again and restarts only what has changed; an invalid file changes nothing.
     """
     _check_options(context)
     run_dir = _run_dir(context)
@@ -64,34 +65,38 @@ def run(
 
 @click.command()
 @_file_option
-@click.option("--json", "as_json", is_flag=True, help="One line of JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print one line of JSON.")
 @click.pass_context
 def check(context: click.Context, file: Path | None, as_json: bool) -> None:
-    """Validate the configuration and show it as it is in effect, secrets hidden."""
+    """Validate the configuration and show the effective values, with secrets hidden."""
     path = file or Path(configuration.DEFAULT_FILE)
     settings = config_or_exit(lambda: configuration.load(path, _run_dir(context), _print_warning))
     shown = configuration.shown(settings)
     if as_json:
         click.echo(json.dumps(shown))
         return
-    click.echo(f"# {path} is valid; this is what is in effect")
+    click.echo(f"# {path} is valid; the effective configuration:")
     for line in _toml(shown):
         click.echo(line)
 
 
 def _check_options(context: click.Context) -> None:
-    """A file and a server of options exclude each other. --server goes before AMID_CONFIG, as options go before variables."""
+    """Check that a file and --server are not combined.
+
+    Options take precedence over variables, so --server overrides AMID_CONFIG.
+    """
     given = {name for name in context.params if context.get_parameter_source(name) is ParameterSource.COMMANDLINE}
     if {"host", "file"} <= given:
-        raise click.UsageError("--server and -c exclude each other: with a file, the servers are its tables [servers.NAME]")
+        raise click.UsageError("--server cannot be combined with -c: a file names its servers in [servers.NAME]")
     for option in () if "host" in given else ("username", "secret_file", "name"):
         if option in given:
             named = f"--{option.replace('_', '-')}"
-            raise click.UsageError(f"{named} is for --server, which is missing; a file has it in [servers.NAME]")
+            raise click.UsageError(f"{named} requires --server; in a file it belongs to [servers.NAME]")
 
 
 def _run_dir(context: click.Context) -> str | None:
-    """The option of `amid`, from the root, so that a reload finds it wherever the working directory is by then."""
+    """The option --run-dir as an absolute path, so that a reload finds it after a change of the
+    working directory."""
     named = (context.obj or {}).get("run_dir")
     return os.path.abspath(named) if named is not None else None
 
@@ -101,7 +106,7 @@ def _print_warning(what: str) -> None:
 
 
 def _server(host: str, username: str | None, secret_file: Path | None) -> dict[str, Any]:
-    """The table of the one server that options name."""
+    """The server table that the options describe."""
     if username is None:
         raise click.UsageError("--server needs --username, the manager user")
     table: dict[str, Any] = {"host": host, "username": username}
@@ -114,7 +119,7 @@ def _server(host: str, username: str | None, secret_file: Path | None) -> dict[s
     if secret_file is not None:
         table["secret_file"] = str(secret_file)
     elif not sys.stdin.isatty():
-        raise click.UsageError("there is no terminal to ask for the secret on; name its file with --secret-file, or /dev/stdin")
+        raise click.UsageError("cannot ask for the secret without a terminal; name its file with --secret-file, or use /dev/stdin")
     else:
         table["secret"] = _ask_secret(username)
     return table
@@ -124,7 +129,7 @@ def _ask_secret(username: str) -> str:
     try:
         secret: str = click.prompt(f"Secret of {username}", hide_input=True, err=True)
     except UnicodeDecodeError:
-        raise click.UsageError("the secret that was typed is not UTF-8; set the terminal to UTF-8, or use --secret-file") from None
+        raise click.UsageError("the secret is not UTF-8; set the terminal to UTF-8, or use --secret-file") from None
     return secret
 
 
@@ -148,7 +153,7 @@ def _serve(settings: Config, reload: Callable[[], Config] | None, warnings: list
 
 
 def _toml(table: dict[str, Any], path: str = "") -> list[str]:
-    """The configuration in the form in which it is written; a key without a value is left out."""
+    """The configuration as TOML, without keys that have no value."""
     plain = {key: value for key, value in table.items() if not isinstance(value, dict) and value is not None}
     lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in plain.items()]
     for key, value in table.items():

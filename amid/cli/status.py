@@ -1,4 +1,4 @@
-"""`amid status`: servers, processes and counters at a glance, once or redrawn every second."""
+"""`amid status`: servers, processes and counters, once or updated every second."""
 
 from __future__ import annotations
 
@@ -12,22 +12,23 @@ from amid import wire
 from amid.cli import exits, text
 from amid.cli.options import JSON
 from amid.client import Client
+from amid.client.results import Process, Server, Status
 from amid.errors import AmidError
 
-INTERVAL = 1.0
-"""Seconds between two looks of --watch."""
+INTERVAL_S = 1.0
+"""Seconds between two updates of --watch."""
 
 _COLOURS = {"up": "green", "connecting": "yellow", "booting": "yellow", "lost": "red", "rejected": "red"}
 
 
 @click.command(cls=exits.Reporting)
-@click.option("--watch", is_flag=True, help="Redraw every second; Ctrl-C ends it. With --json: a line every second.")
+@click.option("--watch", is_flag=True, help="Update every second until Ctrl-C; with --json, print a line every second.")
 @JSON
 @click.pass_obj
 def status(top: dict[str, Any], watch: bool, as_json: bool) -> None:
     """Show the servers, the daemon's processes, and its counters."""
     if watch and not as_json and not sys.stdout.isatty():
-        raise click.UsageError("--watch draws on a terminal; in a pipe use --watch --json")
+        raise click.UsageError("--watch requires a terminal; use --watch --json in a pipe")
     with Client(top["run_dir"]) as client:
         if not watch:
             _once(client, as_json)
@@ -46,7 +47,7 @@ def _once(client: Client, as_json: bool) -> None:
 def _stream(client: Client) -> None:
     while True:
         _once(client, as_json=True)
-        time.sleep(INTERVAL)
+        time.sleep(INTERVAL_S)
 
 
 def _watch(client: Client) -> None:
@@ -55,19 +56,19 @@ def _watch(client: Client) -> None:
 
     with Live(auto_refresh=False, vertical_overflow="crop") as live:
         while True:
-            live.update(Text.from_ansi("\n".join(_look(client))), refresh=True)
-            time.sleep(INTERVAL)
+            live.update(Text.from_ansi("\n".join(_status_lines(client))), refresh=True)
+            time.sleep(INTERVAL_S)
 
 
-def _look(client: Client) -> list[str]:
-    """The status, or why there is none now: a daemon that comes back is worth waiting for."""
+def _status_lines(client: Client) -> list[str]:
+    """The status as lines, or the error: --watch continues until the daemon is back."""
     try:
         return drawn(client.status(), time.time(), text.limit())
     except AmidError as failure:
-        return exits.told(failure, reaches_asterisk=False)
+        return exits.format_error(failure, reaches_asterisk=False)
 
 
-def drawn(status: dict[str, Any], now: float, columns: int | None) -> list[str]:
+def drawn(status: Status, now: float, columns: int | None) -> list[str]:
     servers, processes = status["servers"], status["processes"]
     lines = [click.style(f"amid {status['version']}, up {duration(status['uptime'])}", bold=True), ""]
     lines += text.table([_server(s, now) for s in servers], columns, _paint) if servers else ["no servers"]
@@ -79,7 +80,7 @@ def drawn(status: dict[str, Any], now: float, columns: int | None) -> list[str]:
     return lines + (["", *text.pairs(counted)] if counted else [])
 
 
-def _server(server: dict[str, Any], now: float) -> dict[str, str]:
+def _server(server: Server, now: float) -> dict[str, str]:
     lanes = server["lanes"]
     return {
         "server": server["name"],
@@ -94,7 +95,7 @@ def _server(server: dict[str, Any], now: float) -> dict[str, str]:
     }
 
 
-def _process(process: dict[str, Any]) -> dict[str, str]:
+def _process(process: Process) -> dict[str, str]:
     return {
         "process": process["name"],
         "pid": str(process["pid"] or "none"),

@@ -1,7 +1,7 @@
-"""Packets as text for people: every value made harmless, and tables that never cut anything off.
+"""Packets as text for people: escaped values, and tables that never truncate.
 
-Values come from strangers (a caller chooses their caller id), so whatever is not printable is shown escaped, on a terminal
-and in a pipe, since that may end on one too; for the exact bytes there is --json.
+Values come from strangers (callers choose their caller ID), so unprintable characters are escaped,
+in a pipe too, because its output may reach a terminal. Use --json for the exact bytes.
 """
 
 from __future__ import annotations
@@ -18,27 +18,29 @@ import click
 
 Row = dict[Any, Any]
 HIDDEN = frozenset({"ActionID", "EventList", "Event"})
-"""Headers that say nothing to a person: they belong to the protocol, or stand in the table's title."""
+"""Headers that are not shown: they belong to the protocol or are in the table's title."""
 
 
 def decoded(text: Any) -> str:
-    """A name or value as text; bytes that are not UTF-8 become lone surrogates."""
+    """A name or value as text; invalid UTF-8 becomes lone surrogates."""
     return text.decode("utf-8", "surrogateescape") if isinstance(text, bytes) else str(text)
 
 
 def time_of_day(time_s: float, digits: int) -> str:
-    """Local time with up to six digits of a second, cut off and not rounded: rounding can carry into the second, or go back."""
+    """Local time with up to six digits of a second, truncated: rounding could carry into the next
+    second."""
     seconds, micros = divmod(round(time_s * 1_000_000), 1_000_000)
     return time.strftime("%H:%M:%S", time.localtime(seconds)) + f".{micros:06}"[: digits + 1]
 
 
 def lines_of(value: Any) -> list[Any]:
-    """The values of a header, however often it occurs."""
+    """The values of a header as a list."""
     return value if isinstance(value, list) else [value]
 
 
 def printable(value: Any, keep: str = "") -> str:
-    r"""Text that is safe on a terminal: what is not printable is escaped, and a byte that is not UTF-8 shows as `\xe9`."""
+    r"""Text that is safe on a terminal: unprintable characters are escaped, and a byte that is not
+    UTF-8 is shown as `\xe9`."""
     text = decoded(value)
     if text.isprintable():
         return text
@@ -53,7 +55,7 @@ def _escaped(char: str) -> str:
 
 
 def limit() -> int | None:
-    """Columns of the terminal; None when stdout is none, and lines may be as long as they like."""
+    """The columns of the terminal; None without one, where lines have no limit."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
@@ -65,7 +67,7 @@ def pairs(packet: Row) -> list[str]:
 
 
 def lists(packets: Iterable[Row], columns: int | None) -> list[str]:
-    """A list's items in their order, each run of the same event under its name."""
+    """A list's items in order, with a title for each run of equal events."""
     lines: list[str] = []
     for name, run in groupby(packets, key=lambda packet: packet.get("Event", "")):
         rows = list(run)
@@ -74,14 +76,15 @@ def lists(packets: Iterable[Row], columns: int | None) -> list[str]:
 
 
 def table(rows: list[Row], columns: int | None, paint: Callable[[str, str], str] | None = None) -> list[str]:
-    """Rows under the names of their headers, or as blocks when that is wider than `columns`. paint: (name, cell) -> styled."""
+    """Rows below the names of their headers, or as blocks when a row is wider than `columns`.
+    paint: (name, cell) to styled cell."""
     names = list(dict.fromkeys(name for row in rows for name in row if name not in HIDDEN))
     cells = [[_cell(row.get(name, "")) for name in names] for row in rows]
     titles = [printable(name) for name in names]
     widths = [max(map(_width, column)) for column in zip(titles, *cells, strict=True)]
     if columns is not None and sum(widths) + 2 * (len(widths) - 1) > columns:
         return _blocks(rows)
-    widths[-1:] = [0]  # nothing stands behind the last column
+    widths[-1:] = [0]  # the last column is not padded
     lines = [_line([click.style(_pad(t, w), fg="cyan") for t, w in zip(titles, widths, strict=True)])]
     for row in cells:
         padded = [_pad(cell, width) for cell, width in zip(row, widths, strict=True)]
@@ -98,7 +101,7 @@ def _line(cells: list[str]) -> str:
 
 
 def _blocks(rows: list[Row]) -> list[str]:
-    """Each row as headers in two columns, with an empty line between."""
+    """Each row as headers in two columns, with an empty line between rows."""
     return [line for number, row in enumerate(rows) for line in ([""] if number else []) + pairs(row)]
 
 
@@ -107,7 +110,7 @@ def _pad(text: str, width: int) -> str:
 
 
 def _width(text: str) -> int:
-    """Columns on a terminal: East Asian wide characters take two, combining marks none."""
+    """Columns on a terminal: East Asian wide characters have two, combining marks none."""
     if text.isascii():
         return len(text)
     return sum(_columns(c) for c in text)

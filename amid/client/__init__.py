@@ -1,8 +1,10 @@
-"""The client library: calls and events for Python programs, blocking (`Client`) and asyncio (`AsyncClient`).
+"""The client library: calls and events for Python programs, blocking (`Client`) and asyncio
+(`AsyncClient`).
 
-Every rule stands once, in modules that know no socket and no clock: `rules` (what a request looks like, how long
-to wait, what a reply means) and `feed` (events and gaps). `blocking` and `aio` are two thin shells that move bytes
-for them; `discovery` looks for the daemon on this machine.
+The rules of a call are in modules without sockets and clocks, so that both clients follow the same
+rules and tests need no daemon: `protocol` (requests, replies, timeouts), `methods` (the methods,
+from which `async_methods` is generated), `results` (result types) and `event` (events and gaps).
+`blocking` and `aio` carry the bytes. `discovery` finds the daemon's socket.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from amid.client.blocking import Client, Events
 from amid.client.curve import Curve
-from amid.client.feed import Event
+from amid.client.event import Event
 from amid.events.sequence import Gap
 
 if TYPE_CHECKING:
@@ -21,7 +23,7 @@ __all__ = ["AsyncClient", "AsyncEvents", "Client", "Curve", "Event", "Events", "
 
 
 def __getattr__(name: str) -> object:
-    """asyncio is loaded only for those who use it: a command line that makes one call starts without it."""
+    """Import the asyncio client on first use, so that a command that makes one call starts faster."""
     if name not in ("AsyncClient", "AsyncEvents"):
         raise AttributeError(f"module 'amid.client' has no attribute {name!r}")
     import amid.client.aio

@@ -1,9 +1,9 @@
-"""The blocking client: a thin shell on `rules` that moves bytes over pyzmq sockets.
+"""The blocking client: carries the bytes of `protocol` and `event` over pyzmq sockets.
 
-A call (`open_call`) borrows a DEALER socket of its own and gives it back when it has its answer, so a `Client` may be used from
-several threads at once and one slow call holds up no other. A socket whose call got no answer is closed, and with it goes whatever
-comes late. With ZMQ_IMMEDIATE nothing is queued for a broker that is not there, and so `unreachable` really means that nothing was
-sent.
+Each call (`open_call`) borrows a DEALER socket and returns it with the reply, so a `Client` may be
+used from several threads and a slow call delays no other call. A socket whose call got no reply is
+closed, which discards a late reply. With ZMQ_IMMEDIATE a socket queues nothing while it has no
+connection, so `unreachable` means that no request left this process.
 """
 
 from __future__ import annotations
@@ -11,123 +11,96 @@ from __future__ import annotations
 import itertools
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, Self
 
 import zmq
+from zmq.backend import zmq_poll
 
-from amid.client import discovery, feed, rules
-from amid.client.curve import Curve, connect, open_dealer
-from amid.client.feed import Event, Feed
-from amid.client.open_call import CancellableCall, OpenCall, milliseconds
-from amid.client.rules import TIMEOUT, Packet, Text
+from amid.client import discovery, event, protocol
+from amid.client.curve import Curve, open_dealer
+from amid.client.event import WAIT_S, Event, EventCursor, Inbox
+from amid.client.methods import Methods
+from amid.client.open_call import CancellableCall, OpenCall, Signal, milliseconds
+from amid.client.protocol import TIMEOUT
+from amid.client.results import Cancelled
 from amid.errors import AmidError
 from amid.events.sequence import Gap
 
+LOOK_S = 1.0
+"""Seconds after which a wait without a timeout returns to Python to handle signals."""
 
-class Client:
-    """A connection to the daemon.
 
-    run_dir: the daemon's directory; when left out, AMID_RUN_DIR, or where that is not set the first of /run/amid and
-    $XDG_RUNTIME_DIR/amid that holds a socket. A directory that was named is the only one that is looked in. endpoint: a ZeroMQ
-    endpoint instead of a directory; with a `tcp://` one go the keys in `curve`. Nothing is opened before the first call.
+class Client(Methods):
+    """A blocking client of the amid daemon.
 
-    Every method raises `AmidError`, whose `kind` says what happened and whose `sent` says whether Asterisk may have seen
-    the action; `ActionFailed` and `CallTimeout` are two kinds of it. Every timeout is in seconds. Usable from several threads;
-    `close` only when no call of it is under way. Not to be taken through a fork.
+    It may be used from several threads, but not across a fork. The constructor opens no socket; the
+    first call does.
+
+    Args:
+        run_dir: directory of the daemon's sockets. Default: the environment variable AMID_RUN_DIR,
+            else the first of /run/amid and $XDG_RUNTIME_DIR/amid that contains a socket.
+        endpoint: ZeroMQ endpoint to use instead of a directory, such as `tcp://10.0.0.1:5560`.
+        curve: CURVE keys for a `tcp://` endpoint.
+
+    Every timeout is in seconds and defaults to 5.0 unless stated otherwise. Every method raises
+    `AmidError`: `kind` says what happened, `sent` says whether Asterisk may have received the
+    action. `ActionFailed` and `CallTimeout` are subclasses.
     """
 
     def __init__(self, run_dir: str | None = None, *, endpoint: str | None = None, curve: Curve | None = None) -> None:
-        self._place = (run_dir, endpoint)
+        self.endpoint = endpoint
+        self._run_dir = run_dir
         self._curve = curve
         self._pid = os.getpid()
         self._idle: list[zmq.Socket[bytes]] = []
         self._streams: set[Events] = set()
         self._ids = itertools.count(1)
         self._named: dict[str, CancellableCall] = {}
+        self._closing = Signal()
 
-    def action(
-        self,
-        name: Text,
-        /,
-        fields: Mapping[str, Any] | None = None,
-        *,
-        server: str | None = None,
-        timeout: float = TIMEOUT,
-        until: str | None = None,
-        call_id: str | None = None,
-        **headers: Any,
-    ) -> Packet:
-        """Send an action and return its whole answer: `response`, `events`, `complete`, `output`, `until`, `elapsed` and more.
+    def cancel(self, call_id: str, timeout: float = TIMEOUT) -> Cancelled:
+        """Cancel the open call with this `call_id`, from another thread.
 
-        headers: `client.action("QueueStatus", Queue="support")`; `fields`: the same as a map, for names that are no
-        identifiers. A value is text, bytes, a number or a boolean, or a list of them for a repeated header. until: the name
-        of a later event with this ActionID to wait for as well. server: may be left out when there is one. call_id: text of
-        your own, of at most 64 bytes, by which `cancel` finds this call.
-        """
-        result: Packet = self.call(rules.action(name, fields, headers, server, timeout, until, call_id))
-        return result
+        The cancelled call raises `AmidError` of kind `cancelled`.
 
-    def command(self, text: Text, server: str | None = None, timeout: float = TIMEOUT) -> list[Text]:
-        """The output lines of an Asterisk CLI command."""
-        return rules.output(self.call(rules.command(text, server, timeout)))
-
-    def servers(self, timeout: float = TIMEOUT) -> list[Packet]:
-        """Each server's name, state, version, epoch, endpoints, lanes and queue."""
-        return rules.reached(self.call(rules.servers(timeout)), self._place[1])
-
-    def status(self, timeout: float = TIMEOUT) -> Packet:
-        """Servers, processes, counters, version and uptime of the daemon."""
-        result: Packet = self.call(rules.status(timeout))
-        return result
-
-    def actions(self, server: str | None = None, timeout: float = TIMEOUT) -> list[Packet]:
-        """The actions that this Asterisk offers: `name`, `synopsis`, `privilege`."""
-        result: list[Packet] = self.call(rules.actions(server, timeout))
-        return result
-
-    def replay(self, server: str, epoch: int, after: int, limit: int = 1000, timeout: float = TIMEOUT) -> tuple[list[Event], bool]:
-        """Events after number `after` once more, at most `limit`, and whether there are more. Kind `gone`: no longer held."""
-        page = self._replay(server, epoch, after, limit, timeout)
-        return [feed.event(body) for body in page["events"]], page["more"]
-
-    def restart(self, server: str, timeout: float = TIMEOUT) -> Packet:
-        """Replace a server's reader."""
-        result: Packet = self.call(rules.restart(server, timeout))
-        return result
-
-    def cancel(self, call_id: str, timeout: float = TIMEOUT) -> Packet:
-        """End the open call of this client that was given this `call_id`, from another thread.
-
-        Returns `cancelled`, the number of calls that were ended, and `sent`, whether Asterisk may have received one of them. The
-        call itself raises `AmidError` of kind `cancelled`. `cancelled` is 0 when there is no such call, or no longer.
+        Returns:
+            `cancelled`: number of calls that were cancelled, 0 when no such call is open. `sent`:
+                whether Asterisk may have received the action.
         """
         named = self._named.get(call_id)
         return named.cancel(timeout) if named is not None else {"cancelled": 0, "sent": False}
 
-    def audit(self, after: int = 0, limit: int = 1000, timeout: float = TIMEOUT) -> Packet:
-        """A page of the audit trail, for callers with `admin`: at most `limit` `records` behind number `after`, `seq`, the number
-        of the last record that there is, and `left_out`."""
-        result: Packet = self.call(rules.audit(after, limit, timeout))
-        return result
-
-    def ping(self, timeout: float = TIMEOUT) -> Packet:
-        """Ask the daemon, not Asterisk, for a sign of life."""
-        result: Packet = self.call(rules.ping(timeout))
-        return result
-
     def events(self, *names: str, server: str | None = None, gaps: bool = False, timeout: float | None = None) -> Events:
-        """Events as they come: those with these names, or all. The subscription is in effect when this returns. See `Events`.
+        """Subscribe to events.
 
-        Names compare without case. server: one server only; otherwise all that the daemon has now. gaps: yield `Gap` objects where
-        events are missing, instead of logging them. timeout: seconds to wait for each event, after which `next` raises
-        `CallTimeout`; when left out it waits without a limit.
+        Every event that Asterisk sends after this method has returned is delivered.
+
+        Args:
+            names: names of the events, compared without case. Default: all events.
+            server: name of one server. Default: all servers that the daemon has now.
+            gaps: yield a `Gap` where events are missing, instead of logging a warning.
+            timeout: seconds to wait for each event before `next` raises `CallTimeout`. Default: no
+                limit.
+
+        Returns:
+            An iterator of `Event`, and of `Gap` if `gaps` is set.
+
+        Raises:
+            AmidError: kind `unknown_server`, or any kind that `servers` raises.
         """
-        return Events(self, Feed(self.servers(), server, names, gaps, time.monotonic()), timeout, self._streams, self._curve)
+        cursors = event.cursors_of(self.servers(), server, names)
+        return Events(self, cursors, Inbox(gaps), timeout, self._streams)
 
     def close(self) -> None:
-        """Close every socket, and the streams of `events`. A client may be used again afterwards."""
+        """Close all sockets and event streams.
+
+        Open calls of other threads fail at once with `AmidError` of kind `cancelled`. The client
+        can be used again afterwards.
+        """
+        closing, self._closing = self._closing, Signal()
+        closing.set()
         for stream in tuple(self._streams):
             stream.close()
         while self._idle:
@@ -139,18 +112,14 @@ class Client:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
-    def _replay(self, server: str, epoch: int, after: int, limit: int, timeout: float = TIMEOUT) -> Packet:
-        page: Packet = self.call(rules.replay(server, epoch, after, limit, timeout))
-        return page
-
-    def call(self, call: rules.Call) -> Any:
-        """Any method, as `rules.Call` says it; the result. Raises `AmidError`."""
+    def call(self, call: protocol.Call) -> Any:
         if call.call_id is None:
             return self.begin(call).result()
         if call.call_id in self._named:
-            raise rules.call_id_in_use(call.call_id)
-        request = rules.request(call.call_id, call)
-        named = CancellableCall(self._idle_socket(), self._idle, call.call_id, request, call, next(self._ids))
+            raise protocol.call_id_in_use(call.call_id)
+        request = protocol.request(call.call_id, call)
+        what = self._idle_socket(), self._idle, self._closing
+        named = CancellableCall(*what, call.call_id, request, call, next(self._ids))
         self._named[call.call_id] = named
         try:
             return named.result()
@@ -158,70 +127,67 @@ class Client:
             del self._named[call.call_id]
             named.end()
 
-    def begin(self, call: rules.Call) -> OpenCall:
-        """A call whose answer is waited for in portions. Raises `AmidError`."""
+    def begin(self, call: protocol.Call) -> OpenCall:
+        """Start a call whose reply is received later, see `OpenCall.wait`. Raises `AmidError`."""
         request_id = next(self._ids)
-        request = rules.request(request_id, call)
-        return OpenCall(self._idle_socket(), self._idle, request_id, request, call)
+        request = protocol.request(request_id, call)
+        return OpenCall(self._idle_socket(), self._idle, self._closing, request_id, request, call)
 
     def _idle_socket(self) -> zmq.Socket[bytes]:
         if os.getpid() != self._pid:
-            raise RuntimeError("this Client was made before a fork, and its sockets are the parent's: make one in the child")
+            raise RuntimeError(
+                "this Client was created before a fork and its sockets belong to the parent process: create one in the child"
+            )
         try:
             return self._idle.pop()
         except IndexError:
-            return open_dealer(zmq.Context.instance(), discovery.find_endpoint(*self._place), self._curve)
+            return open_dealer(zmq.Context.instance(), discovery.find_endpoint(self._run_dir, self.endpoint), self._curve)
 
 
 class Events(Iterator[Event | Gap]):
-    """Events as they come, for ever. Made by `Client.events`.
+    """An endless iterator of events, created by `Client.events`.
 
-    The subscription is in effect once it is made: it waits, for 2 s at most, for the first tick of every server that is up; a
-    warning says when one did not come. Names compare without case. When the daemon or a reader is replaced, it reconnects by
-    itself, and the new epoch shows as a gap.
+    Use it from one thread; close it with `close` or as a context manager. Events of a server come
+    in order and once each. The daemon holds past events, so events that occurred while this program
+    was busy, while a daemon process was replaced or while the network was down are delivered as
+    well. Events that the daemon no longer holds appear as a `Gap`, or as a warning of the logger
+    `amid.client`, and are counted in `missed` and `gaps`.
 
-    With a timeout, `next` raises `CallTimeout` (a `TimeoutError` too) when no event came for so long; 0 only looks. The stream
-    stays open and `next` may be tried again. What was lost because this program did not read in time is fetched once more, in its
-    place; with a short timeout that takes several calls of `next`. Loss is never silent: what the daemon no longer holds is a
-    `Gap` in place or a warning of the logger "amid.client", counted in `missed` and `gaps`. With names, each name's events are in
-    order; a lost one may come after a later one of another name. For one thread.
+    With a timeout, `next` raises `CallTimeout` (a subclass of `TimeoutError`) when no event has
+    arrived in time; the stream stays open and `next` can be called again. A timeout of 0 returns an
+    event only if one has already arrived.
     """
 
-    def __init__(self, client: Client, into: Feed, timeout: float | None, opened: set[Events], curve: Curve | None) -> None:
+    def __init__(
+        self, client: Client, cursors: list[EventCursor], inbox: Inbox, timeout: float | None, opened: set[Events]
+    ) -> None:
         self._client = client
-        self._feed = into
+        self._inbox = inbox
         self._timeout = timeout
         self._opened = opened
-        self._replay: OpenCall | None = None
-        self._replay_at = 0.0
-        self._socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.SUB)
-        self._socket.set(zmq.LINGER, 0)
-        for endpoint in into.endpoints:
-            connect(self._socket, endpoint, curve)
-        for topic in into.topics:
-            self._socket.subscribe(topic)
+        self._open: dict[EventCursor, OpenCall] = {}
+        self._again: dict[EventCursor, float] = dict.fromkeys(cursors, 0.0)
+        self._closed = False
         opened.add(self)
-        self._settle()
+        for cursor in cursors:
+            self._begin_now(cursor)
 
     @property
     def missed(self) -> int:
-        """How many events are known to be missing."""
-        return self._feed.missed
+        """Number of events known to be missing."""
+        return self._inbox.missed
 
     @property
     def gaps(self) -> int:
-        """How many gaps there were; of one at a new epoch nobody knows the size."""
-        return self._feed.gaps
-
-    @property
-    def replayed(self) -> int:
-        """How many events were lost on the way and fetched once more."""
-        return self._feed.replayed
+        """Number of gaps. A gap at the end of an event session has no known size and adds nothing
+        to `missed`."""
+        return self._inbox.gaps
 
     def close(self) -> None:
-        if self._replay is not None:
-            self._replay.close()
-        self._socket.close()
+        self._closed = True
+        for call in self._open.values():
+            call.close()
+        self._open.clear()
         self._opened.discard(self)
 
     def __enter__(self) -> Self:
@@ -231,49 +197,51 @@ class Events(Iterator[Event | Gap]):
         self.close()
 
     def __next__(self) -> Event | Gap:
-        began, idle = time.monotonic(), False
-        while True:
-            if item := self._feed.next():
+        end = None if self._timeout is None else time.monotonic() + self._timeout
+        looked = False
+        while not self._closed:
+            if item := self._inbox.next():
                 return item
-            if self._socket.closed:
-                raise StopIteration
-            left = feed.left(self._timeout, time.monotonic() - began)
-            if idle and left <= 0 and self._timeout is not None:
-                raise feed.no_event(self._timeout)
-            idle = not (self._fetch(left) if self._feed.ask else self._receive(left))
+            now = time.monotonic()
+            if looked and end is not None and now >= end:
+                raise event.no_event(self._timeout or 0.0)
+            self._ask(now)
+            self._wait(now + LOOK_S if end is None else min(end, now + LOOK_S))
+            looked = True
+        raise StopIteration
 
-    def _fetch(self, wait: float) -> bool:
-        """Wait `wait` seconds at most for the replay, which may take several such waits; whether it was answered."""
-        if self._replay is None and (pause := self._replay_at - time.monotonic()) > 0:
-            time.sleep(min(pause, wait))
-            return False
-        assert self._feed.ask is not None
+    def _begin_now(self, cursor: EventCursor) -> None:
+        """Start behind the latest event. A server whose reader is not available is retried."""
         try:
-            if self._replay is None:
-                self._replay = self._client.begin(rules.replay(*self._feed.ask, TIMEOUT))
-            answer = self._replay.wait(wait)
-            if answer is None:
-                return False
-            page = rules.outcome(answer)
+            self._inbox.put(cursor.take(self._client.call(cursor.request(0.0))))
         except AmidError as error:
-            self._feed.refused(error)
-        else:
-            self._feed.fetched(page["events"], page["more"])
-        self._replay, self._replay_at = None, time.monotonic() + self._feed.pause
-        return True
+            self._again[cursor] = time.monotonic() + cursor.retry_after_s(error)
 
-    def _settle(self) -> None:
-        end = time.monotonic() + feed.SETTLE
-        while not self._feed.settled and (left := end - time.monotonic()) > 0:
-            self._receive(left)
-        self._feed.settle()
+    def _ask(self, now: float) -> None:
+        """Keep one request open for each server."""
+        for cursor in [cursor for cursor, again in self._again.items() if now >= again]:
+            del self._again[cursor]
+            try:
+                call = self._open[cursor] = self._client.begin(cursor.request(WAIT_S))
+                call.send(now)
+            except AmidError as error:
+                self._again[cursor] = now + cursor.retry_after_s(error)
 
-    def _receive(self, wait: float) -> bool:
-        """Take a message, when one comes within `wait` seconds."""
-        came = bool(self._socket.poll(milliseconds(wait)))
-        if came:
-            self._feed.take(self._socket.recv_multipart(), time.monotonic())
-            for topic in self._feed.new_topics():
-                self._socket.subscribe(topic)
-        self._feed.watch(time.monotonic())
-        return came
+    def _wait(self, end: float) -> None:
+        """Wait until a reply arrives or another action is due, and process the replies."""
+        due = min([end, *self._again.values(), *(call.deadline for call in self._open.values())])
+        zmq_poll([call.poll_item for call in self._open.values()], milliseconds(due - time.monotonic()))
+        for cursor, call in list(self._open.items()):
+            try:
+                answer = call.wait(0)
+                if answer is None:
+                    continue
+                items = cursor.take(protocol.unwrap(answer))
+            except AmidError as error:
+                self._open.pop(cursor, None)
+                self._again[cursor] = time.monotonic() + cursor.retry_after_s(error)
+            else:
+                del self._open[cursor]
+                self._again[cursor] = 0.0
+                self._inbox.put(items)
+        self._ask(time.monotonic())  # the daemon prepares the next page while this program processes this one

@@ -1,4 +1,4 @@
-"""How a client's sockets connect, and the keys of one that comes over TCP (CURVE, ZeroMQ RFC 26)."""
+"""Opening a client's sockets, with CURVE keys for TCP (ZeroMQ RFC 26)."""
 
 from __future__ import annotations
 
@@ -7,27 +7,33 @@ from typing import Any, NamedTuple, TypeVar
 import zmq
 
 from amid import wire
-from amid.client import rules
+from amid.client import protocol
 
 S = TypeVar("S", bound="zmq.Socket[Any]")
 
 
 class Curve(NamedTuple):
-    """Keys in Z85, 40 characters each: the daemon's public one, and this client's pair, as `amid keygen` prints them."""
+    """CURVE keys for TCP, as printed by `amid keygen`.
+
+    Attributes:
+        server_public: the daemon's public key, 40 characters of Z85.
+        public: this client's public key.
+        secret: this client's secret key.
+    """
 
     server_public: str
     public: str
     secret: str
 
     def put_on(self, socket: zmq.Socket[Any]) -> None:
-        """Before the socket is connected."""
+        """Set the keys on a socket that is not connected yet."""
         socket.set(zmq.CURVE_SERVERKEY, self.server_public.encode())
         socket.set(zmq.CURVE_PUBLICKEY, self.public.encode())
         socket.set(zmq.CURVE_SECRETKEY, self.secret.encode())
 
 
 def connect(socket: zmq.Socket[Any], endpoint: str, curve: Curve | None) -> None:
-    """Raises `zmq.ZMQError` for what is no endpoint."""
+    """Connect a socket. Raises `zmq.ZMQError` when `endpoint` is not an endpoint."""
     if curve is not None:
         curve.put_on(socket)
     socket.set(zmq.IPV6, wire.is_ipv6(endpoint))
@@ -35,7 +41,8 @@ def connect(socket: zmq.Socket[Any], endpoint: str, curve: Curve | None) -> None
 
 
 def open_dealer(context: zmq.Context[S], endpoint: str, curve: Curve | None) -> S:
-    """A socket for calls, which queues nothing for a broker that is not there. Raises `AmidError` of kind `unreachable`."""
+    """A DEALER socket that queues nothing while it has no connection. Raises `AmidError` of kind
+    `unreachable`."""
     socket = context.socket(zmq.DEALER)
     socket.set(zmq.LINGER, 0)
     socket.set(zmq.IMMEDIATE, 1)
@@ -43,5 +50,5 @@ def open_dealer(context: zmq.Context[S], endpoint: str, curve: Curve | None) -> 
         connect(socket, endpoint, curve)
     except zmq.ZMQError as error:
         socket.close()
-        raise rules.no_broker(f"{endpoint} ({error})") from None
+        raise protocol.no_broker(f"{endpoint} ({error})") from None
     return socket

@@ -1,7 +1,8 @@
-"""Where the daemon is on this machine: the one look at the file system that the client takes.
+"""Finds the daemon's socket on this machine; the only part of the client that reads the file
+system.
 
-A directory that was named, by its caller or by AMID_RUN_DIR, is the only one that counts: a script that means a test daemon must
-not reach the production one because the test daemon is down.
+A directory that is named by an argument or by AMID_RUN_DIR is the only one searched: a script that
+is meant for a test daemon must not reach the production daemon when the test daemon is down.
 """
 
 from __future__ import annotations
@@ -23,19 +24,21 @@ ADVICE = "start one with `amid run`, or name its directory with --run-dir or AMI
 
 
 def find_endpoint(run_dir: str | None, endpoint: str | None) -> str:
-    """The endpoint of a daemon's rpc socket. Raises `AmidError` of kind `unreachable` when no directory holds one."""
+    """The endpoint of the daemon's `rpc` socket. Raises `AmidError` of kind `unreachable` when no
+    directory contains one."""
     if endpoint is not None:
         return endpoint
     looked = {directory: _what_is_in(directory) for directory in run_dirs(run_dir, os.environ)}
     for directory, found in looked.items():
         if found == SOCKET:
-            # ZeroMQ takes UTF-8, and the bytes of the path are what counts, whatever this process's locale makes of them.
+            # ZeroMQ expects UTF-8, so the bytes of the path are passed whatever this process's
+            # locale is.
             return wire.ipc(os.fsencode(directory).decode(), wire.RPC_SOCKET)
     raise _no_daemon(looked)
 
 
 def run_dirs(run_dir: str | None, environ: Mapping[str, str]) -> list[str]:
-    """The directories to look in, in order; one that was named is the only one."""
+    """The directories to search, in order: only the named one, or the defaults."""
     named = run_dir if run_dir is not None else environ.get("AMID_RUN_DIR") or None
     if named is not None:
         return [named]
@@ -44,7 +47,7 @@ def run_dirs(run_dir: str | None, environ: Mapping[str, str]) -> list[str]:
 
 
 def _no_daemon(looked: Mapping[str, str]) -> AmidError:
-    """`looked` maps each directory to what was there."""
+    """The error for a search that found nothing. `looked` maps each directory to what it contains."""
     for directory, found in looked.items():
         if found == NO_ENTRY:
             return _no_permission(directory, stat.S_IXGRP)
@@ -58,7 +61,7 @@ def _no_daemon(looked: Mapping[str, str]) -> AmidError:
 
 
 def _what_is_in(directory: str) -> str:
-    """What a run_dir holds, in words; connecting to a socket takes the permission to write it."""
+    """Describe what a run_dir contains. Connecting to a socket requires write permission on it."""
     path = os.path.join(directory, wire.RPC_SOCKET)
     try:
         os.fsencode(path).decode()
@@ -75,21 +78,22 @@ def _what_is_in(directory: str) -> str:
 
 
 def _no_permission(path: str, group_bit: int) -> AmidError:
-    """There may well be a daemon. group_bit: of the mode, what its group needs to use `path`."""
+    """The error for a daemon that this user may not use. group_bit: the mode bit that the group
+    needs for `path`."""
     try:
         status = os.stat(path)
     except OSError:
-        advice = "ask its owner; a daemon of the system's is for members of the group amid-clients"
+        advice = "ask its owner; the system's daemon is for members of the group amid-clients"
     else:
         group, owner = _name_of(grp.getgrgid, status.st_gid), _name_of(pwd.getpwuid, status.st_uid)
-        advice = f"only its owner {owner} has it"
+        advice = f"only its owner {owner} may"
         if status.st_mode & group_bit and status.st_gid:
-            advice = f"its group {group} has it (`usermod --append --groups {group} USER`, then log in again)"
+            advice = f"members of the group {group} may (`usermod --append --groups {group} USER`, then log in again)"
     return AmidError("unreachable", f"no permission to use {path}: {advice}")
 
 
 def _name_of(look_up: Callable[[int], Sequence[Any]], number: int) -> str:
-    """Of a user or a group; its number where the system has no name for it."""
+    """The name of a user or group; the number when the system has no name for it."""
     try:
         return str(look_up(number)[0])
     except KeyError:

@@ -1,7 +1,9 @@
-"""The configuration: one TOML file and the files that it names. amid does not start with one that is wrong or unsafe.
+"""The configuration: one TOML file and the files that it names. amid does not start with an invalid
+or unsafe configuration.
 
-`tables` has the keys. `load` reads a configuration in four steps: `read` (files to TOML), `convert` (TOML to tables), `crosscheck`
-(one key against another), and `resolve` (the files that keys name, whose `permissions` are checked).
+`tables` defines the keys. `load` reads a configuration in four steps: `read` (files to TOML),
+`convert` (TOML to tables), `crosscheck` (keys against each other) and `resolve` (the named files,
+whose `permissions` are checked).
 """
 
 from amid.config.load import DEFAULT_FILE, check, default_run_dir, load

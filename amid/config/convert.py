@@ -1,6 +1,8 @@
-"""From TOML to tables of their types. Each key is converted alone, so that every wrong one is reported at once and by its name.
+"""Converts TOML to typed tables. Each key is converted separately, so that every invalid key is
+reported by name.
 
-msgspec converts, and its error says only that a value does not fit. `amid.rpc.type_words` says what would.
+msgspec converts; its errors only say that a value is invalid. `amid.rpc.type_words` says what is
+valid.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from msgspec import inspect
 
 from amid.config.report import Report
 from amid.config.tables import DERIVED, Caller, Config, Curve, Directory, Gateway, Rpc, Server, Supervision, Table
-from amid.rpc.type_words import in_words, meant
+from amid.rpc.type_words import describe_type, suggest_key
 
 SERVER_NAME = re.compile(r"[A-Za-z0-9_-]{1,32}")
 
@@ -21,9 +23,11 @@ T = TypeVar("T", bound=Table)
 
 
 def convert(raw: dict[str, Any], report: Report, of_run_dir: Report, of_state_dir: Report) -> Config:
-    """The tables of `raw`. One with a problem, which is reported, is left out, or stands at its default.
+    """Convert `raw` to tables. Tables with a problem, which is reported, are left out or keep their
+    defaults.
 
-    of_run_dir, of_state_dir: the reports on these two, which may come from elsewhere.
+    of_run_dir, of_state_dir: the reports for these two keys, which may come from an option or the
+    environment.
     """
     tables = dict(raw)
     run_dir = _value(tables.pop("run_dir"), Directory, of_run_dir, "", "")
@@ -51,13 +55,13 @@ def convert(raw: dict[str, Any], report: Report, of_run_dir: Report, of_state_di
 
 
 def _gateway(raw: Any) -> Any:
-    """`listen` is one address or a list of them."""
+    """Convert a single `listen` address to a list."""
     one = isinstance(raw, dict) and isinstance(raw.get("listen"), str)
     return {**raw, "listen": [raw["listen"]]} if one else raw
 
 
 def to_table(raw: Any, name: str, kind: type[T], report: Report) -> T | None:
-    """`raw` as a table; None when it has a problem, which is reported."""
+    """Convert `raw` to a table; None when it has a problem, which is reported."""
     if not isinstance(raw, dict):
         report.refuse(name, "", "must be a table")
         return None
@@ -65,7 +69,7 @@ def to_table(raw: Any, name: str, kind: type[T], report: Report) -> T | None:
     known = len(report.problems)
     for key in raw:
         if key not in fields:
-            report.refuse(name, key, f"unknown key{meant(key, list(fields))}")
+            report.refuse(name, key, f"unknown key{suggest_key(key, list(fields))}")
     for key, field in fields.items():
         if field.required and key not in raw:
             report.refuse(name, key, "is missing")
@@ -89,12 +93,12 @@ def _value(raw: Any, kind: Any, report: Report, table: str, key: str) -> Any:
         if isinstance(raw, str):
             raw.encode()
         return msgspec.convert(raw, kind)
-    except UnicodeEncodeError:  # it came from a command line
+    except UnicodeEncodeError:  # from a command-line option
         report.refuse(table, key, "is not UTF-8")
     except msgspec.ValidationError:
         expected = inspect.type_info(kind)
         quoted = ", without quotes" if isinstance(raw, str) and _is_number(expected) else ""
-        report.refuse(table, key, f"must be {in_words(expected)}{quoted}")
+        report.refuse(table, key, f"must be {describe_type(expected)}{quoted}")
     return None
 
 

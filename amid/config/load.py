@@ -1,4 +1,5 @@
-"""The way from a file to a configuration: `read`, `convert`, `crosscheck`, `resolve`. Every problem of all steps is reported."""
+"""Loads a configuration: `read`, `convert`, `crosscheck`, `resolve`. All problems of all steps are
+reported."""
 
 from __future__ import annotations
 
@@ -28,7 +29,7 @@ Warn = Callable[[str], None]
 def load(path: Path, run_dir: str | None = None, warn: Warn = log.warning) -> Config:
     """Read and check the file at `path` and the files that it names. Raises `ConfigError`.
 
-    run_dir: in place of the file's own, as an option gives it. warn: is called with each thing that is right but careless.
+    run_dir: replaces the file's run_dir, as given by an option. warn: called with each warning.
     """
     try:
         raw = read_toml(path)
@@ -48,14 +49,18 @@ def check(
     file: Path | None = None,
     warn: Warn = log.warning,
 ) -> Config:
-    """The configuration in `raw`. `source`: what errors call it; `folder`: where the files are that it names; `file`: itself."""
+    """Check the configuration in `raw`. Raises `ConfigError`.
+
+    source: its name in error messages. folder: directory of relative paths. file: the configuration
+    file, if there is one.
+    """
     report = Report(source)
     raw, of_run_dir = _with_run_dir(raw, run_dir, report)
     raw, of_state_dir = _with_state_dir(raw, report)
     config = convert(raw, report, of_run_dir, of_state_dir)
     crosscheck(config, report)
     unix_users.check(config.callers, report)
-    if config.run_dir == raw["run_dir"]:  # else it was refused already
+    if config.run_dir == raw["run_dir"]:  # otherwise it was refused
         check_socket_paths(config, of_run_dir)
         _add(permissions.check_directory(config.run_dir), of_run_dir, "")
     if config.state_dir == raw["state_dir"]:
@@ -72,7 +77,8 @@ def check(
 
 
 def default_run_dir() -> str:
-    """AMID_RUN_DIR, where programs will look first; /run/amid for root and services, else the user's own runtime directory."""
+    """The default run_dir: AMID_RUN_DIR, /run/amid for root and services, else the user's runtime
+    directory."""
     named, own = os.environ.get("AMID_RUN_DIR"), os.environ.get("XDG_RUNTIME_DIR", "")
     if named:
         return _absolute(named)
@@ -80,8 +86,8 @@ def default_run_dir() -> str:
 
 
 def default_state_dir() -> tuple[str, str]:
-    """$STATE_DIRECTORY, which systemd sets; /var/lib/amid for root and services, else the user's own (XDG Base Directory). And what
-    it is named by."""
+    """The default state_dir and its source: $STATE_DIRECTORY, which systemd sets, /var/lib/amid for
+    root and services, else the user's (XDG Base Directory)."""
     of_unit, state_home = os.environ.get("STATE_DIRECTORY", ""), os.environ.get("XDG_STATE_HOME", "")
     if of_unit:
         return of_unit.partition(":")[0], "STATE_DIRECTORY"
@@ -93,7 +99,7 @@ def default_state_dir() -> tuple[str, str]:
 
 
 def _with_run_dir(raw: dict[str, Any], option: str | None, report: Report) -> tuple[dict[str, Any], Report]:
-    """`raw` with the run_dir that is in effect, and a report for it that says where it came from."""
+    """`raw` with the effective run_dir, and a report that names its source."""
     if option is not None:
         return {**raw, "run_dir": _absolute(option)}, report.of_file(f"--run-dir {option}")
     if "run_dir" in raw:
@@ -112,7 +118,7 @@ def _with_state_dir(raw: dict[str, Any], report: Report) -> tuple[dict[str, Any]
 
 
 def _absolute(path: str) -> str:
-    """`path` from the root, or as it is where the working directory has been removed."""
+    """The absolute form of `path`, or `path` itself if the working directory has been removed."""
     try:
         return os.path.abspath(path)
     except OSError:

@@ -1,4 +1,4 @@
-"""What of a configuration may be shown, and what must not be."""
+"""Masks the secrets of a configuration."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MASK = "***"
 
 
 def shown(config: Config) -> dict[str, Any]:
-    """The configuration as it is in effect, secrets masked."""
+    """The effective configuration with secrets masked."""
     plain: dict[str, Any] = msgspec.to_builtins(config)
     for server in plain["servers"].values():
         server["secret"] = MASK
@@ -25,6 +25,6 @@ def shown(config: Config) -> dict[str, Any]:
 
 
 def secrets_of(config: Config) -> list[str | None]:
-    """What no log may show."""
+    """The secrets that logs must mask."""
     tokens = config.gateway.tokens.values() if config.gateway else ()
     return [config.curve.secret_key, *(server.secret for server in config.servers.values()), *(token.token for token in tokens)]

@@ -1,10 +1,13 @@
-"""Who besides amid can read or change a file of the configuration, or the way to a directory: owners and modes.
+"""Checks who else can read or change a configuration file, or replace a directory: owners and
+modes.
 
-*Unsafe* is what lets a user who is neither root nor amid's read a secret, or change what amid does: amid does not start. *Careless*
-is what may be meant, such as a group of administrators that may write amid.toml: amid says so and starts.
+*Unsafe* is what lets a user other than root and amid read a secret or change what amid does: amid
+does not start. *Careless* is what may be intended, such as an administrators' group that can write
+amid.toml: amid starts with a warning.
 
-Root's own group counts as root. Files of a systemd credential (LoadCredential=) are owned by root, and their group bits are
-the mask of an ACL for amid's user (acl(5)), so 0440 root:root there is right, and so is Debian's 0640 root:amid.
+Root's group counts as root. Files of a systemd credential (LoadCredential=) belong to root, and
+their group bits are the mask of an ACL for amid's user (acl(5)), so 0440 root:root is accepted
+there, as is Debian's 0640 root:amid.
 """
 
 from __future__ import annotations
@@ -18,23 +21,24 @@ from typing import NamedTuple
 
 ROOT = 0
 MAX_LINKS = 40
-"""Symbolic links in one path, as in Linux (path_resolution(7))."""
+"""The maximum number of symbolic links in a path, as in Linux (path_resolution(7))."""
 
 
 class Finding(NamedTuple):
-    """`unsafe` or else careless; `what` goes on a sentence that begins with the file."""
+    """A finding: unsafe or careless. `what` continues a sentence that begins with the file."""
 
     unsafe: bool
     what: str
 
 
 def check_file(file: Path, *, secret: bool, callers_group: int) -> Iterator[Finding]:
-    """Findings on one file. `secret`: it holds one; `callers_group`: the group whose members can open amid's sockets."""
+    """Findings on one file. secret: whether it contains a secret. callers_group: the group whose
+    members can open amid's sockets."""
     found = _stat(file)
     if found is None:
         return
     if found.st_uid not in trusted_users():
-        # Root may look at the configuration of a service whose user has any name.
+        # Root may check the configuration of a service that runs as another user.
         yield Finding(os.geteuid() != ROOT, f"belongs to user {found.st_uid}, who can change it; chown root {file}")
     if found.st_mode & stat.S_IWOTH:
         yield Finding(True, f"can be changed by everybody; chmod o-w {file}")
@@ -45,18 +49,18 @@ def check_file(file: Path, *, secret: bool, callers_group: int) -> Iterator[Find
 
 
 def check_readers(file: Path, callers_group: int) -> Iterator[Finding]:
-    """Findings on who can read a file that holds a secret."""
+    """Findings on who can read a file with a secret."""
     found = _stat(file)
     if found is None:
         return
     if found.st_mode & stat.S_IROTH:
         yield Finding(True, f"can be read by everybody; chmod o-r {file}")
     if found.st_mode & stat.S_IRGRP and found.st_gid == callers_group != ROOT:
-        yield Finding(False, f"can be read by group {found.st_gid}, whose members can open amid's sockets; give it another group")
+        yield Finding(False, f"can be read by group {found.st_gid}, whose members can open amid's sockets; change the file's group")
 
 
 def _stat(file: Path) -> os.stat_result | None:
-    """None for what is no regular file, such as /dev/stdin or one that is missing: reading it says what is wrong."""
+    """The file's status; None unless it is a regular file. Reading it reports the problem."""
     try:
         found = file.stat()
     except (OSError, ValueError):
@@ -65,13 +69,14 @@ def _stat(file: Path) -> os.stat_result | None:
 
 
 def check_directory(path: str) -> Iterator[Finding]:
-    """Findings on run_dir or state_dir and on all directories above it: who can rename one can put another in its place."""
+    """Findings on run_dir or state_dir and on all directories above it: a user who can rename one
+    of them can replace it."""
     for directory, found in _directories(path):
         own = directory == os.path.realpath(path)
         if found.st_uid not in trusted_users():
             yield Finding(True, f"{directory} belongs to user {found.st_uid}, who can replace what is in it; use another directory")
         elif stat.S_ISLNK(found.st_mode) or (found.st_mode & stat.S_ISVTX and not own):
-            continue  # in a sticky directory such as /tmp each can rename only what is its own
+            continue  # in a sticky directory such as /tmp users can only rename their own files
         elif found.st_mode & stat.S_IWOTH or (own and found.st_mode & stat.S_IWGRP):
             yield Finding(True, f"others may write in {directory}; chmod go-w {directory}")
         elif found.st_mode & stat.S_IWGRP and found.st_gid != ROOT:
@@ -79,7 +84,8 @@ def check_directory(path: str) -> Iterator[Finding]:
 
 
 def trusted_users() -> set[int]:
-    """Users that may own what amid relies on: root, and amid's own; for root, who checks it, the one that the package makes."""
+    """Users that may own files that amid relies on: root and amid's own user; when root checks, the
+    package's user."""
     trusted = {ROOT, os.geteuid()}
     if os.geteuid() == ROOT:
         trusted |= {entry.pw_uid for entry in _entries("amid")}
@@ -94,7 +100,8 @@ def _entries(name: str) -> Iterator[pwd.struct_passwd]:
 
 
 def callers_group(run_dir: str) -> int:
-    """The group whose members can open the sockets: of the run_dir, or of this process, which will make it."""
+    """The group whose members can open the sockets: that of run_dir, or of this process, which will
+    create it."""
     try:
         return os.stat(run_dir).st_gid
     except (OSError, ValueError):
@@ -102,7 +109,7 @@ def callers_group(run_dir: str) -> int:
 
 
 def _directories(path: str) -> Iterator[tuple[str, os.stat_result]]:
-    """Each directory and each symbolic link on the way to `path`, itself included, as far as they exist."""
+    """Each existing directory and symbolic link on the way to `path`, and `path` itself."""
     pending = path.split("/")[::-1]
     current, links = "/", 0
     try:

@@ -1,8 +1,8 @@
-"""Reading files: bytes, UTF-8 text and TOML, bounded, with every failure as one exception.
+"""Reads files: bytes, UTF-8 text and TOML, with limits, and one exception for every failure.
 
-All text is UTF-8 whatever the locale says: what is sent to Asterisk must not depend on who starts amid. A byte-order mark, which
-some editors write, is no part of the text. SIGHUP reads all files again while calls are open, so nothing here may raise anything
-but `UnreadableError`.
+Text is UTF-8 whatever the locale: what is sent to Asterisk must not depend on who starts amid. A
+byte-order mark, which some editors write, is not part of the text. SIGHUP reads all files while
+calls are open, so every failure is an `UnreadableError`.
 """
 
 from __future__ import annotations
@@ -15,27 +15,28 @@ from pathlib import Path
 from typing import Any
 
 MAX_FILE_BYTES = 16 * 1024 * 1024
-"""A file of the configuration with a thousand servers has under 1 MiB. A device such as /dev/zero has no end."""
+"""The largest file in bytes; a configuration with a thousand servers has under 1 MiB. Devices such
+as /dev/zero are endless."""
 
 
 WAIT_S = 1.0
-"""Seconds that a pipe has to bring all that is in it: at SIGHUP the supervisor waits for it."""
+"""Timeout in seconds for reading a pipe; the supervisor waits for it at SIGHUP."""
 PIECE_BYTES = 1024 * 1024
 
 
 class UnreadableError(Exception):
-    """A file cannot be read; the message names it and says why."""
+    """A file cannot be read. The message names the file and the reason."""
 
 
 class MissingFileError(UnreadableError):
-    """There is no such file."""
+    """The file does not exist."""
 
 
 def read_bytes(file: Path) -> bytes:
     """Raises `UnreadableError`."""
     try:
         data = _read(file, MAX_FILE_BYTES + 1)
-    except (OSError, ValueError) as error:  # ValueError: a path that this system cannot have
+    except (OSError, ValueError) as error:  # ValueError: an invalid path
         missing = isinstance(error, FileNotFoundError | NotADirectoryError | IsADirectoryError)
         raise (MissingFileError if missing else UnreadableError)(f"{file}: {reason(error)}") from None
     if len(data) > MAX_FILE_BYTES:
@@ -44,7 +45,8 @@ def read_bytes(file: Path) -> bytes:
 
 
 def _read(file: Path, most: int) -> bytes:
-    """Up to `most` bytes. A pipe or a device is waited for, but not for ever: nobody may write to it."""
+    """Read up to `most` bytes. The wait for a pipe or device is limited, because it may have no
+    writer."""
     data = b""
     end = time.monotonic() + WAIT_S
     with open(file, "rb", buffering=0, opener=_open_without_waiting) as opened:
@@ -52,7 +54,7 @@ def _read(file: Path, most: int) -> bytes:
         poll.register(opened, select.POLLIN)
         while len(data) < most:
             if not poll.poll(max(0.0, end - time.monotonic()) * 1000):
-                raise OSError(f"nothing came from it within {WAIT_S:g} s; name a file, or what is written to at once")
+                raise OSError(f"no data within {WAIT_S:g} s; use a regular file, or a pipe that is written to at once")
             piece = opened.read(min(most - len(data), PIECE_BYTES))
             if not piece:
                 break
@@ -77,12 +79,12 @@ def read_toml(file: Path) -> dict[str, Any]:
     text = read_text(file)
     try:
         return tomllib.loads(text)
-    except (ValueError, RecursionError) as error:  # also a number of thousands of digits, and nesting
+    except (ValueError, RecursionError) as error:  # also numbers with thousands of digits, and deep nesting
         raise UnreadableError(f"{file}: not TOML: {error}") from None
 
 
 def read_first_line(file: Path) -> str:
-    """The first line, which is not empty. Raises `UnreadableError`."""
+    """The first line, which must not be empty. Raises `UnreadableError`."""
     line = read_text(file).partition("\n")[0].removesuffix("\r")
     if not line:
         raise UnreadableError(f"{file} is empty")
@@ -90,7 +92,7 @@ def read_first_line(file: Path) -> str:
 
 
 def reason(error: Exception) -> str:
-    """What is wrong with a file, in words."""
+    """The reason of a failure as text."""
     if isinstance(error, PermissionError):
         return "this user may not read it"
     return getattr(error, "strerror", None) or str(error)

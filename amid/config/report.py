@@ -1,14 +1,15 @@
-"""What reading a configuration found: problems, for which it is refused, and warnings, for which it is not."""
+"""The findings of a configuration check: problems, which prevent the start, and warnings."""
 
 from __future__ import annotations
 
 
 class ConfigError(Exception):
-    """What is wrong with the configuration, one problem a line, each with file, table and key."""
+    """The problems of a configuration, one a line, each with file, table and key."""
 
 
 class Report:
-    """Collects all findings of one reading, so that an operator sees them at once. `source` is what they call the file."""
+    """Collects all findings, so that an operator sees them at once. source: the name of the file in
+    messages."""
 
     def __init__(self, source: str) -> None:
         self.source = source
@@ -22,7 +23,7 @@ class Report:
         self.warnings.append(f"{self._place(table, key)}: {what}")
 
     def of_file(self, source: str) -> Report:
-        """A report on another file that this one names; its findings are findings here too."""
+        """A report for another file that this file names. Its findings are added to this report."""
         other = Report(source)
         other.problems, other.warnings = self.problems, self.warnings
         return other

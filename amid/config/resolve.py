@@ -1,8 +1,9 @@
 """Reads the files that a configuration names: secrets, keys, tokens and TLS files.
 
-What is read stands in the configuration afterwards, TLS files as a fingerprint, so that two configurations are equal exactly when
-nothing has changed: SIGHUP takes a renewed file whether or not amid.toml says anything new. A wrong file is reported here, where a
-person sees it, and not first in the log of a reader.
+Their contents become part of the configuration, TLS files as a fingerprint, so that two
+configurations are equal if and only if nothing has changed: SIGHUP notices a renewed file even if
+amid.toml is unchanged. Invalid files are reported here, to the operator, instead of in a reader's
+log.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from amid.config.crosscheck import SHORT_SECRET, check_rules
 from amid.config.read import UnreadableError, read_bytes, read_first_line, read_toml
 from amid.config.report import Report
 from amid.config.tables import Config, Curve, CurveKey, Gateway, Secret, Server, Table, Token
-from amid.rpc.requests import NAME_LENGTH
+from amid.rpc.requests import MAX_ON_BEHALF_LENGTH
 
 TLS_FILES = ("tls_ca", "tls_cert", "tls_key")
 
@@ -34,12 +35,12 @@ T = TypeVar("T", bound=Table)
 
 
 def web_is_installed() -> bool:
-    """Whether what `amid[web]` adds is there; without it there is no gateway."""
+    """Whether the packages of the extra `amid[web]` are installed, which the gateway needs."""
     return importlib.util.find_spec("uvicorn") is not None
 
 
 class Resolver:
-    """Reads what `config` names. Paths are relative to `folder`."""
+    """Reads the files that a configuration names. Paths are relative to `folder`."""
 
     def __init__(self, folder: Path, callers_group: int, report: Report) -> None:
         self._folder = folder
@@ -64,16 +65,18 @@ class Resolver:
         if server.secret is None:
             file = self._folder / server.secret_file if server.secret_file else _credential(name)
             if file is None:
-                what = f"no secret; give secret_file, secret, or a systemd credential named {name}.secret"
+                what = f"no secret; set secret_file or secret, or provide a systemd credential named {name}.secret"
                 self._report.refuse(table, "", what)
                 return server
             secret = self._secret(file, Secret, table, "secret_file")
             server = replace(server, secret=secret, secret_file=str(file))
         if server.secret and is_placeholder(server.secret):
             key = "secret_file" if server.secret_file else "secret"
-            self._report.refuse(table, key, "holds the secret of an example; give the manager user one of its own")
+            self._report.refuse(table, key, "contains the secret of an example; choose another secret for the manager user")
         elif server.secret and len(server.secret) < SHORT_SECRET:
-            self._report.warn(table, "", f"a secret under {SHORT_SECRET} characters is easily guessed, and shown in the log")
+            self._report.warn(
+                table, "", f"a secret of fewer than {SHORT_SECRET} characters is easy to guess and is not masked in the log"
+            )
         return server
 
     def _tls(self, server: Server, table: str) -> Server:
@@ -97,9 +100,9 @@ class Resolver:
                 context.load_verify_locations(server.tls_ca)
             elif key == "tls_key" and server.tls_cert and server.tls_key:
                 context.load_cert_chain(server.tls_cert, server.tls_key, password="")
-        except OSError:  # ssl.SSLError is one
+        except OSError:  # includes ssl.SSLError
             file = getattr(server, key)
-            self._report.refuse(table, key, f"{file} holds none, or one that needs a password or belongs to another")
+            self._report.refuse(table, key, f"cannot use {file}: it is not PEM, needs a password, or does not match the other file")
 
     # ── the daemon's key, and the gateway's tokens ──
 
@@ -113,17 +116,19 @@ class Resolver:
         return curve
 
     def _check_curve_key(self, key: str | None, table: str, name: str) -> None:
-        """Each is decoded here, and not first in a broker that has calls open."""
+        """Decode a key, so that an invalid one is not found by a broker with open calls."""
         try:
             z85.decode(key or "")
-        except (ValueError, KeyError, struct.error):  # not ASCII; not of its characters; five of them that are over 32 bits
-            self._report.refuse(table, name, "is not a key in Z85 (ZeroMQ RFC 32); `amid keygen` makes one")
+        except (ValueError, KeyError, struct.error):  # not ASCII; invalid characters; a group over 32 bits
+            self._report.refuse(table, name, "is not a Z85 key (ZeroMQ RFC 32); `amid keygen` makes one")
 
     def _gateway(self, gateway: Gateway) -> Gateway:
         if not web_is_installed():
-            self._report.refuse("gateway", "", "needs what `pip install '.[web]'` installs in the source tree")
+            self._report.refuse(
+                "gateway", "", "needs packages that are not installed: run `pip install '.[web]'` in the source tree"
+            )
         if gateway.tokens_file is None:
-            self._report.refuse("gateway", "", "nobody could use it: give tokens_file (etc/tokens.toml shows one)")
+            self._report.refuse("gateway", "", "no client could use it: set tokens_file (etc/tokens.toml is an example)")
             return gateway
         file = self._folder / gateway.tokens_file
         if not self._safe(file, "gateway", "tokens_file", secret=True):
@@ -143,18 +148,18 @@ class Resolver:
             report.refuse("", "", "has no table [NAME] with a token")
         if len({token.token for token in tokens.values()}) < len(tokens):
             report.refuse("", "", "two names have the same token")
-        for name in [name for name in raw if not 0 < len(name) <= NAME_LENGTH]:
-            report.refuse(name, "", f"a token's name is 1 to {NAME_LENGTH} characters")
+        for name in [name for name in raw if not 0 < len(name) <= MAX_ON_BEHALF_LENGTH]:
+            report.refuse(name, "", f"a token's name is 1 to {MAX_ON_BEHALF_LENGTH} characters")
         for name, token in tokens.items():
             check_rules(token, name, report)
             if is_placeholder(token.token):
-                report.refuse(name, "token", "is the example's, which everybody knows; `openssl rand -hex 24` makes one")
+                report.refuse(name, "token", "is the token of the example file; make one with `openssl rand -hex 24`")
         return tokens
 
     # ── files ──
 
     def _secret(self, file: Path, kind: object, table: str, key: str) -> str | None:
-        """The first line of `file`; None when it cannot be used, which is reported."""
+        """The first line of `file`; None when it is unusable, which is reported."""
         if not self._safe(file, table, key, secret=True):
             return None
         try:
@@ -162,13 +167,14 @@ class Resolver:
         except UnreadableError as error:
             self._report.refuse(table, key, str(error))
         except msgspec.ValidationError:
-            self._report.refuse(table, key, f"{file} does not begin with a line that can be one")
+            self._report.refuse(table, key, f"the first line of {file} is not a valid value")
         else:
             return secret
         return None
 
     def _safe(self, file: Path, table: str, key: str, *, secret: bool) -> bool:
-        """Whether nobody else can change `file`, nor read it when it is `secret`; findings are reported."""
+        """Whether no other user can change `file`, nor read it if it is `secret`. Findings are
+        reported."""
         safe = True
         for unsafe, what in permissions.check_file(file, secret=secret, callers_group=self._callers_group):
             (self._report.refuse if unsafe else self._report.warn)(table, key, f"{file} {what}")
@@ -177,23 +183,25 @@ class Resolver:
 
 
 def is_placeholder(secret: str) -> bool:
-    """Whether a secret is one of the examples' (etc/tokens.toml, etc/manager.conf.sample, etc/amid.toml)."""
+    """Whether a secret is a placeholder of the example files (etc/tokens.toml,
+    etc/manager.conf.sample, etc/amid.toml)."""
     return secret.casefold().startswith("change-me") or secret == "…"
 
 
 def _read_pem(file: Path) -> bytes:
-    """A file that OpenSSL will read again. Raises `UnreadableError`."""
+    """The contents of a file that OpenSSL will read later. Raises `UnreadableError`."""
     if os.path.exists(file) and not os.path.isfile(file):
-        raise UnreadableError(f"{file} is no regular file")
+        raise UnreadableError(f"{file} is not a regular file")
     data = read_bytes(file)
     if data.startswith(codecs.BOM_UTF8):
-        what = "begins with a byte-order mark, which hides what is behind it from OpenSSL; save it without one"
+        what = "begins with a byte-order mark, which OpenSSL cannot read; save it without one"
         raise UnreadableError(f"{file} {what}")
     return data
 
 
 def _credential(server: str) -> Path | None:
-    """systemd's LoadCredential= puts its files into $CREDENTIALS_DIRECTORY (systemd.exec(5))."""
+    """The credential of a server in $CREDENTIALS_DIRECTORY, from systemd's LoadCredential=
+    (systemd.exec(5))."""
     folder = os.environ.get("CREDENTIALS_DIRECTORY")
     file = Path(folder) / f"{server}.secret" if folder else None
     return file if file and os.path.lexists(file) else None

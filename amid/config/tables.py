@@ -1,4 +1,4 @@
-"""Every table and key of the configuration, with its type, its bounds and its default."""
+"""All tables and keys of the configuration, with types, limits and defaults."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ Directory = Annotated[
     str, Meta(max_length=4096, pattern=r"^/[^\x00\r\n]*\Z", description="an absolute path, without line ends or NUL")
 ]
 Line = Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^[^\r\n\x00]*\Z", description="one line of 1 to 255 characters")]
-"""What goes out as the value of a header."""
-Secret = Annotated[str, Meta(pattern=r"^[^\r\n\x00]+\Z", description="one line of text, and not empty")]
-"""The secret of manager.conf; it goes out as a header's value too, when `auth` is "plain"."""
+"""Text that is sent as the value of a header."""
+Secret = Annotated[str, Meta(pattern=r"^[^\r\n\x00]+\Z", description="one line of text that is not empty")]
+"""The secret in manager.conf; with auth = "plain" it is sent as the value of a header."""
 _HOST = r"^([^\s:\[\]]+|[0-9a-fA-F:.]*:[0-9a-fA-F:.]*:[0-9a-fA-F:.%a-z]*)\Z"
 Host = Annotated[
     str,
-    Meta(min_length=1, max_length=255, pattern=_HOST, description="a name or an address, without a port and without brackets"),
+    Meta(min_length=1, max_length=255, pattern=_HOST, description="a host name or an address, without port or brackets"),
 ]
 CurveKey = Annotated[str, Meta(min_length=40, max_length=40, description="a key of 40 characters; `amid keygen` makes one")]
 """A CURVE key in Z85 (ZeroMQ RFC 32)."""
@@ -44,17 +44,17 @@ HttpAddresses = Annotated[
         description='an address and a port such as "127.0.0.1:8088", or a list of them; a port is 1 to 65535',
     ),
 ]
-"""Text stands for a list of one. (A union of the two makes msgspec 0.22 free memory twice.)"""
+"""A single string is a list of one. (A union of both makes msgspec 0.22 free memory twice.)"""
 Origin = Annotated[str, Meta(pattern=r"^https?://[^/\s]+\Z", description='an origin such as "https://crm.example.com"')]
 Rule = Annotated[
     str,
     Meta(
         max_length=255,
         pattern=r"^\s*[^:\s][^:]*(:\s*\S.*)?\Z",
-        description="the name of an action, or a name, a colon, and a pattern of what the action reaches",
+        description="the name of an action, optionally followed by a colon and a pattern for its target",
     ),
 ]
-"""What `amid.rpc.policy` matches an action with."""
+"""A rule that `amid.rpc.policy` compares with an action."""
 TokenText = Annotated[
     str,
     Meta(
@@ -65,15 +65,16 @@ TokenText = Annotated[
     ),
 ]
 DERIVED = frozenset({"tokens", "tls_fingerprint"})
-"""Fields that are no keys of the file: `resolve` fills them from the files that keys name."""
+"""Fields that are not keys of the file: `resolve` sets them from the files that keys name."""
 
 
 class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A table of the file. Comparing two tells whether a reload changes anything."""
+    """A table of the file. A reload compares tables to find what has changed."""
 
 
 class Server(Table, frozen=True, kw_only=True):
-    """`[servers.NAME]`: one Asterisk. `tls_fingerprint` is of what the TLS files hold, so that a renewed one is a change."""
+    """`[servers.NAME]`: one Asterisk. `tls_fingerprint` covers the contents of the TLS files, so
+    that a renewed file is a change."""
 
     host: Host
     username: Line
@@ -109,7 +110,7 @@ class Server(Table, frozen=True, kw_only=True):
 
 
 class Rpc(Table, frozen=True, kw_only=True):
-    """`[rpc]`: where requests are taken besides the socket in run_dir, and limits on callers."""
+    """`[rpc]`: TCP endpoints for requests, besides the socket in run_dir, and limits for callers."""
 
     listen: list[TcpEndpoint] = []
     max_request_bytes: Bytes = 1024 * 1024
@@ -121,7 +122,7 @@ class Rpc(Table, frozen=True, kw_only=True):
 
 
 class Supervision(Table, frozen=True, kw_only=True):
-    """`[supervision]`: how children are watched, in seconds."""
+    """`[supervision]`: timeouts for child processes, in seconds."""
 
     silence: Annotated[float, Meta(ge=1, le=3600)] = 2.0
     boot_grace: Seconds = 15.0
@@ -129,7 +130,7 @@ class Supervision(Table, frozen=True, kw_only=True):
 
 
 class Curve(Table, frozen=True, kw_only=True):
-    """`[curve]`: TCP. Without the daemon's own key nothing listens on it; `secret_key` is read from the file."""
+    """`[curve]`: the daemon's key for TCP, which TCP requires. `secret_key` is read from the file."""
 
     secret_key_file: File | None = None
     secret_key: CurveKey | None = None
@@ -137,10 +138,10 @@ class Curve(Table, frozen=True, kw_only=True):
 
 
 class Caller(Table, frozen=True, kw_only=True):
-    """`[callers.NAME]`: what one caller may do.
+    """`[callers.NAME]`: the rights of one caller.
 
-    Over TCP a caller is known by its public `key`, on ipc by its Unix `user` or `group`; `local` is
-    every other caller on ipc.
+    A TCP caller is identified by its public `key`, a local caller by its Unix `user` or `group`;
+    `local` is every other local caller.
     """
 
     key: CurveKey | None = None
@@ -152,7 +153,8 @@ class Caller(Table, frozen=True, kw_only=True):
 
 
 class Token(Table, frozen=True, kw_only=True):
-    """`[NAME]` of the tokens' file: what whoever has the `token` may do over HTTP. The lists of events are of event names."""
+    """`[NAME]` of the tokens file: the rights of clients with this `token` over HTTP.
+    `events_allow` and `events_deny` list event names."""
 
     token: TokenText
     allow: list[Rule] = []
@@ -180,7 +182,7 @@ class Gateway(Table, frozen=True, kw_only=True):
 
 
 class Config(Table, frozen=True, kw_only=True):
-    """The whole file."""
+    """The configuration file."""
 
     run_dir: Directory = "/run/amid"
     state_dir: Directory = "/var/lib/amid"

@@ -1,8 +1,8 @@
-"""Which Unix users are which caller: `user` and `group` of [callers.NAME], looked up in the system's databases.
+"""The Unix users of each caller: resolves `user` and `group` of [callers.NAME].
 
-The supervisor looks them up when it reads the configuration, because a lookup may wait for a
-directory server (nsswitch.conf(5)) and the broker must not. A change of a group's members takes
-effect with the next SIGHUP.
+The supervisor resolves them when it reads the configuration, because a lookup may wait for a
+directory server (nsswitch.conf(5)) and the broker must not wait. A change of a group's members
+takes effect with the next SIGHUP.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ from amid.config.report import Report
 from amid.config.tables import Caller
 
 OVERFLOW_ID = 65534
-"""What the kernel reports for every user and group outside of amid's user namespace (user_namespaces(7))."""
+"""The id that the kernel reports for users and groups outside amid's user namespace
+(user_namespaces(7))."""
 
 
 class LocalCaller(msgspec.Struct, frozen=True):
-    """The Unix users that are the caller `name`: those of `uids`, and every process whose group is `gid`."""
+    """The Unix users of the caller `name`: those in `uids`, and every process whose group is `gid`."""
 
     name: str
     uids: list[int]
@@ -29,12 +30,13 @@ class LocalCaller(msgspec.Struct, frozen=True):
 
 
 def local_callers(callers: Mapping[str, Caller]) -> list[LocalCaller]:
-    """In the order in which they apply: users before groups, then as they stand in the file."""
+    """The callers in the order in which they apply: users before groups, then in the order of the
+    file."""
     return [*_of_users(callers), *_of_groups(callers)]
 
 
 def check(callers: Mapping[str, Caller], report: Report) -> None:
-    """Refuse a `user` or `group` that the system does not know, or that cannot tell callers apart."""
+    """Refuse a `user` or `group` that does not exist or does not identify one caller."""
     seen: dict[tuple[str, int], str] = {}
     for name, caller in callers.items():
         table = f"callers.{name}"
@@ -42,13 +44,13 @@ def check(callers: Mapping[str, Caller], report: Report) -> None:
             if named is None:
                 continue
             if name == "local":
-                report.refuse(table, key, "`local` is every local caller that no other table names; use another name")
+                report.refuse(table, key, "`local` stands for all local callers without a table of their own; use another name")
             elif number is None:
-                report.refuse(table, key, f"this system has no {key} {named!r}")
+                report.refuse(table, key, f"{key} {named!r} does not exist on this system")
             elif number == OVERFLOW_ID:
-                report.refuse(table, key, f"{named!r} also stands for every {key} outside of a container; name another")
+                report.refuse(table, key, f"{named!r} also stands for every {key} outside the container; use another {key}")
             elif (other := seen.setdefault((key, number), name)) != name:
-                report.refuse(table, key, f"{named!r} is [callers.{other}] already")
+                report.refuse(table, key, f"{named!r} is already used in [callers.{other}]")
 
 
 def _of_users(callers: Mapping[str, Caller]) -> Iterator[LocalCaller]:

@@ -1,1 +1,7 @@
-"""The event stream as pure code: numbering for the publisher, gap detection for the subscriber, and what is kept for replay."""
+"""The event stream as pure code: numbers, messages, and the buffer that requests for events read.
+
+sequence        numbers on events, so that loss is detected
+message         events as they are published
+replay_buffer   the last events of a server
+where           conditions on an event's headers
+"""

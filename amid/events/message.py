@@ -1,6 +1,6 @@
-"""An event as it is published, and its MessagePack.
+"""An event as published, and its MessagePack encoding.
 
-A module of its own beside `wire`, because the encoder's package takes as long to import as `amid action` has for its whole work.
+Separate from `wire`, because importing the encoder takes as long as all of `amid action`.
 """
 
 from __future__ import annotations
@@ -11,21 +11,33 @@ import msgspec
 
 
 class Event(msgspec.Struct, gc=False):
-    """`time` is when it was read, in seconds since 1970."""
+    """prev: the `seq` of the previous event of this name in this epoch, 0 for none.
+    time: when it was read, in seconds since 1970."""
 
     server: str
     epoch: int
     seq: int
-    nth: int
+    prev: int
     time: float
     event: str
     fields: dict[Any, Any] | msgspec.Struct
 
 
 class Tick(Event):
-    """The last numbers: `seq`, and in `counts` the last `nth` of each name."""
+    """The last numbers: `seq` of all events, and in `last` that of each name."""
 
-    counts: dict[str, int]
+    last: dict[str, int]
+
+
+class RawEvents(msgspec.Struct, gc=False):
+    """The events of one read as Asterisk sent them: `count` packets, numbered from `first`."""
+
+    server: str
+    epoch: int
+    first: int
+    count: int
+    time: float
+    data: bytes
 
 
 _ENCODER = msgspec.msgpack.Encoder()
@@ -37,4 +49,9 @@ def pack(event: Event) -> bytes:
 
 def pack_all(events: list[Event]) -> bytes:
     """The body of a message."""
+    return _ENCODER.encode(events)
+
+
+def pack_raw(events: RawEvents) -> bytes:
+    """The body of a message on the topic of raw events."""
     return _ENCODER.encode(events)

@@ -1,20 +1,22 @@
-"""HTTP for browsers and curl: a process that is a client of amid's own sockets like any other.
+"""The HTTP gateway for browsers and curl: an optional process that uses amid's own sockets like any
+other client.
 
-It holds no calls and no events that the daemon would miss: it can hang or die, and its successor goes on where browsers left off.
+The gateway keeps no state that calls or events depend on. It may hang or crash; its replacement
+continues the event streams of the browsers.
 
-    process   starts it, and beats
-    app       the paths and what is served under them
-    guard     what holds for every request: hosts, origins, and the headers of every answer
-    access    whose token it is, and what that may do
-    sessions, authentication    the page's log-in, and who asks
-    connections, quotas    the bounds on what strangers and each token may hold
-    bodies    reading requests within bounds, and noticing that a client has left
-    calls     requests over HTTP, and the status of each kind of error
-    fields    the fields of an action: a form or a JSON object
-    hub       events, read once and sent to every browser at its own pace
-    backlog   the last events, kept once for all streams
-    replay    what a stream missed, fetched from the daemon in small pages
+    gateway   the process: uvicorn, listeners, heartbeat
+    app       the URL paths and their handlers
+    guard     checks of every request: Host, Origin, and the security headers of every response
+    access    tokens and their rights
+    sessions, authentication    log-in sessions of the page; the principal of a request
+    connections, quotas    limits for connections without a token and for each token
+    bodies    reads request bodies within limits; detects disconnected clients
+    calls     JSON-RPC over HTTP; the HTTP status of each kind of error
+    fields    the fields of an action from a form or a JSON object
+    hub       receives events once and delivers them to every stream
+    backlog   the latest events, stored once for all streams
+    catch_up  pulls events that a stream missed from the daemon, page by page
     streams   Server-Sent Events and WebSockets
-    metrics   what Prometheus scrapes
-    page/     the page at /
+    metrics   Prometheus metrics
+    page/     the web page at /
 """

@@ -1,7 +1,7 @@
-"""Whose token it is, and what that one may do. Pure: it knows no HTTP and no clock.
+"""Tokens and their rights. Pure: no HTTP and no clock.
 
-Tokens are compared by their digests, all of them each time, so that the time taken tells nothing about a token. Guesses are
-counted and slowed.
+A token is compared by its digest with every known token, so that the time taken reveals nothing
+about a token. Guesses are counted and delayed.
 """
 
 from __future__ import annotations
@@ -15,69 +15,78 @@ from amid.config import Token
 from amid.errors import AmidError
 from amid.gateway.sessions import digest
 from amid.rpc.policy import check_action, check_admin, matches
-from amid.rpc.requests import ActionParams, Params
+from amid.rpc.requests import ActionParams, EventsParams, Params
 
 FORGET_S = 60.0
-"""Seconds after a network's last wrong token until it is forgotten."""
-SLOWEST_S = 5.0
-"""Seconds that an answer to a wrong token waits at most behind the one before it."""
-LONGEST_S = 10.0
-"""Seconds that the last wrong token may have to wait before no further one is compared."""
+"""Seconds after which a network's wrong tokens are forgotten."""
+MAX_DELAY_S = 5.0
+"""The longest delay in seconds between the answers to two wrong tokens."""
+LOCK_OVER_S = 10.0
+"""Backlog of delayed answers, in seconds, above which further unknown tokens of the network are
+refused unseen."""
 REMEMBERED = 10_000
-"""Networks of wrong tokens, and of right ones, that are remembered."""
+"""The number of networks that are remembered, for wrong and for valid tokens each."""
 
 
 @dataclass(frozen=True)
-class Holder:
-    """Who holds a token: its name in the tokens' file, and its rights."""
+class Principal:
+    """The identity that a token proves: its name in the tokens file, and its rights."""
 
     name: str
     rights: Token
 
     def check(self, method: str, params: Params) -> None:
-        """Raise `AmidError` of kind `denied` unless this one may call `method` with these `params`."""
+        """Raise `AmidError` of kind `denied` unless this principal may call `method` with `params`."""
         if method in ("restart", "audit"):
             check_admin(method, self.name, self.rights)
         if isinstance(params, ActionParams):
             check_action(params.action, params.fields, self.name, {self.name: self.rights})
         if method == "actions":
             check_action("ListCommands", {}, self.name, {self.name: self.rights})
-        if method == "replay" and (self.rights.events_allow or self.rights.events_deny):
-            raise AmidError("denied", f"{self.name!r} may have some events only, and `replay` would give all: use /v1/events")
+        if isinstance(params, EventsParams) and not self._may_pull(params.names):
+            raise AmidError("denied", f"{self.name!r} may receive some events only: list them in `names`, or use /v1/events")
 
-    def hears(self, event: str) -> bool:
-        """Whether this one may have events of this name."""
-        rights, name = self.rights, event.lower()
-        if any(matches(pattern.lower(), name) for pattern in rights.events_deny):
+    def _may_pull(self, names: list[str] | None) -> bool:
+        if not (self.rights.events_allow or self.rights.events_deny):
+            return True
+        return names is not None and all(map(self.may_receive, names))
+
+    def may_receive(self, event: str) -> bool:
+        """Whether this principal may receive events of this name. Names are case-folded, as in the
+        daemon (`replay_buffer.NamesFolder`)."""
+        rights, name = self.rights, event.casefold()
+        if any(matches(pattern.casefold(), name) for pattern in rights.events_deny):
             return False
-        return not rights.events_allow or any(matches(pattern.lower(), name) for pattern in rights.events_allow)
+        return not rights.events_allow or any(matches(pattern.casefold(), name) for pattern in rights.events_allow)
 
 
 class Access:
-    """`tokens`: by name, as the tokens' file has them."""
+    """The known tokens. tokens: by name, as in the tokens file."""
 
     def __init__(self, tokens: Mapping[str, Token]) -> None:
-        self._holders = [(digest(token.token), Holder(name, token)) for name, token in tokens.items()]
+        self._principals = [(digest(token.token), Principal(name, token)) for name, token in tokens.items()]
 
-    def holder(self, presented: str) -> Holder | None:
-        """Whose token that is; None when it is nobody's."""
-        mark, found = digest(presented), None
-        for known, holder in self._holders:
-            if hmac.compare_digest(known, mark):
-                found = holder
+    def principal(self, presented: str) -> Principal | None:
+        """The principal of a token; None for an unknown token."""
+        presented_digest, found = digest(presented), None
+        for known, principal in self._principals:
+            if hmac.compare_digest(known, presented_digest):
+                found = principal
         return found
 
-    def named(self, name: str, token: bytes) -> Holder | None:
-        """The holder of this name, if it still has the token with this digest."""
-        return next((holder for known, holder in self._holders if holder.name == name and known == token), None)
+    def named(self, name: str, token: bytes) -> Principal | None:
+        """The principal of this name, if its token still has this digest."""
+        return next((principal for known, principal in self._principals if principal.name == name and known == token), None)
 
 
 class Guesses:
-    """Wrong tokens by network. `count` is of all.
+    """Wrong tokens by network. `count` is the total.
 
-    Wrong tokens of one network are answered one after the other, each later than the last one, however many come at a time. When
-    the last one has long to wait, no further token from there is compared, so that many connections try no more than one. A token
-    that was right from there before is exempt: its holder may share the network with whoever guesses.
+    The answers to wrong tokens of one network are sent one after the other with a growing delay,
+    however many requests arrive at a time. When the backlog of delayed answers is long, further
+    tokens of the network are refused unseen, so that many connections cannot guess faster than one.
+    A token that was valid from this network before is exempt, because its user may share the
+    network with an attacker.
     """
 
     def __init__(self) -> None:
@@ -86,30 +95,30 @@ class Guesses:
         self._right: dict[tuple[str, bytes], None] = {}
 
     def locked_s(self, network: str, token: bytes, now: float) -> float:
-        """The seconds for which a token of this digest is not compared; 0 when it may be."""
+        """Seconds for which a token with this digest is refused unseen; 0 when it is compared."""
         recent = self._recent.get(network)
         waiting = recent.answered_at - now if recent is not None else 0.0
-        return waiting if waiting > LONGEST_S and (network, token) not in self._right else 0.0
+        return waiting if waiting > LOCK_OVER_S and (network, token) not in self._right else 0.0
 
     def failed(self, network: str, now: float) -> float:
-        """A wrong token came: the seconds that its answer waits."""
+        """Count a wrong token. Returns the delay of its answer in seconds."""
         self.count += 1
         last = self._recent.pop(network, _Recent(0, now, now))
         tries = last.tries + 1 if now - last.at < FORGET_S else 1
-        answered_at = max(last.answered_at, now) + min(SLOWEST_S, 0.1 * 2.0 ** min(tries - 1, 10))
+        answered_at = max(last.answered_at, now) + min(MAX_DELAY_S, 0.1 * 2.0 ** min(tries - 1, 10))
         self._recent[network] = _Recent(tries, now, answered_at)
         _forget_oldest(self._recent)
         return answered_at - now
 
     def succeeded(self, network: str, token: bytes) -> None:
-        """A right token came."""
+        """Remember a valid token."""
         self._right.pop((network, token), None)
         self._right[network, token] = None
         _forget_oldest(self._right)
 
 
 class _Recent(NamedTuple):
-    """`at`: when the last wrong token came; `answered_at`: when it is answered."""
+    """`at`: time of the last wrong token. `answered_at`: time of its answer. In seconds."""
 
     tries: int
     at: float

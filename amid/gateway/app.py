@@ -1,4 +1,4 @@
-"""The paths of the gateway, and what is served under each."""
+"""The URL paths of the gateway and their handlers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from starlette.websockets import WebSocket
 from amid.client import AsyncClient
 from amid.errors import AmidError
 from amid.gateway import metrics
-from amid.gateway.access import Holder
+from amid.gateway.access import Principal
 from amid.gateway.authentication import Authentication
 from amid.gateway.bodies import read_body, while_connected
 from amid.gateway.calls import Calls
@@ -34,14 +34,14 @@ from amid.process.settings import GatewaySettings
 
 PAGE = Path(__file__).parent / "page"
 READY_S = 1.0
-"""Seconds that the daemon has to say whether a server is up."""
+"""Timeout in seconds for the daemon's answer on /readyz and /metrics."""
 
-Handler = Callable[[Request, Holder], Awaitable[Response]]
+Handler = Callable[[Request, Principal], Awaitable[Response]]
 Refusal = Callable[[AmidError], Response]
 
 
 class Gateway:
-    """`app` is the ASGI application; `run` has to run beside it."""
+    """The gateway: `app` is the ASGI application; `run` must run beside it."""
 
     def __init__(self, settings: GatewaySettings) -> None:
         self._gateway = settings.gateway
@@ -58,41 +58,41 @@ class Gateway:
             Route("/readyz", self._ready),
             Route("/openapi.json", self._openapi),
             *self._authentication.routes,
-            Route("/rpc", self._for_holders(self._rpc, rpc_refusal), methods=["POST"]),
-            Route("/metrics", self._for_holders(self._metrics)),
-            Route("/v1/servers", self._for_holders(self._method("servers"))),
-            Route("/v1/status", self._for_holders(self._method("status"))),
-            Route("/v1/servers/{server}/actions", self._for_holders(self._actions)),
-            Route("/v1/servers/{server}/actions/{action}", self._for_holders(self._action), methods=["POST"]),
-            Route("/v1/events", self._for_holders(self._events)),
+            Route("/rpc", self._authenticated(self._rpc, rpc_refusal), methods=["POST"]),
+            Route("/metrics", self._authenticated(self._metrics)),
+            Route("/v1/servers", self._authenticated(self._method("servers"))),
+            Route("/v1/status", self._authenticated(self._method("status"))),
+            Route("/v1/servers/{server}/actions", self._authenticated(self._actions)),
+            Route("/v1/servers/{server}/actions/{action}", self._authenticated(self._action), methods=["POST"]),
+            Route("/v1/events", self._authenticated(self._events)),
             WebSocketRoute("/v1/events", self._socket),
             Route("/", lambda request: FileResponse(PAGE / "index.html")),
             Mount("/page", StaticFiles(directory=PAGE)),
         ]
         errors: Any = {AmidError: on_amid_error, HTTPException: on_http_error, ClientDisconnect: on_disconnect}
         paths = Starlette(routes=routes, exception_handlers=errors)
-        paths.router.redirect_slashes = False  # to http: behind a proxy with TLS, where a client would repeat its token in clear
+        paths.router.redirect_slashes = False  # never redirect to http: behind a TLS proxy: the token would be sent in clear
         self.app = Guard(paths, self._gateway)
 
     async def run(self) -> None:
-        """Read events for the browsers, for ever. Whatever it raises is a fault that the process should end with."""
+        """Receive events for the browsers until cancelled. An exception here must end the process."""
         try:
             await self._hub.run()
         finally:
             await self._client.close()
 
-    # ── who asks ──
+    # ── authentication ──
 
-    def _for_holders(self, handler: Handler, refused: Refusal = refusal) -> Callable[[Request], Awaitable[Response]]:
-        """What `handler` makes of a request that bears a token, within the quotas of that token."""
+    def _authenticated(self, handler: Handler, refused: Refusal = refusal) -> Callable[[Request], Awaitable[Response]]:
+        """Wrap `handler` so that it requires a token and counts against the quotas of that token."""
 
         async def handle(request: Request) -> Response:
             self._counted["requests_total"] += 1
             try:
-                holder = await self._authentication.holder(request)
-                with self._quotas.call(holder.name) as request.state.call:
-                    response = await handler(request, holder)
-                self.connections.check_unread(holder.name, len(getattr(response, "body", b"")))  # a stream has none
+                principal = await self._authentication.principal(request)
+                with self._quotas.call(principal.name) as request.state.call:
+                    response = await handler(request, principal)
+                self.connections.check_unread(principal.name, len(getattr(response, "body", b"")))  # a stream has no body
                 return response
             except AmidError as error:
                 return refused(error)
@@ -102,16 +102,16 @@ class Gateway:
 
         return handle
 
-    # ── what anybody may see ──
+    # ── paths without a token ──
 
     async def _health(self, request: Request) -> Response:
-        """This process works."""
-        await self._authentication.near_or_holder(request)
+        """/healthz: this process answers."""
+        await self._authentication.require_token_unless_local(request)
         return json_response({"status": "ok"})
 
     async def _ready(self, request: Request) -> Response:
-        """A server is up."""
-        await self._authentication.near_or_holder(request)
+        """/readyz: at least one server is up."""
+        await self._authentication.require_token_unless_local(request)
         try:
             ready = any(server["state"] == "up" for server in await self._client.servers(timeout=READY_S))
         except AmidError:
@@ -123,29 +123,29 @@ class Gateway:
 
     # ── calls ──
 
-    async def _rpc(self, request: Request, holder: Holder) -> Response:
+    async def _rpc(self, request: Request, principal: Principal) -> Response:
         value = decode_json(await self._body(request))
-        status, answer = await while_connected(request, self._calls.answer(value, holder))
+        status, answer = await while_connected(request, self._calls.answer(value, principal))
         return json_response(answer, status)
 
     def _method(self, method: str) -> Handler:
-        async def handle(request: Request, holder: Holder) -> Response:
-            return await self._result(request, holder, {"method": method})
+        async def handle(request: Request, principal: Principal) -> Response:
+            return await self._result(request, principal, {"method": method})
 
         return handle
 
-    async def _actions(self, request: Request, holder: Holder) -> Response:
+    async def _actions(self, request: Request, principal: Principal) -> Response:
         params = {"server": request.path_params["server"]}
-        return await self._result(request, holder, {"method": "actions", "params": params})
+        return await self._result(request, principal, {"method": "actions", "params": params})
 
-    async def _result(self, request: Request, holder: Holder, asked: dict[str, Any]) -> Response:
-        return json_response(await while_connected(request, self._calls.result(asked, holder)))
+    async def _result(self, request: Request, principal: Principal, asked: dict[str, Any]) -> Response:
+        return json_response(await while_connected(request, self._calls.result(asked, principal)))
 
     async def _body(self, request: Request) -> bytes:
         return await read_body(request, self._gateway.max_body_bytes, request.state.call.reserve)
 
-    async def _action(self, request: Request, holder: Holder) -> Response:
-        """An action for people with curl: its fields are the body, a form or a JSON object."""
+    async def _action(self, request: Request, principal: Principal) -> Response:
+        """Run an action whose fields are the request body, a form or a JSON object."""
         params: dict[str, Any] = {"action": request.path_params["action"], "server": request.path_params["server"]}
         body = await self._body(request)
         params["fields"] = decode_fields(body, request.headers.get("content-type", ""))
@@ -154,9 +154,9 @@ class Gateway:
             params["timeout"] = _number(query["timeout"])
         if "until" in query:
             params["until"] = query["until"]
-        return await self._result(request, holder, {"method": "action", "params": params})
+        return await self._result(request, principal, {"method": "action", "params": params})
 
-    async def _metrics(self, request: Request, holder: Holder) -> Response:
+    async def _metrics(self, request: Request, principal: Principal) -> Response:
         try:
             status = await self._client.status(timeout=READY_S)
         except AmidError:
@@ -174,8 +174,8 @@ class Gateway:
 
     # ── events ──
 
-    async def _events(self, request: Request, holder: Holder) -> Response:
-        stream = await self._streams.begin(request, holder)
+    async def _events(self, request: Request, principal: Principal) -> Response:
+        stream = await self._streams.begin(request, principal)
         if request.method == "HEAD":
             stream.close()
             return Response(media_type="text/event-stream")
@@ -183,8 +183,8 @@ class Gateway:
 
     async def _socket(self, websocket: WebSocket) -> None:
         try:
-            holder = await self._authentication.holder(websocket)
-            stream = await self._streams.begin(websocket, holder)
+            principal = await self._authentication.principal(websocket)
+            stream = await self._streams.begin(websocket, principal)
         except HTTPException as error:
             await websocket.send_denial_response(json_response({"error": error.detail}, error.status_code))
             return

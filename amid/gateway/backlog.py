@@ -1,8 +1,9 @@
-"""The last events of all servers, kept once for all streams. Pure: it knows no network and no clock.
+"""The latest events of all servers, stored once for all streams. Pure: no network and no clock.
 
-Each item has an index that only grows. A stream keeps the index of the item that it sends next, so an item costs its memory once,
-however many streams are slow. The backlog is bounded in items and in bytes. A stream whose index has been dropped fetches what it
-missed from the daemon (`amid.gateway.replay`).
+Each item has an index that only grows, and a stream stores the index of the item to send next.
+Memory therefore does not grow with the number of slow streams. The backlog is limited in items and
+in bytes. A stream whose index has been dropped fetches the missed events from the daemon
+(`amid.gateway.catch_up`).
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ MAX_BYTES = 8 * 1024 * 1024
 
 
 class Cursor(NamedTuple):
-    """An event's place in its server's stream."""
+    """The position of an event in its server's events."""
 
     epoch: int
     seq: int
@@ -32,17 +33,15 @@ Cursors = Mapping[str, Cursor]
 
 
 class Item:
-    """An event or a gap for all streams. What they need of it is computed once, when the first stream needs it."""
+    """An event or a gap, shared by all streams. Derived values are computed on first use."""
 
     def __init__(self, of: Event | Gap) -> None:
         self.of = of
 
     @property
     def cursor(self) -> Cursor:
-        """Where a stream is that has sent the item."""
-        if isinstance(self.of, Event):
-            return Cursor(self.of.epoch, self.of.seq)
-        return Cursor(self.of.epoch, self.of.after if self.of.until is None else self.of.until)
+        """The cursor of a stream after this item."""
+        return Cursor(self.of.epoch, self.of.seq if isinstance(self.of, Event) else self.of.after)
 
     @property
     def size_bytes(self) -> int:
@@ -58,12 +57,12 @@ class Item:
 
 
 def size_bytes(fields: Mapping[Any, Any]) -> int:
-    """The bytes in an event's headers, roughly."""
+    """The approximate size of an event's headers in bytes."""
     return sum(len(name) + (sum(map(len, value)) if isinstance(value, list) else len(value)) for name, value in fields.items())
 
 
 class Backlog:
-    """The items with the indexes `first` to `end`, `end` excluded."""
+    """The items with indexes from `first` to `end`, `end` excluded."""
 
     def __init__(self, max_items: int = MAX_ITEMS, max_bytes: int = MAX_BYTES) -> None:
         self._max = (max_items, max_bytes)
@@ -76,7 +75,7 @@ class Backlog:
         return self.first + len(self._items)
 
     def append(self, item: Item) -> None:
-        """Add the newest item, and drop the oldest ones that are over a limit. The newest one is kept in any case."""
+        """Append an item and drop the oldest items over a limit. The newest item is always kept."""
         self._items.append(item)
         self._bytes += item.size_bytes
         max_items, max_bytes = self._max
@@ -85,7 +84,7 @@ class Backlog:
             self.first += 1
 
     def __getitem__(self, index: int) -> Item:
-        """Raises `IndexError` for one that was dropped or is not there yet."""
+        """Raises `IndexError` for an index that was dropped or does not exist yet."""
         if index < self.first:
             raise IndexError(index)
         return self._items[index - self.first]

@@ -1,4 +1,4 @@
-"""What comes from a client: the bodies of requests, each within a time and a size, and the end of its connection."""
+"""Reads request bodies within limits of time and size, and detects that a client has disconnected."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ from starlette.requests import ClientDisconnect, Request
 T = TypeVar("T")
 
 BODY_S = 30.0
-"""Seconds that a request's body may take to come."""
+"""Timeout in seconds for a request body."""
 
 
 async def read_body(request: Request, most: int, reserve: Callable[[int], None] = lambda count: None) -> bytes:
-    """The body of at most `most` bytes; `reserve` is told of its pieces, and may raise.
+    """Read a body of at most `most` bytes. `reserve` is called with the size of each chunk and may
+    raise.
 
-    Raises `HTTPException` when the body is larger, comes too slowly, or ends early.
+    Raises `HTTPException`: 413 when the body is too large, 408 when it is too slow, 400 when it
+    ends early.
     """
     body = bytearray()
     try:
@@ -29,17 +31,15 @@ async def read_body(request: Request, most: int, reserve: Callable[[int], None] 
                 if len(body) > most:
                     raise HTTPException(413, f"the body has over {most} bytes (max_body_bytes in [gateway])")
     except TimeoutError:
-        raise HTTPException(408, f"the body did not come within {BODY_S:g} s", {"Connection": "close"}) from None
+        raise HTTPException(408, f"the body did not arrive within {BODY_S:g} s", {"Connection": "close"}) from None
     except ClientDisconnect:
         raise HTTPException(400, "the body ended early") from None
     return bytes(body)
 
 
 async def while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
-    """The result of `work`, which is cancelled when the client closes its connection; the body has been read by then.
-
-    Raises `ClientDisconnect`.
-    """
+    """The result of `work`, which is cancelled when the client disconnects. Call it after reading
+    the body."""
     working, leaving = asyncio.ensure_future(work), asyncio.ensure_future(_disconnected(request))
     try:
         await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)

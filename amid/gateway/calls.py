@@ -1,4 +1,5 @@
-"""Calls that come over HTTP: checked as the broker would, allowed or not, and passed on; each kind of error has an HTTP status."""
+"""JSON-RPC over HTTP: validates calls as the broker does, checks rights, forwards them, and maps
+each kind of error to an HTTP status."""
 
 from __future__ import annotations
 
@@ -8,10 +9,10 @@ from typing import Any
 from amid import wire
 from amid.broker.audit_log import AuditLog
 from amid.client import AsyncClient
-from amid.client.rules import MARGIN, Call
+from amid.client.protocol import MARGIN_S, Call
 from amid.errors import AmidError
-from amid.gateway.access import Holder
-from amid.rpc.audit import Asked
+from amid.gateway.access import Principal
+from amid.rpc.audit import AuditedRequest
 from amid.rpc.requests import Params, check_request, request_id
 
 STATUSES = {
@@ -22,7 +23,6 @@ STATUSES = {
     "unknown_server": 404,
     "denied": 403,
     "cancelled": 409,
-    "gone": 410,
     "action_failed": 422,
     "busy": 429,
     "internal_error": 500,
@@ -32,49 +32,53 @@ STATUSES = {
     "unreachable": 503,
     "timeout": 504,
 }
-"""RFC 9110. What Asterisk itself refused is 422: the request was understood, and could not be carried out."""
+"""HTTP status for each kind of error (RFC 9110). An action that Asterisk refused is 422: the
+request was understood but could not be carried out."""
 
 MAX_BATCH = 100
-"""Requests in one batch."""
+"""The maximum number of requests in a batch."""
 
 
 class Calls:
-    """`answer` takes what a body held and gives what goes back, with its HTTP status."""
+    """Forwards calls to the daemon."""
 
     def __init__(self, client: AsyncClient) -> None:
         self._client = client
         self._audit = AuditLog()
 
-    async def answer(self, value: Any, holder: Holder) -> tuple[int, Any]:
-        """A JSON-RPC request, or a batch of them, whose requests are carried out one after the other."""
+    async def answer(self, value: Any, principal: Principal) -> tuple[int, Any]:
+        """The HTTP status and the reply for a JSON-RPC request, or for a batch of them, which runs
+        in order."""
         if not isinstance(value, list):
-            return await self._one(value, holder)
+            return await self._one(value, principal)
         if not 0 < len(value) <= MAX_BATCH:
             refused = AmidError("invalid_request", f"a batch has 1 to {MAX_BATCH} requests, not {len(value)}")
             return 400, wire.error(None, refused)
-        return 200, [(await self._one(one, holder))[1] for one in value]
+        return 200, [(await self._one(one, principal))[1] for one in value]
 
-    async def _one(self, value: Any, holder: Holder) -> tuple[int, Any]:
+    async def _one(self, value: Any, principal: Principal) -> tuple[int, Any]:
         try:
-            return 200, wire.result(request_id(value), await self.result(value, holder))
+            return 200, wire.result(request_id(value), await self.result(value, principal))
         except AmidError as error:
             return STATUSES.get(error.kind, 500), wire.error(request_id(value), error)
 
-    async def result(self, value: Any, holder: Holder) -> Any:
+    async def result(self, value: Any, principal: Principal) -> Any:
         """The result of a request. Raises `AmidError`."""
         method, params, _, _ = check_request(value)
-        if method == "cancel":  # its ids are those of the gateway's own connection
-            raise AmidError("unknown_method", "over HTTP, a call is cancelled by closing its request")
+        if method == "cancel":  # ids belong to the gateway's own connection
+            raise AmidError("unknown_method", "cancel is not available over HTTP: close the connection of the request instead")
         try:
-            holder.check(method, params)
+            principal.check(method, params)
         except AmidError as error:
-            self._audit.write_reply(Asked(holder.name, f"token:{holder.name}", method, params, time.monotonic()), error)
+            self._audit.write_reply(
+                AuditedRequest(principal.name, f"token:{principal.name}", method, params, time.monotonic()), error
+            )
             raise
-        patience = getattr(params, "timeout", 5.0) + MARGIN
+        client_timeout_s = getattr(params, "timeout", 5.0) + MARGIN_S
         acts = method in ("action", "restart")
-        return await self._client.call(Call(method, _given(value, params), patience, acts, on_behalf_of=holder.name))
+        return await self._client.call(Call(method, _given(value, params), client_timeout_s, acts, on_behalf_of=principal.name))
 
 
 def _given(value: Any, params: Params) -> dict[str, Any]:
-    """The params as they came: what was left out is left out again."""
+    """The parameters as the client sent them, without defaults."""
     return {name: given for name, given in (value.get("params") or {}).items() if name in params.__struct_fields__}

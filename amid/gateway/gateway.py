@@ -1,6 +1,7 @@
-"""The gateway's process: uvicorn on asyncio, with a beat that the same loop gives.
+"""The gateway process: uvicorn on asyncio. The heartbeat is a timer of the same loop, so it proves
+that the loop runs.
 
-`python -m amid gateway`: started by the supervisor, or by hand with a configuration, for debugging.
+`python -m amid gateway` is started by the supervisor, or with `-c FILE` for debugging.
 """
 
 from __future__ import annotations
@@ -28,27 +29,29 @@ from amid.process.settings import GatewaySettings, gateway_settings
 log = logging.getLogger("amid.gateway")
 
 GRACE_S = 1
-"""Seconds that open requests have when the gateway is told to end; streams begin again with its successor."""
+"""Seconds for open requests to complete at shutdown; streams reconnect to the next gateway process."""
 
-IN_USE = "Address already in use; name another with listen in [gateway] (8088 is the port of Asterisk's own HTTP server too)"
+IN_USE = "address already in use; set listen in [gateway] to another port (8088 is also the port of Asterisk's HTTP server)"
 
 BACKLOG = 2048
-"""Connections that the kernel holds until they are accepted."""
+"""Connections that the kernel queues until they are accepted (listen(2))."""
 
 ACCEPTED_AT_ONCE = 16
-"""Connections that one pass of the loop accepts: a flood of them then leaves each one time to send its token."""
+"""Connections accepted in one iteration of the loop, so that during a flood each connection has
+time to send its token."""
 
 UNREAD_S = 30
-"""Seconds for which a client may read nothing of what it is sent; then the kernel closes the connection."""
+"""Seconds after which the kernel closes a connection whose peer does not read (TCP_USER_TIMEOUT)."""
 
 HEAD_S = 5.0
-"""Seconds that a connection has for the head of a request, the first and each further one."""
+"""Timeout in seconds for the head of each request."""
 
 
 class Connection(H11Protocol):
-    """A connection that is counted, and on which requests come in time.
+    """A connection that is registered, with a timeout for the head of each request.
 
-    uvicorn waits for ever for a connection's first request, and for one whose head comes a byte at a time.
+    uvicorn has no timeout for a connection's first request, nor for a head that arrives byte by
+    byte.
     """
 
     def __init__(self, connections: Connections, *arguments: Any, **named: Any) -> None:
@@ -62,8 +65,9 @@ class Connection(H11Protocol):
         self.loop.call_later(HEAD_S, self._watch, None)
 
     def _watch(self, last: object) -> None:
-        """Close it when nothing was asked since the last look, `last` being the request that was over then."""
-        if self not in self.connections:  # closed, or a WebSocket by now
+        """Close the connection if no request has arrived since the last check. last: the request
+        that was complete then."""
+        if self not in self.connections:  # closed, or upgraded to a WebSocket
             return
         idle = self.cycle is None or self.cycle.response_complete
         if idle and self.cycle is last:
@@ -73,7 +77,8 @@ class Connection(H11Protocol):
 
 
 class Server(uvicorn.Server):
-    """Signals are the child's business. asyncio accepts as many connections at once as the kernel holds, unless told apart."""
+    """A server that leaves signals to `Child` and accepts few connections at a time; asyncio would
+    accept all that the kernel has queued."""
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -87,23 +92,23 @@ class Server(uvicorn.Server):
 
 def main(config: Config | None = None) -> None:
     if config is not None and config.gateway is None:
-        sys.exit("amid: the configuration has no [gateway]")
+        sys.exit("amid: the configuration has no table [gateway]; etc/amid.toml shows one")
     by_hand = gateway_settings(config, config.gateway) if config is not None and config.gateway is not None else None
     child = Child(by_hand)
     settings = msgspec.convert(child.configuration, GatewaySettings)
     child.set_up_log([token.token for token in settings.gateway.tokens.values()], process="gateway")
-    logging.getLogger("uvicorn.error").addFilter(_means_something)
+    logging.getLogger("uvicorn.error").addFilter(_is_worth_logging)
     asyncio.run(_serve(child, settings, _listening(settings.gateway.listen)))
 
 
-def _means_something(record: logging.LogRecord) -> bool:
-    """uvicorn tells of its life as a program at a terminal would, Ctrl-C and all; and it calls each WebSocket that is refused an
-    error of the application's, so that anybody could fill the log."""
+def _is_worth_logging(record: logging.LogRecord) -> bool:
+    """Filter uvicorn's log: it reports its start like a program on a terminal, and logs each
+    refused WebSocket as an application error, so that any client could fill the log."""
     return record.levelno >= logging.WARNING and "without completing handshake" not in record.getMessage()
 
 
 def _listening(addresses: Sequence[str]) -> list[socket.socket]:
-    """On each ADDRESS:PORT. Ends the process where that cannot be."""
+    """Listen on each ADDRESS:PORT. Ends the process if one of them fails."""
     opened = []
     for address in addresses:
         try:
@@ -116,7 +121,8 @@ def _listening(addresses: Sequence[str]) -> list[socket.socket]:
 
 
 def _listener(address: str, addresses: Sequence[str]) -> socket.socket:
-    """All of IPv6 takes IPv4 as well, unless all of IPv4 is in the list, or this system keeps the two apart."""
+    """A listening socket. `[::]` serves IPv4 as well, unless 0.0.0.0 is in the list too or the
+    system separates the two."""
     host, _, port = address.rpartition(":")
     ipv6 = host.startswith("[")
     both = host == "[::]" and f"0.0.0.0:{port}" not in addresses
@@ -125,7 +131,8 @@ def _listener(address: str, addresses: Sequence[str]) -> socket.socket:
         both = False
     family = socket.AF_INET6 if ipv6 else socket.AF_INET
     listening = socket.create_server((host.strip("[]"), int(port)), family=family, backlog=BACKLOG, dualstack_ipv6=both)
-    # Accepted connections inherit both. asyncio sets TCP_NODELAY only on sockets that were made with the protocol number of TCP.
+    # Accepted connections inherit both options. asyncio sets TCP_NODELAY only on sockets created
+    # with the protocol number of TCP.
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_S * 1000)
     return listening
@@ -138,7 +145,7 @@ async def _serve(child: Child, settings: GatewaySettings, listeners: list[socket
             gateway.app,
             http=cast("type[asyncio.Protocol]", partial(Connection, gateway.connections)),
             backlog=ACCEPTED_AT_ONCE,
-            proxy_headers=False,  # any program on this machine could say that it is another one
+            proxy_headers=False,  # otherwise any local program could claim another address
             log_config=None,
             access_log=False,
             server_header=False,

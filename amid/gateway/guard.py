@@ -1,8 +1,9 @@
-"""What holds for every request, before any path is looked at.
+"""Checks of every request before routing.
 
-Requests are for this host: a web site can make its own name lead to our address (DNS rebinding), and a browser then takes its pages
-and us for one origin. A browser's requests come from this origin, or from one that the configuration names. Headers on every answer
-keep a browser from doing anything else with what it gets.
+The Host must be one of this host: a web site can point its own name to this address (DNS
+rebinding), and a browser then treats both as one origin. The Origin of a browser's request must be
+this host's or one in the configuration. Security headers on every response restrict what a browser
+does with it.
 """
 
 from __future__ import annotations
@@ -28,11 +29,11 @@ HEADERS = {
 }
 
 ALLOWED_HEADERS = "authorization, content-type, last-event-id"
-"""What a page of another origin that the configuration names may send."""
+"""Request headers that pages of other configured origins may send."""
 
 
 class Guard:
-    """An ASGI application in front of `app`."""
+    """An ASGI application that checks each request and forwards it to `app`."""
 
     def __init__(self, app: Any, gateway: Gateway) -> None:
         self._app = app
@@ -55,7 +56,7 @@ class Guard:
             await send(message)
 
         if not self._is_served(headers.get(b"host"), scope):
-            refused = f"{headers[b'host'][:100]!r} is no host of this gateway (hosts in [gateway])"
+            refused = f"{headers[b'host'][:100]!r} is not a host name of this gateway (hosts in [gateway])"
             await _answer(json_response({"error": refused}, 421), scope, receive, sending)
         elif not own and not allowed:
             refused = f"requests from {origin[:100]} are not allowed (origins in [gateway])"
@@ -67,7 +68,8 @@ class Guard:
             await self._app(scope, receive, sending)
 
     def _is_served(self, host: str | None, scope: Any) -> bool:
-        """Whether a Host is ours: one by name, loopback, or the address that the connection came to. Every browser sends one."""
+        """Whether a Host header is accepted: a configured name, loopback, or the address that the
+        client connected to."""
         if host is None:
             return True
         name = _host_name(host)
@@ -78,7 +80,8 @@ class Guard:
 
 
 def _host_name(host: str) -> str:
-    """The name in a Host header or in ADDRESS:PORT, in one spelling. An address of IPv6 has brackets there, but not alone."""
+    """The host in a Host header or in ADDRESS:PORT, normalised. IPv6 addresses have brackets in
+    both, but not elsewhere."""
     host = host.lower()
     name = host.partition("]")[0].removeprefix("[") if host.startswith("[") else host
     return name if name.count(":") > 1 else name.partition(":")[0].removesuffix(".")

@@ -1,157 +1,114 @@
-"""Events for browsers: read from the daemon once, encoded once, and sent to each stream at its own pace.
+"""Events for browsers: pulled from the daemon once, encoded once, and delivered to each stream at
+its own pace.
 
-The hub appends what it reads to one backlog, complete and in order; followers read from it. Events
-that the subscription missed are fetched by the hub, once for all followers. A follower fetches only
-what lies behind the backlog: it reconnected, or it is slow. What the daemon no longer holds is a
-`Gap` in its place.
+The hub appends all events in order to one backlog, from which followers read. A follower pulls
+events itself only if they have left the backlog, because its stream reconnected or is slow.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-from collections import defaultdict, deque
 from collections.abc import AsyncIterator
 from typing import Any
 
 from amid.client import AsyncClient, Gap
+from amid.client.event import WAIT_S, EventCursor
+from amid.client.results import EventsPage
 from amid.errors import AmidError
 from amid.gateway.backlog import Backlog, Cursor, Cursors, Item
-from amid.gateway.replay import Replay
+from amid.gateway.catch_up import CatchUp
 
 log = logging.getLogger("amid.gateway")
 
-KNOWN_S = 5.0
-"""Seconds that a new stream waits for the servers' cursors: it gets everything from its beginning on."""
+CURSORS_TIMEOUT_S = 5.0
+"""Seconds that a new stream waits for the cursors of the servers, so that it misses no event after
+its start."""
 CHECK_S = 1.0
-"""Seconds between two comparisons with the cursors that the servers report."""
-RETRY_S = 0.5
-"""Seconds between two tries when the daemon does not answer."""
-EPOCHS_REMEMBERED = 16
-"""Epochs of a server that the hub has left, and of which the subscription may still bring something."""
-MAX_RUN = 50
-"""Items that a follower passes before other tasks run."""
+"""Seconds between two checks of the list of servers."""
+MAX_ITEMS_PER_TURN = 50
+"""Items that a follower yields before other tasks run."""
 
 
 class Hub:
-    """`run` reads the events of all servers for ever; `follower` gives a place to read them from."""
+    """Pulls the events of all servers (`run`); `follower` creates a reader of them."""
 
     def __init__(self, client: AsyncClient) -> None:
         self.client = client
-        self.replay = Replay(client)
+        self.catch_up = CatchUp(client)
         self.backlog = Backlog()
         self.cursors: dict[str, Cursor] = {}
-        self._ended: set[str] = set()  # servers whose epoch has ended, with a gap, while the next one has not begun
-        self._left: defaultdict[str, deque[int]] = defaultdict(lambda: deque(maxlen=EPOCHS_REMEMBERED))
         self.known = asyncio.Event()
         self.news = asyncio.Event()
         self.events = 0
-        self._appending = asyncio.Lock()
+        self._pulled: set[str] = set()
+        self._untried: set[str] = set()
 
     async def run(self) -> None:
-        async with asyncio.TaskGroup() as both:
-            both.create_task(self._check())
+        async with asyncio.TaskGroup() as pulls:
             while True:
                 try:
-                    await self._read()
+                    servers = {server["name"] for server in await self.client.servers()}
                 except AmidError as error:
                     log.warning("no events for browsers: %s", error.message)
-                    await asyncio.sleep(RETRY_S)
+                else:
+                    for server in servers - self._pulled:
+                        self._pulled.add(server)
+                        self._untried.add(server)
+                        pulls.create_task(self._pull(server))
+                    self._note_tried("")
+                await asyncio.sleep(CHECK_S)
 
-    async def _read(self) -> None:
-        async with self.client.events(gaps=True) as stream:
-            await self.advance(_cursors(await self.client.servers()))
+    async def _pull(self, server: str) -> None:
+        """Pull events until the server is removed from the configuration."""
+        cursor, wait_s = EventCursor(server, ()), 0.0  # the first page has only a cursor
+        while server in self._pulled:
+            try:
+                self.append(cursor, await self.client.call(cursor.request(wait_s)))
+                wait_s = WAIT_S
+            except AmidError as error:
+                await self._pause(cursor, error)
+            self._note_tried(server)
+
+    async def _pause(self, cursor: EventCursor, error: AmidError) -> None:
+        try:
+            await asyncio.sleep(cursor.retry_after_s(error))
+        except AmidError:
+            log.warning("%s: no more events for browsers: %s", cursor.server, error.message)
+            self._pulled.discard(cursor.server)
+            self.cursors.pop(cursor.server, None)
+
+    def _note_tried(self, server: str) -> None:
+        self._untried.discard(server)
+        if not self._untried:
             self.known.set()
-            async for item in stream:
-                await self.take(Item(item))
 
-    async def _check(self) -> None:
-        """Look for events that the subscription did not bring: a server's first ones may be published
-        before it is in effect.
-
-        What a server reported a second ago is fetched when no event of it came in this second. When
-        events came, the hub is only late, and the rest is in the subscription's queue.
-        """
-        reported: Cursors = {}
-        while True:
-            before = dict(self.cursors)
-            await asyncio.sleep(CHECK_S)
-            if self.known.is_set():
-                await self.advance({name: at for name, at in reported.items() if self.cursors.get(name) == before.get(name)})
-            reported = {}
-            with contextlib.suppress(AmidError):
-                reported = _cursors(await self.client.servers())
-
-    async def advance(self, reported: Cursors) -> None:
-        """Fetch what lies between the hub's cursors and these. At its start the hub takes them for its own."""
-        for server, target in reported.items():
-            async with self._appending:
-                if not self.known.is_set():
-                    self.cursors.setdefault(server, target)
-                await self._fetch(server, target)
-
-    async def take(self, item: Item) -> None:
-        """An item of the subscription: append it, behind what is missing before it, unless it was fetched already."""
-        async with self._appending:
-            of, at_end = item.of, isinstance(item.of, Gap) and item.of.until is None and self._is_open_end(item)
-            if at_end or self._is_new(of.server, item.cursor):
-                await self._fetch(of.server, Cursor(of.epoch, of.after if isinstance(of, Gap) else of.seq - 1))
-                self._append(item)
-
-    def _is_new(self, server: str, cursor: Cursor) -> bool:
-        """Whether the hub has yet to come to it. An epoch that it has not been in is a new one, also when it is smaller: the
-        daemon may have lost its state_dir, and its clock may have been set back."""
-        at = self.cursors.get(server)
-        if at is None or at.epoch == cursor.epoch:
-            return at is None or cursor.seq > at.seq
-        return cursor.epoch not in self._left[server]
-
-    def _is_open_end(self, gap: Item) -> bool:
-        """Whether a gap at the end of an epoch lies right behind the last event that the hub has of it."""
-        return gap.cursor == self.cursors.get(gap.of.server) and gap.of.server not in self._ended
-
-    async def _fetch(self, server: str, target: Cursor) -> None:
-        """Append what lies before `target`, if that is new. Whoever follows from before a server's first session gets all of it."""
-        if not self._is_new(server, target):
-            return
-        at = self.cursors.get(server)
-        if at is None or (server in self._ended and at.epoch != target.epoch):
-            at = Cursor(target.epoch, 0)
-        async for item in self.replay.between(server, at, target):
-            self._append(item)
-        self._move(server, target)
-
-    def _append(self, item: Item) -> None:
-        self.events += 1
-        self._move(item.of.server, item.cursor)
-        if isinstance(item.of, Gap) and item.of.until is None:
-            self._ended.add(item.of.server)
-        self.backlog.append(item)
+    def append(self, cursor: EventCursor, page: EventsPage) -> None:
+        """Append a page of a server's events, after a gap for missing ones."""
+        self.cursors.setdefault(cursor.server, Cursor(page["epoch"], page["seq"]))
+        for of in cursor.take(page):
+            item = Item(of)
+            self.events += 1
+            self.cursors[cursor.server] = item.cursor
+            self.backlog.append(item)
+        self.cursors[cursor.server] = Cursor(page["epoch"], page["seq"])
         self.news.set()
         self.news = asyncio.Event()
 
-    def _move(self, server: str, cursor: Cursor) -> None:
-        at = self.cursors.get(server, cursor)
-        if at.epoch != cursor.epoch:
-            self._left[server].append(at.epoch)
-            self._ended.discard(server)
-        self.cursors[server] = cursor
-
     async def ready(self) -> None:
-        """Wait for the servers' cursors. Raises `AmidError` of kind `unreachable`."""
-        if not await _within(self.known.wait(), KNOWN_S):
-            raise AmidError("unreachable", f"the daemon has not answered for {KNOWN_S:g} s; connect again")
+        """Wait until the cursors of all servers are known. Raises `AmidError` of kind `unreachable`."""
+        if not await _within(self.known.wait(), CURSORS_TIMEOUT_S):
+            raise AmidError("unreachable", f"the daemon did not answer within {CURSORS_TIMEOUT_S:g} s; reconnect later")
 
     def follower(self, servers: frozenset[str], after: Cursors | None) -> Follower:
-        """`servers`: those wanted, all when empty. after: where the stream was, for servers that are
-        wanted; one that is missing there is sent from the beginning. None: all are sent from now on.
-        """
+        """A reader of events. servers: names of the servers, all if empty. after: the stream's
+        cursors; a wanted server without a cursor is sent from the oldest event held. None: send new
+        events only."""
         return Follower(self, servers, after)
 
 
 class Follower:
-    """One stream's place: iterate over `items`."""
+    """The position of one stream; iterate over `items`."""
 
     def __init__(self, hub: Hub, servers: frozenset[str], after: Cursors | None) -> None:
         self._hub = hub
@@ -163,11 +120,11 @@ class Follower:
 
     @property
     def cursors(self) -> Cursors:
-        """Where it is: behind what it has given, whether or not that was wanted."""
+        """The position after the last item yielded, whether or not it matched the stream's filter."""
         return self._cursors
 
     async def items(self, wait: float) -> AsyncIterator[Item | None]:
-        """Items as they come; None whenever `wait` seconds brought none."""
+        """Items as they arrive; None when none has arrived for `wait` seconds."""
         loop = asyncio.get_running_loop()
         end, run = loop.time() + wait, 0
         async for item in self._all():
@@ -175,11 +132,11 @@ class Follower:
                 continue
             yield item
             end, run = loop.time() + wait, run + 1
-            if run % MAX_RUN == 0:
+            if run % MAX_ITEMS_PER_TURN == 0:
                 await asyncio.sleep(0)
 
     async def _all(self) -> AsyncIterator[Item | None]:
-        """Every wanted item; None whenever there is none."""
+        """Every item of the wanted servers; None when there is none at present."""
         while True:
             if self._behind or self._index < self._hub.backlog.first:
                 async for item in self._missed():
@@ -197,23 +154,18 @@ class Follower:
         return not self._servers or server in self._servers
 
     async def _missed(self) -> AsyncIterator[Item]:
-        """What came behind its cursors up to where the hub is now; what comes meanwhile is in the backlog."""
+        """The events between the stream's cursors and the hub's. Later events are in the backlog."""
         self._behind = False
         self._index = self._hub.backlog.end
         for server in self._cursors.keys() - self._hub.cursors.keys():
             epoch, seq = self._cursors.pop(server)
-            yield Item(Gap(server, epoch, seq, None, None, "the server has had no session since"))
+            yield Item(Gap(server, epoch, seq, None))
         for server, target in dict(self._hub.cursors).items():
             if self._wants(server) and (at := self._cursors.get(server, Cursor(target.epoch, 0))) != target:
-                async for item in self._hub.replay.between(server, at, target):
+                async for item in self._hub.catch_up.between(server, at, target):
                     self._cursors[server] = item.cursor
                     yield item
                 self._cursors[server] = target
-
-
-def _cursors(listed: list[dict[str, Any]]) -> dict[str, Cursor]:
-    """Of the servers that have had a session."""
-    return {server["name"]: Cursor(server["epoch"], server["seq"]) for server in listed if server["epoch"]}
 
 
 async def _within(waiting: Any, seconds: float) -> bool:

@@ -1,22 +1,24 @@
-"""What Prometheus scrapes: the daemon's own account of itself (`status`), and the gateway's of its callers."""
+"""Prometheus metrics: the daemon's `status`, and the gateway's own counters."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from amid.client.results import Process, Server, Status
+
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 STATES = ("up", "booting", "connecting", "rejected", "lost")
 
 
-class Account(Collector):
-    """One scrape: `status` is the result of that method, or None when the daemon gave none; `own` are the gateway's counters."""
+class StatusCollector(Collector):
+    """The metrics of one scrape. status: result of the method `status`, None if the daemon did not
+    answer. own: the gateway's counters."""
 
-    def __init__(self, status: dict[str, Any] | None, own: dict[str, float]) -> None:
+    def __init__(self, status: Status | None, own: dict[str, float]) -> None:
         self._status = status
         self._own = own
 
@@ -31,13 +33,13 @@ class Account(Collector):
             yield from _processes(self._status["processes"])
 
 
-def text(status: dict[str, Any] | None, own: dict[str, float]) -> bytes:
+def text(status: Status | None, own: dict[str, float]) -> bytes:
     registry = CollectorRegistry()
-    registry.register(Account(status, own))
+    registry.register(StatusCollector(status, own))
     return generate_latest(registry)
 
 
-def _daemon(status: dict[str, Any]) -> Iterator[Metric]:
+def _daemon(status: Status) -> Iterator[Metric]:
     yield GaugeMetricFamily("amid_uptime_seconds", "Seconds since amid was started.", status["uptime"])
     answers = CounterMetricFamily("amid_answers", "Calls answered, by how they ended: ok, or the error's kind.", labels=["kind"])
     for name, value in sorted(status["counters"].items()):
@@ -54,7 +56,7 @@ def _daemon(status: dict[str, Any]) -> Iterator[Metric]:
     yield callers
 
 
-def _servers(servers: list[dict[str, Any]]) -> Iterator[Metric]:
+def _servers(servers: list[Server]) -> Iterator[Metric]:
     state = GaugeMetricFamily("amid_server_state", "1 for the state that the server is in.", labels=["server", "state"])
     seq = GaugeMetricFamily("amid_server_seq", "Number of the last event in this epoch.", labels=["server"])
     epoch = GaugeMetricFamily("amid_server_epoch", "The event session, which only grows.", labels=["server"])
@@ -76,7 +78,7 @@ def _servers(servers: list[dict[str, Any]]) -> Iterator[Metric]:
     yield from (state, seq, epoch, queued, lanes, *counters.values())
 
 
-def _processes(processes: list[dict[str, Any]]) -> Iterator[Metric]:
+def _processes(processes: list[Process]) -> Iterator[Metric]:
     uptime = GaugeMetricFamily("amid_process_uptime_seconds", "Seconds since the process was started.", labels=["process"])
     restarts = CounterMetricFamily("amid_process_restarts", "How often the process was replaced.", labels=["process"])
     for process in processes:

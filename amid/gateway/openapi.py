@@ -1,4 +1,4 @@
-"""The gateway described for programs (OpenAPI 3.1), served at /openapi.json."""
+"""The OpenAPI 3.1 description of the gateway, served at /openapi.json."""
 
 from __future__ import annotations
 
@@ -46,6 +46,7 @@ RESULT: Map = {
         "elapsed": {"type": "number"},
     },
 }
+TOO_LARGE: Map = {"413": {"description": "The body has over max_body_bytes", "content": {"application/json": {"schema": {}}}}}
 VALUE: Map = {"type": ["string", "number", "boolean"]}
 FIELDS: Map = {"type": "object", "additionalProperties": {"anyOf": [VALUE, {"type": "array", "items": VALUE}]}}
 PACKET: Map = {
@@ -55,7 +56,7 @@ PACKET: Map = {
 
 
 def _request(method: str) -> Map:
-    """A JSON-RPC request; its params are checked by the same types that this is made of."""
+    """The schema of a JSON-RPC request, generated from the types that validate its parameters."""
     kind = PARAMS[method]
     needed = [name for name in kind.__struct_fields__ if name not in _optional(kind)]
     members = {
@@ -78,7 +79,7 @@ def _params() -> Map:
 
 @cache
 def document_json() -> bytes:
-    """The whole document, encoded once: anybody may ask for it, as often as they like."""
+    """The document, encoded once because it can be requested without a token."""
     return pack_json(_document())
 
 
@@ -86,7 +87,7 @@ def _document() -> Map:
     return {
         "openapi": "3.1.0",
         "info": {"title": "amid", "version": __version__, "description": "RPC and events of Asterisk PBXs over HTTP."},
-        "servers": [{"url": "./"}],  # beside this document, also beneath a path of a proxy
+        "servers": [{"url": "./"}],  # relative to this document, also behind a proxy that adds a path
         "security": [{"token": []}],
         "components": {
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
@@ -100,11 +101,11 @@ def _document() -> Map:
             },
         },
         "paths": {
-            "/healthz": {"get": _operation("Whether the gateway works", {"200": _json({"type": "object"})}, public=True)},
+            "/healthz": {"get": _operation("Whether the gateway answers", {"200": _json({"type": "object"})}, public=True)},
             "/readyz": {"get": _operation("Whether a server is up", _either(("200", "503"), {"type": "object"}), public=True)},
             "/rpc": {"post": _rpc()},
-            "/v1/servers": {"get": _operation("The method servers", {"200": _json({"type": "array"}), **_errors()})},
-            "/v1/status": {"get": _operation("The method status", {"200": _json({"type": "object"}), **_errors()})},
+            "/v1/servers": {"get": _operation("The servers and their states", {"200": _json({"type": "array"}), **_errors()})},
+            "/v1/status": {"get": _operation("The state of the daemon", {"200": _json({"type": "object"}), **_errors()})},
             "/v1/servers/{server}/actions": {"get": _actions()},
             "/v1/servers/{server}/actions/{action}": {"post": _action()},
             "/v1/events": {"get": _events()},
@@ -114,17 +115,17 @@ def _document() -> Map:
 
 
 def _rpc() -> Map:
-    batch = {"type": "array", "items": {}, "minItems": 1, "maxItems": 100}  # what is no request has its error in its place
+    batch = {"type": "array", "items": {}, "minItems": 1, "maxItems": 100}  # an invalid item has an error in its place in the reply
     body = {"oneOf": [{"$ref": "#/components/schemas/Request"}, batch]}
     replies = {"oneOf": [_ref("Reply"), {"type": "array", "items": _ref("Reply")}]}
     errors = _either([str(status) for status in sorted(set(STATUSES.values()))], _ref("Reply"))
-    made = _operation("A JSON-RPC 2.0 request, or a batch of them", {"200": _json(replies), **errors})
+    made = _operation("A JSON-RPC 2.0 request, or a batch of them", {"200": _json(replies), **errors, **TOO_LARGE})
     return {**made, "requestBody": {"required": True, "content": {"application/json": {"schema": body}}}}
 
 
 def _action() -> Map:
     content = {kind: {"schema": FIELDS} for kind in ("application/json", "application/x-www-form-urlencoded")}
-    made = _operation("An action; the body has its fields", {"200": _json(_ref("Result")), **_errors()})
+    made = _operation("Run an action whose fields are in the body", {"200": _json(_ref("Result")), **_errors(), **TOO_LARGE})
     timeout = _query("timeout", {"type": "number", "exclusiveMinimum": 0, "maximum": 3600, "default": 5})
     until = _query("until", {"type": "string", "minLength": 1})
     return {**made, "parameters": [_path("server"), _path("action"), timeout, until], "requestBody": {"content": content}}
@@ -132,13 +133,13 @@ def _action() -> Map:
 
 def _actions() -> Map:
     command = {"type": "object", "required": ["name", "synopsis", "privilege"]}
-    made = _operation("What this Asterisk offers", {"200": _json({"type": "array", "items": command}), **_errors()})
+    made = _operation("The actions that this Asterisk offers", {"200": _json({"type": "array", "items": command}), **_errors()})
     return {**made, "parameters": [_path("server")]}
 
 
 def _events() -> Map:
     stream = {"200": {"description": "Server-Sent Events", "content": {"text/event-stream": {}}}}
-    made = _operation("Events as they come; the same over a WebSocket", {**stream, **_errors()})
+    made = _operation("Events as Server-Sent Events, or over a WebSocket", {**stream, **_errors()})
     several = [_query(name, {"type": "array", "items": {"type": "string"}}) for name in ("server", "event", "where")]
     return {**made, "parameters": [*several, _query("after", {"type": "string"})]}
 

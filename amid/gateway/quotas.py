@@ -1,4 +1,4 @@
-"""What one token may have under way at a time: calls, and bytes of their bodies. Pure."""
+"""Limits for each token: open calls, and bytes of their bodies. Pure."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from contextlib import contextmanager
 from amid.errors import AmidError
 
 BODIES = 16
-"""Bodies of the largest size that a token may have under way."""
+"""Number of bodies of the maximum size that one token may have open."""
 
 
 class Quotas:
-    """Calls and bodies by the name of their token."""
+    """Open calls and bytes of bodies by the name of their token."""
 
     def __init__(self, max_calls: int, max_body_bytes: int) -> None:
         self._max_calls = max_calls
@@ -23,9 +23,9 @@ class Quotas:
 
     @contextmanager
     def call(self, token: str) -> Iterator[Call]:
-        """A call while it is under way. Raises `AmidError` of kind `busy`."""
+        """Count a call while it is open. Raises `AmidError` of kind `busy`."""
         if self._calls[token] >= self._max_calls:
-            raise AmidError("busy", f"{token!r} has {self._max_calls} calls open already (max_calls_per_token in [gateway])")
+            raise AmidError("busy", f"{token!r} has {self._max_calls} open calls, the maximum (max_calls_per_token in [gateway])")
         call = Call(self, token)
         self._calls[token] += 1
         try:
@@ -36,13 +36,13 @@ class Quotas:
 
     def reserve(self, token: str, count: int) -> None:
         if self._bytes[token] + count > self._max_bytes:
-            what = f"{token!r} has {self._bytes[token]} bytes of requests under way already; wait for their answers"
+            what = f"{token!r} has {self._bytes[token]} bytes of open requests, the maximum; wait for their responses"
             raise AmidError("busy", what)
         self._bytes[token] += count
 
 
 class Call:
-    """One call's share. `body_bytes`: what its body has taken so far."""
+    """An open call. `body_bytes`: bytes of its body so far."""
 
     def __init__(self, quotas: Quotas, token: str) -> None:
         self._quotas = quotas
@@ -50,6 +50,6 @@ class Call:
         self.body_bytes = 0
 
     def reserve(self, count: int) -> None:
-        """So many bytes of its body have come. Raises `AmidError` of kind `busy`."""
+        """Count further bytes of the body. Raises `AmidError` of kind `busy`."""
         self._quotas.reserve(self._token, count)
         self.body_bytes += count

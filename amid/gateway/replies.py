@@ -1,4 +1,4 @@
-"""Answers of the gateway that are JSON, errors among them."""
+"""JSON responses of the gateway, including errors."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ def json_response(value: Any, status: int = 200) -> Response:
 
 
 def refusal(error: AmidError) -> Response:
-    """An error outside of JSON-RPC: its object alone."""
+    """An error response outside JSON-RPC: the error object alone."""
     return json_response(wire.error(None, error)["error"], STATUSES.get(error.kind, 500))
 
 
 def rpc_refusal(error: AmidError) -> Response:
-    """An error in the form of JSON-RPC, of a request whose id is not known."""
+    """A JSON-RPC error response for a request whose id is unknown."""
     return json_response(wire.error(None, error), STATUSES.get(error.kind, 500))
 
 
@@ -33,7 +33,7 @@ async def on_amid_error(request: Request, error: Exception) -> Response:
 
 
 async def on_disconnect(request: Request, error: Exception) -> Response:
-    """Nobody reads it."""
+    """A placeholder response: the client has disconnected."""
     return Response(status_code=400)
 
 

@@ -1,10 +1,13 @@
-"""Log-in sessions of the page: what a browser holds instead of a token. Pure: it knows no HTTP and no clock.
+"""Log-in sessions of the page, which a browser stores instead of a token. Pure: no HTTP and no
+clock.
 
-A session has two random halves. The browser keeps one in a cookie that no script can read, and the page sends the other one as a
-header. Cookies ignore ports: a browser sends this one to every server on the host, and a program that receives it there can do
-nothing without the other half. A script that reads the other half can do nothing without the cookie.
+A session has two random halves. The browser keeps one in a cookie that scripts cannot read; the
+page sends the other in a header. Cookies ignore ports, so a browser sends this cookie to every
+server on the host; a server that receives it can do nothing without the other half, and a script
+that reads the other half can do nothing without the cookie.
 
-Sessions outlive the gateway's process, so that a replaced gateway logs nobody out. `SessionFile` keeps their digests in run_dir.
+Sessions outlive the gateway process, so users stay logged in when it is replaced. `SessionFile`
+stores their digests in run_dir.
 """
 
 from __future__ import annotations
@@ -19,12 +22,13 @@ from pathlib import Path
 
 import msgspec
 
-PER_TOKEN = 200
-"""Sessions of one token; a further one ends the one that was used longest ago."""
+MAX_PER_TOKEN = 200
+"""Maximum number of sessions of a token; a new one replaces the least recently used."""
 
 
 class Session(msgspec.Struct):
-    """`key` is the digest of the page's half, `token` that of the token. `used_at` is in seconds of the wall clock."""
+    """A session. `key` is the digest of the page's half, `token` the digest of the token, `used_at`
+    in seconds since 1970."""
 
     name: str
     token: bytes
@@ -33,24 +37,26 @@ class Session(msgspec.Struct):
 
 
 class Sessions:
-    """Open sessions by the digest of the cookie's half. A session that is unused for `idle_s` seconds has ended."""
+    """Open sessions by the digest of the cookie's half. A session ends after `idle_s` seconds
+    without use."""
 
     def __init__(self, idle_s: float, kept: Mapping[bytes, Session] | None = None) -> None:
         self.open = dict(kept or {})
         self._idle_s = idle_s
 
     def begin(self, name: str, token: bytes, now: float) -> tuple[str, str]:
-        """The two halves of a new session for the token of this name and digest: the cookie's and the page's."""
+        """Start a session for the token of this name and digest. Returns the cookie's half and the
+        page's half."""
         self.open = {mark: one for mark, one in self.open.items() if not self._is_over(one, now)}
         own = [mark for mark, one in self.open.items() if one.name == name]
-        if len(own) >= PER_TOKEN:
+        if len(own) >= MAX_PER_TOKEN:
             del self.open[min(own, key=lambda mark: self.open[mark].used_at)]
         cookie, key = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
         self.open[digest(cookie)] = Session(name, token, digest(key), now)
         return cookie, key
 
     def find(self, cookie: str, key: str, now: float) -> Session | None:
-        """The session of these two halves, which is in use now; None when there is none."""
+        """The session with these two halves, marked as used; None if there is none."""
         session = self.open.get(digest(cookie))
         if session is None or self._is_over(session, now) or not hmac.compare_digest(session.key, digest(key)):
             return None
@@ -65,13 +71,13 @@ class Sessions:
 
 
 class SessionFile:
-    """The sessions' digests in a file that only amid's own user can read. Both methods raise `OSError`."""
+    """The file of session digests, readable only by amid's user. Both methods raise `OSError`."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     def read(self) -> dict[bytes, Session]:
-        """Raises `ValueError` when the file holds something else."""
+        """Read the sessions. Raises `ValueError` when the file is invalid."""
         try:
             return msgspec.msgpack.decode(self._path.read_bytes(), type=dict[bytes, Session])
         except FileNotFoundError:
@@ -80,7 +86,7 @@ class SessionFile:
             raise ValueError(f"{self._path}: {error}") from None
 
     def write(self, sessions: Mapping[bytes, Session]) -> None:
-        """Replace the file in one step: a gateway that is killed meanwhile leaves the old one."""
+        """Replace the file atomically, so that a killed gateway leaves the old one."""
         new = self._path.with_name(f".{self._path.name}")
         with contextlib.suppress(FileNotFoundError):
             new.unlink()

@@ -1,9 +1,10 @@
-"""Events over HTTP: as Server-Sent Events (WHATWG HTML, section 9.2) and over a WebSocket (RFC 6455), with the same parameters.
+"""Events over HTTP: as Server-Sent Events (WHATWG HTML, section 9.2) and over a WebSocket (RFC
+6455), with the same parameters.
 
-Each item has an id, `SERVER:EPOCH:SEQ` for each server of the stream: where the stream is after it. A
-browser that reconnects sends the last id and gets what it missed. An id is never refused, since a
-browser would repeat it for ever. A server that is not in it, or not in a way that can be continued,
-is sent from the beginning of what the daemon holds, after a gap.
+Each item has an id with `SERVER:EPOCH:SEQ` for each server: the position of the stream after the
+item. A browser that reconnects sends the last id and receives the events that it missed. An id is
+never refused, because the browser would repeat it indefinitely. A server that is missing in the id,
+or whose position is invalid, is sent from the oldest event that the daemon holds, after a gap.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from amid.client import Event
 from amid.config import Gateway
 from amid.errors import AmidError
 from amid.events.where import Condition
-from amid.gateway.access import Holder
+from amid.gateway.access import Principal
 from amid.gateway.backlog import Cursor, Cursors, Item
 from amid.gateway.fields import decode_pairs
 from amid.gateway.hub import Follower, Hub
@@ -34,16 +35,18 @@ CURSOR = re.compile(r"((?P<server>[A-Za-z0-9_-]{1,32}):)?(?P<epoch>[0-9]{1,18}):
 PARAMETERS = ("server", "event", "where", "after")
 MAX_CONDITIONS = 16
 
-STILL_S = 5.0
-"""Seconds after which a stream that has nothing to send sends its id, so that no proxy closes it and
-the browser's id stays recent."""
+HEARTBEAT_S = 5.0
+"""Seconds after which an idle stream sends its id, so that proxies keep it open and the browser's
+id stays recent."""
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What a stream is asked for: `server`, `event` and `where`, each as often as needed; nothing is everything.
+class StreamFilter:
+    """The parameters of a stream: `server`, `event` and `where`, each repeatable. Without
+    parameters it has all events.
 
-    Names of events compare without case, and `events` are case-folded."""
+    Event names compare without case; `events` are case-folded.
+    """
 
     servers: frozenset[str]
     events: frozenset[str]
@@ -51,10 +54,10 @@ class Wanted:
 
     @classmethod
     def of(cls, query: QueryParams) -> Self:
-        """Raises `AmidError` of kind `invalid_params`."""
+        """Parse a query string. Raises `AmidError` of kind `invalid_params`."""
         unknown = set(query) - set(PARAMETERS)
         if unknown:
-            raise AmidError("invalid_params", f"unknown parameter {min(unknown)[:60]!r}; there are {', '.join(PARAMETERS)}")
+            raise AmidError("invalid_params", f"unknown parameter {min(unknown)[:60]!r}; known: {', '.join(PARAMETERS)}")
         where = query.getlist("where")
         if len(where) > MAX_CONDITIONS:
             raise AmidError("invalid_params", f"where: a stream has at most {MAX_CONDITIONS} conditions, not {len(where)}")
@@ -65,23 +68,24 @@ class Wanted:
         events = frozenset(name.casefold() for name in query.getlist("event"))
         return cls(frozenset(query.getlist("server")), events, conditions)
 
-    def takes(self, item: Item, holder: Holder) -> bool:
-        """A gap is for everybody: nobody knows what was in it."""
+    def matches(self, item: Item, principal: Principal) -> bool:
+        """Whether an item is sent. A gap is always sent, because its events are unknown."""
         event = item.of
         if not isinstance(event, Event):
             return True
         if self.events and event.event.casefold() not in self.events:
             return False
-        return holder.hears(event.event) and all(condition.holds(item.headers) for condition in self.conditions)
+        return principal.may_receive(event.event) and all(condition.holds(item.headers) for condition in self.conditions)
 
 
 def format_cursors(cursors: Cursors) -> str:
-    """The id of a stream that is there."""
+    """The id of a stream at these cursors."""
     return ",".join(f"{name}:{epoch}:{seq}" for name, (epoch, seq) in sorted(cursors.items()))
 
 
 def parse_cursors(text: str, servers: Iterable[str]) -> dict[str, Cursor]:
-    """The cursors of `servers` in an id. `EPOCH:SEQ` alone is of the only server. What cannot be read is left out."""
+    """Parse an id into cursors of `servers`. `EPOCH:SEQ` alone applies to the only server. Invalid
+    parts are ignored."""
     names = list(servers)
     found = {}
     for part in text.split(","):
@@ -93,7 +97,7 @@ def parse_cursors(text: str, servers: Iterable[str]) -> dict[str, Cursor]:
 
 
 class Streams:
-    """The event streams that are open. `limits` has how many may be, in all and of one token."""
+    """The open event streams. `limits` has their maximum, in all and per token."""
 
     def __init__(self, hub: Hub, servers: list[str], limits: Gateway) -> None:
         self._hub = hub
@@ -105,54 +109,57 @@ class Streams:
     def open(self) -> int:
         return self._open.total()
 
-    async def begin(self, connection: HTTPConnection, holder: Holder) -> Stream:
-        """A stream for what the request asks; whoever gets it closes it. Raises `AmidError`."""
-        wanted, last = self._asked(connection)
-        self._reserve(holder)
+    async def begin(self, connection: HTTPConnection, principal: Principal) -> Stream:
+        """Open a stream for a request; the caller must close it. Raises `AmidError`."""
+        wanted, last = self._parse_request(connection)
+        self._reserve(principal)
         try:
             await self._hub.ready()
         except BaseException:
-            self.release(holder)
+            self.release(principal)
             raise
         after = parse_cursors(last, wanted.servers or self._servers) if last else None
-        return Stream(self, wanted, self._hub.follower(wanted.servers, after), holder)
+        return Stream(self, wanted, self._hub.follower(wanted.servers, after), principal)
 
-    def _asked(self, connection: HTTPConnection) -> tuple[Wanted, str]:
-        """What is wanted, and the id that the client has; "" when it has none."""
+    def _parse_request(self, connection: HTTPConnection) -> tuple[StreamFilter, str]:
+        """The filter, and the id of the last item that the client received, "" if none."""
         query = QueryParams(decode_pairs(connection.scope["query_string"].decode("latin-1")))
-        wanted = Wanted.of(query)
+        wanted = StreamFilter.of(query)
         if unknown := wanted.servers - set(self._servers):
             known = ", ".join(self._servers) or "none"
             raise AmidError("unknown_server", f"there is no server {min(unknown)[:60]!r}; the servers are {known}")
         return wanted, connection.headers.get("last-event-id") or query.get("after", "")
 
-    def _reserve(self, holder: Holder) -> None:
-        """Count the stream, before anything is waited for: of many that come at once, no more get through."""
+    def _reserve(self, principal: Principal) -> None:
+        """Count the stream before anything is awaited, so that simultaneous requests cannot exceed
+        the limit."""
         most, share = self._limits.max_streams, self._limits.max_streams_per_token
         if self.open >= most:
-            raise AmidError("busy", f"{most} event streams are open already (max_streams in [gateway])")
-        if self._open[holder.name] >= share:
-            raise AmidError("busy", f"{holder.name!r} has {share} event streams open already (max_streams_per_token in [gateway])")
-        self._open[holder.name] += 1
+            raise AmidError("busy", f"{most} event streams are open, the maximum (max_streams in [gateway])")
+        if self._open[principal.name] >= share:
+            raise AmidError(
+                "busy", f"{principal.name!r} has {share} open event streams, the maximum (max_streams_per_token in [gateway])"
+            )
+        self._open[principal.name] += 1
 
-    def release(self, holder: Holder) -> None:
-        self._open[holder.name] -= 1
+    def release(self, principal: Principal) -> None:
+        self._open[principal.name] -= 1
 
 
 class Stream:
-    """One open event stream, until `close`."""
+    """An open event stream; call `close` at its end."""
 
-    def __init__(self, streams: Streams, wanted: Wanted, follower: Follower, holder: Holder) -> None:
+    def __init__(self, streams: Streams, wanted: StreamFilter, follower: Follower, principal: Principal) -> None:
         self._streams = streams
-        self._wanted = wanted
+        self._filter = wanted
         self._follower = follower
-        self._holder = holder
+        self._principal = principal
 
     def close(self) -> None:
-        self._streams.release(self._holder)
+        self._streams.release(self._principal)
 
     async def lines(self) -> AsyncIterator[str]:
-        """The body of a response of type text/event-stream."""
+        """The body of a text/event-stream response."""
         yield f"retry: 1000\nid: {self._id}\n\n"
         async for item in self._items():
             if item is None:
@@ -162,12 +169,13 @@ class Stream:
                 yield f"{name}id: {self._id}\ndata: {item.json}\n\n"
 
     async def serve(self, websocket: WebSocket) -> None:
-        """Send to an accepted WebSocket until it is closed: `{"id": …, "event": {…}}` or `{"id": …, "gap": {…}}`."""
+        """Send items to an accepted WebSocket until it closes: `{"id": …, "event": {…}}` or `{"id":
+        …, "gap": {…}}`."""
         try:
             async with asyncio.TaskGroup() as both:
                 sending = both.create_task(self._send(websocket))
                 while (await websocket.receive())["type"] != "websocket.disconnect":
-                    pass  # nothing is expected but its end
+                    pass  # only the close is expected
                 sending.cancel()
         except* WebSocketDisconnect:
             pass
@@ -182,12 +190,12 @@ class Stream:
                 await websocket.send_text(f'{{"id": {where}, "{kind}": {item.json}}}')
 
     async def _items(self) -> AsyncIterator[Item | None]:
-        """What is to be sent; None when there was nothing for `STILL_S`, whatever others got."""
+        """The items to send; None when nothing was sent for `HEARTBEAT_S`."""
         now = asyncio.get_running_loop().time
         sent_at = now()
-        async for item in self._follower.items(STILL_S):
-            taken = item is not None and self._wanted.takes(item, self._holder)
-            if taken or now() >= sent_at + STILL_S:
+        async for item in self._follower.items(HEARTBEAT_S):
+            taken = item is not None and self._filter.matches(item, self._principal)
+            if taken or now() >= sent_at + HEARTBEAT_S:
                 yield item if taken else None
                 sent_at = now()
 
@@ -197,7 +205,8 @@ class Stream:
 
 
 class EventStreamResponse(StreamingResponse):
-    """Server-Sent Events. The stream is closed whatever becomes of the response, also when its body never begins."""
+    """A Server-Sent Events response. Its stream is closed in every case, even if the body never
+    starts."""
 
     def __init__(self, stream: Stream) -> None:
         super().__init__(stream.lines(), media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})

@@ -1,8 +1,16 @@
-"""What every process of the daemon has: its settings and beat, its log, run_dir, and the sockets between processes.
+"""What every process of the daemon has: settings, beat, log, run_dir, and the sockets between
+processes.
 
-child     the contract with the supervisor       settings    what each child is told
-run_dir   the lock, the status, the sockets      log         one line a record; log_writer writes it
-pipe      what joins the broker and a reader     sending     one message on a ZeroMQ socket
-acceptor  connections while descriptors last     zap         authentication of TCP peers
-descriptors  how many there may be               unix_socket  how each Unix socket is bound
+child          the contract with the supervisor
+settings       the settings of each child
+loop           the event loop, clock and timers
+run_dir        the lock, the status file, the sockets
+log            one line per record; log_writer writes it
+pipe           the connection between the broker and a reader
+sending        one message on a ZeroMQ socket
+socket_reader  a ZeroMQ socket on the event loop
+acceptor       accepts connections while descriptors last
+descriptors    repairs missing descriptors 0 to 2
+unix_socket    how each Unix socket is bound
+zap            authentication of TCP peers
 """

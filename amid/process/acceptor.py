@@ -1,15 +1,14 @@
-"""Accepting connections for libzmq sockets only while there are descriptors for them.
+"""Accepts connections for libzmq sockets only while descriptors are free.
 
-libzmq aborts its process when it cannot accept on ipc for want of a descriptor (ipc_listener.cpp:
-EMFILE is none of the errors that `accept` expects). It accepts in a thread of its own, cannot be told
-a limit, and unbinding would close the connections that an endpoint has. So when descriptors run short,
-the descriptor that it accepts from is made to stand for another listening socket, which nobody can
-reach (dup2(2)); newcomers on the real one are accepted here, and closed at once. libzmq's epoll still
-has the real one, and accepts from it again when the descriptor stands for it again.
+libzmq aborts its process if it cannot accept on ipc for lack of a descriptor (ipc_listener.cpp:
+`accept` expects other errors than EMFILE). It accepts in its own thread and has no limit, and
+unbinding would close the endpoint's connections. So when descriptors run short, an unreachable
+listening socket is put in place of the descriptor that libzmq accepts from (dup2(2)). New
+connections on the real socket are accepted here and closed at once. libzmq's epoll still has the
+real socket, and accepts from it again when the descriptor is restored.
 
-How many descriptors are open is counted as often as is needed to see the limit before it is reached,
-at the highest rate at which libzmq accepts: once a second under the unit's limit, with few
-connections.
+Open descriptors are counted often enough to see the limit before it is reached, at the highest rate
+at which libzmq accepts: once a second under the unit's limit with few connections.
 """
 
 from __future__ import annotations
@@ -28,19 +27,22 @@ from amid.process.unix_socket import SHARED, bind_unix
 log = logging.getLogger("amid.acceptor")
 
 ACCEPTS_PER_S = 100_000.0
-"""More than libzmq accepts in a second."""
+"""More than libzmq can accept."""
 MAX_RESERVE = 4096
-"""Descriptors kept free, or half of the limit if that is less: for what libzmq accepts before it is stopped, and for amid's own."""
+"""Descriptors that are kept free, or half of the limit if that is less: for connections that libzmq
+accepts before it is stopped, and for amid itself."""
 RESUME_SHARE = 0.95
-"""Of the connections at which accepting pauses, those at which it goes on."""
+"""Accepting resumes at this share of the descriptors at which it stops."""
 BACKLOG = 1024
-"""Connections that the kernel holds until they are accepted; a peer that finds no room tries again only 100 ms later."""
+"""Connections that the kernel queues until they are accepted. A peer without a place
+in the queue tries again only after 100 ms."""
 
 
 class Acceptor:
-    """Controls the descriptors that were given to `add`, and those that listen after `bind`.
+    """Controls the descriptors given to `add`, and those that listen after `bind`.
 
-    The owner calls `remove` or `close` before it closes a libzmq socket, which has to find its own descriptors then.
+    The owner calls `remove` or `close` before it closes a libzmq socket, to restore the socket's
+    own descriptors.
     """
 
     def __init__(self, run_dir: str, counters: Counter[str]) -> None:
@@ -54,9 +56,11 @@ class Acceptor:
         self._check()
 
     def bind(self, bind: Callable[[], object]) -> list[int]:
-        """Call `bind`, and control the sockets that it makes; their descriptors.
+        """Call `bind`, and control and return the descriptors that listen after it.
 
-        They are told from others by their inodes: libzmq may be closing a socket, whose number may be given out again."""
+        New sockets are found by their inodes: libzmq may be closing a socket, and its number may be
+        reused.
+        """
         before = set(_listening_sockets().values())
         bind()
         descriptors = [descriptor for descriptor, inode in _listening_sockets().items() if inode not in before]
@@ -64,6 +68,7 @@ class Acceptor:
         return descriptors
 
     def add(self, descriptors: Iterable[int]) -> None:
+        """Control these listening descriptors too."""
         for descriptor in descriptors:
             listening = self._listening[descriptor] = socket.socket(fileno=os.dup(descriptor))
             listening.setblocking(False)
@@ -71,6 +76,7 @@ class Acceptor:
                 self._refuse_newcomers(descriptor)
 
     def remove(self, descriptors: Iterable[int]) -> None:
+        """Restore these descriptors and stop controlling them."""
         for descriptor in descriptors:
             with self._listening[descriptor]:
                 if self._paused:
@@ -78,7 +84,7 @@ class Acceptor:
                 del self._listening[descriptor]
 
     def free_descriptors(self) -> int:
-        """How many newcomers may have, until new connections are refused."""
+        """New descriptors until new connections are refused."""
         return self._most - _open_descriptors()
 
     def close(self) -> None:
@@ -121,7 +127,7 @@ class Acceptor:
         os.dup2(listening.fileno(), descriptor)
 
     def _refuse(self, listening: socket.socket) -> None:
-        """Close the connections that wait."""
+        """Close the waiting connections."""
         with contextlib.suppress(OSError):
             for _ in range(BACKLOG):
                 listening.accept()[0].close()
@@ -136,7 +142,10 @@ def listen_locally(path: str, mode: int = SHARED) -> socket.socket:
 
 
 def _unreachable(path: str) -> socket.socket:
-    """A listening socket without a name. It has one until it listens: the kernel wants that."""
+    """A listening socket that accepts no connection.
+
+    The kernel requires a path for it, which is removed before it listens.
+    """
     idle = bind_unix(path)
     os.unlink(path)
     idle.listen(1)
@@ -144,10 +153,11 @@ def _unreachable(path: str) -> socket.socket:
 
 
 def _listening_sockets() -> dict[int, str]:
-    """The sockets of this process that listen, by descriptor; the kernel's name of each has its inode."""
+    """The listening sockets of this process: descriptor -> the
+    kernel's name, which has the inode."""
     found = {}
     for descriptor in map(int, os.listdir("/proc/self/fd")):
-        with contextlib.suppress(OSError):  # closed meanwhile, by another thread, or as the descriptor that listed the directory
+        with contextlib.suppress(OSError):  # closed by another thread, or the descriptor that listed the directory
             name = os.readlink(f"/proc/self/fd/{descriptor}")
             if name.startswith("socket:") and _listens(descriptor):
                 found[descriptor] = name
@@ -160,5 +170,5 @@ def _listens(descriptor: int) -> bool:
 
 
 def _open_descriptors() -> int:
-    """proc(5): the size of the directory is their number since Linux 6.2, and 0 before."""
+    """The size of the directory is their number since Linux 6.2, and 0 before (proc(5))."""
     return os.stat("/proc/self/fd").st_size or len(os.listdir("/proc/self/fd"))

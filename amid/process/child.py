@@ -1,13 +1,13 @@
 """The child's half of the contract with the supervisor, on three inherited descriptors.
 
-    stdin   its configuration, secrets included, as one line of JSON; another line is a new configuration; the end of file means
-            that the supervisor is gone
+    stdin   its configuration, with secrets, as one line of JSON; each further line is a new
+            configuration; end of file means that the supervisor has ended
     stdout  lines: an empty one is a beat, others are requests to the supervisor
     stderr  the log
 
-The beat is written by a timer of the work loop and by nothing else, so it proves that this loop turns. Nothing secret is ever in
-argv or in the environment. The kernel sends SIGKILL when the supervisor dies (prctl(2), PR_SET_PDEATHSIG), which also ends a child
-that is stopped.
+Only a timer of the work loop writes the beat, so it proves that this loop runs. Secrets are never
+in argv or in the environment. When the supervisor dies, the kernel sends SIGKILL (prctl(2),
+PR_SET_PDEATHSIG), which also ends a stopped child.
 """
 
 from __future__ import annotations
@@ -33,9 +33,10 @@ _PR_SET_PDEATHSIG = 1
 
 
 class Child:
-    """Set up in the first lines of a child's `main`; `start` joins it to the loop.
+    """Create it in the first lines of a child's `main`; `start` attaches it to the loop.
 
-    by_hand: the settings of a process that a person runs without a supervisor; its beats go nowhere.
+    by_hand: the settings of a process that a person runs without a supervisor. Its beats are
+    discarded.
     """
 
     def __init__(self, by_hand: msgspec.Struct | None) -> None:
@@ -43,7 +44,7 @@ class Child:
         self._input = b""
         self._supervised = by_hand is None
         self.ended = asyncio.Event()
-        """Set when the child must end: it was told to, or the supervisor is gone."""
+        """Set when the child must end: it was told to, or the supervisor has ended."""
         self.orphaned = False
         if by_hand is None:
             die_with_parent()
@@ -56,26 +57,31 @@ class Child:
         os.set_blocking(self._requests, False)
 
     def set_up_log(self, secrets: Iterable[str | None] = (), **common: str) -> None:
-        """Log as the configuration says, and as each new one will: due before the loop. `secrets` are hidden, `common` are fields
-        of every record."""
+        """Log as the configuration says, and as each new one will. Call it before the loop starts.
+
+        secrets: hidden in all records. common: fields of every record.
+        """
         self._log = Log(self.configuration["log_level"], secrets, **common)
 
     def start(self, on_configuration: Callable[[dict[str, Any]], object] = lambda _: None) -> None:
-        """Beat, and listen to the supervisor and to signals, on the running loop."""
+        """Start the beat, and listen to the supervisor and to signals, on the running loop."""
         self._loop = asyncio.get_running_loop()
         self._on_configuration = on_configuration
         ending = (signal.SIGTERM,) if self._supervised else (signal.SIGTERM, signal.SIGINT)
         for number in ending:
             self._loop.add_signal_handler(number, self.ended.set)
         for number in LEVEL_SIGNALS:
-            self._loop.add_signal_handler(number, self._log.hear, number)
+            self._loop.add_signal_handler(number, self._log.receive_signal, number)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, LEVEL_SIGNALS)  # the supervisor starts children with them blocked
         if self._supervised:
             self._loop.add_reader(0, self._read_input)
         self._beat()
 
     def send(self, request: str) -> None:
-        """One line to the supervisor. When its pipe is full the line is lost: nothing waits for a supervisor that does not read."""
+        """Send one line to the supervisor.
+
+        It is lost if the pipe is full: a child never waits for the supervisor.
+        """
         with contextlib.suppress(BlockingIOError, BrokenPipeError):
             os.write(self._requests, request.encode() + b"\n")
 
@@ -103,7 +109,7 @@ class Child:
         while b"\n" not in data:
             piece = os.read(0, 65536)
             if not piece:
-                sys.exit("amid: no configuration on stdin; the supervisor gives one, and a person names a file with -c")
+                sys.exit("amid: no configuration on stdin; to run this process by hand, name a file with -c")
             data += piece
         line, _, self._input = data.partition(b"\n")
         os.set_blocking(0, False)
@@ -111,7 +117,7 @@ class Child:
 
 
 def die_with_parent() -> None:
-    """Ask the kernel for SIGKILL when the parent ends."""
+    """Ask the kernel for SIGKILL when the parent ends. Exits if it has ended already."""
     parent = os.getppid()
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:

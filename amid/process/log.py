@@ -1,7 +1,9 @@
-"""The log of every process of the daemon: one line a record, as `key=value`, on stderr; under systemd, fields in the journal.
+"""The log of every process of the daemon: one `key=value` line per record on stderr; under systemd,
+fields in the journal.
 
-What repeats is rate-limited and counted, what is secret is hidden, and no value can begin a line of its own. SIGUSR1 shows all,
-SIGUSR2 goes back to the configured level, in this process alone; the supervisor hands both on to its children.
+Repeated records are rate-limited and counted, secrets are hidden, and no value can start a new
+line. SIGUSR1 switches to level debug, SIGUSR2 back to the configured level. Both affect this
+process only; the supervisor forwards them to its children.
 """
 
 from __future__ import annotations
@@ -26,24 +28,26 @@ log = logging.getLogger("amid.log")
 JOURNAL = "/run/systemd/journal/socket"
 LEVEL_SIGNALS = (signal.SIGUSR1, signal.SIGUSR2)
 
-BURST = 10
+MAX_PER_WINDOW = 10
 WINDOW_S = 60.0
-"""Records of one kind, debug ones aside, that are let through in so many seconds."""
+"""Records of one kind within a window of so many seconds, debug records excepted."""
 
-SHORTEST = 6
-"""Characters; a shorter secret would hide half of the log, and show itself by what is missing."""
+MIN_SECRET_LENGTH = 6
+"""In characters. Hiding a shorter secret would hide half of the log and reveal it by the gaps."""
 
-LONGEST = 16_384
-"""Characters of one value. The journal's datagram must fit into a socket's buffer, 200 KB."""
+MAX_VALUE_LENGTH = 16_384
+"""In characters. A datagram to the journal must fit into a socket buffer of 200 KB."""
 
 _PRIORITIES = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
-"""Levels as syslog(3) numbers them."""
+"""Levels as numbered by syslog(3)."""
 
 
 class Limit(logging.Filter):
-    """Lets `BURST` records of one kind through in `WINDOW_S`; the last says that others are left out, the next how many were.
+    """Passes `MAX_PER_WINDOW` records of one kind in `WINDOW_S`. The last one announces the limit,
+    and the next one after the window has the count of omitted records.
 
-    A kind is a message before its values are put in, for one child where it speaks of one. The time is the record's own.
+    A kind is a message before its values are inserted, and for one child where the record names it.
+    The time is the record's.
     """
 
     def __init__(self) -> None:
@@ -51,21 +55,22 @@ class Limit(logging.Filter):
         self._windows: dict[tuple[str, str], tuple[float, int]] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        if record.levelno <= logging.DEBUG or hasattr(record, "audit"):  # the audit trail has limits of its own
+        if record.levelno <= logging.DEBUG or hasattr(record, "audit"):  # the audit trail has its own limits
             return True
         kind = (str(record.msg), getattr(record, "child", ""))
         began, count = self._windows.get(kind, (record.created, 0))
         if not began <= record.created < began + WINDOW_S:  # over, or the clock was set back
-            record.left_out = max(0, count - BURST)
+            record.left_out = max(0, count - MAX_PER_WINDOW)
             began, count = record.created, 0
         self._windows[kind] = (began, count + 1)
-        if count + 1 == BURST:
-            record.limit = f"others like it are left out for {WINDOW_S - record.created + began:.0f} s"
-        return count < BURST
+        if count + 1 == MAX_PER_WINDOW:
+            record.limit = f"further records like this are left out for {WINDOW_S - record.created + began:.0f} s"
+        return count < MAX_PER_WINDOW
 
 
 class Fields(logging.Formatter):
-    """A record as its fields, and those as a line. `common`: what stands in each record of this process."""
+    """Formats a record as fields, and fields as a line. common:
+    fields of each record of this process."""
 
     def __init__(self, common: Mapping[str, str]) -> None:
         super().__init__()
@@ -73,17 +78,19 @@ class Fields(logging.Formatter):
         self._secrets: tuple[str, ...] = ()
 
     def hide(self, secrets: Iterable[str | None]) -> None:
-        """Show `***` wherever one of these would stand."""
-        self._secrets = tuple(secret for secret in secrets if secret and len(secret) >= SHORTEST)
+        """Replace these texts with `***` everywhere."""
+        self._secrets = tuple(secret for secret in secrets if secret and len(secret) >= MIN_SECRET_LENGTH)
 
     def fields(self, record: logging.LogRecord) -> dict[str, str]:
+        """The record as field name -> text, without secrets."""
         own = {name: str(value) for name in ("child", "limit", "left_out") if (value := getattr(record, name, None))}
         fields = {**self._common, **own, **getattr(record, "audit", {}), "message": record.getMessage()}
         if record.exc_info:
             fields["traceback"] = self.formatException(record.exc_info)
-        return {name: self._hidden(value)[:LONGEST] for name, value in fields.items()}
+        return {name: self._hidden(value)[:MAX_VALUE_LENGTH] for name, value in fields.items()}
 
     def format(self, record: logging.LogRecord) -> str:
+        """The record as one line."""
         when = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z"
         fields = {"time": when, "level": record.levelname.lower(), **self.fields(record)}
         return " ".join(f"{name}={_quoted(value)}" for name, value in fields.items())
@@ -95,7 +102,10 @@ class Fields(logging.Formatter):
 
 
 class Stderr(logging.Handler):
-    """A line a record on descriptor 2, whatever `sys.stderr` has become. It never blocks; see `log_writer`."""
+    """Writes a line per record to descriptor 2, whatever `sys.stderr` is.
+
+    Never blocks; see `log_writer`.
+    """
 
     def __init__(self, fields: Fields) -> None:
         super().__init__()
@@ -105,7 +115,7 @@ class Stderr(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         try:
             self._writer.write(self._line(record))
-        except Exception as error:  # a message and its values do not fit: a fault of amid's, which must not end a loop
+        except Exception as error:  # the message and its values do not match: a bug of amid, which must not end a loop
             self._writer.write(f"cannot log {record.msg!r}: {error!r}\n".encode("utf-8", "backslashreplace"))
 
     def close(self) -> None:
@@ -113,7 +123,7 @@ class Stderr(logging.Handler):
         super().close()
 
     def _loss(self, lines: int) -> bytes:
-        record = logging.LogRecord(log.name, logging.WARNING, "", 0, "lines were left out: stderr could not be written", (), None)
+        record = logging.LogRecord(log.name, logging.WARNING, "", 0, "lines were left out: stderr was not writable", (), None)
         record.left_out = lines
         return self._line(record)
 
@@ -122,7 +132,8 @@ class Stderr(logging.Handler):
 
 
 class Journal(Stderr):
-    """Fields to journald (https://systemd.io/JOURNAL_NATIVE_PROTOCOL/), or a line on stderr, which it reads too, if it is away."""
+    """Sends fields to journald (https://systemd.io/JOURNAL_NATIVE_PROTOCOL/), or lines to stderr,
+    which journald reads too, if its socket does not accept them."""
 
     def __init__(self, fields: Fields, path: str = JOURNAL) -> None:
         super().__init__(fields)
@@ -145,7 +156,7 @@ class Journal(Stderr):
 
 
 def _field(name: str, value: str) -> bytes:
-    """One field of the journal's protocol: a value with line ends goes with its length in front."""
+    """One field of the journal's protocol. A value with line ends is preceded by its length."""
     data = value.encode("utf-8", "backslashreplace")
     if b"\n" in data:
         return name.encode() + b"\n" + struct.pack("<Q", len(data)) + data + b"\n"
@@ -153,7 +164,8 @@ def _field(name: str, value: str) -> bytes:
 
 
 def _quoted(value: str) -> str:
-    """As it is, or in quotes and escaped as in JSON where it would run into its neighbours or begin a line."""
+    """The value, quoted and escaped as JSON if it could be mistaken
+    for another field or a new line."""
     if value and value.isprintable() and not set(value) & set(' "='):
         return value
     text = json.dumps(value, ensure_ascii=False)
@@ -161,7 +173,7 @@ def _quoted(value: str) -> str:
 
 
 def _is_journal() -> bool:
-    """Whether stderr is the journal: systemd says which file that would be (systemd.exec(5), $JOURNAL_STREAM)."""
+    """Whether stderr is the journal (systemd.exec(5), $JOURNAL_STREAM)."""
     with contextlib.suppress(OSError):
         stderr = os.fstat(2)
         return os.environ.get("JOURNAL_STREAM") == f"{stderr.st_dev}:{stderr.st_ino}"
@@ -169,7 +181,7 @@ def _is_journal() -> bool:
 
 
 def _log_what_python_prints() -> None:
-    """Tracebacks and warnings, which Python writes to stderr itself and would wait for."""
+    """Log tracebacks and warnings, which Python would write to stderr itself and wait for."""
 
     def unhandled(found: Any, *_: Any) -> None:
         error = found if isinstance(found, BaseException) else found.exc_value
@@ -182,10 +194,12 @@ def _log_what_python_prints() -> None:
 
 
 class Log:
-    """The process's log, from when it is made."""
+    """The log of this process.
+
+    secrets: texts that no line may show. common: fields of every record, such as `process`.
+    """
 
     def __init__(self, level: str, secrets: Iterable[str | None] = (), **common: str) -> None:
-        """secrets: what no line may show. common: fields of every record, such as `process`."""
         fields = Fields(common)
         self.hide = fields.hide
         self.hide(secrets)
@@ -197,19 +211,22 @@ class Log:
         self.configure(level)
 
     def configure(self, level: str) -> bool:
-        """Take the level of a new configuration; True when it is another. One that is not leaves what a signal has set."""
+        """Apply the level of a new configuration; True if it differs from the last.
+
+        An unchanged level keeps the one that a signal has set.
+        """
         changed, self._configured = level != self._configured, level
         if changed:
             self._show(level)
         return changed
 
-    def hear(self, number: int) -> None:
-        """Take a signal; one that is not of `LEVEL_SIGNALS` is none of the log's business."""
+    def receive_signal(self, number: int) -> None:
+        """Apply a signal of `LEVEL_SIGNALS`; others are ignored."""
         if number in LEVEL_SIGNALS:
             self._show("debug" if number == signal.SIGUSR1 else self._configured)
 
     def _show(self, level: str) -> None:
         root = logging.getLogger()
-        root.setLevel(min(root.level, logging.getLevelName(level.upper())))  # whichever shows more tells of the change
-        log.debug("the log shows %s", level)
+        root.setLevel(min(root.level, logging.getLevelName(level.upper())))  # the more verbose level shows the next line
+        log.debug("log level is now %s", level)
         root.setLevel(level.upper())

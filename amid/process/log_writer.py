@@ -1,8 +1,9 @@
-"""Writes lines to a descriptor from a thread, so that no loop waits for the program that reads them.
+"""Writes lines to a descriptor from a thread, so that no loop waits for the program that reads
+them.
 
-A write to stderr blocks when it is a pipe that nobody reads, a terminal stopped with Ctrl-S, or a file on a network that is away.
-O_NONBLOCK is no way out: it belongs to the open file, which amid shares with its children and with the shell that started it, and
-a pipe that another user made cannot be opened again.
+A write to stderr blocks if stderr is a full pipe, a terminal stopped with Ctrl-S, or a file on an
+unreachable network. O_NONBLOCK does not help: it belongs to the open file, which amid shares with
+its children and the shell that started it, and another user's pipe cannot be opened again.
 """
 
 from __future__ import annotations
@@ -13,14 +14,14 @@ from collections import deque
 from collections.abc import Callable
 
 BUFFER_BYTES = 256 * 1024
-"""Bytes of lines that wait to be written; further lines are left out and counted."""
+"""Bytes of lines that wait to be written. Further lines are dropped and counted."""
 
 CLOSE_S = 0.3
-"""Seconds that lines have to be written when the process ends."""
+"""Time to write the last lines when the process ends."""
 
 
 class LogWriter:
-    """`write` never blocks. `on_loss` makes the line that reports how many lines were left out."""
+    """`write` never blocks. on_loss: makes the line that reports how many lines were dropped."""
 
     def __init__(self, descriptor: int, on_loss: Callable[[int], bytes]) -> None:
         self._descriptor = descriptor
@@ -34,6 +35,7 @@ class LogWriter:
         self._thread.start()
 
     def write(self, line: bytes) -> None:
+        """Queue a line, or drop and count it if the buffer is full."""
         with self._changed:
             if self._waiting_bytes + len(line) > BUFFER_BYTES:
                 self._left_out += 1
@@ -43,7 +45,7 @@ class LogWriter:
             self._changed.notify()
 
     def close(self) -> None:
-        """Let what waits be written, for `CLOSE_S` seconds at most."""
+        """Wait until all lines are written, at most `CLOSE_S` seconds."""
         with self._changed:
             self._closing = True
             self._changed.notify()
@@ -53,13 +55,13 @@ class LogWriter:
         while (line := self._next_line()) is not None:
             try:
                 self._write_all(line)
-            except OSError:  # a reader that has gone, or a full disk; reported once a line can be written again
+            except OSError:  # the reader has ended, or the disk is full; reported with the next line that succeeds
                 self._finish(line, lost=1)
             else:
                 self._finish(line, lost=0)
 
     def _next_line(self) -> bytes | None:
-        """Waits for a line; None at the end."""
+        """Wait for a line; None at the end."""
         with self._changed:
             self._changed.wait_for(lambda: self._lines or self._closing)
             return self._lines.popleft() if self._lines else None

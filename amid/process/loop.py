@@ -1,7 +1,7 @@
-"""The event loop of a process: asyncio, on uvloop where it can be had.
+"""The event loop of a process: asyncio, on uvloop where it is available.
 
-Nothing in here or in the processes may wait for anything else than this loop. `clock` is the only
-source of time: the simulation of the tests puts a virtual clock in its place.
+The processes wait only in this loop. `clock` is the only source of time: the simulation of the
+tests replaces it with a virtual clock.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from typing import Any
 new_event_loop: Callable[[], asyncio.AbstractEventLoop]
 try:
     from uvloop import new_event_loop
-except ImportError:  # no build for this Python or machine: the standard library's loop is slower
+except ImportError:  # no build for this Python or machine; the standard library's loop is slower
     from asyncio import new_event_loop
 
 log = logging.getLogger("amid.process")
 
 
 LATE_S = 0.1
-"""Seconds after which an alarm is late."""
+"""An alarm later than this finds out first what has arrived meanwhile."""
 
 
 class Clock:
-    """`monotonic` and `wall` are seconds, as functions of the module `time` give them."""
+    """`monotonic` and `wall` return seconds, as the functions of the module `time` do."""
 
     monotonic: Callable[[], float] = staticmethod(time.monotonic)
     wall: Callable[[], float] = staticmethod(time.time)
@@ -37,13 +37,17 @@ clock = Clock()
 
 
 def run(main: Coroutine[Any, Any, None]) -> None:
-    """Run `main` until it returns. A callback that fails ends the process too: half of a process must not beat on."""
+    """Run `main` until it returns.
+
+    A failed callback ends the process: a half-working process must not beat.
+    """
     with _runner() as runner:
         runner.run(main)
 
 
 def run_child(main: Coroutine[Any, Any, None]) -> None:
-    """Run `main`, and end the process without waiting for its threads: a name lookup may hang for ever."""
+    """Run `main`, and end the process without waiting for threads:
+    a name lookup may hang for ever."""
     runner = _runner()
     runner.run(main)
     logging.shutdown()
@@ -57,7 +61,10 @@ def _runner() -> asyncio.Runner:
 
 
 def start_task(main: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-    """A task whose failure ends the process, as that of a callback does: asyncio reports it only when the task is forgotten."""
+    """Start a task whose failure ends the process.
+
+    asyncio itself would report the failure only when the task is garbage-collected.
+    """
     task = asyncio.get_running_loop().create_task(main)
     task.add_done_callback(_check_task)
     return task
@@ -71,18 +78,19 @@ def _check_task(task: asyncio.Task[None]) -> None:
 
 def _end_process(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     error = context.get("exception")
-    if error is None or ("transport" in context and isinstance(error, OSError)):  # a connection that failed; its owner was told
+    if error is None or ("transport" in context and isinstance(error, OSError)):  # a failed connection, which its owner handles
         log.debug("%s: %s", context.get("message"), error)
         return
     try:
         log.critical("%s", context.get("message"), exc_info=error)
         logging.shutdown()
-    finally:  # there may be no memory to log
+    finally:  # logging may fail for lack of memory
         os._exit(1)
 
 
 class Soon:
-    """Calls a function once at the end of the current pass of the loop, however often it was asked to."""
+    """Calls a function once at the end of the current pass of the
+    loop, however often it is requested."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, function: Callable[[], object]) -> None:
         self._loop = loop
@@ -100,12 +108,12 @@ class Soon:
 
 
 class Alarm:
-    """Calls a function when a deadline has passed. There is one deadline; a new one replaces it.
+    """Calls a function when a deadline has passed. A new deadline replaces the last one.
 
-    The function is called early, too, when the deadline was moved to a later time since: a timer that is
-    left alone costs less than one that is moved with each message. It must then set the alarm again. When
-    the process was stopped for longer than LATE_S, what has come meanwhile is read first: a peer is silent
-    only when its messages were looked for.
+    The function may be called early if the deadline was moved to a later time, because leaving a
+    timer costs less than moving it with each message; it must then set the alarm again. If the
+    process was suspended for longer than LATE_S, incoming data is read first: a peer counts as
+    silent only after its messages were looked for.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, function: Callable[[], object]) -> None:
@@ -116,13 +124,13 @@ class Alarm:
         self._deferred = False
 
     def set(self, deadline: float | None) -> None:
-        """deadline: seconds on the monotonic clock; None for none."""
+        """deadline: monotonic seconds; None cancels."""
         if deadline is None:
             self.cancel()
         elif self._timer is None or deadline < self._when:
             self.cancel()
             self._when = deadline
-            # a timer of uvloop is exact to a millisecond, and must not come too early
+            # uvloop's timers have a resolution of 1 ms and must not fire early
             self._timer = self._loop.call_later(max(0.0, deadline - clock.monotonic()) + 0.001, self._run)
 
     def cancel(self) -> None:

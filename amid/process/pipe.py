@@ -1,13 +1,14 @@
-"""What joins the broker and a reader: a stream socket in run_dir that carries whole messages, in order.
+"""The connection between the broker and a reader: a stream socket in run_dir that carries whole
+messages, in order.
 
-It is not ZeroMQ's, for two reasons. A ZeroMQ socket hands every message through a thread of its own,
-and a call would pay for that four times. And the end of a stream comes behind all that was sent on it:
-when a reader dies, whatever it reported before is received first, and then its end, without waiting
-for silence.
+Not ZeroMQ, for two reasons. A ZeroMQ socket passes every message through its own thread, and a call
+would pay for that four times. And on a stream, the end of the connection arrives after all data:
+when a reader dies, everything that it reported is received first, and its end right after, without
+waiting for silence.
 
-A message is a MessagePack value of `amid.rpc.messages` and a payload, bytes that the pipe does not
-look into; the lengths of both stand before them. What is sent in one pass of the loop leaves in one
-write at its end.
+A message is a MessagePack value of `amid.rpc.messages` and a payload of bytes that the pipe does
+not decode; the lengths of both come first. All messages of one pass of the loop leave in one write
+at its end.
 """
 
 from __future__ import annotations
@@ -27,22 +28,25 @@ T = TypeVar("T")
 
 _LENGTHS = struct.Struct(">II")
 
-READ_SIZE = 256 * 1024
+READ_BYTES = 256 * 1024
 
-LARGE = 64 * 1024
-"""Bytes of a payload from which on it is written as it is, and a reader's answer goes on a pipe of its own."""
+LARGE_BYTES = 64 * 1024
+"""A payload of this size or more is written without a copy, and a
+reader sends it on a separate pipe."""
 
 MAX_VALUE_BYTES = 2**28
-"""Bytes of a value. What another program says in here, text or ZeroMQ's greeting, reads as a larger number."""
+"""Limit of a value. Text or ZeroMQ's greeting, sent here by mistake, reads as a larger number."""
 
 Message = tuple[T, bytes]
 
 
 class Pipe(asyncio.Protocol, Generic[T]):
-    """One end. `on_messages` takes what one read brought, `on_lost` the reason when the other end is gone.
+    """One end of a pipe. on_messages: takes the messages of one read. on_lost: takes the reason
+    when the other end has closed.
 
-    `unwritten` are the values that were not handed to the kernel: when the pipe is lost, the other end has not received them.
-    on_messages may raise `ValueError`, as decoding does, for what is no message; the pipe is then closed.
+    unwritten: the values that were not handed to the kernel. When the pipe is lost, the other end
+    has not received them. Both decoding and on_messages may raise `ValueError` for invalid data;
+    the pipe is then closed.
     """
 
     def __init__(
@@ -66,7 +70,7 @@ class Pipe(asyncio.Protocol, Generic[T]):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        self._transport.set_write_buffer_limits(high=0)  # so that what is not written yet is still here
+        self._transport.set_write_buffer_limits(high=0)  # unwritten data stays here and not in the transport
         self._duplicate: socket.socket = transport.get_extra_info("socket").dup()
         self._duplicate.setblocking(False)
         self._flush_soon()
@@ -77,7 +81,7 @@ class Pipe(asyncio.Protocol, Generic[T]):
             received = list(self._messages())
             if received:
                 self._on_messages(self, received)
-        except Exception as error:  # one peer with a fault, or a stranger in here, must not end everybody's calls
+        except Exception as error:  # a faulty or foreign peer must not end the calls of others
             self._fail(error)
 
     def pause_writing(self) -> None:
@@ -94,7 +98,7 @@ class Pipe(asyncio.Protocol, Generic[T]):
         self._transport = None
         self._resumed.set()
         with contextlib.suppress(OSError, ValueError), self._duplicate:
-            while data := self._duplicate.recv(READ_SIZE):  # what came before a write failed
+            while data := self._duplicate.recv(READ_BYTES):  # data that arrived before a write failed
                 self._in += data
         received = []
         with contextlib.suppress(ValueError):
@@ -107,10 +111,11 @@ class Pipe(asyncio.Protocol, Generic[T]):
 
     @property
     def writing(self) -> bool:
-        """Whether anything that was sent has not left yet."""
+        """Whether sent data has not left yet."""
         return bool(self._out) or self._paused
 
     def send(self, value: Any, payload: bytes = b"") -> None:
+        """Send a message at the end of this pass of the loop."""
         packed = messages.encode(value)
         self._out.append(_LENGTHS.pack(len(packed), len(payload)) + packed)
         if payload:
@@ -119,7 +124,7 @@ class Pipe(asyncio.Protocol, Generic[T]):
         self._flush_soon()
 
     async def finish(self) -> None:
-        """Write what waits, and close."""
+        """Write the remaining data, and close."""
         while self.writing and self._transport is not None:
             self._resumed.clear()
             await self._resumed.wait()
@@ -127,7 +132,7 @@ class Pipe(asyncio.Protocol, Generic[T]):
             self._transport.close()
 
     def close(self) -> None:
-        """No more is sent or received, and `on_lost` is not called."""
+        """Close at once, without `on_lost`."""
         if self._transport is not None:
             self._transport.abort()
             self._transport = None
@@ -144,17 +149,18 @@ class Pipe(asyncio.Protocol, Generic[T]):
         out, self._out = self._out, []
         small: list[bytes] = []
         for part in out:
-            if len(part) < LARGE:
+            if len(part) < LARGE_BYTES:
                 small.append(part)
                 continue
             self._write(b"".join(small))
-            self._write(part)  # as it is: to copy it would hold up everybody
+            self._write(part)  # without a copy, which would delay all calls
             small = []
         self._write(b"".join(small))
         self._resumed.set()
 
     def _write(self, data: bytes) -> None:
-        """To the kernel at once, since the transport does not tell whether anything has left when the other end is gone."""
+        """Write to the kernel directly: if the other end closes, the
+        transport does not tell what has left."""
         assert self._transport is not None
         sent = 0
         if not self._transport.get_write_buffer_size():
@@ -162,20 +168,20 @@ class Pipe(asyncio.Protocol, Generic[T]):
                 sent = self._duplicate.send(data)
             except BlockingIOError:
                 pass
-            except OSError:  # the other end is gone, which the transport finds when it reads
+            except OSError:  # the other end has closed, which the transport detects when it reads
                 return
         self.unwritten.clear()
         if sent < len(data):
             self._transport.write(memoryview(data)[sent:])
 
     def _messages(self) -> Iterator[Message[T]]:
-        """Take the messages that are whole. Raises `ValueError` when what came is no message."""
+        """Take the complete messages. Raises `ValueError` for invalid data."""
         start, end = 0, len(self._in)
         with memoryview(self._in) as view:
             while end - start >= _LENGTHS.size:
                 value_size, payload_size = _LENGTHS.unpack_from(view, start)
                 if value_size > MAX_VALUE_BYTES:
-                    raise ValueError("what came is no message of a pipe")
+                    raise ValueError("the data is not a message of this pipe")
                 at = start + _LENGTHS.size
                 if end - at < value_size + payload_size:
                     break
@@ -185,5 +191,8 @@ class Pipe(asyncio.Protocol, Generic[T]):
 
 
 def listen(path: str) -> socket.socket:
-    """Where pipes are connected to: for the daemon's own user alone, since what a peer sends there is trusted."""
+    """The socket that pipes connect to.
+
+    Only the daemon's user may connect, because its messages are trusted.
+    """
     return bind_unix(path, PRIVATE)

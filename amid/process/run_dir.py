@@ -1,9 +1,10 @@
-"""The run_dir: its lock, its status file, and what is left of its sockets at the end.
+"""The run_dir: its lock, its status file, and the removal of its sockets.
 
-The lock is the kernel's (flock(2)), so a daemon that was killed leaves nothing that a person would have to clean up, and a second
-daemon is refused while the first one lives. It is on a file, and the file can go while the daemon runs: at the last logout
-(XDG_RUNTIME_DIR), by a cleaner of /tmp, by hand. So the supervisor looks each second whether the file is still the one that it
-has locked, and locks a new one if not; nothing is written or removed in a run_dir whose lock is another's.
+The lock is the kernel's (flock(2)): a daemon that was killed leaves nothing to clean up, and a
+second daemon is refused while the first one runs. The lock file can disappear while the daemon
+runs: at the last logout (XDG_RUNTIME_DIR), by a cleaner of /tmp, by hand. So the supervisor checks
+each second whether the file is still the one that it has locked, and locks a new one if not.
+Nothing is written or removed in a run_dir that another daemon has locked.
 """
 
 from __future__ import annotations
@@ -31,21 +32,24 @@ _OWN_SOCKET = re.compile("|".join([wire.RPC_SOCKET, wire.READERS_SOCKET, *(name(
 
 
 def epoch_origin_now() -> int:
-    """The wall clock less the monotonic one, in milliseconds."""
+    """The wall clock minus the monotonic clock, in milliseconds."""
     return int((time.time() - time.monotonic()) * 1000)
 
 
-def why_not(run_dir: str, error: Exception) -> str:
-    """Why a socket cannot be bound: ZeroMQ says "address in use" of one that it could not remove, whatever kept it from that."""
-    return str(error) if os.access(run_dir, os.W_OK) else "nothing can be written there; is its file system read-only?"
+def bind_error(run_dir: str, error: Exception) -> str:
+    """Why a socket cannot be bound.
+
+    ZeroMQ reports "address in use" for any path that it could not remove.
+    """
+    return str(error) if os.access(run_dir, os.W_OK) else "the directory is not writable; is its file system read-only?"
 
 
 class RunDirError(Exception):
-    """The run_dir cannot be used; the message says why and what to do."""
+    """The run_dir cannot be used. The message says why and what to do."""
 
 
 class RunDirTaken(RunDirError):
-    """Another amid serves there."""
+    """Another amid uses it."""
 
 
 Identity = tuple[int, int]
@@ -53,7 +57,7 @@ Identity = tuple[int, int]
 
 
 def identify(path: Path) -> Identity | None:
-    """None when there is no file, or it cannot be reached."""
+    """The file's identity; None if it does not exist or cannot be reached."""
     try:
         found = path.stat()
     except OSError:
@@ -62,12 +66,13 @@ def identify(path: Path) -> Identity | None:
 
 
 class RunDir:
-    """Made and locked on entry. `reserve` is the last daemon's, from its lock file (see `epochs`)."""
+    """Created and locked on entry. reserve: the last daemon's,
+    from its lock file (see `epochs`)."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.reserve = 0
-        self.behind = 0
+        self.failed_writes = 0
         self._lock = -1
 
     def __enter__(self) -> RunDir:
@@ -89,69 +94,77 @@ class RunDir:
             if self.is_ours():
                 self.clean()
         except OSError as error:
-            log.error("what amid had in %s cannot be removed: %s", self.path, error.strerror)
+            log.error("cannot remove amid's files in %s: %s", self.path, error.strerror)
         os.close(self._lock)
 
     def is_ours(self) -> bool:
-        """Whether the lock file there is the one that this process has locked."""
+        """Whether the lock file is the one that this process has locked."""
         held = os.fstat(self._lock)
         return identify(self.path / LOCK_FILE) == (held.st_dev, held.st_ino)
 
     def recover(self) -> None:
-        """Make and lock it again, as it was removed or replaced. Raises `RunDirTaken` when another amid was faster."""
+        """Create and lock it again after it was removed or replaced.
+
+        Raises `RunDirTaken` if another amid was faster.
+        """
         lost = self._lock
         self._acquire()
         os.close(lost)
         self.claim(self.reserve)
 
     def claim(self, reserve: int) -> None:
-        """Write into the lock file whose it is. Raises `RunDirError`."""
+        """Write this process and `reserve` into the lock file. Raises `RunDirError`."""
         self.reserve = reserve
         claim = b"%d %d\n" % (os.getpid(), reserve)
         try:
-            os.pwrite(self._lock, claim, 0)  # over the last one, which has the room for it even where there is no other
+            os.pwrite(self._lock, claim, 0)  # overwrites the last claim, which works on a full disk too
             os.ftruncate(self._lock, len(claim))
         except OSError as error:
             raise self._unusable(error) from None
 
     def clean(self) -> None:
-        """Remove amid's sockets and the status; the lock file stays, for what it remembers, and so does what others have here."""
+        """Remove amid's sockets and the status file.
+
+        The lock file stays, for its reserve, and so do other files.
+        """
         for file in self.path.iterdir():
             if (file.is_socket() and _OWN_SOCKET.fullmatch(file.name)) or file.name in (STATUS_FILE, f".{STATUS_FILE}"):
                 file.unlink(missing_ok=True)
 
     def clean_after(self, server: str) -> None:
-        """Remove the sockets of a server that is no longer served."""
+        """Remove the sockets of a server that was removed from the configuration."""
         if not self.is_ours():
             return
         for name in (of(server) for of in _OF_SERVER):
             try:
                 (self.path / name).unlink(missing_ok=True)
             except OSError as error:
-                log.error("%s in %s cannot be removed: %s", name, self.path, error.strerror)
+                log.error("cannot remove %s in %s: %s", name, self.path, error.strerror)
 
     def has_status(self) -> bool:
         return (self.path / STATUS_FILE).exists()
 
     def write_status(self, text: str) -> None:
-        """Replace the status file; `behind` counts the tries since it could not be.
+        """Replace the status file. `failed_writes` counts the failed attempts since the last
+        success.
 
-        That is said once, at the second: whoever reads the old one at this moment holds its room a moment longer.
+        A failure is logged once, at the second attempt: a reader of the old file may occupy its
+        space for a moment.
         """
         error = self._replace_status(text)
-        if error is not None and error.errno == errno.ENOSPC:  # the old one is wrong now, and has the room for the new one
+        if error is not None and error.errno == errno.ENOSPC:  # the old one is outdated; its space suffices for the new one
             with contextlib.suppress(OSError):
                 (self.path / STATUS_FILE).unlink()
             error = self._replace_status(text)
-        if error is not None and self.behind == 1:
-            said = "the status file in %s cannot be written: %s; `amid status` shows processes that were"
-            log.error(said, self.path, error.strerror)
-        if error is None and self.behind > 1:
-            log.warning("the status file in %s is written again", self.path)
-        self.behind = 0 if error is None else self.behind + 1
+        if error is not None and self.failed_writes == 1:
+            message = "cannot write the status file in %s: %s; `amid status` shows outdated processes"
+            log.error(message, self.path, error.strerror)
+        if error is None and self.failed_writes > 1:
+            log.warning("the status file in %s can be written again", self.path)
+        self.failed_writes = 0 if error is None else self.failed_writes + 1
 
     def _replace_status(self, text: str) -> OSError | None:
-        """In one step, so that nobody reads half of it."""
+        """Replaces the file atomically."""
         new = self.path / f".{STATUS_FILE}"
         if not self.is_ours():
             return FileNotFoundError(errno.ENOENT, "the directory was removed or replaced")
@@ -164,7 +177,10 @@ class RunDir:
         return None
 
     def _acquire(self) -> None:
-        """Make the directory and lock its lock file, which is for the daemon's user alone: whoever can open it can lock it."""
+        """Create the directory and lock its lock file.
+
+        Only the daemon's user may open the file: opening permits locking.
+        """
         try:
             self._make()
             self._check_owner()
@@ -172,7 +188,7 @@ class RunDir:
         except OSError as error:
             raise self._unusable(error) from None
         try:
-            os.fchmod(lock, 0o600)  # an earlier amid's was readable for its group
+            os.fchmod(lock, 0o600)  # earlier versions made it readable for the group
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             pid = os.pread(lock, 64, 0).split(b" ")[0].decode("ascii", "replace") or "unknown"
@@ -185,11 +201,12 @@ class RunDir:
         self._lock = lock
 
     def _unusable(self, error: OSError) -> RunDirError:
-        message = f"run_dir {self.path} cannot be used: {error.strerror}; mend that, or give another with amid --run-dir DIR"
+        message = f"cannot use run_dir {self.path}: {error.strerror}; fix that, or give another with amid --run-dir DIR"
         return RunDirError(message)
 
     def _make(self) -> None:
-        """A mask that suits sockets, as in the systemd unit, would make directories that nobody can enter."""
+        """Under a umask for sockets, as in the systemd unit, new
+        directories could not be entered."""
         mask = os.umask(0o027)
         try:
             self.path.mkdir(mode=0o750, parents=True, exist_ok=True)
@@ -197,7 +214,7 @@ class RunDir:
             os.umask(mask)
 
     def _check_owner(self) -> None:
-        """Whoever else could write there could put his own socket in place of amid's, or a link in place of a file."""
+        """Any other user who can write there could replace amid's sockets or files."""
         link, folder = self.path.lstat(), self.path.stat()
         others = [found.st_uid for found in (link, folder) if found.st_uid not in (0, os.geteuid())]
         if others:

@@ -1,4 +1,5 @@
-"""What the supervisor hands to each child on its stdin: the part of the configuration that the child needs, secrets included."""
+"""The settings of each child: the part of the configuration that it
+needs, with secrets, sent on its stdin."""
 
 from __future__ import annotations
 
@@ -12,7 +13,8 @@ from amid.process.unix_socket import PRIVATE, SHARED
 
 
 class ReaderSettings(msgspec.Struct):
-    """`epoch_origin` plus the monotonic clock, in milliseconds, gives an epoch. trace: the mode of the trace socket; 0: none."""
+    """`epoch_origin` plus the monotonic clock, in milliseconds, gives an epoch. trace:
+    the mode of the trace socket, or 0 for none."""
 
     name: str
     run_dir: str
@@ -25,7 +27,7 @@ class ReaderSettings(msgspec.Struct):
 
 
 class ServerLimits(msgspec.Struct):
-    """What the broker needs to know of a server."""
+    """What the broker needs to know about a server."""
 
     queue: int
     max_reply_bytes: int
@@ -37,6 +39,8 @@ class ServerLimits(msgspec.Struct):
 
 
 class BrokerSettings(msgspec.Struct):
+    """The settings of the broker."""
+
     run_dir: str
     log_level: str
     rpc: Rpc
@@ -48,7 +52,7 @@ class BrokerSettings(msgspec.Struct):
 
 
 class GatewaySettings(msgspec.Struct):
-    """`servers` are the names of all, so that a gateway is started anew when there is another."""
+    """servers: the names of all, so that a gateway is restarted when they change."""
 
     run_dir: str
     log_level: str
@@ -61,7 +65,8 @@ def gateway_settings(config: Config, gateway: Gateway) -> GatewaySettings:
 
 
 def reader_settings(config: Config, name: str, epoch_origin: int) -> ReaderSettings:
-    """The keys of callers are told only to a reader that listens on TCP, so that a change of them restarts no other."""
+    """Only a reader that listens on TCP gets the callers' keys, so
+    that a changed key restarts no other."""
     server = config.servers[name]
     on_tcp = bool(server.events_listen or server.stream_listen)
     callers = {name: Caller(key=caller.key) for name, caller in config.callers.items() if on_tcp and caller.key}
@@ -70,7 +75,7 @@ def reader_settings(config: Config, name: str, epoch_origin: int) -> ReaderSetti
 
 
 def _trace_mode(callers: Mapping[str, Caller]) -> int:
-    """The trace shows the packets of all callers, and a subscriber is not asked who it is."""
+    """The trace shows the packets of all callers, and its subscribers are not authenticated."""
     if not callers["local"].admin:
         return 0
     return SHARED if all(caller.admin for caller in callers.values() if caller.user or caller.group) else PRIVATE

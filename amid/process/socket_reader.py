@@ -1,9 +1,9 @@
-"""Joins a ZeroMQ socket to the event loop.
+"""Attaches a ZeroMQ socket to the event loop.
 
-The descriptor of a ZeroMQ socket (ZMQ_FD, zmq_getsockopt(3)) becomes readable when something may have
-happened, and only once for each: receiving and sending both take the signal away. So after a message
-was received or sent, another may wait although the descriptor is silent. So `check_soon` is due after
-each message that is sent, and `receive` goes on until there is nothing, or returns True to be called again.
+The descriptor of a ZeroMQ socket (ZMQ_FD, zmq_getsockopt(3)) becomes readable once for each change,
+and both receiving and sending reset it. So after a message was received or sent, another may wait
+although the descriptor is not readable. Call `check_soon` after each sent message; `receive` must
+read until nothing is left, or return True to be called again.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class SocketReader:
         self.check_soon()
 
     def close(self) -> None:
-        """Due before the socket is closed."""
+        """Call this before the socket is closed."""
         self._loop.remove_reader(self._descriptor)
         self._closed = True
 

@@ -1,4 +1,4 @@
-"""The Unix sockets of run_dir: how each of them is bound."""
+"""How each Unix socket of run_dir is bound."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import os
 import socket
 
 SO_PASSRIGHTS = 83
-"""Of unix(7), since Linux 6.16; Python has no name for it."""
+"""A socket option of unix(7) since Linux 6.16, without a name in Python."""
 
 
 SHARED = 0o660
 """Mode of a socket for the callers' group."""
 PRIVATE = 0o600
-"""Mode of a socket for amid's own user, and root, alone."""
+"""Mode of a socket for amid's own user and root only."""
 
 
 def bind_unix(path: str, mode: int = SHARED) -> socket.socket:
-    """A socket at `path`, in place of what a process that was killed left there. Raises `OSError`."""
+    """A socket at `path`, which replaces a file that a killed process left. Raises `OSError`."""
     with contextlib.suppress(FileNotFoundError):
         os.unlink(path)
     bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
@@ -32,11 +32,13 @@ def bind_unix(path: str, mode: int = SHARED) -> socket.socket:
 
 
 def _refuse_descriptors(bound: socket.socket) -> None:
-    """Make sending file descriptors (SCM_RIGHTS) fail with EPERM. Connections inherit it before they are accepted.
+    """Make sending file descriptors (SCM_RIGHTS) fail with EPERM. Accepted connections inherit
+    this.
 
-    The kernel closes a descriptor that nobody takes in the thread that receives the message, or that closes the connection. A TCP
-    socket with SO_LINGER and unsent data blocks that thread as long as its sender likes: here the event loop, or libzmq's thread.
-    A receiver that takes it is no better off, since it has to close it too. Kernels before 6.16 do not know the option.
+    The kernel closes a descriptor that nobody takes in the thread that receives the message or
+    closes the connection. A TCP socket with SO_LINGER and unsent data blocks that thread for as
+    long as its sender chooses: here the event loop, or libzmq's thread. Taking the descriptor does
+    not help, since it must be closed as well. Kernels before 6.16 do not have the option.
     """
     with contextlib.suppress(OSError):
         bound.setsockopt(socket.SOL_SOCKET, SO_PASSRIGHTS, 0)

@@ -1,8 +1,8 @@
-"""Authentication of TCP peers: only callers whose public keys the configuration has can connect.
+"""Authentication of TCP peers: only callers with a public key in the configuration can connect.
 
 CURVE encrypts (ZeroMQ RFC 25 and 26), and libzmq asks this handler about each key (ZAP, RFC 27).
-The answer names the key itself as the connection's User-Id. So the rights of a connection follow
-the configuration as it is now, not as it was at the handshake.
+The answer sets the key itself as the connection's User-Id. So a connection's rights follow the
+current configuration, not the one at its handshake.
 """
 
 from __future__ import annotations
@@ -24,14 +24,15 @@ from amid.process.socket_reader import SocketReader
 log = logging.getLogger("amid.zap")
 
 HANDSHAKE_MS = 2000
-"""Milliseconds that a TCP peer has for its handshake. Until then it is a stranger who holds memory and a descriptor."""
+"""Time for the handshake of a TCP peer, which is unknown until then
+and occupies memory and a descriptor."""
 
 RELEASE_S = 1.0
-"""Seconds that a port which is in use may take to become free."""
+"""Time for a port in use to become free."""
 
 
 class ZapAuthenticator:
-    """Answers libzmq's question whether a key is known, on the running loop."""
+    """Answers libzmq's questions whether a key is known, on the running loop."""
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], curve: Curve, callers: Mapping[str, Caller]) -> None:
         self._curve = curve
@@ -42,30 +43,32 @@ class ZapAuthenticator:
         SocketReader(asyncio.get_running_loop(), self._socket, self._answer)
 
     def set_keys(self, callers: Mapping[str, Caller]) -> None:
-        """Accept these callers, and no others, from now on."""
+        """Accept only these callers from now on."""
         self._keys = {z85.decode(caller.key): caller.key for caller in callers.values() if caller.key}
 
     def _answer(self) -> bool:
-        """Answer one question; whether there was one."""
+        """Answer one question; False if there was none."""
         try:
             version, request, _domain, address, _identity, mechanism, *credentials = self._socket.recv_multipart(zmq.DONTWAIT)
         except zmq.Again:
             return False
-        if mechanism == b"NULL":  # on ipc: a socket that listens on TCP offers CURVE alone there
+        if mechanism == b"NULL":  # on ipc; over TCP such a socket offers CURVE only
             self._socket.send_multipart([version, request, b"200", b"OK", b"", b""])
             return True
         key = self._keys.get(credentials[0]) if credentials else None
         if key is None:
             self.refused += 1
-            log.warning("a connection from %s was refused: its key is in no [callers.NAME]", address.decode())
+            log.warning("refused a connection from %s: its key is in no [callers.NAME]", address.decode())
             self._socket.send_multipart([version, request, b"400", b"unknown key", b"", b""])
         else:
             self._socket.send_multipart([version, request, b"200", b"OK", key.encode(), b""])
         return True
 
     def bind_tcp(self, socket: zmq.Socket[bytes], endpoints: Iterable[str]) -> None:
-        """Bind `socket` to TCP endpoints that only known keys can connect to. An ipc endpoint that it
-        is bound to already stays as it is."""
+        """Bind `socket` to TCP endpoints that only known keys can connect to.
+
+        Its ipc endpoint stays.
+        """
         socket.set(zmq.CURVE_SERVER, 1)
         socket.set(zmq.CURVE_SECRETKEY, (self._curve.secret_key or "").encode())
         socket.set(zmq.ZAP_DOMAIN, b"amid")
@@ -77,13 +80,13 @@ class ZapAuthenticator:
                 _bind(socket, endpoint)
             except zmq.ZMQError as error:
                 number = error.errno or 0
-                why = "it names no address of this machine" if number == errno.ENODEV else zmq.strerror(number)
+                why = "this machine does not have the address" if number == errno.ENODEV else zmq.strerror(number)
                 log.error("cannot listen on %s: %s", endpoint, why)
                 sys.exit(1)
 
     def _close_when_silent(self, socket: zmq.Socket[bytes]) -> None:
-        """ZMTP heartbeats find a peer that is stopped or that cannot be reached any more; TCP's keep the connection open in the
-        tables of firewalls."""
+        """ZMTP heartbeats detect a peer that is stopped or unreachable; TCP's keep the
+        connection alive in the tables of firewalls."""
         milliseconds = int(self._curve.silence * 1000)
         socket.set(zmq.HEARTBEAT_IVL, max(1, milliseconds // 3))
         socket.set(zmq.HEARTBEAT_TIMEOUT, max(1, milliseconds * 2 // 3))
@@ -94,7 +97,7 @@ class ZapAuthenticator:
 
 
 def _bind(socket: zmq.Socket[bytes], endpoint: str) -> None:
-    """A socket that was closed a moment ago may still hold the port: libzmq closes it in a thread of its own."""
+    """libzmq closes sockets in a thread, so one that was just closed may still hold the port."""
     end = time.monotonic() + RELEASE_S
     while True:
         try:

@@ -1,7 +1,13 @@
-"""The reader of one Asterisk: owns its manager connections, publishes its events, carries out its calls.
+"""The reader of one Asterisk: owns its manager connections, publishes its events, runs its actions.
 
-event_stream   the session that listens          publisher    numbers events and sends them
-lane_pool      the sessions that carry actions   event_socket what subscribers ask for; subscribers counts their connections
-manager_connection  a connection and its session answers      results and errors of calls; result_encoder encodes large ones
-replays        past events, a portion at a time  tracer       what `amid trace` shows
+reader              the process: joins the parts below
+manager_connection  one connection to Asterisk and its session; tls for its encryption
+event_stream        the session that receives events
+lane_pool           the sessions that carry actions
+answers             results and errors of calls; result_encoder encodes large results
+publisher           numbers events and sends them
+event_socket        one XPUB socket; subscribers counts its connections
+pulls               the method `events`
+broker_link         the pipes to the broker
+tracer              the trace socket
 """

@@ -1,7 +1,7 @@
-"""The reader's two pipes to the broker: one for all messages but large results, which have the other for themselves.
+"""The reader's two pipes to the broker: one for large results, the other for all other messages.
 
-There may be no broker for a moment: then what is sent is lost, and the caller of `send` is told. The link connects again by
-itself, and says hello on each connection.
+There may be no broker for a moment. What is sent then is lost, and `send` returns False. The link
+reconnects and sends a hello on each connection.
 """
 
 from __future__ import annotations
@@ -11,16 +11,17 @@ from collections.abc import Callable
 from typing import Any
 
 from amid.process.loop import start_task
-from amid.process.pipe import LARGE, Message, Pipe
+from amid.process.pipe import LARGE_BYTES, Message, Pipe
 from amid.rpc import messages
 from amid.rpc.messages import Done, Hello, ToReader
 
 RECONNECT_S = 0.05
-"""Seconds between two tries to reach a broker, when there is none."""
+"""Seconds between two tries to connect."""
 
 
 class BrokerLink:
-    """`on_message` takes what the broker sends; `on_connected` is called when there is another broker."""
+    """on_message: takes the broker's messages. on_connected:
+    called when a broker was connected to."""
 
     def __init__(
         self, path: str, server: str, started: int, on_message: Callable[[ToReader], object], on_connected: Callable[[], object]
@@ -35,16 +36,16 @@ class BrokerLink:
         self._connecting = start_task(self._connect())
 
     def send(self, message: Any, payload: bytes = b"") -> bool:
-        """False when there is no broker."""
+        """Send a message; False if there is no broker."""
         if self._pipes is None:
             return False
         main, bulk = self._pipes
-        large = isinstance(message, Done) and len(payload) >= LARGE
+        large = isinstance(message, Done) and len(payload) >= LARGE_BYTES
         (bulk if large else main).send(message, payload)
         return True
 
     async def close(self) -> None:
-        """Write what waits, and close."""
+        """Write the remaining messages, and close."""
         self._connecting.cancel()
         if self._pipes is not None:
             await asyncio.gather(*(pipe.finish() for pipe in self._pipes))

@@ -1,17 +1,21 @@
-"""One XPUB socket and what its subscribers asked for.
+"""One XPUB socket and the subscriptions on it.
 
-Subscribers are strangers, so none of their messages is taken at its word, and what they hold is bounded:
+Subscribers are not trusted, and what they occupy is bounded:
 
-* An unsubscription counts only when libzmq itself reports it, because the last subscriber to that topic has gone. A peer's message
-  can name a topic that others still want (libzmq passes it on although the peer never subscribed), and then they would all be
-  silent. The two are told apart by the properties that libzmq puts on whatever came from a peer. Peers that speak ZMTP 1 or 2 have
-  no properties; a ZAP domain, even without a handler, makes libzmq refuse them (zmtp_engine.cpp: `zap_enabled`).
-* libzmq keeps a subscription as a trie with 50 bytes for each byte of the topic. A peer is a process on this machine, or an address
-  over TCP. One that sends more than `MAX_PEER_BYTES` of subscriptions is disconnected, and others notice nothing.
-* Over `MAX_PREFIXES` prefixes of all peers this process remembers no more of them and encodes every event. At `MAX_EXCESS_BYTES`
-  beyond these the peers send faster than they can be disconnected one by one: for each one that goes, libzmq reports every topic
-  that it had. Then the socket is opened again, which drops all connections and whatever they sent. Other subscribers connect and
-  subscribe again, and detect what they lost from the numbers.
+* An unsubscription counts only if libzmq itself reports it, which it does when the last subscriber
+  to the topic has disconnected or unsubscribed. A message from a peer can name a topic that others
+  still want (libzmq passes it on even if the peer never subscribed), and they would receive nothing
+  more. The two differ in the properties that libzmq adds to messages from peers. Peers that speak
+  ZMTP 1 or 2 have none; a ZAP domain, even without a handler, makes libzmq refuse them
+  (zmtp_engine.cpp: `zap_enabled`).
+* libzmq stores subscriptions in a trie, with 50 bytes for each byte of a topic. A peer is a process
+  on this machine, or an address over TCP. A peer that sends more than `MAX_PEER_BYTES` of
+  subscriptions is disconnected; others are not affected.
+* Beyond `MAX_PREFIXES` prefixes of all peers, no more are remembered, and every event is encoded.
+  At `MAX_EXCESS_BYTES` beyond that, peers send faster than they can be disconnected one by one,
+  because libzmq reports every topic of a peer that disconnects. The socket is then reopened, which
+  drops all connections and their subscriptions. Other subscribers reconnect, subscribe again, and
+  detect the loss from the sequence numbers.
 """
 
 from __future__ import annotations
@@ -38,26 +42,28 @@ from amid.reader.subscribers import Subscribers, caller_of
 log = logging.getLogger("amid.events")
 
 MAX_MESSAGE_BYTES = 1024
-"""Bytes of one message from a peer. A subscription to an event has under a hundred, a command of CURVE's handshake up to 600."""
+"""Limit of one message from a peer. A subscription to an event has under 100 bytes,
+a command of CURVE's handshake up to 600."""
 MAX_PREFIXES = 5000
 MAX_PREFIX_BYTES = 256 * 1024
-"""Prefixes that are remembered, and the bytes of all of them together."""
+"""Remembered prefixes, and the bytes of all of them together."""
 MAX_EXCESS_BYTES = 512 * 1024
-"""Bytes of subscriptions beyond the remembered ones, each with MESSAGE_BYTES besides; libzmq holds some 25 MB of them by then."""
+"""Limit of subscriptions that are not remembered, each counted with MESSAGE_BYTES
+more. libzmq uses some 25 MB for that many."""
 MESSAGE_BYTES = 64
 MAX_PEER_BYTES = 512 * 1024
-"""Bytes of all that one peer has sent, each message with MESSAGE_BYTES besides: some 5,000 names of events. Half is forgiven each
-second."""
+"""Limit of what one peer has sent, each message counted with MESSAGE_BYTES more: some 5,000
+event names. The count is halved each second."""
 REMEMBERED_PEERS = 1000
 MESSAGES_PER_PASS = 500
-"""Messages read in one pass of the loop, in 2 ms, so that a flood of them delays nothing else."""
-UNREAD = 2
-"""Messages of one peer that libzmq reads ahead. One call of libzmq reads until it finds nothing, and its other thread brings more
-meanwhile: with a hundred, peers that sent subscriptions without end held it for over a second, and it had 900 MB. With one, no
-CURVE handshake ends."""
+"""Messages read in one pass of the loop, in 2 ms, so that a flood delays nothing else."""
+READ_AHEAD = 2
+"""Messages of one peer that libzmq reads ahead. One call of libzmq reads until it finds nothing,
+while its thread adds more: with 100, peers that sent subscriptions without end blocked the reader
+for over a second, and libzmq used 900 MB. With 1, no CURVE handshake completes."""
 REMEMBERED_TOPICS = 1000
 
-OnAsked = Callable[[list[bytes]], object]
+OnSubscribe = Callable[[list[bytes]], object]
 
 _DONTWAIT = int(zmq.DONTWAIT)
 
@@ -65,8 +71,9 @@ _DONTWAIT = int(zmq.DONTWAIT)
 class EventSocket:
     """Accepts subscribers from `listener`, a Unix socket, on the running loop.
 
-    max_subscribers: connections of one caller. on_asked takes the topics that were subscribed to, repeated ones too. `disconnected`
-    counts the peers that sent too much or were too many, `reopened` how often all connections were dropped.
+    max_subscribers: connections of one caller. on_subscribe: takes the topics of new subscriptions,
+    repeated ones too. disconnected: peers that sent too much or were too many. reopened: how often
+    all connections were dropped.
     """
 
     def __init__(
@@ -77,13 +84,13 @@ class EventSocket:
         kept: int,
         linger_ms: int,
         max_subscribers: int,
-        on_asked: OnAsked,
+        on_subscribe: OnSubscribe,
     ) -> None:
-        self._on_asked = on_asked
+        self._on_subscribe = on_subscribe
         self._context = context
         self._acceptor = acceptor
         self._path = listener.getsockname()
-        # It stays when the socket is opened again, and so does the file, which the supervisor watches.
+        # The listener and its file, which the supervisor watches, stay when the socket is reopened.
         self._listener = listener
         self._options = {zmq.SNDHWM: high_water_mark(kept), zmq.LINGER: linger_ms}
         self._tcp: tuple[ZapAuthenticator, list[str]] | None = None
@@ -96,9 +103,9 @@ class EventSocket:
         self._socket = self._context.socket(zmq.XPUB)
         for option, value in self._options.items():
             self._socket.set(option, value)
-        self._socket.set(zmq.XPUB_VERBOSE, 1)  # each subscriber is seen, and not only the first to a topic
+        self._socket.set(zmq.XPUB_VERBOSE, 1)  # report each subscriber, not only the first one of a topic
         self._socket.set(zmq.MAXMSGSIZE, MAX_MESSAGE_BYTES)
-        self._socket.set(zmq.RCVHWM, UNREAD)
+        self._socket.set(zmq.RCVHWM, READ_AHEAD)
         self._socket.set(zmq.ZAP_DOMAIN, b"amid")
         self._listening = [os.dup(self._listener.fileno())]
         self._socket.set(zmq.USE_FD, self._listening[0])
@@ -119,20 +126,20 @@ class EventSocket:
         self._listener.close()
 
     def send(self, topic: bytes, body: bytes) -> None:
-        """Publish; a slow subscriber loses it."""
+        """Publish a message. Slow subscribers lose it."""
         send(self._socket, topic, body)
         self._reader.check_soon()
 
     def bind_tcp(self, zap: ZapAuthenticator, endpoints: list[str]) -> None:
-        """Listen on these endpoints too, where `zap` accepts known keys only."""
+        """Listen on these endpoints too, where `zap` accepts only known keys."""
         self._tcp = zap, endpoints
         self._listening += self._acceptor.bind(partial(zap.bind_tcp, self._socket, endpoints))
 
     def receive(self) -> bool:
-        """Read what subscribers have asked for since, some of it when it is much; whether there may be more."""
+        """Read pending subscriptions, in portions; True if more may be pending."""
         socket, asked = self._socket, self._receive()
         if asked:
-            self._on_asked(asked)
+            self._on_subscribe(asked)
         return self._unread and socket is self._socket
 
     def _receive(self) -> list[bytes]:
@@ -159,14 +166,15 @@ class EventSocket:
         return asked
 
     @property
-    def anybody(self) -> bool:
+    def has_subscribers(self) -> bool:
+        """Whether any topic may be subscribed to."""
         return bool(self._prefixes) or self._unread
 
     def want(self, topic: bytes) -> bool:
-        """Whether somebody may have subscribed to it."""
+        """Whether a subscriber may want this topic."""
         known = self._wanted.get(topic)
         if known is None:
-            if len(self._wanted) >= REMEMBERED_TOPICS:  # names of events may be invented, too
+            if len(self._wanted) >= REMEMBERED_TOPICS:  # event names may be forged
                 self._wanted.clear()
             known = self._wanted[topic] = any(topic[:length] in self._prefixes for length in self._lengths)
         return known or self._unread or self._excess_bytes > 0
@@ -200,7 +208,7 @@ class EventSocket:
             self.disconnected += 1
 
     def _count_bytes(self, peer: str, message: zmq.Frame) -> None:
-        """Add what the peer has sent, and disconnect it when that is too much."""
+        """Count what the peer has sent, and disconnect it at the limit."""
         if len(self._peer_bytes) >= REMEMBERED_PEERS and peer not in self._peer_bytes:
             self._peer_bytes.clear()
         self._peer_bytes[peer] += len(message) + MESSAGE_BYTES
@@ -211,14 +219,14 @@ class EventSocket:
             del self._peer_bytes[peer]
             self.disconnected += 1
 
-    def forgive(self) -> None:
-        """Count half of what peers have sent so far; due once a second."""
+    def halve_counts(self) -> None:
+        """Halve the counts of sent bytes. Due once a second."""
         self._subscribers.forget_closed()
         self._peer_bytes = Counter({peer: sent // 2 for peer, sent in self._peer_bytes.items() if sent > MESSAGE_BYTES})
 
     def _reopen(self, last: str) -> None:
         log.warning(
-            "%s: there are over %d subscriptions with %d bytes; closing all connections to free them; the last one came from %s",
+            "%s: over %d subscriptions with %d bytes; closing all connections to free them; the last one came from %s",
             *(self._path, len(self._prefixes), self._prefix_bytes + self._excess_bytes, last),
         )
         self._acceptor.remove(self._listening)
@@ -231,9 +239,9 @@ class EventSocket:
 
 
 class EventSockets:
-    """Opens the event sockets of a reader in its run_dir. The simulation of the tests has another.
+    """Opens the event sockets of a reader in run_dir. The simulation of the tests replaces this.
 
-    max_subscribers: of one caller, on each socket. curve, callers: the keys that TCP needs.
+    max_subscribers: of one caller on each socket. curve, callers: the keys for TCP.
     """
 
     def __init__(
@@ -245,13 +253,13 @@ class EventSockets:
         self._acceptor = Acceptor(run_dir, counters)
         self._zap = ZapAuthenticator(self._context, curve, callers) if curve.secret_key is not None else None
 
-    def open(self, name: str, kept: int, linger_ms: int, on_asked: OnAsked, mode: int = SHARED) -> EventSocket:
-        """mode: of the file `name`. Raises `OSError` when it cannot listen there."""
+    def open(self, name: str, kept: int, linger_ms: int, on_subscribe: OnSubscribe, mode: int = SHARED) -> EventSocket:
+        """Open the socket `name`. mode: of its file. Raises `OSError` if it cannot listen."""
         listener = listen_locally(f"{self._run_dir}/{name}", mode)
-        return EventSocket(self._context, self._acceptor, listener, kept, linger_ms, self._max_subscribers, on_asked)
+        return EventSocket(self._context, self._acceptor, listener, kept, linger_ms, self._max_subscribers, on_subscribe)
 
     def bind_tcp(self, socket: EventSocket, endpoints: Sequence[str]) -> None:
-        """Offer a socket on TCP too, where there are keys."""
+        """Offer a socket over TCP too, if there are keys."""
         if self._zap is not None:
             socket.bind_tcp(self._zap, list(endpoints))
 
@@ -261,7 +269,7 @@ class EventSockets:
 
 
 def _peer_of(message: zmq.Frame) -> str:
-    """Its address, over ipc `localhost:UID:GID:PID`; "" when libzmq itself made the message."""
+    """The peer's address, over ipc `localhost:UID:GID:PID`; "" if libzmq made the message."""
     try:
         return str(message.get("Peer-Address"))
     except zmq.ZMQError:

@@ -1,7 +1,8 @@
-"""The event session of one server: it listens, and when it is lost it connects again, with back-off, for ever.
+"""The event session of one server. It receives events and reconnects with back-off for ever.
 
-Each session is an epoch. What it brings is published; a call that waits for an event gets it too. A login that was rejected is
-tried again slowly and loudly: a wrong secret does not mend itself, and Asterisk logs each try.
+Each session is an epoch. Its events are published, and given to calls that wait for one. A rejected
+login is retried slowly and logged as an error: a wrong secret stays wrong, and Asterisk logs each
+try.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import logging
 from collections.abc import Callable
 
 from amid.ami.boot import Boot, BootCheck
-from amid.ami.burst import Burst
+from amid.ami.event_batch import EventBatch
 from amid.ami.packet import Packet, ProtocolError
 from amid.ami.parser import Oversized
 from amid.ami.session import LoginRejected, Session
@@ -26,18 +27,18 @@ from amid.supervision.backoff import Backoff
 
 log = logging.getLogger("amid.reader")
 
-MAX_EVENT = 1024 * 1024
-"""Bytes of one event; no event of Asterisk's comes near, so a larger one ends the session and is seen as a new epoch."""
+MAX_EVENT_BYTES = 1024 * 1024
+"""Asterisk's events are far smaller. A larger one ends the session and so begins a new epoch."""
 
 ENDING = "amid's reader is ending"
 
 REJECTED_MIN_S = 2.0
 REJECTED_MAX_S = 30.0
-"""Seconds before a login that was rejected is tried again, at first and in the end."""
+"""Seconds before a rejected login is retried, at first and at most."""
 
 
 class EventConnection(ManagerConnection):
-    """One session: from its login until it has ended. `boot` tells whether Asterisk has loaded its modules."""
+    """One session, from its login to its end. boot: whether Asterisk has loaded its modules."""
 
     def __init__(self, stream: EventStream, endpoint: Endpoint, tap: Tap) -> None:
         self._stream = stream
@@ -70,9 +71,11 @@ class EventConnection(ManagerConnection):
 
 
 class EventStream:
-    """`state` is "up", "booting", "connecting" or "rejected", `detail` why it is not up, `since` when that began (Unix time).
+    """The event sessions of a server, one after another.
 
-    `epoch` gives the epoch that begins at a time of the monotonic clock; `on_change` is called when the state has changed.
+    state: "up", "booting", "connecting" or "rejected". detail: why it is not up. since: start of
+    the state, seconds since 1970. epoch: returns the epoch that begins at a monotonic time.
+    on_change: called when the state has changed.
     """
 
     def __init__(
@@ -100,7 +103,7 @@ class EventStream:
         self._connection: EventConnection | None = None
         self.sees_boot = False
         self.address: Address | None = None
-        """The one that the session is or was connected to; actions must go to the same."""
+        """Of the current or last session. Actions must go to the same address."""
         self.state = "connecting"
         self.detail = "not connected yet"
         self.since = clock.wall()
@@ -109,13 +112,15 @@ class EventStream:
 
     @property
     def open(self) -> bool:
+        """Whether a session exists, connected or not."""
         return self._connection is not None
 
     def dial(self) -> None:
+        """Start a session."""
         self._connection = EventConnection(self, self._endpoint, self._tap)
 
     def log_off(self) -> None:
-        """Say goodbye, and dial no more."""
+        """End the session and do not reconnect."""
         self._leaving = True
         if self._connection is None or not self._connection.up:
             self.close()
@@ -123,6 +128,7 @@ class EventStream:
             self._connection.log_off()
 
     def close(self) -> None:
+        """Close the session at once."""
         self._dial_alarm.cancel()
         connection, self._connection = self._connection, None
         if connection is not None:
@@ -130,7 +136,7 @@ class EventStream:
             self._publish_end(connection, ENDING)
 
     def _publish_end(self, connection: EventConnection, reason: str) -> None:
-        """Behind all events of the session, if there was one."""
+        """Publish the end of a session, after all its events, if it was logged in."""
         if connection.was_up:
             self._publish(own_event("amid:disconnected", Reason=reason))
 
@@ -140,9 +146,10 @@ class EventStream:
         else:
             self.dial()
 
-    # ── what the connection says ──
+    # ── called by the connection ──
 
     def connected(self, connection: EventConnection, version: str) -> None:
+        """The session is logged in: begin an epoch."""
         if self.sessions:
             self._publisher.numbers.new_epoch(self._epoch(clock.monotonic()))
         self.sessions += 1
@@ -152,22 +159,24 @@ class EventStream:
         log.info("connected to %s:%d, interface %s", self._server.host, self._server.tcp_port, version)
         self._publish(own_event("amid:connected", Interface=version))
 
-    def take(self, items: list[Packet | Burst | Oversized]) -> None:
+    def take(self, items: list[Packet | EventBatch | Oversized]) -> None:
+        """Publish received events, and check the packets for answers."""
         connection = self._connection
         assert connection is not None
-        events = [item for item in items if isinstance(item, Burst) or (isinstance(item, Packet) and item.event)]
+        events = [item for item in items if isinstance(item, EventBatch) or (isinstance(item, Packet) and item.event)]
         packets = [item for item in items if isinstance(item, Packet) and not item.event]
         if events:
-            burst = Burst.of(events)
-            connection.boot.feed_events(burst.names)  # in front of the answers: what came with the login decides
-            self._publisher.publish(burst, clock.wall())
-            self._answers.events(burst)
+            batch = EventBatch.join(events)
+            connection.boot.feed_events(batch.names)  # before the answers: events that came with the login decide
+            self._publisher.publish(batch, clock.wall())
+            self._answers.events(batch)
         own = sum(map(connection.boot.feed_answer, packets))
         self.unknown += len(items) - len(events) - own
         if any(isinstance(item, Oversized) for item in items):
-            raise ProtocolError(f"an event of over {MAX_EVENT} bytes came")
+            raise ProtocolError(f"Asterisk sent an event of over {MAX_EVENT_BYTES} bytes")
 
     def check_boot(self, connection: EventConnection, session: Session, now: float) -> None:
+        """Ask whether Asterisk has booted, until that is known."""
         boot = connection.boot
         if self.state != "booting":
             return
@@ -177,14 +186,15 @@ class EventStream:
             return
         self.sees_boot = boot.sees_event
         if boot.state is Boot.UNKNOWN and self.sessions == 1:
-            said = "whether Asterisk has booted is not shown to user %s; read = system in manager.conf shows it"
-            log.warning(said, self._server.username)
+            message = "user %s cannot see whether Asterisk has booted; add read = system in manager.conf"
+            log.warning(message, self._server.username)
         if not boot.at_login:
             log.info("Asterisk has booted")
             self._publish(own_event("amid:booted"))
         self._enter("up", "")
 
     def lost(self, connection: EventConnection, error: OSError | ProtocolError) -> None:
+        """The session has ended: publish that, and plan the next one."""
         self._connection = None
         if self._leaving:
             self._publish_end(connection, ENDING)
@@ -212,5 +222,5 @@ class EventStream:
         self.state, self.detail = state, detail
         self._on_change()
 
-    def _publish(self, event: Burst) -> None:
+    def _publish(self, event: EventBatch) -> None:
         self._publisher.publish(event, clock.wall())

@@ -1,8 +1,8 @@
-"""The lanes of one server: as many action sessions as the calls need, up to the limit, one always open.
+"""The lanes of one server: as many action sessions as the calls need, from one up to the limit.
 
-They are dialled only while the event session is up, so a PBX that is away is tried by one connection and not by all. A lane that
-was opened for a rush and has been idle for a while logs off. A quick action goes behind others only when no lane is idle and none
-may be opened.
+Lanes connect only while the event session is up, so one connection tries an unreachable PBX, not
+all. A lane that was opened for a peak logs off after an idle minute. A quick action is pipelined
+behind others only if no lane is idle and none may be opened.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from amid.supervision.backoff import Backoff
 log = logging.getLogger("amid.reader")
 
 IDLE_S = 60.0
-"""Seconds without an action after which a lane beyond the first logs off."""
+"""A lane beyond the first logs off after this time without an action."""
 
 Lost = tuple[Call, Answer | TooLarge | None]
 
 
 class LaneConnection(ManagerConnection):
-    """A connection and the lane on it, which is there from the moment the connection is open."""
+    """A connection and its lane, which exists once the connection is open."""
 
     lane: Lane | None = None
     idle_since = 0.0
@@ -62,8 +62,11 @@ class LaneConnection(ManagerConnection):
 
 
 class LanePool:
-    """Owns the connections. `on_outcomes` takes what they complete, `on_lost` the calls of one that ended, with the reason;
-    `on_change` is called when what the pool can take may have changed."""
+    """Owns the lanes' connections.
+
+    on_outcomes: takes completed calls. on_lost: takes the calls of a connection that ended, and the
+    reason. on_change: called when the pool's capacity may have changed.
+    """
 
     def __init__(
         self,
@@ -93,14 +96,16 @@ class LanePool:
         self.trouble = ""
         self.opened_count = 0
 
-    # ── what the reader asks ──
+    # ── called by the reader ──
 
     @property
     def ready(self) -> bool:
+        """Whether a lane is logged in."""
         return any(one.up and not one.leaving for one in self._connections)
 
     @property
     def open(self) -> bool:
+        """Whether any connection exists."""
         return bool(self._connections)
 
     @property
@@ -112,19 +117,19 @@ class LanePool:
         return sum(1 for lane in self._lanes() if lane.busy)
 
     def room(self, now: float) -> int:
-        """How many quick calls may be put behind others: none while a lane is idle or may be opened."""
+        """Quick calls that may be sent behind others; 0 while a lane is idle or may be opened."""
         if self._may_open(now) or self.idle:
             return 0
         return sum(lane.room(now) for lane in self._lanes() if lane.busy)
 
     @property
     def call_ids(self) -> list[int]:
-        """The calls whose actions Asterisk works on, those that nobody waits for any more included."""
+        """The calls whose actions Asterisk works on, abandoned ones included."""
         return [call_id for lane in self._lanes() for call_id in lane.call_ids]
 
     @property
     def counters(self) -> dict[str, int]:
-        """Packets that came when nobody waited for them any more, and those that nobody ever asked for."""
+        """`late_packets` came for calls that had ended, `unknown_packets` for no call."""
         return {
             "lanes_opened": self.opened_count,
             "late_packets": self._late + sum(lane.late for lane in self._lanes()),
@@ -132,18 +137,19 @@ class LanePool:
         }
 
     def want(self, waiting: int, spare: bool) -> None:
-        """The broker has `waiting` calls more than there are idle lanes. spare: it needs one lane over the limit, for a caller
-        without one."""
+        """The broker has `waiting` calls more than there are idle lanes.
+
+        spare: it needs one lane over the limit, for a caller without one.
+        """
         self._target = min(self._server.lanes + spare, max(self._target, self.busy + waiting))
         self._dial()
 
     def start(self, call: Call, behind: bool, now: float) -> bool:
-        """Give `call` to an idle lane, or put it behind others where it may be; False when no lane takes it."""
-        found = next((one for one in self._connections if one.lane is not None and one.lane.idle), None)
+        """Give `call` to an idle lane, or send it behind others if
+        permitted; False if no lane takes it."""
+        found = self._idle_connection()
         if found is None and behind and not self._may_open(now):
-            having = [(one.lane.room(now), one) for one in self._connections if one.lane is not None and one.lane.busy]
-            room, fullest = max(having, key=lambda each: each[0], default=(0, None))
-            found = fullest if room else None
+            found = self._emptiest_connection(now)
         if found is None or found.lane is None:
             return False
         found.lane.start(call, now)
@@ -151,10 +157,28 @@ class LanePool:
         found.send_soon()
         return True
 
+    def _idle_connection(self) -> LaneConnection | None:
+        for one in self._connections:
+            if one.lane is not None and one.lane.idle:
+                return one
+        return None
+
+    def _emptiest_connection(self, now: float) -> LaneConnection | None:
+        """The one with the most room for quick actions; None when none has any."""
+        found, most = None, 0
+        for one in self._connections:
+            room = one.lane.room(now) if one.lane is not None and one.lane.busy else 0
+            if room > most:
+                found, most = one, room
+        return found
+
     def allow_dialing(self, allowed: bool, address: Address | None) -> None:
-        """Whether lanes may be opened, and to which address: all must be with the Asterisk that the event session is with. Those
-        that are elsewhere end their calls and leave."""
-        if allowed and not self._may_dial:  # Asterisk is there now: that lanes failed before means nothing any more
+        """Set whether lanes may be opened, and to which address.
+
+        All lanes must connect to the Asterisk of the event session. Lanes elsewhere finish their
+        calls and log off.
+        """
+        if allowed and not self._may_dial:  # Asterisk is reachable now, so earlier failures do not count
             self._backoff = Backoff(self._server.reconnect_min, self._server.reconnect_max)
             self._dial_at = clock.monotonic()
         self._may_dial = allowed
@@ -163,32 +187,35 @@ class LanePool:
         self._dial()
 
     def log_off(self) -> None:
-        """End every session; the calls on them should be over."""
+        """End every session. Its calls should have ended."""
         self._may_dial = False
         for one in list(self._connections):
             one.log_off()
 
     def close(self) -> None:
+        """Close all connections at once."""
         self._dial_alarm.cancel()
         for one in self._connections:
             one.close()
         self._connections.clear()
 
-    # ── what the connections say ──
+    # ── called by the connections ──
 
     def opened(self, connection: LaneConnection) -> None:
+        """A lane is logged in."""
         self.opened_count += 1
         self.trouble = ""
         self._dial()
         self._on_change()
 
     def received(self, connection: LaneConnection, outcomes: list[Outcome]) -> None:
+        """A lane has read data that completed these calls."""
         if outcomes:
             self._on_outcomes(outcomes)
         self._on_change()
 
     def retire(self, connection: LaneConnection, now: float) -> None:
-        """Let a lane go that cannot be used again, or has been idle for long."""
+        """Log off a lane that cannot be used again, or has been idle for long."""
         lane = connection.lane
         if lane is None or lane.busy or connection.leaving:
             return
@@ -199,6 +226,7 @@ class LanePool:
             connection.log_off()
 
     def lost(self, connection: LaneConnection, error: OSError | ProtocolError) -> None:
+        """A connection has ended: report its calls, and plan the next one."""
         now = clock.monotonic()
         reason = describe(error)
         self._connections.remove(connection)
@@ -212,7 +240,7 @@ class LanePool:
         self._dial()
         self._on_change()
 
-    # ── dialling ──
+    # ── connecting ──
 
     def _lanes(self) -> list[Lane]:
         return [one.lane for one in self._connections if one.lane is not None]
@@ -224,7 +252,7 @@ class LanePool:
         return self._may_dial and len(self._connections) < self._server.lanes and now >= self._dial_at
 
     def _dial(self) -> None:
-        """Open as many lanes as are wanted, now or when the back-off is over."""
+        """Open as many lanes as needed, now or when the back-off is over."""
         if not self._may_dial or len(self._connections) >= self._target:
             return
         if clock.monotonic() < self._dial_at:
@@ -237,7 +265,7 @@ class LanePool:
 
     def _leave_old_address(self, address: Address | None) -> None:
         if self._connections:
-            log.warning("%s leads to another address now; lanes to the old one are closed", self._server.host)
+            log.warning("%s resolves to another address now; closing lanes to the old one", self._server.host)
         self._address = address
         for one in list(self._connections):
             if one.lane is not None and one.lane.busy:
@@ -255,10 +283,11 @@ class LanePool:
         if was_up:
             log.warning("a lane was lost: %s", reason)
             return
-        before, self.trouble = self.trouble, f"an action session could not be opened: {reason}"
+        before, self.trouble = self.trouble, f"cannot open an action session: {reason}"
         level = logging.DEBUG if self.trouble == before else logging.WARNING
         log.log(level, "%s; next try in %.1f s", self.trouble, self._dial_at - now)
 
 
 def describe(error: OSError | ProtocolError) -> str:
+    """The error's message, without an errno."""
     return (error.strerror or str(error)) if isinstance(error, OSError) else str(error)

@@ -1,11 +1,12 @@
-"""One connection to Asterisk's manager: resolves, connects, logs in, is kept alive, logs off, and ends once.
+"""One connection to Asterisk's manager: resolve, connect, log in, keep alive, log off, and end
+once.
 
-The event stream and the lanes are each a `ManagerConnection` with something on top. What is common is
-here: the loop's transport below, `amid.ami.session` above, one timer for whatever is due next, and one
-way in which it ends, with the reason. Who owns it decides when to dial again.
+The event stream and the lanes subclass `ManagerConnection`. Common to both are the loop's transport
+below, `amid.ami.session` above, one timer for the next deadline, and one way to end, with the
+reason. The owner decides when to reconnect.
 
-Neither a name that is not resolved nor a peer that does not answer blocks anything: both are tasks of
-the loop with a bound.
+Neither a slow name lookup nor a peer that does not answer blocks anything: both are tasks of the
+loop with a timeout.
 """
 
 from __future__ import annotations
@@ -28,23 +29,23 @@ from amid.process.loop import Alarm, Soon, clock, start_task
 from amid.reader.tls import explained
 
 CONNECT_S = 5.0
-"""Seconds for a name's resolution, and for each address that it gives, TLS included."""
+"""Timeout of a name lookup, and of a connection to each of its addresses, TLS included."""
 
-READ_SIZE = 65536
-"""Bytes taken in one read: what bounds one message of the event stream."""
+READ_BYTES = 65536
+"""Limit of one read, and so of the events in one message of the stream."""
 
 READS_PER_PASS = 4
-"""Reads in one pass of the loop, so that a storm does not hold up the calls; libuv alone makes 32."""
+"""Reads in one pass of the loop, so that a storm does not delay calls; libuv itself makes 32."""
 
 LOGOFF_S = 1.0
-"""Seconds that Asterisk has to answer a Logoff before the connection is closed."""
+"""Time for Asterisk to answer a Logoff before the connection is closed."""
 
 Address = tuple[Any, ...]
-"""An address as getaddrinfo(3) gives it: family, type, protocol, canonical name, socket address."""
+"""A result of getaddrinfo(3): family, type, protocol, canonical name, socket address."""
 
 
 class Endpoint:
-    """Where a server is, how to log in there, and how long to wait for it; `events` is the mask of the Login action."""
+    """Where a server is, how to log in, and its timeouts. events: the mask of the Login action."""
 
     def __init__(self, server: Server, tls: ssl.SSLContext | None, events: str, max_packet_bytes: int) -> None:
         self.server = server
@@ -58,10 +59,10 @@ class Endpoint:
 
 
 class ManagerConnection(asyncio.BufferedProtocol):
-    """Dials at once. Subclasses say what to do with the session: `feed`, `check` and `next_deadline`.
+    """Connects at once. Subclasses handle the session: `feed`, `check` and `next_deadline`.
 
-    on_end is called once, with the error that ended it, unless the owner called `close`. only: the address to connect to, without
-    resolving the name. `address` is the one that it is, or was last, connected to.
+    on_end: called once with the error that ended the connection, unless the owner called `close`.
+    only: the address to connect to, without a name lookup. address: the current or last one.
     """
 
     def __init__(
@@ -72,11 +73,11 @@ class ManagerConnection(asyncio.BufferedProtocol):
         self._tap = tap
         self._on_end = on_end
         self._only = only
-        self._buffer = bytearray(READ_SIZE)
+        self._buffer = bytearray(READ_BYTES)
         self._reads = 0
         self._resume_soon = Soon(self._loop, self._resume_reading)
         self._flush_soon = Soon(self._loop, self._flush)
-        self._alarm = Alarm(self._loop, self._judge)
+        self._alarm = Alarm(self._loop, self._check_deadlines)
         self._transport: asyncio.Transport | None = None
         self._over = False
         self.began = clock.monotonic()
@@ -88,18 +89,18 @@ class ManagerConnection(asyncio.BufferedProtocol):
     # ── for subclasses ──
 
     def opened(self, session: Session) -> None:
-        """The connection is open; Asterisk's greeting comes next."""
+        """The connection is open. Asterisk's greeting comes next."""
 
     def feed(self, data: bytes, now: float) -> None:
-        """Take what has come; b"" is the end of the stream. Raises `ProtocolError`."""
+        """Take received bytes; b"" is the end of the stream. Raises `ProtocolError`."""
         raise NotImplementedError
 
     def check(self, now: float) -> None:
-        """Judge time. Raises `ProtocolError`."""
+        """Act on deadlines. Raises `ProtocolError`."""
         raise NotImplementedError
 
     def next_deadline(self) -> float:
-        """When `check` is due next."""
+        """When `check` is due, in monotonic seconds."""
         raise NotImplementedError
 
     # ── for the owner ──
@@ -111,14 +112,15 @@ class ManagerConnection(asyncio.BufferedProtocol):
 
     @property
     def leaving(self) -> bool:
+        """Whether it is logging off."""
         return self._logoff_by is not None
 
     def send_soon(self) -> None:
-        """Send what the session has to say at the end of this pass, and look again at what is due."""
+        """At the end of this pass, send the session's data and set the timer."""
         self._flush_soon()
 
     def log_off(self) -> None:
-        """Say goodbye; Asterisk closes."""
+        """Log off. Asterisk then closes the connection."""
         if self.session is None or not self.session.up:
             self._end(ProtocolError("logged off"))
             return
@@ -127,7 +129,7 @@ class ManagerConnection(asyncio.BufferedProtocol):
         self.send_soon()
 
     def close(self) -> None:
-        """Close it now; `on_end` is not called."""
+        """Close at once, without `on_end`."""
         self._over = True
         self._dialing.cancel()
         self._alarm.cancel()
@@ -156,7 +158,7 @@ class ManagerConnection(asyncio.BufferedProtocol):
         except TimeoutError:
             raise OSError(errno.ETIMEDOUT, f"{server.host} was not resolved within {CONNECT_S:g} s") from None
         except UnicodeError as error:
-            raise OSError(errno.EINVAL, f"{server.host!r} is not a host's name: {error}") from None
+            raise OSError(errno.EINVAL, f"{server.host!r} is not a valid host name: {error}") from None
 
     async def _connect_to_any(self, addresses: list[Address]) -> None:
         failure: OSError = OSError(errno.EHOSTUNREACH, f"{self._endpoint.server.host} has no address")
@@ -194,7 +196,7 @@ class ManagerConnection(asyncio.BufferedProtocol):
             self._transport.abort()
             return
         connected = transport.get_extra_info("socket")
-        with contextlib.suppress(OSError):  # reset already, which the transport reports
+        with contextlib.suppress(OSError):  # the connection was reset, which the transport reports
             connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         self.session = self._endpoint.new_session(self._tap, clock.monotonic())
@@ -249,7 +251,7 @@ class ManagerConnection(asyncio.BufferedProtocol):
             self._transport.write(data)
         self._alarm.set(min(self.next_deadline(), self._logoff_by or float("inf")))
 
-    def _judge(self) -> None:
+    def _check_deadlines(self) -> None:
         now = clock.monotonic()
         try:
             if self._logoff_by is not None and now >= self._logoff_by:

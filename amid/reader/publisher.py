@@ -1,53 +1,59 @@
-"""The two event sockets of one server, and what is kept of its events.
+"""The two event sockets of one server, and its replay buffer.
 
-Every event is numbered and held for replay; only what somebody subscribes to is taken apart and encoded. XPUB tells what that is.
-Sending never blocks: a subscriber that lags behind the high-water mark loses messages, sees it by the numbers, and holds up nobody.
+Every event is numbered and stored for requests for events. Only events with a subscriber, as
+reported by XPUB, are parsed and encoded. Sending never blocks: a subscriber that is slower than the
+high-water mark allows loses messages, detects that from the sequence numbers, and delays no other.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import compress, repeat
 
 from amid import wire
-from amid.ami.burst import BLANK, Burst
-from amid.ami.packet import Packet
-from amid.ami.shapes import Shapes
-from amid.events.message import Event, Tick, pack_all
-from amid.events.ring import Held, Ring
-from amid.events.sequence import Numberer
+from amid.ami.event_batch import BLANK, EventBatch
+from amid.ami.field_parser import FieldParser
+from amid.events.message import Event, RawEvents, Tick, pack_all, pack_raw
+from amid.events.replay_buffer import ReplayBuffer, StoredEvent
+from amid.events.sequence import Sequencer
 from amid.process.loop import Alarm, clock
 from amid.reader.event_socket import EventSocket, EventSockets
 
 EVENTS_KEPT = 10_000
 STREAM_KEPT = 500
-"""Messages at least that are kept for a subscriber that lags, on each of the two sockets."""
+"""Messages that are kept at least for a slow subscriber, on each of the two sockets."""
 
 LINGER_MS = 200
 
 TICK_S = 1.0
 """Seconds between two ticks."""
 
-SOON_S = 0.05
-"""Seconds between two ticks at the least, when new subscribers ask for one."""
+MIN_TICK_S = 0.05
+"""Minimum time between two ticks, if new subscribers need one."""
 
 
 class Publisher:
-    """Give it the events of each read with `publish`. It sends a tick once a second, and soon after a subscriber asked for one."""
+    """Publishes the events of each read, and a tick once a second and soon after a subscription to
+    it.
+
+    on_publish: takes the first number and the names of the events of each read.
+    """
 
     def __init__(self, sockets: EventSockets, server: str, epoch: int, replay_bytes: int) -> None:
-        self._server = server
-        self.events = sockets.open(wire.events_socket(server), EVENTS_KEPT, LINGER_MS, self._asked)
-        self.stream = sockets.open(wire.stream_socket(server), STREAM_KEPT, LINGER_MS, self._asked)
+        self.server = server
+        self.events = sockets.open(wire.events_socket(server), EVENTS_KEPT, LINGER_MS, self._on_subscribe)
+        self.stream = sockets.open(wire.stream_socket(server), STREAM_KEPT, LINGER_MS, self._on_subscribe)
         self._stream_topic = wire.stream_topic(server)
+        self._raw_topic = wire.raw_topic(server)
         self._tick_topic = wire.tick_topic(server)
         self._event_prefix = wire.event_topic(server, "").removesuffix(b".")
         self._topics: dict[str, bytes] = {}
-        self.numbers = Numberer(epoch)
-        self.ring = Ring(replay_bytes)
+        self.numbers = Sequencer(epoch)
+        self.buffer = ReplayBuffer(replay_bytes, self.numbers)
+        self.on_publish: Callable[[int, list[str]], object] = lambda first, names: None
         self.published = 0
-        self._shapes = Shapes()
+        self._field_parser = FieldParser()
         self._next_tick = 0.0
 
     def start(self) -> None:
@@ -60,30 +66,40 @@ class Publisher:
         self.events.close()
         self.stream.close()
 
-    def _asked(self, topics: list[bytes]) -> None:
-        """Subscribers have asked for these. The first tick shows that a subscription is in effect, so it should come soon."""
+    def _on_subscribe(self, topics: list[bytes]) -> None:
+        """Handle new subscriptions. The first tick confirms a subscription, so it is sent soon."""
         for topic in topics:
             if topic.startswith(self._event_prefix) and topic.endswith(b"."):
-                self.numbers.count(topic[len(self._event_prefix) : -1].decode("utf-8", "replace"))
+                self.numbers.count_separately(topic[len(self._event_prefix) : -1].decode("utf-8", "replace"))
         if any(map(self._tick_topic.startswith, topics)):
-            self._next_tick = min(self._next_tick, self._ticked + SOON_S)
+            self._next_tick = min(self._next_tick, self._ticked + MIN_TICK_S)
             self._ticks.set(self._next_tick)
 
-    def publish(self, burst: Burst, time: float) -> None:
-        """Number, hold and send the events of one read. `time`: when it was, in seconds since 1970."""
-        epoch, (first, nths) = self.numbers.epoch, self.numbers.number(burst.names)
-        self.ring.add(epoch, first, nths, time, burst.block)
+    def publish(self, batch: EventBatch, time: float) -> None:
+        """Number, store and send the events of one read. time: of
+        the read, in seconds since 1970."""
+        first, prevs = self.numbers.number(batch.names)
+        self.buffer.add(first, batch.names, prevs, time, batch.block)
+        self._send_wanted(batch, first, prevs, time)
+        self.on_publish(first, batch.names)
+
+    def _send_wanted(self, batch: EventBatch, first: int, prevs: list[int], time: float) -> None:
+        epoch = self.numbers.epoch
+        if self.stream.want(self._raw_topic):
+            raw = RawEvents(self.server, epoch, first, len(prevs), time, batch.block)
+            self.stream.send(self._raw_topic, pack_raw(raw))
+            self.published += 1
         streams = self.stream.want(self._stream_topic)
-        names = set(burst.names) if self.events.anybody else ()
+        names = set(batch.names) if self.events.has_subscribers else ()
         wanted = {name: topic for name in names if self.events.want(topic := self._topic(name))}
         if not (streams or wanted):
             return
-        seqs: Iterable[int] = range(first, first + len(nths))
+        seqs: Iterable[int] = range(first, first + len(prevs))
         if not streams:
-            chosen = [name in wanted for name in burst.names]
-            seqs, nths, burst = compress(seqs, chosen), list(compress(nths, chosen)), burst.only(chosen)
-        fields = self._shapes.fields(burst)
-        events = list(map(Event, repeat(self._server), repeat(epoch), seqs, nths, repeat(time), burst.names, fields))
+            chosen = [name in wanted for name in batch.names]
+            seqs, prevs, batch = compress(seqs, chosen), list(compress(prevs, chosen)), batch.select(chosen)
+        fields = self._field_parser.parse(batch)
+        events = list(map(Event, repeat(self.server), repeat(epoch), seqs, prevs, repeat(time), batch.names, fields))
         for event in events if wanted else ():
             if event.event in wanted:
                 self._send(self.events, wanted[event.event], [event])
@@ -98,27 +114,28 @@ class Publisher:
         self._ticks.set(self._next_tick)
 
     def tick(self, time: float) -> None:
-        """State the last numbers without using one, so that loss at the end of a quiet stream shows."""
+        """Publish the last numbers, without using one, so that loss at
+        the end of a quiet stream is detected."""
         numbers = self.numbers
-        tick = Tick(self._server, numbers.epoch, numbers.seq, 0, time, wire.TICK, {}, numbers.counts)
+        tick = Tick(self.server, numbers.epoch, numbers.seq, 0, time, wire.TICK, {}, numbers.last)
         for subscriptions in (self.events, self.stream):
-            subscriptions.forgive()
+            subscriptions.halve_counts()
             if subscriptions.want(self._tick_topic):
                 self._send(subscriptions, self._tick_topic, [tick])
-                subscriptions.receive()  # libzmq may have sent it to a subscriber that is unknown here still, and takes it as known
+                subscriptions.receive()  # libzmq may have sent the tick to a subscriber whose subscription was not read yet
 
-    def replayed(self, epoch: int, held: Held) -> Event:
-        """An event that is held, as it was published."""
-        name = Packet(held.raw).event
-        (fields,) = self._shapes.fields(Burst(held.raw + BLANK, [name]))
-        return Event(self._server, epoch, held.seq, held.nth, held.time, name, fields)
+    def as_published(self, epoch: int, held: list[StoredEvent]) -> list[Event]:
+        """Stored events in the form in which they are published."""
+        names = [one.name for one in held]
+        fields = self._field_parser.parse(EventBatch(b"".join([one.raw + BLANK for one in held]), names))
+        return [Event(self.server, epoch, h.seq, h.prev, h.time, h.name, f) for h, f in zip(held, fields, strict=True)]
 
     def _topic(self, name: str) -> bytes:
         topic = self._topics.get(name)
         if topic is None:
-            if len(self._topics) > 1000:  # names come from Asterisk's modules; a flood of invented ones must not stay
+            if len(self._topics) > 1000:  # bounds a flood of forged names
                 self._topics.clear()
-            topic = self._topics[name] = wire.event_topic(self._server, name)
+            topic = self._topics[name] = wire.event_topic(self.server, name)
         return topic
 
     def _send(self, socket: EventSocket, topic: bytes, events: list[Event]) -> None:
@@ -126,7 +143,7 @@ class Publisher:
         self.published += 1
 
 
-def own_event(name: str, **fields: str) -> Burst:
-    """An event of amid's own, in the form that Asterisk's have."""
+def own_event(name: str, **fields: str) -> EventBatch:
+    """An event of amid's own, in the format of Asterisk's."""
     lines = [f"Event: {name}", *(f"{key}: {' '.join(value.split())}" for key, value in fields.items())]
-    return Burst("\r\n".join(lines).encode() + BLANK, [name])
+    return EventBatch("\r\n".join(lines).encode() + BLANK, [name])

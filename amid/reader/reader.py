@@ -1,8 +1,9 @@
-"""The reader of one Asterisk: owns its manager connections, publishes its events, carries out its calls.
+"""The reader of one Asterisk: owns its manager connections, publishes its events, runs its actions.
 
-It holds one event session, which only listens, and lanes for actions. It reads first and waits for nothing: Asterisk closes a
-session whose peer does not drain it for 100 ms. Sessions reconnect in here with back-off; a reader that hangs is replaced by the
-supervisor. Who asked for what is the broker's knowledge, so a reader can end at any moment and take none of it along.
+It has one event session, which only receives, and lanes for actions. It reads at once and never
+blocks: Asterisk closes a session whose peer does not read for 100 ms. Sessions reconnect inside the
+reader, with back-off; the supervisor replaces only a reader that hangs or dies. The broker knows
+who requested what, so a reader can end at any moment without losing that.
 """
 
 from __future__ import annotations
@@ -27,16 +28,16 @@ from amid.config import Caller, Config, Curve
 from amid.process import loop
 from amid.process.child import BEAT_S, Child
 from amid.process.loop import Alarm, Soon, clock
-from amid.process.run_dir import epoch_origin_now, why_not
+from amid.process.run_dir import bind_error, epoch_origin_now
 from amid.process.settings import ReaderSettings, reader_settings
 from amid.reader.answers import Answers
 from amid.reader.broker_link import BrokerLink
 from amid.reader.event_socket import EventSockets
-from amid.reader.event_stream import MAX_EVENT, EventStream
+from amid.reader.event_stream import MAX_EVENT_BYTES, EventStream
 from amid.reader.lane_pool import LanePool, Lost
 from amid.reader.manager_connection import Endpoint
 from amid.reader.publisher import Publisher
-from amid.reader.replays import Replays
+from amid.reader.pulls import Pulls
 from amid.reader.tls import tls_context
 from amid.reader.tracer import Tracer
 from amid.rpc.messages import (
@@ -48,7 +49,7 @@ from amid.rpc.messages import (
     Forget,
     Lanes,
     Progress,
-    ReplayEvents,
+    PullEvents,
     Returned,
     RunAction,
     Status,
@@ -59,19 +60,19 @@ from amid.rpc.messages import (
 log = logging.getLogger("amid.reader")
 
 IN_FLIGHT_S = 1.0
-"""Seconds that actions in flight have when the reader is told to end."""
+"""Time for actions in flight when the reader is told to end."""
 
 LOGOFF_S = 0.5
-"""Seconds that Asterisk then has to answer the Logoffs."""
+"""Time after that for Asterisk to answer the Logoffs."""
 
 STATUS_DELAY_S = 0.02
-"""Seconds for which the counters that `status` shows may be behind."""
+"""Delay of the counters in `status`."""
 
 VERSION_TIMEOUT_S = 5.0
-"""Seconds that Asterisk has to tell its version."""
+"""Time for Asterisk to report its version."""
 
 VERSION_CALL = 0
-"""The id of the call that asks for it; the broker's have others."""
+"""The id of the call that requests the version; the broker's ids are others."""
 
 UNKNOWN = "unknown"
 
@@ -79,7 +80,8 @@ OpenSockets = Callable[[str, Counter[str], int, Curve, Mapping[str, Caller]], Ev
 
 
 class Reader:
-    """Made on the running loop; `run` returns when it has ended. open_sockets: makes what opens the event sockets."""
+    """Made on the running loop; `run` returns when it has ended.
+    open_sockets: makes the event sockets."""
 
     def __init__(self, child: Child, settings: ReaderSettings, open_sockets: OpenSockets = EventSockets) -> None:
         self._child = child
@@ -100,9 +102,9 @@ class Reader:
         self._work_soon = Soon(running, self._work)
         self._status_alarm = Alarm(running, self._send_status)
         self._answers = Answers(settings.name, self._deliver, self._report_progress, self._work_soon)
-        self._replays = Replays(settings.name, self._publisher, self._deliver)
+        self._pulls = Pulls(self._publisher, self._deliver)
         tls, trace = tls_context(server), self._tracer.trace
-        listening = Endpoint(server, tls, server.events, MAX_EVENT)
+        listening = Endpoint(server, tls, server.events, MAX_EVENT_BYTES)
         acting = Endpoint(server, tls, "off", server.max_reply_bytes)
         tap = trace.session("events")
         self._events = EventStream(server, listening, self._publisher, self._answers, self._epoch, tap, self._events_changed)
@@ -121,25 +123,26 @@ class Reader:
         return self._epoch_origin + int(now * 1000)
 
     async def run(self) -> None:
+        """Serve until told to end."""
         self._child.start(lambda configuration: self._tracer.open(configuration["trace"]))
         self._publisher.start()
         self._events.dial()
-        self._keep_house()
+        self._do_periodic_work()
         await self._child.ended.wait()
         if not self._child.orphaned:
             await self._leave()
 
-    def _keep_house(self) -> None:
+    def _do_periodic_work(self) -> None:
         self._send_status()
         self._answers.drop_overdue(clock.monotonic())
         self._tracer.step()
-        asyncio.get_running_loop().call_later(BEAT_S, self._keep_house)
+        asyncio.get_running_loop().call_later(BEAT_S, self._do_periodic_work)
 
     # ── sessions ──
 
     def _events_changed(self) -> None:
         if self._events.state != "up":
-            self._asterisk = ""  # it may be another version when it is back
+            self._asterisk = ""  # Asterisk may return with another version
         may_dial = self._events.state == "up" and not self._leaving
         self._lanes.allow_dialing(may_dial, self._events.address)
         self._report_soon()
@@ -161,7 +164,7 @@ class Reader:
                 self._answers.lost(call, f"the session was lost with the action in flight: {reason}")
 
     def _ask_version(self) -> None:
-        """Which Asterisk this is, with the first idle lane."""
+        """Request Asterisk's version on the first idle lane."""
         if self._asterisk or self._events.state != "up" or not self._lanes.idle:
             return
         now = clock.monotonic()
@@ -183,12 +186,11 @@ class Reader:
         match message:
             case RunAction():
                 self._run_action(message)
-            case ReplayEvents():
-                self._replays.ask(message)
-                self._work_soon()
+            case PullEvents():
+                self._pulls.add(message)
             case Forget(call_id):
                 self._answers.forget(call_id)
-                self._replays.forget(call_id)
+                self._pulls.forget(call_id)
             case WantLanes(waiting, spare):
                 self._lanes.want(waiting, spare)
             case Drained():
@@ -197,7 +199,8 @@ class Reader:
 
     @property
     def _takes_calls(self) -> bool:
-        """A lane may be open while Asterisk boots: it was opened before the event session noticed the restart."""
+        """Not while Asterisk boots, though a lane may be open: it may have connected
+        before the event session noticed the restart."""
         return not self._leaving and self._events.state != "booting"
 
     def _run_action(self, request: RunAction) -> None:
@@ -212,7 +215,7 @@ class Reader:
         if in_time and self._lanes.start(Call(*what, request.quick), request.behind, now):
             self._answers.expect(request)
             if request.own_id is not None:
-                self._tracer.trace.name(request.action_id, text(request.own_id))
+                self._tracer.trace.set_own_id(request.action_id, text(request.own_id))
         else:
             self._send(Returned(request.call_id))
 
@@ -229,14 +232,13 @@ class Reader:
         return self._link.send(message, payload)
 
     def _work(self) -> None:
-        """Encode what is large, a portion in each pass."""
-        self._replays.step()
+        """Encode large results, a portion in each pass."""
         self._answers.results.step()
-        if self._replays.pending or self._answers.results.pending:
+        if self._answers.results.pending:
             self._work_soon()
 
     def _report(self) -> None:
-        """Tell the broker what changes what it may do."""
+        """Report changed capacity or state to the broker."""
         self._ask_version()
         capacity = self._capacity()
         standing = (
@@ -290,11 +292,12 @@ class Reader:
     # ── the end ──
 
     async def _leave(self) -> None:
-        """Let what is in flight end, hand back what is not, log off everywhere; each for a moment at most."""
+        """Let actions in flight finish, return other calls, and log off
+        all sessions; each step has a timeout."""
         self._leaving = True
         self._lanes.allow_dialing(False, self._events.address)
         self._send_status()
-        # What the broker sent before it receives this is returned, until it says that it sends no more; there may be no broker.
+        # Calls that the broker sent before it receives this are returned. There may be no broker.
         self._drained = not self._send(Draining())
         await self._until(lambda: self._drained and not self._lanes.busy and not self._answers.open, IN_FLIGHT_S)
         self._lanes.log_off()
@@ -323,11 +326,11 @@ async def _run(by_hand: ReaderSettings | None) -> None:
     try:
         reader = Reader(child, settings)
     except (OSError, zmq.ZMQError) as error:
-        log.error("cannot start in %s: %s", settings.run_dir, why_not(settings.run_dir, error))
+        log.error("cannot start in %s: %s", settings.run_dir, bind_error(settings.run_dir, error))
         sys.exit(1)
     await reader.run()
 
 
 def main(config: Config | None = None, name: str = "") -> None:
-    """`python -m amid reader NAME`: started by the supervisor, or by hand with a configuration, for debugging."""
+    """`python -m amid reader NAME`: started by the supervisor, or by hand to debug."""
     loop.run_child(_run(reader_settings(config, name, epoch_origin_now()) if config else None))

@@ -1,4 +1,7 @@
-"""Encodes results between the reader's other work: a large one would hold up calls and events for half a second."""
+"""Encodes results between the reader's other work.
+
+Encoding a large one at once would delay calls and events by 0.5 s.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +14,9 @@ from amid.rpc.messages import Failure
 from amid.rpc.result import pieces
 
 TURN_S = 0.002
-"""Seconds for one result, then it is the next one's turn."""
+"""Time for one result before the next one's turn."""
 PASS_S = 0.01
-"""Seconds given to all results in one pass of the reader's loop."""
+"""Time for all results in one pass of the reader's loop."""
 
 Deliver = Callable[[int, bytes | None, Failure | None], None]
 """Sends the answer to a call: its id, and an encoded result or an error."""
@@ -27,7 +30,7 @@ class _Encoding:
         self.done: list[bytes] = []
 
     def advance(self) -> bool:
-        """Encode for one turn; True when the result is complete."""
+        """Encode for one turn; True once the result is complete."""
         end = clock.monotonic() + TURN_S
         for piece in self.pieces:
             self.done.append(piece)
@@ -37,8 +40,11 @@ class _Encoding:
 
 
 class ResultEncoder:
-    """`deliver` takes each result once it is complete. Small results are complete at once; for larger ones `step_soon` asks for
-    `step`, until nothing is pending."""
+    """deliver: takes each complete result.
+
+    Small results are complete at once; for larger ones, step_soon requests calls of `step` until
+    nothing is pending.
+    """
 
     def __init__(self, deliver: Deliver, step_soon: Callable[[], object]) -> None:
         self._deliver = deliver
@@ -50,19 +56,19 @@ class ResultEncoder:
         return bool(self._begun)
 
     def start(self, call_id: int, deadline: float, value: Any, as_json: bool) -> None:
-        """`value` is what `amid.rpc.result.pieces` takes."""
+        """value: as `amid.rpc.result.pieces` takes it. deadline: monotonic seconds."""
         self._advance(_Encoding(call_id, deadline, pieces(value, as_json)))
 
     def step(self) -> None:
-        """Work on what is pending for a while."""
+        """Encode pending results for `PASS_S`."""
         end = clock.monotonic() + PASS_S
         while self._begun and (now := clock.monotonic()) < end:
             encoding = self._begun.popleft()
-            if now < encoding.deadline:  # the broker has told the callers of those that are overdue
+            if now < encoding.deadline:  # the broker has answered overdue calls
                 self._advance(encoding)
 
     def forget(self, call_id: int) -> None:
-        """Nobody waits for this result any more."""
+        """The caller no longer waits for this result."""
         self._begun = deque(encoding for encoding in self._begun if encoding.call_id != call_id)
 
     def _advance(self, encoding: _Encoding) -> None:

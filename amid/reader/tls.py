@@ -1,4 +1,4 @@
-"""TLS towards Asterisk: its context from the configuration, and its failures in words that say what to do."""
+"""TLS to Asterisk: its context from the configuration, and its errors with advice."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from amid.config import Server
 
 
 def tls_context(server: Server) -> ssl.SSLContext | None:
-    """What the server's tls keys ask for. Raises `OSError` or `ssl.SSLError` when a file of theirs cannot be used."""
+    """The context for the server's tls keys.
+
+    Raises `OSError` or `ssl.SSLError` for an unusable file.
+    """
     if not server.tls:
         return None
     context = ssl.create_default_context(cafile=server.tls_ca)
@@ -22,13 +25,13 @@ def tls_context(server: Server) -> ssl.SSLContext | None:
 
 
 def explained(error: ssl.SSLError, host: str) -> OSError:
-    """The failure of TLS, and what to do about it."""
+    """The TLS error as an `OSError` that says what to do."""
     if isinstance(error, ssl.SSLCertVerificationError):
-        what = f"the certificate of {host} is refused: {error.verify_message}; tls_ca names the authority to trust"
+        what = f"the certificate of {host} is not trusted: {error.verify_message}; name its authority in tls_ca"
     elif error.reason == "WRONG_VERSION_NUMBER":
-        what = "this port does not speak TLS; give the one of tlsbindaddr in manager.conf, or tls = false"
+        what = "this port does not speak TLS; set the port of tlsbindaddr in manager.conf, or tls = false"
     elif "_ALERT_" in (error.reason or ""):
-        what = f"{host} ended TLS: {error.reason}; if it asks for a certificate of amid's, tls_cert and tls_key give one it trusts"
+        what = f"{host} ended TLS: {error.reason}; if it requires a client certificate, set tls_cert and tls_key"
     else:
         what = f"TLS failed: {error.strerror or error}"
     return OSError(errno.EPROTO, what)

@@ -1,7 +1,9 @@
-"""The audit trail: who asked for which action on which server with which target, and what came of it.
+"""The audit trail: who requested which action on which server with which target, and the outcome.
 
-The broker keeps the last records for `amid audit` and writes each to the log, which is what outlasts it. One caller that is denied
-without end neither fills the log nor pushes the records of others out: what is over its share is counted instead.
+The broker keeps the last records in memory for `amid audit` and writes each to the log, which
+outlasts the broker. Each principal has a share of records per time window. A caller that is denied
+all the time therefore neither fills the log nor displaces the records of others; its further
+records are counted.
 """
 
 from __future__ import annotations
@@ -18,24 +20,25 @@ from amid.ami.targets import targets_of
 from amid.ami.trace import hidden
 from amid.rpc.requests import ActionParams, Params
 
-KEPT = 5000
+MAX_RECORDS = 5000
 """Records in memory."""
 
-SHARE, WINDOW_S = 200, 10.0
-"""Records of one principal in so many seconds."""
+MAX_PER_WINDOW, WINDOW_S = 200, 10.0
+"""Records of one principal within a window of so many seconds."""
 
-LONGEST = 300
-"""Characters of a target."""
+MAX_TARGET_LENGTH = 300
+"""In characters."""
 
 ACTING = ("action", "restart", "cancel")
-"""Methods that are recorded when they were allowed, where the configuration says so. Each is recorded when it was denied."""
+"""Methods that are recorded when allowed, if the configuration says so (`audit` in
+[rpc]). Every denied request is recorded."""
 
 TARGETS = ("channel", "queue", "mailbox", "conference", "exten")
-"""Headers that say what an action is about, where no rule looks into it."""
+"""Headers that name what an action is about, for actions that `targets_of` finds no target in."""
 
 
-class Asked(NamedTuple):
-    """A request that was understood. caller: the NAME of its [callers.NAME], or a token's. began: on the monotonic clock."""
+class AuditedRequest(NamedTuple):
+    """A valid request. caller: the NAME of its [callers.NAME]. began: monotonic seconds."""
 
     caller: str
     principal: str
@@ -45,13 +48,17 @@ class Asked(NamedTuple):
 
     @property
     def acts(self) -> bool:
+        """Whether its method has effects, and so is recorded when allowed."""
         return self.method in ACTING
 
 
 class AuditRecord(Struct, frozen=True):
-    """time: when it was answered, in seconds since 1970. outcome: "ok", "abandoned", or an
-    error's kind. sent: whether Asterisk may have received it. elapsed: seconds. left_out: records of this principal before this
-    one that were over its share."""
+    """One record.
+
+    time: of the answer, in seconds since 1970. outcome: "ok", "abandoned", or an error's kind.
+    sent: whether Asterisk may have received the action. elapsed: seconds. left_out: earlier records
+    of this principal that were over its share.
+    """
 
     seq: int
     time: float
@@ -68,17 +75,19 @@ class AuditRecord(Struct, frozen=True):
 
 
 class AuditTrail:
-    """`left_out` counts what was over the shares of callers."""
+    """`left_out` counts the records that were over a principal's share."""
 
     def __init__(self) -> None:
         self.left_out = 0
         self.seq = 0
-        self._records: deque[AuditRecord] = deque(maxlen=KEPT)
+        self._records: deque[AuditRecord] = deque(maxlen=MAX_RECORDS)
         self._windows: dict[str, tuple[float, int]] = {}
 
-    def add(self, asked: Asked, only_server: str, outcome: str, sent: bool, now: float, wall: float) -> AuditRecord | None:
-        """Keep the record of a request that was answered; None when it is over its caller's share. only_server: the one that is
-        meant by a request that names none. wall: seconds since 1970."""
+    def add(self, asked: AuditedRequest, only_server: str, outcome: str, sent: bool, now: float, wall: float) -> AuditRecord | None:
+        """Record a request that was answered; None if it is over its principal's share.
+
+        only_server: the server of a request that names none. wall: seconds since 1970.
+        """
         left_out = self._left_out_before(asked.principal, now)
         if left_out is None:
             self.left_out += 1
@@ -93,27 +102,32 @@ class AuditTrail:
         return record
 
     def after(self, seq: int, limit: int) -> Iterator[AuditRecord]:
-        """At most `limit` of the records after number `seq` that are kept."""
+        """At most `limit` of the records in memory with a number over `seq`."""
         return islice((record for record in self._records if record.seq > seq), limit)
 
     def _left_out_before(self, principal: str, now: float) -> int | None:
-        """How many records of this principal were left out before one that may be added now; None when it may not."""
+        """The count of omitted records to report with a new one;
+        None if the new one is omitted too."""
         began, count = self._windows.get(principal, (now, 0))
         before = 0
         if now >= began + WINDOW_S:
-            before, began, count = max(0, count - SHARE), now, 0
+            before, began, count = max(0, count - MAX_PER_WINDOW), now, 0
             self._forget(now)
         self._windows[principal] = began, count + 1
-        return before if count < SHARE else None
+        return before if count < MAX_PER_WINDOW else None
 
     def _forget(self, now: float) -> None:
-        """The principals without a record lately, those aside of which some were left out and are still to be told."""
-        kept = {name: (began, count) for name, (began, count) in self._windows.items() if count > SHARE or now < began + WINDOW_S}
+        """Drop the principals whose window is over and that have no omitted records to report."""
+        kept = {
+            name: (began, count)
+            for name, (began, count) in self._windows.items()
+            if count > MAX_PER_WINDOW or now < began + WINDOW_S
+        }
         self._windows = kept
 
 
 def target_of(params: Params) -> str:
-    """What an action is about, secrets hidden."""
+    """What an action is about, with secrets hidden."""
     if not isinstance(params, ActionParams):
         return ""
     try:
@@ -121,5 +135,5 @@ def target_of(params: Params) -> str:
     except InvalidAction:
         return ""
     texts = texts or [str(value) for name, value in params.fields.items() if str(name).lower() in TARGETS]
-    text = ", ".join(texts)[:LONGEST].encode("utf-8", "surrogateescape")
+    text = ", ".join(texts)[:MAX_TARGET_LENGTH].encode("utf-8", "surrogateescape")
     return hidden(text).decode("utf-8", "backslashreplace")

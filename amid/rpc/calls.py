@@ -1,13 +1,14 @@
-"""What becomes of every call that was accepted: queued, handed to a lane, answered once, always before its deadline.
+"""Every accepted call: queued, assigned to a lane, and answered once, before its deadline.
 
-The broker owns this and nothing else does, so a reader can die at any moment and take no bookkeeping with it. Nothing here does
-I/O: each method returns what must be sent, `Send`s to readers and `Reply`s to callers.
+Only the broker has this state, so a reader can die at any moment without losing any. Nothing here
+does I/O: each method returns what must be sent, `Send`s to readers and `Reply`s to callers.
 
-A call is handed only to a reader that was heard a moment ago. So while a reader hangs and is not yet replaced, calls wait in the
-queue, where they can be said not to have been sent, and their turn comes with its successor.
+A call is assigned only to a reader that has reported recently. While a reader hangs and is not
+replaced yet, calls wait in the queue, where they are certainly not sent, and run on its successor.
 
-A call ends with its connection: it gets no reply, and what was still queued is never sent. Thousands of calls may fail at one
-moment; their replies come in portions, and `next_deadline` is in the past until the last one is out.
+A call ends with its connection: there is no reply, and a queued action is never sent. Thousands of
+calls may fail at one moment. Their replies come in portions; `next_deadline` is in the past until
+the last one is out.
 """
 
 from __future__ import annotations
@@ -18,19 +19,21 @@ from collections.abc import Hashable, Iterable, Mapping
 from typing import Any
 
 from amid.errors import AmidError
-from amid.rpc.messages import Capacity, Forget, Hello, ReplayEvents, Request, RunAction, Status
+from amid.rpc.messages import Capacity, Forget, Hello, Request, RunAction, Status
 from amid.rpc.open_call import Effect, OpenCall, Origin, Reply, Send
 from amid.rpc.server_queue import READER_TTL_S, SESSION_GRACE_S, ServerQueue
 
 PORTION = 100
-"""Replies that one method makes at most for calls that fail together. Encoding and sending them takes the broker 2 ms."""
+"""Limit of replies per method for calls that fail together. Encoding and
+sending them takes the broker 2 ms."""
 
 
 class Calls:
-    """Every open call. `late` counts answers that came when nobody waited any more, `abandoned` calls that ended with their caller.
+    """Every open call. `late` counts answers without a waiting caller, `abandoned` calls whose
+    caller disconnected.
 
-    first_id: where the numbers of the calls begin. A broker's must differ from its predecessor's: a reader may still have an answer
-    to a call of that one's, and it must not find a new call under the same number.
+    first_id: call ids begin above it. It must differ from that of the previous broker, whose calls
+    a reader may still answer.
     """
 
     def __init__(self, limits: Mapping[str, int], max_calls: int, max_per_caller: int, now: float, first_id: int = 0) -> None:
@@ -49,12 +52,12 @@ class Calls:
         return len(self._open) + len(self._failed)
 
     def configure(self, limits: Mapping[str, int], max_calls: int, max_per_caller: int, now: float) -> list[Effect]:
-        """Take the servers and their queues' limits; the calls of a server that is gone fail."""
+        """Apply the servers and the limits of their queues. The calls of removed servers fail."""
         self.max_calls, self.max_per_caller = max_calls, max_per_caller
         for name in [name for name in self.servers if name not in limits]:
-            queue, why = self.servers[name], f"server {name} was taken out of the configuration"
+            queue, why = self.servers[name], f"server {name} was removed from the configuration"
             self._fail(list(queue.handed.values()), "connection_lost", why)
-            self._fail(list(queue.waiting), "not_connected", why)
+            self._fail([*queue.waiting, *queue.pulls.values()], "not_connected", why)
             del self.servers[name]
         for name, limit in limits.items():
             self.servers.setdefault(name, ServerQueue(name, limit, now)).limit = limit
@@ -65,18 +68,18 @@ class Calls:
         return self._last_id
 
     def open(self, origin: Origin, server: str, request: Request, now: float) -> list[Effect]:
-        """Accept a call, or refuse it at once."""
+        """Accept a call, or refuse it."""
         queue = self.servers[server]
         call = OpenCall(origin, server, request, request.call_id, request.deadline, origin.principal, origin.connection)
         if self._by_principal.get(call.principal, 0) >= self.max_per_caller:
             return [call.failure("busy", f"this caller has {self.max_per_caller} calls open (max_calls_per_caller in [rpc])")]
         if len(self._open) >= self.max_calls:
             return [call.failure("busy", f"{self.max_calls} calls are open already (max_calls in [rpc])")]
-        return self._ask(queue, call, now) if isinstance(request, ReplayEvents) else self._queue(queue, call, now)
+        return self._queue(queue, call, now) if call.pull is None else self._pull(queue, call)
 
     def _queue(self, queue: ServerQueue, call: OpenCall, now: float) -> list[Effect]:
         if not queue.waits(now):
-            return [call.failure("not_connected", queue.absence())]
+            return [call.failure("not_connected", queue.unavailable_reason())]
         if len(queue.waiting) >= queue.limit:
             message = f"{queue.limit} calls are waiting for server {queue.name} already (queue in [servers.{queue.name}])"
             dropped = queue.waiting.newest_of_longest(call.principal)
@@ -87,12 +90,25 @@ class Calls:
         queue.waiting.append(call)
         return self._hand_out(queue, now) + self._failures()
 
-    def _ask(self, queue: ServerQueue, call: OpenCall, now: float) -> list[Effect]:
-        """A question to the reader itself, for which Asterisk need not be there."""
-        if queue.reader is None or now >= queue.heard + READER_TTL_S:
-            return [call.failure("not_connected", f"the reader of server {queue.name} does not report")]
+    def _pull(self, queue: ServerQueue, call: OpenCall) -> list[Effect]:
+        """Queue a request for events. It needs a reader, but no connection to Asterisk."""
         self._register(call)
-        return [Send(queue.reader, queue.hand(call))]
+        queue.pulls[call.call_id] = call
+        queue.unhanded_pulls.append(call)
+        return self._hand_pulls(queue)
+
+    def _hand_pulls(self, queue: ServerQueue) -> list[Effect]:
+        if queue.reader is None or not queue.unhanded_pulls:
+            return []
+        return [Send(queue.reader, queue.hand(call)) for call in queue.next_pulls()]
+
+    def end_pulls(self) -> list[Effect]:
+        """Answer the requests that wait for events, because the broker is ending."""
+        for queue in self.servers.values():
+            for call in queue.pulls.values():
+                queue.set_cursor(call)
+            self._fail(list(queue.pulls.values()), "timeout", "amid is ending")
+        return self._failures(len(self._failed))
 
     def _register(self, call: OpenCall) -> None:
         self._open[call.call_id] = call
@@ -102,13 +118,17 @@ class Calls:
             own = self._by_connection[call.connection] = {}
         own[call.call_id] = call
         heapq.heappush(self._deadlines, (call.deadline, call.call_id))
-        if len(self._deadlines) > 2 * len(self._open) + 1000:  # most are of calls that were answered long before theirs
-            self._deadlines = sorted((one.deadline, one.call_id) for one in self._open.values())  # which is a heap
+        if len(self._deadlines) > 2 * len(self._open) + 1000:  # most belong to calls answered long ago
+            self._deadlines = sorted((one.deadline, one.call_id) for one in self._open.values())  # a sorted list is a heap
 
     # ── readers ──
 
     def reader_reported(self, reader: Any, hello: Hello, report: Status | Capacity, now: float) -> list[Effect]:
-        """A reader's report. `hello.started` orders the incarnations of a server's reader: an older one is not listened to."""
+        """Take a reader's report.
+
+        `hello.started` orders the readers that a server has had; reports of an older one are
+        ignored.
+        """
         queue = self.servers.get(hello.server)
         if queue is None or hello.started < queue.started:
             return []
@@ -121,28 +141,32 @@ class Calls:
             queue.take_capacity(report, now)
         if queue.ready:
             queue.last_ready = now
-        return self._hand_out(queue, now) + self._failures()
+        return self._hand_pulls(queue) + self._hand_out(queue, now) + self._failures()
 
     def answered(self, call_id: int, result: bytes | None, error: AmidError | None, now: float) -> list[Effect]:
-        """A reader's answer to a call; dropped and counted when its deadline has passed."""
+        """Take a reader's answer to a call. After the deadline it is dropped and counted."""
         call = self._open.get(call_id)
         if call is None or now >= call.deadline:
             self.late += 1
             return []
         self._close(call)
-        if error is None or error.kind != "too_large":  # Asterisk still works on that one; the reader says when it is over
+        if error is None or error.kind != "too_large":  # Asterisk still works on that one; the reader reports when it is done
             self.servers[call.server].lanes.release(call_id)
         return [Reply(call.origin, result, error)]
 
     def progressed(self, call_id: int, response: dict[Any, Any]) -> None:
-        """Asterisk has answered a call that goes on waiting for an event; its caller learns the response in any case."""
+        """Asterisk has answered a call that now waits for an event; the
+        caller receives the response in any case."""
         call = self._open.get(call_id)
         if call is not None:
             call.response = response
             self.servers[call.server].lanes.release(call_id)
 
     def returned(self, call_id: int) -> None:
-        """The reader had no lane for it after all: the call is in its queue again, where it was, until the reader reports."""
+        """The reader had no lane for the call.
+
+        It is queued again, at its old place, until the reader reports.
+        """
         call = self._open.get(call_id)
         if call is not None and call.handed:
             queue = self.servers[call.server]
@@ -150,8 +174,11 @@ class Calls:
             queue.take_back(call)
 
     def reader_lost(self, reader: Any, unwritten: Iterable[Any] = ()) -> list[Effect]:
-        """A reader has ended, and everything that it had sent was received. Nobody will answer what it was handed; but a call
-        among the messages that were not written to it is back in the queue."""
+        """A reader has ended, and everything that it sent was received.
+
+        Calls that it had been assigned fail. Those among the `unwritten` messages were never
+        received and are queued again.
+        """
         for message in unwritten:
             call = self._open.get(message.call_id) if isinstance(message, RunAction) else None
             if call is not None and call.handed:
@@ -160,13 +187,14 @@ class Calls:
             if queue.reader is reader:
                 self._fail(list(queue.handed.values()), "connection_lost", f"the reader of server {queue.name} has ended")
                 queue.replace_reader(None, queue.started)
-                queue.heard = 0.0
+                queue.last_message_at = 0.0
         return self._failures()
 
     # ── callers ──
 
     def cancel(self, origin: Origin, request_id: Any) -> tuple[list[OpenCall], list[Effect]]:
-        """End the calls that came under `request_id` on the connection of `origin` and for its principal, and return them."""
+        """End and return the calls with this `request_id`, on the
+        connection and for the principal of `origin`."""
         own = self._by_connection.get(origin.connection, {}).values()
         ended = [call for call in own if call.origin.request_id == request_id and call.principal == origin.principal]
         effects = self._forget(ended)
@@ -174,7 +202,7 @@ class Calls:
         return ended, effects + self._failures()
 
     def disconnected(self, connection: Hashable) -> tuple[list[OpenCall], list[Effect]]:
-        """A connection has ended, and its calls with it, which are returned: they get no reply."""
+        """End and return the calls of a connection that has ended. They get no reply."""
         ended = list(self._by_connection.get(connection, {}).values())
         effects = self._forget(ended)
         for call in ended:
@@ -183,47 +211,48 @@ class Calls:
         return ended, effects
 
     def _forget(self, calls: list[OpenCall]) -> list[Effect]:
-        """Tell the readers that nobody waits for these any more."""
+        """The messages that tell readers to forget these calls."""
         readers = ((self.servers[call.server].reader, call) for call in calls if call.handed)
         return [Send(reader, Forget(call.call_id)) for reader, call in readers if reader is not None]
 
     def open_by_principal(self) -> dict[str, int]:
+        """The number of open calls of each principal that has any."""
         return self._by_principal
 
     # ── time ──
 
     def tick(self, now: float) -> list[Effect]:
-        """Fail what is overdue, what waits for a server that stays away, and what a reader that fell silent was given."""
+        """Fail the calls that are overdue, wait too long for a session,
+        or are assigned to a silent reader."""
         while self._deadlines and self._deadlines[0][0] <= now and len(self._failed) < PORTION:
             call = self._open.get(heapq.heappop(self._deadlines)[1])
             if call is not None:
                 self._time_out(call)
         for queue in self.servers.values():
             if queue.waiting and not queue.waits(now):
-                self._fail(list(queue.waiting), "not_connected", queue.absence())
-            if queue.handed and now >= queue.heard + READER_TTL_S:
-                silent = f"the reader of server {queue.name} does not report"
-                self._fail(list(queue.handed.values()), "connection_lost", silent)
+                self._fail(list(queue.waiting), "not_connected", queue.unavailable_reason())
+            if queue.handed and now >= queue.last_message_at + READER_TTL_S:
+                self._fail(list(queue.handed.values()), "connection_lost", f"the reader of server {queue.name} does not report")
         return self._failures()
 
     def next_deadline(self) -> float | None:
-        """When `tick` has something to do next, in monotonic seconds; None when nothing is open."""
+        """When `tick` is due, in monotonic seconds; None if nothing is open."""
         if self._failed:
             return 0.0
         while self._deadlines and self._deadlines[0][1] not in self._open:
             heapq.heappop(self._deadlines)
         times = [self._deadlines[0][0]] if self._deadlines else []
         times += [queue.last_ready + SESSION_GRACE_S for queue in self.servers.values() if queue.waiting]
-        times += [queue.heard + READER_TTL_S for queue in self.servers.values() if queue.handed]
+        times += [queue.last_message_at + READER_TTL_S for queue in self.servers.values() if queue.handed]
         return min(times, default=None)
 
     def fail_all(self) -> list[Effect]:
-        """The broker ends: every open call gets the honest error."""
+        """Fail every open call, because the broker is ending."""
         self._fail([call for call in self._open.values() if call.handed], "connection_lost", "amid has ended")
         self._fail(list(self._open.values()), "not_connected", "amid has ended")
         return self._failures(len(self._failed))
 
-    # ── what all of these do ──
+    # ── shared steps ──
 
     def _hand_out(self, queue: ServerQueue, now: float) -> list[Effect]:
         effects: list[Effect] = []
@@ -242,7 +271,8 @@ class Calls:
         return effects
 
     def _time_out(self, call: OpenCall) -> None:
-        self._fail([call], "timeout", f"the deadline passed: {call.lateness()}")
+        self.servers[call.server].set_cursor(call)
+        self._fail([call], "timeout", f"the deadline passed: {call.timeout_reason()}")
 
     def _fail(self, calls: Iterable[OpenCall], kind: str, message: str) -> None:
         for call in calls:
@@ -250,11 +280,11 @@ class Calls:
             self._failed.append((call, kind, message))
 
     def _failures(self, most: int = PORTION) -> list[Effect]:
-        """The replies to calls that have failed."""
+        """The replies to calls that have failed, at most `most`."""
         if not self._failed:
             return []
         failed = [self._failed.popleft() for _ in range(min(most, len(self._failed)))]
-        return [call.failure(kind, message) for call, kind, message in failed]
+        return [call.ended(kind, message) for call, kind, message in failed]
 
     def _close(self, call: OpenCall) -> None:
         del self._open[call.call_id]

@@ -1,13 +1,13 @@
 """What the broker and a reader send each other, as types.
 
-Each message is one MessagePack array that begins with its tag; `amid.process.pipe` carries it, with a
-payload of bytes beside it that is not decoded. A reader says first who it is (`Hello`). Then it owes
-the broker an outcome for each `RunAction` and `ReplayEvents`: `Done`, or `Returned` when Asterisk
-never saw it.
+Each message is one MessagePack array that begins with its tag. `amid.process.pipe` carries it,
+together with a payload of bytes that is not decoded. A reader introduces itself first (`Hello`).
+After that it owes the broker an outcome for each `RunAction` and `PullEvents`: `Done`, or
+`Returned` if the action was not sent.
 
-What a reader can take is counted by both sides, so that a lost or repeated message cannot make the two
-drift apart: the reader reports its capacity together with how many calls it has taken from this broker
-so far, and the broker deducts those that it has sent since.
+Both sides count what a reader can take, so that a lost or repeated message cannot make them
+disagree: the reader reports its capacity together with the number of calls that it has taken from
+this broker, and the broker deducts the calls that it has sent since.
 """
 
 from __future__ import annotations
@@ -21,12 +21,14 @@ from msgspec import Struct, field
 
 
 class RunAction(Struct, tag="run", array_like=True):
-    """Carry out an action on a lane.
+    """Run an action on a lane.
 
-    call_id: the broker's number for the call. deadline: seconds on the monotonic clock, after which nobody waits.
-    own_id: the caller's own ActionID, to be given back in the answer. packet: the action as Asterisk reads it. until: the name of
-    an event to wait for behind the answer. shape: "action" or "actions", the method whose result is wanted. quick: Asterisk
-    answers it at once. behind: it may be put behind others on a lane, and no idle lane is meant for it.
+    call_id: the broker's number of the call. deadline: monotonic seconds; the caller does not wait
+    longer. packet: the action as sent to Asterisk. began: when it was requested, monotonic seconds.
+    max_bytes: limit of the answer. quick: Asterisk answers it at once. behind: it may be pipelined
+    behind others; no idle lane is meant for it. shape: of the result, by method: "action" or
+    "actions", or "raw". own_id: the caller's own ActionID, for the answer. until: the name of an
+    event to wait for after the answer.
     """
 
     call_id: int
@@ -44,44 +46,54 @@ class RunAction(Struct, tag="run", array_like=True):
     until: bytes | None = None
 
 
-class ReplayEvents(Struct, tag="replay", array_like=True):
-    """Give back events that are held: of `epoch`, behind number `after`, at most `limit`."""
+class PullEvents(Struct, tag="pull", array_like=True):
+    """Return at most `limit` events after number `seq` of `epoch`, or wait for one until `end`.
+
+    epoch: None for events from now on. names: those wanted, all if empty. end, deadline: monotonic
+    seconds; the deadline is a moment later.
+    """
 
     call_id: int
     deadline: float
-    epoch: int
-    after: int
+    end: float
+    epoch: int | None
+    seq: int
+    names: list[str]
     limit: int
     as_json: bool = False
 
 
 class Forget(Struct, tag="forget", array_like=True):
-    """Nobody waits for the answer to this call any more."""
+    """The caller no longer waits for the answer to this call."""
 
     call_id: int
 
 
 class WantLanes(Struct, tag="want", array_like=True):
-    """So many calls wait. spare: one of them is of a caller without a lane, and others have them all."""
+    """`waiting` calls are queued. spare: one is of a caller without a
+    lane, while others hold all lanes."""
 
     waiting: int
     spare: bool
 
 
 class Drained(Struct, tag="drained", array_like=True):
-    """The answer to `Draining`: no call is on its way any more."""
+    """The answer to `Draining`: no more calls are on their way."""
 
 
-ToReader = RunAction | ReplayEvents | Forget | WantLanes | Drained
-Request = RunAction | ReplayEvents
-"""What a call is at the reader."""
+ToReader = RunAction | PullEvents | Forget | WantLanes | Drained
+Request = RunAction | PullEvents
+"""What a call asks of the reader."""
 
 # ── from a reader ──
 
 
 class Hello(Struct, tag="hello", array_like=True):
-    """The reader of a server. started: orders the incarnations of one server's reader. bulk: this is the pipe for large results,
-    which the others pass by on the first one."""
+    """The reader of a server introduces itself.
+
+    started: orders the readers that a server has had. bulk: this is the pipe for large results,
+    separate so that other messages overtake them.
+    """
 
     server: str
     started: int
@@ -89,8 +101,10 @@ class Hello(Struct, tag="hello", array_like=True):
 
 
 class Capacity(Struct, tag="capacity", array_like=True):
-    """What the reader can take: `idle` lanes, and `room` for quick actions behind others. taken_idle, taken_behind: the calls
-    of either kind that it has taken from this broker so far."""
+    """What the reader can take: `idle` lanes, and `room` for quick actions behind others.
+
+    taken_idle, taken_behind: calls of either kind that it has taken from this broker so far.
+    """
 
     idle: int
     room: int
@@ -99,7 +113,8 @@ class Capacity(Struct, tag="capacity", array_like=True):
 
 
 class Lanes(Struct):
-    """idle and busy lanes, the most that are opened for one caller, and the calls whose actions Asterisk works on."""
+    """Idle and busy lanes, the most that one caller can use, and the
+    calls whose actions Asterisk works on."""
 
     free: int
     busy: int
@@ -108,7 +123,8 @@ class Lanes(Struct):
 
 
 class Status(Struct, tag="status", array_like=True):
-    """All that the reader reports of itself. ready: it has a lane for actions. since: when `state` began, seconds since 1970."""
+    """The reader's full report. ready: it has a lane for actions. since:
+    start of `state`, seconds since 1970."""
 
     capacity: Capacity
     ready: bool
@@ -123,7 +139,7 @@ class Status(Struct, tag="status", array_like=True):
 
 
 class Failure(Struct, array_like=True):
-    """An error of `amid.errors`, with what is known about it."""
+    """An `amid.errors` error. data: further members of its `data`."""
 
     kind: str
     message: str
@@ -132,27 +148,31 @@ class Failure(Struct, array_like=True):
 
 
 class Done(Struct, tag="done", array_like=True):
-    """The outcome of a call. Without an error the payload is the result, encoded as the request was."""
+    """The outcome of a call.
+
+    Without an error, the payload is the result, encoded as the request was.
+    """
 
     call_id: int
     error: Failure | None = None
 
 
 class Progress(Struct, tag="progress", array_like=True):
-    """Asterisk has answered, and the call goes on waiting for an event; response: the packet."""
+    """Asterisk has answered, and the call now waits for an event.
+    response: the packet's headers."""
 
     call_id: int
     response: dict[Any, Any]
 
 
 class Returned(Struct, tag="returned", array_like=True):
-    """The action was not sent: no lane could take it any more."""
+    """The action was not sent, because no lane could take it."""
 
     call_id: int
 
 
 class Draining(Struct, tag="draining", array_like=True):
-    """The reader ends: it returns what comes from now on."""
+    """The reader is ending. It returns every call that arrives from now on."""
 
 
 FromReader = Hello | Capacity | Status | Done | Progress | Returned | Draining

@@ -1,4 +1,5 @@
-"""A call that was accepted and not answered yet, and what can come of it: a `Send` to a reader, a `Reply` to its caller."""
+"""An accepted call without an answer yet, and its effects: a `Send` to
+a reader, a `Reply` to its caller."""
 
 from __future__ import annotations
 
@@ -9,12 +10,16 @@ from typing import Any, Protocol
 from msgspec import Struct
 
 from amid.errors import AmidError
-from amid.rpc.messages import Request, RunAction, ToReader
+from amid.rpc.messages import PullEvents, Request, RunAction, ToReader
+from amid.rpc.result import EncodedEvents, EventsPage
 
 
 class Origin(Protocol):
-    """Who asked. `principal` shares lanes and limits with the others, such as "uid:1000"; `connection` is None when it is unknown;
-    `request_id` names the call on its connection."""
+    """Where a call came from.
+
+    principal: lanes and limits are shared by it, for example "uid:1000". connection: None if
+    unknown. request_id: names the call on its connection.
+    """
 
     @property
     def principal(self) -> str: ...
@@ -25,14 +30,14 @@ class Origin(Protocol):
 
 
 class Send(Struct, frozen=True):
-    """`reader` is whatever `Calls.connected` was given for it."""
+    """A message for a reader. reader: the object given to `Calls.reader_reported`."""
 
     reader: Any
     message: ToReader
 
 
 class Reply(Struct, frozen=True):
-    """`result` is encoded already, in the codec of the request: the broker does not look inside."""
+    """result: encoded already, in the codec of the request; the broker does not decode it."""
 
     origin: Any
     result: bytes | None = None
@@ -44,7 +49,8 @@ Effect = Send | Reply
 
 @dataclass(slots=True, eq=False)
 class OpenCall:
-    """`principal` and `connection` are the origin's: a property of a tuple costs a call of Python's."""
+    """`principal` and `connection` are copies of the origin's,
+    whose properties are slow to read."""
 
     origin: Origin
     server: str
@@ -65,16 +71,31 @@ class OpenCall:
     def quick(self) -> bool:
         return isinstance(self.request, RunAction) and self.request.quick
 
+    @property
+    def pull(self) -> PullEvents | None:
+        """The request, if the call waits for events. Such a call outlives its reader."""
+        return self.request if isinstance(self.request, PullEvents) else None
+
+    def ended(self, kind: str, message: str) -> Reply:
+        """A failure, or for a pull without an event in time, an
+        empty result with the same cursor."""
+        pull = self.pull
+        if pull is None or kind != "timeout" or pull.epoch is None:
+            return self.failure(kind, message)
+        return Reply(self.origin, EventsPage(self.server, pull.epoch, pull.seq, 0, False).encode(EncodedEvents(pull.as_json)))
+
     def failure(self, kind: str, message: str) -> Reply:
         sent = self.sent
         action_id = self.request.action_id if sent and isinstance(self.request, RunAction) else None
         error = AmidError(kind, message, sent=sent, server=self.server, action_id=action_id, response=self.response)
         return Reply(self.origin, error=error)
 
-    def lateness(self) -> str:
-        """What had not come when the deadline passed."""
+    def timeout_reason(self) -> str:
+        """What was missing when the deadline passed."""
+        if self.pull is not None:
+            return f"the reader of server {self.server} did not answer, and the request has no cursor to continue from"
         if not self.handed:
-            return "it was still waiting for a lane"
+            return "the call was still waiting for a lane"
         if self.response is not None and isinstance(self.request, RunAction) and self.request.until is not None:
             return f"{self.request.until.decode('utf-8', 'backslashreplace')} had not come"
-        return "its answer had not come"
+        return "Asterisk had not answered"

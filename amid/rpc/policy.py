@@ -1,15 +1,18 @@
-"""Who may do what: `allow` and `deny` lists of rules, per caller and per server.
+"""Access rules: `allow` and `deny` lists, for each caller and each server.
 
-A rule is an action's name, or a name, a colon, and a pattern of what the action reaches (`amid.ami.targets`):
-`Queue*`, `Command: core show *`, `Originate: *@sales`. In both parts `*` is the only wildcard, and case does not matter.
+A rule is an action's name, or a name, a colon, and a pattern of what the action reaches
+(`amid.ami.targets`): `Queue*`, `Command: core show *`, `Originate: *@sales`. `*` is the only
+wildcard, in both parts; case does not matter.
 
-* `deny` wins over `allow`. An empty `allow` allows what `*` does.
-* A name with a wildcard allows the actions of these names, but nothing of what their fields name.
-* A whole name, `*` or an empty `allow` allows what the fields name too, but for shells, files, secrets and addresses
-  (`Needs.PATTERN`): those need a rule with a colon in any case. A field must never give more than the rule's author saw.
-* Every list that applies must agree, on each target of the action.
+* `deny` takes precedence over `allow`. An empty `allow` permits what `*` does.
+* A name with a wildcard permits the actions of these names, but no target that their fields name.
+* A whole name, `*` or an empty `allow` permits targets too, except shells, files, secrets and
+  addresses (`Needs.PATTERN`): those always need a rule with a colon. A field must never give more
+  than the author of the rule could see.
+* All lists that apply must permit every target of the action.
 
-Names are compared before the fields are read, so that a caller who may not use an action cannot make amid look at its fields.
+Names are compared before the fields are read, so a caller without the action cannot make amid parse
+its fields.
 """
 
 from __future__ import annotations
@@ -26,7 +29,7 @@ from amid.errors import AmidError
 
 
 class Lists(Protocol):
-    """Whatever has the two lists: a caller or a server of the configuration."""
+    """A caller or a server of the configuration."""
 
     @property
     def allow(self) -> Sequence[str]: ...
@@ -35,24 +38,28 @@ class Lists(Protocol):
 
 
 class Admin(Protocol):
+    """What may change amid itself if `admin` is true."""
+
     @property
     def admin(self) -> bool: ...
 
 
 class Rule(NamedTuple):
-    """In lower case. `pattern` is None for a rule without a colon."""
+    """In lower case. pattern: None for a rule without a colon."""
 
     action: str
     pattern: str | None
 
 
 def check_action(action: str, fields: Mapping[Any, Any], caller: str, lists: Mapping[str, Lists]) -> None:
-    """Raise `AmidError` of kind `denied` unless every one of `lists`, named by where it stands, lets `action` through.
+    """Raise `AmidError` of kind `denied` unless all of `lists` permit `action` with these `fields`.
 
-    Of kind `invalid_params` when the headers that a rule looks at are not such as Asterisk would read.
+    lists: by name of the table. Kind `invalid_params` is raised if Asterisk would not read the
+    headers as a rule does.
     """
     name = _lower(action.strip())
-    rules = {where: (_rules(listed.allow, name), _rules(listed.deny, name)) for where, listed in lists.items()}
+    limiting = {where: listed for where, listed in lists.items() if listed.allow or listed.deny}
+    rules = {where: (_rules(listed.allow, name), _rules(listed.deny, name)) for where, listed in limiting.items()}
     for where, (allow, deny) in rules.items():
         denied_by = next((rule for rule in deny if rule.pattern is None), None)
         if denied_by is not None:
@@ -71,19 +78,19 @@ def check_action(action: str, fields: Mapping[Any, Any], caller: str, lists: Map
             if lists[where].allow and not any(_allows(rule, name, target) for rule in allow):
                 raise _denied(action, target.text, caller, _remedy(action, target, where, "allow = [..., {}]"))
         if target.needs == Needs.PATTERN and not any(allow for allow, _ in rules.values()):
-            where = next(reversed(rules), "callers.local")
+            where = next(reversed(list(lists)), "callers.local")
             raise _denied(action, target.text, caller, _remedy(action, target, where, 'allow = ["*", {}]'))
 
 
 def check_admin(method: str, caller: str, rights: Admin) -> None:
-    """Raise `AmidError` of kind `denied` unless this caller may change amid itself."""
+    """Raise `AmidError` of kind `denied` unless this caller is an administrator of amid."""
     if not rights.admin:
         message = f"the configuration does not allow {caller!r} the method {method!r} (see admin in [callers.{caller}])"
         raise AmidError("denied", message)
 
 
 def matches(pattern: str, text: str) -> bool:
-    """Whether `*` in `pattern` can stand for parts of `text` that make the two equal. It takes no longer than both are."""
+    """Whether `pattern`, with its wildcards `*`, matches all of `text`. Takes linear time."""
     first, *parts = pattern.split("*")
     if not parts:
         return pattern == text
@@ -100,7 +107,7 @@ def matches(pattern: str, text: str) -> bool:
 
 
 def _rules(listed: Sequence[str], name: str) -> list[Rule]:
-    """Those whose action this is."""
+    """The rules for the action `name`."""
     return [rule for rule in map(_parsed, listed) if matches(rule.action, name)] if listed else []
 
 
@@ -111,7 +118,7 @@ def _parsed(rule: str) -> Rule:
 
 
 def _lower(text: str) -> str:
-    """ASCII alone, as Asterisk compares."""
+    """Only ASCII letters, as Asterisk compares."""
     return text.lower() if text.isascii() else text.encode("utf-8", "surrogatepass").lower().decode("utf-8", "surrogatepass")
 
 
@@ -132,13 +139,13 @@ def _allows(rule: Rule, name: str, target: Target) -> bool:
 
 
 def _covers(pattern: str, target: Target) -> bool:
-    """A pattern is one of an extension, a channel, a function, a path or a command; none can match a target of another kind."""
+    """Whether an `allow` pattern matches the target; patterns of other kinds of target never do."""
     match target.kind:
-        case Kind.CHANNEL:  # here "*" stops at a slash: PJSIP/* is not PJSIP/alice/sip:anybody@anywhere
+        case Kind.CHANNEL:  # "*" stops at a slash: PJSIP/* does not match PJSIP/alice/sip:anybody@anywhere
             pairs = list(zip(pattern.split("/"), target.text.split("/"), strict=False))
             same_depth = pattern.count("/") == target.text.count("/")
             return same_depth and all(matches(part, text) for part, text in pairs)
-        case Kind.EXTENSION:  # in two parts: the extension 1@sales in the context secret is not *@sales*
+        case Kind.EXTENSION:  # in two parts: *@sales* does not match the extension 1@sales in the context secret
             exten, at, context = pattern.rpartition("@")
             own_exten, _, own_context = target.text.rpartition("@")
             return bool(at) and "/" not in exten and matches(exten, own_exten) and matches(context, own_context)
@@ -159,7 +166,7 @@ def _denied(action: str, target: str, caller: str, advice: str) -> AmidError:
 
 
 def _deny_rule(rule: Rule, where: str, lists: Lists) -> str:
-    """What is in the way. A caller may know its own rules; those of a server are the operator's."""
+    """The rule that denies. A caller may see its own rules; a server's are only named."""
     if where.startswith("servers."):
         return f"see deny in [{where}]"
     text = next(text for text in lists.deny if _parsed(text) == rule)
@@ -167,7 +174,7 @@ def _deny_rule(rule: Rule, where: str, lists: Lists) -> str:
 
 
 def _remedy(action: str, target: Target, where: str, form: str) -> str:
-    """form: the `allow` that would let it through, {} being the rule."""
+    """The rule that would permit the target. form: where {} stands for the rule."""
     rule = f"{action}: {target.text}" if target.text and "*" not in target.text else action
     if rule == action and target.needs == Needs.PATTERN:
         rule = f"{action}: *"

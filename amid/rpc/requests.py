@@ -1,7 +1,7 @@
-"""What a request must look like: the method's name and its params, checked before anything else happens.
+"""Requests: the method's name and its params, checked before anything else happens.
 
-Every refusal names the member and what was expected. A request without `id` is answered too, with `id` null: on REQ and REP
-sockets a caller that got no answer would hang.
+Every refusal names the member and what was expected. A request without `id` is answered too, with
+`id` null: a REQ socket without an answer would hang.
 """
 
 from __future__ import annotations
@@ -12,39 +12,48 @@ import msgspec
 from msgspec import Meta, inspect
 
 from amid.errors import AmidError
-from amid.rpc.type_words import in_words, meant
+from amid.rpc.type_words import describe_type, suggest_key
 from amid.wire import MAX_ITEMS, METHODS
 
 Timeout = Annotated[float, Meta(gt=0, le=3600, description="a number of seconds, over 0 and at most 3,600")]
 Natural = Annotated[int, Meta(ge=0, le=2**63 - 1, description="a whole number from 0 to 2^63 - 1")]
-"""What every language and MessagePack can hold."""
+"""Every language and MessagePack can represent it."""
 
-REPLAY_LIMIT = 1000
-"""Events in one answer to `replay`, unless the request names another limit."""
+DEFAULT_PULL_LIMIT = 1000
+"""Default limit of events in one answer to `events`."""
+DEFAULT_PULL_TIMEOUT_S = 25.0
+"""Default time for which `events` waits for an event."""
+MAX_NAMES = 1000
+"""Event names in one request."""
+
+MAX_ID_BYTES = 64
+"""An `id` stays in memory until the answer is read."""
+MAX_SHOWN_LENGTH = 60
+"""Characters of an unknown param's name that the error repeats."""
+MAX_UNTIL_LENGTH = 256
+"""Characters. `until` stays in memory until its event comes."""
+MAX_ON_BEHALF_LENGTH = 64
+"""Characters of `on_behalf_of`."""
 
 
-ID_BYTES = 64
-"""Bytes of an `id`, which is held until the answer is read."""
-NAMED_LENGTH = 60
-"""Characters of an unknown param that its error repeats."""
-UNTIL_LENGTH = 256
-"""Characters of the name in `until`, which is held until its event comes."""
-NAME_LENGTH = 64
-"""Characters of the name in `on_behalf_of`."""
-
-
-Until = Annotated[
+EventName = Annotated[
     str,
     Meta(
         pattern=r"^[^\r\n\x00]+\Z",
-        max_length=UNTIL_LENGTH,
-        description=f"1 to {UNTIL_LENGTH} characters of text, without line ends",
+        max_length=MAX_UNTIL_LENGTH,
+        description=f"1 to {MAX_UNTIL_LENGTH} characters of text, without line ends",
     ),
 ]
 
 
+EventNames = Annotated[
+    list[EventName],
+    Meta(min_length=1, max_length=MAX_NAMES, description=f"a list of 1 to {MAX_NAMES:,} names of events"),
+]
+
+
 class Params(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The params of a method that has none, and what all others add to."""
+    """The params of a method without any, and the base of all others."""
 
 
 class ActionParams(Params, frozen=True, kw_only=True):
@@ -52,7 +61,8 @@ class ActionParams(Params, frozen=True, kw_only=True):
     fields: dict[Any, Any] = {}
     server: str | None = None
     timeout: Timeout = 5.0
-    until: Until | None = None
+    until: EventName | None = None
+    raw: bool = False
 
 
 class ServerParams(Params, frozen=True, kw_only=True):
@@ -64,12 +74,19 @@ class ActionsParams(Params, frozen=True, kw_only=True):
     timeout: Timeout = 5.0
 
 
-class ReplayParams(Params, frozen=True, kw_only=True):
-    server: str | None = None
+class Cursor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A position: after event number `seq` of `epoch`."""
+
     epoch: Natural
-    after: Natural
-    limit: Annotated[int, Meta(ge=1, le=100_000)] = REPLAY_LIMIT
-    timeout: Timeout = 5.0
+    seq: Natural
+
+
+class EventsParams(Params, frozen=True, kw_only=True):
+    server: str | None = None
+    after: Annotated[Cursor, Meta(description="a map of `epoch` and `seq`, both whole numbers, or null")] | None = None
+    names: EventNames | None = None
+    limit: Annotated[int, Meta(ge=1, le=10_000)] = DEFAULT_PULL_LIMIT
+    timeout: Annotated[float, Meta(ge=0, le=3600, description="a number of seconds from 0 to 3,600")] = DEFAULT_PULL_TIMEOUT_S
 
 
 class CancelParams(Params, frozen=True, kw_only=True):
@@ -86,7 +103,7 @@ PARAMS: dict[str, type[Params]] = {
     "servers": Params,
     "status": Params,
     "actions": ActionsParams,
-    "replay": ReplayParams,
+    "events": EventsParams,
     "cancel": CancelParams,
     "audit": AuditParams,
     "restart": ServerParams,
@@ -101,12 +118,15 @@ class _PlainActionParams(ActionParams, frozen=True, kw_only=True):
 
 
 class Envelope(msgspec.Struct, tag_field="method", frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The members of a request beside its method and params. Others are ignored, but may be wrong in themselves, which msgspec
-    does not check: a request with any is not decoded in one step."""
+    """The members of a request beside method and params.
 
-    id: Annotated[str, Meta(max_length=ID_BYTES // 4)] | Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | float | None = None
+    Unknown members are ignored, but may be malformed, which msgspec does not check. So a request
+    with any is not decoded in one step.
+    """
+
+    id: Annotated[str, Meta(max_length=MAX_ID_BYTES // 4)] | Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | float | None = None
     jsonrpc: Literal["2.0"] = "2.0"
-    on_behalf_of: Annotated[str, Meta(min_length=1, max_length=NAME_LENGTH)] | None = None
+    on_behalf_of: Annotated[str, Meta(min_length=1, max_length=MAX_ON_BEHALF_LENGTH)] | None = None
 
 
 def _envelope(method: str) -> Any:
@@ -121,13 +141,16 @@ _DECODE_JSON = msgspec.json.Decoder(_VALID).decode
 _DECODE_MSGPACK = msgspec.msgpack.Decoder(_VALID).decode
 
 Request = tuple[str, Params, Any, str | None]
-"""Method, params, id, and for whom the gateway sent it."""
+"""Method, params, id, and the token that the gateway sent it for."""
 
 
 def decode_valid(payload: bytes, as_json: bool) -> Request | None:
-    """A request that is as it should be, decoded in one step. None for any other, which `wire.decode_request` and `check_request`
-    explain or, when it has bytes that are not UTF-8, decode."""
-    if len(payload) > MAX_ITEMS:  # they count what is in it
+    """A valid request, decoded in one step.
+
+    None for any other. `wire.decode_request` and `check_request` then explain it, or decode it if
+    its bytes are not UTF-8.
+    """
+    if len(payload) > MAX_ITEMS:  # those count its items
         return None
     try:
         found: Any = (_DECODE_JSON if as_json else _DECODE_MSGPACK)(payload)
@@ -143,35 +166,38 @@ _KINDS = {
 
 
 def request_id(value: Any) -> Any:
-    """The `id` of a decoded request, or None when it has none that can be given back."""
+    """The `id` of a decoded request; None if missing or unusable."""
     found = value.get("id") if isinstance(value, dict) else None
     if isinstance(found, bool) or not isinstance(found, str | int | float):
         return None
-    return found if len(str(found).encode("utf-8", "surrogatepass")) <= ID_BYTES else None
+    return found if len(str(found).encode("utf-8", "surrogatepass")) <= MAX_ID_BYTES else None
 
 
 def on_behalf_of(value: dict[str, Any]) -> str | None:
-    """For whom the gateway sent a checked request, or None. Raises `AmidError` of kind `invalid_request`."""
+    """The token that the gateway sent the request for, or None.
+
+    Raises `AmidError` of kind `invalid_request`.
+    """
     name = value.get("on_behalf_of")
-    if name is None or (isinstance(name, str) and 0 < len(name) <= NAME_LENGTH):
+    if name is None or (isinstance(name, str) and 0 < len(name) <= MAX_ON_BEHALF_LENGTH):
         return name
-    raise AmidError("invalid_request", f"`on_behalf_of` must be text of 1 to {NAME_LENGTH} characters, not {_kind(name)}")
+    raise AmidError("invalid_request", f"`on_behalf_of` must be text of 1 to {MAX_ON_BEHALF_LENGTH} characters, not {_kind(name)}")
 
 
 def check_request(value: Any) -> Request:
-    """What a decoded request asks for.
+    """Validate a decoded request.
 
     Raises `AmidError` of kind `invalid_request`, `unknown_method` or `invalid_params`.
     """
     if isinstance(value, list):
-        raise AmidError("invalid_request", "batches are not supported: send each request as a message of its own")
+        raise AmidError("invalid_request", "batches are not supported: send each request as its own message")
     if not isinstance(value, dict):
         raise AmidError("invalid_request", f"a request is a map with `method` and `params`, not {_kind(value)}")
     if value.get("jsonrpc", "2.0") != "2.0":
         raise AmidError("invalid_request", '`jsonrpc` must be "2.0" or left out')
     if "id" in value and value["id"] is not None and request_id(value) is None:
         what = "a longer one" if type(value["id"]) in (str, int) else _kind(value["id"])
-        raise AmidError("invalid_request", f"`id` must be text or a number of at most {ID_BYTES} bytes, or null, not {what}")
+        raise AmidError("invalid_request", f"`id` must be text or a number of at most {MAX_ID_BYTES} bytes, or null, not {what}")
     method = value.get("method")
     if not isinstance(method, str):
         raise AmidError("invalid_request", f"`method` must be text, one of {', '.join(METHODS)}")
@@ -200,17 +226,17 @@ def _check_text(method: str, name: str, value: Any) -> None:
 
 
 def _complaint(kind: type[Params], params: dict[Any, Any]) -> str:
-    """What is wrong with params that are not of this kind: the first thing."""
+    """The first fault of params that are not of this kind."""
     fields = {field.name: field for field in msgspec.structs.fields(kind)}
     for name in params:
         if name not in fields:
-            shown = str(name)[:NAMED_LENGTH].encode("utf-8", "backslashreplace").decode()
-            return f"there is no param `{shown}`{meant(shown, list(fields)) if fields else '; it takes none'}"
+            shown = str(name)[:MAX_SHOWN_LENGTH].encode("utf-8", "backslashreplace").decode()
+            return f"there is no param `{shown}`{suggest_key(shown, list(fields)) if fields else '; it takes none'}"
     missing = [name for name, field in fields.items() if field.required and name not in params]
     if missing:
         return f"`params.{missing[0]}` is missing"
     wrong = next(name for name in params if not _fits(params[name], fields[name].type))
-    return f"`params.{wrong}` must be {in_words(inspect.type_info(fields[wrong].type))}"
+    return f"`params.{wrong}` must be {describe_type(inspect.type_info(fields[wrong].type))}"
 
 
 def _fits(value: Any, kind: Any) -> bool:

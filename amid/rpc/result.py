@@ -1,13 +1,15 @@
-"""A result in MessagePack or JSON, in pieces that take a millisecond or two each, so that a large answer holds up nobody.
+"""Encodes a result in MessagePack or JSON, in pieces of 1 to 2 ms, so that a large one delays no
+other call.
 
-Readers encode results, in the codec of the request, and the broker puts them into replies as they are. In JSON, packets in UTF-8,
-nearly all, are encoded by msgspec; the others by the standard library, which is ten times as slow and knows the lone surrogates
-that stand for odd bytes in the contract.
+Readers encode results, in the codec of the request; the broker puts them into replies unchanged. In
+JSON, packets in UTF-8, which nearly all are, are encoded by msgspec. The others are encoded by the
+standard library, which takes ten times as long and supports the lone surrogates that represent
+other bytes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import msgpack
@@ -15,8 +17,8 @@ import msgspec
 
 from amid import wire
 
-PIECE = 100
-"""Items in one piece of JSON at most, those of maps and lists inside included."""
+PIECE_ITEMS = 100
+"""Limit of items in one piece of JSON, nested ones included."""
 
 _MSGPACK = msgspec.msgpack.Encoder()
 _JSON = msgspec.json.Encoder()
@@ -24,32 +26,66 @@ _PLAIN = {str, int, float, bool, type(None)}
 
 
 class Items(NamedTuple):
-    """A list whose packets are made one by one, when it is their turn."""
+    """A list whose packets are made one by one, when they are encoded."""
 
     length: int
     packets: Iterator[Any]
 
 
 def pieces(value: Any, as_json: bool) -> Iterator[bytes]:
-    """Joined, they are the encoded `value`: a map, whose members may be `Items`, or `Items`."""
+    """The encoded `value` in pieces. value: a map, whose members may be `Items`, or `Items`."""
     return _json_pieces(value) if as_json else _msgpack_pieces(value)
 
 
-def replay(events: Sequence[bytes], more: bool, as_json: bool) -> bytes:
-    """The result of `replay` around events that are encoded already."""
-    if as_json:
-        return b"".join((b'{"events":[', b",".join(events), b'],"more":', _encode_json(more), b"}"))
-    return wire.packed_replay(list(events), more)
+class EncodedEvents:
+    """A growing list of encoded events. `size` is in bytes."""
+
+    def __init__(self, as_json: bool) -> None:
+        self.as_json = as_json
+        self.count = self.size = 0
+        self.pieces: list[bytes] = []
+
+    def add(self, count: int, packed: bytes) -> None:
+        """Add `count` events. packed: a MessagePack array of them."""
+        if self.as_json:
+            piece = b",".join([b"".join(_json_pieces(event)) for event in wire.unpack(packed)])
+        else:
+            piece = packed[len(_array_header(count)) :]
+        self.pieces.append(piece)
+        self.count += count
+        self.size += len(piece)
 
 
-def json_event(packed: bytes) -> bytes:
-    """The JSON of an event from its MessagePack."""
-    return b"".join(_json_pieces(wire.unpack(packed)))
+class EventsPage(NamedTuple):
+    """The result of `events`."""
+
+    server: str
+    epoch: int
+    seq: int
+    missed: int | None
+    more: bool
+
+    def encode(self, events: EncodedEvents) -> bytes:
+        head = self._asdict()
+        if events.as_json:
+            return b"".join((_JSON.encode(head)[:-1], b',"events":[', b",".join(events.pieces), b"]}"))
+        packer = msgpack.Packer(autoreset=False)
+        packer.pack_map_header(len(head) + 1)
+        for name, value in head.items():
+            packer.pack(name)
+            packer.pack(value)
+        packer.pack("events")
+        return b"".join((packer.bytes(), _array_header(events.count), *events.pieces))
+
+
+def _array_header(length: int) -> bytes:
+    header: bytes = msgpack.Packer().pack_array_header(length)
+    return header
 
 
 def _msgpack_pieces(value: Any) -> Iterator[bytes]:
     if isinstance(value, Items):
-        yield msgpack.Packer().pack_array_header(value.length)
+        yield _array_header(value.length)
         yield from map(_MSGPACK.encode, value.packets)
     elif isinstance(value, dict) and any(isinstance(one, Items) for one in value.values()):
         yield msgpack.Packer().pack_map_header(len(value))
@@ -85,7 +121,7 @@ def _encode_json(value: Any) -> bytes:
 
 
 def _is_small(value: Any) -> bool:
-    left, containers = PIECE, [value]
+    left, containers = PIECE_ITEMS, [value]
     while containers:
         container = containers.pop()
         if isinstance(container, Items):
@@ -100,7 +136,8 @@ def _is_small(value: Any) -> bool:
 
 
 def _is_plain(value: Any) -> bool:
-    """Whether it is a packet, or a part of one, in which all is text or numbers: msgspec would write bytes as base64."""
+    """Whether all values of a packet, or a part of it, are text or numbers;
+    msgspec would write bytes as base64."""
     if isinstance(value, dict):
         return _PLAIN.issuperset({*map(type, value), *map(type, value.values())})
     return _PLAIN.issuperset(map(type, value)) if isinstance(value, list) else type(value) in _PLAIN

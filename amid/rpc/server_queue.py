@@ -1,14 +1,17 @@
-"""One server as the broker sees it: the calls that wait for its lanes, whose turn it is, and whose calls are on the lanes.
+"""One server as the broker sees it: the calls that wait for its lanes, their order, and the lanes'
+use.
 
-Lanes are shared by principal, so that neither slow actions nor a flood of quick ones of one caller hold up the others:
+Lanes are shared among principals, so that neither slow actions nor a flood of quick ones of one
+caller delay the others:
 
-* A lane that becomes free goes to the principal with the fewest calls on lanes, and among equals to the one that was served
-  longest ago.
-* A quick action goes to an idle lane first, and behind other quick ones when the reader has room there. While an action that is
-  not quick has the next turn, nothing is put behind others, so that a lane becomes idle for it.
-* When others hold all lanes and a principal without one waits, the reader opens a spare lane, one more than `lanes`. Only a
-  principal without a call on any lane gets the last idle one, so one caller alone can use `lanes` of them, as if there were no
-  spare.
+* A free lane goes to the principal with the fewest calls on lanes, and among equals to the one that
+  was served least recently.
+* A quick action goes to an idle lane first, and behind other quick ones if the reader has room
+  there. While a slow action is next, nothing is sent behind others, so that a lane becomes idle for
+  it.
+* If others hold all lanes and a principal without one waits, the reader opens a spare lane, one
+  more than `lanes`. Only a principal without a call on a lane gets the last idle one, so one caller
+  alone can use exactly `lanes` of them.
 * A full queue drops the newest call of the principal with the most waiting calls.
 """
 
@@ -23,17 +26,18 @@ from amid.rpc.messages import Capacity, Request, RunAction, Status, WantLanes
 from amid.rpc.open_call import OpenCall
 
 SESSION_GRACE_S = 3.0
-"""Seconds without a session for which a call waits in the queue."""
+"""A call waits in the queue for this time without a session."""
 READER_TTL_S = 3.0
-"""Seconds for which a reader is believed after its last message."""
+"""A reader without a message for this time counts as lost."""
 READER_FRESH_S = 1.2
-"""Seconds since a reader's last message within which calls are handed to it; it sends one every half second."""
+"""Calls are assigned to a reader within this time after its last
+message; it sends one every 0.5 s."""
 
 NO_CAPACITY = Capacity(0, 0, 0, 0)
 
 
 class FairQueue:
-    """Calls that wait, by principal: first in, first out for one principal, and the principals in turn."""
+    """Waiting calls: first in, first out within one principal, and the principals in turn."""
 
     def __init__(self) -> None:
         self._waiting: OrderedDict[str, OrderedDict[int, OpenCall]] = OrderedDict()
@@ -53,7 +57,7 @@ class FairQueue:
         self._count += 1
 
     def put_back(self, call: OpenCall) -> None:
-        """A call that was handed out waits again, in front of those of its principal that were opened later."""
+        """Queue a call again, before the calls of its principal that were opened later."""
         self.append(call)
         calls = self._waiting[call.principal]
         self._waiting[call.principal] = OrderedDict(sorted(calls.items()))
@@ -66,33 +70,38 @@ class FairQueue:
             del self._waiting[call.principal]
 
     def next_call(self, lanes: LaneUse) -> OpenCall | None:
-        """Whose turn it is."""
+        """The next call, or None."""
         if not self._waiting:
             return None
         principal = next(iter(self._waiting)) if len(self._waiting) == 1 else min(self._waiting, key=lanes.count)
         return next(iter(self._waiting[principal].values()))
 
     def take(self, call: OpenCall) -> None:
-        """`call` is handed out: its principal's next turn comes after that of all others."""
+        """Remove `call`, which is assigned now.
+
+        The next turn of its principal comes after all others'.
+        """
         self._waiting.move_to_end(call.principal)
         self.remove(call)
 
     def newest_of_longest(self, principal: str) -> OpenCall | None:
-        """The call that makes room for one of `principal`; None when no other principal has more waiting calls."""
+        """The call to drop for one of `principal`; None if no other
+        principal has more waiting calls."""
         longest = max(self._waiting.values(), key=len, default=None)
         if longest is None or len(longest) <= len(self._waiting.get(principal, ())):
             return None
         return longest[next(reversed(longest))]
 
     def any_without_lane(self, lanes: LaneUse) -> bool:
+        """Whether a principal waits that has no call on a lane."""
         return not lanes.counts.keys() >= self._waiting.keys()
 
 
 class LaneUse:
-    """Whose calls are on lanes. A call may be on one after its caller was answered: Asterisk works on it still.
+    """Whose calls are on lanes. Asterisk may still work on a call whose caller has been answered.
 
-    calls: by id, each with its principal, and its number among all calls that this reader was handed. counts: the number of calls
-    of each principal that has any.
+    calls: by id, the principal of each, and its number among all calls that this reader was
+    assigned. counts: calls by principal.
     """
 
     def __init__(self) -> None:
@@ -117,7 +126,7 @@ class LaneUse:
             del self.counts[principal]
 
     def reconcile(self, reported: Collection[int], taken: int) -> None:
-        """Release what the reader had taken and has on no lane any more."""
+        """Release the calls that the reader had taken and no longer has on a lane."""
         over = [call_id for call_id, (_, number) in self.calls.items() if number <= taken and call_id not in reported]
         for call_id in over:
             self.release(call_id)
@@ -129,19 +138,25 @@ class LaneUse:
 
 @dataclass(slots=True)
 class ServerQueue:
-    """`reader` is the link to the server's reader, `status` its last full report; sent_idle, sent_behind: the calls that this
-    reader was handed, for an idle lane and to be put behind others."""
+    """A server's calls and its reader.
+
+    reader: the link to the reader; status: its last full report. sent_idle, sent_behind: calls that
+    this reader was assigned, for an idle lane and behind others. handed: the open actions among
+    them. pulls: the open calls that wait for events; `unhanded_pulls` wait for a reader.
+    """
 
     name: str
     limit: int
     last_ready: float
     reader: Any = None
     started: int = 0
-    heard: float = 0.0
+    last_message_at: float = 0.0
     ready: bool = False
     status: Status | None = None
     waiting: FairQueue = field(default_factory=FairQueue)
     handed: dict[int, OpenCall] = field(default_factory=dict)
+    pulls: dict[int, OpenCall] = field(default_factory=dict)
+    unhanded_pulls: list[OpenCall] = field(default_factory=list)
     lanes: LaneUse = field(default_factory=LaneUse)
     capacity: Capacity = NO_CAPACITY
     sent_idle: int = 0
@@ -150,24 +165,25 @@ class ServerQueue:
     wanted: tuple[int, bool] = (0, False)
 
     def waits(self, now: float) -> bool:
-        """Whether a call may wait: there is a session, or there was one a moment ago."""
+        """Whether a call may wait: a session is open, or was until a moment ago."""
         return now < self.last_ready + SESSION_GRACE_S
 
     def fresh(self, now: float) -> bool:
-        return now < self.heard + READER_FRESH_S
+        """Whether the reader has reported recently enough to be assigned calls."""
+        return now < self.last_message_at + READER_FRESH_S
 
     @property
     def idle_lanes(self) -> int:
-        """Those that no call has, or is on its way to."""
+        """Idle lanes without a call on its way to them."""
         return self.capacity.idle - (self.sent_idle - self.capacity.taken_idle)
 
     @property
     def room(self) -> int:
-        """How many quick calls may be put behind others."""
+        """Quick calls that may be sent behind others."""
         return self.capacity.room - (self.sent_behind - self.capacity.taken_behind)
 
     def next_call(self, now: float) -> OpenCall | None:
-        """The call that may be handed to the reader now; `hand` must follow."""
+        """The call that the reader may get now. `hand` must follow."""
         if not self.ready or not self.fresh(now):
             return None
         call = self.waiting.next_call(self.lanes)
@@ -180,32 +196,61 @@ class ServerQueue:
         return self.idle_lanes > reserved
 
     def hand(self, call: OpenCall) -> Request:
-        """The message that gives `call` to the reader."""
+        """The message that assigns `call` to the reader."""
         request = call.request
         if isinstance(request, RunAction):
             request.behind = not self._may_have_lane(call)
             self.sent_idle += not request.behind
             self.sent_behind += request.behind
             self.lanes.add(call, self.sent_idle + self.sent_behind)
+            self.handed[call.call_id] = call
         call.handed = True
-        self.handed[call.call_id] = call
         return request
 
     def take_back(self, call: OpenCall) -> None:
-        """`call` did not reach Asterisk: it waits again, where it was."""
+        """Queue a call again that Asterisk has not received, at its old place."""
         del self.handed[call.call_id]
         call.handed = False
         self.waiting.put_back(call)
 
     def remove(self, call: OpenCall) -> None:
-        """`call` is over for its caller."""
-        if call.handed:
+        """Drop a call that has ended for its caller."""
+        if call.pull is not None:
+            del self.pulls[call.call_id]
+        elif call.handed:
             del self.handed[call.call_id]
         else:
             self.waiting.remove(call)
 
+    def next_pulls(self) -> list[OpenCall]:
+        """The pulls to send to the reader now."""
+        pulls = [call for call in self.unhanded_pulls if call.call_id in self.pulls]
+        self.unhanded_pulls = []
+        return pulls
+
+    def take_back_pulls(self) -> None:
+        """Keep the pulls for the reader's successor, which continues from their cursors.
+
+        A pull without a cursor continues after the last event that the reader reported.
+        """
+        self.unhanded_pulls = list(self.pulls.values())
+        for call in self.unhanded_pulls:
+            if call.handed:
+                self.set_cursor(call)
+            call.handed = False
+
+    def set_cursor(self, call: OpenCall) -> None:
+        """Let a pull that has no cursor, and no answer from the reader, begin at the last event that the reader reported. With an
+        error in place of a cursor its caller would ask "from now on" again, and lose what came meanwhile without notice."""
+        if call.pull is not None and call.pull.epoch is None and self.status is not None:
+            call.pull.epoch, call.pull.seq = self.status.epoch, self.status.seq
+
     def replace_reader(self, reader: Any, started: int, capacity: Capacity = NO_CAPACITY) -> None:
-        """capacity: its first report. It has taken calls already when its server was out of the configuration meanwhile."""
+        """capacity: its first report.
+
+        It counts calls already if its server was removed and added again.
+        """
+        self.take_back_pulls()
         self.reader, self.started = reader, started
         self.sent_idle, self.sent_behind = capacity.taken_idle, capacity.taken_behind
         self.capacity, self.wanted = NO_CAPACITY, (0, False)
@@ -213,16 +258,18 @@ class ServerQueue:
         self.lanes.clear()
 
     def take_status(self, status: Status, now: float) -> None:
-        self.status, self.ready, self.capacity, self.heard = status, status.ready, status.capacity, now
+        """Take the reader's full report."""
+        self.status, self.ready, self.capacity, self.last_message_at = status, status.ready, status.capacity, now
         lanes = status.lanes
         self.has_spare_lane = lanes.free + lanes.busy > lanes.limit
         self.lanes.reconcile(lanes.calls, status.capacity.taken_idle + status.capacity.taken_behind)
 
     def take_capacity(self, capacity: Capacity, now: float) -> None:
-        self.capacity, self.heard = capacity, now
+        self.capacity, self.last_message_at = capacity, now
 
     def want_lanes(self, now: float) -> WantLanes | None:
-        """The message that asks the reader for more lanes, when it has not been asked for as many."""
+        """The message that asks the reader for more lanes; None if it
+        has been asked for as many already."""
         waiting = len(self.waiting)
         if not waiting:
             self.wanted = 0, False
@@ -233,8 +280,8 @@ class ServerQueue:
         self.wanted = max(waiting, asked_waiting), spare
         return WantLanes(waiting, spare) if waiting > asked_waiting or spare > asked_spare else None
 
-    def absence(self) -> str:
+    def unavailable_reason(self) -> str:
         """Why there is no session, for a caller."""
         if self.status is None:
-            return f"server {self.name} has no session: its reader has not reported"
+            return f"server {self.name} has no session: its reader has not reported yet"
         return f"server {self.name} has no session: {self.status.detail or 'no session for actions is open yet'}"

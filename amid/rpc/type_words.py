@@ -1,7 +1,7 @@
-"""What fits a type of msgspec, in words.
+"""Describes in words what fits a msgspec type, for error messages.
 
-msgspec says of a value only that it does not fit, in words of its own. These are made from the type (its `description`, or its kind
-and bounds), so that no update of msgspec changes what people read.
+msgspec's own messages only say that a value does not fit, in wording that may change with an
+update. These are made from the type: its `description`, or its kind and bounds.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ import json
 from msgspec import inspect
 
 
-def in_words(kind: inspect.Type) -> str:
+def describe_type(kind: inspect.Type) -> str:
     """What fits this type, in words."""
     match kind:
         case inspect.Metadata(extra_json_schema={"description": words}):
             return str(words)
         case inspect.UnionType(types=(first, *_)):
-            return in_words(first)
+            return describe_type(first)
         case inspect.LiteralType(values=values):
             return " or ".join(json.dumps(value) for value in values)
         case inspect.BoolType():
@@ -30,7 +30,7 @@ def in_words(kind: inspect.Type) -> str:
         case inspect.DictType():
             return "a map"
         case inspect.ListType(item_type=item):
-            return f"a list, each item {in_words(item)}"
+            return f"a list, each item {describe_type(item)}"
         case _:
             return "text"
 
@@ -40,7 +40,7 @@ def _bounds(kind: inspect.IntType | inspect.FloatType) -> str:
     return "".join(f" {word} {bound:,}" for word, bound in bounds.items() if bound is not None)
 
 
-def meant(key: str, known: list[str]) -> str:
-    """Advice on an unknown key: the one that was meant, or those that there are."""
+def suggest_key(key: str, known: list[str]) -> str:
+    """Advice about an unknown key: the closest known one, or all of them."""
     close = difflib.get_close_matches(key, known, 1)
     return f"; did you mean {close[0]!r}?" if close else f" (known: {', '.join(known)})"

@@ -1,10 +1,11 @@
-"""The server's end of one ZeroMQ connection without encryption: bytes in, messages out (ZMTP 3.1, RFC 37; mechanism NULL).
+"""The server's end of one ZeroMQ connection without encryption: bytes in, messages out.
 
-libzmq shows no frame of a message before the last one has come, limits neither their number nor their
-sum, and cannot leave a message once it is begun. A caller could fill the memory with a message that
-never ends, or keep all others waiting behind one of millions of frames; bans by what the process grew
-did not hold, since nothing tells which connection it grew for. Here each limit applies as the bytes
-arrive, and what a peer sends beyond it ends its connection.
+ZMTP 3.1 (RFC 37) with the mechanism NULL. Not libzmq, because libzmq shows no frame of a message
+before the last one has arrived, limits neither their number nor their sum, and cannot abandon a
+message. A caller could fill the memory with an endless message, or delay all others behind millions
+of frames. Banning callers by the growth of the process failed, since nothing shows which connection
+it grew for. Here each limit applies as the bytes arrive, and a peer that exceeds it is
+disconnected.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ import struct
 
 MAX_COMMAND_BYTES = 1024
 COMMANDS_AT_ONCE = 16
-"""Commands of one connection that are handled before others have their turn."""
+"""Commands of one connection that are handled before other connections have a turn."""
 MAX_TO_SEND_BYTES = 64 * 1024
-"""Replies to heartbeats that a peer does not read."""
+"""Replies to heartbeats that wait for a peer that does not read."""
 
 _MORE, _LONG, _COMMAND = 1, 2, 4
 _SIGNATURE_BYTES, _GREETING_BYTES = 10, 64
@@ -26,14 +27,15 @@ _CALLERS = (b"DEALER", b"REQ", b"ROUTER")
 
 
 class Refused(Exception):
-    """The peer breaks the protocol or a limit; the message says which. Its connection is to be closed."""
+    """The peer breaks the protocol or a limit; the message says which. Close its connection."""
 
 
 class ServerProtocol:
-    """The owner sends `to_send`, feeds what it receives, and takes messages until there is none. `next_message` raises `Refused`.
+    """The owner sends `to_send`, feeds what it receives, and takes messages until there is none.
 
-    identity: the routing id that the peer states; None before its handshake has ended. has_more_commands: the last `next_message`
-    ended after COMMANDS_AT_ONCE commands, and has to be called again before more is fed.
+    identity: the routing id that the peer states; None before its handshake has ended.
+    has_more_commands: the last `next_message` stopped after COMMANDS_AT_ONCE commands; call it
+    again before feeding more.
     """
 
     def __init__(self, max_bytes: int, max_frames: int) -> None:
@@ -50,19 +52,20 @@ class ServerProtocol:
 
     @property
     def has_input(self) -> bool:
-        """Whether there are bytes beyond the last message."""
+        """Whether bytes after the last message are buffered."""
         return len(self._input) > self._position
 
     @property
     def held_bytes(self) -> int:
-        """What it holds of messages that are not whole, or not taken."""
+        """Bytes of messages that are incomplete, or not taken yet."""
         return len(self._input) - self._position + self._frames_bytes
 
     def feed(self, data: bytes) -> None:
+        """Take received bytes; `next_message` returns what they completed."""
         self._input += data
 
     def next_message(self) -> list[bytes] | None:
-        """The frames of the next message that has come in whole."""
+        """The frames of the next complete message, or None. Raises `Refused`."""
         self.has_more_commands = False
         if not self._greeted and not self._take_greeting():
             return None
@@ -80,7 +83,7 @@ class ServerProtocol:
             if not flags & _MORE:
                 message, self._frames, self._frames_bytes = self._frames, [], 0
                 if self._position == len(self._input):
-                    self._drop_taken()  # or a large message stays until the peer sends again
+                    self._drop_taken()  # else a large message would stay until the peer sends again
                 return message
         return None
 
@@ -99,7 +102,7 @@ class ServerProtocol:
         return True
 
     def _next_frame(self) -> tuple[int, bytes] | None:
-        """Flags and body of the next frame that is whole."""
+        """Flags and body of the next complete frame, or None."""
         data, start = self._input, self._position
         if len(data) < start + 2:
             self._drop_taken()

@@ -1,14 +1,15 @@
-"""A simulated PBX that speaks AMI: for `amid demo`, and for tests where no Asterisk is installed.
+"""A simulated PBX that speaks AMI, for `amid demo` and for tests without an Asterisk.
 
-It is the other side of the wire, written from what a real Asterisk 22 answers and sends, and it shares no
-code with the rest of amid: a mistake in amid's reading of the protocol must not be repeated here.
+It is written from what a real Asterisk 22 answers and sends, and shares no code with the rest of
+amid, so that a misreading of the protocol is not repeated here.
 
     wire.py, event.py    bytes: requests in, packets and events out
-    model.py, pbx.py     what there is, and the one place where it changes and says so
-    tasks.py             things that take time, without a clock
-    dialplan.py, dialing.py  what channels do;  traffic.py  calls that come by themselves or are asked for
-    session.py, actions/ one AMI session, and what it can be asked
-    server.py            the TCP port
+    model.py, pbx.py     the state of the PBX, and the only place that changes it and reports changes
+    tasks.py             activities that take time, without a clock
+    dialplan.py, dialing.py  what channels do
+    traffic.py           random incoming calls, and originated calls
+    session.py, actions/ an AMI session and its actions
+    server.py            the TCP server
 """
 
 from amid.simulator.server import SimulatedPbx

@@ -1,4 +1,4 @@
-"""Dial and Queue: how one channel reaches another, rings it, and talks to it until one of them goes."""
+"""Dial and Queue: a channel calls another, rings it, and talks to it until one of them hangs up."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from amid.simulator.tasks import NEVER, Steps
 
 
 def call_out(pbx: Pbx, target: str, caller: Channel | None) -> Channel | None:
-    """The leg towards `target` (`PJSIP/alice`, `Local/600@default/n`), on its way; None: no such thing."""
+    """Start a leg to `target` (`PJSIP/alice`, `Local/600@default/n`). Returns None for an unknown
+    target."""
     technology, _, address = target.partition("/")
     if technology == "PJSIP" and address in pbx.phones:
         leg = pbx.new_channel(f"PJSIP/{address}", model.DOWN, "", linked=caller)
@@ -45,7 +46,8 @@ def call_out(pbx: Pbx, target: str, caller: Channel | None) -> Channel | None:
 
 
 def _phone(pbx: Pbx, leg: Channel) -> Steps:
-    """A person: it rings, and is answered mostly, rejected sometimes; whoever talks hangs up in the end."""
+    """A phone with a person: rings, is usually answered, sometimes rejected, and hangs up after a
+    conversation."""
     try:
         yield from pause(pbx, pbx.random.uniform(0.05, 0.3))
         pbx.set_state(leg, model.RINGING)
@@ -58,22 +60,22 @@ def _phone(pbx: Pbx, leg: Channel) -> Steps:
     except HungUp as hangup:
         leg.cause = leg.cause or hangup.cause
     except Redirected as redirected:
-        _let_go(pbx, leg)
+        _detach(pbx, leg)
         leg.context, leg.exten = redirected.context, redirected.exten
         yield from live(pbx, leg, pbx.program(leg.context, leg.exten))
     finally:
         pbx.destroy(leg)
 
 
-def _let_go(pbx: Pbx, leg: Channel) -> None:
-    """A leg that was sent elsewhere is no longer its dialler's, who goes on without it."""
+def _detach(pbx: Pbx, leg: Channel) -> None:
+    """Detach a redirected leg from the channel that dialled it."""
     pbx.leave(leg)
     dialler, leg.watcher = leg.watcher, None
     pbx.tasks.wake(dialler)
 
 
 def introduce(pbx: Pbx, caller: Channel, leg: Channel, application: str) -> None:
-    """Tells the dialled leg who calls, and both halves of it if it is Local."""
+    """Set the caller's identity on the dialled leg, on both halves of a Local channel."""
     leg.exten = caller.exten
     pbx.set_application(leg, application, "(Outgoing Line)")
     pbx.set_connected(leg, caller.number, caller.caller_name)
@@ -92,7 +94,7 @@ def await_answer(
     target: str,
     seconds: float,
 ) -> Generator[float, None, bool]:
-    """Rings `leg` for at most `seconds`, saying so in Dial events; True when it was answered."""
+    """Ring `leg` for at most `seconds` and report Dial events. Returns whether it was answered."""
     source = caller.snapshot() if caller else []
     pbx.emit("DialBegin", "call", source, leg.snapshot("Dest"), [("DialString", target.partition("/")[2])])
     until, rang, status = pbx.now + seconds, False, "NOANSWER"
@@ -119,7 +121,7 @@ def await_answer(
 
 
 def talk(pbx: Pbx, caller: Channel, leg: Channel) -> Steps:
-    """Both in one bridge until one of them goes."""
+    """Bridge two channels until one of them leaves."""
     pbx.set_state(caller, model.UP)
     bridge = pbx.new_bridge()
     pbx.enter(leg, bridge)
@@ -173,7 +175,7 @@ def queue(pbx: Pbx, channel: Channel, data: str) -> Steps:
         while waiting.position(channel):
             member = next((m for m in waiting.members if m.available), None)
             if member is None or waiting.position(channel) > 1:
-                yield 0.25  # Asterisk looks again every so often, too
+                yield 0.25  # Asterisk also polls
             else:
                 yield from _offer(pbx, channel, waiting, member, joined)
     finally:
@@ -205,7 +207,7 @@ def _leave_queue(pbx: Pbx, channel: Channel, waiting: Queue) -> None:
 
 
 def _offer(pbx: Pbx, channel: Channel, waiting: Queue, member: Member, joined: float) -> Steps:
-    """Rings one agent for 15 s; whoever answers has the caller until one of them hangs up."""
+    """Ring one queue member for 15 s, and connect the caller if it answers."""
     target, began = member.interface, pbx.now
     leg = call_out(pbx, target, channel)
     if leg is None:

@@ -1,8 +1,8 @@
-"""What channels do: the dialplan applications, each a generator that a channel's task runs.
+"""The dialplan applications, each a generator that a channel's task runs.
 
-A task waits by yielding seconds and is woken when something it cares about has happened, so every wait is
-a loop around a condition. `HungUp` comes out of a wait when the channel has to go; the `finally` of each
-application then leaves everything as it found it.
+A task waits by yielding seconds and is woken when something relevant has happened, so every wait is
+a loop around a condition. A wait raises `HungUp` when the channel must end; the `finally` of each
+application then restores the state.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from amid.simulator.tasks import NEVER, Steps
 
 
 class Redirected(Exception):
-    """Comes out of what a channel is doing when it has been sent elsewhere in the dialplan."""
+    """Raised in a channel's task when the channel is redirected."""
 
     def __init__(self, context: str, exten: str) -> None:
         super().__init__(f"redirected to {exten}@{context}")
@@ -25,14 +25,14 @@ class Redirected(Exception):
 
 
 def enter(pbx: Pbx, channel: Channel, program: Program) -> None:
-    """Starts a channel in the dialplan. Asterisk counts as calls what went through here."""
+    """Start a channel in the dialplan. Asterisk counts these channels as calls."""
     channel.in_dialplan = True
     pbx.calls_processed += 1
     pbx.run_on(channel, live(pbx, channel, program))
 
 
 def live(pbx: Pbx, channel: Channel, steps: Program) -> Steps:
-    """The whole life of a channel that runs a piece of dialplan, to its end."""
+    """Run a channel through a piece of dialplan until its end."""
     try:
         following: Program | None = steps
         while following is not None:
@@ -45,7 +45,7 @@ def live(pbx: Pbx, channel: Channel, steps: Program) -> Steps:
 
 
 def _follow(pbx: Pbx, channel: Channel, steps: Program) -> Generator[float, None, Program | None]:
-    """Runs the applications in turn; what it was redirected to, or None at the end."""
+    """Run the applications in order. Returns the program of a redirect, None at the end."""
     try:
         for priority, (application, data) in enumerate(steps, 1):
             channel.priority = priority
@@ -58,7 +58,7 @@ def _follow(pbx: Pbx, channel: Channel, steps: Program) -> Generator[float, None
 
 
 def pause(pbx: Pbx, seconds: float) -> Steps:
-    """Waits all of it, however often it is woken."""
+    """Wait for the whole time, even if woken."""
     until = pbx.now + seconds
     while pbx.now < until:
         yield until - pbx.now
@@ -158,4 +158,5 @@ APPLICATIONS: dict[str, Application] = {
     "echo": wait_for_ever,
     "musiconhold": wait_for_ever,
 }
-"""By lower-case name; one that is not here does nothing, as NoOp. `dialing` adds Dial and Queue."""
+"""The applications by lower-case name. Unknown ones do nothing, like NoOp. `dialing` adds Dial and
+Queue."""

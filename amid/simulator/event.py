@@ -1,7 +1,8 @@
-"""One event, encoded once however many sessions it goes to, and the classes that decide who gets it.
+"""An event, encoded once for all sessions, and the privilege classes that decide which sessions
+receive it.
 
-An event goes to a session whose events are on for *all* of its classes and whose user may read all of them
-(main/manager.c, `__manager_event_sessions`). What a privilege prints as ends with `all`.
+A session receives an event if its mask and its user's read permission contain *all* classes of the
+event (main/manager.c, `__manager_event_sessions`). A printed privilege ends with `all`.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ ALL = frozenset(CLASSES)
 
 
 class Event:
-    """`name`, the classes it belongs to, and its packet as `raw` bytes."""
+    """An event: its `name`, its classes, and its packet as `raw` bytes."""
 
     __slots__ = ("classes", "name", "raw")
 
@@ -48,7 +49,7 @@ class Event:
 
     @classmethod
     def of_lines(cls, name: str, classes: Sequence[str], lines: Iterable[str]) -> Event:
-        """With lines that are repeated as somebody wrote them, be they headers or not."""
+        """An event from lines that are sent unchanged, whether or not they are headers."""
         event = cls(name, classes, ())
         body = "".join(f"{line}\r\n" for line in lines).encode(errors="surrogateescape")
         event.raw = event.raw[:-2] + body + b"\r\n"
@@ -56,7 +57,7 @@ class Event:
 
 
 def classes_of(mask: str) -> frozenset[str]:
-    """What an `EventMask` or a user's read and write setting names; unknown words count for nothing."""
+    """The classes in an `EventMask` or in a user's read or write setting. Unknown words are ignored."""
     word = mask.strip().lower()
     if word in ("on", "yes", "true", "all"):
         return ALL

@@ -1,7 +1,7 @@
-"""What a PBX consists of while it runs: channels, bridges, queues; and how each is written into headers.
+"""The state of a PBX: channels, bridges and queues, and how each is written as headers.
 
-Plain data. Who changes it also says so in an event (`pbx.py`), so that a listener who replays the events
-ends up with the same picture. Header names and their order are those of a real Asterisk 22.
+Plain data. The code that changes it also reports an event (`pbx.py`), so that a client that follows
+the events has the same state. Header names and their order are those of a real Asterisk 22.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ UNKNOWN = "<unknown>"
 
 @dataclass(eq=False)
 class Channel:
-    """One leg of a call. Times are Unix seconds."""
+    """A leg of a call. Times are in seconds since 1970."""
 
     name: str
     uniqueid: str
@@ -48,9 +48,9 @@ class Channel:
     answered: float | None = None
     bridge: Bridge | None = None
     task: Task | None = None
-    """Who runs it; None for a leg that somebody else dialled and therefore looks after."""
+    """The task that runs it; None for a leg whose dialler controls it."""
     watcher: Task | None = None
-    """Who dialled it, and is woken when it rings, answers or goes."""
+    """The task that dialled it, woken when the leg rings, answers or ends."""
     half: Channel | None = None
     """The other end of a Local channel."""
     recorder: str | None = None
@@ -61,7 +61,7 @@ class Channel:
 
     @property
     def device(self) -> str:
-        """The channel's name without what makes it this one call: PJSIP/alice."""
+        """The device of the channel's name, such as PJSIP/alice."""
         return self.name.rpartition("-")[0]
 
     def snapshot(self, prefix: str = "") -> list[Header]:
@@ -89,7 +89,7 @@ class Channel:
 
 @dataclass(eq=False)
 class Bridge:
-    """What connects channels: two in a `basic` one, any number in a conference (`base`) or a parking lot."""
+    """A bridge: two channels in `basic`, any number in a conference (`base`) or a parking lot."""
 
     uniqueid: str
     kind: str = "basic"
@@ -152,7 +152,7 @@ class Member:
         return [*headers, *([("Ringinuse", "1")] if ring_in_use else []), ("Wrapuptime", "0")]
 
     def snapshot(self) -> list[Header]:
-        """As the events about a member have it."""
+        """As in events about a member."""
         return [
             ("Queue", self.queue),
             ("MemberName", self.name),
@@ -162,7 +162,7 @@ class Member:
         ]
 
     def item(self) -> list[Header]:
-        """As QueueStatus lists it, under other names."""
+        """As in QueueStatus, under other names."""
         return [
             ("Queue", self.queue),
             ("Name", self.name),
@@ -174,7 +174,7 @@ class Member:
 
 @dataclass(eq=False)
 class Queue:
-    """Callers who wait, in order, with the time each joined; and the members who answer them."""
+    """The waiting callers in order, with the time when each joined, and the members."""
 
     name: str
     members: list[Member] = field(default_factory=list)
@@ -185,7 +185,7 @@ class Queue:
     talk_time: int = 0
 
     def position(self, channel: Channel) -> int:
-        """1 for who is next; 0 when it does not wait here."""
+        """The position of a caller from 1; 0 when it is not in this queue."""
         return next((n for n, (waiting, _) in enumerate(self.callers, 1) if waiting is channel), 0)
 
     def params(self) -> list[Header]:

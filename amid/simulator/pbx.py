@@ -1,7 +1,8 @@
-"""The simulated PBX: its channels, bridges, queues and database, and the one place where they change.
+"""The simulated PBX: its channels, bridges, queues and database, and the only place that changes
+them.
 
-Each change is made and announced together, so the lists (CoreShowChannels, QueueStatus) and the events can
-never disagree. Pure: it knows the time only as `tasks.now`, and whoever wants its events subscribes.
+Each change is made and reported together, so lists (CoreShowChannels, QueueStatus) and events
+always agree. Pure: time is `tasks.now`, and sessions subscribe to events.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ from amid.simulator.tasks import Steps, Task, Tasks
 from amid.simulator.wire import Header
 
 PHONES = {"alice": "Alice Martin", "bob": "Bob Okafor", "chloe": "Chloé Lefèvre", "juergen": "Jürgen Weiß"}
-"""The endpoints PJSIP/<name>, with the name each shows."""
+"""The endpoints PJSIP/<name>, with the display name of each."""
 
 Program = Sequence[tuple[str, str]]
-"""Applications to run one after the other, each with its data."""
+"""Applications to run in order, each with its arguments."""
 
 DIALPLAN: dict[str, dict[str, Program]] = {
     "default": {
@@ -36,7 +37,7 @@ DIALPLAN: dict[str, dict[str, Program]] = {
 
 
 class HungUp(Exception):
-    """Comes out of what a channel's task is doing when the channel has to go; `cause` is Q.850's."""
+    """Raised in a channel's task when the channel must end. cause: as in Q.850."""
 
     def __init__(self, cause: int) -> None:
         super().__init__(f"hung up with cause {cause}")
@@ -44,7 +45,7 @@ class HungUp(Exception):
 
 
 class Pbx:
-    """Starts empty at `now` (Unix seconds); the same seed and the same requests give the same events."""
+    """A PBX without calls. now: seconds since 1970. The same seed and requests give the same events."""
 
     def __init__(self, now: float, seed: int = 1, phones: Mapping[str, str] = PHONES) -> None:
         self.tasks = Tasks(now)
@@ -71,10 +72,11 @@ class Pbx:
         return self.tasks.now
 
     def program(self, context: str, exten: str) -> Program:
-        """What an extension does; empty when there is none."""
+        """The program of an extension; empty if it does not exist."""
         return self.dialplan.get(context, {}).get(exten, ())
 
-    # -- telling ------------------------------------------------------------------------------------------
+    # -- events
+    # -------------------------------------------------------------------------------------------
     def subscribe(self, listener: Callable[[Event], None]) -> None:
         self._listeners.append(listener)
 
@@ -82,14 +84,14 @@ class Pbx:
         self._listeners.remove(listener)
 
     def emit(self, name: str, classes: str, *parts: Iterable[Header]) -> None:
-        """Tells every listener; `classes` are separated by commas, and `all` comes by itself."""
-        self._tell(Event(name, classes.split(","), [header for part in parts for header in part]))
+        """Send an event to every listener. classes: separated by commas, without `all`."""
+        self._publish(Event(name, classes.split(","), [header for part in parts for header in part]))
 
     def emit_lines(self, name: str, classes: str, lines: Iterable[str]) -> None:
-        """The same for lines that go out as they are."""
-        self._tell(Event.of_lines(name, classes.split(","), lines))
+        """The same for lines that are sent unchanged."""
+        self._publish(Event.of_lines(name, classes.split(","), lines))
 
-    def _tell(self, event: Event) -> None:
+    def _publish(self, event: Event) -> None:
         for listener in tuple(self._listeners):
             listener(event)
 
@@ -105,7 +107,8 @@ class Pbx:
         linked: Channel | None = None,
         number: int | None = None,
     ) -> Channel:
-        """A channel `device`-<8 hex digits>`suffix`; both halves of a Local one share the `number`."""
+        """Create a channel `device`-<8 hex digits>`suffix`; both halves of a Local channel have the
+        same `number`."""
         if number is None:
             number, self._name_number = self._name_number, self._name_number + 1
         uniqueid = f"{int(self.now)}.{self._channel_number}"
@@ -124,7 +127,8 @@ class Pbx:
         return channel
 
     def new_local(self, exten: str, context: str, linked: Channel | None) -> Channel:
-        """Both halves of Local/exten@context; the first is returned, the second is for the dialplan."""
+        """Create both halves of Local/exten@context and return the first; the second runs the
+        dialplan."""
         device, number = f"Local/{exten}@{context}", self._name_number
         self._name_number += 1
         one = self.new_channel(device, model.DOWN, exten, context, suffix=";1", linked=linked, number=number)
@@ -172,12 +176,12 @@ class Pbx:
         self.emit("VarSet", "dialplan", whose, [("Variable", name), ("Value", value)])
 
     def run_on(self, channel: Channel, steps: Steps) -> Task:
-        """Gives the channel a task of its own, which hears of its hangup as `HungUp`."""
+        """Give the channel a task of its own, which receives a hangup as `HungUp`."""
         channel.task = self.tasks.start(steps)
         return channel.task
 
     def hang_up(self, channel: Channel, cause: int = 16) -> None:
-        """Asks for the end of a channel; one that runs something ends as soon as that has let go of it."""
+        """Request the end of a channel. A channel with a task ends when the task has cleaned up."""
         if not channel.alive or (channel.task and channel.task.interruption):
             return
         channel.cause = channel.cause or cause
@@ -188,7 +192,7 @@ class Pbx:
             self.tasks.interrupt(channel.task, HungUp(cause))
 
     def destroy(self, channel: Channel) -> None:
-        """The end of a channel, and of the other half of a Local one."""
+        """Remove a channel, and the other half of a Local channel."""
         if not channel.alive:
             return
         self.leave(channel)
@@ -208,7 +212,7 @@ class Pbx:
 
     # -- devices ------------------------------------------------------------------------------------------
     def set_device(self, device: str, state: str) -> None:
-        """Announces a device state, and the status of the queue members who have that device."""
+        """Report a device state, and the status of queue members with that device."""
         if self.devices.get(device, "NOT_INUSE") == state:
             return
         self.devices[device] = state
@@ -242,7 +246,7 @@ class Pbx:
         self.emit("BridgeEnter", "call", bridge.snapshot(), channel.snapshot())
 
     def leave(self, channel: Channel) -> None:
-        """Out of its bridge, if it is in one; the last of a basic bridge takes the bridge with it."""
+        """Remove a channel from its bridge. A basic bridge ends with its last channel."""
         bridge, channel.bridge = channel.bridge, None
         if bridge is None:
             return

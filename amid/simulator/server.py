@@ -1,7 +1,7 @@
-"""The simulated PBX on a TCP port: one thin loop that moves bytes and time to and from the pure parts.
+"""The TCP server of the simulated PBX: a thin loop that passes bytes and time to the pure modules.
 
-As in Asterisk, a peer that does not read is closed once its socket takes nothing more for `write_timeout`,
-and what it had not read is lost.
+As in Asterisk, a client that does not read is disconnected when its socket has accepted nothing for
+`write_timeout` seconds, and unread data is lost.
 """
 
 from __future__ import annotations
@@ -30,10 +30,14 @@ class Connection:
 
 
 class SimulatedPbx:
-    """An AMI server with calls going on. `port` 0 takes a free one, which `port` then tells.
+    """An AMI server with calls.
 
-    Use `start` and `stop`, or `with`, for a thread of its own; `run` serves in the caller's thread until
-    `stop` is called from elsewhere or `stop_fd` reaches its end of file. `write_timeout` is in seconds. act: carries out actions.
+    `start` and `stop`, or `with`, run it in a thread; `run` serves in the caller's thread until
+    `stop` is called or `stop_fd` reaches end of file.
+
+        port: TCP port; 0 chooses a free port, which the attribute `port` then has.
+        write_timeout: in seconds.
+        act: runs actions.
     """
 
     def __init__(
@@ -73,7 +77,7 @@ class SimulatedPbx:
 
     @property
     def connected(self) -> list[str]:
-        """The peers that are connected now, as address/port."""
+        """The connected clients, as address/port."""
         return [connection.session.peer for connection in tuple(self._connections.values())]
 
     def start(self) -> None:
@@ -81,7 +85,7 @@ class SimulatedPbx:
         self._thread.start()
 
     def stop(self) -> None:
-        """Ends `run`, closes every connection, and waits for the thread if there is one."""
+        """End `run`, close every connection, and wait for the thread if there is one."""
         with contextlib.suppress(OSError):
             self._stopper.send(b"x")
         if self._thread is not None:
@@ -94,21 +98,21 @@ class SimulatedPbx:
         stoppers = {stop_fd, self._stopped.fileno()}
         try:
             while True:
-                ready = self._selector.select(self._patience())
+                ready = self._selector.select(self._select_timeout_s())
                 if any(key.fd in stoppers and self._is_over(key.fd) for key, _ in ready):
                     return
                 for key, events in ready:
                     self._handle(key.fd, events)
-                self._go_on()
+                self._advance()
         finally:
             self._close_all()
 
     def _is_over(self, fd: int) -> bool:
-        """Whether to end: our own `stop` always says so, `stop_fd` by its end of file."""
+        """Whether to end: because of `stop`, or at end of file on `stop_fd`."""
         return fd == self._stopped.fileno() or not os.read(fd, 4096)
 
-    def _patience(self) -> float:
-        """Seconds until something is due by itself."""
+    def _select_timeout_s(self) -> float:
+        """Seconds until the next timed activity."""
         now = time.time()
         due = [
             self.pbx.tasks.next_due(),
@@ -136,15 +140,15 @@ class SimulatedPbx:
         try:
             sock, address = self._listener.accept()
         except OSError:
-            return  # it went away again
+            return  # the client has disconnected already
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         session = Session(self.pbx, self._users, self._act, self._release, f"{address[0]}/{address[1]}")
         self._connections[sock.fileno()] = Connection(sock, session)
         self._selector.register(sock, selectors.EVENT_READ)
 
-    def _go_on(self) -> None:
-        """Lets time pass for everybody, and sends what came of it."""
+    def _advance(self) -> None:
+        """Advance the time of all sessions and send their output."""
         now = time.time()
         self.pbx.tasks.run(now)
         for connection in list(self._connections.values()):

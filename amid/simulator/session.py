@@ -1,8 +1,8 @@
-"""One AMI session as Asterisk serves it, pure: bytes in, bytes in `outgoing`, time as an argument.
+"""An AMI session as Asterisk serves it. Pure: bytes in, bytes in `outgoing`, time as an argument.
 
-Asterisk gives each session one thread that reads an action, carries it out, writes its answer and only
-then reads on. So an action that takes time blocks its whole session, events included: what arrives
-meanwhile waits unread, and the events of that time come after the answer.
+Asterisk has one thread for each session, which reads an action, runs it, writes its answer and then
+reads the next. A slow action therefore blocks the whole session, including its events: input
+remains unread, and events are sent after the answer.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from amid.simulator.wire import Header, Request, Requests, packet
 
 @dataclass(frozen=True)
 class User:
-    """Who may log in; `read` and `write` are lists of classes as in manager.conf."""
+    """A manager user; `read` and `write` are lists of classes as in manager.conf."""
 
     name: str
     secret: str
@@ -30,7 +30,7 @@ class User:
 
 @dataclass(frozen=True)
 class Release:
-    """Which Asterisk it says it is; actions that this one no longer has are unknown."""
+    """The simulated Asterisk version. Actions that it no longer has are unknown."""
 
     version: int
     ami: str
@@ -40,11 +40,11 @@ class Release:
 ASTERISK_22 = Release(22, "11.0.0", "22.10.1")
 
 Act = Callable[["Session", Request], None]
-"""Carries out one request."""
+"""Runs one request."""
 
 
 class Session:
-    """`act` carries out one request; it is the table of actions, given from outside."""
+    """A session. act: runs one request, from the table of actions."""
 
     def __init__(
         self,
@@ -71,7 +71,7 @@ class Session:
         self._wake_at = NEVER
         self._resume: Callable[[], None] | None = None
         self._on_event: Callable[[Event], bool] | None = None
-        pbx.subscribe(self.hear)
+        pbx.subscribe(self.receive_event)
 
     # -- what the server calls ----------------------------------------------------------------------------
     def receive(self, data: bytes, now: float) -> None:
@@ -81,7 +81,7 @@ class Session:
         self.tick(now)
 
     def tick(self, now: float) -> None:
-        """Does all that is due by `now`: the PBX's own life, the end of a wait, and requests that came."""
+        """Process everything that is due by `now`: the PBX, the end of a wait, and received requests."""
         self.pbx.tasks.run(now)
         while not self.closed:
             if self._blocked and self._wake_at <= now:
@@ -93,18 +93,18 @@ class Session:
 
     @property
     def next_due(self) -> float:
-        """When `tick` is wanted at the latest."""
+        """The latest time for the next `tick`."""
         return self._wake_at if self._blocked else NEVER
 
     @property
     def reading(self) -> bool:
-        """Whether it takes input: a blocked session leaves it in the socket."""
+        """Whether it reads input; a blocked session leaves it in the socket."""
         return not self._blocked or self._requests.waiting < 65536
 
     def close(self) -> None:
         if not self.closed:
             self.closed = True
-            self.pbx.unsubscribe(self.hear)
+            self.pbx.unsubscribe(self.receive_event)
 
     # -- what actions call --------------------------------------------------------------------------------
     def write(self, data: bytes) -> None:
@@ -119,14 +119,14 @@ class Session:
         until: float = NEVER,
         on_event: Callable[[Event], bool] | None = None,
     ) -> None:
-        """Serves nothing until `unblock` or the time `until`; then `resume`.
+        """Block the session until `unblock` or the time `until`, then call `resume`.
 
-        `on_event` sees the events of that time, and answers True for one that it has dealt with.
+        on_event: called with each event meanwhile; returns True for an event that it has handled.
         """
         self._blocked, self._resume, self._wake_at, self._on_event = True, resume, until, on_event
 
     def unblock(self) -> None:
-        """Ends the wait now, and gives out the events that were held back."""
+        """End the block now and send the held events."""
         resume, self._resume = self._resume, None
         self._blocked, self._wake_at, self._on_event = False, NEVER, None
         if resume is not None:
@@ -136,7 +136,7 @@ class Session:
                 self.write(event.raw)
             self._held.clear()
 
-    def hear(self, event: Event) -> None:
+    def receive_event(self, event: Event) -> None:
         if self._on_event is not None and self._on_event(event):
             return
         if not self.wants(event):
@@ -147,23 +147,24 @@ class Session:
             self.write(event.raw)
 
     def wants(self, event: Event) -> bool:
-        """Whether its user may read all of the event's classes, and has them switched on."""
+        """Whether the user may read all classes of the event and the session has enabled them."""
         return self.user is not None and event.classes <= self.mask & self._readable
 
     def challenge(self) -> str:
-        """Nine digits or so that stay the same for the session."""
+        """About nine digits, the same for the whole session."""
         self._challenge = self._challenge or str(random.randrange(100_000_000, 1_000_000_000))
         return self._challenge
 
     def admit(self, user: User, mask: str) -> None:
-        """Logged in, with the events of `mask` on."""
+        """Log in a user, with the events of `mask`."""
         self.user, self.mask, self._readable = user, classes_of(mask), classes_of(user.read)
 
     def knows(self, name: str) -> bool:
         return name.lower() in self._users
 
     def authenticate(self, request: Request) -> User | None:
-        """The user that the request proves to be, by its Secret or by the MD5 of challenge and secret."""
+        """The user that the request authenticates, by its Secret or by the MD5 of challenge and
+        secret; None if it does not."""
         user = self._users.get(request.get("Username").lower())
         if user is None:
             return None
@@ -176,7 +177,7 @@ class Session:
 
     # -- inside -------------------------------------------------------------------------------------------
     def _serve(self, request: Request) -> None:
-        """Carries out one action; the events it causes come after its answer, as they do from Asterisk."""
+        """Run one action. Its events follow its answer, as in Asterisk."""
         self._blocked = True
         self._act(self, request)
         if self._resume is None:

@@ -1,8 +1,8 @@
-"""Things that go on over time, without a clock or a thread: generators that yield how long they wait.
+"""Activities over time without a clock or threads: generators that yield the time to wait.
 
-A task yields seconds (`NEVER` for no end) and goes on when they have passed or somebody wakes it. It may be
-interrupted: then the exception comes out of that yield, once nothing else is running. So no task ever
-re-enters another, and one `run(now)` is all the time there is.
+A task yields seconds (`NEVER` for no limit) and continues when they have passed or when it is
+woken. An interrupted task gets an exception at its yield, when no other task runs. Tasks therefore
+never re-enter each other, and time passes only in `run(now)`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Steps = Generator[float, None, None]
 
 
 class Task:
-    """One generator on its way; `due` is when it goes on, in the time of `Tasks.now`."""
+    """A running generator. `due` is when it continues, in the time of `Tasks.now`."""
 
     def __init__(self, steps: Steps) -> None:
         self.steps = steps
@@ -28,7 +28,7 @@ class Task:
 
 
 class Tasks:
-    """All that is going on, in order of time and, at one time, in order of being asked for."""
+    """All tasks, in order of time and, at the same time, in order of scheduling."""
 
     def __init__(self, now: float) -> None:
         self.now = now
@@ -36,7 +36,7 @@ class Tasks:
         self._order = itertools.count()
 
     def start(self, steps: Steps) -> Task:
-        """Begins at the next `run`, so that the starter can finish its own step first."""
+        """Start a task at the next `run`, so that the caller completes its own step first."""
         task = Task(steps)
         self._schedule(task, self.now)
         return task
@@ -51,12 +51,12 @@ class Tasks:
             self.wake(task)
 
     def next_due(self) -> float:
-        """When something happens next, or NEVER."""
+        """The time of the next step, or NEVER."""
         self._drop_stale()
         return self._heap[0][0] if self._heap else NEVER
 
     def run(self, now: float) -> None:
-        """Lets everything happen that is due by `now`, each at its own time."""
+        """Run all steps that are due by `now`, each at its own time."""
         while self.next_due() <= now:
             due, _, task = heapq.heappop(self._heap)
             self.now = max(self.now, due)
@@ -75,12 +75,12 @@ class Tasks:
     def _step(self, task: Task) -> None:
         task.due, reason = NEVER, None
         if inspect.getgeneratorstate(task.steps) != inspect.GEN_CREATED:
-            # One that has not begun is let begin first: its own `finally` must be there to hear of it.
+            # A new task starts first, so that its `finally` can handle the interruption.
             reason, task.interruption = task.interruption, None
         try:
             wait = task.steps.throw(reason) if reason else next(task.steps)
         except StopIteration:
             task.ended = True
         else:
-            if task.due == NEVER:  # it may have been woken by its own step
+            if task.due == NEVER:  # unless its own step has woken it
                 self._schedule(task, self.now if task.interruption else self.now + wait)

@@ -1,7 +1,7 @@
-"""Calls that come by themselves, and those that an Originate asks for.
+"""Random incoming calls, and originated calls.
 
-A seeded generator makes the first kind: people from outside who call a person, the support queue or the
-conference, at a mean rate, talk for a while and hang up. Nothing in here knows a clock.
+A seeded generator makes random calls at a mean rate: external callers who call a person, the
+support queue or the conference, talk and hang up. No clock.
 """
 
 from __future__ import annotations
@@ -28,34 +28,35 @@ CALLERS = (
 DESTINATIONS = ("6001", "6002", "6003", "6004", "300", "300", "400")
 
 NO_ANSWER, ANSWERED, FAILED = 3, 4, 0
-"""`Reason` of an OriginateResponse: the frame that ended the wait (AST_CONTROL_RINGING, _ANSWER, none)."""
+"""`Reason` of an OriginateResponse: the frame that ended the wait (AST_CONTROL_RINGING, _ANSWER,
+none)."""
 
 
 def traffic(pbx: Pbx, calls_per_minute: float) -> Steps:
-    """One call after another, at random times; 0 a minute: none."""
+    """Start calls at random times; none at 0 calls a minute."""
     while calls_per_minute > 0:
         yield from pause(pbx, pbx.random.expovariate(calls_per_minute / 60))
         exten = pbx.random.choice(DESTINATIONS)
         channel = pbx.new_channel("PJSIP/trunk", model.RING, exten)
         pbx.set_caller(channel, *pbx.random.choice(CALLERS))
         enter(pbx, channel, pbx.program("default", exten))
-        pbx.tasks.start(_patience(pbx, channel, pbx.random.uniform(8, 60)))
+        pbx.tasks.start(_hang_up_after(pbx, channel, pbx.random.uniform(8, 60)))
 
 
-def _patience(pbx: Pbx, channel: Channel, seconds: float) -> Steps:
-    """Callers hang up in the end, served or not."""
+def _hang_up_after(pbx: Pbx, channel: Channel, seconds: float) -> Steps:
+    """A caller hangs up after this time, whether served or not."""
     yield from pause(pbx, seconds)
     pbx.hang_up(channel, 16)
 
 
 @dataclass(eq=False)
 class Origination:
-    """One Originate on its way; `done` hears of its end, with whether it was answered."""
+    """An originated call. `done` is called at its end with whether it was answered."""
 
     target: str
     then: Program
     shown: list[Header]
-    """What it was to run, as OriginateResponse repeats it."""
+    """What it runs, as OriginateResponse repeats it."""
     action_id: str
     timeout: float
     announce: bool
@@ -63,7 +64,7 @@ class Origination:
     number: str = ""
     caller_name: str = ""
     place: tuple[str, str] | None = None
-    """Context and extension that the answered channel goes to; None when it runs an application."""
+    """Context and extension for the answered channel; None when it runs an application."""
     variables: list[tuple[str, str]] = field(default_factory=list)
 
     def run(self, pbx: Pbx) -> Steps:
@@ -85,7 +86,8 @@ class Origination:
         self._task = pbx.tasks.start(self.run(pbx))
 
     def _connect(self, pbx: Pbx, leg: Channel) -> None:
-        """Whoever answered runs what was asked for; a phone stays a person, who talks and hangs up."""
+        """Run the application or extension on the answered channel. A phone remains a person who
+        talks and hangs up."""
         if self.place is not None:
             leg.context, leg.exten = self.place
         if leg.task is None and self.place is not None:

@@ -1,8 +1,8 @@
-"""The bytes of AMI as Asterisk's own side sees them: lines in, requests together, packets out.
+"""AMI as bytes on Asterisk's side: lines in, requests together, packets out.
 
-Written from what a real Asterisk 22 answers, byte by byte, and not from amid's parser: the two sides
-must be able to disagree. Text is str throughout; bytes that are not UTF-8 ride along as lone surrogates
-(surrogateescape), so that every byte that came in can go out again.
+Written from the bytes of a real Asterisk 22, not from amid's parser: the two must be able to
+disagree. Text is str; bytes that are not UTF-8 are lone surrogates (surrogateescape), so that all
+bytes survive.
 """
 
 from __future__ import annotations
@@ -12,30 +12,30 @@ from collections.abc import Iterable
 Header = tuple[str, str]
 
 LINE_BUFFER = 1024
-"""Bytes Asterisk reads into for one line, its CR LF included (`get_input` in main/manager.c)."""
+"""Size in bytes of Asterisk's buffer for a line, including CR LF (`get_input` in main/manager.c)."""
 MAX_HEADERS = 128
-"""Lines of one request (`AST_MAX_MANHEADERS`)."""
+"""The maximum number of lines in a request (`AST_MAX_MANHEADERS`)."""
 
 LINE_TOO_LONG = "Failed to parse message: line too long"
 TOO_MANY_LINES = "Too many lines in message or allocation failure"
 
 
 def packet(headers: Iterable[Header]) -> bytes:
-    """One packet: each header on a line, then the blank line that ends it."""
+    """A packet: one line for each header, then a blank line."""
     text = "".join(f"{name}: {value}\r\n" for name, value in headers)
     return f"{text}\r\n".encode(errors="surrogateescape")
 
 
 class Request:
-    """The lines of one action. Names compare without case, and the first of a name counts."""
+    """The lines of an action. Names compare without case; the first of repeated headers counts."""
 
     def __init__(self, lines: list[str], defect: str | None) -> None:
         self.lines = lines
         self.defect = defect
-        """The error that Asterisk answers instead of carrying it out, if the limits were broken."""
+        """Asterisk's error message, if the request exceeds a limit."""
 
     def get(self, name: str) -> str:
-        """Value of the first header `name`; "" when there is none, which Asterisk does not tell apart."""
+        """The value of the first header `name`; "" without one, which Asterisk does not distinguish."""
         return next(iter(self.all(name)), "")
 
     def all(self, name: str) -> list[str]:
@@ -44,7 +44,7 @@ class Request:
 
 
 class Requests:
-    """Collects lines into requests, with the limits and the odd corners of the real reader."""
+    """Collects lines into requests, with the limits and peculiarities of Asterisk's reader."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()
@@ -57,7 +57,7 @@ class Requests:
 
     @property
     def waiting(self) -> int:
-        """Bytes that came and have not been taken."""
+        """Number of received bytes that are not processed yet."""
         return len(self._buffer)
 
     def next(self) -> Request | None:
@@ -77,12 +77,12 @@ class Requests:
             if end >= 0:
                 raw = bytes(self._buffer[:end])
                 del self._buffer[: end + 1]
-                # A NUL ends the text, as it ends a C string.
+                # A NUL ends the text, as in a C string.
                 return raw.removesuffix(b"\r").partition(b"\0")[0].decode(errors="surrogateescape")
             if len(self._buffer) < LINE_BUFFER:
                 return None
-            # The full buffer is thrown away but for its last byte, and the rest of the line is read as a
-            # new one. So a line of 1023 bytes ends its request there: only its LF is left over.
+            # Asterisk discards the full buffer except its last byte and reads the rest of the line
+            # as a new one. A line of 1023 bytes therefore ends its request: only its LF remains.
             del self._buffer[: LINE_BUFFER - 1]
             self._defect = LINE_TOO_LONG
 

@@ -1,4 +1,5 @@
-"""How long to wait before the next try: doubling, bounded, and never in step with anybody else."""
+"""The delay before the next try: doubling, bounded, and random, so
+that clients do not retry in step."""
 
 from __future__ import annotations
 
@@ -6,25 +7,26 @@ import random
 
 
 class Backoff:
-    """`next` gives the delay in seconds; `settled` is told how long the last try held and starts over when that was long enough.
+    """`next` gives the delay in seconds; `settled` resets it after a try that lasted long enough.
 
-    rng: the module's own generator unless another is given; the simulation of the tests seeds it.
+    rng: a generator to use in place of the module's; the simulation of the tests seeds one.
     """
 
     STABLE_S = 10.0
 
-    def __init__(self, least: float, most: float, rng: random.Random | None = None) -> None:
-        self._least = least
-        self._most = most
-        self._delay = least
+    def __init__(self, min_s: float, max_s: float, rng: random.Random | None = None) -> None:
+        self._min_s = min_s
+        self._max_s = max_s
+        self._delay = min_s
         self._random = random.random if rng is None else rng.random
 
     def next(self) -> float:
-        """Between half of the delay and the whole of it; then the delay doubles, up to `most`."""
+        """Between half of the delay and all of it. The delay then doubles, up to `max_s`."""
         delay = self._delay
-        self._delay = min(self._delay * 2, self._most)
+        self._delay = min(self._delay * 2, self._max_s)
         return delay * (0.5 + self._random() / 2)
 
-    def settled(self, held: float) -> None:
-        if held >= self.STABLE_S:
-            self._delay = self._least
+    def settled(self, held_s: float) -> None:
+        """The last try lasted `held_s` seconds. STABLE_S or more resets the delay."""
+        if held_s >= self.STABLE_S:
+            self._delay = self._min_s

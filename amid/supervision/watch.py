@@ -1,9 +1,10 @@
-"""The supervision of one child as a table: (state, what happened) -> (new state, what to do).
+"""The supervision of one child as a table: (state, event) -> (new state, command).
 
-A child proves that its *work loop* runs by writing to a pipe that belongs to this incarnation alone. Silence means SIGKILL, then
-reap, then spawn, in that order: with ipc a second binder succeeds while a stopped first one still lives, and subscribers would stay
-attached to a frozen publisher. Before the first beat the longer boot grace holds. A supervisor that was itself stopped must not
-judge what it did not see: `amnesty` gives a fresh deadline.
+A child proves that its *work loop* runs by writing to its own pipe. Silence means SIGKILL, then
+reap, then spawn, in this order: with ipc a second bind succeeds while a stopped process still has
+the socket, and subscribers would stay attached to the frozen one. Before the first beat the longer
+boot grace applies. A supervisor that was suspended has seen no beats, so it must not act on their
+absence: `extend_deadlines` gives every child new deadlines.
 """
 
 from __future__ import annotations
@@ -15,71 +16,79 @@ from amid.supervision.backoff import Backoff
 
 
 class State(enum.Enum):
-    WAITING = "waiting"  # no process; one is started when the delay is over
-    BOOTING = "booting"  # started, not a beat yet
+    """The state of one child."""
+
+    WAITING = "waiting"  # no process; one starts when the delay is over
+    BOOTING = "booting"  # started, no beat yet
     UP = "up"  # beating
-    STOPPING = "stopping"  # asked to end, and to be started again
+    STOPPING = "stopping"  # SIGTERM sent; it will be started again
     KILLING = "killing"  # SIGKILL sent; not reaped yet
-    LEAVING = "leaving"  # asked to end for good
-    DOWN = "down"  # ended for good
+    LEAVING = "leaving"  # SIGTERM sent; it will not be started again
+    DOWN = "down"  # ended, and not started again
 
 
-class Do(enum.Enum):
+class Command(enum.Enum):
+    """What the supervisor must do now."""
+
     NOTHING = "nothing"
     SPAWN = "spawn"
     TERM = "term"
     KILL = "kill"
 
 
-Cell = tuple[State, Do]
+Cell = tuple[State, Command]
 
 _TABLE: dict[tuple[State, str], Cell] = {
-    (State.WAITING, "due"): (State.BOOTING, Do.SPAWN),
-    (State.WAITING, "restart"): (State.WAITING, Do.NOTHING),
-    (State.WAITING, "leave"): (State.DOWN, Do.NOTHING),
-    (State.BOOTING, "beat"): (State.UP, Do.NOTHING),
-    (State.BOOTING, "due"): (State.KILLING, Do.KILL),
-    (State.BOOTING, "exit"): (State.WAITING, Do.NOTHING),
-    (State.BOOTING, "restart"): (State.STOPPING, Do.TERM),
-    (State.BOOTING, "leave"): (State.LEAVING, Do.TERM),
-    (State.UP, "beat"): (State.UP, Do.NOTHING),
-    (State.UP, "due"): (State.KILLING, Do.KILL),
-    (State.UP, "exit"): (State.WAITING, Do.NOTHING),
-    (State.UP, "restart"): (State.STOPPING, Do.TERM),
-    (State.UP, "leave"): (State.LEAVING, Do.TERM),
-    (State.STOPPING, "beat"): (State.STOPPING, Do.NOTHING),
-    (State.STOPPING, "due"): (State.KILLING, Do.KILL),
-    (State.STOPPING, "exit"): (State.WAITING, Do.NOTHING),
-    (State.STOPPING, "restart"): (State.STOPPING, Do.NOTHING),
-    (State.STOPPING, "leave"): (State.LEAVING, Do.NOTHING),
-    (State.KILLING, "beat"): (State.KILLING, Do.NOTHING),
-    (State.KILLING, "due"): (State.KILLING, Do.KILL),
-    (State.KILLING, "exit"): (State.WAITING, Do.NOTHING),
-    (State.KILLING, "restart"): (State.KILLING, Do.NOTHING),
-    (State.KILLING, "leave"): (State.LEAVING, Do.NOTHING),
-    (State.LEAVING, "beat"): (State.LEAVING, Do.NOTHING),
-    (State.LEAVING, "due"): (State.LEAVING, Do.KILL),
-    (State.LEAVING, "exit"): (State.DOWN, Do.NOTHING),
-    (State.LEAVING, "restart"): (State.LEAVING, Do.NOTHING),
-    (State.LEAVING, "leave"): (State.LEAVING, Do.NOTHING),
-    (State.LEAVING, "rejoin"): (State.STOPPING, Do.NOTHING),
-    (State.DOWN, "leave"): (State.DOWN, Do.NOTHING),
-    (State.DOWN, "beat"): (State.DOWN, Do.NOTHING),
-    (State.DOWN, "restart"): (State.DOWN, Do.NOTHING),
+    (State.WAITING, "due"): (State.BOOTING, Command.SPAWN),
+    (State.WAITING, "restart"): (State.WAITING, Command.NOTHING),
+    (State.WAITING, "shut_down"): (State.DOWN, Command.NOTHING),
+    (State.BOOTING, "beat"): (State.UP, Command.NOTHING),
+    (State.BOOTING, "due"): (State.KILLING, Command.KILL),
+    (State.BOOTING, "exit"): (State.WAITING, Command.NOTHING),
+    (State.BOOTING, "restart"): (State.STOPPING, Command.TERM),
+    (State.BOOTING, "shut_down"): (State.LEAVING, Command.TERM),
+    (State.UP, "beat"): (State.UP, Command.NOTHING),
+    (State.UP, "due"): (State.KILLING, Command.KILL),
+    (State.UP, "exit"): (State.WAITING, Command.NOTHING),
+    (State.UP, "restart"): (State.STOPPING, Command.TERM),
+    (State.UP, "shut_down"): (State.LEAVING, Command.TERM),
+    (State.STOPPING, "beat"): (State.STOPPING, Command.NOTHING),
+    (State.STOPPING, "due"): (State.KILLING, Command.KILL),
+    (State.STOPPING, "exit"): (State.WAITING, Command.NOTHING),
+    (State.STOPPING, "restart"): (State.STOPPING, Command.NOTHING),
+    (State.STOPPING, "shut_down"): (State.LEAVING, Command.NOTHING),
+    (State.KILLING, "beat"): (State.KILLING, Command.NOTHING),
+    (State.KILLING, "due"): (State.KILLING, Command.KILL),
+    (State.KILLING, "exit"): (State.WAITING, Command.NOTHING),
+    (State.KILLING, "restart"): (State.KILLING, Command.NOTHING),
+    (State.KILLING, "shut_down"): (State.LEAVING, Command.NOTHING),
+    (State.LEAVING, "beat"): (State.LEAVING, Command.NOTHING),
+    (State.LEAVING, "due"): (State.LEAVING, Command.KILL),
+    (State.LEAVING, "exit"): (State.DOWN, Command.NOTHING),
+    (State.LEAVING, "restart"): (State.LEAVING, Command.NOTHING),
+    (State.LEAVING, "shut_down"): (State.LEAVING, Command.NOTHING),
+    (State.LEAVING, "rejoin"): (State.STOPPING, Command.NOTHING),
+    (State.DOWN, "shut_down"): (State.DOWN, Command.NOTHING),
+    (State.DOWN, "beat"): (State.DOWN, Command.NOTHING),
+    (State.DOWN, "restart"): (State.DOWN, Command.NOTHING),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Seconds: silence before SIGKILL, the grace before the first beat, and the time to end when asked to."""
+    """Silence before SIGKILL, the grace before the first beat,
+    and the time to end after SIGTERM."""
 
-    silence: float = 2.0
-    boot: float = 15.0
-    stop: float = 2.0
+    silence_s: float = 2.0
+    boot_s: float = 15.0
+    stop_s: float = 2.0
 
 
 class Watch:
-    """One child. Every method takes `now` (monotonic seconds) and returns what must be done."""
+    """One child.
+
+    Every method takes `now` (monotonic seconds) and returns the command to carry out.
+    """
 
     def __init__(self, limits: Limits, backoff: Backoff, now: float) -> None:
         self._limits = limits
@@ -90,62 +99,63 @@ class Watch:
         self.restarts = -1
         self._asked = True
 
-    def beat(self, now: float) -> Do:
-        return self._happen("beat", now)
+    def beat(self, now: float) -> Command:
+        """The child has written to its pipe."""
+        return self._apply("beat", now)
 
-    def exit(self, now: float) -> Do:
+    def exit(self, now: float) -> Command:
         """The process has ended and has been reaped."""
         self._backoff.settled(now - self.started)
-        return self._happen("exit", now)
+        return self._apply("exit", now)
 
-    def restart(self, now: float) -> Do:
-        """Replace the child, politely if it is well, without the back-off of one that failed."""
+    def restart(self, now: float) -> Command:
+        """Replace the child: SIGTERM if it is well, and no back-off."""
         self._asked = True
-        return self._happen("restart", now)
+        return self._apply("restart", now)
 
-    def leave(self, now: float) -> Do:
-        """End the child for good."""
-        return self._happen("leave", now)
+    def shut_down(self, now: float) -> Command:
+        """End the child and do not start it again."""
+        return self._apply("shut_down", now)
 
-    def rejoin(self, now: float) -> Do:
-        """Start the child again when it has ended, although it was asked to end for good; it must be `LEAVING`."""
+    def rejoin(self, now: float) -> Command:
+        """Start the child again after it has ended. It must be `LEAVING`."""
         self._asked = True
-        return self._happen("rejoin", now)
+        return self._apply("rejoin", now)
 
-    def tick(self, now: float) -> Do:
-        """Judge time."""
-        return self._happen("due", now) if self.deadline is not None and now >= self.deadline else Do.NOTHING
+    def tick(self, now: float) -> Command:
+        """Act on a deadline that has passed."""
+        return self._apply("due", now) if self.deadline is not None and now >= self.deadline else Command.NOTHING
 
-    def judge_by(self, limits: Limits, now: float) -> None:
-        """Take new limits, from now on."""
+    def set_limits(self, limits: Limits, now: float) -> None:
+        """Apply new limits."""
         self._limits = limits
-        self.amnesty(now)
+        self.extend_deadlines(now)
 
-    def amnesty(self, now: float) -> None:
-        """The supervisor itself was away: nobody is judged for that time."""
+    def extend_deadlines(self, now: float) -> None:
+        """The supervisor was suspended: give the child a new deadline."""
         if self.state in (State.BOOTING, State.UP):
-            self.deadline = now + (self._limits.boot if self.state is State.BOOTING else self._limits.silence)
+            self.deadline = now + (self._limits.boot_s if self.state is State.BOOTING else self._limits.silence_s)
 
-    def _happen(self, what: str, now: float) -> Do:
+    def _apply(self, what: str, now: float) -> Command:
         before = self.state
-        self.state, do = _TABLE[before, what]
-        if do is Do.SPAWN:
+        self.state, command = _TABLE[before, what]
+        if command is Command.SPAWN:
             self.started = now
             self.restarts += 1
             self._asked = False
-        if self.state is not before or do is Do.KILL or (what == "beat" and self.state is State.UP):
+        if self.state is not before or command is Command.KILL or (what == "beat" and self.state is State.UP):
             self.deadline = self._next_deadline(now)
-        return do
+        return command
 
     def _next_deadline(self, now: float) -> float | None:
         match self.state:
             case State.WAITING:
                 return now if self._asked else now + self._backoff.next()
             case State.BOOTING:
-                return now + self._limits.boot
+                return now + self._limits.boot_s
             case State.UP:
-                return now + self._limits.silence
+                return now + self._limits.silence_s
             case State.DOWN:
                 return None
             case _:
-                return now + self._limits.stop
+                return now + self._limits.stop_s

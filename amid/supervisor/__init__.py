@@ -1,6 +1,9 @@
-"""The supervisor: starts, watches and replaces the other processes. It holds no ZeroMQ and no TCP.
+"""The supervisor: starts, watches and replaces the other processes, without ZeroMQ and without TCP.
 
-serve     from a configuration to a supervisor that runs     children       the children that a configuration asks for
-epochs    which epochs may have been given out               child_process  a child as its parent holds it
-notify    messages to systemd
+serve          from a configuration to a running supervisor
+supervisor     the loop that watches the children
+children       the children that a configuration asks for
+child_process  a child's process: pipes, signals, exit
+epochs         which event epochs may have been used
+notify         messages to systemd
 """

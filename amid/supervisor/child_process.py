@@ -1,6 +1,7 @@
-"""A child process as its parent holds it: exec, three pipes, signals to a pid that is known, and its end.
+"""A child's process: exec, three pipes, signals and exit.
 
-Exec and never fork alone: libzmq does not survive a fork, and `python -m amid reader pbx1` is an honest line in a process list.
+Children are started with exec and never with fork alone: libzmq does not survive a fork, and a
+process list then shows `python -m amid reader pbx1`.
 """
 
 from __future__ import annotations
@@ -15,11 +16,15 @@ from amid.process.log import LEVEL_SIGNALS
 
 
 class Process:
-    """Started at once. `lines` is the descriptor of its lines, `input` the one of its stdin: while there are `unsent` bytes the
-    owner calls `flush` when it is writable. `end` becomes readable when it has ended (pidfd_open(2))."""
+    """A process, started at once.
+
+    lines: the descriptor of its lines. input: the descriptor of its stdin; while there are `unsent`
+    bytes, the owner calls `flush` when it is writable. end: readable when the process has ended
+    (pidfd_open(2)).
+    """
 
     def __init__(self, argv: list[str], configuration: bytes) -> None:
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, LEVEL_SIGNALS)  # inherited: they wait until the child has handlers
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, LEVEL_SIGNALS)  # inherited: signals wait until the child has handlers
         try:
             self._child = subprocess.Popen(
                 [sys.executable, "-m", "amid", *argv], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, process_group=0
@@ -42,12 +47,12 @@ class Process:
         return pipe
 
     def send(self, configuration: bytes) -> None:
-        """One line to the child. What its pipe does not take now is `unsent`."""
+        """Send one line to the child. `unsent` keeps what the pipe does not take now."""
         self.unsent += configuration
         self.flush()
 
     def flush(self) -> None:
-        """Write what the pipe takes now; a child that has ended needs nothing more."""
+        """Write what the pipe takes now. Data for a child that has ended is dropped."""
         try:
             while self.unsent:
                 self.unsent = self.unsent[os.write(self.input, self.unsent) :]
@@ -57,7 +62,7 @@ class Process:
             self.unsent = b""
 
     def read_lines(self) -> list[str] | None:
-        """The lines that the child has sent since; None when it has closed its end."""
+        """The lines that the child has sent since the last call; None if it has closed its end."""
         try:
             data = os.read(self.lines, 65536)
         except BlockingIOError:
@@ -74,7 +79,7 @@ class Process:
         self._child.kill()
 
     def poll(self) -> bool:
-        """Whether it has ended; reaps it."""
+        """Whether the process has ended. Reaps it."""
         return self._child.poll() is not None
 
     def wait(self) -> None:
@@ -82,7 +87,7 @@ class Process:
         self._child.wait()
 
     def close(self) -> str:
-        """Close the pipes; how it ended, in words."""
+        """Close the pipes. Returns how the process ended, for example "status 0"."""
         self._stdin.close()
         self._stdout.close()
         os.close(self.end)

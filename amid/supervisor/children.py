@@ -1,4 +1,4 @@
-"""The children that a configuration asks for, and each of them as the supervisor holds it."""
+"""The children that a configuration asks for, and the supervisor's state of each."""
 
 from __future__ import annotations
 
@@ -19,13 +19,14 @@ from amid.supervisor.child_process import Process
 RESPAWN_MIN_S = 0.1
 RESPAWN_MAX_S = 30.0
 STOP_S = 3.0
-"""Seconds that a reader or the gateway has to end when asked to; the broker has its drain time and this."""
+"""Time for a reader or the gateway to end after SIGTERM. The
+broker has its drain time in addition."""
 
 BROKER, GATEWAY = "broker", "gateway"
 
 
 class Wanted(NamedTuple):
-    """What a child is to be. `sockets`: the files that it binds in run_dir, whatever it is configured to do."""
+    """How a child should be. sockets: the files that it always binds in run_dir."""
 
     argv: list[str]
     configuration: bytes
@@ -34,7 +35,7 @@ class Wanted(NamedTuple):
 
 
 class Supervised:
-    """One child: its process, when there is one, and the watch over it."""
+    """One child: its process, if it has one, and its watch."""
 
     def __init__(self, name: str, wanted: Wanted, now: float) -> None:
         self.name = name
@@ -48,14 +49,16 @@ class Supervised:
         self._sockets: dict[Path, Identity | None] = {}
 
     def record_sockets(self, run_dir: Path) -> None:
-        """Due when it is up: its sockets are bound then."""
+        """Note the child's socket files. Call it when the child is up: they are bound then."""
         self._sockets = {path: identify(path) for path in (run_dir / name for name in self._socket_names)}
 
     def lost_socket(self) -> Path | None:
-        """A socket of its that programs cannot reach any more, because its file is gone or another's."""
+        """A socket of the child whose file was removed or replaced,
+        so that programs cannot reach it."""
         return next((path for path, bound in self._sockets.items() if bound is None or identify(path) != bound), None)
 
     def account(self) -> dict[str, Any]:
+        """The child's entry in the status file."""
         process = self.process
         return {
             "name": self.name,
@@ -67,7 +70,7 @@ class Supervised:
 
 
 def wanted_children(config: Config, epoch_origin: int) -> dict[str, Wanted]:
-    """By name, every child that `config` asks for."""
+    """Every child that `config` asks for, by name."""
     supervision = config.supervision
     limits = Limits(supervision.silence, supervision.boot_grace, STOP_S)
     broker_limits = Limits(supervision.silence, supervision.boot_grace, supervision.drain + STOP_S)
@@ -82,7 +85,10 @@ def wanted_children(config: Config, epoch_origin: int) -> dict[str, Wanted]:
 
 
 def fixed_settings(name: str, configuration: bytes) -> Any:
-    """What a child cannot change while it runs: for the broker where it listens, and under which key."""
+    """The settings that need a restart of the child.
+
+    For the broker: where it listens, and its key.
+    """
     settings = json.loads(configuration)
     if name == BROKER:
         rpc = settings["rpc"]

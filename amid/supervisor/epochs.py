@@ -1,8 +1,9 @@
-"""Keeps on disk which epochs may have been given out, so that an epoch only grows, over restarts and reboots too.
+"""Keeps on disk which epochs may have been used, so that epochs always grow, even over reboots.
 
-A subscriber drops an event of a smaller epoch as one that it has had. An epoch is the wall clock at the start of the daemon plus
-the time since, on the monotonic clock, so a wall clock that is set back while the daemon runs changes nothing. For one that is set
-back between two starts the file holds a number, the *reserve*, that no epoch given so far exceeds; the next start begins above it.
+Subscribers drop events of a smaller epoch as duplicates. An epoch is the wall clock at the start of
+the daemon plus the time since, on the monotonic clock, so setting the wall clock back while the
+daemon runs has no effect. For a clock set back between two starts, the file has a number that no
+epoch so far exceeds, the *reserve*; the next start begins above it.
 """
 
 from __future__ import annotations
@@ -17,13 +18,15 @@ from urllib.parse import quote
 log = logging.getLogger("amid.supervisor")
 
 RESERVE_MS = 3_600_000
-"""Milliseconds that the reserve is ahead. A daemon that is killed leaves it so far ahead, which does no harm."""
+"""How far the reserve is ahead. A daemon that is killed leaves it
+so far ahead, which is harmless."""
 
 
 class Epochs:
     """`origin` plus the monotonic clock, in milliseconds, gives an epoch.
 
-    known: a reserve from elsewhere, for when the file is not there or cannot be read. now: seconds on the monotonic clock.
+    known: a reserve from elsewhere, used if the file is missing or unreadable. now: monotonic
+    seconds.
     """
 
     def __init__(self, state_dir: Path, run_dir: Path, known: int, now: float) -> None:
@@ -34,7 +37,10 @@ class Epochs:
         self.extend(now, durable=True)
 
     def extend(self, now: float, durable: bool = False) -> bool:
-        """Write a new reserve when half of the last one is used; True when it is another. durable: wait for the disk."""
+        """Write a new reserve once half of the last one is used; True if it was written.
+
+        durable: wait for the disk.
+        """
         epoch = self.origin + int(now * 1000)
         if epoch < self.reserve - RESERVE_MS // 2:
             return False
@@ -43,7 +49,7 @@ class Epochs:
         return True
 
     def close(self, now: float) -> None:
-        """All processes that give out epochs have ended: the reserve is what they have used."""
+        """Reduce the reserve to what was used. All processes that use epochs have ended."""
         self.reserve = self.origin + int(now * 1000) + 1
         self._write(durable=True)
 
@@ -53,11 +59,11 @@ class Epochs:
         except FileNotFoundError:
             return 0
         except (OSError, ValueError) as error:
-            log.warning("%s cannot be read: %s; event epochs may go back if the clock was set back", self._file, error)
+            log.warning("cannot read %s: %s; event epochs may go back if the clock was set back", self._file, error)
             return 0
 
     def _write(self, durable: bool) -> None:
-        """In one step, so that half of it is never read."""
+        """Replaces the file atomically."""
         new = self._file.with_name(f".{self._file.name}")
         try:
             self._file.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
@@ -70,5 +76,5 @@ class Epochs:
         except OSError as error:
             with contextlib.suppress(OSError):
                 new.unlink()
-            said = "state_dir %s cannot be written: %s; epochs may go back if the clock is set back; state_dir names another"
-            log.warning(said, self._file.parent, error.strerror)
+            message = "cannot write to state_dir %s: %s; event epochs may go back if the clock is set back"
+            log.warning(message, self._file.parent, error.strerror)

@@ -1,4 +1,5 @@
-"""Words to systemd (sd_notify(3)): a datagram to the socket that $NOTIFY_SOCKET names, and nothing when there is none."""
+"""Messages to systemd (sd_notify(3)): datagrams to the socket in
+$NOTIFY_SOCKET; nothing without it."""
 
 from __future__ import annotations
 
@@ -6,29 +7,37 @@ import os
 import socket
 
 UNWATCHED_S = 5.0
-"""Seconds between two looks when systemd's watchdog is not used."""
+"""Seconds between two steps without systemd's watchdog."""
 
 
 class Systemd:
-    """What systemd is told of the service. The owner calls `step` in each pass of its loop, at `next_deadline` at the latest."""
+    """Reports the state of the service.
+
+    The owner calls `step` in each pass of its loop, at the latest at `next_deadline` (monotonic
+    seconds).
+    """
 
     def __init__(self, now: float) -> None:
         self.next_deadline = now
-        self._interval_s = int(os.environ.get("WATCHDOG_USEC", 2 * UNWATCHED_S * 1e6)) / 2e6  # half of what systemd waits for
+        self._interval_s = int(os.environ.get("WATCHDOG_USEC", 2 * UNWATCHED_S * 1e6)) / 2e6  # half of systemd's timeout
         self._unsent = ""
 
     def stopping(self) -> None:
         _send("STOPPING=1")
 
     def reloading(self, now: float) -> None:
-        """`ready` must follow."""
+        """Report a reload. `ready` must follow."""
         _send(f"RELOADING=1\nMONOTONIC_USEC={int(now * 1e6)}")
 
     def ready(self, status: str) -> None:
-        """Without this word systemd would end the service: it is sent again until systemd has read it."""
+        """Report readiness.
+
+        Without it systemd ends the service, so it is sent again until systemd reads it.
+        """
         self._unsent = f"READY=1\nSTATUS={status}"
 
     def step(self, now: float) -> None:
+        """Send what is due."""
         if self._unsent and _send(self._unsent):
             self._unsent = ""
         if now >= self.next_deadline:
@@ -37,7 +46,7 @@ class Systemd:
 
 
 def _send(assignments: str) -> bool:
-    """False when systemd does not read just now. A systemd that is not there is not an error."""
+    """False if systemd's socket is full. A missing systemd is not an error."""
     address = os.environ.get("NOTIFY_SOCKET")
     if not address:
         return True

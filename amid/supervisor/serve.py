@@ -1,4 +1,4 @@
-"""From a configuration to a supervisor that runs: limits of the process, run_dir, epochs, log."""
+"""From a configuration to a running supervisor: process limits, run_dir, epochs, log."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ log = logging.getLogger("amid.supervisor")
 
 
 def serve(config: Config, reload: Callable[[], Config] | None = None, warnings: Iterable[str] = ()) -> None:
-    """Run the daemon until it is told to end. `warnings` go to its log.
+    """Run the daemon until it is told to end. warnings: for its log.
 
-    Raises `RunDirError` when the run_dir cannot be used.
+    Raises `RunDirError` if run_dir cannot be used.
     """
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # each connection of a program is one; libzmq aborts without any left
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a dump would hold the secrets; the children inherit it
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # one for each connection; libzmq aborts if none is left
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would contain secrets; children inherit the limit
     with RunDir(Path(config.run_dir)) as run_dir:
         process_log = Log(config.log_level, secrets_of(config), process="supervisor")
         for warning in warnings:

@@ -1,4 +1,4 @@
-"""An action as bytes: what goes out, and what is refused before it can."""
+"""Encoding of actions, and the ones that are refused."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ SENT = {
 
 
 @pytest.mark.parametrize(("fields", "expected"), SENT.values(), ids=SENT)
-def test_encoding(fields: dict[Any, Any], expected: bytes) -> None:
+def test_actions_are_encoded(fields: dict[Any, Any], expected: bytes) -> None:
     assert encode_action("A", "1", fields) == HEAD + expected + b"\r\n"
 
 
@@ -51,10 +51,10 @@ REFUSED = {
     "colon in a name": ({"a:b": "x"}, "has a colon"),
     "empty name": ({"": "x"}, "is empty"),
     "spaces around a name": ({" Queue": "x"}, "spaces around"),
-    "an Action of its own": ({"Action": "Originate"}, "an Action of their own"),
-    "an action of its own": ({"aCTION": "Originate"}, "an Action of their own"),
-    "an Action in bytes": ({b"Action": "Originate"}, "an Action of their own"),
-    "an ActionID of its own": ({"actionid": "x"}, "an ActionID of their own"),
+    "an Action of its own": ({"Action": "Originate"}, "has a header Action"),
+    "an action of its own": ({"aCTION": "Originate"}, "has a header Action"),
+    "an Action in bytes": ({b"Action": "Originate"}, "has a header Action"),
+    "an ActionID of its own": ({"actionid": "x"}, "a second ActionID"),
     "none": ({"X": None}, "the value of 'X' is of type NoneType"),
     "nan": ({"X": float("nan")}, "the value of 'X' is not a"),
     "infinite": ({"X": float("inf")}, "the value of 'X' is not a"),
@@ -72,7 +72,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("fields", "message"), REFUSED.values(), ids=REFUSED)
-def test_refusals(fields: dict[Any, Any], message: str) -> None:
+def test_invalid_actions_are_refused(fields: dict[Any, Any], message: str) -> None:
     with pytest.raises(InvalidAction, match=message):
         encode_action("A", "1", fields)
 
@@ -81,23 +81,23 @@ BAD_NAMES = ["", "  ", " Ping", "\x01Originate", "Origi\tnate", "Ping\r\nX: y", 
 
 
 @pytest.mark.parametrize("action", [*BAD_NAMES, "x" * 1015])
-def test_action_names_refused(action: str) -> None:
+def test_invalid_action_names_are_refused(action: str) -> None:
     with pytest.raises(InvalidAction):
         encode_action(action, "1", {})
 
 
 @pytest.mark.parametrize("value", ["v" * 1019, "é" * 509 + "v", b"v" * 1019], ids=["ascii", "utf-8", "bytes"])
-def test_a_line_of_1022_bytes_is_the_longest(value: str | bytes) -> None:
+def test_a_line_has_at_most_1022_bytes(value: str | bytes) -> None:
     data = encode_action("A", "1", {"X": value})
     assert max(map(len, data.split(b"\r\n"))) == 1022
-    with pytest.raises(InvalidAction, match="'XX' is 1023 bytes; Asterisk takes 1022"):
+    with pytest.raises(InvalidAction, match="'XX' has 1023 bytes; Asterisk takes 1022"):
         encode_action("A", "1", {"XX": value})
 
 
 @pytest.mark.parametrize("fields", [{f"H{i}": "v" for i in range(126)}, {"V": ["x"] * 126}], ids=["names", "list"])
-def test_128_headers_are_the_most(fields: dict[str, Any]) -> None:
+def test_an_action_has_at_most_128_headers(fields: dict[str, Any]) -> None:
     assert encode_action("A", "1", fields).count(b"\r\n") == 128 + 1
-    with pytest.raises(InvalidAction, match=r"129 headers .* takes 128"):
+    with pytest.raises(InvalidAction, match=r"129 headers, .* takes 128"):
         encode_action("A", "1", {**fields, "More": "v"})
 
 
@@ -114,13 +114,13 @@ OWN = {
 
 
 @pytest.mark.parametrize(("fields", "expected"), OWN.values(), ids=OWN)
-def test_the_callers_own_action_id_is_given_back_and_never_sent(fields: dict[Any, Any], expected: bytes | None) -> None:
+def test_the_callers_action_id_is_returned_but_never_sent(fields: dict[Any, Any], expected: bytes | None) -> None:
     assert own_action_id(fields) == expected
     sent = encode_action("A", "1", without_action_id({**fields, "Z": "z"}))
     assert sent.count(b"ActionID") == 1 and b"mine" not in sent and b"Z: z" in sent
 
 
 @pytest.mark.parametrize("value", [["a", "b"], "x" * 1023], ids=["a list", "too long"])
-def test_an_action_id_that_cannot_be_held_is_refused(value: Any) -> None:
+def test_an_action_id_that_is_too_long_is_refused(value: Any) -> None:
     with pytest.raises(InvalidAction, match="ActionID"):
         own_action_id({"ActionID": value})

@@ -1,4 +1,4 @@
-"""Whether Asterisk has booted: by the event, by the command, or not to be known."""
+"""Detection that Asterisk has booted: by the event, by the command, or unknown."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ def after_ping(sees_event: bool = False) -> tuple[BootCheck, dict[str, str]]:
     return check, asked(check)
 
 
-def test_the_event_with_the_login() -> None:
+def test_fully_booted_arrives_with_the_login() -> None:
     check = BootCheck(False, 100.0)
     check.feed_events(["SuccessfulAuth", "FullyBooted"])
     check.check(100.0)
     assert check.state is Boot.BOOTED and check.at_login and check.sees_event and not check.data_to_send()
 
 
-def test_the_event_before_the_pings_answer() -> None:
+def test_fully_booted_arrives_before_the_pong() -> None:
     check = BootCheck(False, 100.0)
     ping = asked(check)
     check.feed_events(["FullyBooted"])
@@ -41,7 +41,7 @@ def test_the_event_before_the_pings_answer() -> None:
     assert not check.data_to_send(), "nothing more is asked"
 
 
-def test_the_command_is_answered_once_it_has_booted() -> None:
+def test_the_boot_command_succeeds_after_booting() -> None:
     check, command = after_ping()
     assert (command["Action"], command["Command"]) == ("Command", "core waitfullybooted")
     assert check.blocked and not check.over, "until then no Ping would be answered"
@@ -49,21 +49,22 @@ def test_the_command_is_answered_once_it_has_booted() -> None:
     assert check.state is Boot.BOOTED and not check.at_login and not check.blocked
 
 
-def test_the_event_comes_although_the_command_is_refused() -> None:
+def test_fully_booted_arrives_although_the_command_is_denied() -> None:
     check, command = after_ping(sees_event=True)
     check.feed_answer(answer(command, "Error"))
     assert check.state is Boot.BOOTING and not check.blocked
     check.feed_events(["FullyBooted"])
-    assert check.state is Boot.BOOTED
+    state: Boot = check.state
+    assert state is Boot.BOOTED
 
 
-def test_who_sees_neither_is_not_kept_waiting() -> None:
+def test_a_user_without_event_and_command_is_not_delayed() -> None:
     check, command = after_ping()
     check.feed_answer(answer(command, "Error"))
     assert check.state is Boot.UNKNOWN
 
 
-def test_the_wait_for_the_event_has_an_end() -> None:
+def test_the_wait_for_fully_booted_times_out() -> None:
     check, command = after_ping(sees_event=True)
     check.feed_answer(answer(command, "Error"))
     check.check(100.0 + LIMIT_S - 0.1)
@@ -72,7 +73,7 @@ def test_the_wait_for_the_event_has_an_end() -> None:
     assert check.state is Boot.UNKNOWN
 
 
-def test_answers_to_others_are_not_its_own() -> None:
+def test_answers_of_other_actions_are_ignored() -> None:
     check = BootCheck(False, 100.0)
     assert not check.feed_answer(Packet(b"Response: Success")), "nothing has been asked"
     asked(check)

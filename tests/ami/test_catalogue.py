@@ -1,4 +1,4 @@
-"""Which actions may share a lane, told from the action and its fields as Asterisk reads them."""
+"""Actions that may share a lane, recognised by name and fields as Asterisk reads them."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ CASES: list[tuple[str, dict[Any, Any], bool]] = [
 
 
 @pytest.mark.parametrize(("action", "fields", "quick"), CASES)
-def test_is_quick(action: str, fields: dict[Any, Any], quick: bool) -> None:
+def test_quick_actions_are_recognised(action: str, fields: dict[Any, Any], quick: bool) -> None:
     assert is_quick(action, fields) == quick
 
 

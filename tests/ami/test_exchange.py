@@ -1,4 +1,5 @@
-"""One action in flight: which packets are its answer, when that is whole, and when a Ping must prove it."""
+"""One open action: the packets of its answer, the end of the answer, and when a Ping must prove the
+end."""
 
 from __future__ import annotations
 
@@ -21,7 +22,7 @@ def packet(*lines: str) -> Packet:
 
 @dataclass(frozen=True)
 class Case:
-    """`script`: the packets in order; the last of them makes the answer whole, and none before it does."""
+    """`script`: packets in order, of which only the last completes the answer."""
 
     action: str
     script: list[str]
@@ -122,7 +123,7 @@ WHOLE_LIST = [START, f"Event: I|{ID}", f"Event: I|{ID}"]
 
 
 @pytest.mark.parametrize("action", ["Status", "QueueStatus", "VoicemailUsersList", "CoreShowChannels"])
-def test_a_marked_list_needs_no_ping(action: str) -> None:
+def test_a_marked_list_is_complete_without_a_ping(action: str) -> None:
     answer, exchange = run(Case(action, WHOLE_LIST))
     assert answer is None and not exchange.wants_probe
 
@@ -144,18 +145,18 @@ NOT_OURS = {
 
 
 @pytest.mark.parametrize(("action", "stranger"), NOT_OURS.values(), ids=NOT_OURS)
-def test_what_is_not_ours(action: str, stranger: str) -> None:
+def test_packets_of_other_actions_are_not_part_of_the_answer(action: str, stranger: str) -> None:
     assert not Exchange(action, "7", 1000).matches(packet(*stranger.split("|")))
 
 
-def test_an_error_without_id_behind_a_response_is_not_ours() -> None:
+def test_an_error_without_id_after_a_response_is_not_part_of_the_answer() -> None:
     exchange = Exchange("X", "7", 1000)
     exchange.feed(packet(*START.split("|")))
     assert not exchange.matches(packet(E))
 
 
-def test_originate_response_is_an_event_and_no_answer() -> None:
-    """Its Response header says how the call went, not whether the action did."""
+def test_originate_response_is_an_event_not_a_response() -> None:
+    """Its Response header is the outcome of the call, not of the action."""
     exchange = Exchange("Originate", "7", 1000)
     early = packet("Event: OriginateResponse", "Response: Error", ID)
     assert exchange.matches(early) and exchange.feed(early) is None
@@ -180,15 +181,15 @@ LOST = {
 
 
 @pytest.mark.parametrize(("script", "known"), LOST.values(), ids=LOST)
-def test_a_session_that_ends(script: list[str], known: bool) -> None:
-    """Only an error without ActionID is an outcome; half a list never passes for a whole one."""
+def test_a_session_end_gives_no_partial_answer(script: list[str], known: bool) -> None:
+    """Only an error without ActionID is an outcome; a partial list is not a complete one."""
     _, exchange = run(Case("Status", script))
     answer = exchange.lost()
     assert (answer is not None) == known
     assert answer is None or answer.failed
 
 
-def test_too_large() -> None:
+def test_an_answer_over_the_limit_is_too_large() -> None:
     exchange = Exchange("X", "7", 500)
     exchange.feed(packet(*START.split("|")))
     with pytest.raises(TooLarge):
@@ -196,7 +197,7 @@ def test_too_large() -> None:
             exchange.feed(packet("Event: I", ID, "X: " + "y" * 50))
 
 
-def test_an_answer_of_the_bound_is_not_too_large() -> None:
+def test_an_answer_at_the_limit_is_not_too_large() -> None:
     answer = packet(R, ID, "X: " + "y" * 50)
     assert Exchange("X", "7", len(answer.raw)).feed(answer) is not None
     with pytest.raises(TooLarge):

@@ -1,4 +1,5 @@
-"""A lane: one action at a time, an honest end for each, and free again only when Asterisk has shown that it is done."""
+"""A lane: one slow action at a time, a correct outcome for each, and free again only when Asterisk
+has finished it."""
 
 from __future__ import annotations
 
@@ -6,7 +7,7 @@ import pytest
 
 from amid.ami.action import encode_action
 from amid.ami.exchange import Answer, TooLarge
-from amid.ami.lane import ABANDONED_S, REMEMBERED, Call, Lane
+from amid.ami.lane import ABANDONED_S, MAX_FINISHED, Call, Lane
 from amid.ami.packet import ProtocolError, parse_headers
 from amid.ami.session import Login, Session, SessionTimeouts
 
@@ -15,7 +16,7 @@ IDLESS = b"Response: Error\r\nMessage: Failed to parse message: line too long\r\
 
 
 def sent(lane: Lane) -> list[tuple[str, str]]:
-    """(action, ActionID) of what the lane wants sent."""
+    """(action, ActionID) of the actions that the lane sends."""
     blocks = [parse_headers(b) for b in lane.session.data_to_send().split(b"\r\n\r\n") if b]
     return [(str(b["Action"]), str(b["ActionID"])) for b in blocks]
 
@@ -54,7 +55,7 @@ def pong(lane: Lane, now: float = 100.0) -> list[tuple[Call, Answer | TooLarge]]
     return lane.feed(answer(ping, "Ping: Pong\r\n"), now)
 
 
-def test_a_call_and_the_next() -> None:
+def test_a_lane_serves_one_call_after_another() -> None:
     lane = ready()
     for action_id in ("a1", "a2"):
         call = start(lane, action_id=action_id)
@@ -65,14 +66,14 @@ def test_a_call_and_the_next() -> None:
     assert (lane.late, lane.unknown) == (0, 0)
 
 
-def test_one_action_at_a_time() -> None:
+def test_a_lane_has_one_slow_action_at_a_time() -> None:
     lane = ready()
     start(lane)
     with pytest.raises(AssertionError):
         start(lane, action_id="a2")
 
 
-def test_a_list_in_single_bytes() -> None:
+def test_a_list_arrives_byte_by_byte() -> None:
     lane = ready()
     call = start(lane)
     stream = answer("a1", "EventList: start\r\n") + event("a1") * 3 + event("a1", "EventList: Complete\r\n")
@@ -95,7 +96,7 @@ def test_an_error_without_action_id_is_the_outcome_once_the_ping_is_answered() -
 
 
 @pytest.mark.parametrize("together", [True, False], ids=["in one read", "apart"])
-def test_a_forged_error_does_not_stand_against_the_answer(together: bool) -> None:
+def test_a_forged_error_does_not_replace_the_answer(together: bool) -> None:
     lane = ready()
     start(lane)
     stream = [IDLESS + answer("a1")] if together else [IDLESS, answer("a1")]
@@ -107,7 +108,7 @@ def test_a_forged_error_does_not_stand_against_the_answer(together: bool) -> Non
 
 
 @pytest.mark.parametrize("action", ["VoicemailUsersList", "ModuleLoad", "FAXStats"])
-def test_an_answer_that_the_ping_ends(action: str) -> None:
+def test_a_ping_ends_an_answer_without_end_marker(action: str) -> None:
     lane = ready()
     start(lane, action)
     assert lane.feed(answer("a1"), 100.0) == []
@@ -115,7 +116,7 @@ def test_an_answer_that_the_ping_ends(action: str) -> None:
     assert isinstance(outcome, Answer) and not outcome.failed and lane.idle
 
 
-def test_the_ping_goes_along_with_an_action_that_may_have_no_response() -> None:
+def test_a_ping_is_sent_with_an_action_that_may_have_no_response() -> None:
     lane = ready()
     lane.start(Call(1, "Queues", "a1", encode_action("Queues", "a1", {}), 105.0, 5000), 100.0)
     (action, _), (_, ping) = sent(lane)
@@ -137,7 +138,7 @@ def test_items_and_the_pings_answer_in_one_read() -> None:
 # ── strangers ───────────────────────────────────────────────────────────────────────────────────
 
 
-def test_late_and_unknown_packets_are_counted_and_given_to_nobody() -> None:
+def test_late_and_unknown_packets_are_counted_and_dropped() -> None:
     lane = ready()
     start(lane, "ModuleLoad")
     [(_, outcome)] = lane.feed(answer("a1", "Message: 1\r\n", "Error") + answer("a1", "", "Error") * 2, 100.0)
@@ -161,9 +162,9 @@ def test_an_error_within_a_list_ends_it_and_the_rest_is_late() -> None:
     assert len(lane.feed(answer("a2"), 100.0)) == 1
 
 
-def test_only_so_many_finished_ids_are_remembered() -> None:
+def test_the_number_of_remembered_ids_is_limited() -> None:
     lane = ready()
-    for n in range(REMEMBERED + 1):
+    for n in range(MAX_FINISHED + 1):
         start(lane, action_id=f"a{n}")
         lane.feed(answer(f"a{n}"), 100.0)
     lane.feed(answer("a1") + answer("a0"), 100.0)
@@ -181,8 +182,8 @@ TOO_LARGE = {
 
 
 @pytest.mark.parametrize(("stream", "max_bytes"), TOO_LARGE.values(), ids=TOO_LARGE)
-def test_too_large(stream: bytes, max_bytes: int) -> None:
-    """It is said once, the rest is late, and the lane is free when the Ping behind is answered."""
+def test_a_too_large_answer_is_reported_once(stream: bytes, max_bytes: int) -> None:
+    """It is reported once, later packets are late, and the pong frees the lane."""
     lane = ready()
     call = start(lane, max_bytes=max_bytes)
     [(done, outcome)] = lane.feed(stream, 100.0)
@@ -207,7 +208,7 @@ def test_a_call_past_its_deadline_is_abandoned_and_its_answer_is_late() -> None:
     lane.check(104.9)
     assert sent(lane) == []
     lane.check(105.0)
-    assert lane.lost() == [], "whoever waited has been told"
+    assert lane.lost() == [], "every waiting caller has been answered"
     [(_, ping)] = sent(lane)
     lane.check(106.0)
     assert sent(lane) == [] and lane.next_deadline() == 110.0
@@ -217,7 +218,7 @@ def test_a_call_past_its_deadline_is_abandoned_and_its_answer_is_late() -> None:
     assert len(lane.feed(answer("a2"), 108.0)) == 1
 
 
-def test_the_pings_answer_alone_frees_an_abandoned_lane() -> None:
+def test_only_the_pong_frees_an_abandoned_lane() -> None:
     lane = ready()
     start(lane)
     lane.check(105.0)
@@ -226,7 +227,7 @@ def test_the_pings_answer_alone_frees_an_abandoned_lane() -> None:
     assert (lane.late, lane.unknown) == (1, 0)
 
 
-def test_an_abandoned_lane_that_says_nothing_is_dead_when_the_ping_is_overdue() -> None:
+def test_an_abandoned_silent_lane_fails_when_the_pong_is_overdue() -> None:
     lane = ready()
     start(lane)
     lane.check(105.0)
@@ -235,7 +236,7 @@ def test_an_abandoned_lane_that_says_nothing_is_dead_when_the_ping_is_overdue() 
         lane.check(110.0)
 
 
-def test_an_abandoned_lane_that_never_comes_to_an_end() -> None:
+def test_an_abandoned_lane_with_an_endless_answer_fails() -> None:
     lane = ready()
     start(lane, deadline=105.0)
     lane.check(105.0)
@@ -246,11 +247,11 @@ def test_an_abandoned_lane_that_never_comes_to_an_end() -> None:
         lane.check(now)
     lane.feed(event("a1"), 105.0 + ABANDONED_S - 0.1)
     assert lane.next_deadline() == 105.0 + ABANDONED_S
-    with pytest.raises(ProtocolError, match="was not over 60 s after its deadline"):
+    with pytest.raises(ProtocolError, match="was not answered within 60 s of its deadline"):
         lane.check(105.0 + ABANDONED_S)
 
 
-def test_a_call_with_a_probe_out_is_abandoned_without_a_second_ping() -> None:
+def test_abandoning_a_probed_call_sends_no_second_ping() -> None:
     lane = ready()
     start(lane, "Status")
     lane.feed(answer("a1"), 104.0)
@@ -273,7 +274,7 @@ def test_an_idle_lane_is_kept_alive() -> None:
 
 
 def test_a_busy_lane_is_not_pinged_before_its_deadline() -> None:
-    """Asterisk would not answer before the action is done: an Originate may take its whole timeout."""
+    """Asterisk would not answer before the action has ended: an Originate may use its whole timeout."""
     lane = ready()
     start(lane, "Originate", deadline=160.0)
     lane.check(159.0)
@@ -293,7 +294,7 @@ def test_a_lane_is_not_used_again_after_an_action_that_changes_its_session(actio
     assert lane.closing and not lane.idle and not lane.busy
 
 
-def test_a_lane_that_logs_off_takes_nothing_more() -> None:
+def test_a_lane_accepts_nothing_after_logoff() -> None:
     lane = ready()
     lane.session.log_off()
     assert lane.closing and not lane.idle
@@ -308,7 +309,7 @@ LOST = {
 
 
 @pytest.mark.parametrize(("action", "stream", "known"), LOST.values(), ids=LOST)
-def test_a_session_that_ends(action: str | None, stream: bytes, known: bool) -> None:
+def test_a_session_end_ends_all_calls_of_the_lane(action: str | None, stream: bytes, known: bool) -> None:
     lane = ready()
     call = start(lane, action) if action else None
     if stream:

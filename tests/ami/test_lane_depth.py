@@ -1,4 +1,5 @@
-"""A lane with several quick actions: who may go behind whom, and whose an Error without ActionID is."""
+"""A lane with several quick actions: which actions may follow which, and the owner of an Error
+without ActionID."""
 
 from __future__ import annotations
 
@@ -6,7 +7,7 @@ import pytest
 
 from amid.ami.action import encode_action
 from amid.ami.exchange import Answer, TooLarge
-from amid.ami.lane import BEHIND_S, DEPTH, Call, Lane
+from amid.ami.lane import MAX_PIPELINED, PIPELINE_WITHIN_S, Call, Lane
 from amid.ami.packet import ProtocolError
 from amid.ami.session import Login, Session, SessionTimeouts
 from amid.simulator import session as simulated
@@ -29,7 +30,7 @@ def put(
 
 
 def deep(count: int = 3) -> tuple[Lane, list[Call]]:
-    """A lane with `count` quick calls under way."""
+    """A lane with `count` open quick calls."""
     lane = ready()
     calls = put(lane, *range(1, count + 1))
     assert [action_id for _, action_id in sent(lane)] == [call.action_id for call in calls]
@@ -43,31 +44,31 @@ def ids(outcomes: list[tuple[Call, Answer | TooLarge]]) -> list[int]:
 # ── room ──
 
 
-def test_room_of_an_idle_lane() -> None:
+def test_an_idle_lane_has_full_capacity() -> None:
     lane = ready()
-    assert lane.room(100.0) == DEPTH == 16 and lane.call_ids == []
+    assert lane.room(100.0) == MAX_PIPELINED == 16 and lane.call_ids == []
 
 
-def test_room_shrinks_until_the_lane_is_full() -> None:
-    lane, calls = deep(DEPTH - 1)
+def test_capacity_shrinks_until_the_lane_is_full() -> None:
+    lane, calls = deep(MAX_PIPELINED - 1)
     assert lane.room(100.0) == 1 and not lane.idle
-    calls += put(lane, DEPTH)
+    calls += put(lane, MAX_PIPELINED)
     assert lane.room(100.0) == 0 and lane.call_ids == [call.call_id for call in calls]
     with pytest.raises(AssertionError):
-        put(lane, DEPTH + 1)
+        put(lane, MAX_PIPELINED + 1)
 
 
-def test_nothing_is_put_behind_an_action_that_has_been_under_way_for_10_ms() -> None:
+def test_no_action_is_queued_behind_one_that_has_run_for_10_ms() -> None:
     lane = ready()
     put(lane, 1, now=100.0)
     put(lane, 2, now=100.009)
-    assert lane.room(100.0099) == DEPTH - 2 and lane.room(100.0 + BEHIND_S) == 0
+    assert lane.room(100.0099) == MAX_PIPELINED - 2 and lane.room(100.0 + PIPELINE_WITHIN_S) == 0
     lane.feed(answer("a1"), 100.011)
-    assert lane.room(100.011) == DEPTH - 1, "the oldest is over"
+    assert lane.room(100.011) == MAX_PIPELINED - 1, "the oldest is over"
     assert lane.room(100.02) == 0
 
 
-def test_an_action_that_is_not_quick_travels_alone() -> None:
+def test_a_slow_action_has_the_lane_to_itself() -> None:
     lane = ready()
     put(lane, 1, quick=False)
     assert lane.room(100.0) == 0
@@ -77,17 +78,17 @@ def test_an_action_that_is_not_quick_travels_alone() -> None:
         put(lane, 3, quick=False)
 
 
-def test_nothing_is_put_behind_a_ping() -> None:
+def test_no_action_is_queued_behind_a_ping() -> None:
     lane, _ = deep()
     lane.feed(IDLESS, 100.0)
     assert lane.room(100.0) == 0
     lane.feed(answer("a1") + answer("a2"), 100.0)
     assert lane.room(100.0) == 0
-    assert ids(pong(lane)) == [3] and lane.room(100.0) == DEPTH
+    assert ids(pong(lane)) == [3] and lane.room(100.0) == MAX_PIPELINED
 
 
 @pytest.mark.parametrize("how", ["spent", "logged off"])
-def test_a_lane_that_closes_has_no_room_and_serves_what_is_under_way(how: str) -> None:
+def test_a_closing_lane_accepts_nothing_and_completes_open_calls(how: str) -> None:
     lane, _ = deep()
     if how == "spent":
         lane.spent = True
@@ -100,7 +101,7 @@ def test_a_lane_that_closes_has_no_room_and_serves_what_is_under_way(how: str) -
 # ── answers ──
 
 
-def test_answers_are_joined_by_action_id_and_not_by_order() -> None:
+def test_answers_are_matched_by_action_id_not_by_order() -> None:
     lane, _ = deep()
     stream = answer("a3", "EventList: start\r\n") + answer("a1", "Is: 1\r\n") + event("a3") + answer("a2", "Is: 2\r\n")
     outcomes = lane.feed(stream + event("a3", "EventList: Complete\r\n"), 100.0)
@@ -111,14 +112,15 @@ def test_answers_are_joined_by_action_id_and_not_by_order() -> None:
 
 
 @pytest.mark.parametrize("packet", [b"Event: PeerEntry", b"text", b"Response: Success", b"Event: X\r\nActionID: a9"])
-def test_a_packet_that_no_action_id_joins_is_counted(packet: bytes) -> None:
+def test_a_packet_with_an_unknown_action_id_is_counted(packet: bytes) -> None:
     lane, _ = deep()
     assert lane.feed(packet + b"\r\n\r\n", 100.0) == [] and lane.unknown == 1 and not lane.session.pinging()
 
 
 @pytest.mark.parametrize("together", [True, False])
-def test_an_old_list_on_a_shared_lane(together: bool) -> None:
-    """Before Asterisk 13.2 a list has no marks: the Ping behind it proves its end, and speaks for nobody else."""
+def test_an_unmarked_list_on_a_shared_lane(together: bool) -> None:
+    """Lists before Asterisk 13.2 are unmarked: the Ping after it proves its end, and nothing about
+    other actions."""
     lane = ready()
     put(lane, 1, 3)
     put(lane, 2, action="QueueStatus")
@@ -137,7 +139,7 @@ def test_an_old_list_on_a_shared_lane(together: bool) -> None:
 
 
 @pytest.mark.parametrize("early", [True, False], ids=["before the others' answers", "behind them"])
-def test_it_belongs_to_the_one_call_without_an_answer(early: bool) -> None:
+def test_an_error_without_id_belongs_to_the_only_unanswered_call(early: bool) -> None:
     lane, _ = deep()
     stream = [IDLESS, answer("a1") + answer("a3")]
     outcomes = [o for data in (stream if early else stream[::-1]) for o in lane.feed(data, 100.0)]
@@ -147,20 +149,20 @@ def test_it_belongs_to_the_one_call_without_an_answer(early: bool) -> None:
     assert "line too long" in outcome.response.get("Message") and lane.idle and lane.unknown == 0
 
 
-def test_it_is_counted_when_all_have_an_answer() -> None:
+def test_an_error_without_id_is_counted_when_all_calls_are_answered() -> None:
     lane, _ = deep()
     assert ids(lane.feed(answer("a1") + IDLESS + answer("a2") + answer("a3"), 100.0)) == [1, 2, 3]
     assert not lane.idle, "the Ping is out"
     assert pong(lane) == [] and lane.unknown == 1 and lane.idle
 
 
-def test_a_list_that_has_begun_is_an_answer() -> None:
+def test_a_started_list_counts_as_an_answer() -> None:
     lane, _ = deep(2)
     assert lane.feed(answer("a1", "EventList: start\r\n") + IDLESS, 100.0) == []
     assert ids(pong(lane)) == [2] and lane.call_ids == [1]
 
 
-def test_two_candidates_end_the_session_and_are_lost() -> None:
+def test_an_error_without_id_with_two_candidates_ends_the_session() -> None:
     lane, calls = deep()
     assert lane.feed(IDLESS, 100.0) == []
     [(_, ping)] = sent(lane)
@@ -171,7 +173,7 @@ def test_two_candidates_end_the_session_and_are_lost() -> None:
     assert lost == [(calls[0], None), (calls[2], None)]
 
 
-def test_an_abandoned_call_is_a_candidate_too() -> None:
+def test_an_abandoned_call_is_also_a_candidate() -> None:
     lane = ready()
     put(lane, 1, deadline=101.0)
     [_, other] = [*put(lane, 2, deadline=101.0), *put(lane, 3, deadline=110.0)]
@@ -184,7 +186,7 @@ def test_an_abandoned_call_is_a_candidate_too() -> None:
     assert lane.lost() == [(other, None)]
 
 
-def test_it_is_late_when_the_candidate_was_abandoned() -> None:
+def test_the_error_of_an_abandoned_call_is_late() -> None:
     lane = ready()
     put(lane, 1, deadline=101.0)
     put(lane, 2, deadline=110.0)
@@ -194,8 +196,8 @@ def test_it_is_late_when_the_candidate_was_abandoned() -> None:
     assert pong(lane, 101.0) == [] and lane.idle and lane.unknown == 1
 
 
-def test_it_is_no_outcome_when_a_shared_session_ends() -> None:
-    """It may be a forgery in the first answer: what became of the second is not known."""
+def test_an_error_without_id_is_no_outcome_when_a_shared_session_ends() -> None:
+    """It may be forged in the first answer; the outcome of the second call is unknown."""
     lane, calls = deep(2)
     assert ids(lane.feed(answer("a1") + IDLESS, 100.0)) == [1]
     with pytest.raises(ProtocolError):
@@ -206,7 +208,7 @@ def test_it_is_no_outcome_when_a_shared_session_ends() -> None:
 # ── deadlines and sizes ──
 
 
-def test_a_deadline_costs_the_others_nothing() -> None:
+def test_a_timeout_does_not_affect_other_calls_of_the_lane() -> None:
     lane = ready()
     put(lane, 1, deadline=101.0)
     put(lane, 2, 3, deadline=110.0)
@@ -220,13 +222,13 @@ def test_a_deadline_costs_the_others_nothing() -> None:
     assert ids(lane.feed(answer("a3"), 101.2)) == [3] and lane.idle
 
 
-def test_all_deadlines_at_once_cost_one_ping() -> None:
+def test_simultaneous_timeouts_send_one_ping() -> None:
     lane, _ = deep(5)
     lane.check(105.0)
     assert len(sent(lane)) == 1 and lane.lost() == []
 
 
-def test_too_large_an_answer_costs_the_others_nothing() -> None:
+def test_a_too_large_answer_does_not_affect_other_calls() -> None:
     lane, _ = deep()
     [(call, outcome), (other, _)] = lane.feed(answer("a2", "X: " + "y" * 1000 + "\r\n") + answer("a3"), 100.0)
     assert call.call_id == 2 and isinstance(outcome, TooLarge) and other.call_id == 3
@@ -235,7 +237,7 @@ def test_too_large_an_answer_costs_the_others_nothing() -> None:
     assert ids(lane.feed(answer("a1"), 100.0)) == [1]
 
 
-def test_a_session_that_ends_loses_all_that_is_under_way() -> None:
+def test_a_session_end_loses_all_open_calls() -> None:
     lane, calls = deep()
     lane.feed(answer("a2"), 100.0)
     with pytest.raises(ProtocolError):
@@ -247,8 +249,8 @@ def test_a_session_that_ends_loses_all_that_is_under_way() -> None:
 
 
 @pytest.mark.parametrize("version", RELEASES)
-def test_a_full_lane_on_each_release(version: int) -> None:
-    """Lists without marks and single answers mixed: all are whole, and each is its caller's own."""
+def test_a_full_lane_works_on_each_release(version: int) -> None:
+    """Unmarked lists and single answers mixed: all are complete and reach their callers."""
     user = simulated.User("amid", "secret")
     peer = simulated.Session(Pbx(100.0, 1), [user], act_of(version, act), RELEASES[version])
     lane = Lane(Session(Login("amid", "secret", events="off"), SessionTimeouts(), 100.0, 1 << 20))
@@ -261,14 +263,14 @@ def test_a_full_lane_on_each_release(version: int) -> None:
 
     while not lane.idle:
         exchange()
-    for number in range(DEPTH):
+    for number in range(MAX_PIPELINED):
         action, fields = (("QueueStatus", {}), ("Getvar", {"Variable": f"V{number}"}))[number % 2]
         packet = encode_action(action, f"a{number}", fields)
         lane.start(Call(number, action, f"a{number}", packet, 105.0, 1 << 20, True), 100.0)
     peer.receive(lane.session.data_to_send(), 100.0)
     while not lane.idle:
         exchange()
-    assert ids(outcomes) == list(range(DEPTH)) and lane.unknown == lane.late == 0
+    assert ids(outcomes) == list(range(MAX_PIPELINED)) and lane.unknown == lane.late == 0
     for call, outcome in outcomes:
         assert isinstance(outcome, Answer) and outcome.response and outcome.response.action_id == call.action_id
         complete = outcome.complete.event if outcome.complete else ""

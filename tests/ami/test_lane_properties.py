@@ -1,7 +1,9 @@
-"""Any interleaving of calls, answers, refusals, forgeries, deadlines and losses gives each call one outcome, and its own.
+"""Any interleaving of calls, answers, errors, forgeries, timeouts and losses gives each call
+exactly one correct outcome.
 
-`Peer` is an Asterisk that serves a session in sequence and misbehaves as told. `World` runs a lane against it and knows, from what
-the peer has said and not from the lane, which outcome each call may have, which calls are under way and how much room there is.
+`Peer` is an Asterisk that serves a session in sequence and misbehaves on demand. `World` runs a
+lane with it and knows, from what the peer has sent and not from the lane, the valid outcomes of
+each call, the open calls and the capacity.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from hypothesis import strategies as st
 
 from amid.ami.action import encode_action
 from amid.ami.exchange import Answer, TooLarge
-from amid.ami.lane import BEHIND_S, DEPTH, Call, Lane
+from amid.ami.lane import MAX_PIPELINED, PIPELINE_WITHIN_S, Call, Lane
 from amid.ami.packet import Packet, ProtocolError
 from amid.ami.session import Login, Session, SessionTimeouts
 from tests.ami.test_lane import GREETING, answer, sent
@@ -30,19 +32,21 @@ UNANSWERED = ("refused", "silent")
 
 @dataclass(eq=False)
 class Asked:
-    """What the world knows of a call. told: its caller has had a timeout; over: Asterisk is known to be done with it."""
+    """A call as the world knows it. timed_out: its caller has had a timeout. over: Asterisk is
+    known to have finished it."""
 
     call: Call
     kind: str
     started: float
-    told: bool = False
+    timed_out: bool = False
     over: bool = False
     outcomes: list[Answer | TooLarge | None] = field(default_factory=list)
 
 
 @dataclass
 class Peer:
-    """`said` is all that it has written; `read` bytes of it have reached the lane. `pongs`: where the answers to Pings end."""
+    """`said`: all bytes it has sent, of which the lane has read `read`. `pongs`: where the answers
+    to Pings end."""
 
     said: bytes = b""
     read: int = 0
@@ -98,8 +102,8 @@ class World:
             return
         room = self.room()
         assert self.lane.room(self.now) == room
-        assert self.lane.idle == (room == DEPTH)
-        if room == 0 or (room < DEPTH and not quick):
+        assert self.lane.idle == (room == MAX_PIPELINED)
+        if room == 0 or (room < MAX_PIPELINED and not quick):
             return
         number = len(self.asked) + 1
         action_id = f"id{number}"
@@ -127,7 +131,7 @@ class World:
         if self.error:
             return
         for asked in self.under_way():
-            asked.told = asked.told or (not asked.outcomes and self.now >= asked.call.deadline)
+            asked.timed_out = asked.timed_out or (not asked.outcomes and self.now >= asked.call.deadline)
         try:
             self.lane.check(self.now)
         except ProtocolError as error:
@@ -148,12 +152,13 @@ class World:
         under_way = self.under_way()
         if self.peer.answered_pings < self.peer.pings:
             return 0
-        if any(self.now - asked.started >= BEHIND_S or not asked.call.quick for asked in under_way):
+        if any(self.now - asked.started >= PIPELINE_WITHIN_S or not asked.call.quick for asked in under_way):
             return 0
-        return DEPTH - len(under_way)
+        return MAX_PIPELINED - len(under_way)
 
     def listen(self, plan: tuple[str, bool] = ("", False)) -> None:
-        """The peer reads what the lane sends, and answers in sequence. With every Ping answered, nothing abandoned is under way."""
+        """The peer reads the lane's actions and answers in sequence. When every Ping is answered,
+        no abandoned call is open."""
         for action, action_id in sent(self.lane) if not self.error else []:
             if action == "Ping":
                 self.peer.answer_ping(action_id)
@@ -161,13 +166,14 @@ class World:
                 self.peer.answer(plan[0], action_id, int(action_id[2:]), plan[1])
         if self.peer.answered_pings == self.peer.pings:
             for asked in self.under_way():
-                asked.over = asked.told or bool(asked.outcomes)
+                asked.over = asked.timed_out or bool(asked.outcomes)
         assert self.lane.call_ids == [asked.call.call_id for asked in self.under_way()]
 
     def judge(self, call: Call, outcome: Answer | TooLarge | None) -> None:
-        """An outcome must be the call's first, in time, and what the peer has said for it."""
+        """An outcome must be the call's first, in time, and supported by what the peer has sent for
+        it."""
         asked = self.asked[call.call_id]
-        assert asked.call is call and not asked.outcomes and not asked.told
+        assert asked.call is call and not asked.outcomes and not asked.timed_out
         asked.outcomes.append(outcome)
         asked.over = isinstance(outcome, Answer)
         if outcome is None:
@@ -191,7 +197,7 @@ class World:
     def fail(self, error: ProtocolError) -> None:
         """The session has ended: every call without an outcome is lost, and no other."""
         self.error = error
-        waiting = [asked for asked in self.asked.values() if not asked.told and not asked.outcomes]
+        waiting = [asked for asked in self.asked.values() if not asked.timed_out and not asked.outcomes]
         if "Error without ActionID" in str(error):
             unanswered = [asked for asked in self.under_way() if asked.kind in UNANSWERED]
             assert len(unanswered) > 1, "a session was closed although the owner of the Error was known"
@@ -203,17 +209,18 @@ class World:
     # ── the end ──
 
     def settle(self) -> None:
-        """All is delivered: whoever was answered has the answer. Then all deadlines pass: the lane is idle, or has ended."""
+        """Deliver everything: all answered calls have their answers. Then all deadlines pass: the
+        lane is idle or has ended."""
         while self.peer.read < len(self.peer.said) and not self.error:
             self.deliver(len(self.peer.said))
-        open_ = [asked for asked in self.asked.values() if not asked.outcomes and not asked.told]
+        open_ = [asked for asked in self.asked.values() if not asked.outcomes and not asked.timed_out]
         assert self.error or all(asked.kind in ("silent", "half") for asked in open_)
-        for _ in range(3 * DEPTH):
+        for _ in range(3 * MAX_PIPELINED):
             self.wait(max(0.0, min(self.lane.next_deadline() - self.now, 5.0)) if self.under_way() else 0.0)
             self.deliver(len(self.peer.said))
         assert self.error or (self.lane.idle and not self.lane.busy)
         self.end()
-        assert all(len(asked.outcomes) + asked.told == 1 for asked in self.asked.values())
+        assert all(len(asked.outcomes) + asked.timed_out == 1 for asked in self.asked.values())
 
 
 kinds = st.sampled_from(sorted(KINDS))
@@ -238,7 +245,7 @@ ALL = ("deliver", 1 << 20)
 @example([REFUSED, ("start", "single", True, False, 30.0), ("wait", 1.0), ALL])
 @example([SINGLE, REFUSED, SINGLE, ALL])
 @example([SINGLE, REFUSED, REFUSED, ALL])
-def test_each_call_has_one_outcome_and_its_own(script: list[tuple[object, ...]]) -> None:
+def test_each_call_has_exactly_one_correct_outcome(script: list[tuple[object, ...]]) -> None:
     world = World()
     for name, *arguments in script:
         getattr(world, str(name))(*arguments)

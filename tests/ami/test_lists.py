@@ -44,7 +44,7 @@ def answered(action: str, taken: list[Packet]) -> Answer:
 
 @pytest.mark.parametrize("row", LISTS, ids=names)
 @pytest.mark.parametrize("rounds", [0, 1, 3])
-def test_list(row: Row, rounds: int) -> None:
+def test_every_list_is_complete(row: Row, rounds: int) -> None:
     taken = packets(row, rounds)
     for action in (row["action"], row["action"].lower()):
         answer = answered(action, taken)
@@ -53,11 +53,11 @@ def test_list(row: Row, rounds: int) -> None:
 
 
 @pytest.mark.parametrize("row", LISTS, ids=names)
-def test_list_that_is_refused(row: Row) -> None:
+def test_a_refused_list_is_an_error(row: Row) -> None:
     refusal = Packet(b"Response: Error\r\nActionID: 7\r\nMessage: Permission denied")
     assert answered(row["action"], [refusal]).failed
 
 
-def test_the_table_is_whole() -> None:
+def test_the_table_of_lists_is_complete() -> None:
     """As many as Asterisk's sources have; a table cut short must not pass for a test of all."""
     assert len(LISTS) == 66 and sum(row["start"] == "none" for row in LISTS) == 13

@@ -1,4 +1,4 @@
-"""One packet: headers as they came, what it is, and whose it is."""
+"""A packet: its headers, its kind and its ActionID."""
 
 from __future__ import annotations
 
@@ -39,18 +39,18 @@ HEADERS: dict[str, tuple[bytes, Headers]] = {
 
 
 @pytest.mark.parametrize(("raw", "expected"), HEADERS.values(), ids=HEADERS)
-def test_headers(raw: bytes, expected: Headers) -> None:
+def test_headers_are_parsed(raw: bytes, expected: Headers) -> None:
     assert parse_headers(raw) == expected
 
 
 @pytest.mark.parametrize(("raw", "expected"), HEADERS.values(), ids=HEADERS)
 def test_one_odd_byte_does_not_change_the_other_headers(raw: bytes, expected: Headers) -> None:
-    """Text takes the quick way through, anything else the exact one; both must agree."""
+    """Text uses the fast path, anything else the exact one; both must agree."""
     assert parse_headers(b"Odd: \xff\r\n" + raw) == {"Odd": b"\xff", **expected}
 
 
 @pytest.mark.parametrize("cut", range(len("é☎😀".encode()) + 1))
-def test_utf_8_cut_anywhere_keeps_its_bytes(cut: int) -> None:
+def test_truncated_utf8_keeps_its_bytes(cut: int) -> None:
     value = "é☎😀".encode()[:cut]
     found = parse_headers(b"Event: X\r\nName: " + value)["Name"]
     assert (found.encode() if isinstance(found, str) else found) == value
@@ -73,7 +73,7 @@ KINDS = {
 
 
 @pytest.mark.parametrize(("raw", "event", "response", "action_id"), KINDS.values(), ids=KINDS)
-def test_what_it_is(raw: bytes, event: str, response: str, action_id: str) -> None:
+def test_packets_are_classified(raw: bytes, event: str, response: str, action_id: str) -> None:
     packet = Packet(raw)
     assert (packet.event, packet.response, packet.action_id) == (event, response, action_id)
 
@@ -96,20 +96,20 @@ OUTPUTS = {
 
 
 @pytest.mark.parametrize(("raw", "expected"), OUTPUTS.values(), ids=OUTPUTS)
-def test_output(raw: bytes, expected: list[object]) -> None:
+def test_command_output_is_parsed(raw: bytes, expected: list[object]) -> None:
     assert Packet(raw).output == expected
 
 
-def test_the_text_of_an_old_command_is_no_header() -> None:
+def test_the_text_of_an_old_command_is_not_a_header() -> None:
     packet = Packet(OLD + b"Event: x\nMessage: y\n--END COMMAND--")
     assert packet.headers == {"Response": "Follows", "Privilege": "Command", "ActionID": "7"}
     assert (packet.event, packet.response, packet.action_id) == ("", "Follows", "7")
 
 
-def test_an_old_command_cut_within_its_headers() -> None:
+def test_an_old_command_truncated_within_its_headers() -> None:
     packet = Packet(OLD[:-2])
     assert (packet.response, packet.output) == ("Follows", [])
 
 
-def test_lines_of_raw_text() -> None:
+def test_raw_text_is_split_into_lines() -> None:
     assert Packet(b"a: b\r\n c\n\xe9").lines == ["a: b", " c", b"\xe9"]

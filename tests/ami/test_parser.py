@@ -1,4 +1,4 @@
-"""The parser: where packets begin and end, in whatever pieces the bytes come, in bounded memory and linear time."""
+"""The parser: packet boundaries for bytes in any pieces, in bounded memory and linear time."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from amid.ami import parser as module
-from amid.ami.burst import singly
 from amid.ami.packet import ProtocolError
-from amid.ami.parser import MAX_GREETING, OVERSIZED_HEAD, Greeting, Item, Oversized, Parser
+from amid.ami.parser import MAX_GREETING_BYTES, OVERSIZED_HEAD_BYTES, Greeting, Item, Oversized, Parser
+from tests.ami.items import Single, one_by_one
 
 GREETING = b"Asterisk Call Manager/11.0.0\r\n"
 OLD_HEAD = b"Response: Follows\r\nPrivilege: Command\r\nActionID: 7\r\n"
@@ -18,19 +18,19 @@ OLD_END = b"--END COMMAND--\r\n\r\n"
 NEXT = b"Event: Next\r\n\r\n"
 
 
-def shown(item: Item) -> object:
-    """An item as something that compares: packets by their bytes."""
+def shown(item: Single) -> object:
+    """An item in a form that can be compared: packets by their bytes."""
     if isinstance(item, Oversized):
         return "oversized", item.head.raw
     return item if isinstance(item, Greeting) else item.raw
 
 
 def parsed(stream: bytes, size: int, max_packet: int = 1 << 20) -> list[object]:
-    """What comes out of `stream`, behind a greeting, fed in pieces of `size` bytes."""
+    """The items of `stream` after a greeting, fed in pieces of `size` bytes."""
     parser = Parser(max_packet)
     parser.feed(GREETING)
     pieces = [stream[i : i + size] for i in range(0, len(stream), size)]
-    return [shown(item) for piece in pieces for item in singly(parser.feed(piece))]
+    return [shown(item) for piece in pieces for item in one_by_one(parser.feed(piece))]
 
 
 FRAMES = {
@@ -60,26 +60,26 @@ FRAMES = {
 
 @pytest.mark.parametrize(("stream", "expected"), FRAMES.values(), ids=FRAMES)
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 1 << 20])
-def test_frames(stream: bytes, expected: list[bytes], size: int) -> None:
+def test_packets_are_framed(stream: bytes, expected: list[bytes], size: int) -> None:
     assert parsed(stream, size) == expected
     assert parsed(stream + NEXT + stream, size) == [*expected, b"Event: Next", *expected]
 
 
 @pytest.mark.parametrize(("stream", "expected"), FRAMES.values(), ids=FRAMES)
-def test_trailing_data_waits_for_its_end(stream: bytes, expected: list[bytes]) -> None:
+def test_a_partial_packet_is_kept(stream: bytes, expected: list[bytes]) -> None:
     parser = Parser()
     parser.feed(GREETING)
-    assert [shown(i) for i in singly(parser.feed(stream + b"Event: La"))] == expected
+    assert [shown(i) for i in one_by_one(parser.feed(stream + b"Event: La"))] == expected
     assert parser.buffered == len(b"Event: La")
-    assert [shown(i) for i in singly(parser.feed(b"ter\r\n\r\n"))] == [b"Event: Later"]
+    assert [shown(i) for i in one_by_one(parser.feed(b"ter\r\n\r\n"))] == [b"Event: Later"]
     assert parser.buffered == 0
 
 
 @pytest.mark.parametrize("cut", range(len(GREETING) + 1))
 @pytest.mark.parametrize("greeting", [GREETING, GREETING.replace(b"\r", b"")], ids=["crlf", "lf"])
-def test_greeting_in_two_pieces(greeting: bytes, cut: int) -> None:
+def test_a_greeting_arrives_in_two_pieces(greeting: bytes, cut: int) -> None:
     parser = Parser()
-    items = singly(parser.feed(greeting[:cut])) + singly(parser.feed(greeting[cut:] + NEXT))
+    items = one_by_one(parser.feed(greeting[:cut])) + one_by_one(parser.feed(greeting[cut:] + NEXT))
     assert [shown(i) for i in items] == [Greeting("11.0.0"), b"Event: Next"]
 
 
@@ -89,34 +89,34 @@ NOT_GREETINGS = {
     "empty line": b"\r\n",
     "short": b"Asterisk Call\r\n",
     "tls alert": b"\x15\x03\x01\x00\x02\x02\x46",
-    "too long": b"Asterisk Call Manager/" + b"1" * MAX_GREETING + b"\r\n",
-    "endless": b"Asterisk Call Manager/" + b"1" * MAX_GREETING,
+    "too long": b"Asterisk Call Manager/" + b"1" * MAX_GREETING_BYTES + b"\r\n",
+    "endless": b"Asterisk Call Manager/" + b"1" * MAX_GREETING_BYTES,
 }
 
 
 @pytest.mark.parametrize("stream", NOT_GREETINGS.values(), ids=NOT_GREETINGS)
 @pytest.mark.parametrize("size", [1, 1 << 20])
-def test_not_a_greeting(stream: bytes, size: int) -> None:
+def test_an_invalid_greeting_is_a_protocol_error(stream: bytes, size: int) -> None:
     parser = Parser()
     with pytest.raises(ProtocolError, match="not an Asterisk manager port"):
         for i in range(0, len(stream), size):
             parser.feed(stream[i : i + size])
 
 
-@pytest.mark.parametrize("length", [MAX_GREETING - 1, MAX_GREETING])
+@pytest.mark.parametrize("length", [MAX_GREETING_BYTES - 1, MAX_GREETING_BYTES])
 @pytest.mark.parametrize("size", [1, 1 << 20])
-def test_the_longest_greeting(length: int, size: int) -> None:
+def test_the_longest_greeting_is_accepted(length: int, size: int) -> None:
     stream = b"Asterisk Call Manager/".ljust(length, b"1") + b"\n"
     parser = Parser()
-    items = [item for i in range(0, len(stream), size) for item in singly(parser.feed(stream[i : i + size]))]
+    items = [item for i in range(0, len(stream), size) for item in one_by_one(parser.feed(stream[i : i + size]))]
     assert items == [Greeting("1" * (length - 22))]
 
 
 @pytest.mark.parametrize("over", [0, 1, 2, 3, 4, 50])
 @pytest.mark.parametrize("size", [1, 5, 64, 1 << 20])
 @pytest.mark.parametrize("old", [False, True], ids=["new", "old"])
-def test_a_packet_over_the_bound_costs_itself_alone(over: int, size: int, old: bool) -> None:
-    """The bound is the same, and the head too, in whatever pieces the packet comes."""
+def test_a_packet_over_the_limit_affects_only_itself(over: int, size: int, old: bool) -> None:
+    """The limit and the reported head are the same however the packet arrives."""
     head, end, bound = (OLD_HEAD, b"--END COMMAND--", 200) if old else (b"Response: Success\r\nActionID: 7\r\n", b"", 200)
     packet = head + b"y" * (bound + over - len(head) - len(end)) + end
     expected = ("oversized", packet[:bound]) if over else packet
@@ -131,10 +131,10 @@ def test_an_oversized_packet_keeps_a_head_that_names_its_owner() -> None:
         parser = Parser(20_000)
         parser.feed(GREETING)
         stream = packet + b"\r\n" + NEXT
-        items = [item for i in range(0, len(stream), size) for item in singly(parser.feed(stream[i : i + size]))]
+        items = [item for i in range(0, len(stream), size) for item in one_by_one(parser.feed(stream[i : i + size]))]
         assert isinstance(items[0], Oversized)
         assert items[0].head.action_id == "7"
-        assert len(items[0].head.raw) == OVERSIZED_HEAD
+        assert len(items[0].head.raw) == OVERSIZED_HEAD_BYTES
         assert [shown(i) for i in items[1:]] == [b"Event: Next"]
 
 
@@ -154,18 +154,18 @@ ENDLESS = {
 
 
 @pytest.mark.parametrize("kind", ENDLESS)
-def test_what_never_ends_is_held_within_the_bound(kind: str) -> None:
+def test_an_endless_packet_uses_bounded_memory(kind: str) -> None:
     parser = Parser(50_000)
     parser.feed(GREETING + (OLD_HEAD if kind == "old command" else b""))
     items: list[Item] = []
     for _ in range(100):
-        items += singly(parser.feed(ENDLESS[kind]))
+        items += one_by_one(parser.feed(ENDLESS[kind]))
         assert parser.buffered <= 50_000 + 3
     assert len(items) <= 1
 
 
 class Searched(bytearray):
-    """A buffer that counts the bytes looked through, by its own `find` and by the pattern that stands in for `_END`."""
+    """A buffer that counts the bytes searched by its `find` and by the pattern that replaces `_END`."""
 
     looked_at = 0
 
@@ -208,5 +208,5 @@ def test_many_small_packets_in_one_piece_are_searched_once(monkeypatch: pytest.M
     searched = parser._buffer = Searched()
     monkeypatch.setattr(module, "_END", searched)
     stream = b"Event: A\n\n" * 20_000 + b"Event: A\r\n\r\n" * 20_000
-    assert len(singly(parser.feed(stream))) == 40_000
+    assert len(one_by_one(parser.feed(stream))) == 40_000
     assert searched.looked_at <= len(stream)

@@ -1,4 +1,5 @@
-"""What holds for any bytes at all: packets or one protocol error come out, and an encoded action is what was asked for."""
+"""Properties for any bytes: packets or one protocol error result, and an encoded action equals the
+requested one."""
 
 from __future__ import annotations
 
@@ -9,9 +10,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from amid.ami.action import InvalidAction, encode_action
-from amid.ami.burst import singly
 from amid.ami.packet import Packet, ProtocolError, parse_headers
-from amid.ami.parser import MAX_GREETING, Greeting, Item, Oversized, Parser
+from amid.ami.parser import MAX_GREETING_BYTES, Greeting, Oversized, Parser
+from tests.ami.items import Single, one_by_one
 
 calm = settings(deadline=None)
 """No time limit on an example: the machine may be busy, and none of this is about time."""
@@ -35,13 +36,13 @@ anything = st.recursive(
 keys = st.one_of(st.text(), st.binary(), st.integers(), st.none(), st.sampled_from(["ActionID", "Action", "a\r\nb", "x:"]))
 
 
-def fed(parser: Parser, stream: bytes, cuts: list[int]) -> list[Item]:
-    """What comes out when `stream` is cut at these places."""
+def fed(parser: Parser, stream: bytes, cuts: list[int]) -> list[Single]:
+    """The items of `stream` when it is split at these places."""
     places = [0, *sorted(min(c, len(stream)) for c in cuts), len(stream)]
-    return [i for a, b in pairwise(places) for i in singly(parser.feed(stream[a:b]))]
+    return [i for a, b in pairwise(places) for i in one_by_one(parser.feed(stream[a:b]))]
 
 
-def shown(item: Item) -> object:
+def shown(item: Single) -> object:
     if isinstance(item, Oversized):
         return "oversized", item.head.raw
     return item if isinstance(item, Greeting) else item.raw
@@ -52,7 +53,7 @@ def shown(item: Item) -> object:
 @example(b"Response: Follows\r\n\n\n--END COMMAND--\r\n\r\n", [3, 20, 37, 38, 39])
 def test_any_fragmentation_gives_the_same_items(stream: bytes, cuts: list[int]) -> None:
     for bound in (50, 1 << 20):
-        whole = [shown(i) for i in singly(Parser(bound).feed(GREETING + stream))]
+        whole = [shown(i) for i in one_by_one(Parser(bound).feed(GREETING + stream))]
         assert [shown(i) for i in fed(Parser(bound), GREETING + stream, cuts)] == whole
 
 
@@ -75,7 +76,7 @@ def test_any_bytes_after_a_greeting_give_packets_in_bounded_memory(stream: bytes
 @given(st.one_of(st.binary(), st.binary().map(lambda b: GREETING[: len(b) % 30] + b)))
 @example(GREETING)
 @example(GREETING[:22] + b"\n")
-@example(b"Asterisk Call Manager/" + b"x" * MAX_GREETING)
+@example(b"Asterisk Call Manager/" + b"x" * MAX_GREETING_BYTES)
 def test_any_first_bytes_are_a_greeting_or_one_protocol_error(stream: bytes) -> None:
     def outcome(cuts: list[int]) -> object:
         try:
@@ -90,8 +91,8 @@ def test_any_first_bytes_are_a_greeting_or_one_protocol_error(stream: bytes) -> 
 
 @calm
 @given(st.binary(max_size=80))
-def test_headers_hold_every_byte_but_the_line_ends(raw: bytes) -> None:
-    """Joined again they are the lines that came, in order where no header is repeated."""
+def test_headers_contain_every_byte_except_line_ends(raw: bytes) -> None:
+    """Joined, they are the received lines, in order if no header repeats."""
     lines = [line.removesuffix(b"\r") for line in raw.split(b"\n")]
     found = parse_headers(raw)
     values = [v for value in found.values() for v in (value if isinstance(value, list) else [value])]
@@ -111,7 +112,7 @@ def _text(raw: bytes) -> str | bytes:
 
 @calm
 @given(st.dictionaries(names, st.one_of(scalars, st.lists(scalars, min_size=1, max_size=3)), max_size=5))
-def test_an_encoded_action_parses_back_to_what_was_encoded(fields: dict[str, Any]) -> None:
+def test_an_encoded_action_parses_to_the_same_action(fields: dict[str, Any]) -> None:
     try:
         data = encode_action("Test", "id-1", fields)
     except InvalidAction:
@@ -150,12 +151,12 @@ def _sent(value: Any) -> str | bytes:
 @example("Ping\r\n\r\nAction: Originate", {})
 @example("Ping", {b"Action": "Originate"})
 @example("Ping", {"X": ["\udc0d", "\udc8d\udc8a"]})
-def test_an_action_is_one_packet_or_refused(action: str, fields: dict[Any, Any]) -> None:
+def test_an_action_is_one_packet_or_is_refused(action: str, fields: dict[Any, Any]) -> None:
     try:
         data = encode_action(action, "id-1", fields)
     except InvalidAction:
         return
-    assert [shown(i) for i in singly(Parser().feed(GREETING + data))][1:] == [data.removesuffix(b"\r\n\r\n")]
+    assert [shown(i) for i in one_by_one(Parser().feed(GREETING + data))][1:] == [data.removesuffix(b"\r\n\r\n")]
     lines = data.removesuffix(b"\r\n\r\n").split(b"\r\n")
     assert b"\0" not in data and len(data.splitlines()) == len(lines) + 1
     assert len([line for line in lines if line.lower().startswith(b"action:")]) == 1

@@ -1,4 +1,4 @@
-"""A session: greeting, login, keep-alive, and the end at each stage."""
+"""A session: greeting, login, keep-alive, and its end at each stage."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from amid.ami.packet import Packet, ProtocolError, parse_headers
 from amid.ami.session import Login, LoginRejected, Session, SessionTimeouts, new_action_id
 
 GREETING = b"Asterisk Call Manager/11.0.0\r\n"
-TIMEOUTS = SessionTimeouts(login=10.0, silence=10.0, pong=5.0)
+TIMEOUTS = SessionTimeouts(login_s=10.0, silence_s=10.0, pong_s=5.0)
 
 
 def session(auth: str = "md5", secret: str = "secret", events: str = "on", max_packet: int = 10_000) -> Session:
@@ -52,7 +52,7 @@ def test_nothing_is_sent_before_the_greeting() -> None:
 
 
 def test_md5_login() -> None:
-    """The key is md5 over challenge and secret, RFC 1321; this one was made with the md5sum program."""
+    """The key is the MD5 of challenge and secret (RFC 1321); this one was computed with md5sum."""
     made = session()
     made.receive(GREETING, 100.0)
     [challenge] = sent(made)
@@ -85,7 +85,7 @@ def test_plain_login(events: str) -> None:
     assert made.up
 
 
-def test_a_login_in_single_bytes() -> None:
+def test_a_login_arrives_byte_by_byte() -> None:
     made = session()
     for byte in GREETING:
         made.receive(bytes([byte]), 100.0)
@@ -98,7 +98,7 @@ def test_a_login_in_single_bytes() -> None:
 @pytest.mark.parametrize("auth", ["md5", "plain"])
 @pytest.mark.parametrize("with_id", [True, False], ids=["with ActionID", "without"])
 @pytest.mark.parametrize("response", ["Error", "error"])
-def test_rejection(auth: str, with_id: bool, response: str) -> None:
+def test_a_rejected_login_ends_the_session(auth: str, with_id: bool, response: str) -> None:
     made = session(auth)
     made.receive(GREETING, 100.0)
     [action] = sent(made)
@@ -111,23 +111,23 @@ def test_rejection(auth: str, with_id: bool, response: str) -> None:
 
 
 @pytest.mark.parametrize("secret", ["a\nb", "x" * 2000])
-def test_a_secret_that_no_line_can_carry(secret: str) -> None:
+def test_a_secret_that_is_too_long_for_a_line_is_refused(secret: str) -> None:
     with pytest.raises(LoginRejected, match=r"Login cannot be sent: .*'Secret'") as caught:
         session("plain", secret).receive(GREETING, 100.0)
     assert secret not in str(caught.value)
 
 
-def test_rejection_without_a_message() -> None:
+def test_a_rejection_without_a_message_is_reported() -> None:
     made = session()
     made.receive(GREETING, 100.0)
     with pytest.raises(LoginRejected, match="no reason given"):
         made.receive(answer(sent(made)[0], "", "Error"), 100.0)
 
 
-def test_an_answer_to_challenge_without_one_is_no_login() -> None:
+def test_a_challenge_response_without_challenge_fails() -> None:
     made = session()
     made.receive(GREETING, 100.0)
-    with pytest.raises(ProtocolError, match="holds no challenge"):
+    with pytest.raises(ProtocolError, match="has no Challenge"):
         made.receive(answer(sent(made)[0]), 100.0)
     assert not made.up
 
@@ -136,14 +136,14 @@ STRANGERS = {
     "event": b"Event: FullyBooted\r\nStatus: Fully Booted\r\n\r\n",
     "answer to another": b"Response: Success\r\nActionID: other\r\n\r\n",
     "error to another": b"Response: Error\r\nActionID: other\r\n\r\n",
-    "answer to nobody": b"Response: Success\r\n\r\n",
+    "answer without an ActionID": b"Response: Success\r\n\r\n",
     "raw text": b"hello\r\n\r\n",
     "oversized": b"X: " + b"y" * 20_000 + b"\r\n\r\n",
 }
 
 
 @pytest.mark.parametrize("stranger", STRANGERS.values(), ids=STRANGERS)
-def test_what_comes_during_login_is_passed_on_and_does_not_log_in(stranger: bytes) -> None:
+def test_packets_during_login_are_passed_on_and_do_not_complete_it(stranger: bytes) -> None:
     made = session("plain")
     made.receive(GREETING, 100.0)
     [login] = sent(made)
@@ -151,7 +151,7 @@ def test_what_comes_during_login_is_passed_on_and_does_not_log_in(stranger: byte
     assert len(made.receive(answer(login) + stranger, 100.0)) == 1 and made.up
 
 
-def test_an_event_with_the_logins_action_id_does_not_log_in() -> None:
+def test_an_event_with_the_logins_action_id_does_not_complete_it() -> None:
     made = session("plain")
     made.receive(GREETING, 100.0)
     [login] = sent(made)
@@ -159,7 +159,7 @@ def test_an_event_with_the_logins_action_id_does_not_log_in() -> None:
     assert not made.up
 
 
-def test_packets_behind_the_logins_answer_in_the_same_read() -> None:
+def test_packets_after_the_login_response_in_the_same_read_are_passed_on() -> None:
     made = session("plain")
     made.receive(GREETING, 100.0)
     passed = made.receive(answer(sent(made)[0]) + b"Event: A\r\n\r\nEvent: B\r\n\r\n", 100.0)
@@ -170,7 +170,7 @@ def test_packets_behind_the_logins_answer_in_the_same_read() -> None:
 
 
 @pytest.mark.parametrize(("stage", "what"), [(0, "no greeting"), (1, "no login"), (2, "no login")])
-def test_a_login_has_ten_seconds_in_all(stage: int, what: str) -> None:
+def test_a_login_times_out_after_ten_seconds(stage: int, what: str) -> None:
     made = session()
     if stage >= 1:
         made.receive(GREETING, 104.0)
@@ -182,7 +182,7 @@ def test_a_login_has_ten_seconds_in_all(stage: int, what: str) -> None:
         made.check(110.0)
 
 
-def test_silence_ping_pong() -> None:
+def test_a_silent_session_is_pinged() -> None:
     made = logged_in(100.0)
     assert made.next_deadline() == 110.0
     made.keep_alive(109.9)
@@ -204,7 +204,7 @@ def test_a_pong_from_the_oldest_asterisk() -> None:
     assert not made.pinging()
 
 
-def test_a_ping_without_an_answer() -> None:
+def test_a_ping_without_a_pong_ends_the_session() -> None:
     made = logged_in()
     made.ping(110.0)
     made.check(114.9)
@@ -213,7 +213,7 @@ def test_a_ping_without_an_answer() -> None:
 
 
 @pytest.mark.parametrize("data", [b"Event: A\r\n\r\n", b"Event: half a pack"], ids=["packet", "half a packet"])
-def test_anything_heard_is_a_sign_of_life(data: bytes) -> None:
+def test_any_received_bytes_count_as_life(data: bytes) -> None:
     """A packet of 16 MB on a slow line is not silence."""
     made = logged_in(100.0)
     made.receive(data, 105.0)
@@ -225,8 +225,8 @@ def test_anything_heard_is_a_sign_of_life(data: bytes) -> None:
 
 
 @pytest.mark.parametrize("data", [b"\x00no packet", b"no packet\r\n\r\nand\n\n"], ids=["a line", "packets"])
-def test_garbage_is_no_sign_of_life(data: bytes) -> None:
-    """Or a session whose other end is not Asterisk any more would be believed for as long as it talks."""
+def test_garbage_does_not_count_as_life(data: bytes) -> None:
+    """Otherwise a session with a peer that is no longer Asterisk would be trusted while it sends."""
     made = logged_in(100.0)
     made.receive(data, 105.0)
     assert made.next_deadline() == 110.0
@@ -240,7 +240,7 @@ NOT_PONGS = {
 
 
 @pytest.mark.parametrize("packet", NOT_PONGS.values(), ids=NOT_PONGS)
-def test_what_is_no_answer_to_the_ping(packet: str) -> None:
+def test_other_packets_are_not_a_pong(packet: str) -> None:
     made = logged_in()
     made.ping(100.0)
     [ping] = sent(made)
@@ -254,7 +254,7 @@ def test_what_is_no_answer_to_the_ping(packet: str) -> None:
 
 
 @pytest.mark.parametrize("stage", [0, 1, 2, 3])
-def test_end_of_stream(stage: int) -> None:
+def test_end_of_stream_ends_the_session(stage: int) -> None:
     made = session()
     if stage >= 1:
         made.receive(GREETING, 100.0)
@@ -262,12 +262,12 @@ def test_end_of_stream(stage: int) -> None:
         made.receive(answer(sent(made)[0], "Challenge: 1\r\n"), 100.0)
     if stage == 3:
         made.receive(answer(sent(made)[0]), 100.0)
-    reason = ["closed before a greeting", "closed during login", "closed during login", "Asterisk closed the session"][stage]
+    reason = ["closed before the greeting", "closed during login", "closed during login", "Asterisk closed the session"][stage]
     with pytest.raises(ProtocolError, match=reason):
         made.receive(b"", 101.0)
 
 
-def test_log_off() -> None:
+def test_a_session_logs_off() -> None:
     made = logged_in()
     made.log_off()
     assert made.ended and sent(made)[0]["Action"] == "Logoff"
@@ -291,11 +291,11 @@ def with_mask(mask: str, made_of_it: str) -> Session:
     return made
 
 
-def test_a_mask_of_classes_is_asked_back() -> None:
+def test_the_event_mask_is_verified_after_login() -> None:
     assert with_mask("call,agent", "On").up
 
 
-def test_a_mask_that_asterisk_takes_for_none_is_said() -> None:
-    """Asterisk answers Success to a mask that it does not know, and sends no event from then on."""
-    with pytest.raises(LoginRejected, match="'cal' and sends none"):
+def test_an_event_mask_without_effect_is_reported() -> None:
+    """Asterisk answers Success to an unknown mask and then sends no events."""
+    with pytest.raises(LoginRejected, match="'cal' and sends no events"):
         with_mask("cal", "Off")

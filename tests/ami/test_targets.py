@@ -1,4 +1,5 @@
-"""What an action reaches, however it is spelt: a spelling that Asterisk takes and a rule does not see is a way around the rule."""
+"""The targets of actions in every spelling: a spelling that Asterisk accepts and a rule misses
+would bypass the rule."""
 
 from __future__ import annotations
 
@@ -9,7 +10,8 @@ import pytest
 
 from amid.ami.action import InvalidAction
 from amid.ami.dialplan import function_names, split_arguments
-from amid.ami.targets import PLAIN, TABLES, Needs, targets_of
+from amid.ami.field_readers import Needs
+from amid.ami.targets import PLAIN, TABLES, targets_of
 
 NAME, WHOLE, PATTERN = Needs.NAME, Needs.WHOLE_NAME, Needs.PATTERN
 LOCAL = {"Channel": "Local/1@sales", "Application": "Wait"}
@@ -177,7 +179,7 @@ REACHES: dict[str, tuple[str, dict[Any, Any], list[tuple[str, Needs]]]] = {
 
 
 @pytest.mark.parametrize(("action", "fields", "reaches"), REACHES.values(), ids=REACHES)
-def test_what_an_action_reaches(action: str, fields: dict[Any, Any], reaches: list[tuple[str, Needs]]) -> None:
+def test_targets_of_actions_are_found(action: str, fields: dict[Any, Any], reaches: list[tuple[str, Needs]]) -> None:
     assert [(target.text, target.needs) for target in targets_of(action, fields)] == reaches
 
 
@@ -197,7 +199,7 @@ REFUSED: dict[str, tuple[str, dict[Any, Any], str]] = {
 
 
 @pytest.mark.parametrize(("action", "fields", "said"), REFUSED.values(), ids=REFUSED)
-def test_what_asterisk_would_read_otherwise_is_refused(action: str, fields: dict[Any, Any], said: str) -> None:
+def test_ambiguous_targets_are_refused(action: str, fields: dict[Any, Any], said: str) -> None:
     with pytest.raises(InvalidAction, match=said):
         targets_of(action, fields)
 
@@ -207,7 +209,7 @@ def test_no_action_is_in_both_tables() -> None:
 
 
 @pytest.mark.parametrize("text", ["a" * 200_000 + ")", "a(" * 100_000, "(" * 200_000, '\\"' * 100_000, "," * 200_000])
-def test_the_time_that_a_text_takes_grows_with_its_length(text: str) -> None:
+def test_matching_takes_linear_time(text: str) -> None:
     """A quadratic search takes minutes for these; a linear one, 0.1 s."""
     began = time.process_time()
     function_names(text)

@@ -1,4 +1,4 @@
-"""The trace: whole packets in whatever pieces they come, whose each is, and no secret in any."""
+"""The trace: complete packets however they arrive, their ActionIDs, and hidden secrets."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ import pytest
 
 from amid.ami.action import encode_action
 from amid.ami.session import Login, Session, SessionTimeouts
-from amid.ami.trace import Sight, Trace, hidden
+from amid.ami.trace import Trace, TraceRecord, hidden
 
 GREETING = b"Asterisk Call Manager/11.0.0\r\n"
 SECRET = "s3cr3t-word"
 
 
 class Looker:
-    """A session and what is seen of it."""
+    """A session and its trace."""
 
     def __init__(self, auth: str = "md5", max_packet: int = 4000) -> None:
-        self.seen: list[Sight] = []
+        self.seen: list[TraceRecord] = []
         self.trace = Trace(SECRET, self.seen.append)
         self.trace.watched = True
         tap = self.trace.session("lane-1")
@@ -39,7 +39,7 @@ class Looker:
         self.seen.clear()
 
 
-def test_a_login_is_seen_without_what_proves_it() -> None:
+def test_a_traced_login_hides_its_key() -> None:
     looker = Looker()
     looker.receive(GREETING)
     looker.receive(b"Response: Success\r\nActionID: %s\r\nChallenge: 123456\r\n\r\n" % looker.step_id().encode())
@@ -57,7 +57,7 @@ def test_a_plain_login_hides_the_secret() -> None:
 
 
 @pytest.mark.parametrize("piece", [1, 2, 7, 1000])
-def test_packets_are_whole_in_whatever_pieces_they_come(piece: int) -> None:
+def test_traced_packets_are_complete_however_they_arrive(piece: int) -> None:
     looker = Looker()
     looker.log_in()
     packets = [
@@ -71,27 +71,27 @@ def test_packets_are_whole_in_whatever_pieces_they_come(piece: int) -> None:
     assert [sight.action_id for sight in looker.seen] == ["", "x", "old", "y"]
 
 
-def test_a_response_without_an_actionid_is_to_what_was_sent_last() -> None:
+def test_a_response_without_action_id_belongs_to_the_last_action() -> None:
     looker = Looker()
     looker.log_in()
-    looker.trace.name("amid-1", "mine")
+    looker.trace.set_own_id("amid-1", "mine")
     looker.session.send(encode_action("Ping", "amid-1", {}))
     looker.session.data_to_send()
     looker.receive(b"Event: Hangup\r\nCause: 16\r\n\r\nResponse: Error\r\nMessage: line too long\r\n\r\n")
     sent, event, error = looker.seen
     assert (sent.direction, sent.own_id) == ("sent", "mine")
-    assert event.action_id == "", "an event is nobody's answer"
+    assert event.action_id == "", "an event is not an answer"
     assert (error.action_id, error.own_id) == ("amid-1", "mine")
 
 
-def test_a_packet_that_was_too_large_is_seen_to_be_cut() -> None:
+def test_a_too_large_packet_is_marked_as_truncated() -> None:
     looker = Looker(max_packet=100)
     looker.log_in()
     looker.receive(b"Response: Success\r\nActionID: y\r\nText: " + b"x" * 1000 + b"\r\n\r\n")
     assert looker.seen[-1].data.endswith(b"x [...]\r\n\r\n") and looker.seen[-1].action_id == "y"
 
 
-def test_nothing_is_seen_while_nobody_looks() -> None:
+def test_nothing_is_traced_without_a_subscriber() -> None:
     looker = Looker()
     looker.trace.watched = False
     looker.receive(GREETING + b"Event: Hangup\r\n\r\n")
@@ -110,7 +110,7 @@ def test_nothing_is_seen_while_nobody_looks() -> None:
         b"ReceivedChallenge: WORD",
     ],
 )
-def test_what_follows_a_secrets_name_is_hidden(shown: bytes) -> None:
+def test_text_after_the_name_of_a_secret_is_hidden(shown: bytes) -> None:
     data = hidden(b"Response: Success\r\n" + shown + b"\r\nOther: stays\r\n\r\n")
     assert b"WORD" not in data and b"***\r\nOther: stays\r\n\r\n" in data
 
@@ -130,7 +130,7 @@ def test_a_secret_whose_name_is_in_another_header_or_in_json_is_hidden(packet: b
 
 
 @pytest.mark.parametrize("text", [b"secret" * 20_000, b"secret " * 20_000, b"a=" * 60_000, b"secret-" * 20_000 + b"\t" * 20_000])
-def test_the_time_that_a_packet_takes_grows_with_its_length(text: bytes) -> None:
+def test_hiding_secrets_takes_linear_time(text: bytes) -> None:
     """A quadratic search takes minutes for these; a linear one, 0.1 s."""
     began = time.process_time()
     hidden(b"Event: UserEvent\r\nX: " + text + b"\r\n\r\n")

@@ -1,4 +1,4 @@
-"""Bare sessions, and a stage of calls, for the facts about Asterisk itself."""
+"""Plain AMI sessions and prepared calls for the facts about Asterisk."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def listener(asterisk: Asterisk) -> Iterator[Raw]:
 
 @pytest.fixture
 def channel(session: Raw) -> Iterator[str]:
-    """The name of one end of a call that goes on for the whole test."""
+    """The name of a channel of a call that lasts for the whole test."""
     yield call(session, "answer")
     session.ask("Hangup", Channel="/^Local/")
     eventually(lambda: len(session.ask("CoreShowChannels")) == 2)
@@ -34,7 +34,7 @@ def channel(session: Raw) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def stage(asterisk: Asterisk) -> Iterator[dict[str, str]]:
-    """Something for every list to show: a conference, a parked call, a database entry; and the names of it."""
+    """Data for every list: a conference, a parked call, a database entry; and their names."""
     with Raw(asterisk) as raw:
         raw.ask("DBPut", Family="facts", Key="one", Val="1")
         names = {"<channel>": call(raw, "conf")}

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.asterisk.server import VERSIONS, Asterisk, why_not
+from tests.asterisk.server import VERSIONS, Asterisk, missing_prerequisite
 from tests.need import need
 
 
@@ -19,7 +19,7 @@ from tests.need import need
 def asterisk_version(request: pytest.FixtureRequest) -> str:
     """Each version in turn, where it can be run; a skip or a failure where it cannot."""
     version: str = request.param
-    need(why_not(version), "ASTERISK")
+    need(missing_prerequisite(version), "ASTERISK")
     return version
 
 

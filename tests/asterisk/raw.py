@@ -1,7 +1,8 @@
-"""A bare AMI session for the facts about Asterisk itself: a socket and no amid, so that the two cannot err alike.
+"""A plain AMI session for the facts about Asterisk: a socket without amid, so that both cannot have
+the same error.
 
-Nothing here waits by the clock. A session is served strictly in sequence, so a Ping sent behind a request is a fence:
-whatever comes before its answer is all that the request brought.
+Nothing here waits by the clock. A session is served strictly in sequence, so a Ping after a request
+is a fence: everything before its answer belongs to the request.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol, Self, TypeVar
 
-PATIENCE = 10.0
+TIMEOUT_S = 10.0
 T = TypeVar("T")
 
 
@@ -33,7 +34,8 @@ class Packet(list[tuple[str, str]]):
 
 
 class Place(Protocol):
-    """Where a manager interface is, and who may log in: an `Asterisk`, or anything that knows as much."""
+    """The address of a manager interface, and its user: an `Asterisk`, or an object with the same
+    attributes."""
 
     @property
     def host(self) -> str: ...
@@ -49,7 +51,7 @@ class Raw:
     """A session, logged in unless `login` is false; `events` is the mask."""
 
     def __init__(self, server: Place, username: str = "", events: str = "off", login: bool = True) -> None:
-        self._socket = socket.create_connection((server.host, server.port), PATIENCE)
+        self._socket = socket.create_connection((server.host, server.port), TIMEOUT_S)
         self._file = self._socket.makefile("rb")
         self._fences = itertools.count()
         self.greeting = self._file.readline()
@@ -135,8 +137,8 @@ def error(message: str, action_id: str | None = None) -> Packet:
 
 
 def eventually(look: Callable[[], T]) -> T:
-    """Looks until it sees something true, and gives that."""
-    deadline = time.monotonic() + PATIENCE
+    """Poll until the value is true, and return it."""
+    deadline = time.monotonic() + TIMEOUT_S
     while not (seen := look()):
         assert time.monotonic() < deadline, "it did not come about"
         time.sleep(0.01)
@@ -144,7 +146,7 @@ def eventually(look: Callable[[], T]) -> T:
 
 
 def call(session: Raw, extension: str) -> str:
-    """Puts an answered call into an extension, and gives the name of one of its channels."""
+    """Send an answered call to an extension and return the name of one of its channels."""
     answer = session.answer("Originate", Channel="Local/answer@calls", Context="calls", Exten=extension, Priority=1)
     assert answer["Response"] == "Success"
     channels = (packet["Channel"] for packet in session.ask("CoreShowChannels"))

@@ -1,4 +1,4 @@
-"""A relay in front of a PBX that keeps every byte it is sent: what reached Asterisk, not by amid's own word."""
+"""A relay in front of a PBX that records all bytes for it: what really reached Asterisk."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ class Recorder:
 
     @property
     def table(self) -> dict[str, str | int]:
-        """The keys of a server of amid's."""
+        """The keys of a server table of amid."""
         return {"host": self.host, "port": self.port, "username": self.username, "secret": self.secret}
 
     def sent(self) -> bytes:
-        """All that came so far, for Asterisk."""
+        """All recorded bytes for Asterisk."""
         return b"".join(self._sent)
 
     def actions(self) -> list[str]:
-        """The actions among it, in lower case."""
+        """The recorded actions in lower case."""
         return [name.decode().lower() for name in re.findall(rb"^action: *([^\r\n]*)", self.sent(), flags=re.I | re.M)]
 
     def _run(self) -> None:
@@ -54,7 +54,8 @@ class Recorder:
                 open_key.fileobj.close()  # type: ignore[union-attr]
 
     def _serve(self, selector: selectors.BaseSelector, key: selectors.SelectorKey) -> None:
-        """`data` of a key: the other end, and where its bytes are kept; None for the listener."""
+        """The `data` of a selector key: the other socket and its recorded bytes; None for the
+        listener."""
         if key.data is None:
             client, server = self._listener.accept()[0], socket.create_connection(self._pbx)
             selector.register(client, selectors.EVENT_READ, (server, self._sent))

@@ -1,13 +1,13 @@
-"""One real Asterisk, started and ended by a test.
+"""A real Asterisk, started and stopped by a test.
 
-Theory of operation: `provision.sh` put each version into a root directory of its own. An instance runs inside it by
-chroot, with a configuration written from `config/` into a private directory below the root's /tmp, and on ports
-nobody else has; so any number run side by side and leave nothing behind.
+`provision.sh` installs each version into a root directory of its own. An instance runs inside it
+with chroot, with a configuration generated from `config/` in a private directory below the root's
+/tmp, and on unique ports, so any number can run side by side.
 
-Nothing may be left behind, not even by a SIGKILL of the tests. The parent-death signal would end Asterisk, but also
-when only the thread that started it ends, and it removes no directory. So a guard, a shell of one line, waits on a
-pipe: the word `done` sends it home; the pipe's end of file means that the tests are dead, and then it kills the
-Asterisk and removes its directory.
+Nothing must remain, even if the tests are killed. The parent-death signal would also fire when the
+thread that started Asterisk ends, and it removes no directory. Therefore a guard, a one-line shell
+script, waits on a pipe: the word `done` ends it; at end of file the tests are dead, and it kills
+Asterisk and removes the directory.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ MODULE_DIRECTORIES = (
 
 
 class AsteriskError(Exception):
-    """An Asterisk did not start, or did not do what it was told; the text ends with its log's last lines."""
+    """An Asterisk did not start or did not obey a command; the text ends with the last lines of its
+    log."""
 
 
 class Asterisk:
@@ -145,7 +146,7 @@ class Asterisk:
         return done.stdout
 
     def log(self) -> str:
-        """Everything it said so far, on its console and in its log."""
+        """Its output so far, on the console and in the log."""
         files = (self.private / "log" / name for name in ("console", "messages", "messages.log"))
         return "".join(file.read_text(errors="replace") for file in files if file.exists())
 
@@ -217,9 +218,11 @@ class Asterisk:
 
 
 def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
-    """A port of 127.0.0.1 that nobody listens on, from below the range that outgoing connections take theirs from."""
+    """An unused port of 127.0.0.1, below the range of ephemeral ports. Each worker of pytest-xdist
+    has a share of its own, since a port is not reserved until it is used."""
+    first = 20_000 + 2_000 * (int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % 6)
     while True:
-        port = random.randrange(20_000, 32_000)
+        port = random.randrange(first, first + 2_000)
         with socket.socket(socket.AF_INET, kind) as probe:
             try:
                 probe.bind(("127.0.0.1", port))
@@ -228,8 +231,8 @@ def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
             return port
 
 
-def why_not(version: str) -> str | None:
-    """Why this version cannot be run here, as a sentence that says what to do, or None when it can."""
+def missing_prerequisite(version: str) -> str | None:
+    """Why this version cannot run here and what to do, or None."""
     if not (ROOT / version / ".complete").exists():
         return f"Asterisk {version} is not in {ROOT}; as root, run tests/asterisk/provision.sh {version}"
     if os.geteuid() != 0:

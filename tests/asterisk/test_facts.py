@@ -1,6 +1,6 @@
-"""What real Asterisks do on the wire: the facts that amid is built on, checked on each version without amid.
+"""The behaviour of real Asterisks on which amid is built, checked on each version without amid.
 
-A test here that fails after an upgrade of Asterisk says which assumption of amid is no longer true.
+A test that fails after an upgrade of Asterisk shows which assumption of amid is no longer true.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def test_the_greeting_is_one_line(asterisk: Asterisk) -> None:
         )
 
 
-def test_whoever_has_not_logged_in_is_denied_but_not_closed(asterisk: Asterisk) -> None:
+def test_an_action_before_login_is_denied_but_the_session_stays_open(asterisk: Asterisk) -> None:
     with Raw(asterisk, login=False) as raw:
         assert raw.answer("Ping") == error("Permission denied", "fact")
         assert raw.answer("Challenge", AuthType="MD5")["Challenge"]
@@ -100,7 +100,7 @@ def test_logoff_says_goodbye_and_closes(session: Raw) -> None:
     assert session.is_closed()
 
 
-def test_limits_of_the_limited_user(asterisk: Asterisk) -> None:
+def test_a_limited_user_is_limited(asterisk: Asterisk) -> None:
     with Raw(asterisk, "limited") as raw:
         assert raw.answer("Command", Command="core show version") == error("Permission denied", "fact")
         assert raw.answer("CoreShowChannels") == error("Permission denied", "fact")
@@ -112,7 +112,7 @@ def test_limits_of_the_limited_user(asterisk: Asterisk) -> None:
 
 
 @pytest.mark.parametrize("end, longest", [(b"\r\n", 1022), (b"\n", 1023)], ids=["CRLF", "LF"])
-def test_the_longest_line(session: Raw, end: bytes, longest: int) -> None:
+def test_the_longest_line_is_accepted(session: Raw, end: bytes, longest: int) -> None:
     def ping(length: int) -> bytes:
         return end.join([b"Action: Ping", b"ActionID: p", b"X: ".ljust(length, b"x"), b"", b""])
 
@@ -121,7 +121,8 @@ def test_the_longest_line(session: Raw, end: bytes, longest: int) -> None:
 
 
 def test_one_byte_too_long_is_answered_twice(session: Raw) -> None:
-    """Its CR fills the buffer, and the LF that is left counts as an empty request: an error that belongs to nobody."""
+    """Its CR fills the buffer, and the remaining LF counts as an empty request, whose error has no
+    ActionID."""
     answers = session.exchange(b"Action: Ping\r\nActionID: p\r\n" + b"X: ".ljust(1023, b"x") + b"\r\n\r\n")
     assert answers == [
         error("Failed to parse message: line too long", "p"),
@@ -129,7 +130,7 @@ def test_one_byte_too_long_is_answered_twice(session: Raw) -> None:
     ]
 
 
-def test_an_action_id_behind_a_line_too_long_is_echoed(session: Raw) -> None:
+def test_an_action_id_after_a_too_long_line_is_echoed(session: Raw) -> None:
     answers = session.exchange(b"Action: Ping\r\n" + b"X" * 1100 + b"\r\nActionID: behind\r\n\r\n")
     assert answers == [error("Failed to parse message: line too long", "behind")]
 
@@ -176,7 +177,7 @@ def test_requests_without_an_action(session: Raw) -> None:
     assert str(session.answer("Nonsense").message).startswith("Invalid/unknown command: Nonsense.")
 
 
-def test_an_action_id_of_64_is_whole_and_one_of_68_is_not(session: Raw, stage: dict[str, str]) -> None:
+def test_an_action_id_of_64_bytes_is_complete_and_one_of_68_is_not(session: Raw, stage: dict[str, str]) -> None:
     for length, whole in ((64, True), (68, False)):
         _, item, complete = session.ask("ConfbridgeList", "i" * length, Conference="100")
         assert complete["ActionID"] == "i" * length
@@ -191,7 +192,7 @@ def test_pipelined_actions_are_answered_in_order(session: Raw) -> None:
     assert [answer["ActionID"] for answer in answers] == ["A", "B", "C"]
 
 
-def test_a_slow_action_holds_up_the_session(session: Raw) -> None:
+def test_a_slow_action_blocks_its_session(session: Raw) -> None:
     began = time.monotonic()
     slow = session.answer("Originate", Channel="Local/noanswer@calls", Application="Wait", Data="1", Timeout=300)
     assert slow == error("Originate failed", "fact")  # the fence, a Ping, was behind it
@@ -231,11 +232,11 @@ def test_a_command_has_many_spellings(session: Raw, spelling: str) -> None:
 
 
 @pytest.mark.parametrize("spelling", ["core sh uptime", "co sho upt", "core\x0bshow uptime", "core show uptime; core"], ids=repr)
-def test_a_command_has_no_abbreviation_and_nothing_behind_it(session: Raw, spelling: str) -> None:
+def test_a_command_cannot_be_abbreviated_or_extended(session: Raw, spelling: str) -> None:
     assert session.answer("Command", Command=spelling)["Output"].startswith("No such command")  # type: ignore[union-attr]
 
 
-def test_asterisks_own_list_of_forbidden_commands_can_be_got_around(session: Raw) -> None:
+def test_asterisks_list_of_forbidden_commands_can_be_bypassed(session: Raw) -> None:
     assert session.answer("Command", Command="module unload none")["Output"] is None
     assert session.answer("Command", Command='module "unload" none')["Output"] == "Unable to unload resource none"
 
@@ -252,11 +253,12 @@ def test_getvar_reads_the_secrets_of_the_configuration(session: Raw, asterisk: A
 
 
 def test_a_variable_of_an_asynchronous_originate_writes_a_file(session: Raw, listener: Raw, asterisk: Asterisk) -> None:
-    """Setvar is refused it, and so is a synchronous Originate: `live_dangerously = no` holds for the manager's threads alone."""
+    """Setvar and a synchronous Originate are denied: `live_dangerously = no` applies only to the
+    threads of the manager."""
     file = asterisk.private / "written"
     function = f"FILE(/{file.relative_to(asterisk.root)})"
     assert session.answer("Setvar", Variable=function, Value="x").message == "Variable not set"
-    call = {"Channel": "Local/answer@calls", "Application": "Wait", "Data": 0, "Variable": f"{function}=x"}
+    call = {"Channel": "Local/answer@calls", "Application": "Wait", "Data": "0", "Variable": f"{function}=x"}
     session.answer("Originate", **call)
     assert not file.exists()
     session.answer("Originate", **call, Async="true")

@@ -1,6 +1,7 @@
-"""What real Asterisks answer and tell: facts behind amid's sessions, checked on each version without amid.
+"""The answers and events of real Asterisks on which amid's sessions are built, checked on each
+version without amid.
 
-As in `test_facts.py`, a failure after an upgrade says which assumption of amid is no longer true.
+As in `test_facts.py`, a failure after an upgrade shows which assumption of amid is no longer true.
 """
 
 from __future__ import annotations
@@ -47,14 +48,14 @@ def test_a_trailing_line_feed_makes_an_empty_packet(session: Raw, action: str, m
     assert session.ask(action) == [error(message, "fact"), Packet()]
 
 
-def test_a_plain_success_that_the_action_calls_a_list(asterisk: Asterisk, session: Raw) -> None:
+def test_a_plain_success_is_documented_as_a_list(asterisk: Asterisk, session: Raw) -> None:
     answer = session.answer("VoicemailUserStatus", Context="default", Mailbox="77")
     found = {"22": "There is no voicemail user of the given info.", "16": "Invalid/unknown command: "}
     assert str(answer.message).startswith(found[asterisk.version])
     assert answer["EventList"] is None
 
 
-def test_one_event_and_no_completion(session: Raw) -> None:
+def test_one_event_without_a_completion_event(session: Raw) -> None:
     response, event = session.ask("FAXStats")
     assert (response["EventList"], event["Event"], event["ActionID"]) == (None, "FAXStats", "fact")
 
@@ -93,7 +94,7 @@ def test_a_command_that_is_not_allowed_has_no_output(session: Raw) -> None:
 # --- WaitEvent and Events ---
 
 
-def test_wait_event_ends_without_the_marker_of_a_list(session: Raw) -> None:
+def test_wait_event_ends_without_a_list_marker(session: Raw) -> None:
     began = time.monotonic()
     response, complete = session.ask("WaitEvent", Timeout=1)
     assert time.monotonic() - began >= 0.99  # the fence, pipelined behind it, did not interrupt
@@ -112,7 +113,7 @@ def test_any_later_byte_interrupts_wait_event(session: Raw) -> None:
 
 
 def test_an_event_ends_wait_event_even_with_events_off(asterisk: Asterisk, session: Raw) -> None:
-    """It ends early, and yet shows nothing."""
+    """It ends early but returns no event."""
     session.send(request("WaitEvent", "w", Timeout=30))
     eventually(session.was_read)
     with Raw(asterisk) as other:
@@ -120,7 +121,7 @@ def test_an_event_ends_wait_event_even_with_events_off(asterisk: Asterisk, sessi
     assert [session.packet()["Response"], session.packet()["Event"]] == ["Success", "WaitEventComplete"]
 
 
-def test_events_answers_what_the_mask_has_become(session: Raw) -> None:
+def test_events_returns_the_new_mask(session: Raw) -> None:
     for mask, state in (("on", "On"), ("call,system", "On"), ("nonsense", "Off"), ("off", "Off")):
         packets = session.exchange(request("Events", "e", EventMask=mask))  # with events on, others' may come before it
         assert [packet["Events"] for packet in packets if packet["ActionID"] == "e"] == [state]
@@ -133,7 +134,7 @@ def test_user_event_echoes_the_action_id_to_everybody(session: Raw, listener: Ra
     assert (event["ActionID"], event["X"]) == ("mine", "caf\xe9")
 
 
-def test_originate_response_is_an_event_with_a_response(session: Raw, listener: Raw) -> None:
+def test_originate_response_is_an_event_with_a_response_header(session: Raw, listener: Raw) -> None:
     (answer,) = session.ask("Originate", "call", Channel="Local/none@calls", Application="Wait", Async="true")
     assert answer.message == "Originate successfully queued"
     assert listener.until("OriginateResponse", ActionID="call")["Response"] == "Failure"
@@ -144,7 +145,7 @@ def test_originate_response_is_an_event_with_a_response(session: Raw, listener: 
 
 
 def test_recording(asterisk: Asterisk, session: Raw, channel: str) -> None:
-    """Monitor is gone in 22; MixMonitor's answers have no Message."""
+    """22 has no Monitor; MixMonitor's answers have no Message."""
     monitor = session.answer("Monitor", Channel=channel, File="facts", Format="wav")
     assert monitor["Response"] == {"22": "Error", "16": "Success"}[asterisk.version]
     assert session.answer("MixMonitor", Channel=channel, File="facts.wav").message is None
@@ -159,7 +160,7 @@ VALUES = [b"", b"caf\xe9", "grüß 世界".encode(), b"a: b", b"trailing  ", b"[
 
 
 @pytest.mark.parametrize("value", VALUES, ids=repr)
-def test_a_value_comes_back_byte_by_byte(session: Raw, channel: str, value: bytes) -> None:
+def test_a_value_is_returned_unchanged(session: Raw, channel: str, value: bytes) -> None:
     text = value.decode("latin-1")
     session.answer("Setvar", Channel=channel, Variable="FACT", Value=text)
     assert session.answer("Getvar", Channel=channel, Variable="FACT")["Value"] == text
@@ -167,13 +168,13 @@ def test_a_value_comes_back_byte_by_byte(session: Raw, channel: str, value: byte
     assert session.ask("DBGet", Family="facts", Key="value")[1]["Val"] == text
 
 
-def test_leading_blanks_are_lost(session: Raw, channel: str) -> None:
+def test_leading_spaces_are_lost(session: Raw, channel: str) -> None:
     session.answer("Setvar", Channel=channel, Variable="FACT", Value="  x")
     assert session.answer("Getvar", Channel=channel, Variable="FACT")["Value"] == "x"
 
 
-def test_var_set_of_what_is_not_utf_8(asterisk: Asterisk, session: Raw, listener: Raw, channel: str) -> None:
-    """The variable itself keeps the byte. The event has U+FFFD instead in 22; in 16 it never comes."""
+def test_var_set_with_invalid_utf8(asterisk: Asterisk, session: Raw, listener: Raw, channel: str) -> None:
+    """The variable keeps the byte. The event has U+FFFD instead in 22; in 16 there is no event."""
     for value in ("caf\xe9", "plain"):
         session.answer("Setvar", Channel=channel, Variable="FACT", Value=value)
     replaced = "caf\N{REPLACEMENT CHARACTER}".encode().decode("latin-1")

@@ -1,5 +1,5 @@
-"""The tables of etc/freepbx.md: a class of manager.conf gives what they say, and all the others together do not. The sample's user
-can do what the README begins with."""
+"""The tables of etc/doc/freepbx.md: each class of manager.conf grants the listed actions, and all other
+classes together do not. The sample user can run the README's first examples."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.asterisk.server import Asterisk
 from tests.conftest import StartDaemon
 
 ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "etc/freepbx.md").read_text()
+PAGE = (ROOT / "etc/doc/freepbx.md").read_text()
 SAMPLE = (ROOT / "etc/manager.conf.sample").read_text()
 CLASSES = frozenset(
     re.findall(
@@ -31,7 +31,7 @@ def rows(heading: str) -> dict[str, set[str]]:
     return {name: set(classes) for names, classes in cells for name in names}
 
 
-ACTIONS, EVENTS = rows("what for"), rows("events")
+ACTIONS, EVENTS = rows("use"), rows("events")
 
 
 def add(asterisk: Asterisk, users: dict[str, tuple[set[str] | frozenset[str], set[str] | frozenset[str]]]) -> None:
@@ -87,7 +87,7 @@ def _names(classes: set[str]) -> list[str]:
     return [f"{how}-{one}" for one in classes for how in ("only", "without")]
 
 
-def test_amid_is_up_with_no_class_at_all(own_asterisk: Callable[[], Asterisk], daemon_for: StartDaemon) -> None:
+def test_amid_is_up_without_any_class(own_asterisk: Callable[[], Asterisk], daemon_for: StartDaemon) -> None:
     asterisk = own_asterisk()
     add(asterisk, {"nobody": (frozenset(), frozenset())})
     table = {"host": asterisk.host, "port": asterisk.port, "username": "nobody", "secret": asterisk.secret}
@@ -97,7 +97,7 @@ def test_amid_is_up_with_no_class_at_all(own_asterisk: Callable[[], Asterisk], d
     assert "QueueStatus" in offered and "Originate" not in offered
 
 
-def test_the_sample_is_enough_to_begin_with(own_asterisk: Callable[[], Asterisk], daemon_for: StartDaemon) -> None:
+def test_the_sample_user_can_run_the_first_examples(own_asterisk: Callable[[], Asterisk], daemon_for: StartDaemon) -> None:
     asterisk = own_asterisk()
     file = asterisk.private / "etc/manager.conf"
     file.write_text(file.read_text() + SAMPLE.replace("[amid]", "[sample]").replace("change-me", asterisk.secret))

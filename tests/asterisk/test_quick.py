@@ -1,7 +1,8 @@
-"""Quick actions on real Asterisks: how long each takes in a storm of calls, and how a lane carries several of them.
+"""Quick actions on real Asterisks: their duration in a storm of calls, and several of them on one
+lane.
 
-In each round of the storm every action takes its turn, and a Ping too, which shows what the machine adds. `pytest -s` prints the
-table behind `catalogue.QUICK`.
+Each round of the storm runs every action, and a Ping, which shows the machine's own delay. `pytest
+-s` prints the table behind `catalogue.QUICK`.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import pytest
 from amid.ami.action import encode_action
 from amid.ami.catalogue import QUICK, is_quick
 from amid.ami.exchange import Answer
-from amid.ami.lane import DEPTH, Call, Lane, Outcome
+from amid.ami.lane import MAX_PIPELINED, Call, Lane, Outcome
 from amid.ami.packet import ProtocolError
 from amid.ami.session import Login, Session, SessionTimeouts, new_action_id
 from tests.asterisk.raw import Raw, call, eventually, request
@@ -52,7 +53,7 @@ EXAMPLES: dict[str, list[Fields]] = {
 
 
 class Stopwatch:
-    """A session with events off that tells how long an action takes, without taking its answer apart."""
+    """A session with events off that measures actions without parsing their answers."""
 
     def __init__(self, server: Asterisk) -> None:
         self._socket = socket.create_connection((server.host, server.port), 10.0)
@@ -181,28 +182,28 @@ class Connection:
 
 
 def test_a_lane_full_of_quick_actions(asterisk: Asterisk, session: Raw) -> None:
-    """Each has its own answer; a list among them is whole."""
-    for number in range(DEPTH):
+    """Each action has its own answer; a list among them is complete."""
+    for number in range(MAX_PIPELINED):
         session.answer("Setvar", Variable=f"DEPTH{number}", Value=f"is {number}")
     with closing(Connection(asterisk)) as connection:
-        for number in range(DEPTH - 1):
+        for number in range(MAX_PIPELINED - 1):
             connection.start(number, "Getvar", Variable=f"DEPTH{number}")
-        connection.start(DEPTH, "QueueStatus", Queue="support")
+        connection.start(MAX_PIPELINED, "QueueStatus", Queue="support")
         answers = connection.outcomes()
-    queue = answers.pop(DEPTH)
+    queue = answers.pop(MAX_PIPELINED)
     assert [event.event for event in queue.events] == ["QueueParams", "QueueMember", "QueueMember"] and queue.complete
     values = [answer.response.get("Value") for answer in answers.values() if answer.response]
-    assert values == [f"is {number}" for number in range(DEPTH - 1)]
+    assert values == [f"is {number}" for number in range(MAX_PIPELINED - 1)]
 
 
 def test_a_refusal_without_action_id_on_a_full_lane(asterisk: Asterisk, session: Raw) -> None:
     session.answer("Setvar", Variable="DEPTH", Value="is set")
     with closing(Connection(asterisk)) as connection:
-        for number in range(DEPTH):
+        for number in range(MAX_PIPELINED):
             refused = b"X: " + b"x" * 2000 + b"\r\n\r\n" if number == 5 else b""
             connection.start(number, "Getvar", refused, Variable="DEPTH")
         answers = connection.outcomes()
-    assert [number for number, answer in answers.items() if answer.failed] == [5] and len(answers) == DEPTH
+    assert [number for number, answer in answers.items() if answer.failed] == [5] and len(answers) == MAX_PIPELINED
     refusal = answers[5].response
     assert refusal is not None and "line too long" in refusal.get("Message") and not refusal.action_id
     assert connection.lane.unknown == 0

@@ -1,7 +1,9 @@
-"""What actions reach on real Asterisks: the facts behind amid/ami/targets.py, each beside what amid says of the same fields.
+"""The targets of actions on real Asterisks: the facts behind amid/ami/targets.py, each beside
+amid's result for the same fields.
 
-Whatever is marked `Needs.PATTERN` there, and can be shown on one machine, is shown here: a shell's command has run, an
-extension of another context was entered, a password was in the answer, a packet came to an address.
+Targets marked `Needs.PATTERN` that can be shown on one machine are shown here: a shell command has
+run, an extension of another context was entered, a password was in the answer, a packet reached an
+address.
 """
 
 from __future__ import annotations
@@ -12,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from amid.ami.targets import PLAIN, TABLES, Needs, targets_of
+from amid.ami.field_readers import Needs
+from amid.ami.targets import PLAIN, TABLES, targets_of
 from tests.asterisk.raw import Raw, call, eventually
 from tests.asterisk.server import Asterisk
 
@@ -41,7 +44,7 @@ SAMPLE = (Path(__file__).parents[2] / "etc/manager.conf.sample").read_text()
 
 @pytest.fixture(scope="module")
 def pbx(asterisk_version: str) -> Iterator[Asterisk]:
-    """A PBX with something to reach: a context that nobody is sent to, passwords, and the sample's manager user."""
+    """A PBX with targets: a context without callers, passwords, and the sample's manager user."""
     server = Asterisk(asterisk_version)
     server.start()
     etc = server.private / "etc"
@@ -148,7 +151,7 @@ def test_options_of_mixmonitor_are_a_shell(session: Raw, mark: Callable[[], str]
 
 def monitored(session: Raw, **fields: str | int) -> bool:
     assert guarded("Monitor", **fields)
-    answer = session.answer("Monitor", **fields)
+    answer = session.answer("Monitor", **{name: str(value) for name, value in fields.items()})
     session.ask("StopMonitor", Channel=fields["Channel"])
     return answer["Response"] == "Success"
 
@@ -203,7 +206,7 @@ def test_a_queue_member_enters_the_dialplan(session: Raw) -> None:
 
 
 def test_a_parker_enters_the_dialplan(session: Raw) -> None:
-    fields = {"Channel": call(session, "answer"), "TimeoutChannel": "Local/77@secret/n", "Timeout": 1000}
+    fields = {"Channel": call(session, "answer"), "TimeoutChannel": "Local/77@secret/n", "Timeout": "1000"}
     assert reached("Park", **fields) == {"77@secret"}
     session.ask("Park", **fields)
     eventually(entered(session, "77"))
@@ -283,7 +286,7 @@ def test_no_other_list_shows_a_password(pbx: Asterisk, session: Raw) -> None:
 # ── the network ──
 
 
-def test_a_channel_with_an_address_calls_anybody(session: Raw) -> None:
+def test_a_channel_with_an_address_calls_any_host(session: Raw) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as anybody:
         anybody.bind(("127.0.0.1", 0))
         anybody.settimeout(10)

@@ -1,7 +1,9 @@
-"""Who makes calls, each in a process of its own: `python -m tests.bench.callers NAME WHERE COUNT IN_FLIGHT`.
+"""The callers of the benchmarks, each in a process: `python -m tests.bench.callers NAME WHERE COUNT
+IN_FLIGHT`.
 
-Each makes COUNT Pings with so many open at a time, and prints the seconds of all and of each as JSON. WHERE is the port of the load
-generator or of an Asterisk, or the endpoint of amid's rpc or of an echo.
+Each makes COUNT Pings, IN_FLIGHT at a time, and prints the seconds of all and of each as JSON.
+WHERE is the port of the load generator or of an Asterisk, or the endpoint of amid's rpc socket or
+of an echo.
 """
 
 from __future__ import annotations
@@ -91,7 +93,7 @@ def http(address: str, count: int, in_flight: int) -> Times:
 
 
 def many(endpoint: str, count: int, clients: int) -> Times:
-    """So many clients, each with a connection of its own, that call in turn."""
+    """This many clients with a connection each, which call in turn."""
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     request, times = msgpack.packb({"id": 1, "method": "action", "params": {"action": "Ping"}}), []
     with zmq.Context() as context:

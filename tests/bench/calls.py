@@ -123,7 +123,7 @@ def _with_cpu(made: Daemon, count: int, in_flight: int) -> Figure:
 
 
 def _with_events(made: Daemon) -> Figure:
-    """One at a time while events flow, and somebody takes them all."""
+    """One at a time while events flow to a subscriber of all."""
     seconds = 4
     consumer = Consumer("stream", made.server("pbx1")["stream"], FLOW * seconds)
     made.action("Storm", {"Count": FLOW * seconds, "Rate": FLOW})
@@ -133,7 +133,7 @@ def _with_events(made: Daemon) -> Figure:
 
 
 def _beside_originate(made: Daemon) -> Figure:
-    """One at a time while an Originate, not Async, waits for somebody to answer."""
+    """One at a time while a synchronous Originate waits for an answer."""
     with Caller(made) as caller:
         slow = caller.action("Originate", {"Channel": "Local/1@x", "Timeout": 3000}, timeout=10)
         figure = measured("dealer", made.rpc, BESIDE)
@@ -161,7 +161,8 @@ def storm(made: Daemon) -> Iterator[None]:
 def _median(figures: list[Figure]) -> Figure:
     curves = zip(*(figure.curve for figure in figures), strict=True)
     curve = tuple(median(values) for values in curves)
-    p50, p99, rate, broker, reader = (median([figure[place] for figure in figures]) for place in (0, 1, 2, 4, 5))
+    numbers = zip(*((*figure[:3], *figure[4:]) for figure in figures), strict=True)
+    p50, p99, rate, broker, reader = (median(values) for values in numbers)
     return Figure(p50, p99, rate, curve, broker, reader)
 
 

@@ -1,7 +1,10 @@
-"""Who takes events from the load generator, each in a process of its own: `python -m tests.bench.consumers NAME WHERE COUNT`.
+"""The event consumers of the benchmarks, each in a process: `python -m tests.bench.consumers NAME
+WHERE COUNT`.
 
-Each prints `ready` when it listens, takes COUNT events as maps, and prints its figures as JSON: seconds from the first event to the
-last, and the CPU seconds of the process meanwhile. WHERE is the generator's port, or for amid an endpoint.
+Each prints `ready` when it is subscribed, receives COUNT events as maps, and prints figures as
+JSON: seconds from the first to the last event, CPU seconds of the process, and for some the
+percentiles of the time from amid's read to the map. WHERE is the generator's port, or an endpoint
+of amid.
 """
 
 from __future__ import annotations
@@ -21,6 +24,8 @@ import msgpack
 import msgspec
 import zmq
 
+from tests.bench.setting import percentile
+
 Event = dict[str, Any]
 
 
@@ -31,6 +36,7 @@ class Count:
         self.wanted = wanted
         self.seen = 0
         self.began = self.cpu = 0.0
+        self.latencies: list[float] = []
 
     def take(self, events: int) -> bool:
         """Whether that is all of them."""
@@ -39,8 +45,16 @@ class Count:
         self.seen += events
         return self.seen >= self.wanted
 
-    def say(self) -> None:
+    def take_timed(self, events: list[Event]) -> bool:
+        """The same, and how old they are."""
+        now = time.time()
+        self.latencies += [now - event["time"] for event in events]
+        return self.take(len(events))
+
+    def report(self) -> None:
         figures = {"seconds": time.monotonic() - self.began, "cpu": time.process_time() - self.cpu, "events": self.seen}
+        if self.latencies:
+            figures |= {f"p{share}": percentile(self.latencies, share / 100) for share in (50, 99)}
         print(json.dumps(figures), flush=True)
 
 
@@ -110,8 +124,11 @@ def panoramisk(port: str, count: Count) -> None:
     asyncio.run(listen())
 
 
-def amid(endpoint: str, count: Count, topic: bytes, decode: Callable[[bytes], Any] = msgpack.unpackb) -> None:
+def amid(
+    endpoint: str, count: Count, topic: bytes, decode: Callable[[bytes], Any] = msgpack.unpackb, is_timed: bool = False
+) -> None:
     """A SUB socket; `topic` is that of the stream, or of all events by name."""
+    take = count.take_timed if is_timed else lambda events: count.take(len(events))
     with zmq.Context() as context, context.socket(zmq.SUB) as subscriber:
         subscriber.set(zmq.RCVHWM, 0)
         subscriber.subscribe(topic)
@@ -122,7 +139,27 @@ def amid(endpoint: str, count: Count, topic: bytes, decode: Callable[[bytes], An
         while True:
             topic, body = subscriber.recv_multipart()
             events = decode(body)
-            if not topic.startswith(b"tick.") and count.take(len(events)):
+            if not topic.startswith(b"tick.") and take(events):
+                return
+
+
+def pull(endpoint: str, count: Count, limit: int = 1000, is_timed: bool = False) -> None:
+    """A REQ socket and the method `events`: ask, take, pass the cursor back."""
+    take = count.take_timed if is_timed else lambda events: count.take(len(events))
+    with zmq.Context() as context, context.socket(zmq.REQ) as requester:
+        requester.connect(endpoint)
+
+        def page(after: dict[str, int] | None, timeout: float) -> Any:
+            params = {"server": "pbx1", "after": after, "limit": limit, "timeout": timeout}
+            requester.send(msgpack.packb({"id": 1, "method": "events", "params": params}))
+            return msgpack.unpackb(requester.recv())["result"]
+
+        got = page(None, 0)
+        print("ready", flush=True)
+        while True:
+            got = page({"epoch": got["epoch"], "seq": got["seq"]}, 25)
+            assert got["missed"] == 0, f"{got['missed']} events are missing: replay_bytes is too small for this"
+            if take(got["events"]):
                 return
 
 
@@ -154,10 +191,14 @@ CONSUMERS: dict[str, Callable[[str, Count], None]] = {
     "stream": lambda where, count: amid(where, count, b"stream."),
     "stream-msgspec": lambda where, count: amid(where, count, b"stream.", msgspec.msgpack.decode),
     "events": lambda where, count: amid(where, count, b"event."),
+    "stream-timed": lambda where, count: amid(where, count, b"stream.", is_timed=True),
+    "pull": pull,
+    "pull-single": lambda where, count: pull(where, count, limit=1),
+    "pull-timed": lambda where, count: pull(where, count, is_timed=True),
 }
 
 if __name__ == "__main__":
     name, where, wanted = sys.argv[1:]
     counted = Count(int(wanted))
     CONSUMERS[name](where, counted)
-    counted.say()
+    counted.report()

@@ -14,7 +14,12 @@ from tests.bench.setting import ROOT, Bar, Section, cpu, daemon, generator, medi
 from tests.daemon import BOUND_S, Daemon, eventually
 
 COUNT = 100_000
-"""Events of a storm; a fifth for panoramisk, three times as many for who only counts."""
+"""Events of a storm; a fifth for panoramisk, three times as many for the loop that counts, a twentieth by one a page."""
+HELD = 256 * 1024 * 1024
+"""Bytes of events that the reader holds: a whole storm, so that one that pulls misses none."""
+QUIET = 500
+QUIET_RATE = 100
+"""Events on a quiet system, and how many of them a second."""
 
 AMID = {
     "amid, stream": ["stream"],
@@ -22,6 +27,8 @@ AMID = {
     "amid, nobody": [],
     "amid, 4 of stream": ["stream"] * 4,
     "amid, stream, msgspec": ["stream-msgspec"],
+    "amid, pulled": ["pull"],
+    "amid, pulled, one a page": ["pull-single"],
 }
 """Title -> the consumers behind amid."""
 KINDS = {"realistic": "Events", "wide": "Events of 520 bytes with 22 headers"}
@@ -54,7 +61,7 @@ class Consumer:
 
 
 def sections(rounds: int, count: int = COUNT) -> list[Section]:
-    return [_section(kind, rounds, count) for kind in KINDS]
+    return [*(_section(kind, rounds, count) for kind in KINDS), _quiet(rounds)]
 
 
 def _section(kind: str, rounds: int, count: int) -> Section:
@@ -63,25 +70,49 @@ def _section(kind: str, rounds: int, count: int) -> Section:
         for _ in range(rounds):
             for name, size in (("raw", count * 3), ("minimal", count), ("panoramisk", count // 5)):
                 taken.setdefault(name, []).append(_alone(name, port, size))
-            with daemon(port) as made:
+            with daemon(port, server={"replay_bytes": HELD}) as made:
                 for title, names in AMID.items():
-                    taken.setdefault(title, []).append(_through_amid(names, made, count))
+                    size = count // 20 if names == ["pull-single"] else count
+                    taken.setdefault(title, []).append(_through_amid(names, made, size))
     figures = {name: Figure(*(median(values) for values in zip(*several, strict=True))) for name, several in taken.items()}
     columns = ("who", "events/s", "CPU of the consumers, µs an event", "CPU of amid's reader, µs an event")
     return Section(KINDS[kind], columns, [(name, *figure) for name, figure in figures.items()], _bars(figures))
 
 
 def _bars(figures: dict[str, Figure]) -> list[Bar]:
-    stream, by_name, nobody, four, _ = (figures[title] for title in AMID)
+    stream, by_name, nobody, four, _, pulled, _ = (figures[title] for title in AMID)
     minimal, panoramisk = figures["minimal"], figures["panoramisk"]
     return [
         Bar("stream, of panoramisk's events a second", stream.rate / panoramisk.rate, 3.5, at_most=False),
         Bar("stream, of the minimal loop's", stream.rate / minimal.rate, 1, at_most=False),
         Bar("by name, of panoramisk's", by_name.rate / panoramisk.rate, 1.6, at_most=False),
+        Bar(f"pulled ({pulled.rate:,.0f} events a second), of stream's", pulled.rate / stream.rate, 0.22, at_most=False),
         Bar("the reader's CPU for an event on stream, µs", stream.reader, 8),
-        Bar("the reader's CPU for an event that nobody wants, of one on stream", nobody.reader / stream.reader, 0.25),
+        Bar("the reader's CPU for an event without subscribers, of one on stream", nobody.reader / stream.reader, 0.25),
         Bar("the reader's CPU for 4 consumers of stream, of that for one", four.reader / stream.reader, 1.3),
     ]
+
+
+def _quiet(rounds: int) -> Section:
+    """How old an event is when a consumer has it as a map, where little happens."""
+    taken: dict[str, list[dict[str, float]]] = {"amid, stream": [], "amid, pulled": []}
+    with generator() as port, daemon(port) as made:
+        for _ in range(rounds):
+            for figures, name in zip(taken.values(), ("stream-timed", "pull-timed"), strict=True):
+                consumer = Consumer(name, _endpoint(made, name), QUIET)
+                made.action("Storm", {"Count": QUIET, "Rate": QUIET_RATE}, timeout=60)
+                figures.append(consumer.figures())
+    rows = {name: [median([one[share] * 1e6 for one in several]) for share in ("p50", "p99")] for name, several in taken.items()}
+    (stream, _), (pulled, _) = rows.values()
+    columns = ("who", "age of an event, p50, µs", "p99, µs")
+    bars = [Bar("the age of an event that is pulled, of one on stream, p50", pulled / stream, 2)]
+    return Section(f"Events, {QUIET_RATE} a second", columns, [(name, *figures) for name, figures in rows.items()], bars)
+
+
+def _endpoint(made: Daemon, name: str) -> str:
+    kind = name.partition("-")[0]
+    endpoint: str = made.rpc if kind == "pull" else made.server("pbx1")[kind]
+    return endpoint
 
 
 def _alone(name: str, port: int, count: int) -> Figure:
@@ -93,10 +124,10 @@ def _alone(name: str, port: int, count: int) -> Figure:
 
 
 def _through_amid(names: list[str], made: Daemon, count: int) -> Figure:
-    """Consumers behind amid, all at once; none is a storm that nobody listens to, thrice as long as its cost is so little."""
+    """Consumers behind amid, all at once; none is a storm without subscribers, three times as long because it costs so little."""
     count *= 1 if names else 3
     view, reader = made.server("pbx1"), made.pid("reader pbx1")
-    consumers = [Consumer(name, view[name.partition("-")[0]], count) for name in names]
+    consumers = [Consumer(name, _endpoint(made, name), count) for name in names]
     before = cpu(reader)
     made.action("Storm", {"Count": count}, timeout=60)
     told = [consumer.figures() for consumer in consumers]

@@ -1,10 +1,12 @@
-"""The load generator: an AMI server that is never the limit. `python -m tests.bench.generator` prints the port it listens on.
+"""The load generator: an AMI server that is never the bottleneck. `python -m tests.bench.generator`
+prints its port.
 
-Every event that it can send was made before, so sending is a `send` of megabytes. Whoever logs in is let in; one that logs in with
-`Events: off` has asked for answers only. The action `Storm` (`Count`, `Rate` in events a second, 0 for as fast as they are taken)
-sends events to all who want them; `List` (`Count`) and `Command` (its lines) give answers of any size; `Originate` is answered
-after its `Timeout`, and until then holds up what comes behind it on its session, as in Asterisk; everything else is a Ping. A storm
-never waits for one who does not read: whoever has 64 MB waiting is cut off, as Asterisk would do it.
+All events are prepared in advance, so sending is a `send` of megabytes. Any login succeeds; a login
+with `Events: off` receives answers only. The action `Storm` (`Count`, `Rate` in events a second, 0
+for as fast as they are read) sends events to all sessions with events; `List` (`Count`) and
+`Command` (its lines) give answers of any size; `Originate` is answered after its `Timeout` and
+blocks its session until then, as in Asterisk; any other action is a Ping. A storm never waits for a
+slow session: a session with 64 MB waiting is closed, as by Asterisk.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ WAITING = 64 << 20
 
 
 def small_packets(count: int) -> list[bytes]:
-    event = b"Event: UserEvent\r\nPrivilege: user,all\r\nUserEvent: Burst\r\nNumber: %d\r\n\r\n"
+    event = b"Event: UserEvent\r\nPrivilege: user,all\r\nUserEvent: EventBatch\r\nNumber: %d\r\n\r\n"
     return [event % number for number in range(count)]
 
 

@@ -1,8 +1,8 @@
 """How much memory each process takes: with nothing going on, at full load, and beside each peer that does not do its part.
 
-`python -m tests.bench.memory` prints the table of the README. Each row is a daemon of its own; the figure is the most that a
-process has had resident (VmHWM, proc(5)), in MB of a million bytes. The PBX is the simulated one, in a process of its own: it
-makes more events in a second than a real one.
+`python -m tests.bench.memory` prints the table of etc/doc/performance.md. Each row is a daemon of its own; the figure is the
+most that a process has had resident (VmHWM, proc(5)), in MB of a million bytes. The PBX is the simulated one, in a process of its
+own: it makes more events in a second than a real one.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""What every benchmark stands on: the load generator, a daemon before it, the CPU of a process, and figures that can be compared.
+"""The environment of the benchmarks: the load generator, a daemon in front of it, the CPU time of a
+process, and comparable figures.
 
-Whatever is compared is measured in turn in the same run, ROUNDS times over, and the medians are compared: absolute figures wander
-by half from hour to hour on a machine with other work, ratios do not.
+Compared figures are measured in turn in the same run, ROUNDS times, and their medians are compared:
+on a machine with other work absolute figures vary by half from hour to hour, ratios do not.
 """
 
 from __future__ import annotations

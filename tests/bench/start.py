@@ -42,7 +42,7 @@ def _daemon(directory: Path, port: int) -> Daemon:
 
 
 def _first_call(made: Daemon) -> float:
-    """Seconds; asked again and again from the beginning, since at first nobody answers."""
+    """Seconds until the first answer; retried, because the daemon does not answer at first."""
     began = time.monotonic()
     made.start(wait=False)
     while True:

@@ -1,4 +1,5 @@
-"""The benchmarks measure what they say: the arithmetic of the bars, and the sections that need no peer, run once."""
+"""The benchmarks are correct: the arithmetic of the limits, and one run of the sections that need
+no peer."""
 
 from __future__ import annotations
 
@@ -13,22 +14,22 @@ from tests.bench.traffic import packets, wide_packets
 @pytest.mark.parametrize(
     ("measured", "at_most", "met"), [(2.0, True, True), (2.1, True, False), (1.9, False, False), (2.0, False, True)]
 )
-def test_a_bar_is_met_or_not(measured: float, at_most: bool, met: bool) -> None:
+def test_a_limit_is_met_or_not(measured: float, at_most: bool, met: bool) -> None:
     bar = Bar("x", measured, 2, at_most)
     assert bar.met == met and str(bar).startswith("met " if met else "NOT MET ")
 
 
-def test_percentiles() -> None:
+def test_percentiles_are_calculated() -> None:
     values = [float(number) for number in range(100, 0, -1)]
     assert [percentile(values, share) for share in (0, 0.5, 0.99, 1)] == [1, 51, 100, 100]
 
 
-def test_what_grows_faster_than_linear_does_not_meet_its_bar() -> None:
+def test_growth_faster_than_linear_fails() -> None:
     assert _linear("x", "y", [(1, 10.0), (10, 19.0), (100, 109.0)]).measured == 1
     assert not _linear("x", "y", [(1, 10.0), (10, 19.0), (100, 400.0)]).met
 
 
-def test_a_section_is_a_table_for_people_and_data_for_machines() -> None:
+def test_a_section_is_printed_as_a_table_and_as_json() -> None:
     section = Section("Title", ("who", "figure"), [("a", 1234.5), ("bc", 0.125)], [Bar("x", 1, 2)])
     assert "| a   | 1,234  |" in section.text() and "| bc  | 0.12   |" in section.text()
     assert section.data()["bars"][0]["met"] is True

@@ -30,7 +30,7 @@ def daemon() -> Iterator[StandIn]:
 
 @pytest.fixture
 def amid(daemon: StandIn, capsys: pytest.CaptureFixture[str]) -> Amid:
-    """amid("action", "Ping"): how it ended and what it said."""
+    """amid("action", "Ping"): run a command; its status and output."""
 
     def ended(*argv: str) -> Ended:
         status = run(["--run-dir", daemon.run_dir, *argv])
@@ -41,7 +41,7 @@ def amid(daemon: StandIn, capsys: pytest.CaptureFixture[str]) -> Amid:
 
 @pytest.fixture
 def process(daemon: StandIn) -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """The same as a process of its own, with pipes; it is gone when the test is."""
+    """The same as a separate process with pipes, ended with the test."""
     started: list[subprocess.Popen[str]] = []
 
     def start(*argv: str, before: tuple[str, ...] = ()) -> subprocess.Popen[str]:

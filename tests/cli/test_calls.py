@@ -1,4 +1,4 @@
-"""`amid action`, `command`, `actions`, `restart`: what goes out, what is shown, and how they end."""
+"""`amid action`, `command`, `actions`, `restart`: what is sent, what is shown, and exit statuses."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from amid.cli.exits import EXITS, MAY_HAVE, NEVER_SAW
+from amid.cli.exits import EXITS, MAY_HAVE_RUN, NEVER_SENT
 from amid.errors import CODES, AmidError
 from tests.cli.conftest import Amid
 from tests.client.standin import StandIn, answered
@@ -27,7 +27,7 @@ def refuse(failure: AmidError) -> Callable[[dict[str, Any]], Any]:
     return method
 
 
-def test_headers_go_out_as_they_were_written(daemon: StandIn, amid: Amid) -> None:
+def test_headers_are_sent_as_written(daemon: StandIn, amid: Amid) -> None:
     daemon.methods["action"] = lambda params: answered()
     ended = amid("action", "Originate", "Data=a=b", "Variable=x", "Variable=y", "Empty=", "CallerID=caf\udce9", "--until", "Done")
     assert ended.status == 0
@@ -70,7 +70,7 @@ def test_a_table_that_is_too_wide_for_the_terminal_is_blocks(daemon: StandIn, am
     ]  # fmt: skip
 
 
-def test_what_strangers_send_is_shown_escaped(daemon: StandIn, amid: Amid) -> None:
+def test_untrusted_text_is_escaped(daemon: StandIn, amid: Amid) -> None:
     response = {"CallerID": "\x1b]0;owned\x07\r\x9b1m\u202e", "Odd": b"caf\xe9", "Name": "\u8d85 caf\u00e9"}
     daemon.methods["action"] = lambda params: answered(response=response)
     assert amid("action", "Getvar").out.splitlines() == [
@@ -78,7 +78,7 @@ def test_what_strangers_send_is_shown_escaped(daemon: StandIn, amid: Amid) -> No
     ]  # fmt: skip
 
 
-def test_the_event_that_was_waited_for_is_shown(daemon: StandIn, amid: Amid) -> None:
+def test_the_awaited_event_is_shown(daemon: StandIn, amid: Amid) -> None:
     daemon.methods["action"] = lambda params: answered(response={}, until={"Event": "OriginateResponse", "Reason": "4"})
     assert amid("action", "Originate").out == "\nOriginateResponse (1)\nReason  4\n"
 
@@ -101,7 +101,7 @@ def test_the_actions_are_a_table(daemon: StandIn, amid: Amid) -> None:
     assert amid("actions").out.splitlines() == ["name  privilege  synopsis", "Ping  <none>     Keepalive command."]
 
 
-def test_restart_says_what_it_did(daemon: StandIn, amid: Amid) -> None:
+def test_restart_reports_the_server(daemon: StandIn, amid: Amid) -> None:
     daemon.methods["restart"] = lambda params: params
     assert "pbx1" in amid("restart", "pbx1").out
     assert json.loads(amid("restart", "pbx1", "--json").out) == {"server": "pbx1"}
@@ -109,7 +109,7 @@ def test_restart_says_what_it_did(daemon: StandIn, amid: Amid) -> None:
 
 STATUSES = {
     "action_failed": 1, "invalid_params": 2, "unknown_method": 2, "invalid_request": 2, "parse_error": 2, "timeout": 3,
-    "not_connected": 4, "connection_lost": 4, "unknown_server": 4, "denied": 5, "busy": 7, "too_large": 8, "gone": 9,
+    "not_connected": 4, "connection_lost": 4, "unknown_server": 4, "denied": 5, "busy": 7, "too_large": 8,
     "internal_error": 10, "cancelled": 12,
 }  # fmt: skip
 
@@ -128,14 +128,14 @@ def test_every_exit_status_is_in_the_help(amid: Amid) -> None:
     assert all(f"{status.status:>3}  {status.meaning}" in out for status in EXITS)
 
 
-@pytest.mark.parametrize(("sent", "words"), [(True, MAY_HAVE), (False, NEVER_SAW)])
-def test_whether_asterisk_may_have_acted_is_said_in_words(daemon: StandIn, amid: Amid, sent: bool, words: str) -> None:
+@pytest.mark.parametrize(("sent", "words"), [(True, MAY_HAVE_RUN), (False, NEVER_SENT)])
+def test_an_error_says_whether_the_action_may_have_run(daemon: StandIn, amid: Amid, sent: bool, words: str) -> None:
     daemon.methods["action"] = refuse(AmidError("timeout", "no answer in 5 s", sent=sent))
     assert words in amid("action", "Originate").err
 
 
 @pytest.mark.parametrize("argv", [["status"], ["audit"], ["events"], ["actions"], ["restart", "pbx1"]], ids=" ".join)
-def test_only_an_action_can_be_seen_by_asterisk(amid: Amid, daemon: StandIn, tmp_path: Path, argv: list[str]) -> None:
+def test_only_actions_mention_asterisk(amid: Amid, daemon: StandIn, tmp_path: Path, argv: list[str]) -> None:
     ended = amid("--run-dir", str(tmp_path), *argv)
     assert ended.status == 4 and "no amid daemon" in ended.err
     assert "Asterisk" not in ended.err
@@ -144,11 +144,11 @@ def test_only_an_action_can_be_seen_by_asterisk(amid: Amid, daemon: StandIn, tmp
 
 
 @pytest.mark.parametrize("argv", [["action", "Ping"], ["command", "core show uptime"]], ids=" ".join)
-def test_an_action_without_a_daemon_was_not_seen_by_asterisk(amid: Amid, tmp_path: Path, argv: list[str]) -> None:
-    assert NEVER_SAW in amid("--run-dir", str(tmp_path), *argv).err
+def test_an_action_without_a_daemon_was_not_sent(amid: Amid, tmp_path: Path, argv: list[str]) -> None:
+    assert NEVER_SENT in amid("--run-dir", str(tmp_path), *argv).err
 
 
-def test_an_error_with_json_is_an_object_too(daemon: StandIn, amid: Amid) -> None:
+def test_an_error_with_json_is_also_an_object(daemon: StandIn, amid: Amid) -> None:
     failure = AmidError("denied", "not you", server="pbx1")
     daemon.methods["action"] = refuse(failure)
     ended = amid("action", "Originate", "--json")

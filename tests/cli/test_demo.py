@@ -1,4 +1,4 @@
-"""`amid demo` shows names that strangers choose."""
+"""`amid demo` displays untrusted caller names safely."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from amid.cli.livecalls import Row
 
 
 @pytest.mark.parametrize("name", [r"\[link=http://example.com]here[/link]", "[link=http://example.com]x[/link]", "[red]x", "[/]"])
-def test_a_callers_name_is_no_markup(name: str) -> None:
+def test_a_callers_name_is_not_interpreted_as_markup(name: str) -> None:
     shown = io.StringIO()
     table = Table("caller", "to", "state", "seconds")
     table.add_row(*_cells(Row(name, name, name, 0.0), 1.0))

@@ -1,4 +1,4 @@
-"""Text is UTF-8 whatever the locale: what stands in a command or a file is what goes out, byte by byte."""
+"""Text is UTF-8 whatever the locale: the bytes of a command or file are sent unchanged."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ CHALLENGE = "123456789"
 
 
 def login(listening: socket.socket) -> dict[str, str]:
-    """The headers of the first Login action that comes, as Latin-1, behind a Challenge."""
+    """The headers of the first Login action after a Challenge, as Latin-1."""
     with listening.accept()[0] as session:
         session.settimeout(BOUND_S)
         session.sendall(b"Asterisk Call Manager/9.0.0\r\n")
@@ -72,8 +72,8 @@ def packet(session: socket.socket) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("way", ["a file", "options"])
-def test_the_daemon_logs_in_as_is_written(environment: dict[str, str], tmp_path: Path, way: str) -> None:
-    """The names of files too are UTF-8: of the secret, and of run_dir. A byte-order mark is no part of a file."""
+def test_the_daemon_logs_in_with_the_bytes_of_the_files(environment: dict[str, str], tmp_path: Path, way: str) -> None:
+    """File names are UTF-8 too: of the secret and of run_dir. A byte-order mark is ignored."""
     secret, file, run_dir = tmp_path / NAME, tmp_path / "amid.toml", f"{tmp_path}/{NAME}.run"
     secret.touch(0o600)
     secret.write_bytes(f"\ufeff{SECRET}\n".encode())

@@ -1,4 +1,4 @@
-"""The command itself: its table, completion, what it imports, and how it ends as a process."""
+"""The command line: its table of commands, completion, imports, and exit statuses as a process."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Start = Callable[..., "subprocess.Popen[str]"]
 
 
 @pytest.mark.parametrize("name", main.COMMANDS)
-def test_the_table_says_what_each_command_says_of_itself(name: str) -> None:
+def test_the_command_table_matches_the_commands_help(name: str) -> None:
     entry = main.COMMANDS[name]
     command = getattr(importlib.import_module(entry.module), name)
     assert isinstance(command, click.Command)
@@ -38,7 +38,7 @@ def test_an_unknown_command_is_a_usage_error(amid: Amid) -> None:
     assert amid("nonsense").status == 2
 
 
-def test_no_daemon_names_the_paths_and_what_to_do(
+def test_without_a_daemon_the_error_names_paths_and_remedy(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AMID_RUN_DIR", str(tmp_path))
@@ -57,7 +57,8 @@ def test_no_daemon_names_the_paths_and_what_to_do(
 def test_a_daemon_of_another_directory_is_never_reached(
     daemon: StandIn, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A script that means a test daemon, which is down, beside a production one that is where all look."""
+    """A script that names a test daemon, which is down, beside a production daemon in the default
+    directory."""
     (tmp_path / "amid").symlink_to(daemon.run_dir)
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     monkeypatch.delenv("AMID_RUN_DIR", raising=False)
@@ -77,10 +78,10 @@ def test_a_run_dir_that_is_empty_is_a_usage_error(amid: Amid) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["-c", "amid.toml", "--server", "127.0.0.1", "--username", "u"], "--server and -c exclude each other"),
-        (["-c", "amid.toml", "--username", "u"], "--username is for --server"),
-        (["--secret-file", "s"], "--secret-file is for --server"),
-        (["--name", "pbx2"], "--name is for --server"),
+        (["-c", "amid.toml", "--server", "127.0.0.1", "--username", "u"], "--server cannot be combined with -c"),
+        (["-c", "amid.toml", "--username", "u"], "--username requires --server"),
+        (["--secret-file", "s"], "--secret-file requires --server"),
+        (["--name", "pbx2"], "--name requires --server"),
     ],
 )
 def test_no_option_of_run_is_ignored(amid: Amid, options: list[str], words: str) -> None:
@@ -94,20 +95,22 @@ def completed(daemon: StandIn, args: list[str], incomplete: str) -> list[str]:
     return [item.value for item in shell.get_completions(["--run-dir", daemon.run_dir, *args], incomplete)]
 
 
-def test_tab_offers_the_pbxs_own_actions(daemon: StandIn) -> None:
+def test_completion_offers_the_pbxs_actions(daemon: StandIn) -> None:
     listed = [{"name": name, "synopsis": "", "privilege": ""} for name in ("Ping", "PJSIPShowAors", "X")]
     daemon.methods["actions"] = lambda params: listed
     assert completed(daemon, ["action"], "p") == ["Ping", "PJSIPShowAors"]
 
 
-def test_tab_offers_servers_events_and_commands(daemon: StandIn) -> None:
+def test_completion_offers_servers_events_and_commands(daemon: StandIn) -> None:
     assert completed(daemon, ["action", "--server"], "") == ["pbx1"]
     assert completed(daemon, ["restart"], "p") == ["pbx1"]
     assert completed(daemon, ["events"], "hang") == ["Hangup", "HangupRequest"]
     assert completed(daemon, [], "act") == ["action", "actions"]
 
 
-def test_tab_is_silent_and_soon_over_without_a_daemon(daemon: StandIn, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_completion_is_silent_and_fast_without_a_daemon(
+    daemon: StandIn, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     daemon.run_dir, kept = str(tmp_path), daemon.run_dir
     began = time.monotonic()
     assert completed(daemon, ["action"], "") == []
@@ -133,8 +136,6 @@ def test_an_action_imports_no_more_than_it_needs(daemon: StandIn, process: Start
 
 def test_ctrl_c_ends_events_quietly(daemon: StandIn, process: Start) -> None:
     child = process("events", "--json")
-    assert child.stdout is not None
-    daemon.publish(body(1))
     first = _first_line(daemon, child)
     assert json.loads(first)["event"] == "Hangup"
     child.send_signal(signal.SIGINT)
@@ -162,8 +163,8 @@ def test_a_closed_pipe_ends_quietly(daemon: StandIn, process: Start) -> None:
 
 
 @pytest.mark.parametrize("argv", [["action", "Ping"], ["status", "--json"], ["events"], ["--help"]], ids=" ".join)
-def test_a_full_disk_behind_stdout_is_not_asterisks_error(daemon: StandIn, argv: list[str]) -> None:
-    """The action was carried out; only its answer could not be written."""
+def test_a_full_disk_has_its_own_exit_status(daemon: StandIn, argv: list[str]) -> None:
+    """The action has run; only its answer could not be written."""
     daemon.methods |= {"action": lambda params: answered(), "status": lambda params: account(daemon)}
     with open("/dev/full", "w") as full:
         command = [sys.executable, "-m", "amid", "--run-dir", daemon.run_dir, *argv]
@@ -178,7 +179,7 @@ def test_a_full_disk_behind_stdout_is_not_asterisks_error(daemon: StandIn, argv:
 
 
 @pytest.mark.parametrize("argv", [["action", "Originate"], ["status", "--json"], ["restart", "pbx1"]], ids=" ".join)
-def test_a_closed_stdout_is_told_before_anything_is_sent(daemon: StandIn, argv: list[str]) -> None:
+def test_a_closed_stdout_is_reported_before_anything_is_sent(daemon: StandIn, argv: list[str]) -> None:
     line = " ".join([sys.executable, "-m", "amid", "--run-dir", daemon.run_dir, *argv, ">&-"])
     ended = subprocess.run(["sh", "-c", line], stderr=subprocess.PIPE, text=True, timeout=30)
     assert ended.returncode == UNWRITABLE
@@ -187,7 +188,7 @@ def test_a_closed_stdout_is_told_before_anything_is_sent(daemon: StandIn, argv: 
 
 
 def _first_line(daemon: StandIn, child: subprocess.Popen[str]) -> str:
-    """The first event it shows, published again and again until it has subscribed."""
+    """The first event it shows, of those published until it has a cursor."""
     assert child.stdout is not None
     for seq in range(1, 1000):
         daemon.publish(body(seq))
@@ -197,7 +198,8 @@ def _first_line(daemon: StandIn, child: subprocess.Popen[str]) -> str:
 
 
 def _publish_until_it_ends(daemon: StandIn, child: subprocess.Popen[str]) -> None:
-    for seq in range(daemon.seq + 1, daemon.seq + 1500):
+    last = daemon.server()["seq"]
+    for seq in range(last + 1, last + 1500):
         daemon.publish(body(seq))
         with contextlib.suppress(subprocess.TimeoutExpired):
             child.wait(0.02)

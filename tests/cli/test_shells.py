@@ -1,4 +1,4 @@
-"""Completion in real shells, interactive ones on a terminal: Tab finishes the PBX's own action names."""
+"""Completion in real interactive shells on a terminal."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SHELLS = {
 
 
 class Terminal:
-    """A program on a terminal of its own; `seen` is all that it has written."""
+    """A program on a pseudo-terminal; `seen` is its output."""
 
     def __init__(self, argv: list[str], environment: dict[str, str]) -> None:
         self.seen = ""

@@ -1,4 +1,4 @@
-"""`amid status`: what it shows of a daemon's account."""
+"""`amid status`: its output."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from amid.cli.status import drawn, duration
+from amid.client.results import Status
 from tests.cli.conftest import Amid
 from tests.client.standin import StandIn
 
@@ -39,19 +40,19 @@ def test_json_is_the_result(daemon: StandIn, amid: Amid) -> None:
     assert json.loads(amid("status", "--json").out) == account(daemon)
 
 
-def test_watching_needs_a_terminal(amid: Amid) -> None:
+def test_watch_requires_a_terminal(amid: Amid) -> None:
     ended = amid("status", "--watch")
     assert (ended.status, ended.out) == (2, "")
     assert "--json" in ended.err
 
 
 def test_a_daemon_without_servers_is_shown() -> None:
-    empty = {"version": "1", "uptime": 0, "servers": [], "processes": [], "callers": [], "counters": {}}
+    empty: Status = {"version": "1", "uptime": 0, "servers": [], "processes": [], "callers": [], "counters": {}}
     assert drawn(empty, 0.0, None)[1:] == ["", "no servers"]
 
 
 @pytest.mark.parametrize(
     ("seconds", "words"), [(0, "0s"), (7.9, "7s"), (723, "12m 3s"), (3600, "1h 0m"), (273600, "3d 4h"), (-5, "0s")]
 )
-def test_durations(seconds: float, words: str) -> None:
+def test_durations_are_formatted(seconds: float, words: str) -> None:
     assert duration(seconds) == words

@@ -1,4 +1,4 @@
-"""A stand-in broker, and both clients behind one name so that each test of a rule runs on both."""
+"""A stand-in broker, and both clients under one name, so that each test runs on both."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from amid import AsyncClient, Client
 from tests.client.standin import StandIn
 
-Do = Callable[..., Any]
+Run = Callable[..., Any]
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def _aio(run_dir: str | None, method: str, *args: Any, **kwargs: Any) -> Any:
 
 
 @pytest.fixture(params=[_blocking, _aio], ids=["blocking", "aio"])
-def do(request: pytest.FixtureRequest) -> Do:
+def do(request: pytest.FixtureRequest) -> Run:
     """do(run_dir, method, ...): one call of a client of its own."""
-    chosen: Do = request.param
+    chosen: Run = request.param
     return chosen

@@ -1,4 +1,4 @@
-"""Calls of both clients against a stand-in broker: results, errors, and never hanging."""
+"""Calls of both clients against a stand-in broker: results, errors and timeouts."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ import pytest
 
 import amid
 import amid.client
-from amid import ActionFailed, AmidError, AsyncClient, CallTimeout, Client, Event, wire
+from amid import ActionFailed, AmidError, AsyncClient, CallTimeout, Client, wire
+from tests.client.generate import FOLDER, async_methods
 from tests.client.standin import SILENCE, StandIn, answered, body
 from tests.daemon import BOUND_S, eventually
 
-Do = Callable[..., Any]
+Run = Callable[..., Any]
 
 
 def refuse(failure: AmidError) -> Callable[[dict[str, Any]], Any]:
@@ -30,7 +31,7 @@ def refuse(failure: AmidError) -> Callable[[dict[str, Any]], Any]:
     return method
 
 
-def test_an_action_and_its_whole_answer(daemon: StandIn, do: Do) -> None:
+def test_an_action_returns_its_complete_answer(daemon: StandIn, do: Run) -> None:
     daemon.methods["action"] = lambda params: answered(response={"Response": "Success", "Odd": b"\xff"})
     result = do(daemon.run_dir, "action", "QueueStatus", {"X-1": 2}, server="pbx1", timeout=3.0, until="Done", Queue="support")
     assert result == answered(response={"Response": "Success", "Odd": b"\xff"})
@@ -40,13 +41,13 @@ def test_an_action_and_its_whole_answer(daemon: StandIn, do: Do) -> None:
     }  # fmt: skip
 
 
-def test_a_command_gives_its_lines(daemon: StandIn, do: Do) -> None:
+def test_command_returns_output_lines(daemon: StandIn, do: Run) -> None:
     daemon.methods["action"] = lambda params: answered(output=["one", "two"])
     assert do(daemon.run_dir, "command", "core show uptime") == ["one", "two"]
     assert daemon.asked[0]["params"]["fields"] == {"Command": "core show uptime"}
 
 
-def test_the_other_methods(daemon: StandIn, do: Do) -> None:
+def test_the_other_methods_return_their_results(daemon: StandIn, do: Run) -> None:
     listed = [{"name": "Ping", "synopsis": "", "privilege": ""}]
     daemon.methods |= {"status": lambda p: {"uptime": 1}, "actions": lambda p: listed, "restart": lambda p: p}
     assert do(daemon.run_dir, "ping") == {}
@@ -56,7 +57,7 @@ def test_the_other_methods(daemon: StandIn, do: Do) -> None:
     assert do(daemon.run_dir, "restart", "pbx1") == {"server": "pbx1"}
 
 
-def test_the_audit_trail(daemon: StandIn, do: Do) -> None:
+def test_audit_returns_pages(daemon: StandIn, do: Run) -> None:
     page = {"records": [{"seq": 8, "outcome": "denied"}], "seq": 8, "left_out": 0}
     daemon.methods["audit"] = lambda params: page
     assert do(daemon.run_dir, "audit", after=7, limit=1) == page
@@ -64,13 +65,17 @@ def test_the_audit_trail(daemon: StandIn, do: Do) -> None:
 
 
 def test_both_clients_have_every_method_of_the_wire_with_the_same_parameters() -> None:
-    """The one's are to be awaited; else they are the same."""
-    for method in (*wire.METHODS, "command", "events"):
+    """The methods of one are coroutines; otherwise they are equal."""
+    for method in (*wire.METHODS, "command", "pull"):
         blocking, aio = (inspect.signature(getattr(client, method)).parameters for client in (Client, AsyncClient))
         assert list(blocking.values()) == list(aio.values()), method
 
 
-def test_names_that_are_loaded_late_are_listed() -> None:
+def test_async_methods_are_generated_from_methods() -> None:
+    assert (FOLDER / "async_methods.py").read_text() == async_methods(), "generate them with python -m tests.client.generate"
+
+
+def test_lazily_imported_names_are_listed() -> None:
     for package in (amid, amid.client):
         assert set(package.__all__) <= set(dir(package))
         assert "AsyncClient" in dir(package)
@@ -81,7 +86,12 @@ def cancelling(daemon: StandIn, sent: bool) -> None:
     error = AmidError("cancelled", "its caller cancelled it", sent=sent)
     ended: list[Any] = []
     daemon.methods["action"] = lambda params: SILENCE
-    daemon.methods["cancel"] = lambda params: ended.append(params["id"]) or {"cancelled": 1, "sent": sent}
+
+    def cancel(params: dict[str, Any]) -> dict[str, Any]:
+        ended.append(params["id"])
+        return {"cancelled": 1, "sent": sent}
+
+    daemon.methods["cancel"] = cancel
     daemon.reply = lambda request_id, encoded: [*(wire.pack(wire.error(one, error)) for one in ended), encoded]
 
 
@@ -141,7 +151,7 @@ def test_a_call_id_belongs_to_one_open_call_at_a_time() -> None:
         asyncio.run(twice(other))
 
 
-def test_a_call_that_no_daemon_has_taken_is_cancelled_at_once(tmp_path: Path) -> None:
+def test_an_unsent_call_is_cancelled_at_once(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as stale, Client(str(tmp_path)) as client, ThreadPoolExecutor(1) as threads:
         stale.bind(str(tmp_path / "rpc"))
         call = threads.submit(client.action, "Originate", timeout=60, call_id="x")
@@ -151,28 +161,29 @@ def test_a_call_that_no_daemon_has_taken_is_cancelled_at_once(tmp_path: Path) ->
         assert (ended.value.kind, ended.value.sent) == ("cancelled", False)
 
 
-def test_replay_gives_events(daemon: StandIn, do: Do) -> None:
-    daemon.methods["replay"] = lambda params: {"events": [body(4, Channel="a")], "more": True}
-    events, more = do(daemon.run_dir, "replay", "pbx1", 1, 3, limit=1)
-    assert (events, more) == ([Event("pbx1", 1, 4, 4, 1000.25, "Hangup", {"Channel": "a"})], True)
-    assert daemon.asked[0]["params"] == {"server": "pbx1", "epoch": 1, "after": 3, "limit": 1, "timeout": 5.0}
+def test_pull_returns_a_page_of_events(daemon: StandIn, do: Run) -> None:
+    daemon.publish(body(4, Channel="a"), body(5))
+    page = do(daemon.run_dir, "pull", "pbx1", {"epoch": 1, "seq": 3}, ["Hangup"], limit=1, timeout=2)
+    assert page["events"] == [body(4, Channel="a")] and (page["seq"], page["missed"], page["more"]) == (4, 0, True)
+    after = {"epoch": 1, "seq": 3}
+    assert daemon.asked[0]["params"] == {"server": "pbx1", "after": after, "names": ["Hangup"], "limit": 1, "timeout": 2}
 
 
-def test_an_error_of_the_daemon_is_raised_with_kind_and_sent(daemon: StandIn, do: Do) -> None:
+def test_an_error_of_the_daemon_is_raised_with_kind_and_sent(daemon: StandIn, do: Run) -> None:
     daemon.methods["action"] = refuse(AmidError("action_failed", "no", sent=True, response={"Message": "no"}))
     with pytest.raises(ActionFailed) as caught:
         do(daemon.run_dir, "action", "Hangup")
     assert (caught.value.kind, caught.value.sent, caught.value.response) == ("action_failed", True, {"Message": "no"})
 
 
-def test_a_directory_without_a_daemon_is_unreachable_at_once(do: Do, tmp_path: Path) -> None:
+def test_a_directory_without_a_daemon_is_unreachable_at_once(do: Run, tmp_path: Path) -> None:
     with pytest.raises(AmidError, match=str(tmp_path)) as caught:
         do(str(tmp_path), "ping")
     assert (caught.value.kind, caught.value.sent) == ("unreachable", False)
     assert "amid run" in caught.value.message
 
 
-def test_the_socket_of_a_dead_daemon_is_unreachable_within_about_a_second(do: Do, tmp_path: Path) -> None:
+def test_the_socket_of_a_dead_daemon_is_unreachable_within_about_a_second(do: Run, tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as stale:
         stale.bind(str(tmp_path / "rpc"))
     began = time.monotonic()
@@ -182,7 +193,7 @@ def test_the_socket_of_a_dead_daemon_is_unreachable_within_about_a_second(do: Do
     assert time.monotonic() - began < 3.0
 
 
-def test_a_path_too_long_for_a_socket_is_an_error_that_says_so(do: Do, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_path_too_long_for_a_socket_is_an_error_that_says_so(do: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     deep = tmp_path / ("d" * 120)
     deep.mkdir()
     monkeypatch.setattr("amid.client.discovery._what_is_in", lambda path: "a socket")
@@ -191,12 +202,12 @@ def test_a_path_too_long_for_a_socket_is_an_error_that_says_so(do: Do, tmp_path:
     assert caught.value.kind == "unreachable"
 
 
-def test_the_directory_is_found_in_the_environment(daemon: StandIn, do: Do, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_directory_is_found_in_the_environment(daemon: StandIn, do: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AMID_RUN_DIR", daemon.run_dir)
     assert do(None, "ping") == {}
 
 
-def test_a_broker_that_says_nothing_is_a_timeout_after_the_calls_own(daemon: StandIn, do: Do) -> None:
+def test_a_silent_broker_is_a_timeout_after_the_calls_own(daemon: StandIn, do: Run) -> None:
     daemon.methods["action"] = lambda params: SILENCE
     began = time.monotonic()
     with pytest.raises(CallTimeout) as caught:
@@ -205,12 +216,12 @@ def test_a_broker_that_says_nothing_is_a_timeout_after_the_calls_own(daemon: Sta
     assert 1.0 < time.monotonic() - began < 4.0
 
 
-def test_answers_of_other_calls_and_noise_are_ignored(daemon: StandIn, do: Do) -> None:
+def test_answers_of_other_calls_and_noise_are_ignored(daemon: StandIn, do: Run) -> None:
     daemon.reply = lambda request_id, encoded: [b"\xc1", wire.pack(wire.result(request_id + 1000, {"not": "yours"})), encoded]
     assert do(daemon.run_dir, "ping") == {}
 
 
-def test_an_error_without_an_id_is_the_only_calls_own(daemon: StandIn, do: Do) -> None:
+def test_an_error_without_an_id_belongs_to_the_only_open_call(daemon: StandIn, do: Run) -> None:
     unreadable = wire.pack(wire.error(None, AmidError("invalid_request", "too large")))
     daemon.reply = lambda request_id, encoded: [unreadable]
     with pytest.raises(AmidError, match="too large"):
@@ -225,7 +236,7 @@ def test_a_client_survives_a_call_without_an_answer(daemon: StandIn) -> None:
         assert client.ping() == {}
 
 
-def test_a_client_goes_on_when_the_daemon_comes_back() -> None:
+def test_a_client_works_again_when_the_daemon_is_back() -> None:
     with StandIn() as first, Client(first.run_dir) as client:
         assert client.ping() == {}
     with pytest.raises(AmidError) as caught:
@@ -236,7 +247,7 @@ def test_a_client_goes_on_when_the_daemon_comes_back() -> None:
 
 
 def test_threads_do_not_wait_for_each_other() -> None:
-    """A call that gets no answer is open in one thread while the other's are answered."""
+    """One thread waits for an unanswered call while the others' calls are answered."""
     with StandIn(action=lambda params: SILENCE) as daemon, Client(daemon.run_dir) as client:
         failed: list[AmidError] = []
 
@@ -253,8 +264,8 @@ def test_threads_do_not_wait_for_each_other() -> None:
         assert len(failed) == 1
 
 
-def test_many_async_calls_on_one_socket_each_get_their_own(daemon: StandIn) -> None:
-    """Answered in the opposite order, the first ones long after the others."""
+def test_many_async_calls_on_one_socket_get_their_own_replies(daemon: StandIn) -> None:
+    """Answered in the reverse order, the first calls long after the others."""
     held: list[bytes] = []
 
     def backwards(request_id: Any, encoded: bytes) -> list[bytes]:
@@ -286,4 +297,4 @@ def test_a_cancelled_async_call_leaves_the_others_alone(daemon: StandIn) -> None
 
     assert asyncio.run(calls()) == {}
     action, cancel = (next(one for one in daemon.asked if one["method"] == method) for method in ("action", "cancel"))
-    assert cancel["params"] == {"id": action["id"]}, "and the daemon is told"
+    assert cancel["params"] == {"id": action["id"]}, "and the daemon is notified"

@@ -17,17 +17,17 @@ from amid.client.discovery import find_endpoint, run_dirs
 from amid.errors import AmidError
 
 
-def test_a_directory_that_was_named_is_the_only_one() -> None:
+def test_a_named_directory_is_the_only_one_searched() -> None:
     assert run_dirs("/a", {"AMID_RUN_DIR": "/b", "XDG_RUNTIME_DIR": "/c"}) == ["/a"]
     assert run_dirs(None, {"AMID_RUN_DIR": "/b", "XDG_RUNTIME_DIR": "/c"}) == ["/b"]
 
 
-def test_the_usual_directories_are_looked_for_in_order() -> None:
+def test_the_default_directories_are_searched_in_order() -> None:
     assert run_dirs(None, {"AMID_RUN_DIR": "", "XDG_RUNTIME_DIR": "/c"}) == ["/run/amid", "/c/amid"]
     assert run_dirs(None, {}) == ["/run/amid"]
 
 
-def test_an_empty_directory_is_no_usual_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_empty_directory_name_is_not_a_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind("rpc")
@@ -36,7 +36,7 @@ def test_an_empty_directory_is_no_usual_one(tmp_path: Path, monkeypatch: pytest.
     assert (caught.value.kind, caught.value.sent) == ("unreachable", False)
 
 
-def test_a_path_that_is_not_utf8_is_said_to_be_that(tmp_path: Path) -> None:
+def test_a_path_that_is_not_utf8_is_reported(tmp_path: Path) -> None:
     folder = os.fsdecode(os.fsencode(tmp_path) + b"/\xff")
     os.mkdir(folder)
     with socket.socket(socket.AF_UNIX) as listening:
@@ -94,7 +94,7 @@ def test_a_user_who_may_not_write_the_socket_is_told_whose_it_is(run_dir: Path, 
     assert "usermod" not in caught.value.message, "its group has no permission either"
 
 
-def test_a_usual_directory_without_permission_is_told_before_all_others(run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_default_directory_without_permission_is_reported_first(run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("amid.client.discovery.run_dirs", lambda named, environ: [f"{run_dir}/none", str(run_dir)])
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     with pytest.raises(AmidError, match=f"no permission to use {run_dir}/rpc"):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -12,8 +11,8 @@ from typing import Any
 import pytest
 
 from amid import AmidError, AsyncClient, CallTimeout, Client, Event, Gap
-from amid.client import aio, blocking, rules
-from tests.client.standin import SILENCE, StandIn, body
+from amid.client import event
+from tests.client.standin import StandIn, body
 
 Listen = Callable[..., list[Any]]
 
@@ -40,67 +39,75 @@ def listen(request: pytest.FixtureRequest) -> Listen:
     return chosen
 
 
-def test_whatever_is_published_after_it_was_made_comes(daemon: StandIn, listen: Listen) -> None:
+def test_events_after_the_subscription_are_delivered(daemon: StandIn, listen: Listen) -> None:
     def publish() -> None:
-        daemon.publish(body(1, "Newchannel", 1, Channel="a"), body(2, "Hangup", 1, Channel="a"))
+        daemon.publish(body(1, "Newchannel", Channel="a"), body(2, "Hangup", Channel="a"))
 
     items = listen(daemon, publish, 2)
     assert [(item.event, item["Channel"]) for item in items[:2]] == [("Newchannel", "a"), ("Hangup", "a")]
     assert items[2] == 0
 
 
-def test_names_are_exact(daemon: StandIn, listen: Listen) -> None:
+def test_names_are_exact_but_for_their_case(daemon: StandIn, listen: Listen) -> None:
     def publish() -> None:
-        daemon.publish(body(1, "HangupRequest", 1), body(2, "Newstate", 1), body(3, "Hangup", 1))
+        daemon.publish(body(1, "HangupRequest"), body(2, "Newstate"), body(3, "Hangup"))
 
-    assert [item.seq for item in listen(daemon, publish, 1, "Hangup")[:1]] == [3]
-
-
-def test_what_was_lost_is_fetched_once_more(daemon: StandIn, listen: Listen) -> None:
-    daemon.held = [body(seq) for seq in range(1, 4)]
-    items = listen(daemon, lambda: daemon.publish(body(4)), 4, gaps=True)
-    assert [item.seq for item in items[:4]] == [1, 2, 3, 4] and items[4] == 0
+    assert [item.seq for item in listen(daemon, publish, 1, "hangUP")[:1]] == [3]
 
 
-def test_a_fetch_goes_on_when_its_waiter_was_cancelled(daemon: StandIn) -> None:
-    daemon.held, answer = [body(1)], threading.Event()
-    daemon.methods["replay"] = lambda params: answer.wait(5) and daemon.replay(params)
-
-    async def listen() -> Any:
-        async with AsyncClient(daemon.run_dir) as client, client.events() as stream:
-            daemon.publish(body(2))
-            with pytest.raises(TimeoutError):
-                async with asyncio.timeout(0.2):
-                    await anext(stream)
-            answer.set()
-            return [(await anext(stream)).seq, (await anext(stream)).seq, stream.replayed]
-
-    assert asyncio.run(listen()) == [1, 2, 1]
-    assert [asked["method"] for asked in daemon.asked].count("replay") == 1
+def test_events_before_the_subscription_are_not_delivered(daemon: StandIn, listen: Listen) -> None:
+    daemon.publish(body(1), body(2))
+    assert [item.seq for item in listen(daemon, lambda: daemon.publish(body(3)), 1)[:1]] == [3]
 
 
-def test_a_daemon_that_is_not_ready_yet_is_asked_again(daemon: StandIn, listen: Listen) -> None:
-    """As a broker is that has just been replaced, and has not heard its readers."""
-    daemon.held, tries, replay = [body(1)], iter(range(3)), daemon.replay
+def test_events_that_arrive_while_the_program_is_busy_are_not_lost(daemon: StandIn, listen: Listen) -> None:
+    items = listen(daemon, lambda: daemon.publish(*map(body, range(1, 2501))), 2500)
+    assert [item.seq for item in items[:2500]] == list(range(1, 2501)) and items[2500] == 0
+
+
+PASSING = ["not_connected", "busy", "connection_lost", "timeout"]
+
+
+@pytest.mark.parametrize("kind", PASSING)
+def test_a_temporary_error_is_retried(
+    daemon: StandIn, listen: Listen, kind: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As from a broker that has just been replaced."""
+    monkeypatch.setattr(event, "PAUSE_S", 0.05)
+    tries, pull = iter(range(3)), daemon.pull
 
     def not_yet(params: dict[str, Any]) -> Any:
-        if next(tries, None) is not None:
-            raise AmidError("not_connected", "its reader has not reported")
-        return replay(params)
+        if params.get("timeout") and next(tries, None) is not None:
+            raise AmidError(kind, "for now")
+        return pull(params)
 
-    daemon.methods["replay"] = not_yet
-    items = listen(daemon, lambda: daemon.publish(body(2)), 2, gaps=True)
+    daemon.methods["events"] = not_yet
+    items = listen(daemon, lambda: daemon.publish(body(1), body(2)), 2, gaps=True)
     assert [item.seq for item in items[:2]] == [1, 2] and items[2] == 0
+    assert caplog.text.count("no events, retrying: for now") == 1
+    assert caplog.text.count("events resumed") == 1
 
 
-def _patient(daemon: StandIn, timeout: float, publish: Callable[[], None]) -> tuple[list[int], float, int]:
-    """The numbers of two events that are asked for again and again, the longest that one took, and how often none had come."""
+def test_a_permanent_error_is_raised(daemon: StandIn, listen: Listen) -> None:
+    def refused(params: dict[str, Any]) -> Any:
+        if params["timeout"]:
+            raise AmidError("denied", "no")
+        return daemon.pull(params)
+
+    daemon.methods["events"] = refused
+    with pytest.raises(AmidError, match="no"):
+        listen(daemon, lambda: None, 1)
+
+
+def _repeatedly(daemon: StandIn, timeout: float, publish: Callable[[], None]) -> tuple[list[int], float, int]:
+    """Poll two events with a short timeout: their numbers, the longest poll in seconds, and the
+    number of empty polls."""
     with Client(daemon.run_dir) as client, client.events(timeout=timeout) as stream:
         publish()
         return _repeated(lambda: next(stream))
 
 
-def _patient_aio(daemon: StandIn, timeout: float, publish: Callable[[], None]) -> tuple[list[int], float, int]:
+def _repeatedly_aio(daemon: StandIn, timeout: float, publish: Callable[[], None]) -> tuple[list[int], float, int]:
     async def listen() -> tuple[list[int], float, int]:
         async with AsyncClient(daemon.run_dir) as client, client.events(timeout=timeout) as stream:
             publish()
@@ -123,82 +130,47 @@ def _repeated(once: Callable[[], Any]) -> tuple[list[int], float, int]:
     return seqs, longest, none
 
 
-Patient = Callable[[StandIn, float, Callable[[], None]], tuple[list[int], float, int]]
-both = pytest.mark.parametrize("patient", [_patient, _patient_aio], ids=["blocking", "aio"])
-
-
-@both
+@pytest.mark.parametrize("repeatedly", [_repeatedly, _repeatedly_aio], ids=["blocking", "aio"])
 @pytest.mark.parametrize("timeout", [0, 0.004])
-def test_what_was_lost_is_fetched_however_short_the_timeout(daemon: StandIn, patient: Patient, timeout: float) -> None:
-    """A replay that took longer than the subscriber's own timeout was begun again and again, for ever, and nothing said it."""
-
-    def slow(params: dict[str, Any]) -> dict[str, Any]:
-        time.sleep(0.1)
-        return daemon.replay(params)
-
-    daemon.held, daemon.methods["replay"] = [body(1)], slow
-    seqs, longest, none = patient(daemon, timeout, lambda: daemon.publish(body(2)))
-    assert seqs == [1, 2] and none > 2
-    assert longest < 1.5, "no replay is waited for"
-    assert [asked["method"] for asked in daemon.asked].count("replay") == 1
-
-
-@both
-def test_a_daemon_that_answers_no_replay_is_given_up_however_short_the_timeout(
-    daemon: StandIn, patient: Patient, monkeypatch: pytest.MonkeyPatch
+def test_a_slow_daemon_works_with_a_short_timeout(
+    daemon: StandIn, repeatedly: Callable[..., tuple[list[int], float, int]], timeout: float
 ) -> None:
-    monkeypatch.setattr(rules, "MARGIN", 0.2)
-    for module in (blocking, aio):
-        monkeypatch.setattr(module, "TIMEOUT", 0.2)
-    monkeypatch.setattr(AsyncClient._replay, "__defaults__", (0.2,))
-    daemon.methods["replay"] = lambda params: SILENCE
-    seqs, _, _ = patient(daemon, 0.05, lambda: daemon.publish(body(2), body(3)))
-    assert seqs == [2, 3]
+    def slow(params: dict[str, Any]) -> Any:
+        if params.get("timeout"):
+            time.sleep(0.1)
+        return daemon.pull(params)
+
+    daemon.methods["events"] = slow
+    seqs, longest, none = repeatedly(daemon, timeout, lambda: daemon.publish(body(1), body(2)))
+    assert seqs == [1, 2] and none > 2
+    assert longest < 1.5, "`next` takes no longer than its timeout"
 
 
-@both
-def test_without_a_timeout_it_looks_at_what_has_come(daemon: StandIn, patient: Patient) -> None:
-    def publish() -> None:
-        daemon.publish(body(1))
-        daemon.tick()
-        daemon.publish(body(2))
-
-    assert patient(daemon, 0, publish)[0] == [1, 2]
-
-
-def test_a_name_is_found_without_its_case(daemon: StandIn, listen: Listen) -> None:
-    daemon.held = [body(1)]
-
-    def publish() -> None:
-        daemon.publish(body(1))
-        daemon.tick()
-
-    assert [item.seq for item in listen(daemon, publish, 1, "hangUP")[:1]] == [1]
-
-
-def test_a_gap_is_shown_in_place_when_asked_for(daemon: StandIn, listen: Listen) -> None:
+def test_a_gap_is_delivered_in_place_on_request(daemon: StandIn, listen: Listen) -> None:
     items = listen(daemon, lambda: daemon.publish(body(4)), 2, gaps=True)
-    assert [type(item) for item in items[:2]] == [Gap, Event]
-    assert (items[0].missed, items[0].after, items[2]) == (3, 0, 3)
+    assert items[0] == Gap("pbx1", 1, 0, 3) and isinstance(items[1], Event)
+    assert items[2] == 3
 
 
-def test_a_gap_of_a_name_is_seen_at_the_tick(daemon: StandIn, listen: Listen) -> None:
-    def lose() -> None:
-        daemon.seq, daemon.counts = 7, {"Hangup": 2}
-        daemon.tick()
-
-    assert listen(daemon, lose, 1, "Hangup", gaps=True) == [Gap("pbx1", 1, 0, 7, 2, "lost", "Hangup"), 2]
+def test_a_new_epoch_is_a_gap_of_unknown_size(daemon: StandIn, listen: Listen) -> None:
+    items = listen(daemon, lambda: daemon.publish(body(1, epoch=7)), 2, gaps=True)
+    assert items[0] == Gap("pbx1", 1, 0, None) and (items[1].epoch, items[1].seq, items[2]) == (7, 1, 0)
 
 
-def test_without_gaps_it_is_logged_and_counted(daemon: StandIn, listen: Listen, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize(("missed", "gaps"), [(0, []), (None, []), (2, [Gap("pbx1", 7, 0, 2)])])
+def test_a_new_stream_reports_no_gap_for_the_current_epoch(missed: int | None, gaps: list[Gap]) -> None:
+    """The stream had no cursor when an epoch ended, so the first epoch it sees is new and not
+    interrupted."""
+    first: Any = body(3, epoch=7)
+    cursor = event.EventCursor("pbx1", ())
+    items = list(cursor.take({"server": "pbx1", "epoch": 7, "seq": 3, "events": [first], "missed": missed, "more": False}))
+    assert items == [*gaps, event.as_event(first)]
+    assert cursor.after == {"epoch": 7, "seq": 3}
+
+
+def test_without_gaps_a_gap_is_logged_and_counted(daemon: StandIn, listen: Listen, caplog: pytest.LogCaptureFixture) -> None:
     assert listen(daemon, lambda: daemon.publish(body(4)), 1)[1] == 3
     assert "3 events missing" in caplog.text
-
-
-def test_a_server_that_is_down_is_not_waited_for(daemon: StandIn, listen: Listen) -> None:
-    daemon.state = "connecting"
-    daemon.tick = lambda epoch=1: None  # type: ignore[method-assign]
-    assert listen(daemon, lambda: None, 0) == [0]
 
 
 def test_an_unknown_server_is_an_error(daemon: StandIn, listen: Listen) -> None:
@@ -216,7 +188,7 @@ def test_a_timeout_leaves_the_stream_open(daemon: StandIn) -> None:
         assert isinstance(next(stream), Event)
 
 
-def test_an_async_timeout_is_a_timeout_too(daemon: StandIn) -> None:
+def test_an_async_timeout_is_a_call_timeout(daemon: StandIn) -> None:
     async def listen() -> None:
         async with AsyncClient(daemon.run_dir) as client:
             await anext(client.events(timeout=0.05))

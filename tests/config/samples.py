@@ -1,4 +1,4 @@
-"""Configurations that the tests change, and what is said of them."""
+"""Sample configurations, and their problems."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def check(raw: dict[str, Any], folder: Path = Path("/nowhere")) -> Config:
 
 
 def one(**keys: Any) -> dict[str, Any]:
-    """A configuration of one server with `keys` besides what it needs."""
+    """A configuration of one server with additional `keys`."""
     return {"run_dir": "/run/amid", "servers": {"pbx1": {**SERVER, **keys}}}
 
 
@@ -54,7 +54,7 @@ def secret_file(folder: Path, text: str, mode: int = 0o600) -> str:
 
 
 def certain_tokens(folder: Path) -> str:
-    """The name of a file of tokens that is right."""
+    """The name of a valid tokens file."""
     file = folder / "tokens.toml"
     file.touch(0o600)
     file.write_text('[crm]\ntoken = "0123456789abcdefghij"\n')

@@ -1,4 +1,4 @@
-"""The file and those that it names: secrets, keys, TLS files and tokens come from where they should."""
+"""The configuration file and the files that it names: secrets, keys, TLS files and tokens."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.processes.tls import certificate
 # ── secrets ──
 
 
-def test_a_secret_stands_on_the_first_line_of_its_file_beside_the_configuration(tmp_path: Path) -> None:
+def test_a_secret_is_the_first_line_of_a_file_beside_the_configuration(tmp_path: Path) -> None:
     name = secret_file(tmp_path, " ge heim \nmore\n")
     assert check(without_secret(secret_file=name), tmp_path).servers["pbx1"].secret == " ge heim "
 
@@ -40,7 +40,7 @@ def test_an_empty_secret_file_is_refused(tmp_path: Path, text: str) -> None:
     assert wrong.endswith("is empty")
 
 
-def test_a_secret_file_that_is_not_there_or_not_text_is_refused(tmp_path: Path) -> None:
+def test_a_missing_or_binary_secret_file_is_refused(tmp_path: Path) -> None:
     (wrong,) = problems(without_secret(secret_file="none"), tmp_path)
     assert wrong == f"amid.toml: [servers.pbx1] secret_file: {tmp_path}/none: No such file or directory"
     (tmp_path / "noise").write_bytes(b"\xff\xfe\n")
@@ -49,12 +49,12 @@ def test_a_secret_file_that_is_not_there_or_not_text_is_refused(tmp_path: Path) 
     assert "secret_file" in wrong and "noise" in wrong
 
 
-def test_a_pipe_that_nobody_writes_to_is_refused_and_not_waited_for(tmp_path: Path) -> None:
-    """`amid check` hung, and so did a supervisor at SIGHUP."""
+def test_a_pipe_without_a_writer_is_refused_without_waiting(tmp_path: Path) -> None:
+    """`amid check` hung, and so did the supervisor at SIGHUP."""
     os.mkfifo(tmp_path / "pipe", 0o600)
     (wrong,) = problems(without_secret(secret_file="pipe"), tmp_path)
-    assert wrong.startswith(f"amid.toml: [servers.pbx1] secret_file: {tmp_path}/pipe: nothing came from it within 1 s")
-    with pytest.raises(ConfigError, match="nothing came from it within 1 s"):
+    assert wrong.startswith(f"amid.toml: [servers.pbx1] secret_file: {tmp_path}/pipe: no data within 1 s")
+    with pytest.raises(ConfigError, match="no data within 1 s"):
         configuration.load(tmp_path / "pipe")
 
 
@@ -66,13 +66,13 @@ def test_a_pipe_that_is_written_to_is_read_to_its_end(tmp_path: Path) -> None:
         writing.result()
 
 
-def test_two_secrets_are_one_too_many(tmp_path: Path) -> None:
+def test_secret_and_secret_file_exclude_each_other(tmp_path: Path) -> None:
     name = secret_file(tmp_path, "geheim\n")
     (wrong,) = problems(without_secret(secret="geheim", secret_file=name), tmp_path)
-    assert wrong == "amid.toml: [servers.pbx1]: both secret and secret_file; keep one"
+    assert wrong == "amid.toml: [servers.pbx1]: has both secret and secret_file; remove one"
 
 
-def test_a_credential_of_systemd_is_found_by_the_servers_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_systemd_credential_is_found_by_the_servers_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "pbx1.secret").write_text("geheim\n")
     (tmp_path / "pbx1.secret").chmod(0o400)
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
@@ -81,13 +81,13 @@ def test_a_credential_of_systemd_is_found_by_the_servers_name(tmp_path: Path, mo
     assert "credential named pbx2.secret" in wrong
 
 
-def test_no_secret_anywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_secret_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
     (wrong,) = problems(without_secret())
-    assert wrong.startswith("amid.toml: [servers.pbx1]: no secret; give secret_file, secret, or a systemd credential")
+    assert wrong.startswith("amid.toml: [servers.pbx1]: no secret; set secret_file or secret, or provide a systemd credential")
 
 
-def test_what_is_shown_hides_every_secret() -> None:
+def test_the_shown_configuration_hides_every_secret() -> None:
     config = check({**one(), "curve": {"secret_key": "k" * 40}})
     shown = json.dumps(configuration.shown(config))
     assert "geheim" not in shown and "k" * 40 not in shown
@@ -97,16 +97,16 @@ def test_what_is_shown_hides_every_secret() -> None:
 # ── TLS and TCP ──
 
 
-def test_tls_files_without_tls_would_not_be_used(tmp_path: Path) -> None:
+def test_tls_files_without_tls_are_refused(tmp_path: Path) -> None:
     (tmp_path / "ca.pem").write_text("")
     wrong = problems(one(tls_ca=str(tmp_path / "ca.pem")))
-    assert any("[servers.pbx1] tls: is false, so tls_ca would not be used" in problem for problem in wrong)
+    assert any("[servers.pbx1] tls: is false, so tls_ca would be unused" in problem for problem in wrong)
 
 
 def test_a_certificate_needs_its_key(tmp_path: Path) -> None:
     (tmp_path / "cert.pem").write_text("")
     wrong = problems(one(tls=True, tls_cert=str(tmp_path / "cert.pem")))
-    assert any("tls_cert: needs tls_key" in problem for problem in wrong)
+    assert any("tls_cert: must be set together" in problem for problem in wrong)
 
 
 @pytest.mark.parametrize("where", ["rpc", "servers.pbx1"])
@@ -117,37 +117,37 @@ def test_tcp_without_a_key_is_refused(where: str) -> None:
 
 
 @pytest.mark.parametrize("key", ["tls_ca", "tls_key"])
-def test_a_file_that_holds_no_certificate_or_key_is_refused_here_and_not_first_in_a_reader(tmp_path: Path, key: str) -> None:
+def test_a_file_without_certificate_or_key_is_refused_by_check(tmp_path: Path, key: str) -> None:
     (tmp_path / "noise.pem").write_text("noise\n")
     (tmp_path / "noise.pem").chmod(0o600)
     files = {key: str(tmp_path / "noise.pem")}
     if key != "tls_ca":
         files = {"tls_cert": str(tmp_path / "noise.pem"), "tls_key": str(tmp_path / "noise.pem")}
     (wrong,) = problems(one(tls=True, **files))
-    assert wrong.startswith(f"amid.toml: [servers.pbx1] {key}: {tmp_path}/noise.pem holds none")
+    assert wrong.startswith(f"amid.toml: [servers.pbx1] {key}: cannot use {tmp_path}/noise.pem: it is not PEM")
 
 
 @pytest.mark.parametrize("key", ["tls_ca", "tls_cert", "tls_key"])
 def test_a_tls_file_with_a_byte_order_mark_is_refused(tmp_path: Path, key: str) -> None:
-    """OpenSSL does not see the certificate behind it: of a tls_ca with two, the first was silently left out."""
+    """OpenSSL ignores the certificate after it: the first of two in a tls_ca was silently left out."""
     certificate(tmp_path, "own")
     files = {"tls_ca": "own.pem", "tls_cert": "own.pem", "tls_key": "own.key"}
     marked = tmp_path / f"marked-{key}"
     marked.write_bytes(b"\xef\xbb\xbf" + (tmp_path / files[key]).read_bytes() + (tmp_path / files[key]).read_bytes())
     marked.chmod(0o600)
     wrong = problems(one(tls=True, **{name: str(tmp_path / file) for name, file in files.items()} | {key: str(marked)}))
-    said = f"amid.toml: [servers.pbx1] {key}: {marked} begins with a byte-order mark, which hides what is behind it from OpenSSL"
+    said = f"amid.toml: [servers.pbx1] {key}: {marked} begins with a byte-order mark, which OpenSSL cannot read"
     assert any(problem.startswith(said) for problem in wrong), wrong
 
 
 @pytest.mark.parametrize("key", ["tls_ca", "tls_key"])
-def test_a_tls_file_that_is_no_file_is_refused(tmp_path: Path, key: str) -> None:
-    """OpenSSL reads it again, and would wait for a pipe without end."""
+def test_a_tls_file_must_be_a_regular_file(tmp_path: Path, key: str) -> None:
+    """OpenSSL reads the file again and would block on a pipe."""
     certificate(tmp_path, "own")
     os.mkfifo(tmp_path / "pipe", 0o600)
     files = {"tls_ca": "own.pem", "tls_cert": "own.pem", "tls_key": "own.key", key: "pipe"}
     wrong = problems(one(tls=True, **{name: str(tmp_path / file) for name, file in files.items()}))
-    assert f"amid.toml: [servers.pbx1] {key}: {tmp_path}/pipe is no regular file" in wrong
+    assert f"amid.toml: [servers.pbx1] {key}: {tmp_path}/pipe is not a regular file" in wrong
 
 
 def test_tls_files_are_beside_the_configuration(tmp_path: Path) -> None:
@@ -184,7 +184,7 @@ FILES = {
 
 
 @pytest.mark.parametrize(("data", "said"), FILES.values(), ids=FILES)
-def test_a_file_that_is_not_right_is_refused_by_its_name(tmp_path: Path, data: bytes, said: str) -> None:
+def test_an_invalid_file_is_refused_by_name(tmp_path: Path, data: bytes, said: str) -> None:
     file = tmp_path / "amid.toml"
     file.write_bytes(data)
     with pytest.raises(ConfigError) as caught:
@@ -192,7 +192,7 @@ def test_a_file_that_is_not_right_is_refused_by_its_name(tmp_path: Path, data: b
     assert str(caught.value).startswith(f"{file}: ") and said in str(caught.value)
 
 
-def test_a_file_that_is_not_there_says_what_to_do(tmp_path: Path) -> None:
+def test_the_error_for_a_missing_file_says_what_to_do(tmp_path: Path) -> None:
     for path in (tmp_path / "none.toml", tmp_path):
         with pytest.raises(ConfigError, match=r"write one .* or name it with -c"):
             configuration.load(path)
@@ -209,7 +209,7 @@ def with_gateway(folder: Path, tokens: str | None = TOKENS, mode: int = 0o600, *
     return check({"servers": {}, "gateway": keys}, folder)
 
 
-def test_a_gateway_with_its_tokens(tmp_path: Path) -> None:
+def test_a_gateway_reads_its_tokens(tmp_path: Path) -> None:
     config = with_gateway(tmp_path, listen="[::1]:8088")
     assert config == with_gateway(tmp_path, listen=["[::1]:8088"])
     assert config.gateway is not None and config.gateway.tokens["crm"].token == "0123456789abcdefghij"
@@ -220,7 +220,7 @@ def test_a_gateway_with_its_tokens(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("keys", "said"),
     [
-        ({"tokens": None}, "nobody could use it: give tokens_file"),
+        ({"tokens": None}, "no client could use it: set tokens_file"),
         ({"tokens": ""}, "has no table"),
         ({"tokens": "[a"}, "tokens.toml: "),
         ({"tokens": '[a]\ntoken = "short"'}, r"\[a\] token: "),
@@ -238,6 +238,6 @@ def test_a_gateway_with_its_tokens(tmp_path: Path) -> None:
         ({"port": 80}, "unknown key"),
     ],
 )
-def test_a_gateway_that_is_not_right(tmp_path: Path, keys: dict[str, Any], said: str) -> None:
+def test_an_invalid_gateway_is_refused(tmp_path: Path, keys: dict[str, Any], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         with_gateway(tmp_path, **keys)

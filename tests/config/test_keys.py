@@ -14,11 +14,11 @@ from amid.config.tables import DERIVED, Table
 from tests.config.samples import SERVER, check, one, problems, with_key
 
 
-def test_the_least_that_is_needed() -> None:
+def test_a_minimal_configuration_is_accepted() -> None:
     config = check(one())
     assert config.servers["pbx1"] == Server(host="127.0.0.1", username="amid", secret="geheim")
     assert (config.servers["pbx1"].tcp_port, config.log_level) == (5038, "info")
-    assert config.callers["local"].admin, "whoever may use the ipc socket may restart a reader"
+    assert config.callers["local"].admin, "a user who may use the ipc socket may restart a reader"
     assert check(one(tls=True)).servers["pbx1"].tcp_port == 5039
 
 
@@ -72,7 +72,7 @@ IMPOSSIBLE: dict[str, list[Any]] = {
     "login_timeout": [0],
     "reconnect_min": [0, 31.0],
     "reconnect_max": [0, 0.1],
-    "replay_bytes": [-1, 2**40],
+    "replay_bytes": [-1, 0, 131_071, 2**40],
     "max_reply_bytes": [0, 1023, 2**40],
     "secret": [7, "", "a\r\nb"],
     "tls_ca": ["/nowhere/ca.pem"],
@@ -81,7 +81,7 @@ VALUES = [(key, value) for key, values in IMPOSSIBLE.items() for value in values
 
 
 @pytest.mark.parametrize(("key", "value"), VALUES, ids=[f"{key}={value!r:.20}" for key, value in VALUES])
-def test_a_server_with_an_impossible_value_is_refused_by_file_table_and_key(key: str, value: Any) -> None:
+def test_an_invalid_value_is_refused_by_file_table_and_key(key: str, value: Any) -> None:
     wrong = problems(one(**{key: value}))
     other = {"reconnect_max": "reconnect_min", "tls_ca": "tls_ca"}.get(key, key)
     assert any(p.startswith((f"amid.toml: [servers.pbx1] {key}: ", f"amid.toml: [servers.pbx1] {other}: ")) for p in wrong), wrong
@@ -110,7 +110,7 @@ def test_a_rule_that_matches_nothing_is_refused(where: str, key: str) -> None:
         ("callers.web", "admin", "yes"),
     ],
 )
-def test_the_other_tables_too(where: str, key: str, value: Any) -> None:
+def test_invalid_values_in_other_tables_are_refused(where: str, key: str, value: Any) -> None:
     place = f"amid.toml: [{where}] {key}: " if where else f"amid.toml: {key}: "
     assert any(p.startswith(place) for p in problems(with_key(where, key, value))), problems(with_key(where, key, value))
 
@@ -121,8 +121,8 @@ WORDS: list[tuple[str, str, Any, str]] = [
     ("servers.pbx1", "silence", 0, "must be a number of seconds, over 0 and at most 3,600"),
     ("servers.pbx1", "auth", "sha", 'must be "md5" or "plain"'),
     ("servers.pbx1", "tls", "yes", "must be true or false, without quotes"),
-    ("servers.pbx1", "allow", ["Queue:"], "must be a list, each item the name of an action, or a name, a colon"),
-    ("servers.pbx1", "host", "h:5038", "must be a name or an address, without a port and without brackets"),
+    ("servers.pbx1", "allow", ["Queue:"], "must be a list, each item the name of an action, optionally followed by a colon"),
+    ("servers.pbx1", "host", "h:5038", "must be a host name or an address, without port or brackets"),
     ("servers.pbx1", "username", 7, "must be one line of 1 to 255 characters"),
     ("supervision", "silence", 0.5, "must be a number of at least 1 and at most 3,600"),
     ("gateway", "listen", "8088", 'must be an address and a port such as "127.0.0.1:8088"'),
@@ -130,7 +130,7 @@ WORDS: list[tuple[str, str, Any, str]] = [
 
 
 @pytest.mark.parametrize(("where", "key", "value", "words"), WORDS)
-def test_what_a_key_must_be_is_said_in_words(where: str, key: str, value: Any, words: str) -> None:
+def test_the_error_describes_valid_values(where: str, key: str, value: Any, words: str) -> None:
     wrong = problems(with_key(where, key, value))
     assert any(problem.startswith(f"amid.toml: [{where}] {key}: {words}") for problem in wrong), wrong
 
@@ -148,14 +148,14 @@ MISSPELT = {
 
 
 @pytest.mark.parametrize("where", MISSPELT, ids=str)
-def test_an_unknown_key_is_refused_with_the_one_that_was_meant(where: str) -> None:
+def test_an_unknown_key_is_refused_with_a_suggestion(where: str) -> None:
     key, meant = MISSPELT[where]
     (wrong,) = problems(with_key(where, key, "x"))
     place = f"amid.toml: [{where}] " if where else "amid.toml: "
     assert wrong == f"{place}{key}: unknown key; did you mean {meant!r}?"
 
 
-def test_an_unknown_key_that_resembles_none_is_told_what_there_is() -> None:
+def test_an_unknown_key_without_suggestion_lists_the_keys() -> None:
     (wrong,) = problems(one(zzz=1))
     assert wrong.startswith("amid.toml: [servers.pbx1] zzz: unknown key (known: host, username")
 
@@ -165,33 +165,33 @@ def test_an_unknown_table_is_refused() -> None:
     assert wrong == "amid.toml: server: unknown key; did you mean 'servers'?"
 
 
-def test_every_problem_is_told_at_once() -> None:
+def test_all_problems_are_reported_at_once() -> None:
     wrong = problems({"run_dir": "relative", "servers": {"pbx1": {"host": 7, "port": 0}, "p b x": SERVER}, "rpc": {"max_calls": 0}})
     for said in ("run_dir", "[servers.pbx1] host", "[servers.pbx1] port", "[servers.p b x]", "[rpc] max_calls"):
         assert any(said in problem for problem in wrong), said
 
 
 @pytest.mark.parametrize("missing", ["host", "username"])
-def test_what_a_server_needs_is_asked_for(missing: str) -> None:
+def test_required_keys_of_a_server_are_reported(missing: str) -> None:
     keys = {key: value for key, value in SERVER.items() if key != missing}
     (wrong,) = problems({"run_dir": "/run/amid", "servers": {"pbx1": keys}})
     assert wrong == f"amid.toml: [servers.pbx1] {missing}: is missing"
 
 
-def test_no_server_at_all() -> None:
+def test_a_configuration_without_servers_is_refused() -> None:
     (wrong,) = problems({"run_dir": "/run/amid"})
     assert "[servers.NAME]" in wrong
 
 
 @pytest.mark.parametrize("name", ["", "a.b", "a b", "a/b", "é", "x" * 33, "a\n"])
-def test_a_servers_name_is_part_of_topics_and_of_files(name: str) -> None:
+def test_a_servers_name_must_be_valid_in_topics_and_files(name: str) -> None:
     assert "a name is 1 to 32 letters" in "".join(problems({"run_dir": "/run/amid", "servers": {name: SERVER}}))
 
 
 # ── run_dir ──
 
 
-def test_a_run_dir_is_absolute() -> None:
+def test_a_run_dir_must_be_absolute() -> None:
     (wrong,) = problems({**one(), "run_dir": "run"})
     assert wrong == "amid.toml: run_dir: must be an absolute path, without line ends or NUL"
 
@@ -203,12 +203,12 @@ def test_a_run_dir_too_long_for_a_socket_is_refused(run_dir: str, name: str) -> 
     assert wrong == f"amid.toml: run_dir: too long: a socket's path may have 107 bytes, and {path} has {len(path.encode())}"
 
 
-def test_the_longest_run_dir_is_taken() -> None:
+def test_the_longest_run_dir_is_accepted() -> None:
     run_dir = "/" + "x" * (107 - len("/stream-pbx1") - 1)
     assert check({**one(), "run_dir": run_dir}).run_dir == run_dir
 
 
-def test_where_the_run_dir_is_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_default_run_dir(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
     monkeypatch.setenv("AMID_RUN_DIR", "/run/named")
     assert check({"servers": {"pbx1": SERVER}}).run_dir == "/run/named"

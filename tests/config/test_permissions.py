@@ -1,4 +1,4 @@
-"""Owners and modes: what lets another user read a secret or change what amid does is refused, what is careless is warned of."""
+"""Owners and modes: unsafe files and directories are refused, careless ones cause a warning."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from amid.config import ConfigError
 from tests.config.samples import SERVER, problems, secret_file, without_secret
 from tests.processes.tls import certificate
 
-root = pytest.mark.skipif(os.getuid() != 0, reason="only root can give a file to somebody else")
+root = pytest.mark.skipif(os.getuid() != 0, reason="only root can change the owner of a file")
 OTHER = 65533
-"""A user and a group of this machine that are nobody's."""
+"""A user and a group id without an entry on this machine."""
 
 
 def written(folder: Path, text: str, mode: int = 0o600) -> Path:
@@ -47,7 +47,7 @@ def refusals(file: Path) -> str:
 
 @pytest.mark.parametrize(("mode", "said"), [(0o602, "can be changed by everybody; chmod o-w"), (0o604, "can be read by everybody")])
 @pytest.mark.parametrize("key", ["secret_file", "tokens_file", "secret_key_file", "tls_key"])
-def test_a_secret_that_everybody_can_read_or_write(tmp_path: Path, key: str, mode: int, said: str) -> None:
+def test_a_secret_readable_or_writable_by_everybody_is_refused(tmp_path: Path, key: str, mode: int, said: str) -> None:
     certificate(tmp_path, "own")
     name = secret_file(tmp_path, "geheim\n", mode)
     if key == "tls_key":
@@ -62,7 +62,7 @@ def test_a_secret_that_everybody_can_read_or_write(tmp_path: Path, key: str, mod
     assert any(f" {key}: {tmp_path}/{name} {said}" in problem for problem in problems(tables[key], tmp_path))
 
 
-def test_a_certificate_authority_that_everybody_can_write(tmp_path: Path) -> None:
+def test_a_certificate_authority_writable_by_everybody_is_refused(tmp_path: Path) -> None:
     certificate(tmp_path, "own")
     (tmp_path / "own.pem").chmod(0o646)
     (wrong,) = problems({"servers": {"pbx1": {**SERVER, "tls": True, "tls_ca": "own.pem"}}}, tmp_path)
@@ -70,7 +70,7 @@ def test_a_certificate_authority_that_everybody_can_write(tmp_path: Path) -> Non
 
 
 @root
-def test_a_group_that_may_write_a_secret(tmp_path: Path) -> None:
+def test_a_group_writable_secret_is_refused(tmp_path: Path) -> None:
     name = secret_file(tmp_path, "geheim\n", 0o660)
     os.chown(tmp_path / name, 0, OTHER)
     (wrong,) = problems(without_secret(secret_file=name), tmp_path)
@@ -79,7 +79,7 @@ def test_a_group_that_may_write_a_secret(tmp_path: Path) -> None:
 
 @root
 @pytest.mark.parametrize(("group", "warned"), [(OTHER, True), (OTHER - 1, False)], ids=["the callers'", "another"])
-def test_a_group_that_may_read_a_secret_is_not_the_callers(tmp_path: Path, group: int, warned: bool) -> None:
+def test_a_secret_readable_by_the_callers_group_is_warned_about(tmp_path: Path, group: int, warned: bool) -> None:
     (tmp_path / "run").mkdir(0o750)
     os.chown(tmp_path / "run", 0, OTHER)
     secret_file(tmp_path, "geheim\n", 0o640)
@@ -90,7 +90,7 @@ def test_a_group_that_may_read_a_secret_is_not_the_callers(tmp_path: Path, group
 
 
 @root
-def test_a_credential_of_systemd_is_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_systemd_credential_is_accepted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """0440 root:root: the group bits are the mask of an ACL."""
     secret_file(tmp_path, "geheim\n", 0o440)
     (tmp_path / "secret").rename(tmp_path / "pbx1.secret")
@@ -122,26 +122,26 @@ INLINE = {
 
 
 @pytest.mark.parametrize("text", INLINE.values(), ids=INLINE)
-def test_a_secret_in_a_file_that_everybody_can_read_however_it_is_written(tmp_path: Path, text: str) -> None:
-    file = written(tmp_path, f"run_dir = '{tmp_path}/run'\n{text}", 0o644)
+def test_a_secret_in_a_configuration_readable_by_everybody_is_warned_about(tmp_path: Path, text: str) -> None:
+    file = written(tmp_path, f"run_dir = '{tmp_path}/run'\n{text}", 0o604)
     assert warnings(file) == [f"{file}: holds a secret and can be read by everybody; chmod o-r {file}"]
     file.chmod(0o600)
     assert warnings(file) == []
 
 
-def test_a_word_in_a_comment_is_no_secret(tmp_path: Path) -> None:
+def test_a_secret_in_a_comment_is_ignored(tmp_path: Path) -> None:
     secret_file(tmp_path, "geheim\n")
     text = minimal(tmp_path).replace('secret = "geheim"', 'secret_file = "secret"\nevents = """on"""  # secret = "geheim"')
     assert warnings(written(tmp_path, text, 0o644)) == []
 
 
-def test_a_configuration_that_everybody_can_write_is_refused(tmp_path: Path) -> None:
+def test_a_configuration_writable_by_everybody_is_refused(tmp_path: Path) -> None:
     file = written(tmp_path, minimal(tmp_path), 0o602)
     assert refusals(file) == f"{file}: can be changed by everybody; chmod o-w {file}"
 
 
 @root
-def test_a_configuration_that_a_group_may_write_is_warned_of(tmp_path: Path) -> None:
+def test_a_group_writable_configuration_is_warned_about(tmp_path: Path) -> None:
     file = written(tmp_path, minimal(tmp_path), 0o660)
     assert warnings(file) == []
     os.chown(file, 0, OTHER)
@@ -156,21 +156,21 @@ def refused_run_dir(folder: Path, run_dir: Path) -> str:
     return refusals(written(folder, text))
 
 
-def test_a_run_dir_below_a_directory_that_others_can_write(tmp_path: Path) -> None:
+def test_a_run_dir_below_a_directory_writable_by_others_is_refused(tmp_path: Path) -> None:
     (tmp_path / "open").mkdir()
     (tmp_path / "open").chmod(0o777)
     said = refused_run_dir(tmp_path, tmp_path / "open/deeper/run")
     assert said == f"{tmp_path}/amid.toml: run_dir: others may write in {tmp_path}/open; chmod go-w {tmp_path}/open"
 
 
-def test_a_run_dir_in_a_sticky_directory_is_right(tmp_path: Path) -> None:
+def test_a_run_dir_in_a_sticky_directory_is_accepted(tmp_path: Path) -> None:
     (tmp_path / "tmp").mkdir()
     (tmp_path / "tmp").chmod(0o1777)
     assert configuration.load(written(tmp_path, minimal(tmp_path / "tmp"))).run_dir == f"{tmp_path}/tmp/run"
     assert "others may write in" in refused_run_dir(tmp_path, tmp_path / "tmp"), "but it is none itself"
 
 
-def test_a_state_dir_below_a_directory_that_others_can_write(tmp_path: Path) -> None:
+def test_a_state_dir_below_a_directory_writable_by_others_is_refused(tmp_path: Path) -> None:
     (tmp_path / "open").mkdir()
     (tmp_path / "open").chmod(0o777)
     file = written(tmp_path, f'state_dir = "{tmp_path}/open/state"\n{minimal(tmp_path)}')
@@ -178,10 +178,10 @@ def test_a_state_dir_below_a_directory_that_others_can_write(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(("variable", "more"), [("STATE_DIRECTORY", ""), ("STATE_DIRECTORY", ":/second"), ("XDG_STATE_HOME", "")])
-def test_a_state_dir_of_the_environment_is_checked_as_one_of_the_file(
+def test_a_state_dir_from_the_environment_is_checked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str, more: str
 ) -> None:
-    """And what is said names the variable: the file says nothing of it."""
+    """The error names the variable, because the file does not contain the key."""
     (tmp_path / "open").mkdir()
     (tmp_path / "open").chmod(0o777)
     monkeypatch.delenv("STATE_DIRECTORY", raising=False)
@@ -193,14 +193,14 @@ def test_a_state_dir_of_the_environment_is_checked_as_one_of_the_file(
     assert f"{variable} {state_dir}: others may write in {tmp_path}/open" in refusals(file)
 
 
-def test_a_relative_state_dir_of_the_environment_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_relative_state_dir_from_the_environment_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STATE_DIRECTORY", "relative")
     said = "STATE_DIRECTORY relative: must be an absolute path, without line ends or NUL"
     assert refusals(written(tmp_path, minimal(tmp_path))) == said
 
 
 @root
-def test_a_run_dir_below_another_users_directory(tmp_path: Path) -> None:
+def test_a_run_dir_below_another_users_directory_is_refused(tmp_path: Path) -> None:
     (tmp_path / "theirs").mkdir(0o755)
     os.chown(tmp_path / "theirs", OTHER, OTHER)
     said = refused_run_dir(tmp_path, tmp_path / "theirs/run")
@@ -208,8 +208,8 @@ def test_a_run_dir_below_another_users_directory(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("way", ["of a link", "behind a link"])
-def test_a_run_dir_through_a_link(tmp_path: Path, way: str) -> None:
-    """The directory in which a link is and the one to which it leads are both on the way."""
+def test_a_run_dir_through_a_symlink_is_checked(tmp_path: Path, way: str) -> None:
+    """Both the directory of the symlink and its target are checked."""
     (tmp_path / "open").mkdir()
     (tmp_path / "right").mkdir()
     link = {"of a link": "open/link", "behind a link": "right/link"}[way]
@@ -219,7 +219,7 @@ def test_a_run_dir_through_a_link(tmp_path: Path, way: str) -> None:
     assert f"others may write in {tmp_path}/open;" in refused_run_dir(tmp_path, tmp_path / link / "run")
 
 
-def test_links_in_a_circle(tmp_path: Path) -> None:
+def test_a_symlink_loop_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a").symlink_to("b")
     (tmp_path / "b").symlink_to("a")
     assert configuration.load(written(tmp_path, minimal(tmp_path / "a"))).run_dir.endswith("a/run"), "starting says what is wrong"

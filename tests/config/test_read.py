@@ -1,4 +1,4 @@
-"""Reading the files of a configuration: encodings, files that cannot be read, and files that were renewed."""
+"""Reading configuration files: encodings, unreadable files, and renewed files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.processes.tls import certificate
 # ── encodings ──
 
 
-def test_a_byte_order_mark_is_no_part_of_any_file(tmp_path: Path) -> None:
+def test_a_byte_order_mark_is_ignored_in_all_files(tmp_path: Path) -> None:
     key = "rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7"
     for name, text in (("secret", "geheim\n"), ("key", f"{key}\n"), ("tokens.toml", TOKENS)):
         (tmp_path / name).touch(0o600)
@@ -45,12 +45,12 @@ def test_files_are_utf8_whatever_the_locale(tmp_path: Path, monkeypatch: pytest.
 
 @pytest.mark.parametrize("odd", ["\u2028", "\x0b", "\x85", "\x1c", "\r"], ids=ascii)
 def test_a_secret_ends_at_its_line_end_and_nowhere_else(tmp_path: Path, odd: str) -> None:
-    """`str.splitlines` takes each of these for a line end, and half of the secret would be sent."""
+    """`str.splitlines` splits at each of these, and half of the secret would be sent."""
     (tmp_path / "secret").touch(0o600)
     (tmp_path / "secret").write_bytes(f"ge{odd}heim\r\nmore".encode())
     if odd == "\r":
         (wrong,) = problems(without_secret(secret_file="secret"), tmp_path)
-        assert wrong.endswith("does not begin with a line that can be one")
+        assert wrong.endswith("secret is not a valid value")
         return
     assert check(without_secret(secret_file="secret"), tmp_path).servers["pbx1"].secret == f"ge{odd}heim"
 
@@ -58,16 +58,16 @@ def test_a_secret_ends_at_its_line_end_and_nowhere_else(tmp_path: Path, odd: str
 # ── what cannot be read is a problem like others, for SIGHUP too ──
 
 
-def test_a_file_without_end_is_refused() -> None:
+def test_an_endless_file_is_refused() -> None:
     (wrong,) = problems(without_secret(secret_file="/dev/zero"))
     assert "[servers.pbx1] secret_file: /dev/zero: larger than" in wrong
     with pytest.raises(ConfigError, match="/dev/zero: larger than"):
         configuration.load(Path("/dev/zero"))
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")
-def test_credentials_that_may_not_be_looked_at(tmp_path: Path) -> None:
-    """As another user, in a process of its own: `Path.exists` raises there."""
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can change its user")
+def test_an_inaccessible_credentials_directory_is_ignored(tmp_path: Path) -> None:
+    """In a process of another user, where `Path.exists` raises."""
     (tmp_path / "credentials").mkdir(0o700)
     code = (
         "import os; from pathlib import Path; from amid.config import ConfigError, check\n"
@@ -77,10 +77,10 @@ def test_credentials_that_may_not_be_looked_at(tmp_path: Path) -> None:
     )
     environment = {**os.environ, "CREDENTIALS_DIRECTORY": str(tmp_path / "credentials"), "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True, cwd="/")
-    assert "no secret; give secret_file, secret, or a systemd credential named pbx1.secret" in done.stdout, done.stderr
+    assert "no secret; set secret_file or secret, or provide a systemd credential named pbx1.secret" in done.stdout, done.stderr
 
 
-def test_a_working_directory_that_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_removed_working_directory_is_tolerated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "gone").mkdir()
     monkeypatch.chdir(tmp_path / "gone")
     monkeypatch.setenv("AMID_RUN_DIR", "run")
@@ -93,7 +93,7 @@ def test_a_working_directory_that_is_gone(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize("name", ["own.pem", "own.key", "ca.pem", "secret", "key", "tokens.toml"])
-def test_a_file_that_was_renewed_changes_the_configuration(tmp_path: Path, name: str) -> None:
+def test_a_renewed_file_changes_the_configuration(tmp_path: Path, name: str) -> None:
     file = tmp_path / "amid.toml"
     table = '[servers.pbx1]\nhost = "h"\nusername = "u"\nsecret_file = "secret"\ntls = true\n'
     tls = 'tls_ca = "ca.pem"\ntls_cert = "own.pem"\ntls_key = "own.key"\n'

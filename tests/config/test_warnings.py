@@ -1,4 +1,4 @@
-"""What is right but careless: a warning each, and none for what is not."""
+"""Careless values cause one warning each; careful values cause none."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ CARELESS: dict[str, tuple[dict[str, Any], str]] = {
     "a page without TLS": ({"gateway": {"origins": ["http://crm.example.com"]}}, "[gateway] origins: http://crm.example.com"),
     "the secret in clear text": (one(auth="plain"), '[servers.pbx1] auth: is "plain" without TLS'),
     "any certificate": (one(tls=True, tls_verify=False), "[servers.pbx1] tls_verify: is false"),
-    "a PBX far away without TLS": (one(**REMOTE), "[servers.pbx1] tls: is false: calls and events go to pbx.example.com"),
-    "a misspelt action": (one(allow=["Pingg"]), "[servers.pbx1] allow: 'Pingg' is no action that amid knows; did you mean 'ping'?"),
-    "a misspelt action with a pattern": (one(deny=["Orignate: *@sales"]), "[servers.pbx1] deny: 'Orignate' is no action"),
-    "a wildcard that matches nothing": (one(deny=["Qeue*"]), "[servers.pbx1] deny: 'Qeue*' matches no action that amid knows"),
+    "a PBX far away without TLS": (one(**REMOTE), "[servers.pbx1] tls: is false: calls and events to and from pbx.example.com"),
+    "a misspelt action": (one(allow=["Pingg"]), "[servers.pbx1] allow: 'Pingg' is not a known action; did you mean 'ping'?"),
+    "a misspelt action with a pattern": (one(deny=["Orignate: *@sales"]), "[servers.pbx1] deny: 'Orignate' is not a known action"),
+    "a wildcard that matches nothing": (one(deny=["Qeue*"]), "[servers.pbx1] deny: 'Qeue*' matches no known action"),
     "a caller's misspelt action": (
         one() | {"callers": {"local": {"allow": ["Hangupp"]}}},
-        "[callers.local] allow: 'Hangupp' is no action",
+        "[callers.local] allow: 'Hangupp' is not a known action",
     ),
-    "an action of another module": (one(allow=["MyAction"]), "[servers.pbx1] allow: 'MyAction' is no action that amid knows"),
-    "a short secret": (one(secret="kurz"), "[servers.pbx1]: a secret under 6 characters"),
+    "an action of another module": (one(allow=["MyAction"]), "[servers.pbx1] allow: 'MyAction' is not a known action"),
+    "a short secret": (one(secret="kurz"), "[servers.pbx1]: a secret of fewer than 6 characters"),
 }
 RIGHT: dict[str, dict[str, Any]] = {
     "the gateway on loopback": {"gateway": {}},
@@ -51,13 +51,13 @@ def warnings(raw: dict[str, Any], folder: Path) -> list[str]:
 
 
 @pytest.mark.parametrize(("raw", "said"), CARELESS.values(), ids=CARELESS)
-def test_what_is_careless_is_warned_of(tmp_path: Path, raw: dict[str, Any], said: str) -> None:
+def test_careless_values_are_warned_about(tmp_path: Path, raw: dict[str, Any], said: str) -> None:
     (warning,) = warnings(raw, tmp_path)
     assert warning.startswith(f"amid.toml: {said}")
 
 
 @pytest.mark.parametrize("raw", RIGHT.values(), ids=RIGHT)
-def test_what_is_right_is_not(tmp_path: Path, raw: dict[str, Any]) -> None:
+def test_careful_values_give_no_warning(tmp_path: Path, raw: dict[str, Any]) -> None:
     assert warnings(raw, tmp_path) == []
 
 
@@ -70,7 +70,7 @@ def test_the_secret_of_an_example_is_refused(tmp_path: Path, secret: str, inline
     raw = one(secret=secret) if inline else without_secret(secret_file=secret_file(tmp_path, f"{secret}\n"))
     key = "secret" if inline else "secret_file"
     assert problems(raw, tmp_path) == [
-        f"amid.toml: [servers.pbx1] {key}: holds the secret of an example; give the manager user one of its own"
+        f"amid.toml: [servers.pbx1] {key}: contains the secret of an example; choose another secret for the manager user"
     ]
 
 
@@ -81,5 +81,5 @@ def test_the_tokens_of_the_example_are_refused(tmp_path: Path) -> None:
     (tmp_path / "tokens.toml").write_text(tokens.read_text())
     wrong = problems({"servers": {"pbx1": SERVER}, "gateway": {"tokens_file": "tokens.toml"}}, tmp_path)
     for name, said in zip(("operator", "wallboard"), wrong, strict=True):
-        assert f"tokens.toml: [{name}] token: is the example's" in said
+        assert f"tokens.toml: [{name}] token: is the token of the example file" in said
     assert "CHANGE-ME" not in str(wrong)

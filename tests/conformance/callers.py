@@ -1,7 +1,8 @@
-"""Programs that use amid, as they are written in any language: ZeroMQ sockets, JSON or MessagePack, and nothing of amid's own code.
+"""Clients of amid as written in any language: ZeroMQ sockets, JSON or MessagePack, and no code of
+amid.
 
-`Dealer` has any number of requests open on one socket; `at_once` is many callers with a REQ socket each, all waiting at the same
-time. Both time every answer, and both refuse an answer that nobody asked for or that comes twice.
+`Dealer` has many open requests on one socket; `at_once` runs many callers with a REQ socket each.
+Both measure each reply and reject unexpected or duplicate replies.
 """
 
 from __future__ import annotations
@@ -54,12 +55,12 @@ class Answered(NamedTuple):
 
     @property
     def sent(self) -> bool:
-        """Whether Asterisk may have seen it."""
+        """Whether Asterisk may have received the action."""
         return "error" not in self.reply or bool(self.error["data"]["sent"])
 
 
 class Action(NamedTuple):
-    """One action to ask for; `more` are further params: timeout, until."""
+    """An action to send; `more` are further params: timeout, until."""
 
     name: str
     fields: Mapping[str, Any] = MappingProxyType({})
@@ -72,7 +73,7 @@ class Action(NamedTuple):
 
 @dataclass
 class Dealer:
-    """One DEALER socket; `send` and `reply` use the caller's own request ids."""
+    """A DEALER socket; `send` and `reply` use the caller's own request ids."""
 
     daemon: Daemon
     codec: str = "msgpack"
@@ -104,7 +105,7 @@ class Dealer:
         self._socket.send_multipart([b"", CODECS[self.codec].pack(body)])
 
     def take(self, seconds: float) -> bool:
-        """Take what comes within `seconds`, one reply at least; False when none came."""
+        """Receive replies for `seconds`, at least one; False when none arrived."""
         if not self._socket.poll(int(seconds * 1000)):
             return False
         while self._socket.poll(0):
@@ -114,11 +115,11 @@ class Dealer:
     def _take(self) -> None:
         empty, body = self._socket.recv_multipart()
         reply = CODECS[self.codec].unpack(body)
-        assert empty == b"" and reply["id"] in self._open, f"nobody asked for {reply}, or it came twice"
+        assert empty == b"" and reply["id"] in self._open, f"unexpected or duplicate reply {reply}"
         self.replies[reply["id"]] = Answered(reply, time.monotonic() - self._open.pop(reply["id"]))
 
     def reply(self, request_id: Any, bound: float = BOUND_S) -> Answered:
-        """The reply to one request; others that come meanwhile are kept."""
+        """The reply to one request; replies to others are kept."""
         end = time.monotonic() + bound
         while request_id not in self.replies:
             assert self.take(max(0.0, end - time.monotonic())), f"no reply to {request_id} within {bound:g} s"
@@ -132,7 +133,7 @@ class Dealer:
         return self.replies
 
     def carry_out(self, actions: Iterable[Action]) -> dict[Any, Answered]:
-        """All of them, numbered from 0, not more than 500 open at once."""
+        """Run all actions, numbered from 0, with at most 500 open at once."""
         for number, action in enumerate(actions):
             while self.open >= 500:
                 assert self.take(BOUND_S), "no reply to any of 500 requests"

@@ -1,7 +1,4 @@
-"""One PBX of each kind after the other, a daemon in front of each, and a phone to make calls with.
-
-A test that takes `daemon`, `pbx` or `phone` runs on all three PBXs; one that takes `own_asterisk` runs on the real ones.
-"""
+"""Each kind of PBX in turn, a daemon in front of it, and a phone."""
 
 from __future__ import annotations
 
@@ -23,7 +20,7 @@ def pbx(request: pytest.FixtureRequest) -> Iterator[Pbx]:
 
 @pytest.fixture(scope="session")
 def daemon(pbx: Pbx, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    """A daemon that all tests of one PBX share: leave it as it was found."""
+    """A daemon shared by the tests of one PBX, which restore its state."""
     everything = {"allow": ["*: *"], "admin": True}
     daemon = Daemon(tmp_path_factory.mktemp("amid"), {SERVER: pbx.table}, callers__local=everything)
     try:
@@ -60,7 +57,7 @@ class Phone:
 
 @pytest.fixture
 def phone(daemon: Daemon) -> Iterator[Phone]:
-    """The calls made on it end with the test."""
+    """A phone whose calls end with the test."""
     yield Phone(daemon)
     Phone(daemon).hang_up_all()
 

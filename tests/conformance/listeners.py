@@ -1,4 +1,4 @@
-"""Programs that listen to amid's events: a SUB socket and MessagePack, and nothing of amid's own code."""
+"""Subscribers of amid's events: a SUB socket and MessagePack, and no code of amid."""
 
 from __future__ import annotations
 
@@ -68,9 +68,9 @@ class Listener:
         return found[0]
 
     def _seen(self) -> str:
-        """What came, and what the reader had numbered by then: whether it is missing here or was never there."""
+        """The received events and the reader's last number, to tell lost events from missing ones."""
         numbers = [(event["epoch"], event["seq"], event["event"]) for event in self.events]
-        ticked = [(tick["epoch"], tick["seq"], tick["counts"]) for tick in self.ticks[-1:]]
+        ticked = [(tick["epoch"], tick["seq"], tick["last"]) for tick in self.ticks[-1:]]
         return f"{sorted(self.topics)}: {len(numbers)} events, from {numbers[:1]} to {numbers[-5:]}; the last tick says {ticked}"
 
     def named(self, name: str) -> list[Event]:

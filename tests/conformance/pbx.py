@@ -1,8 +1,4 @@
-"""The PBXs that conformance is tested on: the simulated one, and each real Asterisk that is provisioned.
-
-All have the same calls to make: context `calls` of tests/asterisk/config/extensions.conf, which is written down for the simulated
-PBX here. What a test sees of a PBX is where it listens and who may log in, so that no test can tell them apart by accident.
-"""
+"""The PBXs of the conformance tests: the simulated one, and each provisioned Asterisk."""
 
 from __future__ import annotations
 
@@ -14,7 +10,7 @@ from typing import Any
 
 from amid.simulator import SimulatedPbx, User
 from amid.simulator.model import Member
-from tests.asterisk.server import VERSIONS, Asterisk, why_not
+from tests.asterisk.server import VERSIONS, Asterisk, missing_prerequisite
 from tests.need import need
 
 SIMULATED = "simulated"
@@ -64,7 +60,7 @@ def of(server: Asterisk) -> Pbx:
 
 @contextmanager
 def running(name: str) -> Iterator[Pbx]:
-    """The PBX of this name, ended afterwards; a skip, or where they are required a failure, when it cannot be run here."""
+    """Run the PBX of this name; skips, or fails where it is required, when it cannot run here."""
     with _simulated() if name == SIMULATED else _asterisk(name.removeprefix("asterisk-")) as pbx:
         yield pbx
 
@@ -82,7 +78,7 @@ def _simulated() -> Iterator[Pbx]:
 
 @contextmanager
 def _asterisk(version: str) -> Iterator[Pbx]:
-    need(why_not(version), "ASTERISK")
+    need(missing_prerequisite(version), "ASTERISK")
     server = Asterisk(version)
     server.start()
     try:

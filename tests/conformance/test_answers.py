@@ -1,4 +1,5 @@
-"""Answers of every form: lists of all kinds and sizes, long output, answers without an end, and packets that somebody forged."""
+"""Answers of every form: lists of all kinds and sizes, long output, answers without an end, and
+forged packets."""
 
 from __future__ import annotations
 
@@ -55,7 +56,7 @@ COUNTS_OTHERWISE = {"PJSIPShowRegistrationsOutbound", "VoicemailUserStatus"}
 
 @pytest.fixture(scope="module")
 def stage(daemon: Daemon) -> Iterator[dict[str, str]]:
-    """Something for every list to show, and the names of it."""
+    """Data for every list, and its names."""
     phone = Phone(daemon)
     daemon.action("DBPut", {"Family": "lists", "Key": "one", "Val": "1"})
     phone.call("park")
@@ -74,7 +75,7 @@ def offered(daemon: Daemon) -> set[str]:
 
 
 @pytest.mark.parametrize("name", COMPLETES)
-def test_a_list_is_whole(daemon: Daemon, stage: dict[str, str], offered: set[str], name: str) -> None:
+def test_a_list_is_complete(daemon: Daemon, stage: dict[str, str], offered: set[str], name: str) -> None:
     fields = {key: stage.get(value, value) for key, value in FIELDS.get(name, {}).items()}
     reply = daemon.request("action", {"action": name, "fields": fields})
     if name not in offered:
@@ -85,7 +86,7 @@ def test_a_list_is_whole(daemon: Daemon, stage: dict[str, str], offered: set[str
         assert reply["error"]["data"]["response"]["Message"] == NOTHING_TO_LIST[name]
         return
     result = reply["result"]
-    if name.startswith("Voicemail") and result["complete"] is None:  # with nobody to tell of it is a plain Success
+    if name.startswith("Voicemail") and result["complete"] is None:  # without mailboxes it is a plain Success
         assert result["response"]["Response"] == "Success" and result["events"] == []
         return
     assert result["complete"]["Event"] == COMPLETES[name]
@@ -114,7 +115,7 @@ def many(daemon: Daemon) -> Iterator[str]:
     daemon.action("DBDelTree", {"Family": "many"})
 
 
-def test_a_list_of_ten_thousand(daemon: Daemon, pbx: Pbx, many: str) -> None:
+def test_a_list_of_ten_thousand_items_is_complete(daemon: Daemon, pbx: Pbx, many: str) -> None:
     result = daemon.action("DBGetTree", {"Family": many}, timeout=20)
     assert result["complete"]["ListItems"] == ("1" if pbx.version == "16" else str(MANY))  # 16 counts the action, not its items
     expected = [(f"/many/{n:05d}", f"value {n}") for n in range(MANY)]
@@ -122,7 +123,7 @@ def test_a_list_of_ten_thousand(daemon: Daemon, pbx: Pbx, many: str) -> None:
     print(f"\n{MANY} items in {result['elapsed']} s")
 
 
-def test_output_of_ten_thousand_lines(daemon: Daemon, many: str) -> None:
+def test_output_of_ten_thousand_lines_is_complete(daemon: Daemon, many: str) -> None:
     result = daemon.action("Command", {"Command": f"database show {many}"}, timeout=20)
     *lines, last = result["output"]
     assert last == f"{MANY} results found."
@@ -131,7 +132,7 @@ def test_output_of_ten_thousand_lines(daemon: Daemon, many: str) -> None:
     print(f"\n{MANY} lines in {result['elapsed']} s")
 
 
-def test_small_calls_are_answered_beside_a_large_one(daemon: Daemon, many: str) -> None:
+def test_small_calls_are_answered_during_a_large_one(daemon: Daemon, many: str) -> None:
     with Dealer(daemon) as dealer:
         dealer.send("large", Action("DBGetTree", {"Family": many}, {"timeout": 20}))
         for number in range(50):
@@ -144,7 +145,7 @@ def test_small_calls_are_answered_beside_a_large_one(daemon: Daemon, many: str) 
 # --- Command ---
 
 
-def test_a_failed_command_has_its_output(daemon: Daemon) -> None:
+def test_a_failed_command_returns_its_output(daemon: Daemon) -> None:
     error = daemon.failure("Command", {"Command": "nonsense"})
     assert error["data"]["kind"] == "action_failed"
     response = error["data"]["response"]
@@ -166,7 +167,7 @@ def test_wait_event(daemon: Daemon) -> None:
     assert (result["complete"]["Event"], result["complete"]["ActionID"]) == ("WaitEventComplete", "wait")
 
 
-def test_wait_event_given_up(daemon: Daemon) -> None:
+def test_wait_event_times_out(daemon: Daemon) -> None:
     error = daemon.failure("WaitEvent", {"Timeout": 60}, timeout=0.3)
     assert (error["data"]["kind"], error["data"]["sent"]) == ("timeout", True)
     eventually(lambda: daemon.server(SERVER)["lanes"]["busy"] == 0, "the lane is free again", 3)
@@ -181,8 +182,8 @@ def test_fax_stats(daemon: Daemon) -> None:
 
 
 @pytest.mark.parametrize("mask, state", [("on", "On"), ("off", "Off"), ("call", "On")])
-def test_events_changes_nothing_for_others(daemon: Daemon, mark: str, mask: str, state: str) -> None:
-    """It is a session's setting; the lane that it ran on is not used again, and events come as before."""
+def test_the_action_events_does_not_affect_others(daemon: Daemon, mark: str, mask: str, state: str) -> None:
+    """The action changes only its session; the lane is not used again, and events continue."""
     assert daemon.action("Events", {"EventMask": mask})["response"]["Events"] == state
     with Listener(daemon, "events", f"event.{SERVER}.UserEvent.") as listener:
         daemon.action("UserEvent", {"UserEvent": mark})
@@ -202,7 +203,7 @@ def test_a_lane_that_is_closed_leaves_no_unknown_packet(daemon: Daemon) -> None:
     assert counter(daemon, "unknown_packets") == unknown
 
 
-def test_goodbye_is_an_answer(daemon: Daemon) -> None:
+def test_goodbye_is_a_response(daemon: Daemon) -> None:
     assert daemon.action("Logoff")["response"]["Response"] == "Goodbye"
     assert daemon.action("Ping")["response"]["Ping"] == "Pong"
     assert daemon.server(SERVER)["state"] == "up"
@@ -215,7 +216,7 @@ def test_many_goodbyes(daemon: Daemon) -> None:
     daemon.wait_up(SERVER)
 
 
-def test_a_user_event_comes_back(daemon: Daemon, mark: str) -> None:
+def test_a_user_event_is_received(daemon: Daemon, mark: str) -> None:
     with Listener(daemon, "stream", f"stream.{SERVER}.") as stream:
         result = daemon.action("UserEvent", {"UserEvent": mark, "ActionID": "mine", "X": "a: b"}, until="UserEvent")
         assert result["response"]["Message"] == "Event Sent"
@@ -224,7 +225,7 @@ def test_a_user_event_comes_back(daemon: Daemon, mark: str) -> None:
     assert event["fields"]["ActionID"] == result["action_id"]
 
 
-def test_until_is_not_another_event_with_the_action_id(daemon: Daemon, mark: str) -> None:
+def test_until_ignores_other_events_with_the_action_id(daemon: Daemon, mark: str) -> None:
     error = daemon.failure("UserEvent", {"UserEvent": mark}, until="OriginateResponse", timeout=0.3)
     assert (error["data"]["kind"], error["data"]["sent"]) == ("timeout", True)
 
@@ -245,7 +246,7 @@ FORGERIES = {
 
 
 def forged_variable(packet: str) -> str:
-    """A variable whose value holds line ends, and so a whole packet of somebody's own making."""
+    """A variable whose value contains line ends and a complete forged packet."""
     text = base64.b64encode(f"x\r\n\r\n{packet}".encode()).decode()
     return f"BASE64_DECODE({text})"
 
@@ -265,7 +266,7 @@ def victim(number: int) -> Action:
 
 
 @pytest.mark.parametrize("packet", FORGERIES.values(), ids=FORGERIES)
-def test_a_forged_packet_reaches_nobody(daemon: Daemon, packet: str) -> None:
+def test_a_forged_packet_reaches_no_caller(daemon: Daemon, packet: str) -> None:
     unknown = counter(daemon, "unknown_packets")
     mixed = [action for n in range(40) for action in (forgery(packet), victim(n))]
     with Listener(daemon, "stream", f"stream.{SERVER}.") as stream:
@@ -286,8 +287,8 @@ def test_a_forged_packet_reaches_nobody(daemon: Daemon, packet: str) -> None:
 
 
 @pytest.mark.parametrize("packet", [packet for packet in FORGERIES.values() if "victim" in packet])
-def test_a_forged_packet_is_no_part_of_the_list_it_comes_in(daemon: Daemon, stage: dict[str, str], packet: str) -> None:
-    """It comes while a call is open on the very same session."""
+def test_a_forged_packet_is_not_part_of_a_list(daemon: Daemon, stage: dict[str, str], packet: str) -> None:
+    """It arrives during an open call on the same session."""
     result = daemon.action("Status", {"Channel": stage["<channel>"], "Variables": forged_variable(packet)})
     assert result["response"]["Message"] == "Channel status will follow"
     assert (result["complete"]["Event"], result["complete"]["ListItems"]) == ("StatusComplete", "1")

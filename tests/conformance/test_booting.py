@@ -62,13 +62,13 @@ def test_calls_are_not_sent_before_it_has_booted(slow: Asterisk, daemon_for: Sta
     with Listener(daemon, "pbx1") as listener:
         slow.command("core restart now")
         assert_waits_for_boot(daemon)
-        eventually(lambda: listener.heard() and "amid:booted" in [event["event"] for event in listener.events], "it is told")
+        eventually(lambda: listener.heard() and "amid:booted" in [event["event"] for event in listener.events], "it is published")
     answer = daemon.request("action", {"action": "QueueStatus", "timeout": 10})
     assert "Invalid/unknown" not in str(answer)
 
 
-def test_no_caller_is_told_of_an_unknown_action(slow: Asterisk, daemon_for: StartDaemon) -> None:
-    """Callers that go on asking while it restarts, each for an action of another module."""
+def test_no_action_is_unknown_while_asterisk_boots(slow: Asterisk, daemon_for: StartDaemon) -> None:
+    """Callers that repeat an action of another module while Asterisk restarts."""
     daemon = in_front(daemon_for, slow, "all")
     daemon.wait_up("pbx1")
     over = threading.Event()
@@ -88,7 +88,7 @@ def test_no_caller_is_told_of_an_unknown_action(slow: Asterisk, daemon_for: Star
 
 
 def _answers(daemon: Daemon, action: str, over: threading.Event) -> list[str]:
-    """What is said to one who asks again and again until it is over, and once more then."""
+    """The replies to a caller that repeats its call until Asterisk has restarted, and once afterwards."""
     said = []
     with Caller(daemon) as caller:
         while True:
@@ -99,7 +99,7 @@ def _answers(daemon: Daemon, action: str, over: threading.Event) -> list[str]:
                 return said
 
 
-def test_a_daemon_that_starts_meanwhile(slow: Asterisk, daemon_for: StartDaemon) -> None:
+def test_a_daemon_started_while_asterisk_boots_waits(slow: Asterisk, daemon_for: StartDaemon) -> None:
     slow.command("core restart now")
     daemon = in_front(daemon_for, slow, slow.username)
     assert_waits_for_boot(daemon)
@@ -107,7 +107,7 @@ def test_a_daemon_that_starts_meanwhile(slow: Asterisk, daemon_for: StartDaemon)
     assert daemon.action("QueueStatus")["response"]["Response"] == "Success"
 
 
-def test_a_user_who_cannot_see_it_is_not_kept_waiting(slow: Asterisk, daemon_for: StartDaemon) -> None:
+def test_a_user_who_cannot_see_booting_is_not_delayed(slow: Asterisk, daemon_for: StartDaemon) -> None:
     daemon = in_front(daemon_for, slow, "limited")
     eventually(lambda: state(daemon) == "up", "it is up")
-    assert "is not shown to user limited" in daemon.log.read_text()
+    assert "user limited cannot see whether Asterisk has booted" in daemon.log.read_text()

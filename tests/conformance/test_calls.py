@@ -1,4 +1,5 @@
-"""Calls that are made, queued, conferenced, parked, moved, recorded and hung up through amid, and seen in its lists and events."""
+"""Calls through amid: originated, queued, conferenced, parked, redirected, recorded and hung up,
+and their lists and events."""
 
 from __future__ import annotations
 
@@ -33,13 +34,13 @@ def events(daemon: Daemon, action: str, **fields: Any) -> list[dict[str, Any]]:
 # --- Originate ---
 
 
-def test_originate_that_waits_for_the_answer(daemon: Daemon, phone: Phone) -> None:
+def test_a_synchronous_originate_waits_for_the_answer(daemon: Daemon, phone: Phone) -> None:
     result = daemon.action("Originate", {"Channel": "Local/answer@calls/n", "Application": "Wait", "Data": 60})
     assert result["response"]["Message"] == "Originate successfully queued"
     eventually(lambda: len(phone.channels()) == 2, "both halves are listed")
 
 
-def test_originate_that_nobody_answers(daemon: Daemon, phone: Phone) -> None:
+def test_an_unanswered_originate_fails(daemon: Daemon, phone: Phone) -> None:
     fields = {"Channel": "Local/noanswer@calls/n", "Application": "Wait", "Data": 60, "Timeout": 300}
     error = daemon.failure("Originate", fields)
     assert error["data"]["kind"] == "action_failed" and error["data"]["sent"] is True
@@ -64,7 +65,7 @@ def test_until_the_call_has_failed(daemon: Daemon, phone: Phone, exten: str) -> 
     assert result["until"]["ActionID"] == result["action_id"]
 
 
-def test_an_event_that_does_not_come_in_time(daemon: Daemon, phone: Phone) -> None:
+def test_until_times_out(daemon: Daemon, phone: Phone) -> None:
     fields = {"Channel": "Local/noanswer@calls/n", "Application": "Wait", "Data": 60, "Async": True}
     error = daemon.failure("Originate", fields, until="OriginateResponse", timeout=0.3)
     assert (error["data"]["kind"], error["data"]["sent"]) == ("timeout", True)
@@ -93,7 +94,7 @@ def test_hangup(daemon: Daemon, stream: Listener, phone: Phone) -> None:
     assert error["data"]["response"]["Message"] == "No such channel"
 
 
-def test_hangup_of_all_that_match(daemon: Daemon, phone: Phone) -> None:
+def test_hangup_by_pattern(daemon: Daemon, phone: Phone) -> None:
     for _ in range(2):
         phone.call("answer")
     result = daemon.action("Hangup", {"Channel": "/^Local/"})
@@ -116,7 +117,7 @@ def test_redirect(daemon: Daemon, phone: Phone) -> None:
 
 @pytest.fixture
 def members(daemon: Daemon) -> Iterator[Callable[[bool], None]]:
-    """Pauses both members of the queue, or lets them work again; they work at the end."""
+    """Pause or unpause both members of the queue; they are unpaused at the end."""
 
     def pause(paused: bool) -> None:
         for member in MEMBERS:
@@ -172,7 +173,7 @@ def test_parking(daemon: Daemon, stream: Listener, phone: Phone) -> None:
     assert (result["complete"]["Event"], result["complete"]["Total"]) == ("ParkedCallsComplete", "1")
     phone.hang_up_all()
     stream.until_event("ParkedCallGiveUp", ParkeeChannel=channel)
-    eventually(lambda: not daemon.action("ParkedCalls")["events"], "nobody is parked")
+    eventually(lambda: not daemon.action("ParkedCalls")["events"], "no call is parked")
 
 
 # --- What the document amid starts from shows ---

@@ -1,5 +1,5 @@
-"""Many callers at once: each has its own answer, checked by its content; nobody waits behind another's slow action; every call is
-answered by its deadline and says truly whether it was sent."""
+"""Many concurrent callers: each gets its own answer, slow actions delay no other caller, and every
+call is answered in time with a correct `sent`."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SLOW = Action(
 
 
 def question(number: int) -> Action:
-    """An action whose answer shows who asked."""
+    """An action whose answer identifies its caller."""
     own = {"ActionID": f"own-{number}"}
     return (
         Action("Ping", own),
@@ -46,7 +46,7 @@ def question(number: int) -> Action:
 
 
 def check(number: int, answer: Answered) -> None:
-    """That it is the answer to `question(number)`, and to no other."""
+    """Check that it is the answer to `question(number)`."""
     packet = answer.error["data"]["response"] if answer.kind == "action_failed" else answer.result["response"]
     assert packet["ActionID"] == f"own-{number}"
     found: dict[int, Any] = {
@@ -76,7 +76,7 @@ def values(daemon: Daemon) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("seed", range(ROUNDS))
-def test_200_callers_at_once(daemon: Daemon, values: None, seed: int) -> None:
+def test_200_concurrent_callers_get_their_own_answers(daemon: Daemon, values: None, seed: int) -> None:
     order = random.Random(seed).sample(range(CALLERS), CALLERS)
     answers = at_once(daemon, [question(number) for number in order])
     for number, answer in zip(order, answers, strict=True):
@@ -92,7 +92,7 @@ def test_one_caller_with_many_requests(daemon: Daemon, values: None) -> None:
         check(number, answers[place])
 
 
-def test_callers_that_go_away_disturb_nobody(daemon: Daemon, values: None) -> None:
+def test_disconnecting_callers_do_not_affect_others(daemon: Daemon, values: None) -> None:
     for round_ in range(5):
         with Dealer(daemon) as gone:
             for number in range(CALLERS):
@@ -102,8 +102,8 @@ def test_callers_that_go_away_disturb_nobody(daemon: Daemon, values: None) -> No
             check(number, answer)
 
 
-def test_nobody_is_given_the_answer_of_one_who_gave_up(daemon: Daemon, values: None) -> None:
-    """Deadlines so short that many pass in the middle of an answer."""
+def test_late_answers_reach_no_other_caller(daemon: Daemon, values: None) -> None:
+    """Timeouts so short that many expire in the middle of an answer."""
     late = counter(daemon)
     with Dealer(daemon) as dealer:
         for number in range(1000):
@@ -127,7 +127,7 @@ def test_nobody_is_given_the_answer_of_one_who_gave_up(daemon: Daemon, values: N
 
 
 def counter(daemon: Daemon) -> int:
-    """What came when nobody waited any more, at the reader and at the broker."""
+    """The late packets and replies, at the reader and at the broker."""
     status = daemon.result("status")
     late: int = status["servers"][0]["counters"]["late_packets"] + status["counters"]["late_answers"]
     return late
@@ -157,7 +157,7 @@ def test_pings_do_not_wait_for_a_slow_originate(daemon: Daemon, phone: Phone) ->
 
 
 def hang_up_beside_amid(pbx: Pbx) -> None:
-    """Ends every call over a session of its own, since amid has no lane free for it."""
+    """End every call over a separate session, because no lane of amid is free."""
     with Raw(pbx) as raw:
         raw.ask("Hangup", Channel="/^Local/")
 
@@ -171,7 +171,7 @@ def take_all_lanes(daemon: Daemon, dealer: Dealer, slow: Action) -> int:
     return limit
 
 
-def test_when_all_lanes_are_taken_a_call_waits_and_is_not_sent(daemon: Daemon, pbx: Pbx, phone: Phone, mark: str) -> None:
+def test_a_call_waits_unsent_when_all_lanes_are_busy(daemon: Daemon, pbx: Pbx, phone: Phone, mark: str) -> None:
     def put(key: str, timeout: float) -> Action:
         return Action("DBPut", {"Family": mark, "Key": key, "Val": "1"}, {"timeout": timeout})
 

@@ -1,4 +1,5 @@
-"""The event sockets: exact subscriptions, whole numbers, Asterisk's order, loss that shows, and replay that makes it good."""
+"""The event sockets: exact subscriptions, contiguous numbers, Asterisk's order, detectable loss,
+and raw packets."""
 
 from __future__ import annotations
 
@@ -18,26 +19,27 @@ STORM = {"Channel": "Local/storm@calls/n", "Application": "Wait", "Data": "0.1",
 
 
 def storm(daemon: Daemon, calls: int) -> None:
-    """That many short calls, at once; over when this returns."""
+    """Run this many concurrent short calls to their end."""
     with Dealer(daemon) as dealer:
         assert {answer.kind for answer in dealer.carry_out([Action("Originate", STORM)] * calls).values()} == {"ok"}
     eventually(lambda: not daemon.action("CoreShowChannels")["events"], "the storm is over")
 
 
-def say(daemon: Daemon, text: str) -> Event:
-    """A UserEvent, which is a mark in the stream; comes back when it is through."""
+def send_mark(daemon: Daemon, text: str) -> Event:
+    """Send a UserEvent as a mark in the stream; returns when it has arrived."""
     until: Event = daemon.action("UserEvent", {"UserEvent": text}, until="UserEvent")["until"]
     return until
 
 
 def contiguous(events: list[Event]) -> bool:
-    """Whether `seq` has no hole, and `nth` has none for each name, within one epoch."""
-    counts: dict[str, int] = {}
-    for event in events:
-        if counts.setdefault(event["event"], event["nth"]) != event["nth"]:
-            return False
-        counts[event["event"]] += 1
+    """Whether `seq` is contiguous, and every `prev` is the previous event of its name, within one
+    epoch."""
     seqs = [event["seq"] for event in events]
+    last: dict[str, int] = {}
+    for event in events:
+        if not (event["prev"] == last[event["event"]] if event["event"] in last else event["prev"] < seqs[0]):
+            return False
+        last[event["event"]] = event["seq"]
     return len({event["epoch"] for event in events}) == 1 and seqs == list(range(seqs[0], seqs[0] + len(seqs)))
 
 
@@ -52,7 +54,7 @@ def as_raw(event: Event) -> tuple[str, dict[str, Any]]:
 
 
 class Witness:
-    """A bare session with events on, drained by a thread: what Asterisk itself says, and in which order."""
+    """A bare session with events, read by a thread: Asterisk's own events in order."""
 
     def __init__(self, pbx: Pbx) -> None:
         self._raw = Raw(pbx, events="on")
@@ -85,47 +87,48 @@ class Witness:
 # --- Topics ---
 
 
-def test_an_exact_subscription(daemon: Daemon, phone: Phone, mark: str) -> None:
+def test_subscriptions_are_exact(daemon: Daemon, phone: Phone, mark: str) -> None:
     """The final dot: `Hangup` is not `HangupRequest`."""
     with Listener(daemon, "events", f"event.{SERVER}.Hangup.", f"event.{SERVER}.UserEvent.") as listener:
         phone.call("answer")
         phone.hang_up_all()
-        say(daemon, mark)
+        send_mark(daemon, mark)
         listener.until_event("UserEvent", UserEvent=mark)
     assert [event["event"] for event in listener.events] == ["Hangup", "Hangup", "UserEvent"]
-    assert [event["nth"] for event in listener.named("Hangup")][1] == listener.events[0]["nth"] + 1
+    assert listener.events[1]["prev"] == listener.events[0]["seq"]
     assert listener.messages == 3 and listener.topics == {f"event.{SERVER}.Hangup.", f"event.{SERVER}.UserEvent."}
-    (hangup, *_), keys = listener.events, {"server", "epoch", "seq", "nth", "time", "event", "fields"}
+    (hangup, *_), keys = listener.events, {"server", "epoch", "seq", "prev", "time", "event", "fields"}
     assert set(hangup) == keys and hangup["server"] == SERVER and "Event" not in hangup["fields"]
     assert abs(hangup["time"] - time.time()) < 30
 
 
-def test_ticks(daemon: Daemon, mark: str) -> None:
+def test_ticks_are_published(daemon: Daemon, mark: str) -> None:
     with Listener(daemon, "stream", STREAM) as stream:
-        say(daemon, mark)
+        send_mark(daemon, mark)
         last = stream.until_event("UserEvent", UserEvent=mark)
         stream.ticks.clear()
         stream.until(lambda listener: len(listener.ticks) >= 2, "two ticks")
     one, two = stream.ticks[:2]
     assert one["event"] == "amid:tick" and 0.5 < two["time"] - one["time"] < 2
     assert one["epoch"] == last["epoch"] and one["seq"] >= last["seq"]
-    assert one["counts"]["UserEvent"] == last["nth"]
+    assert one["last"]["UserEvent"] == last["seq"]
 
 
 # --- Order and loss ---
 
 
-def test_a_storm_of_calls(daemon: Daemon, pbx: Pbx, phone: Phone, mark: str) -> None:
-    """A fast listener has all of it, in Asterisk's order, byte by byte; so has one that did not read: 10,000 are kept."""
+def test_a_storm_of_calls_is_delivered_in_order(daemon: Daemon, pbx: Pbx, phone: Phone, mark: str) -> None:
+    """A fast subscriber receives all events in Asterisk's order, byte for byte; so does one that
+    did not read, because 10,000 are buffered."""
     witness = Witness(pbx)
     witness.listen(f"{mark} end")
     with Listener(daemon, "events", f"event.{SERVER}.", kept=1) as slow, Listener(daemon, "stream", STREAM) as fast:
-        say(daemon, f"{mark} begin")
+        send_mark(daemon, f"{mark} begin")
         began = time.monotonic()
         thread = threading.Thread(target=storm, args=(daemon, 200))
         thread.start()
         fast.until(lambda listener: not thread.is_alive(), "the storm is over", 30)
-        say(daemon, f"{mark} end")
+        send_mark(daemon, f"{mark} end")
         end = fast.until_event("UserEvent", UserEvent=f"{mark} end")
         seconds = time.monotonic() - began
         begin = fast.until_event("UserEvent", UserEvent=f"{mark} begin")
@@ -137,15 +140,16 @@ def test_a_storm_of_calls(daemon: Daemon, pbx: Pbx, phone: Phone, mark: str) -> 
     print(f"\n200 calls: {len(whole)} events in {fast.messages} messages, {seconds:.1f} s")
 
 
-def test_loss_shows_and_is_made_good(daemon: Daemon, phone: Phone, mark: str) -> None:
-    """One that does not read loses what is over the bound, sees it by the numbers, and `replay` has it; the other loses nothing."""
+def test_loss_is_detected_and_recovered(daemon: Daemon, phone: Phone, mark: str) -> None:
+    """A subscriber that does not read loses events over the limit, detects it from the numbers, and
+    pulls them; the other loses none."""
     before = daemon.server(SERVER)["seq"]
     with Listener(daemon, "events", f"event.{SERVER}.", kept=1) as slow, Listener(daemon, "stream", STREAM) as fast:
         while daemon.server(SERVER)["seq"] < before + 23_000:
             storm(daemon, 100)
             fast.until(lambda listener: True, "nothing more")
             fast.until(lambda listener: listener.events and listener.events[-1]["seq"] >= before, "what came")
-        say(daemon, mark)
+        send_mark(daemon, mark)
         end = fast.until_event("UserEvent", UserEvent=mark)
         slow.until(lambda listener: listener.ticks and listener.ticks[-1]["seq"] >= end["seq"], "the tick that tells the end")
     assert contiguous(fast.events)
@@ -156,31 +160,34 @@ def test_loss_shows_and_is_made_good(daemon: Daemon, phone: Phone, mark: str) ->
     again: list[Event] = []
     after = lost[0] - 1
     while after < lost[-1]:
-        answer = daemon.result("replay", {"server": SERVER, "epoch": end["epoch"], "after": after, "limit": 5000})
+        cursor = {"epoch": end["epoch"], "seq": after}
+        answer = daemon.result("events", {"server": SERVER, "after": cursor, "limit": 5000, "timeout": 0})
+        assert answer["missed"] == 0
         again += answer["events"]
-        after = answer["events"][-1]["seq"]
+        after = answer["seq"]
     assert [event["seq"] for event in again[: len(lost)]] == list(range(lost[0], lost[0] + len(lost)))
     assert all(event["fields"].keys() == published[event["seq"]]["fields"].keys() for event in again if event["seq"] in published)
     print(f"\n{len(fast.events)} events; the slow listener lost {len(lost)}")
 
 
-def test_replay_is_what_was_published(daemon: Daemon, phone: Phone, mark: str) -> None:
+def test_pulled_events_equal_published_events(daemon: Daemon, phone: Phone, mark: str) -> None:
     with Listener(daemon, "stream", STREAM) as stream, Dealer(daemon, "msgpack") as dealer:
-        say(daemon, mark)
+        send_mark(daemon, mark)
         first = stream.until_event("UserEvent", UserEvent=mark)
         dealer.send("bytes", Action("UserEvent", {"UserEvent": "Bytes", "X": b"caf\xe9", "Y": "a: b  "}))
         phone.call("answer")
         phone.hang_up_all()
-        say(daemon, f"{mark} end")
+        send_mark(daemon, f"{mark} end")
         last = stream.until_event("UserEvent", UserEvent=f"{mark} end")
-        params = {"server": SERVER, "epoch": first["epoch"], "after": first["seq"] - 1}
-        dealer.request("all", "replay", params)
-        dealer.request("some", "replay", {**params, "limit": 3})
-        dealer.request("none", "replay", {**params, "after": last["seq"] + 1_000_000})
+        params = {"server": SERVER, "after": {"epoch": first["epoch"], "seq": first["seq"] - 1}, "timeout": 0}
+        dealer.request("all", "events", params)
+        dealer.request("some", "events", {**params, "limit": 3})
+        dealer.request("named", "events", {**params, "names": ["userevent"]})
         everything = [event for event in dealer.reply("all").result["events"] if event["seq"] <= last["seq"]]
         assert everything == [event for event in stream.events if first["seq"] <= event["seq"] <= last["seq"]]
-        assert dealer.reply("some").result == {"events": everything[:3], "more": True}
-        assert dealer.reply("none").result == {"events": [], "more": False}
+        some = {"server": SERVER, "epoch": first["epoch"], "seq": everything[2]["seq"], "missed": 0, "more": True}
+        assert dealer.reply("some").result == {**some, "events": everything[:3]}
+        assert dealer.reply("named").result["events"] == [event for event in everything if event["event"] == "UserEvent"]
         assert [event["fields"]["X"] for event in everything if event["fields"].get("UserEvent") == "Bytes"] == [b"caf\xe9"]
 
 
@@ -189,13 +196,13 @@ def test_replay_is_what_was_published(daemon: Daemon, phone: Phone, mark: str) -
 LISTS = ["QueueStatus", "CoreShowChannels", "Status", "ParkedCalls", "DeviceStateList", "BridgeList", "WaitEvent"]
 
 
-def test_items_of_a_list_go_to_the_asker_alone(daemon: Daemon, phone: Phone, mark: str) -> None:
+def test_list_items_go_only_to_the_caller(daemon: Daemon, phone: Phone, mark: str) -> None:
     phone.call("conf")
     phone.call("park")
     eventually(lambda: daemon.action("ParkedCalls")["events"], "a parked call")
     with Listener(daemon, "stream", STREAM) as stream, Listener(daemon, "events", f"event.{SERVER}.") as events:
         answers = at_once(daemon, [Action(name, {"Timeout": 1}) for name in LISTS])
-        say(daemon, mark)
+        send_mark(daemon, mark)
         stream.until_event("UserEvent", UserEvent=mark)
         events.until_event("UserEvent", UserEvent=mark)
     ids = {answer.result["action_id"] for answer in answers}
@@ -209,19 +216,19 @@ def published(daemon: Daemon) -> int:
     return count
 
 
-def test_what_nobody_subscribed_to_is_not_published(daemon: Daemon, mark: str) -> None:
-    """Those who listened before have gone; it may take a moment until their sockets have said so."""
+def test_events_without_subscribers_are_not_published(daemon: Daemon, mark: str) -> None:
+    """Earlier subscribers have left; their sockets may report it with a delay."""
 
     def nothing() -> bool:
         before = published(daemon)
-        say(daemon, mark)
+        send_mark(daemon, mark)
         return published(daemon) == before
 
     eventually(nothing, "nothing is published")
     with Listener(daemon, "events", f"event.{SERVER}.NoSuchEvent."):
         count, seq = published(daemon), daemon.server(SERVER)["seq"]
         for _ in range(20):
-            say(daemon, mark)
+            send_mark(daemon, mark)
         eventually(lambda: daemon.server(SERVER)["seq"] >= seq + 20, "they came")
         assert published(daemon) - count < 10, "more than the ticks was published"
 
@@ -229,8 +236,8 @@ def test_what_nobody_subscribed_to_is_not_published(daemon: Daemon, mark: str) -
 # --- Epochs ---
 
 
-def test_the_epoch_only_grows_and_begins_with_its_first_event(daemon: Daemon) -> None:
-    """A new reader: the tick shows a listener that came back to it what it has missed, from number 1."""
+def test_epochs_grow_and_start_with_event_one(daemon: Daemon) -> None:
+    """With a new reader, the tick shows a reconnected subscriber what it has missed, from number 1."""
     with Listener(daemon, "stream", STREAM) as stream:
         epochs = [daemon.server(SERVER)["epoch"]]
         for _ in range(2):
@@ -238,7 +245,8 @@ def test_the_epoch_only_grows_and_begins_with_its_first_event(daemon: Daemon) ->
             stream.until(lambda listener: listener.ticks and listener.ticks[-1]["epoch"] > epochs[-1], "a tick of a new epoch")
             epochs.append(stream.ticks[-1]["epoch"])
             daemon.wait_up(SERVER)
-            first = daemon.result("replay", {"server": SERVER, "epoch": epochs[-1], "after": 0})["events"][0]
-            assert (first["event"], first["seq"], first["nth"]) == ("amid:connected", 1, 1)
+            page = daemon.result("events", {"server": SERVER, "after": {"epoch": epochs[-1], "seq": 0}, "limit": 1, "timeout": 0})
+            (first,) = page["events"]
+            assert (first["event"], first["seq"], first["prev"], page["missed"]) == ("amid:connected", 1, 0, 0)
     told = [event["epoch"] for event in stream.ticks]
     assert told == sorted(told) and stream.named("amid:disconnected")

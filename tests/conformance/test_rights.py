@@ -1,4 +1,4 @@
-"""Rights on real Asterisks: what the rules do not allow does not reach the PBX, which a relay in front of it shows."""
+"""Rights on real Asterisks: denied actions do not reach the PBX, as a relay in front of it shows."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def outcome(daemon: Daemon, action: str, fields: dict[str, Any]) -> str:
 
 
 @pytest.mark.parametrize(("lists", "allowed"), CALLERS.values(), ids=CALLERS)
-def test_only_what_the_rules_allow_reaches_asterisk(
+def test_only_allowed_actions_reach_asterisk(
     asterisk: Asterisk, recorder: Recorder, daemon_for: StartDaemon, lists: dict[str, list[str]], allowed: set[str]
 ) -> None:
     """Every action that this Asterisk offers, each with all fields that could reach something."""
@@ -73,7 +73,7 @@ def test_only_what_the_rules_allow_reaches_asterisk(
         assert MARK.encode() not in recorder.sent()
 
 
-def test_a_caller_without_lists_reaches_nothing_guarded(asterisk: Asterisk, recorder: Recorder, daemon_for: StartDaemon) -> None:
+def test_a_caller_without_rules_reaches_no_guarded_target(asterisk: Asterisk, recorder: Recorder, daemon_for: StartDaemon) -> None:
     """`allow = []`: fields that would run a shell, read passwords or call an address stay here."""
     daemon = daemon_for({"pbx1": recorder.table}, callers__local={"allow": []})
     guarded: list[tuple[str, dict[str, Any]]] = [
@@ -129,7 +129,7 @@ SESSION: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
-def test_actions_on_the_session_change_nothing_for_later_callers(asterisk: Asterisk, daemon_for: StartDaemon) -> None:
+def test_session_actions_do_not_affect_later_callers(asterisk: Asterisk, daemon_for: StartDaemon) -> None:
     """One lane, so that the next caller has the very session on which the action was."""
     table = {"host": asterisk.host, "port": asterisk.port, "username": asterisk.username, "secret": asterisk.secret, "lanes": 1}
     daemon = daemon_for({"pbx1": table})

@@ -103,15 +103,19 @@ class TestMethods:
         (ping,) = (one for one in offered if one["name"] == "Ping")
         assert (ping["synopsis"], ping["privilege"]) == ("Keepalive command.", "<none>")
 
-    def test_replay(self, daemon: Daemon, transport: tuple[str, str], mark: str) -> None:
-        before = daemon.server(SERVER)
+    def test_events(self, daemon: Daemon, transport: tuple[str, str], mark: str) -> None:
+        now = ask(daemon, transport, "events", {"server": SERVER, "after": None, "timeout": 0}).result
+        assert set(now) == {"server", "epoch", "seq", "events", "missed", "more"}
+        assert (now["server"], now["events"], now["missed"], now["more"]) == (SERVER, [], 0, False)
         daemon.action("UserEvent", {"UserEvent": mark}, until="UserEvent")
-        params = {"server": SERVER, "epoch": before["epoch"], "after": before["seq"]}
-        result = ask(daemon, transport, "replay", params).result
-        assert set(result) == {"events", "more"} and result["more"] is False
-        assert mark in [event["fields"].get("UserEvent") for event in result["events"]]
-        error = ask(daemon, transport, "replay", {**params, "epoch": 1}).error
-        assert (error["code"], error["data"]["kind"], error["data"]["sent"]) == (9, "gone", False)
+        cursor = {"epoch": now["epoch"], "seq": now["seq"]}
+        page = ask(daemon, transport, "events", {"server": SERVER, "after": cursor, "names": ["USEREVENT"]}).result
+        assert [event["fields"]["UserEvent"] for event in page["events"]] == [mark]
+        assert (page["epoch"], page["missed"]) == (now["epoch"], 0) and page["seq"] >= page["events"][0]["seq"]
+        ended = ask(daemon, transport, "events", {"server": SERVER, "after": {"epoch": 1, "seq": 0}, "limit": 1}).result
+        assert (ended["missed"], len(ended["events"])) == (None, 1) and ended["epoch"] != 1
+        error = ask(daemon, transport, "events", {"server": SERVER, "after": {**cursor, "seq": 2**62}}).error
+        assert (error["data"]["kind"], error["data"]["sent"]) == ("invalid_params", False)
 
 
 def test_restart_replaces_the_reader(daemon: Daemon) -> None:

@@ -1,4 +1,4 @@
-"""TLS to real Asterisks: who is trusted, what is said of who is not, and a storm of events."""
+"""TLS to real Asterisks: trust, error messages, and a storm of events."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def secure(own_asterisk: Callable[[], Asterisk], tmp_path: Path) -> Callable[...
 
 
 def test_calls_and_a_storm_of_events(secure: Callable[..., Secure], daemon_for: StartDaemon) -> None:
-    """No event may wait in TLS's own buffer for the next that comes."""
+    """No event may remain in TLS's buffer until the next arrives."""
     daemon = daemon_for({"pbx1": secure().table()})
     with Listener(daemon, "pbx1") as listener:
         for number in range(1, 501):
@@ -76,16 +76,16 @@ REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize(("certificate_is", "keys", "why"), REFUSED.values(), ids=REFUSED)
-def test_a_wrong_certificate_is_refused_and_the_reason_told(
+def test_a_wrong_certificate_is_refused_with_the_reason(
     secure: Callable[..., Secure], daemon_for: StartDaemon, certificate_is: dict[str, Any], keys: dict[str, Any], why: str
 ) -> None:
     table = {key: value for key, value in secure(**certificate_is).table(**keys).items() if value is not None}
     daemon = daemon_for({"pbx1": table}, start=False).start(wait=False)
     eventually(lambda: why in daemon.server("pbx1")["detail"], f"it says why not: {why}")
-    assert "tls_ca names" in daemon.server("pbx1")["detail"] and why in daemon.log.read_text()
+    assert "name its authority in tls_ca" in daemon.server("pbx1")["detail"] and why in daemon.log.read_text()
 
 
-def test_a_port_without_tls_and_one_with_it_are_told_apart(secure: Callable[..., Secure], daemon_for: StartDaemon) -> None:
+def test_ports_with_and_without_tls_are_distinguished(secure: Callable[..., Secure], daemon_for: StartDaemon) -> None:
     pbx = secure()
     plain_on_tls, tls_on_plain = pbx.table(tls=False), pbx.table(port=pbx.asterisk.port)
     del plain_on_tls["tls_ca"]
@@ -104,12 +104,12 @@ class Peer:
         argv += ["-cert", str(cert), "-key", str(key), *options]
         self.process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
-    def say(self, text: str) -> None:
+    def send(self, text: str) -> None:
         assert self.process.stdin is not None
         self.process.stdin.write(text.encode())
         self.process.stdin.flush()
 
-    def hear(self, word: str) -> str:
+    def read_line(self, word: str) -> str:
         """The next line that has `word`."""
         assert self.process.stdout is not None
         return next(line for line in map(bytes.decode, self.process.stdout) if word in line)
@@ -120,33 +120,35 @@ class Peer:
 
 
 @pytest.mark.parametrize(("version", "asks", "ends"), [("-tls1_2", "R", "Q"), ("-tls1_3", "K", "Q"), ("-tls1_3", "k", "killed")])
-def test_new_keys_in_the_middle_of_a_session(tmp_path: Path, daemon_for: StartDaemon, version: str, asks: str, ends: str) -> None:
+def test_new_keys_during_a_session_lose_nothing(
+    tmp_path: Path, daemon_for: StartDaemon, version: str, asks: str, ends: str
+) -> None:
     """A renegotiation of TLS 1.2, an update of keys in TLS 1.3 with or without one in return: nothing is lost around it. Then the
     peer closes its half with a close_notify, or the stream ends without one."""
     peer = Peer(tmp_path, version)
     try:
         table = {"host": "127.0.0.1", "port": peer.port, "username": "amid", "secret": "s", "auth": "plain"}
         daemon = daemon_for({"pbx1": {**table, "tls": True, "tls_ca": str(peer.ca), "lanes": 1}}, start=False).start(wait=False)
-        peer.hear("CIPHER")
-        peer.say("Asterisk Call Manager/11.0.0\r\n")
-        action_id = peer.hear("ActionID").split()[1]
-        peer.hear("Events")
-        peer.say(f"Response: Success\r\nActionID: {action_id}\r\nMessage: Authentication accepted\r\n\r\n")
+        peer.read_line("CIPHER")
+        peer.send("Asterisk Call Manager/11.0.0\r\n")
+        action_id = peer.read_line("ActionID").split()[1]
+        peer.read_line("Events")
+        peer.send(f"Response: Success\r\nActionID: {action_id}\r\nMessage: Authentication accepted\r\n\r\n")
         with Listener(daemon, "pbx1") as listener:
             eventually(lambda: daemon.server("pbx1")["seq"] > 0, "the event session is up")
-            peer.say("Event: UserEvent\r\n")
+            peer.send("Event: UserEvent\r\n")
             for number in range(1, 21):  # each is said with the next one's first line: the keys change in the middle of a packet
-                peer.say(f"Number: {number}\r\n\r\nEvent: UserEvent\r\n")
+                peer.send(f"Number: {number}\r\n\r\nEvent: UserEvent\r\n")
                 if number % 5 == 0:
                     eventually(lambda number=number: _storm(listener, number), "all events")  # type: ignore[misc]
-                    peer.say(f"{asks}\n")
-                    peer.hear("SSL_do_handshake -> 1")
+                    peer.send(f"{asks}\n")
+                    peer.read_line("SSL_do_handshake -> 1")
             assert [event["fields"]["Number"] for event in _storm(listener, 20)] == [str(number) for number in range(1, 21)]
         if ends == "killed":
             peer.process.kill()
         else:
-            peer.say(f"{ends}\n")
-        eventually(lambda: "refused" in daemon.server("pbx1")["detail"], "its end is noticed, and nobody listens there now")
+            peer.send(f"{ends}\n")
+        eventually(lambda: "refused" in daemon.server("pbx1")["detail"], "its end is noticed, and the port is closed")
     finally:
         peer.close()
 
@@ -156,8 +158,8 @@ def test_new_keys_in_the_middle_of_a_session(tmp_path: Path, daemon_for: StartDa
     [(b"", b""), (b"\x16\x03\x03\x00\x7a\x02", b""), (b"\x16\x03\x03\x3f\xff\x02", b"\0")],
     ids=["silent", "stops in its hello", "drips"],
 )
-def test_a_peer_that_does_not_shake_hands_holds_nobody_up(daemon_for: StartDaemon, said: bytes, drop: bytes) -> None:
-    """The reader's loop goes on: it beats, and says what is the matter."""
+def test_a_peer_without_a_handshake_does_not_block_the_reader(daemon_for: StartDaemon, said: bytes, drop: bytes) -> None:
+    """The reader's loop continues: it sends heartbeats and reports the reason."""
     with socket.create_server(("127.0.0.1", 0)) as mute:
         table = {"host": "127.0.0.1", "port": mute.getsockname()[1], "username": "amid", "secret": "s", "tls": True}
         daemon = daemon_for({"mute": table}, start=False).start(wait=False)

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from amid.cli.trace import Numbers
+from amid.cli.trace import GapCounter
 from tests.conformance.pbx import SERVER, Pbx
 from tests.daemon import BOUND_S, Daemon, eventually
 from tests.processes.process import pids, sockets
@@ -48,12 +48,12 @@ def tracing(daemon: Daemon, tmp_path: Path, *options: str) -> Iterator[Tracing]:
 
 
 def pinged(daemon: Daemon, tracing: Tracing) -> list[Seen]:
-    """What is seen of Pings, which show that the trace is in effect."""
+    """The traced Pings, which show that the trace is in effect."""
     daemon.action("Ping", {"ActionID": "mine"}, server=SERVER)
     return [seen for seen in tracing.seen() if seen["own_id"] == "mine"]
 
 
-def test_an_action_and_its_whole_answer_by_the_callers_actionid(daemon: Daemon, tmp_path: Path) -> None:
+def test_an_action_is_traced_by_the_callers_action_id(daemon: Daemon, tmp_path: Path) -> None:
     before = pids(daemon)
     with tracing(daemon, tmp_path, "--action", "mine") as trace:
         eventually(lambda: pinged(daemon, trace), "the trace is in effect")
@@ -68,10 +68,10 @@ def test_an_action_and_its_whole_answer_by_the_callers_actionid(daemon: Daemon, 
     assert sent["direction"] == "sent" and sent["data"].endswith("\r\n\r\n") and sent["session"].startswith("lane-")
     assert [seen["direction"] for seen in received] == ["received"] * (2 + len(listed["events"]))
     assert received[0]["data"].startswith("Response: Success\r\n") and "CoreShowChannelsComplete" in received[-1]["data"]
-    assert pids(daemon) == before, "nothing was started anew"
+    assert pids(daemon) == before, "no process was restarted"
 
 
-def test_a_new_login_is_seen_without_its_secrets(daemon_for: Any, pbx: Pbx, tmp_path: Path) -> None:
+def test_a_traced_login_hides_its_secrets(daemon_for: Any, pbx: Pbx, tmp_path: Path) -> None:
     own = daemon_for({SERVER: {**pbx.table, "auth": "plain"}})
     with tracing(own, tmp_path) as trace:
         eventually(lambda: pinged(own, trace), "the trace is in effect")
@@ -82,7 +82,7 @@ def test_a_new_login_is_seen_without_its_secrets(daemon_for: Any, pbx: Pbx, tmp_
     assert pbx.secret not in trace.file.read_text()
 
 
-def test_whom_the_configuration_does_not_let_change_amid_it_does_not_let_trace(daemon_for: Any, pbx: Pbx) -> None:
+def test_tracing_requires_admin(daemon_for: Any, pbx: Pbx) -> None:
     own = daemon_for({SERVER: pbx.table}, callers__local={"admin": False})
     argv = [sys.executable, "-m", "amid", "--run-dir", str(own.run_dir), "trace"]
     assert f"trace-{SERVER}" not in sockets(own)
@@ -100,9 +100,9 @@ def test_whom_the_configuration_does_not_let_change_amid_it_does_not_let_trace(d
 
 @pytest.mark.parametrize(
     ("numbers", "said"),
-    [([(1, 5), (1, 6)], ""), ([(1, 5), (1, 9)], "3 packets were lost"), ([(1, 5), (2, 6)], "its reader was replaced")],
+    [([(1, 5), (1, 6)], ""), ([(1, 5), (1, 9)], "3 packets were lost"), ([(1, 5), (2, 6)], "the reader was replaced")],
 )
-def test_loss_is_counted(numbers: list[tuple[int, int]], said: str) -> None:
-    known = Numbers()
-    gaps = [known.gap({"server": "pbx1", "epoch": epoch, "seq": seq}) for epoch, seq in numbers]
+def test_dropped_packets_are_counted(numbers: list[tuple[int, int]], said: str) -> None:
+    known = GapCounter()
+    gaps = [known.before({"server": "pbx1", "epoch": epoch, "seq": seq}) for epoch, seq in numbers]
     assert gaps[0] == "" and (said in gaps[1] if said else gaps[1] == "")

@@ -1,5 +1,5 @@
-"""What goes wrong with a real PBX: it restarts, freezes, dies, refuses the login. Every call is answered once, by its deadline, and
-says truly whether it was sent; and when the PBX is back, so is amid."""
+"""Faults of a real PBX: restart, freeze, crash, rejected login. Every call is answered once and in
+time with a correct `sent`, and amid recovers with the PBX."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ MakeAsterisk = Callable[[], Asterisk]
 
 
 class Load:
-    """Calls that never stop. `deadlines` has each call's timeout, `answers` what became of it."""
+    """A continuous load of calls. `deadlines` has each call's timeout, `answers` its outcome."""
 
     def __init__(self, daemon: Daemon, actions: Iterator[Action]) -> None:
         self.daemon = daemon
@@ -59,7 +59,7 @@ class Load:
         self.until(lambda: time.monotonic() >= end, "the time is over", seconds + 1)
 
     def goes_well(self, count: int) -> Callable[[], bool]:
-        """Whether that many calls, from now on, went well."""
+        """Whether this many calls, from now on, succeeded."""
         begin = len(self.timeouts)
         return lambda: sum(answer.kind == "ok" for number, answer in self.answers.items() if number >= begin) >= count
 
@@ -76,7 +76,7 @@ class Load:
 
 
 def puts() -> Iterator[Action]:
-    """Actions of which can be seen afterwards whether they were carried out."""
+    """Actions whose effects can be checked afterwards."""
     for number in range(1_000_000):
         yield Action("DBPut", {"Family": "load", "Key": number, "Val": number}, {"timeout": 0.5 + number % 10 * 0.3})
 
@@ -129,7 +129,7 @@ def test_restart_under_load(own_asterisk: MakeAsterisk, daemon_for: StartDaemon)
             assert f"/load/{number}" in done, "it was said to have gone well, and it was not carried out"
 
 
-def test_a_pbx_that_freezes(own_asterisk: MakeAsterisk, daemon_for: StartDaemon) -> None:
+def test_a_frozen_pbx_is_noticed_and_recovers(own_asterisk: MakeAsterisk, daemon_for: StartDaemon) -> None:
     """For 20 s: longer than it takes to notice (10 s of silence and 5 s for a Ping)."""
     server = own_asterisk()
     daemon = daemon_for({SERVER: of(server).table})
@@ -148,7 +148,7 @@ def test_a_pbx_that_freezes(own_asterisk: MakeAsterisk, daemon_for: StartDaemon)
     assert {answer.kind for answer in load.answers.values()} <= {"ok", "timeout", "connection_lost", "not_connected"}
 
 
-def test_a_pbx_that_is_killed(own_asterisk: MakeAsterisk, daemon_for: StartDaemon) -> None:
+def test_a_killed_pbx_is_noticed_and_recovers(own_asterisk: MakeAsterisk, daemon_for: StartDaemon) -> None:
     server = own_asterisk()
     daemon = daemon_for({SERVER: of(server).table})
     epoch = daemon.server(SERVER)["epoch"]
@@ -165,7 +165,7 @@ def test_a_pbx_that_is_killed(own_asterisk: MakeAsterisk, daemon_for: StartDaemo
     error = daemon.failure("Ping")
     assert (error["data"]["kind"], error["data"]["sent"]) == ("not_connected", False)
     assert "refused" in error["message"]
-    load.dealer.all()  # nobody takes the answers while this test starts an Asterisk
+    load.dealer.all()  # the answers are not read while this test starts an Asterisk
     server.stop()
     server.start()
     load.until(up_again(daemon, epoch), "up again")
@@ -175,7 +175,7 @@ def test_a_pbx_that_is_killed(own_asterisk: MakeAsterisk, daemon_for: StartDaemo
 
 
 @pytest.mark.parametrize("wrong", [{"secret": "wrong"}, {"username": "nobody", "auth": "plain"}], ids=["secret", "user"])
-def test_a_login_that_is_rejected(pbx: Pbx, daemon_for: StartDaemon, wrong: dict[str, str]) -> None:
+def test_a_rejected_login_is_reported(pbx: Pbx, daemon_for: StartDaemon, wrong: dict[str, str]) -> None:
     daemon = daemon_for({SERVER: {**pbx.table, **wrong}}, start=False).start(wait=False)
     eventually(lambda: daemon.server(SERVER)["state"] == "rejected", "the login is rejected")
     assert daemon.server(SERVER)["detail"] == f"{pbx.host}:{pbx.port}: login rejected: Authentication failed"
@@ -191,7 +191,7 @@ def test_plain_login(pbx: Pbx, daemon_for: StartDaemon) -> None:
     assert pbx.secret not in daemon.log.read_text()
 
 
-def test_a_user_who_is_removed_and_comes_back(own_asterisk: MakeAsterisk, daemon_for: StartDaemon) -> None:
+def test_a_removed_user_is_reported_until_it_is_back(own_asterisk: MakeAsterisk, daemon_for: StartDaemon) -> None:
     """A reload does not end the sessions there are; the next login is refused, and after another reload it is not."""
     server = own_asterisk()
     daemon = daemon_for({SERVER: of(server).table})

@@ -1,4 +1,4 @@
-"""What the callers of the load ask for, and how each knows its own answer by its content."""
+"""The actions of the load's callers, each of which recognises its own answer by content."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Asked(NamedTuple):
 
 
 def draw(chance: random.Random, caller: str, number: int) -> Asked:
-    """The next action of a caller; `number` makes it unlike any other of his."""
+    """The next action of a caller; `number` makes it unique among the caller's actions."""
     (make,) = chance.choices(list(MAKERS), list(MAKERS.values()))
     asked: Asked = make(caller, f"{caller}-{number}", chance.uniform(SHORTEST, LONGEST))
     return asked._replace(fields={**asked.fields, "ActionID": f"own-{caller}-{number}"})

@@ -1,8 +1,9 @@
-"""All attacks at once, beside honest callers: `python -m tests.faults.attack --seconds 60 [ATTACK …]`, as root.
+"""All attacks at once, beside honest callers: `python -m tests.faults.attack --seconds 60 [ATTACK
+…]`, as root.
 
-It prints how long the honest callers' Pings took, which of them failed, which processes were restarted, and the most memory that
-each has had; the exit status is 1 when a promise was broken. ATTACK is the name of a function of attackers.py; all of them by
-default.
+It prints the duration of the honest callers' Pings, their failures, restarted processes, and the
+peak memory of each process. The exit status is 1 when a promise was broken. ATTACK is a function of
+attackers.py; default: all.
 """
 
 from __future__ import annotations
@@ -83,7 +84,7 @@ def _ping(endpoint: str) -> str:
         caller.set(zmq.LINGER, 0)
         caller.connect(endpoint)
         caller.send(wire.pack({"id": 1, "method": "action", "params": {"action": "Ping", "timeout": TIMEOUT_S}}))
-        if not caller.poll(1000 * (TIMEOUT_S + 1)):
+        if not caller.poll(int(1000 * (TIMEOUT_S + 1))):
             return "no answer"
         return str(wire.unpack(caller.recv()).get("error", ""))
 

@@ -1,6 +1,8 @@
-"""What programs do that may do little and want to stop everybody: one function an attack, each goes on until it is ended.
+"""Attacks by programs with few rights that try to stop all others: one function for each, running
+until it is ended.
 
-They run as a user of their own, so that the kernel tells them from the honest caller; all targets are on this machine.
+They run as a Unix user of their own, so that the kernel distinguishes them from honest callers; all
+targets are on this machine.
 """
 
 from __future__ import annotations
@@ -101,7 +103,7 @@ def long_ids(target: Target) -> None:
 
 
 def unread_answers(target: Target) -> None:
-    """Pings as fast as they are taken, over connections that read nothing."""
+    """Pings as fast as they are accepted, on connections that read nothing."""
     request = frame(b"", MORE) + frame(json.dumps({"id": 1, "method": "ping"}).encode())
     with ExitStack() as stack:
         peers = [stack.enter_context(RawPeer(Path("rpc"))) for _ in range(10)]
@@ -112,13 +114,13 @@ def unread_answers(target: Target) -> None:
 
 
 def forgotten_calls(target: Target) -> None:
-    """Calls that wait for an hour, of callers that leave."""
+    """Calls with a timeout of an hour, of callers that disconnect."""
     params = {"action": "Originate", "fields": {"Channel": "Local/noanswer@calls/n", "Application": "Wait", "Async": True}}
     _send_and_leave({**params, "timeout": 3600, "until": "Nothing"}, 1000)
 
 
 def slow_actions(target: Target) -> None:
-    """Every lane is asked for something that takes seconds."""
+    """Slow actions on every lane."""
     params = {"action": "Originate", "fields": {"Channel": "Local/noanswer@calls/n", "Application": "Wait", "Timeout": 3000}}
     _send_and_leave({**params, "timeout": 5}, 20, stay_s=3.0)
 
@@ -187,13 +189,13 @@ def slow_bodies(target: Target) -> None:
 
 
 def large_bodies(target: Target) -> None:
-    """With a token that is right."""
+    """With a valid token."""
     head = _head(target, "POST", "/rpc", f"Content-Length: {1024 * 1024}\r\n")
     _connections(target, head + b" " * 1_000_000, 50, stay_s=4.0)
 
 
 def unread_pages(target: Target) -> None:
-    """Answers that nobody reads."""
+    """Responses that are never read."""
     _connections(target, _head(target, "GET", "/openapi.json") * 20, 10, stay_s=4.0)
 
 

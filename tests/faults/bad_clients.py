@@ -1,6 +1,8 @@
-"""Programs that misuse amid, each in a process of its own. They know ZeroMQ and JSON, and nothing of amid's code.
+"""Clients that misuse amid, each in a process of its own. They use ZeroMQ and JSON, and no code of
+amid.
 
-`python -m tests.faults.bad_clients NAME ENDPOINT`. Each says one line of JSON on stdout when it has come to its point.
+`python -m tests.faults.bad_clients NAME ENDPOINT`. Each prints one line of JSON when it has reached
+its state.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ def request(number: int, method: str, **params: Any) -> list[bytes]:
 
 
 def dealer(endpoint: str, kept: int = 0) -> zmq.Socket[bytes]:
-    """kept: answers that wait in this process for being read; 0: any number."""
+    """kept: number of unread replies that this process buffers; 0: no limit."""
     socket = CONTEXT.socket(zmq.DEALER)
     socket.set(zmq.SNDHWM, 0)
     socket.set(zmq.RCVHWM, kept)
@@ -41,7 +43,7 @@ def dealer(endpoint: str, kept: int = 0) -> zmq.Socket[bytes]:
     return socket
 
 
-def say(*values: Any) -> None:
+def report(*values: Any) -> None:
     print(json.dumps(values), flush=True)
 
 
@@ -52,7 +54,7 @@ def in_flight(endpoint: str) -> None:
     for number in range(IN_FLIGHT):
         socket.send_multipart(request(number, "action", action="Originate", fields=slow, timeout=6))
     socket.send_multipart(request(IN_FLIGHT, "ping"))
-    say(json.loads(socket.recv_multipart()[-1])["id"])  # the ping's, so the broker has taken what came before it
+    report(json.loads(socket.recv_multipart()[-1])["id"])  # the ping's, so the broker has taken what came before it
     signal.pause()
 
 
@@ -62,36 +64,38 @@ def sending(endpoint: str) -> None:
     socket.set(zmq.SNDHWM, 2)
     body = request(1, "action", action="Ping", fields={"Long": "x" * 1_000_000})
     socket.send_multipart(body)
-    say(json.loads(socket.recv_multipart()[-1])["error"]["code"])  # it arrives; a value of that size is refused
+    report(json.loads(socket.recv_multipart()[-1])["error"]["code"])  # it arrives; a value of that size is refused
     while True:
         socket.send_multipart(body)
 
 
 def visitors(endpoint: str) -> None:
-    """Comes, calls once and leaves, again and again; every other time it does not wait for the answer."""
+    """Connects, calls once and disconnects, repeatedly; every other time without waiting for the
+    reply."""
     answered = 0
     for number in range(VISITS):
         with dealer(endpoint) as socket:
             socket.send_multipart(request(number, "action", action="Ping"))
             if number % 2:
                 answered += bool(socket.poll(SILENCE_MS)) and json.loads(socket.recv_multipart()[-1])["id"] == number
-    say(answered)
+    report(answered)
 
 
 def deaf(endpoint: str) -> None:
-    """Asks for long answers, then for many, and reads none of them."""
+    """Requests long answers, then many, and reads none of them."""
     socket = dealer(endpoint, kept=1)
     for number in range(DEAF_LISTS):
         socket.send_multipart(request(number, "actions"))
         time.sleep(0.002)  # its pace: faster, and all but the first thousand would be refused as `busy`
     for number in range(DEAF_VIEWS):
         socket.send_multipart(request(number, "status"))
-    say("sent")
+    report("sent")
     signal.pause()
 
 
 def flood(endpoint: str) -> None:
-    """Sends everything at once, and then says how often which answer came, and how many requests had theirs."""
+    """Sends everything at once, then reports the count of each reply and the number of requests
+    that got one."""
     socket = dealer(endpoint)
     for number in range(FLOOD):
         ask = request(number, "ping") if number % 2 else request(number, "action", action="Ping", timeout=60)
@@ -102,29 +106,29 @@ def flood(endpoint: str) -> None:
         reply = json.loads(socket.recv_multipart()[-1])
         answered.add(reply["id"])
         kinds[reply["error"]["data"]["kind"] if "error" in reply else "ok"] += 1
-    say(kinds, len(answered))
+    report(kinds, len(answered))
 
 
 def subscriber(endpoint: str) -> None:
-    """Follows the UserEvents of a server by their `nth`. Says so once it is subscribed, and behind the event `LAST` how many it had
-    since, and each gap: behind which number, and how many."""
+    """Follows the UserEvents of a server by their `prev`. Says the last one's number once it is subscribed, and behind the event
+    `LAST` its number, how many came since, and each gap: behind which number, and up to which."""
     socket = CONTEXT.socket(zmq.SUB)
     for topic in ("event.pbx1.UserEvent.", "tick.pbx1."):
         socket.subscribe(topic)
     socket.connect(endpoint)
-    last = _first_tick(socket)["counts"].get("UserEvent", 0)
-    say(last)
+    last = _first_tick(socket)["last"].get("UserEvent", 0)
+    report(last)
     seen, gaps = 0, []
     while True:
         for event in msgpack.unpackb(socket.recv_multipart()[1]):
             if event["event"] != "UserEvent":  # a tick
                 continue
             seen += 1
-            if event["nth"] != last + 1:
-                gaps.append([last, event["nth"] - last - 1])
-            last = event["nth"]
+            if event["prev"] != last:
+                gaps.append([last, event["prev"]])
+            last = event["seq"]
             if event["fields"]["UserEvent"] == LAST:
-                say(last, seen, gaps)
+                report(last, seen, gaps)
 
 
 def _first_tick(socket: zmq.Socket[bytes]) -> Any:

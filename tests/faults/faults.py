@@ -1,8 +1,10 @@
-"""The list of faults: each is a test of the campaign, may be drawn by the soak, and is a row of the table in README.md beside this.
+"""The list of faults: each is a test of the campaign, may be chosen by the soak, and is a row of
+the table in README.md.
 
-A fault is a function that takes a `World`, breaks one thing in it, waits until that was noticed, heals it, and asserts what is
-special to it; its docstring says what the user sees. `row` gives a plain test a row of the table as well, where a check does not
-fit into a world. `python -m tests.faults.faults` prints the table.
+A fault is a function that takes a `World`, breaks one thing in it, waits until the effect is
+visible, repairs it, and asserts its specific consequences; its docstring says what users see. `row`
+adds a plain test to the table when the check does not fit into a world. `python -m
+tests.faults.faults` prints the table.
 """
 
 from __future__ import annotations
@@ -58,7 +60,7 @@ def fault(part: str, name: str, soak: bool = True) -> Callable[[Callable[[World]
 
 
 def row(part: str, name: str, sees: str) -> Callable[[Test], Test]:
-    """Give a plain test a row of the table. sees: what the user sees."""
+    """Add a plain test to the table. sees: what users see."""
 
     def register(test: Test) -> Test:
         assert part in PARTS, f"{part!r} is no part; the parts are {', '.join(PARTS)}"
@@ -71,7 +73,7 @@ def row(part: str, name: str, sees: str) -> Callable[[Test], Test]:
 
 
 def load_all() -> list[Fault]:
-    """Every fault there is: those of the modules `on_*.py` beside this."""
+    """All faults: those of the modules `on_*.py` in this directory."""
     for file in sorted(Path(__file__).parent.glob("on_*.py")):
         importlib.import_module(f"tests.faults.{file.stem}")
     return FAULTS
@@ -84,7 +86,7 @@ def table() -> str:
         importlib.import_module(f"tests.faults.{file.stem}")
     importlib.import_module("tests.processes.test_run_dir")
     lines = ["| part | fault | what the user sees | checked by |", "|---|---|---|---|"]
-    for one in sorted(ROWS, key=lambda one: PARTS.index(one.part)):
+    for one in sorted(ROWS, key=lambda one: (PARTS.index(one.part), one.check)):
         lines.append(f"| {one.part} | {one.name} | {' '.join(one.sees.split())} | `{one.check}` |")
     return "\n".join(lines)
 

@@ -1,7 +1,8 @@
-"""The judge: records of calls, events and the witness in, violations of the promises out. It knows no socket and no clock.
+"""The judge: turns records of calls, events and the witness into violations of the promises. No
+socket and no clock.
 
-A record is judged when it comes, as far as it can be; what needs the witness's word waits for it (`testimony`). What is old is
-forgotten, so that a soak of any length takes bounded memory.
+A record is judged on arrival, as far as possible; what depends on the witness waits for it
+(`testimony`). Old records are dropped, so that a soak of any length uses bounded memory.
 """
 
 from __future__ import annotations
@@ -31,7 +32,6 @@ FORBIDDEN = {
     "denied",
     "unknown_server",
     "too_large",
-    "gone",
 }
 """How no call of the load may end, whatever the fault."""
 
@@ -48,16 +48,17 @@ class Judge:
     allowed: float = 0.0
 
     def __post_init__(self) -> None:
-        self._stream, self._names, self._client = Whole(), Named(), Told()
-        self.sequences: dict[str, Whole | Named | Told] = {"stream": self._stream, "names": self._names, "client": self._client}
+        self._published: dict[str, Whole | Named] = {"stream": Whole(), "names": Named()}
+        self._pulled = {"client": Told(), "pull": Told(by_name=True)}
+        self.sequences: dict[str, Whole | Named | Told] = {**self._published, **self._pulled}
         self._testimony = Testimony()
         self._away: list[Away] = []
         self._settled = -math.inf
 
     @property
     def missed(self) -> int:
-        """Events that the client library told to be missing."""
-        return self._client.missed
+        """Events that the client library reported as missing."""
+        return self._pulled["client"].missed
 
     def remembered(self) -> int:
         """How many records are kept: bounded, however long it lasts."""
@@ -71,9 +72,9 @@ class Judge:
             case Seen():
                 self._seen(record)
             case Tick():
-                self._note(record.subscriber, (self._names if record.subscriber == "names" else self._stream).tick(record))
+                self._note(record.subscriber, self._published[record.subscriber].tick(record))
             case Missed():
-                self._note(record.subscriber, self._client.gap(record))
+                self._note(record.subscriber, self._pulled[record.subscriber].gap(record))
             case Witnessed():
                 self._find(self._testimony.seen_by_witness(record))
             case Cut():
@@ -81,7 +82,7 @@ class Judge:
             case Away():
                 self._away = [one for one in self._away[-20:] if one.until is not None] + [record]
             case Stray():
-                self._find([f"nobody waited for this answer, or it came twice: {record}"])
+                self._find([f"unexpected or duplicate answer: {record}"])
             case Deaf():
                 self._find([f"{record.who} never had the last event of all"])
 
@@ -112,7 +113,7 @@ class Judge:
         return [text for text, wrong in checks.items() if wrong]
 
     def _allowed(self, call: Call, away: bool) -> float:
-        """Seconds over its timeout; none are counted where the fault is already that nobody answered."""
+        """The allowed seconds over its timeout; not checked if the fault is that no reply comes."""
         if call.own and not away:
             return math.inf
         return PROMISE + call.late + (MARGIN if away else 0.0)

@@ -1,8 +1,8 @@
-"""How much of a call's lateness is the machine's and the load's own, and not amid's.
+"""The part of a call's lateness that the machine and the load cause, not amid.
 
-Two things are measured every few milliseconds: how late the load's own loop came to its turn, and how long the threads of the load
-and of the broker were ready to run and had no CPU, by the kernel's word (`schedstat`). Only with both can a promise of 50 ms be
-judged on two noisy cores.
+Two things are measured every few milliseconds: the delay of the load's own loop, and the time for
+which threads of the load and the broker were ready but had no CPU, from the kernel's `schedstat`.
+Only with both can a promise of 50 ms be judged on two noisy cores.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ TRANSIT = 0.1
 
 
 class Held(NamedTuple):
-    """So many seconds were lost at some time in between."""
+    """Seconds lost within this period."""
 
     since: float
     until: float
@@ -41,12 +41,12 @@ class Lateness:
         self._waited: dict[Path, int] = {}
         self._held: deque[Held] = deque(maxlen=2000)
 
-    async def know_broker(self) -> None:
-        """Find out who the broker is, for ever."""
+    async def find_broker(self) -> None:
+        """Track the broker's process."""
         while True:
             with contextlib.suppress(AmidError):
                 pids = {one["name"]: one["pid"] for one in (await self._client.status(timeout=1.0))["processes"]}
-                self._broker = pids.get("broker", 0)  # a supervisor that can write nothing tells of nobody
+                self._broker = pids.get("broker", 0)  # a supervisor that cannot write lists no processes
             await asyncio.sleep(0.5)
 
     async def look(self) -> None:
@@ -58,7 +58,7 @@ class Lateness:
         self._held += [Held(began - seconds, now, seconds) for seconds in lost if seconds > 0.001]
 
     def of(self, began: float, due: float, ended: float) -> float:
-        """Seconds that a call may be late for reasons that are not amid's."""
+        """Seconds of a call's lateness that are not amid's."""
         return sum(one.seconds for one in self._held if one.overlaps(began, began + TRANSIT) or one.overlaps(due, ended))
 
     def _without_cpu(self) -> list[float]:

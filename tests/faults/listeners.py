@@ -1,12 +1,14 @@
-"""Who listens in the load: three subscribers of amid, and the witness, which has nothing to do with amid.
+"""The subscribers of the load: four of amid, two of which pull, and the witness, which is
+independent of amid.
 
-Each hands records to `write`, and sets `heard_all` when the token `END` has come to it.
+Each writes records to `write`, and sets `heard_all` when it has received the token `END`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 import time
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -15,10 +17,11 @@ import msgpack
 import zmq
 import zmq.asyncio
 
-from amid.client import AsyncClient
-from amid.client.feed import Event
+from amid.client import AsyncClient, Event
 from tests.asterisk.raw import request
-from tests.faults.records import Cut, Missed, Seen, Tick, Witnessed
+from tests.faults.callers import HANDOVER
+from tests.faults.judge import MARGIN
+from tests.faults.records import Call, Cut, Missed, Seen, Tick, Witnessed
 
 Write = Callable[[Any], None]
 SERVER = "pbx1"
@@ -26,6 +29,10 @@ NAMES = ("UserEvent", "Newchannel", "Hangup")
 """What the subscriber to some names wants."""
 END = "the end"
 """The last token of all, said by the witness."""
+PULL = "events"
+"""What a call of the puller is called in its record."""
+AGAIN_S = 0.5
+"""Seconds after an error until the next try, as the contract for clients has it."""
 LARGEST = 1024 * 1024
 """Bytes of one packet of Asterisk."""
 SURE = 1.0
@@ -68,12 +75,12 @@ class Subscriber:
 
     def _take(self, event: dict[str, Any], now: float) -> None:
         if event["event"] == "amid:tick":
-            self._write(Tick(self.name, now, event["epoch"], event["seq"], event["counts"]))
+            self._write(Tick(self.name, now, event["epoch"], event["seq"], event["last"]))
             return
         said = token(event["event"], event["fields"])
         if said == END:
             self.heard_all.set()
-        self._write(Seen(self.name, now, event["epoch"], event["seq"], event["nth"], event["event"], said))
+        self._write(Seen(self.name, now, event["epoch"], event["seq"], event["prev"], event["event"], said))
 
 
 class Library:
@@ -98,11 +105,77 @@ class Library:
         said = token(one.event, one.fields)
         if said == END:
             self.heard_all.set()
-        self._write(Seen(self.name, now, one.epoch, one.seq, one.nth, one.event, said))
+        self._write(Seen(self.name, now, one.epoch, one.seq, one.prev, one.event, said))
+
+
+class Puller:
+    """The method `events` on a bare socket, for some names, with a cursor of its own. What it asks is judged as a call, too."""
+
+    name = "pull"
+
+    def __init__(self, run_dir: str, chance: random.Random, write: Write) -> None:
+        self.heard_all = asyncio.Event()
+        self._endpoint = f"ipc://{run_dir}/rpc"
+        self._chance = chance
+        self._write = write
+        self._after: dict[str, int] | None = None
+        self._socket = self._new_socket()
+
+    async def receive(self) -> None:
+        """Ask for ever."""
+        while True:
+            began, timeout = time.monotonic(), self._chance.choice([0.5, 2.0, 10.0])
+            reply = await self._ask(timeout)
+            kind, own = self._take(reply) if isinstance(reply, dict) else (reply, True)
+            self._write(
+                Call(self.name, PULL, began, timeout, time.monotonic(), 0.0, kind, kind != "unreachable", own, False, "", "")
+            )
+            if kind != "ok":
+                await asyncio.sleep(AGAIN_S)
+
+    def _new_socket(self) -> zmq.asyncio.Socket:
+        socket = zmq.asyncio.Context.instance().socket(zmq.REQ)
+        socket.set(zmq.LINGER, 0)
+        socket.set(zmq.IMMEDIATE, 1)
+        socket.connect(self._endpoint)
+        return socket
+
+    async def _ask(self, timeout: float) -> dict[str, Any] | str:
+        """The reply; why none came, and then the socket is another one."""
+        why = "unreachable"
+        limit = self._chance.choice([1, 20, 1000])
+        params = {"server": SERVER, "after": self._after, "names": [name.upper() for name in NAMES], "limit": limit}
+        request = {"id": 1, "method": "events", "params": {**params, "timeout": timeout}}
+        try:
+            async with asyncio.timeout(HANDOVER):
+                await self._socket.send(msgpack.packb(request))
+            why = "timeout"
+            async with asyncio.timeout(timeout + MARGIN):
+                reply: dict[str, Any] = msgpack.unpackb(await self._socket.recv())
+                return reply
+        except TimeoutError:
+            self._socket.close()
+            self._socket = self._new_socket()
+            return why
+
+    def _take(self, reply: dict[str, Any]) -> tuple[str, bool]:
+        """Take the events. How the call ended, and whether that is this program's own word."""
+        if "error" in reply:
+            return str(reply["error"]["data"]["kind"]), False
+        page, now = reply["result"], time.monotonic()
+        if self._after is not None and page["missed"] != 0:
+            self._write(Missed(self.name, now, self._after["epoch"], self._after["seq"], page["missed"]))
+        for event in page["events"]:
+            said = token(event["event"], event["fields"])
+            if said == END:
+                self.heard_all.set()
+            self._write(Seen(self.name, now, event["epoch"], event["seq"], event["prev"], event["event"], said))
+        self._after = {"epoch": page["epoch"], "seq": page["seq"]}
+        return "ok", False
 
 
 class Witness:
-    """A session of its own with Asterisk, opened again whenever it breaks off, that writes down every UserEvent."""
+    """A session with Asterisk, reopened whenever it breaks, that records every UserEvent."""
 
     name = "witness"
 
@@ -154,8 +227,8 @@ class Witness:
                 self.heard_all.set()
         self._last = now
 
-    async def say_the_end(self) -> None:
-        """A UserEvent of the witness's own."""
+    async def send_end(self) -> None:
+        """Send the final UserEvent."""
         await self.up.wait()
         assert self._writer is not None
         self._writer.write(request("UserEvent", UserEvent="Load", Token=END))

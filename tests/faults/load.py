@@ -1,7 +1,8 @@
-"""The load as a test holds it: a process of callers, subscribers and a witness (`traffic`), and the judge of what they write down.
+"""The load as used by a test: a process of callers, subscribers and a witness (`traffic`), and the
+judge of its records.
 
-A thread takes the records as they come and gives them to the judge, so that nothing is kept but what is still to be judged, and a
-load may last for hours.
+A thread passes the records to the judge as they arrive, so that only unjudged records are kept and
+a load may run for hours.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import msgpack
 from tests.asterisk.raw import Place
 from tests.daemon import BOUND_S, eventually
 from tests.faults.judge import Judge
+from tests.faults.listeners import PULL
 from tests.faults.records import Away, Call, Record, unpacked
 from tests.faults.traffic import CALLERS, Plan
 
@@ -86,11 +88,11 @@ class Load:
         self._lock = threading.Lock()
         argv = [sys.executable, "-m", "tests.faults.traffic"]
         self._process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT)
-        self._say(json.dumps(plan._asdict()))
+        self._send(json.dumps(plan._asdict()))
         self._thread = threading.Thread(target=self._take_all, name="load", daemon=True)
         self._thread.start()
 
-    def _say(self, line: str) -> None:
+    def _send(self, line: str) -> None:
         assert self._process.stdin is not None
         self._process.stdin.write(line.encode() + b"\n")
         self._process.stdin.flush()
@@ -113,11 +115,11 @@ class Load:
         return watch.first
 
     def mark(self) -> float:
-        """Now, for `kinds`."""
+        """The current position, for `kinds`."""
         return time.monotonic()
 
     def kinds(self, since: float) -> Counter[str]:
-        """How the calls ended that began since then."""
+        """How the calls ended that began since then, those for events apart."""
         with self._lock:
             return Counter(call.kind for call in self._recent if call.began >= since)
 
@@ -165,7 +167,7 @@ class Load:
 
     def finish(self) -> Report:
         """No new calls; wait for the open ones and for the last event, and judge what is left."""
-        self._say("stop")
+        self._send("stop")
         status = self._process.wait(STOP_S)
         self._thread.join(STOP_S)
         assert status == 0, f"the load ended with status {status}; its stderr says why"
@@ -198,7 +200,7 @@ class Load:
     def _take(self, record: Record) -> None:
         with self._lock:
             self.judge.take(record)
-            if isinstance(record, Call):
+            if isinstance(record, Call) and record.action != PULL:
                 self._recent.append(record)
                 for watch in self._watches:
                     watch.take(record)

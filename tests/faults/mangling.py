@@ -1,7 +1,8 @@
-"""Asterisk's answers as a liar, or a stranger on the way, would give them, and what impostors say: pure functions.
+"""Asterisk's answers as mangled by an attacker, and the bytes of impostors: pure functions.
 
-An answer is a response and, where that opens a list, everything up to the event that closes it. Only whole answers are mangled: a
-list with one item less is a lie that nobody can see through, an answer that comes twice, late, or under another's name is not.
+An answer is a response and, if that starts a list, everything up to the closing event. Only
+complete answers are mangled: a list with one item less cannot be detected, but an answer that is
+duplicated, late, or under another's name can.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ REMEMBERED = 50
 
 
 class Piece(NamedTuple):
-    """Bytes on their way to amid. answer: whether it is a whole one. delay: seconds that it, and all behind it, is held up."""
+    """Bytes for amid. answer: whether they are a complete answer. delay: seconds by which they, and
+    all bytes after them, are delayed."""
 
     data: bytes
     answer: bool = False

@@ -1,4 +1,4 @@
-"""Faults of amid's own processes: a reader, the broker, the supervisor."""
+"""Faults of amid's own processes: reader, broker and supervisor."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ SILENCE_S = 2.0
 
 @fault("reader", "SIGSTOP")
 def reader_stopped(world: World) -> None:
-    """Killed after 2 s without a beat and replaced: calls in flight get `connection_lost`, those that wait are answered by its
-    successor; a new epoch."""
+    """The reader is killed after 2 s without a heartbeat and replaced. Open calls get
+    `connection_lost`, queued calls are answered by the next reader; a new epoch starts."""
     with actions_under_way(world):
         old = world.daemon.pid(READER)
         stop(old)
@@ -44,7 +44,8 @@ def reader_killed(world: World) -> None:
 
 @fault("reader", "endless loop in its work loop")
 def reader_spins(world: World) -> None:
-    """The same as SIGSTOP: the beat comes from the work loop itself, so burning the CPU is no sign of life."""
+    """The same as for SIGSTOP: the heartbeat comes from the work loop, so a busy loop does not
+    count as alive."""
     old = world.daemon.pid(READER)
     spin(old)
     before = cpu_seconds(old)
@@ -54,8 +55,8 @@ def reader_spins(world: World) -> None:
 
 @fault("reader", "out of memory (RLIMIT_AS)")
 def reader_out_of_memory(world: World) -> None:
-    """It serves on from what it has, since all that it keeps is bounded; where that does not do, it ends or hangs, and is replaced
-    as with SIGKILL or SIGSTOP."""
+    """The reader continues with the memory that it has, since all its buffers are limited;
+    otherwise it ends or hangs, and is replaced as after SIGKILL or SIGSTOP."""
     old = world.daemon.pid(READER)
     for limit in (resource.RLIMIT_AS, resource.RLIMIT_DATA):  # the second closes what the allocator holds in reserve
         resource.prlimit(old, limit, (1, resource.RLIM_INFINITY))
@@ -71,7 +72,8 @@ def reader_out_of_memory(world: World) -> None:
 
 @fault("broker", "SIGSTOP")
 def broker_stopped(world: World) -> None:
-    """Killed after 2 s and replaced. Calls in flight end by the client's own timeout, within a second of theirs; events go on."""
+    """The broker is killed after 2 s and replaced. Open calls end by the client's own timeout,
+    within a second after theirs; events continue."""
     with events_go_on(world), world.load.broker_away():
         old = world.daemon.pid("broker")
         stop(old)
@@ -80,14 +82,15 @@ def broker_stopped(world: World) -> None:
 
 @fault("broker", "SIGKILL")
 def broker_killed(world: World) -> None:
-    """The same, at once; the new broker finds the readers by itself."""
+    """The same, at once; the new broker reconnects to the readers."""
     with events_go_on(world), world.load.broker_away():
         world.replaced("broker", world.signal("broker", signal.SIGKILL))
 
 
 @fault("supervisor", "SIGSTOP for twice the silence limit, then SIGCONT")
 def supervisor_stopped(world: World) -> None:
-    """Nothing: nothing passes through it, and when it is back it judges nobody for the time that it was away."""
+    """Nothing: calls and events do not pass through it. When it continues, the time while it was
+    suspended does not count against its children."""
     before = pids(world.daemon)
     said = world.daemon.log.stat().st_size
     stop(before["supervisor"])
@@ -97,12 +100,13 @@ def supervisor_stopped(world: World) -> None:
     os.kill(before["supervisor"], signal.SIGCONT)
     eventually(lambda: b"supervisor was suspended for" in world.daemon.log.read_bytes()[said:], "it noticed")
     world.load.well()
-    assert pids(world.daemon) == before, "it killed nobody"
+    assert pids(world.daemon) == before, "it killed no process"
 
 
 @fault("supervisor", "SIGKILL")
 def supervisor_killed(world: World) -> None:
-    """Every process of amid has ended within a second, and the next start is clean; until then calls end as `unreachable`."""
+    """All processes of amid end within a second, and the next start is clean; until then calls end
+    with `unreachable`."""
     before = pids(world.daemon)
     daemon = world.daemon
     assert daemon.process is not None
@@ -116,7 +120,7 @@ def supervisor_killed(world: World) -> None:
 
 @contextlib.contextmanager
 def actions_under_way(world: World) -> Iterator[None]:
-    """Every lane has an action on its way to Asterisk, which will carry it out whatever becomes of amid."""
+    """Every lane has an action in flight, which Asterisk runs whatever happens to amid."""
     with world.relay.behaving("latency"):
         eventually(lambda: world.relay.acted() > 20, "the lanes are slow")
         yield
@@ -124,7 +128,7 @@ def actions_under_way(world: World) -> Iterator[None]:
 
 @contextlib.contextmanager
 def events_go_on(world: World) -> Iterator[None]:
-    """No subscriber to everything, or to some names, sees an interruption, and the reader stays who it is."""
+    """No subscriber sees an interruption, and the reader is not replaced."""
     reader, runs, events = world.daemon.pid(READER), world.load.runs(), world.load.report().events
     yield
     assert world.load.well() < 2.0, "the new broker finds the reader at once"
@@ -134,7 +138,8 @@ def events_go_on(world: World) -> Iterator[None]:
 
 
 def spin(pid: int) -> None:
-    """What a debugger would do: where its main thread returns from the kernel stands a jump to itself now."""
+    """Patch the process as a debugger would: its main thread enters an endless loop when it returns
+    from the kernel."""
     eventually(lambda: len(Path(f"/proc/{pid}/syscall").read_text().split()) == 9, f"{pid} waits in the kernel")
     returns_to = int(Path(f"/proc/{pid}/syscall").read_text().split()[-1], 16)
     with open(f"/proc/{pid}/mem", "r+b", buffering=0) as memory:

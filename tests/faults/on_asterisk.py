@@ -1,4 +1,4 @@
-"""Faults of Asterisk itself: it freezes, dies, restarts, loads its manager anew, and forgets the user that amid is."""
+"""Faults of Asterisk: it freezes, dies, restarts, reloads its manager, and loses amid's user."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from tests.processes.process import stop
 
 @fault("asterisk", "SIGSTOP for some seconds, then SIGCONT")
 def stopped(world: World) -> None:
-    """Calls end as `timeout` at their deadline; what had reached Asterisk (`sent: true`) is carried out when it goes on, and its
-    late answer is dropped. A session that is silent for 15 s would be closed."""
+    """Calls end with `timeout` at their deadline. Actions that Asterisk had received (`sent: true`)
+    run when it continues, and their late answers are dropped. A session that is silent for 15 s
+    would be closed."""
     stop(world.asterisk.pid)
     mark = world.load.mark()
     try:
@@ -26,7 +27,8 @@ def stopped(world: World) -> None:
 
 @fault("asterisk", "SIGKILL, then started again")
 def killed(world: World) -> None:
-    """Calls in flight get `connection_lost`; others wait up to 3 s for a session, then get `not_connected`; a new epoch."""
+    """Open calls get `connection_lost`; others wait up to 3 s for a session, then get
+    `not_connected`; a new epoch starts."""
     epoch = view(world)["epoch"]
     mark = world.load.mark()
     world.asterisk.kill()
@@ -38,7 +40,7 @@ def killed(world: World) -> None:
 
 @fault("asterisk", "`core restart now`")
 def restarted(world: World) -> None:
-    """The same; who logs in while it shuts down is told so, and that is no wrong secret: it is tried again at once."""
+    """The same. A login during the shutdown is refused with that reason and retried at once."""
     epoch = view(world)["epoch"]
     world.asterisk.command("core restart now")
     eventually(lambda: view(world)["state"] != "up" or view(world)["epoch"] > epoch, "its sessions are gone")
@@ -48,7 +50,7 @@ def restarted(world: World) -> None:
 
 @fault("asterisk", "`module reload manager`")
 def manager_reloaded(world: World) -> None:
-    """Nothing: sessions go on."""
+    """Nothing: sessions continue."""
     epoch = view(world)["epoch"]
     world.asterisk.command("module reload manager")
     world.load.well()
@@ -57,8 +59,9 @@ def manager_reloaded(world: World) -> None:
 
 @fault("asterisk", "its user is removed while logged in")
 def user_removed(world: World) -> None:
-    """Nothing as long as the sessions last, for Asterisk lets them go on. The next login is refused: state `rejected`, an error in
-    the log, calls get `not_connected` with the reason; once the user is back it takes 30 s at most."""
+    """Nothing while the sessions last, because Asterisk keeps them open. The next login is refused:
+    the state is `rejected`, the log has an error, and calls get `not_connected` with the reason.
+    Once the user exists again, recovery takes at most 30 s."""
     file = world.asterisk.private / "etc" / "manager.conf"
     text = file.read_text()
     epoch = view(world)["epoch"]

@@ -1,4 +1,4 @@
-"""Faults of the programs that use amid: they are killed, come and go, do not read, or send more than anybody can answer."""
+"""Faults of clients: killed, short-lived, not reading, or flooding."""
 
 from __future__ import annotations
 
@@ -62,7 +62,8 @@ def bad(world: World, name: str) -> Iterator[Bad]:
 
 @fault("clients", "killed with calls in flight")
 def killed_in_flight(world: World) -> None:
-    """Nobody else notices. Its actions are carried out; their answers are dropped and counted as `abandoned_calls`."""
+    """No other client is affected. Its actions run; their answers are dropped and counted as
+    `abandoned_calls`."""
     before = counters(world.daemon).get("abandoned_calls", 0)
     with bad(world, "in_flight") as client:
         slow = bad_clients.IN_FLIGHT
@@ -74,7 +75,7 @@ def killed_in_flight(world: World) -> None:
 
 @fault("clients", "killed in the middle of a message")
 def killed_sending(world: World) -> None:
-    """Nobody notices: half a message is no request, and its connection is closed."""
+    """No client is affected: a partial message is not a request, and its connection is closed."""
     broker = world.daemon.pid("broker")
     before = descriptors(broker)
     for _ in range(KILLS):
@@ -87,7 +88,7 @@ def killed_sending(world: World) -> None:
 
 @fault("clients", "1,000 connect, call once and leave")
 def visitors(world: World) -> None:
-    """Nothing: each is answered that waits for it, and leaves neither a descriptor nor memory behind."""
+    """Nothing: each client that waits is answered, and no descriptor or memory is left behind."""
     broker = world.daemon.pid("broker")
     before, open_before = memory(broker), descriptors(broker)
     with bad(world, "visitors") as client:
@@ -99,7 +100,8 @@ def visitors(world: World) -> None:
 
 @fault("clients", "one never reads its answers")
 def deaf(world: World) -> None:
-    """Its own answers beyond 10,000 (`max_calls`) are dropped and counted; nobody else notices."""
+    """Its own replies beyond 10,000 (`max_calls`) are dropped and counted; no other client is
+    affected."""
     broker = world.daemon.pid("broker")
     before, lost = memory(broker), undeliverable(world.daemon)
     peak = before
@@ -124,7 +126,8 @@ def deaf(world: World) -> None:
 
 @fault("clients", "one sends 100,000 requests at once")
 def flood(world: World) -> None:
-    """Each of its requests is answered, many actions with `busy`; the others' calls end within their timeouts, some with `busy`."""
+    """All its requests are answered, many actions with `busy`. Other clients' calls end within
+    their timeouts, some with `busy`."""
     broker = world.daemon.pid("broker")
     before = memory(broker)
     with bad(world, "flood") as client:

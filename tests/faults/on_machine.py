@@ -1,4 +1,4 @@
-"""Faults of the machine that a running amid meets: no descriptor is left, nothing can be written."""
+"""Faults of the machine while amid runs: no descriptors, and a read-only run_dir."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ENOUGH = 20
 
 @fault("machine", "no descriptors are left: broker")
 def broker_out_of_descriptors(world: World) -> None:
-    """Callers that are connected are served; others wait until there are descriptors again."""
+    """Connected callers are served; new ones wait until descriptors are available."""
     broker = world.daemon.pid("broker")
     with held_short(broker), idlers(world, "rpc", ENOUGH):
         world.load.well()
@@ -37,7 +37,8 @@ def broker_out_of_descriptors(world: World) -> None:
 
 @fault("machine", "no descriptors are left: reader, by its subscribers")
 def reader_out_of_descriptors(world: World) -> None:
-    """libzmq ends a process that cannot accept a connection: the reader is replaced, as after SIGKILL; a new epoch."""
+    """libzmq ends a process that cannot accept a connection: the reader is replaced as after
+    SIGKILL; a new epoch starts."""
     old = world.daemon.pid(READER)
     with held_short(old), idlers(world, f"stream-{SERVER}", ENOUGH):
         eventually(lambda: gone(old), "the reader ended")
@@ -46,7 +47,8 @@ def reader_out_of_descriptors(world: World) -> None:
 
 @fault("machine", "no descriptors are left: reader, for a session with Asterisk")
 def reader_cannot_dial(world: World) -> None:
-    """It lives, says why it has no session, and tries again: once it has descriptors all is well, with a new epoch."""
+    """The reader reports why it has no session and retries: once descriptors are available it
+    recovers, with a new epoch."""
     old = world.daemon.pid(READER)
     epoch = world.daemon.server(SERVER)["epoch"]
     world.asterisk.kill(signal.SIGKILL)
@@ -61,7 +63,8 @@ def reader_cannot_dial(world: World) -> None:
 
 @fault("machine", "no descriptors are left: supervisor, when a reader has to be replaced")
 def supervisor_out_of_descriptors(world: World) -> None:
-    """The reader's successor starts when there are some again, 30 s later at most; until then calls get `not_connected`."""
+    """The next reader starts when descriptors are available, after at most 30 s; until then calls
+    get `not_connected`."""
     supervisor = world.daemon.pid("supervisor")
     old = world.daemon.pid(READER)
     said = world.daemon.log.stat().st_size
@@ -74,7 +77,8 @@ def supervisor_out_of_descriptors(world: World) -> None:
 
 @fault("machine", f"{IDLE:,} connections that do nothing")
 def idle_connections(world: World) -> None:
-    """Nothing: each costs the broker a descriptor, which are as many as the hard limit says, and no time."""
+    """Nothing: each uses a descriptor of the broker, of which there are as many as the hard limit,
+    and no processor time."""
     broker = world.daemon.pid("broker")
     before = descriptors(broker)
     with idlers(world, "rpc", IDLE):
@@ -86,17 +90,17 @@ def idle_connections(world: World) -> None:
 
 @fault("machine", "run_dir becomes read-only", soak=False)
 def read_only(world: World) -> None:
-    """Calls and events go on. A process that dies has no successor until the directory can be written again. The log says why, and
-    once that `amid status` is out of date."""
+    """Calls and events continue. A process that dies is replaced when the directory is writable
+    again. The log has the reason, and once that `amid status` is outdated."""
     daemon, load = world.daemon, world.load
     old = daemon.pid(READER)
     with mounted_read_only(daemon.run_dir):
         load.well()
         daemon.kill(READER)
-        eventually(lambda: "nothing can be written there; is its file system read-only?" in daemon.log.read_text(), "it is said")
+        eventually(lambda: "the directory is not writable; is its file system read-only?" in daemon.log.read_text(), "it is said")
         assert daemon.failure("Ping", timeout=4)["data"]["kind"] == "not_connected"
     world.replaced(READER, old)
-    eventually(lambda: daemon.log.read_text().count("is written again") == 1, "that it is over is said")
+    eventually(lambda: daemon.log.read_text().count("can be written again") == 1, "that it is over is said")
     assert daemon.log.read_text().count("the status file in") == 2, "and so was the fault, once"
 
 
@@ -122,14 +126,14 @@ def idlers(world: World, name: str, count: int) -> Iterator[None]:
             peer = stack.enter_context(closing(socket.socket(socket.AF_UNIX)))
             try:
                 peer.connect(str(world.daemon.run_dir / name))
-            except (ConnectionError, FileNotFoundError):  # whoever listened has ended of it
+            except (ConnectionError, FileNotFoundError):  # the listening process has ended
                 break
         yield
 
 
 @contextmanager
 def mounted_read_only(directory: Path) -> Iterator[None]:
-    """Nothing can be written by that path any more. What is open stays so, as when a kernel has seen an error on a disk."""
+    """Nothing can be written through that path. Open files stay open, as after a disk error."""
     subprocess.run(["mount", "--bind", directory, directory], check=True)
     try:
         eventually(lambda: _remounted_read_only(directory), f"{directory} is read-only")
@@ -139,5 +143,5 @@ def mounted_read_only(directory: Path) -> Iterator[None]:
 
 
 def _remounted_read_only(directory: Path) -> bool:
-    """False while somebody is writing there: the kernel does not take that from him (mount(2): EBUSY)."""
+    """False while a process writes there: the kernel refuses (mount(2): EBUSY)."""
     return subprocess.run(["mount", "-o", "remount,bind,ro", directory]).returncode == 0

@@ -1,7 +1,7 @@
-"""Faults of the network between amid and Asterisk, and of whatever answers there in Asterisk's place.
+"""Faults of the network between amid and Asterisk, and of impostors at Asterisk's address.
 
-The relay before a real Asterisk does them. Where answers are mangled, calls fail that would have gone well; the promise is that
-each ends by its deadline and that none takes another's answer for its own.
+A relay in front of a real Asterisk causes them. Where answers are mangled, calls fail that would
+have succeeded; the promise is that each ends by its deadline and that none gets another's answer.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ DETECTED_S = 45.0
 BACKED_OFF_S = 120.0
 """Seconds where logins fail by chance as well: each try that fails may come up to 30 s after the one before."""
 READER_MAX = 120e6
-"""Bytes: a reader in the worst place, see the README's table, and some to spare."""
+"""Bytes: a reader in the worst place, see the table in etc/doc/performance.md, and some to spare."""
 
 
 @fault("network", "200 ms latency, each way")
 def latency(world: World) -> None:
-    """Each action takes 0.4 s longer, so 4 lanes carry 10 a second; those that wait beyond their deadline end as `timeout`,
-    `sent: false`."""
+    """Each action takes 0.4 s longer, so 4 lanes carry 10 a second; calls that wait beyond their
+    deadline end with `timeout`, `sent: false`."""
     with world.relay.behaving("latency"):
         answered(world, ENOUGH)
     assert world.relay.acted() > ENOUGH
@@ -38,7 +38,7 @@ def latency(world: World) -> None:
 
 @fault("network", "one byte a segment")
 def single_bytes(world: World) -> None:
-    """Nothing but a slower PBX."""
+    """A slower PBX, nothing else."""
     with world.relay.behaving("bytes"):
         answered(world, MANY)
     assert world.relay.acted() > MANY
@@ -46,8 +46,9 @@ def single_bytes(world: World) -> None:
 
 @fault("network", "a listener that accepts and says nothing")
 def silent_listener(world: World) -> None:
-    """Sessions are pinged after 10 s of silence and closed 5 s later; a new one is given 10 s for its greeting. Calls end at their
-    deadline, and without a session as `not_connected`, with the reason."""
+    """Sessions are pinged after 10 s of silence and closed 5 s later; a new session has 10 s for
+    its greeting. Calls end at their deadline, and without a session with `not_connected` and the
+    reason."""
     impostor(world, "silent", "no greeting within 10 s")
 
 
@@ -59,14 +60,15 @@ def garbage(world: World) -> None:
 
 @fault("network", "a listener that sends an endless line")
 def endless_line(world: World) -> None:
-    """The same; the line is given up at 512 bytes before a greeting, at 1 MiB in an event, at 16 MiB in an answer."""
+    """The same; the line is abandoned at 512 bytes before a greeting, at 1 MiB in an event, and at
+    16 MiB in an answer."""
     impostor(world, "endless_line", "not an Asterisk manager port")
     assert memory(world.daemon.pid(READER)) < READER_MAX
 
 
 @fault("network", "each action is answered twice")
 def answered_twice(world: World) -> None:
-    """Nothing: the second answer belongs to nobody, and is dropped and counted in `late_packets`."""
+    """Nothing: the second answer is dropped and counted in `late_packets`."""
     before = strays(world)
     with world.relay.behaving("twice"):
         answered(world, MANY)
@@ -76,28 +78,29 @@ def answered_twice(world: World) -> None:
 
 @fault("network", "answers out of order")
 def out_of_order(world: World) -> None:
-    """A call whose answer does not come ends as `timeout` at its deadline; the answer that comes behind another's is dropped and
-    counted."""
+    """A call whose answer is missing ends with `timeout` at its deadline; an answer after another
+    call's is dropped and counted."""
     mangled(world, "swapped")
 
 
 @fault("network", "answers after the deadline")
 def late(world: World) -> None:
-    """`timeout` at the deadline, `sent: true`; the late answer is dropped and counted, and its lane carries the next action only
-    when it has come."""
+    """`timeout` at the deadline, `sent: true`. The late answer is dropped and counted, and its lane
+    is used again only after it."""
     mangled(world, "late")
 
 
 @fault("network", "answers with another action's ActionID")
 def renamed(world: World) -> None:
-    """`timeout` at the deadline, `sent: true`: an answer under the id of an action that is over, of another session's, or of none
-    is believed by nobody, dropped and counted."""
+    """`timeout` at the deadline, `sent: true`. An answer with the id of an ended action, of another
+    session's action, or of none is dropped and counted."""
     mangled(world, "renamed")
 
 
 @fault("network", "connections cut by RST")
 def reset(world: World) -> None:
-    """Calls in flight get `connection_lost`, those that wait are answered by the new session; a new epoch."""
+    """Open calls get `connection_lost`, queued calls are answered by the new session; a new epoch
+    starts."""
     cut(world, reset=True)
 
 
@@ -108,7 +111,7 @@ def finished(world: World) -> None:
 
 
 def answered(world: World, count: int) -> None:
-    """So many calls are answered while it lasts."""
+    """This many calls are answered during the fault."""
     mark = world.load.mark()
     eventually(lambda: world.load.kinds(since=mark)["ok"] >= count, "calls are answered", DETECTED_S)
 
@@ -118,11 +121,11 @@ def impostor(world: World, behaviour: str, detail: str) -> None:
     with world.relay.behaving(behaviour):
         eventually(lambda: failing(view(world), detail), f"the event session failed: {detail}", DETECTED_S)
     eventually(lambda: view(world)["epoch"] > epoch, "a session with Asterisk again", DETECTED_S)
-    assert world.daemon.pid(READER) == reader, "nobody had to be replaced"
+    assert world.daemon.pid(READER) == reader, "no process was replaced"
 
 
 def failing(server: dict[str, Any], detail: str) -> bool:
-    """Whether the event session is not there, for this reason; `detail` can speak of a lane while it is."""
+    """Whether the event session is down for this reason; `detail` may be about a lane while it is up."""
     return server["state"] == "connecting" and detail in server["detail"]
 
 
@@ -148,6 +151,6 @@ def view(world: World) -> dict[str, Any]:
 
 
 def strays(world: World) -> int:
-    """Packets that belonged to nobody."""
+    """Packets that belong to no call."""
     (server,) = world.daemon.result("status")["servers"]
     return int(server["counters"]["late_packets"]) + int(server["counters"]["unknown_packets"])

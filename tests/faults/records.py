@@ -1,4 +1,5 @@
-"""What the load writes down and the judge reads: one named tuple each. Times are monotonic seconds, the same in every process."""
+"""The records that the load writes and the judge reads, one named tuple each. Times are monotonic
+seconds, common to all processes."""
 
 from __future__ import annotations
 
@@ -30,7 +31,7 @@ class Call(NamedTuple):
 
 
 class Stray(NamedTuple):
-    """An answer that nobody waited for: a second one, or to nobody's question."""
+    """An unexpected answer: a duplicate, or without a request."""
 
     caller: str
     at: float
@@ -44,7 +45,7 @@ class Seen(NamedTuple):
     at: float
     epoch: int
     seq: int
-    nth: int
+    prev: int
     name: str
     token: str
 
@@ -54,11 +55,11 @@ class Tick(NamedTuple):
     at: float
     epoch: int
     seq: int
-    counts: dict[str, int]
+    last: dict[str, int]
 
 
 class Missed(NamedTuple):
-    """A gap that the client library told; `missed` is None where nobody can know."""
+    """A gap that the client library reported; `missed` is None if unknown."""
 
     subscriber: str
     at: float
@@ -91,7 +92,7 @@ class Away(NamedTuple):
 
 
 class Deaf(NamedTuple):
-    """Who had not heard the last event of all when the load ended."""
+    """The subscribers without the last event at the end of the load."""
 
     who: str
     at: float

@@ -1,13 +1,14 @@
-"""A TCP relay between amid and Asterisk that can be told to do what networks, and whoever else has Asterisk's port, do.
+"""A TCP relay between amid and Asterisk that simulates faults of networks and impostors on demand.
 
-It runs in a process of its own, so that it is fast while a test is busy, and the other way about. `Relay` is a test's end of it:
-orders go to its stdin and are in effect when the answer has come; the end of the file ends it. Left alone it passes bytes on.
+It runs in a process of its own, so that neither slows the other. `Relay` is the test's side:
+commands go to its stdin and are in effect when it has answered; end of file ends it. By default it
+forwards bytes.
 
-    latency      every byte is 200 ms on its way, in either direction
-    bytes        every byte is sent by itself, and so is a segment unless TCP has others waiting
+    latency      every byte is delayed by 200 ms in each direction
+    bytes        every byte is sent separately, and in its own segment unless TCP combines them
     silent, garbage, endless_line
-                 no Asterisk but an impostor: it accepts connections, takes over those that there are, and says nothing, random
-                 bytes, or a line without an end; connections that it had are closed when it goes
+                 an impostor instead of Asterisk: accepts connections, takes over existing ones, and sends nothing, random
+                 bytes, or an endless line; its connections are closed when it ends
     twice, swapped, late, renamed
                  what `mangling` does to Asterisk's answers
 """
@@ -262,7 +263,8 @@ class Connection:
             self._mangler = MANGLERS[self.behaviour](self._switch.chance, self._switch.asked, self)
 
     def _step_in(self) -> None:
-        """The impostor takes over. Half a packet of Asterisk's and his own words would be one that Asterisk never sent."""
+        """The impostor takes over. A partial packet of Asterisk followed by its own bytes would be
+        a packet that Asterisk never sent."""
         self._impostor = True
         self._switch.acted += 1
         if self._asterisk.transport is not None and not self.amid.at_boundary:

@@ -1,13 +1,41 @@
-"""The numbers on the events that one subscriber got: each once, in order, and what is missing shown at its right size.
+"""The sequence numbers of one subscriber: each once, in order, with every gap reported at its size.
 
-Three subscribers, three rules: one to everything counts `seq`, one to some names counts `nth` of each, and the client library tells
-of its gaps itself. The first two keep up, so within an epoch they may miss nothing at all; the third may, if it says so. Each
-method returns what is wrong, "" if nothing is. `run` grows wherever the sequence was interrupted.
+Four subscribers follow three rules: one of all events compares `seq`, one of some names compares
+`prev` with the last number of the name, and two pull and are told about gaps: the client library
+(all events) and a bare socket (some names). The first two are fast, so within an epoch they may
+miss nothing; the others may, if they are told. `prev` must be correct for all. Each method returns
+the error, "" if there is none. `run` grows wherever the sequence was interrupted.
 """
 
 from __future__ import annotations
 
+import math
+
 from tests.faults.records import Missed, Seen, Tick
+
+
+class Names:
+    """The last number of each name in an epoch. Whatever came behind number `begin` was seen, so the first event of a name may have
+    a `prev` up to that."""
+
+    def __init__(self, begin: float = math.inf) -> None:
+        self._begin = begin
+        self._last: dict[str, int] = {}
+
+    def event(self, event: Seen) -> str:
+        last, begin = self._last.get(event.name), self._begin
+        self._last[event.name] = event.seq
+        if event.prev == last if last is not None else event.prev <= begin:
+            return ""
+        behind = last if last is not None else f"none, all seen behind {begin}"
+        return f"{event.name} {event.seq} with prev {event.prev} came behind {behind} in epoch {event.epoch}"
+
+    def tick(self, tick: Tick) -> str:
+        self._begin = min(self._begin, tick.seq)
+        for name, last in self._last.items():
+            if tick.last.get(name, 0) != last:
+                return f"the tick says {name} {tick.last.get(name, 0)} where the last was {last} in epoch {tick.epoch}"
+        return ""
 
 
 class Whole:
@@ -16,75 +44,79 @@ class Whole:
     def __init__(self) -> None:
         self.run = 0
         self._epoch = self._seq = 0
+        self._names = Names()
 
     def event(self, event: Seen) -> str:
         wrong = self._enter(event.epoch)
-        if not wrong and self._seq and event.seq != self._seq + 1:
+        if not self._seq:
+            self._names = Names(event.seq - 1)
+        elif not wrong and event.seq != self._seq + 1:
             wrong = f"event {event.seq} came behind {self._seq} in epoch {event.epoch}"
         self._seq = event.seq
-        return wrong
+        wrong_name = self._names.event(event)
+        return wrong or wrong_name
 
     def tick(self, tick: Tick) -> str:
         wrong = self._enter(tick.epoch)
         if not wrong and self._seq and tick.seq != self._seq:
             wrong = f"the tick says {tick.seq} where the last event was {self._seq} in epoch {tick.epoch}"
         self._seq = tick.seq
-        return wrong
+        return wrong or self._names.tick(tick)
 
     def _enter(self, epoch: int) -> str:
         if epoch == self._epoch:
             return ""
         wrong = f"epoch {epoch} came behind epoch {self._epoch}" if epoch < self._epoch else ""
-        self._epoch, self._seq = epoch, 0
+        self._epoch, self._seq, self._names = epoch, 0, Names()
         self.run += 1
         return wrong
 
 
 class Named:
-    """A subscriber to some names. A name's count is known from its first event or a tick on."""
+    """A subscriber to some names. It has everything behind its first tick; before that, a name is known from its first event on."""
 
     def __init__(self) -> None:
         self.run = 0
         self._epoch = 0
-        self._nths: dict[str, int] = {}
+        self._names = Names()
 
     def event(self, event: Seen) -> str:
         wrong = self._enter(event.epoch)
-        last = self._nths.get(event.name)
-        if not wrong and last is not None and event.nth != last + 1:
-            wrong = f"{event.name} {event.nth} came behind {last} in epoch {event.epoch}"
-        self._nths[event.name] = event.nth
-        return wrong
+        wrong_name = self._names.event(event)
+        return wrong or wrong_name
 
     def tick(self, tick: Tick) -> str:
         wrong = self._enter(tick.epoch)
-        for name, last in self._nths.items():
-            if not wrong and tick.counts.get(name, 0) != last:
-                wrong = f"the tick says {name} {tick.counts.get(name, 0)} where the last was {last} in epoch {tick.epoch}"
-        return wrong
+        return wrong or self._names.tick(tick)
 
     def _enter(self, epoch: int) -> str:
         if epoch == self._epoch:
             return ""
         wrong = f"epoch {epoch} came behind epoch {self._epoch}" if epoch < self._epoch else ""
-        self._epoch, self._nths = epoch, {}
+        self._epoch, self._names = epoch, Names()
         self.run += 1
         return wrong
 
 
 class Told:
-    """A subscriber whose library tells of every gap and of the end of every epoch, in its place among the events."""
+    """A subscriber that pulls, and receives every gap and every end of an epoch in its place among the events.
 
-    def __init__(self) -> None:
+    by_name: whether it pulls the events of some names only. A gap then is behind its cursor, and not behind the last event.
+    """
+
+    def __init__(self, by_name: bool = False) -> None:
         self.run = 0
         self.missed = 0
+        self._by_name = by_name
         self._epoch = self._seq = 0
         self._ended = False
+        self._names = Names()
 
     def event(self, event: Seen) -> str:
         wrong = self._place(event.epoch, event.seq - 1, f"event {event.seq}")
         self._seq = event.seq
-        return wrong
+        wrong_name = self._names.event(event)
+        return wrong or wrong_name
 
     def gap(self, gap: Missed) -> str:
         self.run += 1
@@ -92,6 +124,7 @@ class Told:
             return self._end(gap)
         wrong = self._place(gap.epoch, gap.after, f"a gap behind {gap.after}")
         self._seq = gap.after + gap.missed
+        self._names = Names(self._seq)
         self.missed += gap.missed
         return wrong or ("" if gap.missed > 0 else f"a gap of {gap.missed} events was told")
 
@@ -104,6 +137,7 @@ class Told:
         """Whether something that follows number `after` of `epoch` may come now."""
         wrong = self._why_not(epoch, after)
         if epoch != self._epoch:
+            self._names = Names(0 if self._epoch else after)
             self._epoch, self._ended = epoch, False
             self.run += 1
         return wrong and f"{what} of epoch {epoch} came behind {self._seq} {wrong}"
@@ -114,7 +148,10 @@ class Told:
         if epoch < self._epoch or (epoch == self._epoch and self._ended):
             return f"of epoch {self._epoch}, which had ended" if self._ended else f"of the later epoch {self._epoch}"
         if epoch == self._epoch:
-            return "" if after == self._seq else "of the same epoch, and no gap was told"
+            return "" if self._follows(after, self._seq) else "of the same epoch, and no gap was told"
         if not self._ended:
             return f"of epoch {self._epoch}, and its end was not told"
-        return "" if after == 0 else "of another epoch, and the gap at its begin was not told"
+        return "" if self._follows(after, 0) else "of another epoch, and the gap at its begin was not told"
+
+    def _follows(self, after: int, seq: int) -> bool:
+        return after >= seq if self._by_name else after == seq

@@ -1,9 +1,10 @@
-"""The soak: load, and faults drawn at random, for any length of time; every call and event is judged as it goes.
+"""The soak: load with random faults for any length of time, in which every call and event is
+judged.
 
     python -m tests.faults.soak --minutes 30 [--seed N] [--asterisk 22]
 
-Ends with a report, and with status 1 when a promise was broken, a fault was not noticed or healed as it must be, or all was not
-well after it. The seed makes the same draws and the same calls again, though not at the same instants.
+It ends with a report, and with status 1 when a promise was broken, a fault was not noticed or
+repaired, or amid did not recover. A seed repeats the choices and the calls, but not their timing.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
-"""Half-open TCP: for a while every packet between amid and Asterisk is lost, and neither side's kernel says anything.
+"""Half-open TCP: every packet between amid and Asterisk is lost, without an error in either kernel.
 
-amid lives in a network namespace and reaches Asterisk, through the relay, over a pair of virtual interfaces. Packets are lost by
-writing wrong hardware addresses down for both neighbours: each end sends, and the other drops what is not for it. No interface goes
-down, no route is missing, nobody sends a RST, an ICMP or a FIN; to both sides the other is there and says nothing.
+amid runs in a network namespace and reaches Asterisk through the relay over a pair of virtual
+interfaces. Packets are lost because wrong hardware addresses are set for both neighbours: each end
+sends, and the other drops foreign packets. No interface goes down, no route is missing, and no RST,
+ICMP or FIN is sent.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ class Wire:
         ip("-n", self.namespace, "link", "set", self._there, "up")
 
     def _take_up(self) -> None:
-        """As much as there is of it: the interface by itself, because a namespace goes some time after its name."""
+        """Remove what exists; the interface separately, because a namespace ends some time after its name."""
         for what in (["link", "delete", self._here], ["netns", "delete", self.namespace]):
             subprocess.run(["ip", *what], check=False, timeout=20.0)
 
@@ -111,12 +112,12 @@ def world_behind(wire: Wire, version: str, directory: Path) -> Iterator[World]:
 
 @row(
     "network",
-    "half-open TCP: all packets lost in silence",
-    "Calls in flight end at their deadline, `sent: true`. After 10 s of silence a session is pinged, 5 s later closed; from then "
-    "on `not_connected`, with the reason, until packets get through again; a new epoch.",
+    "half-open TCP: all packets lost silently",
+    "Open calls end at their deadline, `sent: true`. After 10 s of silence a session is pinged, 5 s later closed; from then "
+    "on `not_connected`, with the reason, until packets pass again; a new epoch starts.",
 )
 @pytest.mark.skipif(os.geteuid() != 0, reason="a network namespace needs root")
-def test_half_open(asterisk_version: str, tmp_path: Path) -> None:
+def test_half_open_connections_are_noticed(asterisk_version: str, tmp_path: Path) -> None:
     with Wire() as wire, world_behind(wire, asterisk_version, tmp_path) as world:
         world.load.well()
         reader, epoch = world.daemon.pid(READER), view(world)["epoch"]

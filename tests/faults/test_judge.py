@@ -1,4 +1,4 @@
-"""The judge finds every kind of violation in made-up records, and none where there is none."""
+"""The judge finds every kind of violation in artificial records, and none where there is none."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def timed_out(over: float, **other: Any) -> Call:
 
 
 def seen(seq: int, token: str = "", epoch: int = 7, subscriber: str = "stream", at: float = 100.0) -> Seen:
-    return Seen(subscriber, at, epoch, seq, seq, "UserEvent", token)
+    return Seen(subscriber, at, epoch, seq, seq - 1, "UserEvent", token)
 
 
 def tick(seq: int, epoch: int = 7, subscriber: str = "stream") -> Tick:
@@ -44,6 +44,11 @@ def witnessed(number: int, token: str, session: int = 1) -> Witnessed:
 
 def client(*items: Seen | Missed) -> list[Record]:
     return [item._replace(subscriber="client") for item in items]
+
+
+def pull(*items: Seen | Missed) -> list[Record]:
+    """The same of one that pulls by name."""
+    return [item._replace(subscriber="pull") for item in items]
 
 
 def judged(records: Iterable[Record]) -> list[str]:
@@ -77,6 +82,15 @@ GOOD: dict[str, list[Record]] = {
     "a gap of the right size": client(seen(5), missed(5, 3), seen(9)),
     "a new epoch that was told": client(seen(5), missed(5, None), seen(1, epoch=8)),
     "a new epoch that was joined late, as was told": client(seen(5), missed(5, None), missed(0, 3, epoch=8), seen(4, epoch=8)),
+    "the numbers of other names in between": [
+        *[seen(seq, subscriber="names")._replace(prev=prev) for seq, prev in ((5, 2), (9, 5))],
+        tick(20, subscriber="names")._replace(last={"UserEvent": 9, "Hangup": 20}),
+    ],
+    "by pull, the numbers of other names in between": pull(
+        seen(5), seen(9)._replace(prev=5), missed(12, 8), seen(30)._replace(prev=20)
+    ),
+    "by pull, a new epoch": pull(seen(5), missed(8, None), seen(4, epoch=8)._replace(prev=0)),
+    "by pull, the first of a name": pull(seen(5), seen(6)._replace(name="Hangup", prev=2)),
     "the order of the witness": [W1, W2, W3, seen(5, "t2"), seen(6, "t3")],
     "what the witness saw while the subscriber had none": [W1, W2, W3, seen(5, "t1"), seen(1, "t3", epoch=8)],
     "what the subscriber saw while the witness was cut off": [W1, Cut(99.0, 101.0), seen(5, "t1"), seen(6, "t2")],
@@ -93,7 +107,7 @@ BAD: dict[str, tuple[str, list[Record]]] = {
     "no broker, and the client too late": ("after its timeout", [Away(101.0, None), ping(**{**BY_CLIENT, "ended": 103.1})]),
     "a bug": ("no call may end so", [ping(kind="internal_error", fine=False)]),
     "the answer of another": ("not its own answer", [ping(wrong="ActionID is another's")]),
-    "a second answer": ("twice", [Stray("wire-1", 100.0, "{}")]),
+    "a second answer": ("duplicate", [Stray("wire-1", 100.0, "{}")]),
     "not sent, and carried out before": ("sent is false", [W1, call(**LIE)]),
     "not sent, and carried out after": ("sent is false", [call(**LIE), W1]),
     "not sent, and carried out, a cut besides": ("sent is false", [Cut(99.0, 101.0), call(**LIE), W1]),
@@ -107,8 +121,14 @@ BAD: dict[str, tuple[str, list[Record]]] = {
     "an epoch again": ("epoch 7 came behind epoch 8", [seen(1, epoch=8), seen(6)]),
     "lost at the end of a quiet stream": ("the tick says 6", [seen(5), tick(6)]),
     "a hole behind a tick": ("event 7 came behind 5", [tick(5), seen(7)]),
-    "a hole among some names": ("UserEvent 7 came behind 5", [seen(5, subscriber="names"), seen(7, subscriber="names")]),
-    "one of some names twice": ("UserEvent 5 came behind 5", [seen(5, subscriber="names"), seen(5, subscriber="names")]),
+    "a hole among some names": (
+        "UserEvent 7 with prev 6 came behind 5",
+        [seen(5, subscriber="names"), seen(7, subscriber="names")],
+    ),
+    "one of some names twice": (
+        "UserEvent 5 with prev 4 came behind 5",
+        [seen(5, subscriber="names"), seen(5, subscriber="names")],
+    ),
     "the last of some names": ("the tick says UserEvent 6", [seen(5, subscriber="names"), tick(6, subscriber="names")]),
     "an old epoch of some names": ("came behind epoch 8", [seen(1, epoch=8, subscriber="names"), tick(5, subscriber="names")]),
     "a hole that was not told": ("no gap was told", client(seen(5), seen(7))),
@@ -121,21 +141,37 @@ BAD: dict[str, tuple[str, list[Record]]] = {
     "a late begin that was not told": ("at its begin was not told", client(seen(5), missed(5, None), seen(4, epoch=8))),
     "an epoch that goes on behind its end": ("which had ended", client(seen(5), missed(5, None), seen(6))),
     "the end of an old epoch": ("the end of epoch 7", client(seen(1, epoch=8), missed(5, None))),
+    "the wrong prev": ("UserEvent 6 with prev 4 came behind 5", [seen(5), seen(6)._replace(prev=4)]),
+    "a prev that never came": (
+        "Hangup 6 with prev 5 came behind none",
+        [tick(4), seen(5), seen(6)._replace(name="Hangup", prev=5)],
+    ),
+    "some names: lost behind the first tick": (
+        "UserEvent 9 with prev 7",
+        [tick(5, subscriber="names")._replace(last={}), seen(9, subscriber="names")._replace(prev=7)],
+    ),
+    "the wrong prev, from the client": ("UserEvent 6 with prev 4", client(seen(5), seen(6)._replace(prev=4))),
+    "by pull, a hole": ("UserEvent 9 with prev 7", pull(seen(5), seen(9)._replace(prev=7))),
+    "by pull, an event twice": ("no gap was told", pull(seen(5), seen(5))),
+    "by pull, a gap too small": ("UserEvent 30 with prev 22", pull(seen(5), missed(12, 8), seen(30)._replace(prev=22))),
+    "by pull, a gap that had come": ("no gap was told", pull(seen(5), missed(4, 8))),
+    "by pull, a hole at the begin of an epoch": ("with prev 3", pull(seen(5), missed(8, None), seen(4, epoch=8))),
+    "by pull, an epoch that was not told": ("its end was not told", pull(seen(5), seen(1, epoch=8))),
     "another order than the witness's": ("had t1 behind t2", [W1, W2, seen(5, "t2"), seen(6, "t1")]),
     "one of the witness's is left out": ("had t3 behind t1", [W1, W2, W3, seen(5, "t1"), seen(6, "t3")]),
     "the witness speaks last": ("had t3 behind t1", [seen(5, "t1"), seen(6, "t3"), W1, W2, W3]),
-    "what nobody sent": ("the witness never saw", [seen(5, "forged")]),
+    "an event that was never sent": ("the witness never saw", [seen(5, "forged")]),
     "deaf at the end": ("never had the last event", [Deaf("names", 100.0)]),
 }
 
 
 @pytest.mark.parametrize("name", GOOD)
-def test_what_is_good_passes(name: str) -> None:
+def test_valid_records_have_no_violations(name: str) -> None:
     assert judged(GOOD[name]) == []
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_what_is_bad_is_found_once(name: str) -> None:
+def test_each_violation_is_found_once(name: str) -> None:
     text, records = BAD[name]
     (found,) = judged(records)
     assert text in found
@@ -148,7 +184,7 @@ def test_every_record_survives_the_pipe() -> None:
     assert [unpacked(value) for value in unpacker] == records
 
 
-def test_a_matter_is_settled_and_forgotten_in_time() -> None:
+def test_records_are_judged_and_forgotten_in_time() -> None:
     judge = Judge()
     for number in range(100_000):
         at = float(number)
@@ -159,7 +195,7 @@ def test_a_matter_is_settled_and_forgotten_in_time() -> None:
     assert judge.remembered() < 1000
 
 
-def test_a_soak_hears_of_a_lie_before_its_end() -> None:
+def test_a_soak_reports_a_violation_before_its_end() -> None:
     judge = Judge()
     judge.take(call())
     judge.take(ping(began=200.0, ended=200.01))

@@ -1,4 +1,5 @@
-"""Faults of the machine that must be laid before amid starts: a run_dir on a file system of its own, a clock of its own."""
+"""Faults of the machine that exist before amid starts: a run_dir on a separate file system, a
+separate clock."""
 
 from __future__ import annotations
 
@@ -67,32 +68,36 @@ def remembers(daemon: Daemon) -> int:
     return int((daemon.run_dir / "lock").read_bytes().split()[1])
 
 
-@row("machine", "run_dir is full: at start", "It does not start, exit status 6; one line says where no space is, and what to do.")
-def test_run_dir_full_at_start(mounts: None, daemon_for: StartDaemon) -> None:
+@row("machine", "run_dir is full: at start", "It does not start, exit status 6; one line names the full directory and the remedy.")
+def test_a_full_run_dir_at_start(mounts: None, daemon_for: StartDaemon) -> None:
     daemon = daemon_for(NOWHERE, start=False)
     with small_file_system(daemon.run_dir):
         fill(daemon.run_dir)
         line = refused(daemon)
-    assert f"run_dir {daemon.run_dir} cannot be used: No space left on device" in line and "--run-dir" in line
+    assert f"cannot use run_dir {daemon.run_dir}: No space left on device" in line and "--run-dir" in line
 
 
 @row("machine", "run_dir is read-only: at start", "The same.")
-def test_run_dir_read_only_at_start(mounts: None, daemon_for: StartDaemon) -> None:
+def test_a_read_only_run_dir_at_start(mounts: None, daemon_for: StartDaemon) -> None:
     daemon = daemon_for(NOWHERE, start=False)
     daemon.run_dir.mkdir()
     with mounted_read_only(daemon.run_dir):
         line = refused(daemon)
-    assert f"run_dir {daemon.run_dir} cannot be used: Read-only file system" in line and "--run-dir" in line
+    assert f"cannot use run_dir {daemon.run_dir}: Read-only file system" in line and "--run-dir" in line
 
 
-@row("machine", "run_dir is read-only: at the end", "It ends as ever; the log says what was left, and the next start is clean.")
+@row(
+    "machine",
+    "run_dir is read-only: at the end",
+    "It ends normally; the log lists the remaining files, and the next start is clean.",
+)
 def test_run_dir_read_only_at_the_end(mounts: None, daemon_for: StartDaemon) -> None:
     daemon = daemon_for(NOWHERE, start=False)
     daemon.start(wait=False)
     eventually(lambda: daemon.server(SERVER)["detail"], "its reader reports")
     with mounted_read_only(daemon.run_dir):
         assert daemon.stop() == 0
-    assert f"what amid had in {daemon.run_dir} cannot be removed: Read-only file system" in daemon.log.read_text()
+    assert f"cannot remove amid's files in {daemon.run_dir}: Read-only file system" in daemon.log.read_text()
     daemon.start(wait=False)
     eventually(lambda: daemon.server(SERVER)["detail"], "its reader reports")
 
@@ -100,8 +105,8 @@ def test_run_dir_read_only_at_the_end(mounts: None, daemon_for: StartDaemon) -> 
 @row(
     "machine",
     "run_dir is full, and a daemon ended in it",
-    "It starts: the last one's lock file has the room for what must be remembered, so epochs grow. The log says once that "
-    "`amid status` can show no processes.",
+    "It starts: the old lock file has enough space for persistent data, so epochs grow. The log says once that "
+    "`amid status` cannot show processes.",
 )
 def test_run_dir_full_at_restart(mounts: None, daemon_for: StartDaemon) -> None:
     daemon = daemon_for(NOWHERE, start=False)
@@ -120,7 +125,7 @@ def test_run_dir_full_at_restart(mounts: None, daemon_for: StartDaemon) -> None:
 @row(
     "machine",
     "run_dir fills up",
-    "Nothing: sockets need no space, processes are replaced as ever, and the status file has the space of the one before it.",
+    "Nothing: sockets need no space, processes are replaced normally, and the status file reuses its space.",
 )
 def test_run_dir_fills_up(mounts: None, asterisk_version: str, tmp_path: Path) -> None:
     with small_file_system(tmp_path / "run"), world(asterisk_version, tmp_path, SEED) as here:
@@ -138,8 +143,8 @@ def test_run_dir_fills_up(mounts: None, asterisk_version: str, tmp_path: Path) -
 
 @row(
     "machine",
-    "the clock is stepped by an hour, either way",
-    "Nothing but the `time` on events: deadlines and beats are on the monotonic clock, and epochs grow over restarts too.",
+    "the clock is stepped by an hour in either direction",
+    "Only the `time` of events changes: deadlines and heartbeats use the monotonic clock, and epochs grow over restarts too.",
 )
 def test_clock_stepped(asterisk_version: str, tmp_path: Path) -> None:
     clock = tmp_path / "clock"
@@ -152,7 +157,7 @@ def test_clock_stepped(asterisk_version: str, tmp_path: Path) -> None:
             eventually(partial(events_have_time, here.daemon, step), "events have the new time")
             assert_deadline_is_kept(here.daemon)
             here.load.well()
-            assert pids(here.daemon) == before, "nobody was killed for it"
+            assert pids(here.daemon) == before, "no process was killed"
         here.replaced(READER, here.signal(READER, signal.SIGKILL))
         here.daemon.wait_up(SERVER)
         epochs.append(here.daemon.server(SERVER)["epoch"])
@@ -181,8 +186,8 @@ def by_clock(file: Path) -> Iterator[None]:
 def events_have_time(daemon: Daemon, step: int) -> bool:
     """Whether the latest event came at a time that far from the true one, as amid says."""
     view = daemon.server(SERVER)
-    asked = {"server": SERVER, "epoch": view["epoch"], "after": view["seq"] - 1}
-    at: float = daemon.result("replay", asked)["events"][-1]["time"]
+    after = {"epoch": view["epoch"], "seq": view["seq"] - 1}
+    at: float = daemon.result("events", {"server": SERVER, "after": after, "timeout": 0})["events"][-1]["time"]
     return abs(at - time.time() - step) < 60
 
 

@@ -1,6 +1,7 @@
-"""Calls outlive a reader: what waits when it hangs is answered by its successor, and only what was in flight is lost.
+"""Calls outlive a reader: queued calls of a hanging reader are answered by the next one, and only
+open actions are lost.
 
-This is measured with the supervision's defaults, from SIGSTOP to the first answer.
+Measured with the default supervision, from SIGSTOP to the first answer.
 """
 
 from __future__ import annotations
@@ -50,9 +51,9 @@ def lanes(daemon: Daemon) -> tuple[int, int]:
     return view["lanes"]["busy"], view["queued"]
 
 
-@row("reader", "SIGSTOP, every lane taken, calls waiting", "What waits is answered by its successor; the rest is lost")
-def test_what_waits_is_answered_by_the_successor_and_what_was_in_flight_is_lost(daemon: Daemon, caller: Caller) -> None:
-    """A synchronous Originate takes a lane until it is answered, which nobody does."""
+@row("reader", "SIGSTOP, every lane taken, calls waiting", "Queued calls are answered by the next reader; the others are lost")
+def test_queued_calls_survive_a_reader_and_open_actions_are_lost(daemon: Daemon, caller: Caller) -> None:
+    """A synchronous Originate that is never answered occupies each lane."""
     slow = {"Channel": "Local/noanswer@calls/n", "Application": "Wait", "Data": 1, "Timeout": 30_000}
     in_flight = [caller.action("Originate", slow, timeout=40) for _ in range(LANES)]
     eventually(lambda: lanes(daemon) == (LANES, 0), "every lane is taken")
@@ -66,9 +67,10 @@ def test_what_waits_is_answered_by_the_successor_and_what_was_in_flight_is_lost(
     assert {caller.failure(number) for number in in_flight} == {("connection_lost", True)}
 
 
-@row("reader", "SIGSTOP, and the first call after it", "It is answered within 3 s, by the successor")
-def test_from_a_stopped_reader_to_the_first_answer(daemon: Daemon, caller: Caller) -> None:
-    """Calls that begin while nothing has been noticed: at most as many as there are free lanes are lost, and they say so."""
+@row("reader", "SIGSTOP, and the first call after it", "It is answered within 3 s by the next reader")
+def test_a_stopped_reader_is_replaced_in_time(daemon: Daemon, caller: Caller) -> None:
+    """Of calls that begin before the hang is noticed, at most as many as there are free lanes are
+    lost, with `sent: true`."""
     stop(daemon.pid(READER))
     since = time.monotonic()
     numbers = {caller.action("Ping", timeout=10) for _ in range(QUEUED)}

@@ -38,7 +38,7 @@ def cut(data: bytes, size: int, answers: Answers) -> list[Piece]:
 
 
 @pytest.mark.parametrize("size", [1, 2, 7, 100, 10_000])
-def test_answers_are_cut_whole(size: int) -> None:
+def test_answers_are_cut_at_packet_ends(size: int) -> None:
     answers = Answers(at_boundary=False)
     pieces = cut(STREAM + b"Event: Half", size, answers)
     assert pieces[-4:] == [Piece(FIRST, True), Piece(EVENT), Piece(LIST, True), Piece(LAST, True)]
@@ -47,11 +47,11 @@ def test_answers_are_cut_whole(size: int) -> None:
     assert answers.flush() == b"Event: Half"
 
 
-def test_a_greeting_passes_at_once() -> None:
+def test_a_greeting_is_passed_on_at_once() -> None:
     assert Answers(at_boundary=False).feed(GREETING) == [Piece(GREETING)]
 
 
-def test_a_list_that_is_not_whole_is_flushed() -> None:
+def test_an_incomplete_list_is_flushed() -> None:
     answers = Answers(at_boundary=True)
     assert answers.feed(LIST[:-3]) == []
     assert answers.flush() == LIST[:-3]
@@ -83,7 +83,7 @@ def test_late() -> None:
     assert {piece.delay for piece in given} == {0.0, LATE_S}
 
 
-def test_renamed_is_never_the_open_one() -> None:
+def test_a_renamed_answer_never_has_the_open_id() -> None:
     known = Asked()
     known.request("there", b"Action: Ping\r\nActionID: amid-there\r\n\r\n")
     known.request("here", b"".join(b"ActionID: amid-%d\r\n" % number for number in range(200)))
@@ -158,10 +158,10 @@ def test_passes_on_and_keeps_its_port(relay: Relay) -> None:
             assert peer.recv(1) == b""
 
 
-def test_resets_when_nobody_is_there() -> None:
+def test_a_connection_without_a_target_is_reset() -> None:
     with closing(Far()) as far:
-        nobody = far.port
-    with Relay("127.0.0.1", nobody) as relay, pytest.raises(ConnectionResetError), dial(relay) as peer:
+        closed = far.port
+    with Relay("127.0.0.1", closed) as relay, pytest.raises(ConnectionResetError), dial(relay) as peer:
         peer.recv(1)
 
 
@@ -177,7 +177,7 @@ def test_latency_on_old_and_new_connections(relay: Relay) -> None:
         assert echo(old, b"after") == b"after"
 
 
-def test_every_byte_is_sent_by_itself(relay: Relay) -> None:
+def test_every_byte_is_sent_separately(relay: Relay) -> None:
     """What waits for the other end's window may still leave together."""
     with dial(relay) as peer:
         echo(peer, b"before")
@@ -200,7 +200,7 @@ SPEECH: dict[str, Callable[[bytes], bool]] = {
 
 
 @pytest.mark.parametrize("behaviour", SPEECH)
-def test_an_impostor_speaks_and_goes(relay: Relay, behaviour: str) -> None:
+def test_an_impostor_sends_and_disconnects(relay: Relay, behaviour: str) -> None:
     says = SPEECH[behaviour]
     with dial(relay) as old:
         echo(old, EVENT)
@@ -211,14 +211,14 @@ def test_an_impostor_speaks_and_goes(relay: Relay, behaviour: str) -> None:
                 old.recv(65536)
 
 
-def test_an_impostor_does_not_end_a_packet_of_asterisk_s(relay: Relay) -> None:
+def test_an_impostor_does_not_complete_a_packet_of_asterisk(relay: Relay) -> None:
     with dial(relay) as old:
         echo(old, EVENT + b"Event: Half")
         with relay.behaving("garbage"), pytest.raises(ConnectionResetError):
             old.recv(1)
 
 
-def test_an_impostor_that_says_nothing(relay: Relay) -> None:
+def test_a_silent_impostor(relay: Relay) -> None:
     with dial(relay) as old:
         echo(old, EVENT)
         with relay.behaving("silent"), dial(relay) as new:

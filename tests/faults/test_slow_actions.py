@@ -1,7 +1,8 @@
-"""One slow action blocks nobody while a lane is free.
+"""A slow action blocks no other call while a lane is free.
 
-Two servers of one amid are the same Asterisk: slow actions are in flight on `busy` and none on `idle`, and a Ping goes to each in
-turn. So both kinds of Ping meet the same noise of the machine, and the ratio of their medians says what the slow actions cost.
+Two servers of one amid are the same Asterisk: `busy` has slow actions in flight, `idle` has none,
+and Pings go to each in turn. Both meet the same noise of the machine, so the ratio of their medians
+shows the cost of the slow actions.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ def pair(own_asterisk: MakeAsterisk, daemon_for: StartDaemon) -> tuple[Asterisk,
 
 @contextmanager
 def in_flight(daemon: Daemon, *actions: Action) -> Iterator[Dealer]:
-    """The actions are with Asterisk, on the busy server; whoever takes their answers has the Dealer."""
+    """Send the actions to Asterisk through the busy server; yields the Dealer that gets their answers."""
     with Dealer(daemon) as dealer:
         for number, action in enumerate(actions):
             dealer.send(number, action._replace(more={**action.more, "server": "busy"}))
@@ -138,7 +139,7 @@ def test_every_lane_but_one(pair: tuple[Asterisk, Daemon]) -> None:
 @row(
     "slow actions",
     "as many as there are lanes",
-    "A call waits until a lane is free; when that is later than its deadline it ends as `timeout`, `sent: false`.",
+    "A call waits until a lane is free; if that is later than its deadline, it ends with `timeout`, `sent: false`.",
 )
 def test_every_lane_is_taken(pair: tuple[Asterisk, Daemon]) -> None:
     server, daemon = pair

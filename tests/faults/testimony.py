@@ -1,8 +1,9 @@
-"""What the witness says against what callers and subscribers were told, token by token.
+"""Compares the witness with callers and subscribers, token by token.
 
-A token is the text of one UserEvent. The witness, on a session of its own, sees each that Asterisk carried out. So "sent: false" is
-a lie when it saw the token, success is one when it did not, and nothing may be seen twice. A subscriber must have the tokens in the
-witness's order without holes, for as long as its own sequence has none. A witness that was cut off proves nothing by its silence.
+A token is the text of a UserEvent. The witness, in a session of its own, sees every UserEvent that
+Asterisk sent. So `sent: false` is wrong if it saw the token, a success is wrong if it did not, and
+no token may be seen twice. A subscriber must have the tokens in the witness's order without holes,
+as long as its own sequence has none. A disconnected witness proves nothing by its silence.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ class Testimony:
         return self._lie(call) if call is not None else []
 
     def cut(self, cut: Cut) -> list[str]:
-        """One that is open is replaced by itself with its end."""
+        """Replace an open interval by the same with its end."""
         self._cuts = [one for one in self._cuts if one.until is not None] + [cut]
         return []
 

@@ -1,7 +1,9 @@
-"""The load's own process: callers, subscribers and the witness on one loop; records go out on stdout, orders come in on stdin.
+"""The process of the load: callers, subscribers and the witness on one loop; records go to stdout,
+commands come from stdin.
 
-A record of a call waits until it is known how much of its lateness is not amid's (`lateness`). `python -m tests.faults.traffic`:
-the first line on stdin is the `Plan` as JSON, `stop` ends it in good order, the end of the file at once.
+A record of a call waits until its lateness can be attributed (`lateness`). `python -m
+tests.faults.traffic`: the first line of stdin is the `Plan` as JSON, `stop` ends it in order, end
+of file at once.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from typing import Any, NamedTuple
 from amid.client import AsyncClient
 from tests.faults.callers import Wire, calling, through
 from tests.faults.lateness import Lateness
-from tests.faults.listeners import Library, Listener, Subscriber, Witness
+from tests.faults.listeners import Library, Listener, Puller, Subscriber, Witness
 from tests.faults.records import Call, Deaf, Record, pack
 
 CLIENTS = 8
@@ -76,7 +78,8 @@ class Traffic:
         self._stop = asyncio.Event()
         self._witness = Witness(plan.host, plan.port, plan.username, plan.secret, log.write)
         subscribers = [Subscriber(name, plan.run_dir, log.write) for name in ("stream", "names")]
-        self._listeners: list[Listener] = [*subscribers, Library(self._clients[-1], log.write), self._witness]
+        pullers: list[Listener] = [Library(self._clients[-1], log.write), Puller(plan.run_dir, random.Random(plan.seed), log.write)]
+        self._listeners: list[Listener] = [*subscribers, *pullers, self._witness]
         endpoint = f"ipc://{plan.run_dir}/rpc"
         self._wires = [Wire(f"wire-{n}", endpoint, bool(n % 2), log.write) for n in range(WIRES)]
         self._plan = plan
@@ -85,12 +88,14 @@ class Traffic:
         async with asyncio.TaskGroup() as group:
             lasting = [group.create_task(one.receive()) for one in self._listeners]
             lasting += [group.create_task(wire.receive()) for wire in self._wires]
-            lasting += [group.create_task(one) for one in (self._log.run(), self._lateness.know_broker(), self._obey())]
+            lasting += [
+                group.create_task(one) for one in (self._log.run(), self._lateness.find_broker(), self._dispatch_commands())
+            ]
             await self._witness.up.wait()
             async with asyncio.TaskGroup() as callers:
                 for caller in self._callers():
                     callers.create_task(caller)
-            await self._last_word()
+            await self._send_end()
             for task in lasting:
                 task.cancel()
         self._log.flush()
@@ -103,21 +108,21 @@ class Traffic:
         own = {name: random.Random(chance.random()) for name in asks}
         return [calling(name, ask, own[name], pause, self._log.write, self._stop) for name, ask in asks.items()]
 
-    async def _obey(self) -> None:
+    async def _dispatch_commands(self) -> None:
         """What comes on stdin; `stop` lets the calls end."""
         lines = asyncio.StreamReader()
         await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
         while line := await lines.readline():
             assert line == b"stop\n", line
             self._stop.set()
-        os._exit(1)  # nobody listens any more
+        os._exit(1)  # the parent process has ended
 
-    async def _last_word(self) -> None:
-        """The witness says the end, and everyone has heard all when he has heard that."""
+    async def _send_end(self) -> None:
+        """The witness sends the final event; each subscriber is complete when it has received it."""
         waits = [asyncio.create_task(one.heard_all.wait()) for one in self._listeners]
         try:
             async with asyncio.timeout(LAST_WORD):
-                await self._witness.say_the_end()
+                await self._witness.send_end()
                 await asyncio.wait(waits)
         except TimeoutError:
             pass

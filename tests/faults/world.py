@@ -1,7 +1,8 @@
-"""A world to break: a real Asterisk, a relay before it, an amid with all its defaults, and the load that judges it.
+"""A world for faults: a real Asterisk, a relay in front of it, an amid with default settings, and a
+judged load.
 
-Each world is its own from the ports to the processes, so a fault may do with it what it likes, as long as Asterisk and amid are
-there again when it returns.
+Each world has its own ports and processes, so a fault may break anything, provided that Asterisk
+and amid run again when it returns.
 """
 
 from __future__ import annotations

@@ -1,12 +1,13 @@
-"""Runs one fuzz target under atheris, which is libFuzzer: it keeps every input that reaches code no input before it has reached.
+"""Runs a fuzz target under atheris (libFuzzer), which keeps every input that reaches new code.
 
     pip install atheris
     python -m tests.fuzz.parser --seconds 1200         likewise requests and configuration
-    python -m tests.fuzz.parser --input crash-…        one input again, without atheris
+    python -m tests.fuzz.parser --input crash-…        run one input again, without atheris
 
-A target is a module with `one(data)`, which raises on a finding, `seeds()`, the inputs to start from, and `TOKENS`, words that
-libFuzzer puts into its inputs. The corpus grows in `--corpus`, a temporary directory unless named, and an input that raised is
-left there. What was found stands in test_findings.py, which runs without atheris, as this file does until it fuzzes.
+A target is a module with `one(data)`, which raises on a finding, `seeds()`, the initial inputs, and
+`TOKENS`, words that libFuzzer inserts into inputs. The corpus grows in `--corpus`, by default a
+temporary directory, and failing inputs are left there. Findings are in test_findings.py, which does
+not need atheris; neither does this file until it fuzzes.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ def main(target: str) -> None:
         importlib.import_module(f"tests.fuzz.{target}").one(chosen.input.read_bytes())
         return
     corpus = chosen.corpus or Path(tempfile.mkdtemp(prefix=f"amid-fuzz-{target}-"))
-    # What is imported already cannot be instrumented, and importing the target has imported amid: hence a process anew.
+    # Imported modules cannot be instrumented, and the target has imported amid: hence a new process.
     os.execv(sys.executable, [sys.executable, "-m", "tests.fuzz.campaign", target, str(chosen.seconds), str(corpus)])
 
 

@@ -1,6 +1,8 @@
-"""Fuzzes the configuration: any bytes in the file give a `Config` that the daemon can use, or a `ConfigError` that tells no secret.
+"""Fuzzes the configuration: any file gives a `Config` that the daemon can use, or a `ConfigError`
+without secrets.
 
-An input is the file itself; beside it lie the files that it may name (`FILES`). Run it as `campaign` says.
+An input is the file itself; beside it are the files that it may name (`FILES`). See `campaign` for
+running it.
 """
 
 from __future__ import annotations
@@ -63,7 +65,8 @@ def folder() -> Path:
 
 
 def judge_refusal(message: str, data: bytes) -> None:
-    """It names the file, in lines that can be read, and holds no secret; one that stands elsewhere in the file too is none."""
+    """A refusal names the file, in readable lines, and contains no secret, except text that is in
+    the file elsewhere too."""
     assert message and all(line for line in message.split("\n")), "an empty line for a problem"
     assert str(folder()) in message
     told = message.encode()
@@ -72,7 +75,7 @@ def judge_refusal(message: str, data: bytes) -> None:
 
 
 def judge_config(config: Config) -> None:
-    """What was accepted can be shown without its secrets, handed to each child, and used there."""
+    """An accepted configuration can be shown without secrets, sent to each child, and used there."""
     shown = configuration.shown(config)
     json.dumps(shown)
     assert all(server["secret"] == "***" for server in shown["servers"].values())

@@ -1,8 +1,9 @@
-"""Fuzzes amid.ami: any bytes from a peer give the same packets in whatever pieces they come, and a lane never lies.
+"""Fuzzes amid.ami: any bytes of a peer give the same packets in any pieces, and a lane never
+reports a wrong outcome.
 
-The first byte of an input chooses the subject (`SUBJECTS`), the rest is what comes from the peer. For a lane the bytes are a
-template: a peer that knows amid's ActionIDs is made of words in braces (`WORDS`), so that mutations go deep at once. Run it as
-`campaign` says.
+The first byte of an input chooses the subject (`SUBJECTS`), the rest are the peer's bytes. For a
+lane they are a template: words in braces (`WORDS`) stand for a peer that knows amid's ActionIDs, so
+that mutations quickly reach deep states. See `campaign` for running it.
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ from itertools import pairwise
 from amid import wire
 from amid.ami import catalogue
 from amid.ami.action import encode_action
-from amid.ami.burst import singly
 from amid.ami.exchange import Answer, TooLarge
 from amid.ami.lane import ABANDONED_S, Call, Lane, Outcome
 from amid.ami.packet import Packet, ProtocolError, is_old_command
-from amid.ami.parser import MAX_GREETING, Greeting, Oversized, Parser
+from amid.ami.parser import MAX_GREETING_BYTES, Greeting, Oversized, Parser
 from amid.ami.session import Login, Session, SessionTimeouts, new_action_id
+from tests.ami.items import Single, one_by_one
 from tests.fuzz import campaign
 
 GREETING = b"Asterisk Call Manager/11.0.0\r\n"
@@ -79,16 +80,16 @@ def outcome(stream: bytes, cuts: list[int], bound: int) -> list[object]:
     items: list[object] = []
     try:
         for a, b in pairwise([0, *cuts, len(stream)]):
-            for item in singly(parser.feed(stream[a:b])):
+            for item in one_by_one(parser.feed(stream[a:b])):
                 items.append(shown(item, bound))
-            assert parser.buffered <= (bound + 3 if items else MAX_GREETING), "more is held than the bound allows"
+            assert parser.buffered <= (bound + 3 if items else MAX_GREETING_BYTES), "more is held than the bound allows"
     except ProtocolError as error:
         assert not items, "a greeting was taken and then refused"
         return [type(error)]
     return items
 
 
-def shown(item: Greeting | Packet | Oversized, bound: int) -> object:
+def shown(item: Single, bound: int) -> object:
     if isinstance(item, Greeting):
         return item
     if isinstance(item, Oversized):
@@ -96,7 +97,7 @@ def shown(item: Greeting | Packet | Oversized, bound: int) -> object:
         return "oversized", item.head.raw
     assert 0 < len(item.raw) <= bound
     readable(item)
-    assert [i.raw for i in singly(Parser().feed(GREETING + item.raw + b"\r\n\r\n"))[1:] if isinstance(i, Packet)] == [item.raw]
+    assert [i.raw for i in one_by_one(Parser().feed(GREETING + item.raw + b"\r\n\r\n"))[1:] if isinstance(i, Packet)] == [item.raw]
     return item.raw
 
 
@@ -192,10 +193,10 @@ class Conversation:
             self._listen()
 
     def _listen(self) -> None:
-        """Read what the lane sends, and learn the ActionIDs. A lane that nobody waits for is on its way to be free."""
+        """Read the lane's actions and learn their ActionIDs. A lane without a caller is about to become free."""
         given_up = self._lane.busy and (self._call is None or self._now >= self._due)
         assert not given_up or self._lane.session.pinging(), "a lane that nothing will set free"
-        for item in singly(Parser().feed(GREETING + self._lane.session.data_to_send()))[1:]:
+        for item in one_by_one(Parser().feed(GREETING + self._lane.session.data_to_send()))[1:]:
             assert isinstance(item, Packet) and item.action_id
             action = item.get("Action")
             step = {"Ping": "ping", "Challenge": "step", "Login": "step", "Logoff": "step", "Events": "mask"}.get(action)
@@ -203,7 +204,7 @@ class Conversation:
                 self._ids[step] = item.action_id
 
     def _judge(self, outcome: Outcome) -> None:
-        """One answer for one call, and nothing in it that is another's."""
+        """One answer for a call, without packets of another."""
         call, answer = outcome
         assert call is self._call, "an answer to a call that is not in flight"
         self._call = None
@@ -224,7 +225,7 @@ class Conversation:
             assert own(response, call, answer.failed), "another's response"
 
     def _ends(self) -> None:
-        """Whatever has come before, a peer that says nothing any more ends the lane within its bound."""
+        """Whatever has arrived before, a silent peer ends the lane within its timeout."""
         self._pass(5.0 + ABANDONED_S)
         self._pass(ABANDONED_S)
         raise AssertionError("a lane with a silent peer was kept")

@@ -1,9 +1,11 @@
-"""Fuzzes the requests of strangers, through the broker's own code: a `Broker` whose messages are caught instead of sent.
+"""Fuzzes requests from untrusted clients through the broker's own code: a `Broker` whose messages
+are captured.
 
-Whatever frames come, the broker gives one answer or hands the reader one call; the error has a documented kind, never
-`internal_error`; and the action that goes to Asterisk is, line by line, what the request's fields say and nothing more. The first
-byte of an input chooses the subject (`SUBJECTS`): the rest is the bytes of a request, or frames, or a recipe for a value, which
-reaches behind the codecs at once. Run it as `campaign` says.
+For any frames the broker sends one reply or gives the reader one call; an error has a documented
+kind, never `internal_error`; and the action for Asterisk contains, line by line, the fields of the
+request and nothing more. The first byte of an input chooses the subject (`SUBJECTS`): the rest are
+the bytes of a request, or frames, or a recipe for a value, which bypasses the decoders. See
+`campaign` for running it.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from typing import Any, cast
 import msgpack
 
 from amid import wire
-from amid.ami.burst import singly
+from amid.ami.event_batch import flatten
 from amid.ami.packet import Packet
 from amid.ami.parser import Parser
 from amid.broker.broker import Broker
@@ -30,7 +32,7 @@ from amid.errors import CODES, AmidError
 from amid.process.child import Child
 from amid.process.settings import broker_settings
 from amid.rpc import messages
-from amid.rpc.messages import Capacity, Hello, Lanes, ReplayEvents, Request, RunAction, Status
+from amid.rpc.messages import Capacity, Hello, Lanes, PullEvents, Request, RunAction, Status
 from amid.rpc.requests import request_id
 from tests.fuzz import campaign
 from tests.rpc.test_requests_fast import judge
@@ -44,9 +46,10 @@ PATIENT_S = 2.0
 
 TOKENS = [
     b'{"id": 1, "method": "action", "params": {"action": "Ping"}}', b'"fields": {', b'"ActionID": ', b'"until": ', b'"server": ',
-    b'"timeout": ', b'"epoch": ', b'"after": ', b'"limit": ', b"\\udcff", b"\\ud800", b"NaN", b"1e999", b"\\r\\n", b"\\u0000",
-    b"\xa6method", b"\xa6params", b"\xa6action", b"\xa6fields", b"\xa7timeout", b"\xa6server", b"\xa5until", b"\xa5epoch",
-    b"\xa6replay", b"\xa7restart", b"\xa7actions", b"\xa6status", b"\xa8ActionID", b"\xd6\xff\0\0\0\0", b"\xc7\x0c\xff",
+    b'"timeout": ', b'"after": {', b'"epoch": ', b'"seq": ', b'"names": [', b'"limit": ', b"\\udcff", b"\\ud800", b"NaN", b"1e999",
+    b"\\r\\n", b"\\u0000", b"\xa6method", b"\xa6params", b"\xa6action", b"\xa6fields", b"\xa7timeout",
+    b"\xa6server", b"\xa5until", b"\xa5epoch", b"\xa6events", b"\xa7restart", b"\xa7actions", b"\xa6status", b"\xa8ActionID",
+    b"\xd6\xff\0\0\0\0", b"\xc7\x0c\xff",
     b"\xd4\x01\0", b"\xcb\x7f\xf8\0\0\0\0\0\0", b"\xcf\xff\xff\xff\xff\xff\xff\xff\xff", b"\xdd\xff\xff\xff\xff", b"\xc4\x01\xff",
     b"\xa1\xff", b"\xa2\r\n", b"\xef\xbb\xbf",
 ]  # fmt: skip
@@ -57,7 +60,7 @@ def one(data: bytes) -> None:
 
 
 class NoSupervisor(Child):
-    """A child that nobody started: it sends nothing."""
+    """A child without a supervisor: it sends nothing."""
 
     def __init__(self) -> None:
         self.sent: list[str] = []
@@ -67,14 +70,14 @@ class NoSupervisor(Child):
 
 
 class Told:
-    """Stands where the link to a reader stands, and keeps what is sent to it."""
+    """Replaces the link to a reader and keeps the messages sent to it."""
 
     def __init__(self) -> None:
         self.requests: list[Request] = []
 
     def send(self, message: Any) -> None:
         received = messages.decode_to_reader(messages.encode(message))
-        if isinstance(received, RunAction | ReplayEvents):
+        if isinstance(received, RunAction | PullEvents):
             self.requests.append(received)
 
 
@@ -119,7 +122,7 @@ def broker() -> Asked:
 
 
 async def _new_broker() -> Asked:
-    """Its loop turns no further: all that a request causes happens before `ask` returns."""
+    """Its loop does not run further: all effects of a request happen before `ask` returns."""
     return Asked(str(campaign.scratch()))
 
 
@@ -175,14 +178,23 @@ def judge_call(call: Request, payload: bytes) -> None:
         assert isinstance(call, RunAction)
         judge_action(call, value["params"])
     else:
-        assert isinstance(call, ReplayEvents) == (value["method"] == "replay")
-        assert value["method"] in ("actions", "replay")
+        assert isinstance(call, PullEvents) == (value["method"] == "events")
+        assert value["method"] in ("actions", "events")
+        if isinstance(call, PullEvents):
+            judge_pull(call, value.get("params") or {})
+
+
+def judge_pull(call: PullEvents, params: dict[str, Any]) -> None:
+    """It asks for what the request says."""
+    after = params.get("after")
+    assert (call.epoch, call.seq) == ((after["epoch"], after["seq"]) if after else (None, 0))
+    assert call.limit == params.get("limit", 1000) and len(call.names) == len(params.get("names") or [])
 
 
 def judge_action(call: RunAction, params: dict[str, Any]) -> None:
     """The packet parses back to what the request says, and `until` is an event's name."""
     assert not set(b"\r\n\0") & set(call.until or b"")
-    greeting_and_packets = singly(Parser().feed(GREETING + call.packet))
+    greeting_and_packets = flatten(Parser().feed(GREETING + call.packet))
     assert [type(item) for item in greeting_and_packets[1:]] == [Packet], "not one packet"
     action, action_id, *lines = call.packet.removesuffix(b"\r\n\r\n").split(b"\r\n")
     assert action == b"Action: " + on_the_wire(params["action"]) and action_id == b"ActionID: " + call.action_id.encode()
@@ -282,7 +294,8 @@ VALUES: list[Any] = [
     {**ACTION, "params": {"action": "Ping", "fields": {"X": "a\r\nAction: Originate"}}},
     {**ACTION, "params": {"action": "Ping", "fields": {"X": [["deep"]]}}},
     {**ACTION, "params": {"action": "Ping", "fields": {"X": float("nan")}}},
-    {"jsonrpc": "2.0", "id": "a", "method": "replay", "params": {"epoch": 1, "after": 0, "limit": 10, "timeout": 1}},
+    {"jsonrpc": "2.0", "id": "a", "method": "events", "params": {"after": {"epoch": 1, "seq": 0}, "limit": 10, "timeout": 1}},
+    {"id": 7, "method": "events", "params": {"server": "pbx1", "after": None, "names": ["Hangup", "é"], "timeout": 0}},
     *({"id": None, "method": method} for method in (*wire.METHODS, "none")),
     [ACTION], "ping", 7, {}, {"method": 7}, {"id": {}, "method": "ping"}, {"id": 1, "method": "ping", "params": []},
 ]  # fmt: skip

@@ -1,4 +1,5 @@
-"""What fuzzing found, each as a case of its own, and a fixed number of inputs through every target, without atheris."""
+"""Findings of the fuzzers as test cases, and a fixed number of inputs through every target, without
+atheris."""
 
 from __future__ import annotations
 
@@ -48,18 +49,19 @@ FILES = {
 
 
 @pytest.mark.parametrize("text", FILES.values(), ids=FILES)
-def test_a_file_that_no_daemon_could_use_is_refused(text: str, tmp_path: Path) -> None:
-    """A wrong CURVE key ended the broker, at a reload with all its calls; the others ended the command with a traceback."""
+def test_an_unusable_file_is_refused(text: str, tmp_path: Path) -> None:
+    """An invalid CURVE key ended the broker, with all calls at a reload; the others ended the
+    command with a traceback."""
     file = tmp_path / "amid.toml"
     file.write_text(text)
     with pytest.raises(ConfigError) as caught:
         load(file)
-    assert "\n" not in str(caught.value), "one problem is told once"
+    assert "\n" not in str(caught.value), "a problem is reported once"
 
 
 def colliding_keys(count: int) -> Iterator[bytes]:
-    """MessagePack timestamps that all have one hash: they are made backwards through the steps of CPython's hash of a pair
-    (`tuplehash`, Objects/tupleobject.c), which no seed protects."""
+    """MessagePack timestamps with the same hash, computed backwards through CPython's hash of a
+    pair (`tuplehash`, Objects/tupleobject.c), which has no random seed."""
     one, two, five, word = 11400714785074694791, 14029467366897019727, 2870177450012600261, 1 << 64
     first, second = pow(one, -1, word), pow(two, -1, word)
 
@@ -73,8 +75,9 @@ def colliding_keys(count: int) -> Iterator[bytes]:
             yield b"\xc7\x0c\xff" + struct.pack(">Iq", nanoseconds, seconds)
 
 
-def test_no_map_of_a_request_is_slow_to_take_apart() -> None:
-    """8,000 keys with one hash cost 32 million comparisons, and a request of the size that is allowed two minutes of the broker."""
+def test_colliding_keys_are_refused_in_time() -> None:
+    """8,000 keys with one hash cost 32 million comparisons, and a request of the maximum size would
+    take two minutes."""
     keys = list(colliding_keys(64_000))[:8000]
     assert len(keys) == 8000
     began = time.process_time()
@@ -83,14 +86,15 @@ def test_no_map_of_a_request_is_slow_to_take_apart() -> None:
     assert time.process_time() - began < 0.5
 
 
-def test_no_list_of_a_field_is_looked_through_behind_what_asterisk_takes() -> None:
-    """Half a million items, which a request may hold, cost half a second of the broker."""
-    with pytest.raises(InvalidAction, match="129 headers or more"):
+def test_long_field_lists_are_refused_in_time() -> None:
+    """Half a million items, which a request may contain, took the broker half a second."""
+    with pytest.raises(InvalidAction, match="at least 129 headers"):
         encode_action("Ping", "1", {"X": [*[1] * 200, object()]})
 
 
-def test_what_was_answered_is_not_remembered_until_its_deadline() -> None:
-    """Calls with an hour's timeout, answered at once, beside one that is always open and due before them."""
+def test_answered_calls_are_forgotten_before_their_deadline() -> None:
+    """Calls with a timeout of an hour, answered at once, beside one that is always open and due
+    before them."""
     calls = Calls({"pbx1": 10}, max_calls=10, max_per_caller=10, now=NOW)
     report(calls, status(capacity(2)))
     calls.open(Asker("waits"), "pbx1", action(calls, deadline=NOW + 100), NOW)
@@ -106,12 +110,12 @@ def test_what_was_answered_is_not_remembered_until_its_deadline() -> None:
 
 
 @pytest.mark.parametrize("name", ["Hangup\n", "\n"])
-def test_until_is_one_line(name: str) -> None:
+def test_until_must_be_one_line(name: str) -> None:
     requests.request(wire.pack({"method": "action", "params": {"action": "Ping", "until": name}}))
 
 
 @pytest.mark.parametrize("odd", [b"\xd4\x05x", b"\xd6\xff\0\0\0\1"], ids=["an extension", "a timestamp"])
-def test_an_id_of_a_type_of_messagepack_alone_is_called_so(odd: bytes) -> None:
+def test_an_id_of_a_messagepack_only_type_is_refused(odd: bytes) -> None:
     value = wire.decode_request(b"\x82\xa2id" + odd + b"\xa6method\xa4ping")
     with pytest.raises(AmidError, match="not an extension type"):
         check_request(value)
@@ -121,13 +125,13 @@ def test_an_id_of_a_type_of_messagepack_alone_is_called_so(odd: bytes) -> None:
 
 
 @pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.__name__.rpartition(".")[2])
-def test_every_seed(target: ModuleType) -> None:
+def test_every_seed_passes(target: ModuleType) -> None:
     for seed in target.seeds():
         target.one(seed)
 
 
 @pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.__name__.rpartition(".")[2])
-def test_mutants_of_the_seeds(target: ModuleType) -> None:
+def test_mutated_seeds_pass(target: ModuleType) -> None:
     chance = random.Random(3)
     seeds = list(target.seeds())
     for _ in range(MUTANTS):

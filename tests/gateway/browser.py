@@ -27,7 +27,7 @@ SHOTS = Path(os.environ.get("AMID_SCREENSHOTS", "screenshots"))
 
 
 @cache
-def why_not() -> str:
+def missing_prerequisite() -> str:
     """Why the browser cannot be run here, or ""."""
     if not CHROMIUM:
         return "there is no chromium; as root, run apt install chromium fonts-dejavu-core"
@@ -41,7 +41,7 @@ def why_not() -> str:
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    need(why_not(), "BROWSER")
+    need(missing_prerequisite(), "BROWSER")
     expect.set_options(timeout=BOUND_S * 1000)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
@@ -51,7 +51,7 @@ def chromium() -> Iterator[Browser]:
 
 @contextmanager
 def page(browser: Browser, gateway: Gateway, size: tuple[int, int] = WIDE, theme: str = "light") -> Iterator[Page]:
-    """The page, not logged in yet. Whatever it complains of in the browser's console is a failure."""
+    """The page before log-in. Errors in the browser's console fail the test."""
     complaints: list[str] = []
     context = browser.new_context(viewport={"width": size[0], "height": size[1]}, color_scheme=theme)  # type: ignore[arg-type]
     context.set_default_timeout(BOUND_S * 1000)

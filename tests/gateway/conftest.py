@@ -1,4 +1,4 @@
-"""A daemon with a gateway, and HTTP clients of it."""
+"""A daemon with a gateway, and HTTP clients for it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ events_deny = ["UserSecret"]
 
 @dataclass
 class Gateway:
-    """`url` is where it listens; `http` speaks with the operator's token, `as_` with another's, `nobody` with none."""
+    """`url` is its address; `http` uses the operator's token, `as_` another token, `anonymous` none."""
 
     daemon: Daemon
     url: str
@@ -45,7 +45,7 @@ class Gateway:
         return self.as_("operator")
 
     @property
-    def nobody(self) -> httpx.Client:
+    def anonymous(self) -> httpx.Client:
         return self._client({})
 
     def _client(self, headers: dict[str, str]) -> httpx.Client:
@@ -61,7 +61,7 @@ def listening(daemon: Daemon, keys: dict[str, Any]) -> Gateway:
     gateway = Gateway(daemon, f"http://{keys['listen']}", Path(keys["tokens_file"]))
 
     def answers() -> bool:
-        with gateway.nobody as http:
+        with gateway.anonymous as http:
             return http.get("/healthz").status_code == 200
 
     eventually(answers, f"the gateway answers; log:\n{daemon.log.read_text()[-2000:]}")
@@ -76,7 +76,7 @@ def shared_pbx() -> Iterator[SimulatedPbx]:
 
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory: pytest.TempPathFactory, shared_pbx: SimulatedPbx) -> Iterator[Gateway]:
-    """One for all tests of a module, with two servers; they leave it as they found it."""
+    """A gateway with two servers, shared by the tests of a module, which restore its state."""
     directory = tmp_path_factory.mktemp("amid")
     keys = with_gateway(directory, max_body_bytes=65536, origins=["https://crm.example.com"], hosts=["pbx.example.com"])
     servers = {"pbx1": table(shared_pbx), "pbx2": table(shared_pbx, deny=["ModuleLoad"]), "away": table(shared_pbx) | {"port": 1}}
@@ -92,7 +92,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory, shared_pbx: SimulatedPbx) 
 
 @pytest.fixture
 def own_gateway(tmp_path_factory: pytest.TempPathFactory, daemon_for: StartDaemon) -> Iterator[Gateway]:
-    """One of the test's own, to break things in; its PBX has no calls."""
+    """A gateway for one test, which may break it; its PBX has no calls."""
     keys = with_gateway(tmp_path_factory.mktemp("tokens"))
     with simulated() as pbx:
         yield listening(daemon_for({"pbx1": table(pbx)}, gateway=keys, supervision={"silence": 1.5}), keys)

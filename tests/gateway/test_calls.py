@@ -24,7 +24,7 @@ def rpc(gateway: Gateway, method: str, name: str = "operator", **params: Any) ->
         return answer.status_code, answer.json()
 
 
-def test_every_kind_of_error_has_a_status() -> None:
+def test_every_kind_of_error_has_an_http_status() -> None:
     assert set(STATUSES) == set(CODES) | {"unreachable"}
     assert all(400 <= status < 600 for status in STATUSES.values())
 
@@ -35,7 +35,7 @@ def test_a_call_and_its_answer(gateway: Gateway) -> None:
     assert reply["result"]["response"]["ActionID"] == "mine" and reply["result"]["complete"]["EventList"] == "Complete"
 
 
-def test_bytes_that_are_not_utf_8_go_both_ways(gateway: Gateway) -> None:
+def test_invalid_utf8_survives_in_both_directions(gateway: Gateway) -> None:
     rpc(gateway, "action", action="Setvar", server="pbx1", fields={"Variable": "ODD", "Value": "Gr\udcfc\udcdfe"})
     _, reply = rpc(gateway, "action", action="Getvar", server="pbx1", fields={"Variable": "ODD"})
     assert reply["result"]["response"]["Value"] == "Gr\udcfc\udcdfe"
@@ -51,7 +51,9 @@ def test_bytes_that_are_not_utf_8_go_both_ways(gateway: Gateway) -> None:
         ("action", {"action": "Ping", "server": "away"}, 503, "not_connected", False),
         ("action", {"action": "ModuleLoad", "server": "pbx2"}, 403, "denied", False),
         ("action", {"action": "Ping", "server": "pbx9"}, 404, "unknown_server", False),
-        ("replay", {"server": "pbx1", "epoch": 1, "after": 0}, 410, "gone", False),
+        ("replay", {"server": "pbx1", "epoch": 1, "after": 0}, 404, "unknown_method", False),
+        ("events", {"server": "pbx1", "after": {"epoch": 1}}, 400, "invalid_params", False),
+        ("events", {"server": "pbx9"}, 404, "unknown_server", False),
     ],
 )
 def test_an_error_has_its_status_and_the_same_data(
@@ -71,8 +73,9 @@ def test_a_batch_is_answered_in_order(gateway: Gateway) -> None:
     assert answer.json()[2]["error"]["data"]["kind"] == "invalid_request"
 
 
-def test_answers_on_one_connection_do_not_wait_for_acknowledgements(gateway: Gateway) -> None:
-    """With Nagle's algorithm the body of an answer waits for the client's delayed acknowledgement of its head, 40 ms."""
+def test_responses_do_not_wait_for_acknowledgements(gateway: Gateway) -> None:
+    """With Nagle's algorithm the body of a response waits 40 ms for the client's delayed
+    acknowledgement of its head."""
 
     def seconds() -> float:
         began = time.monotonic()
@@ -84,14 +87,14 @@ def test_answers_on_one_connection_do_not_wait_for_acknowledgements(gateway: Gat
 
 
 @pytest.mark.parametrize("batch", [[], [{"method": "ping"}] * 101], ids=["empty", "too long"])
-def test_a_batch_that_is_none(gateway: Gateway, batch: list[Any]) -> None:
+def test_an_empty_or_too_long_batch_is_refused(gateway: Gateway, batch: list[Any]) -> None:
     with gateway.http as http:
         answer = http.post("/rpc", json=batch)
     assert (answer.status_code, answer.json()["error"]["data"]["kind"]) == (400, "invalid_request")
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"\x81\xa6method\xa4ping", b"[" * 100_000, b"\xff\xfe"])
-def test_a_body_that_is_not_json(gateway: Gateway, body: bytes) -> None:
+def test_a_body_that_is_not_json_is_refused(gateway: Gateway, body: bytes) -> None:
     with gateway.http as http:
         answer = http.post("/rpc", content=body)
     assert answer.status_code in (400, 413)
@@ -99,7 +102,7 @@ def test_a_body_that_is_not_json(gateway: Gateway, body: bytes) -> None:
         assert answer.json()["error"]["data"]["kind"] == "parse_error" and answer.json()["id"] is None
 
 
-def test_a_body_that_is_too_large(gateway: Gateway) -> None:
+def test_a_too_large_body_is_refused(gateway: Gateway) -> None:
     with gateway.http as http:
         answer = http.post("/rpc", content=b" " * 70_000)
     assert answer.status_code == 413 and "max_body_bytes" in answer.json()["error"]
@@ -114,7 +117,7 @@ def test_a_body_that_is_too_large(gateway: Gateway) -> None:
     ],
     ids=["form", "json", "nothing"],
 )
-def test_an_action_for_people_with_curl(gateway: Gateway, how: dict[str, Any]) -> None:
+def test_an_action_with_a_form_body(gateway: Gateway, how: dict[str, Any]) -> None:
     with gateway.http as http:
         answer = http.post("/v1/servers/pbx1/actions/QueueStatus", **how)
     assert answer.status_code == 200 and answer.json()["response"]["Response"] == "Success"
@@ -132,7 +135,7 @@ def test_a_form_may_repeat_a_field_and_hold_any_bytes(gateway: Gateway) -> None:
     assert event["fields"]["Variable"] == ["A=1", "B=2"] and event["fields"]["Odd"] == "Gr\udcfc"
 
 
-def test_an_error_of_such_an_action_is_the_error_object(gateway: Gateway) -> None:
+def test_an_error_of_an_action_path_is_the_error_object(gateway: Gateway) -> None:
     with gateway.http as http:
         answer = http.post("/v1/servers/pbx1/actions/Hangup", data={"Channel": "x"})
         assert (answer.status_code, answer.json()["data"]["kind"]) == (422, "action_failed")
@@ -150,7 +153,7 @@ def test_until_over_http(gateway: Gateway) -> None:
     assert answer.status_code == 200 and answer.json()["until"]["Event"] == "OriginateResponse"
 
 
-def test_the_other_paths(gateway: Gateway) -> None:
+def test_the_other_paths_return_their_results(gateway: Gateway) -> None:
     with gateway.http as http:
         assert [server["name"] for server in http.get("/v1/servers").json()] == ["pbx1", "pbx2", "away"]
         assert {process["name"] for process in http.get("/v1/status").json()["processes"]} >= {"gateway", "broker"}
@@ -169,7 +172,7 @@ def test_the_other_paths(gateway: Gateway) -> None:
         ("DELETE", "/healthz", "GET, HEAD"),
     ],
 )
-def test_a_method_that_is_not_allowed_names_those_that_are(gateway: Gateway, method: str, path: str, allowed: str) -> None:
+def test_a_disallowed_method_names_the_allowed_ones(gateway: Gateway, method: str, path: str, allowed: str) -> None:
     with gateway.http as http:
         answer = http.request(method, path)
     assert answer.status_code == 405
@@ -178,12 +181,12 @@ def test_a_method_that_is_not_allowed_names_those_that_are(gateway: Gateway, met
 
 
 def test_health_and_readiness_need_no_token(gateway: Gateway) -> None:
-    with gateway.nobody as http:
+    with gateway.anonymous as http:
         assert http.get("/healthz").json() == {"status": "ok"}
         assert http.get("/readyz").json() == {"status": "ready"}
 
 
-def test_a_slow_call_holds_up_no_other(gateway: Gateway) -> None:
+def test_a_slow_call_does_not_delay_others(gateway: Gateway) -> None:
     def slow() -> int:
         with gateway.http as http:
             return http.post("/v1/servers/pbx1/actions/CoreStatus?timeout=10").status_code

@@ -1,4 +1,4 @@
-"""Whose connections there are, and how many of each."""
+"""Owners of connections, and the limits for each."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def opened(connections: Connections, count: int, network: str = "192.0.2.1") -> 
     return transports
 
 
-def test_a_stranger_gives_way_to_the_next_one_and_a_token_never_does() -> None:
+def test_a_new_stranger_evicts_a_stranger_but_never_a_token() -> None:
     connections = Connections(3, 10)
     (held,) = opened(connections, 1)
     connections.identify(held, "crm")
@@ -42,14 +42,14 @@ def test_a_stranger_gives_way_to_the_next_one_and_a_token_never_does() -> None:
     assert (connections.count(), connections.evicted) == ({"connections_strangers": 3, "connections_tokens": 1}, 2)
 
 
-def test_the_network_that_has_most_strangers_gives_way() -> None:
+def test_the_network_with_the_most_strangers_is_evicted_first() -> None:
     connections = Connections(4, 10)
     (other,) = opened(connections, 1, "198.51.100.1")
     crowd = opened(connections, 8)
     assert not other.closed and [one.closed for one in crowd] == [True] * 5 + [False] * 3
 
 
-def test_closed_strangers_take_no_room() -> None:
+def test_closed_strangers_do_not_count() -> None:
     connections = Connections(3, 10)
     first, *_, last = opened(connections, 3)
     last.close()
@@ -57,7 +57,7 @@ def test_closed_strangers_take_no_room() -> None:
     assert not first.closed and connections.evicted == 0
 
 
-def test_one_token_has_its_share_and_no_more() -> None:
+def test_connections_of_one_token_are_limited() -> None:
     connections = Connections(10, 2)
     *own, further = opened(connections, 3)
     for transport in own:
@@ -73,7 +73,7 @@ def test_one_token_has_its_share_and_no_more() -> None:
         connections.identify(transport, "crm")
 
 
-def test_what_a_token_leaves_unread_is_bounded_over_its_connections() -> None:
+def test_unread_bytes_of_a_token_are_limited_over_all_connections() -> None:
     connections = Connections(10, 10)
     for transport in opened(connections, 2):
         connections.identify(transport, "crm")
@@ -87,16 +87,16 @@ def test_what_a_token_leaves_unread_is_bounded_over_its_connections() -> None:
     connections.check_unread("crm", 3000)
 
 
-def test_nothing_begins_on_a_connection_that_does_not_read() -> None:
+def test_a_connection_with_unread_responses_gets_no_further_request() -> None:
     connections = Connections(10, 10)
     (transport,) = opened(connections, 1)
     connections.identify(transport, "crm")
     transport.unread = MAX_PIPELINED_BYTES + 1
-    with pytest.raises(AmidError, match="has not been read"):
+    with pytest.raises(AmidError, match="still unread"):
         connections.identify(transport, "crm")
 
 
-def test_the_connections_of_a_session_end_with_it() -> None:
+def test_the_connections_of_a_session_are_closed_with_it() -> None:
     connections = Connections(10, 10)
     stream, call, other = opened(connections, 3)
     for transport, session in ((stream, b"one"), (call, b"one"), (other, b"two")):
@@ -116,5 +116,5 @@ def test_the_connections_of_a_session_end_with_it() -> None:
         ("", ""),
     ],
 )
-def test_what_one_machine_has_for_itself(address: str, network: str) -> None:
+def test_networks_are_addresses_of_ipv4_and_prefixes_of_ipv6(address: str, network: str) -> None:
     assert network_of(address) == network

@@ -1,4 +1,4 @@
-"""`amid demo` starts the gateway too, and prints an address that a browser can open as it stands."""
+"""`amid demo` starts the gateway and prints a URL that a browser can open."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import httpx
 from tests.daemon import BOUND_S, eventually
 
 
-def test_the_address_opens_the_page_logged_in(tmp_path: Path) -> None:
+def test_the_printed_url_opens_the_page_logged_in(tmp_path: Path) -> None:
     argv = [sys.executable, "-m", "amid", "--run-dir", str(tmp_path / "run"), "demo", "--seconds", "60"]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as demo:
         assert demo.stdout is not None

@@ -1,4 +1,4 @@
-"""The fields of an action in a body: what people write with curl reaches Asterisk as they mean it, or is refused."""
+"""The fields of an action in a body: curl's input reaches Asterisk as intended or is refused."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from tests.need import need_programs
         (b"", {}),
     ],
 )
-def test_a_form(form: bytes, fields: dict[str, Any]) -> None:
+def test_a_form_is_decoded(form: bytes, fields: dict[str, Any]) -> None:
     assert decode_fields(form, f"{FORM}; charset=utf-8") == fields
 
 
 @pytest.mark.parametrize("value", ["+15551234567", "PJSIP/+1555@trunk", '"Bob" <+1555>', "NUMBER=+1555", "+", "a b+1"])
-def test_a_plus_sign_that_would_become_a_blank_is_refused_with_what_to_write(value: str) -> None:
+def test_an_unencoded_plus_sign_is_refused_with_a_hint(value: str) -> None:
     with pytest.raises(AmidError) as refused:
         decode_fields(f"Exten={value}".encode(), FORM)
     assert refused.value.kind == "invalid_params"
@@ -41,12 +41,12 @@ def test_a_plus_sign_that_would_become_a_blank_is_refused_with_what_to_write(val
 
 
 @given(st.dictionaries(st.text(min_size=1), st.text().filter(lambda value: not value.startswith(" ")), max_size=5))
-def test_what_a_program_encodes_comes_as_it_was(fields: dict[str, str]) -> None:
+def test_encoded_values_are_decoded(fields: dict[str, str]) -> None:
     assert dict(decode_pairs(urlencode(fields))) == fields
 
 
 @pytest.mark.parametrize("kind", ["", FORM, "text/plain", "application/json"])
-def test_what_is_evidently_json_is_read_as_json(kind: str) -> None:
+def test_a_json_object_is_recognised(kind: str) -> None:
     assert decode_fields(b' {"Exten": "+15551234567"}', kind) == {"Exten": "+15551234567"}
 
 
@@ -59,7 +59,7 @@ def test_what_is_evidently_json_is_read_as_json(kind: str) -> None:
         (b"&".join([b"a=1"] * (MAX_FIELDS + 1)), FORM, "200 fields"),
     ],
 )
-def test_what_cannot_be_read_says_what_to_write(body: bytes, kind: str, said: str) -> None:
+def test_an_invalid_body_is_refused_with_a_hint(body: bytes, kind: str, said: str) -> None:
     with pytest.raises(AmidError) as refused:
         decode_fields(body, kind)
     assert said in refused.value.message
@@ -85,9 +85,7 @@ def curl(gateway: Gateway, *arguments: str) -> tuple[str, Any]:
     ],
     ids=["not-encoded", "encoded", "json", "json-with-its-type"],
 )
-def test_a_number_with_a_plus_sign_from_curl_comes_with_it_or_not_at_all(
-    gateway: Gateway, arguments: list[str], status: str
-) -> None:
+def test_a_plus_sign_from_curl_is_kept_or_refused(gateway: Gateway, arguments: list[str], status: str) -> None:
     with gateway.http as http, http.stream("GET", "/v1/events?server=pbx1&event=UserEvent&where=UserEvent~Curl") as stream:
         lines = stream.iter_lines()
         assert next(lines).startswith("retry")

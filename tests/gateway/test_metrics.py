@@ -1,4 +1,4 @@
-"""What Prometheus scrapes is what its own parser reads, and says what the daemon says."""
+"""The metrics can be parsed by Prometheus' own parser and equal the daemon's status."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def scraped(gateway: Gateway) -> dict[tuple[str, tuple[tuple[str, str], ...]], f
     return {(sample.name, tuple(sorted(sample.labels.items()))): sample.value for family in families for sample in family.samples}
 
 
-def test_a_scrape_says_what_status_says(gateway: Gateway) -> None:
+def test_metrics_equal_the_status(gateway: Gateway) -> None:
     gateway.daemon.action("Ping", server="pbx1")
     eventually(lambda: scraped(gateway)["amid_server_calls_total", (("server", "pbx1"),)] > 0, "the call is counted")
     samples = scraped(gateway)
@@ -29,13 +29,13 @@ def test_a_scrape_says_what_status_says(gateway: Gateway) -> None:
     assert samples["amid_answers_total", (("kind", "ok"),)] > 0
 
 
-def test_a_scrape_says_how_many_calls_a_caller_has_open(gateway: Gateway) -> None:
+def test_metrics_show_open_calls_of_callers(gateway: Gateway) -> None:
     with Caller(gateway.daemon, "crm") as caller:
         waiting = {"action": "UserEvent", "fields": {"UserEvent": "X"}, "server": "pbx1", "until": "NeverComes", "timeout": 60}
         caller.send("action", waiting)
         eventually(lambda: scraped(gateway)["amid_caller_open_calls", (("caller", "token:crm"),)] == 1, "its call is open")
 
 
-def test_a_broker_that_does_not_answer_is_told(own_gateway: Gateway) -> None:
+def test_metrics_show_a_silent_broker(own_gateway: Gateway) -> None:
     own_gateway.daemon.kill("broker")
     assert scraped(own_gateway)["amid_gateway_requests_total", ()] > 0, "the gateway's own counters are there all the same"

@@ -1,4 +1,4 @@
-"""A fuzzer that goes by the OpenAPI document finds no answer that contradicts it, and none with a status of 500."""
+"""A fuzzer that follows the OpenAPI document finds no contradicting response and no status 500."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from pathlib import Path
 
 from tests.gateway.conftest import TOKENS, Gateway
 
-EXAMPLES = 60
+EXAMPLES = 20
 """Requests for each operation and kind of data."""
 
 
-def test_the_document_and_the_gateway_agree(gateway: Gateway, tmp_path: Path) -> None:
-    """With a token that may do little, so that a random action does no harm. Streams never end, and are left out."""
-    argv = [sys.executable, "-m", "schemathesis.cli", "run", f"{gateway.url}/openapi.json"]
+def test_the_document_and_the_gateway_agree(own_gateway: Gateway, tmp_path: Path) -> None:
+    """With a token that may do little, so that a random action does no harm. Streams never end, and are left out. A list that is
+    too long for a param is no body that is too large: that limit is the default one."""
+    argv = [sys.executable, "-m", "schemathesis.cli", "run", f"{own_gateway.url}/openapi.json"]
     argv += ["--header", f"Authorization: Bearer {TOKENS['wallboard']}", "--exclude-path", "/v1/events"]
     argv += ["--exclude-checks", "positive_data_acceptance"]  # what Asterisk takes in a line, no schema can say
     argv += ["--max-examples", str(EXAMPLES), "--request-timeout", "20", "--suppress-health-check", "all", "--seed", "1"]

@@ -1,4 +1,4 @@
-"""The page in a real browser, in front of a real Asterisk: what an operator sees of calls, queues, gaps and restarts."""
+"""The page in a real browser with a real Asterisk: calls, queues, gaps and restarts."""
 
 from __future__ import annotations
 
@@ -83,8 +83,8 @@ def test_logging_in_and_out(browser: Browser, gateway: Gateway) -> None:
         expect(view.locator("#app")).to_be_hidden()
 
 
-def test_who_logs_out_while_the_page_loads_leaves_no_call_behind(browser: Browser, gateway: Gateway) -> None:
-    """It would come without its cookie, and be refused."""
+def test_logging_out_during_loading_leaves_no_call(browser: Browser, gateway: Gateway) -> None:
+    """Its request would come without the cookie and be refused."""
     with page(browser, gateway) as view:
         log_in(view)
         held: list[Route] = []
@@ -98,7 +98,7 @@ def test_who_logs_out_while_the_page_loads_leaves_no_call_behind(browser: Browse
         log_in(view)
 
 
-def test_the_next_one_sees_what_this_token_may_and_nothing_of_the_last_one(browser: Browser, gateway: Gateway) -> None:
+def test_another_token_sees_only_its_own_data(browser: Browser, gateway: Gateway) -> None:
     with page(browser, gateway) as view:
         log_in(view)
         view.click("#tab-events")
@@ -114,7 +114,7 @@ def test_the_next_one_sees_what_this_token_may_and_nothing_of_the_last_one(brows
         expect(view.locator(".queue", has_text="support")).to_contain_text("First")
 
 
-def test_a_log_out_that_does_not_arrive_is_said(browser: Browser, gateway: Gateway) -> None:
+def test_a_failed_logout_is_reported(browser: Browser, gateway: Gateway) -> None:
     with page(browser, gateway) as view:
         log_in(view)
         view.route("**/logout", lambda route: route.abort())
@@ -139,7 +139,7 @@ def test_a_bridge_shows_who_talks(view: Page, gateway: Gateway) -> None:
     expect(view.locator("#calls .legs .state", has_text="bridge").first).to_be_visible()
 
 
-def test_a_queue_shows_who_waits_and_who_answers(view: Page, gateway: Gateway) -> None:
+def test_a_queue_shows_callers_and_members(view: Page, gateway: Gateway) -> None:
     view.click("#tab-queues")
     expect(view.locator(".queue", has_text="support")).to_contain_text("First")
     originate(gateway, "queue", 3)
@@ -169,7 +169,7 @@ def test_an_error_in_the_console_says_whether_it_was_sent(view: Page) -> None:
     expect(view.locator(".answer").first).to_contain_text("action_failed, it may have been carried out")
 
 
-def test_a_line_in_the_console_that_is_no_field_is_not_dropped(view: Page) -> None:
+def test_an_invalid_line_in_the_console_is_reported(view: Page) -> None:
     view.click("#tab-console")
     view.fill("#console-action", "Hangup")
     view.fill("#console-fields", "Channel: nobody\n\nCause 16")
@@ -178,7 +178,7 @@ def test_a_line_in_the_console_that_is_no_field_is_not_dropped(view: Page) -> No
     expect(view.locator(".answer").first).to_contain_text("this one is not: Cause 16")
 
 
-def test_what_breaks_off_in_the_console_may_have_been_carried_out(view: Page) -> None:
+def test_an_interrupted_call_in_the_console_may_have_run(view: Page) -> None:
     view.click("#tab-console")
     view.fill("#console-action", "CoreStatus")
     view.route("**/rpc", lambda route: route.abort() if "CoreStatus" in (route.request.post_data or "") else route.continue_())
@@ -186,7 +186,7 @@ def test_what_breaks_off_in_the_console_may_have_been_carried_out(view: Page) ->
     expect(view.locator(".answer").first).to_contain_text("connection_lost, it may have been carried out")
 
 
-def test_events_can_be_filtered_and_paused_and_looked_at(view: Page, gateway: Gateway) -> None:
+def test_events_can_be_filtered_paused_and_inspected(view: Page, gateway: Gateway) -> None:
     view.click("#tab-events")
     view.fill("#events-filter", "Token~look")
     for token in ("one", "look-1"):
@@ -202,7 +202,7 @@ def test_events_can_be_filtered_and_paused_and_looked_at(view: Page, gateway: Ga
     expect(view.locator("#events li")).to_have_count(2)
 
 
-def test_a_reader_that_is_killed_is_told_and_the_calls_are_right_again(view: Page, gateway: Gateway) -> None:
+def test_a_killed_reader_is_shown_and_calls_are_correct_again(view: Page, gateway: Gateway) -> None:
     originate(gateway, "answer")
     expect(view.locator("#calls .call")).to_have_count(1)
     pid = gateway.daemon.signal("reader pbx1", signal.SIGKILL)
@@ -217,7 +217,7 @@ def test_a_reader_that_is_killed_is_told_and_the_calls_are_right_again(view: Pag
     shoot(view, "health-after-a-restart")
 
 
-def test_a_server_that_is_taken_away_takes_its_calls_with_it(browser: Browser, tmp_path: Path, daemon_for: StartDaemon) -> None:
+def test_a_removed_server_removes_its_calls(browser: Browser, tmp_path: Path, daemon_for: StartDaemon) -> None:
     keys = with_gateway(tmp_path)
     with running("simulated") as one, running("simulated") as other:
         daemon = daemon_for({"pbx1": one.table, "pbx2": other.table}, gateway=keys)
@@ -233,7 +233,7 @@ def test_a_server_that_is_taken_away_takes_its_calls_with_it(browser: Browser, t
             expect(view.locator("#calls .call")).to_have_count(3)
 
 
-def test_a_gateway_that_is_killed_is_told_and_the_page_goes_on(view: Page, gateway: Gateway) -> None:
+def test_a_killed_gateway_is_shown_and_the_page_continues(view: Page, gateway: Gateway) -> None:
     pid = gateway.daemon.signal("gateway", signal.SIGSTOP)
     eventually(lambda: gateway.daemon.pid("gateway") not in (0, pid), "it is replaced")
     expect(view.locator("#link")).to_have_attribute("data-state", "live")
@@ -261,7 +261,7 @@ def test_it_works_from_the_keyboard(view: Page) -> None:
         expect(view.locator(f"#view-{name}")).to_be_visible()
 
 
-def test_the_theme_can_be_changed_and_stays(view: Page) -> None:
+def test_the_theme_can_be_changed_and_is_kept(view: Page) -> None:
     ground = "getComputedStyle(document.body).backgroundColor"
     light = view.evaluate(ground)
     view.click("#theme")
@@ -291,7 +291,7 @@ def test_pictures(browser: Browser, gateway: Gateway, size: tuple[int, int], the
 
 
 @pytest.mark.alone
-def test_many_channels_and_500_events_a_second_stay_smooth_and_do_not_grow(browser: Browser, gateway: Gateway, pbx: Pbx) -> None:
+def test_many_channels_and_500_events_a_second_stay_smooth_in_bounded_memory(browser: Browser, gateway: Gateway, pbx: Pbx) -> None:
     """A thousand channels on the simulated PBX; a real Asterisk beside a browser on two cores carries a tenth of them."""
     calls = 500 if pbx.simulated else 50
     with page(browser, gateway) as view:
@@ -326,7 +326,8 @@ def grown(view: Page, pbx: Pbx, seconds: int) -> float:
 
 
 def completed(gateway: Gateway) -> str:
-    return next(one for one in gateway.daemon.action("QueueStatus")["events"] if one["Event"] == "QueueParams")["Completed"]
+    events = gateway.daemon.action("QueueStatus")["events"]
+    return str(next(one for one in events if one["Event"] == "QueueParams")["Completed"])
 
 
 def test_a_queue_counts_as_asterisk_does(view: Page, gateway: Gateway) -> None:
@@ -342,13 +343,13 @@ def test_a_queue_counts_as_asterisk_does(view: Page, gateway: Gateway) -> None:
     eventually(lambda: f"{completed(gateway)} answered" in facts.inner_text(), "the page counts as Asterisk does")
 
 
-def test_a_refusal_while_asterisk_boots_is_asked_again(browser: Browser, gateway: Gateway) -> None:
-    """A module that is not loaded yet does not know its actions."""
+def test_an_error_while_asterisk_boots_is_retried(browser: Browser, gateway: Gateway) -> None:
+    """Actions of modules that are not loaded yet are unknown."""
     message = "Asterisk answered Error: Invalid/unknown command"
     refused = {"code": 1, "message": message, "data": {"kind": "action_failed", "sent": True}}
 
     def boots(route: Route) -> None:
-        asked = route.request.post_data_json
+        asked = route.request.post_data_json or [{}]
         if asked[0]["params"].get("action") in ("QueueStatus", "CoreShowChannels") or asked[0]["method"] == "actions":
             route.fulfill(json=[{"jsonrpc": "2.0", "id": 1, "error": refused}])
         else:

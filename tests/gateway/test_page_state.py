@@ -1,4 +1,4 @@
-"""What the page makes of answers and events: its module of state, alone in a browser."""
+"""The page's state module, fed with answers and events in a browser."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def entry(uniqueid: str, position: int) -> dict[str, str]:
     return {"Event": "QueueEntry", "Queue": "support", "Uniqueid": uniqueid, "Position": str(position), "Wait": "1"}
 
 
-def test_a_member_whose_state_is_anothers_is_one_member(view: Page) -> None:
+def test_a_member_with_another_state_interface_is_one_member(view: Page) -> None:
     """QueueStatus says Location where the events say Interface (apps/app_queue.c); the interface of the state may differ."""
     item = {"Event": "QueueMember", "Name": "Ann", "Location": "Local/100@agents/n", "Status": "1", **MEMBER}
     status = {"MemberName": "Ann", "Interface": "Local/100@agents/n", "Status": "2", **MEMBER}
@@ -52,13 +52,13 @@ def test_a_member_whose_state_is_anothers_is_one_member(view: Page) -> None:
     assert followed(view, [item], ("QueueMemberRemoved", status))["queues"]["support"]["members"] == []
 
 
-def test_places_in_a_queue_are_right_when_one_joins_before_others(view: Page) -> None:
+def test_queue_positions_are_correct_when_a_caller_joins_before_others(view: Page) -> None:
     joined = ("QueueCallerJoin", entry("3", 1))
     waiting = followed(view, [entry("1", 1), entry("2", 2)], joined, joined)["queues"]["support"]["waiting"]
     assert {one["id"]: one["position"] for one in waiting} == {"3": 1, "1": 2, "2": 3}
 
 
-def test_asterisks_own_counters_are_taken_and_no_event_is_counted(view: Page) -> None:
+def test_asterisks_counters_are_used_instead_of_counting_events(view: Page) -> None:
     """AgentComplete comes for calls that Asterisk does not count, and of others the snapshot may know."""
     snapshot = [{"Event": "QueueParams", "Queue": "support", "Abandoned": "4", "Completed": "5"}, entry("2", 1)]
     ends = [("AgentComplete", {"Queue": "support"})] * 13 + [("QueueCallerAbandon", entry("2", 1))]
@@ -68,13 +68,13 @@ def test_asterisks_own_counters_are_taken_and_no_event_is_counted(view: Page) ->
     assert (after["counted"]["completed"], after["counted"]["abandoned"]) == (6, 7)
 
 
-def test_an_event_that_was_forged_ends_nothing(view: Page) -> None:
+def test_a_forged_event_ends_no_call(view: Page) -> None:
     forged = {"Uniqueid": "1", "ChannelStateDesc": ["Up", "Ring"]}
     assert followed(view, [], ("valueOf", {}), ("Newchannel", forged))["states"] == ["Up"]
 
 
-def test_a_tab_in_the_background_keeps_a_bounded_number_of_things(view: Page) -> None:
-    """There, nobody draws for hours."""
+def test_a_background_tab_uses_bounded_memory(view: Page) -> None:
+    """It is not drawn for hours."""
     kept = """async () => {
       const { Events } = await import("/page/events.js");
       const events = new Events(() => {});

@@ -1,4 +1,4 @@
-"""Many tabs of one browser, which has six connections to a host: they share one event stream, and go on when tabs are closed."""
+"""Many tabs of one browser, which opens six connections to a host: they share one event stream."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def streams(gateway: Gateway) -> int:
 
 
 def all_show_the_next_event(tabs: list[Page], gateway: Gateway, token: str) -> None:
-    """What the first of them is told, and the last one too."""
+    """All tabs show an event that the first one receives."""
     for tab in tabs:
         tab.click("#tab-events")
     gateway.daemon.action("UserEvent", {"UserEvent": "Tab", "Token": token}, server="pbx1")
@@ -58,7 +58,7 @@ def all_show_the_next_event(tabs: list[Page], gateway: Gateway, token: str) -> N
         expect(tab.locator("#events li button")).to_have_count(1)
 
 
-def test_eight_tabs_share_one_stream_and_go_on_whichever_is_closed(context: BrowserContext, own_gateway: Gateway) -> None:
+def test_eight_tabs_share_one_stream_until_the_last_is_closed(context: BrowserContext, own_gateway: Gateway) -> None:
     tabs = tabs_of(context, own_gateway)
     all_show_the_next_event(tabs, own_gateway, "all")
     assert streams(own_gateway) == 1
@@ -78,7 +78,7 @@ def test_eight_tabs_share_one_stream_and_go_on_whichever_is_closed(context: Brow
     eventually(lambda: streams(own_gateway) == 0, "the stream ends with the last tab")
 
 
-def test_a_gateway_that_is_killed_is_found_again_by_all_tabs(context: BrowserContext, own_gateway: Gateway) -> None:
+def test_all_tabs_reconnect_to_a_replaced_gateway(context: BrowserContext, own_gateway: Gateway) -> None:
     tabs = tabs_of(context, own_gateway)
     pid = own_gateway.daemon.signal("gateway", signal.SIGKILL)
     own_gateway.daemon.action("UserEvent", {"UserEvent": "Tab", "Token": "meanwhile"}, server="pbx1")

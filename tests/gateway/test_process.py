@@ -1,4 +1,4 @@
-"""Connections that ask for nothing, bodies that do not come, and a port that is not free."""
+"""Idle connections, missing bodies, and an occupied port."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ REQUEST = b"GET / HTTP/1.1\r\nHost: x\r\n"
 
 
 @pytest.mark.parametrize("sent", [b"", REQUEST, REQUEST + b"\r\n" + REQUEST], ids=["nothing", "half", "one-and-a-half"])
-def test_a_connection_without_a_whole_request_is_closed(monkeypatch: pytest.MonkeyPatch, sent: bytes) -> None:
+def test_a_connection_without_a_complete_request_is_closed(monkeypatch: pytest.MonkeyPatch, sent: bytes) -> None:
     monkeypatch.setattr(gateway, "HEAD_S", 0.1)
     asyncio.run(_closed(sent))
 
@@ -49,12 +49,12 @@ async def _closed(sent: bytes) -> None:
     assert answers.count(b"200 OK") == sent.count(b"\r\n\r\n") and not state.connections
 
 
-def test_it_waits_for_its_port(tmp_path: Path, daemon_for: StartDaemon) -> None:
+def test_an_occupied_port_is_retried(tmp_path: Path, daemon_for: StartDaemon) -> None:
     keys = with_gateway(tmp_path)
     host, _, port = keys["listen"].partition(":")
     with socket.create_server((host, int(port))), simulated() as pbx:
         daemon = daemon_for({"pbx1": table(pbx)}, gateway=keys)
-        message = f"cannot listen on {keys['listen']}: Address already in use"
+        message = f"cannot listen on {keys['listen']}: address already in use"
         eventually(lambda: message in daemon.log.read_text(), "the log says why there is no gateway")
         line = next(line for line in daemon.log.read_text().splitlines() if message in line)
         assert "listen in [gateway]" in line and "8088" in line, "which key has the address, and who else uses its default"
@@ -70,8 +70,8 @@ LISTENING = {
 
 
 @pytest.mark.parametrize("listen", LISTENING.values(), ids=LISTENING)
-def test_it_listens_on_every_address(tmp_path: Path, daemon_for: StartDaemon, listen: Any) -> None:
-    """A program on this machine needs no token for /healthz, by whichever address it comes."""
+def test_it_listens_on_every_configured_address(tmp_path: Path, daemon_for: StartDaemon, listen: Any) -> None:
+    """Local programs need no token for /healthz on any of the addresses."""
     port = free_port()
     named = [one.replace("PORT", str(port)) for one in listen] if isinstance(listen, list) else listen.replace("PORT", str(port))
     with simulated() as pbx:
@@ -105,7 +105,7 @@ async def _connected_while_none_is_accepted(count: int) -> None:
     await server.shutdown([listener])
 
 
-def test_a_body_has_a_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_request_body_has_a_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bodies, "BODY_S", 0.1)
 
     async def never() -> MutableMapping[str, Any]:

@@ -19,7 +19,7 @@ from tests.asterisk.server import free_port
 from tests.daemon import BOUND_S, eventually
 from tests.gateway.browser import chromium, log_in, page
 from tests.gateway.conftest import Gateway
-from tests.gateway.test_events import say, stream, web_socket
+from tests.gateway.test_events import send_mark, stream, web_socket
 from tests.need import need_programs
 
 PAGE = Path(__file__).parents[2] / "etc/doc/http.md"
@@ -84,7 +84,7 @@ def test_the_page_works_beneath_a_path(beneath: Gateway) -> None:
         expect(view.locator("#servers li[data-state=up]")).to_have_count(2)
         view.click("#tab-events")
         view.fill("#events-filter", "Token=beneath")
-        say(beneath, "beneath")
+        send_mark(beneath, "beneath")
         expect(view.locator("#events li button", has_text="UserEvent").first).to_be_visible()
         [cookie] = [one for one in view.context.cookies() if one["name"].startswith("amid")]
         assert cookie["path"].rstrip("/") == "/amid", "other programs of the host do not get it"
@@ -99,26 +99,26 @@ def test_the_path_without_a_slash_leads_to_the_page(beneath: Gateway) -> None:
     assert answer.status_code == 200 and "page/main.js" in answer.text and str(answer.url) == f"{beneath.url}/"
 
 
-def test_events_come_one_by_one_and_a_quiet_stream_stays(beneath: Gateway) -> None:
+def test_events_are_not_buffered_and_idle_streams_stay_open(beneath: Gateway) -> None:
     with stream(beneath, "server=pbx1&event=UserEvent&where=UserEvent=Said") as events:
-        say(beneath, "first")
+        send_mark(beneath, "first")
         assert events.mark("first"), "it is not held back until a buffer is full"
         quiet = time.monotonic() + READ_TIMEOUT_S + 2
         while time.monotonic() < quiet:
             events.comment()
-        say(beneath, "after-a-while")
+        send_mark(beneath, "after-a-while")
         assert events.mark("after-a-while") and events.passed == []
 
 
-def test_a_websocket_through_it(beneath: Gateway) -> None:
+def test_a_websocket_works_through_the_proxy(beneath: Gateway) -> None:
     with web_socket(beneath, "server=pbx1&event=UserEvent") as opened:
-        say(beneath, "socket")
+        send_mark(beneath, "socket")
         assert json.loads(opened.recv(timeout=BOUND_S))["event"]["fields"]["Token"] == "socket"
 
 
-def test_calls_through_it(beneath: Gateway) -> None:
+def test_calls_work_through_the_proxy(beneath: Gateway) -> None:
     with beneath.http as http:
         assert http.post("/v1/servers/pbx1/actions/Ping").json()["response"]["Ping"] == "Pong"
         assert http.post("/v1/servers/pbx1/actions/UserEvent", json={"UserEvent": "L", "Data": "x" * 60_000}).status_code == 400
-    with beneath.nobody as nobody:
-        assert nobody.get("/healthz").status_code == 401, "others than this machine may ask through it"
+    with beneath.anonymous as anonymous:
+        assert anonymous.get("/healthz").status_code == 401, "others than this machine may ask through it"

@@ -1,4 +1,4 @@
-"""The share of each token in calls, and in bytes of their bodies."""
+"""The limits of each token for calls and for bytes of their bodies."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from amid.errors import AmidError
 from amid.gateway.quotas import BODIES, Quotas
 
 
-def test_calls_of_one_token_are_bounded_and_end() -> None:
+def test_calls_of_one_token_are_limited_and_released() -> None:
     quotas = Quotas(2, 1000)
     with ExitStack() as first:
         for _ in range(2):
@@ -24,12 +24,12 @@ def test_calls_of_one_token_are_bounded_and_end() -> None:
         pass
 
 
-def test_bytes_of_bodies_of_one_token_are_bounded_and_given_back() -> None:
+def test_bytes_of_bodies_of_one_token_are_limited_and_released() -> None:
     quotas = Quotas(100, 1000)
     with quotas.call("crm") as first, quotas.call("crm") as second:
         first.reserve(1000 * BODIES - 10)
         second.reserve(10)
-        with pytest.raises(AmidError, match="bytes of requests under way") as refused:
+        with pytest.raises(AmidError, match="bytes of open requests") as refused:
             second.reserve(1)
         assert (refused.value.kind, refused.value.sent) == ("busy", False)
         with quotas.call("wallboard") as other:

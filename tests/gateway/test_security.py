@@ -1,4 +1,4 @@
-"""Who may do what over HTTP, and what a browser is kept from."""
+"""Rights over HTTP, and the protections of a browser."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ PATHS = ["/v1/servers", "/v1/status", "/v1/events", "/v1/servers/pbx1/actions", 
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_without_a_token_there_is_nothing(gateway: Gateway, path: str) -> None:
-    with gateway.nobody as http:
+def test_every_path_requires_a_token(gateway: Gateway, path: str) -> None:
+    with gateway.anonymous as http:
         answer = http.get(path)
     assert answer.status_code == 401 and answer.headers["www-authenticate"] == "Bearer"
     assert set(answer.json()) == {"error"} and "a token is needed" in answer.json()["error"]
 
 
-def test_a_wrong_token_is_told_from_a_missing_one(gateway: Gateway) -> None:
-    with gateway.nobody as http:
+def test_wrong_and_missing_tokens_are_distinguished(gateway: Gateway) -> None:
+    with gateway.anonymous as http:
         wrong = http.get("/v1/status", headers={"Authorization": "Bearer nonsense"})
         other = http.get("/v1/status", headers={"Authorization": "Basic b3BlcmF0b3I6eA=="})
         ended = http.get("/v1/status", headers={"Amid-Session": "nonsense"})
-    assert wrong.json() == {"error": "this token is in no table of the tokens file"}
+    assert wrong.json() == {"error": "unknown token: it is in no table of the tokens file"}
     assert wrong.headers["www-authenticate"] == 'Bearer error="invalid_token"', "RFC 6750, section 3.1"
     assert "a token is needed" in other.json()["error"] and other.headers["www-authenticate"] == "Bearer"
     assert ended.json() == {"error": "this log-in session has ended: log in again"}
@@ -40,13 +40,13 @@ def test_a_wrong_token_is_told_from_a_missing_one(gateway: Gateway) -> None:
     "header", ["Bearer nonsense", "Basic b3BlcmF0b3I6eA==", "Bearer", f"Basic {TOKENS['operator']}", "Bearer \xff"]
 )
 def test_a_wrong_token_is_refused(gateway: Gateway, header: str) -> None:
-    with gateway.nobody as http:
-        assert http.post("/rpc", json={"method": "ping"}, headers={"Authorization": header.encode("latin-1")}).status_code == 401
+    with gateway.anonymous as http:
+        assert http.post("/rpc", json={"method": "ping"}, headers={b"Authorization": header.encode("latin-1")}).status_code == 401
 
 
-def test_guesses_are_slowed_and_counted(own_gateway: Gateway) -> None:
+def test_guesses_are_delayed_and_counted(own_gateway: Gateway) -> None:
     waits = []
-    with own_gateway.nobody as http:
+    with own_gateway.anonymous as http:
         for number in range(4):
             began = time.monotonic()
             headers = {"Authorization": "Bearer guess", "X-Forwarded-For": f"192.0.2.{number}"}
@@ -57,23 +57,52 @@ def test_guesses_are_slowed_and_counted(own_gateway: Gateway) -> None:
         assert "amid_gateway_refused_tokens_total 4.0" in http.get("/metrics").text
 
 
-def test_a_token_may_do_what_its_lists_say(gateway: Gateway) -> None:
+NOT_FOR_THE_WALLBOARD: list[dict[str, Any]] = [
+    {},
+    {"names": None},
+    {"names": ["Newchannel"]},
+    {"names": ["Hangup", "Newchannel"]},
+    {"names": ["usersecret"]},
+    {"names": ["U\u017ferSecret"]},
+    {"names": ["*"]},
+]
+
+
+def test_a_token_has_the_rights_of_its_lists(gateway: Gateway) -> None:
     with gateway.as_("wallboard") as http:
         assert http.post("/v1/servers/pbx1/actions/QueueStatus").status_code == 200
         for path in ("/v1/servers/pbx1/actions/Originate", "/v1/servers/pbx1/actions/%20Originate"):
             assert http.post(path).status_code in (400, 403)
         for command, status in (("core show version", 200), ("core stop now", 403)):
             assert http.post("/v1/servers/pbx1/actions/Command", data={"Command": command}).status_code == status
-        for method in ("restart", "replay"):
-            params = {"server": "pbx1", **({"epoch": 1, "after": 0} if method == "replay" else {})}
-            answer = http.post("/rpc", json={"method": method, "params": params})
-            assert (answer.status_code, answer.json()["error"]["data"]["kind"]) == (403, "denied")
+        for method, more in (("restart", {}), *(("events", names) for names in NOT_FOR_THE_WALLBOARD)):
+            answer = http.post("/rpc", json={"method": method, "params": {"server": "pbx1", **more}})
+            assert (answer.status_code, answer.json()["error"]["data"]["kind"]) == (403, "denied"), more
         assert http.get("/v1/servers/pbx1/actions").status_code == 403
         assert http.post("/rpc", json={"method": "audit"}).status_code == 403
         assert http.post("/rpc", json={"method": "cancel", "params": {"id": 1}}).status_code == 404, "ids are the gateway's own"
 
 
-def test_what_the_gateway_denies_is_in_the_audit_trail(gateway: Gateway) -> None:
+def test_a_token_with_event_lists_pulls_only_those(gateway: Gateway) -> None:
+    def pull(http: httpx.Client, **params: Any) -> dict[str, Any]:
+        answer = http.post("/rpc", json={"method": "events", "params": {"server": "pbx1", "timeout": 10, **params}})
+        assert answer.status_code == 200, answer.text
+        page: dict[str, Any] = answer.json()["result"]
+        return page
+
+    with gateway.as_("wallboard") as wallboard, gateway.http as operator:
+        now = pull(operator, timeout=0)
+        after = {"epoch": now["epoch"], "seq": now["seq"]}
+        assert pull(wallboard, after=None, names=["Hangup"], timeout=0)["events"] == []
+        originate = {"Channel": "Local/answer@calls", "Application": "Hangup", "Async": "true"}
+        operator.post("/v1/servers/pbx1/actions/Originate", data=originate).raise_for_status()
+        operator.post("/v1/servers/pbx1/actions/UserEvent", data={"UserEvent": "X"}).raise_for_status()
+        eventually(lambda: "Hangup" in [event["event"] for event in pull(operator, after=after)["events"]], "the call is over")
+        page = pull(wallboard, after=after, names=["userevent", "Hangup"])
+        assert {event["event"] for event in page["events"]} == {"UserEvent", "Hangup"} and page["missed"] == 0
+
+
+def test_denials_of_the_gateway_are_in_the_audit_trail(gateway: Gateway) -> None:
     with gateway.as_("wallboard") as http:
         assert http.post("/v1/servers/pbx1/actions/Hangup", data={"Channel": "Audited/1"}).status_code == 403
     eventually(lambda: "target=Audited/1" in gateway.daemon.log.read_text(), "the log has it")
@@ -82,15 +111,15 @@ def test_what_the_gateway_denies_is_in_the_audit_trail(gateway: Gateway) -> None
 
 
 @pytest.mark.parametrize("address", ["192.0.2.1", "nonsense", ""])
-def test_who_comes_through_a_proxy_needs_a_token_for_health_too(gateway: Gateway, address: str) -> None:
-    with gateway.nobody as http:
+def test_health_through_a_proxy_requires_a_token(gateway: Gateway, address: str) -> None:
+    with gateway.anonymous as http:
         for path in ("/healthz", "/readyz"):
             assert http.get(path, headers={"X-Forwarded-For": address}).status_code == 401
 
 
-def test_behind_a_proxy_with_tls_the_cookie_is_for_tls_alone(gateway: Gateway) -> None:
+def test_behind_a_tls_proxy_the_cookie_is_secure(gateway: Gateway) -> None:
     host = gateway.url.removeprefix("http://")
-    with gateway.nobody as http:
+    with gateway.anonymous as http:
         answer = http.post("/login", content=TOKENS["wallboard"].encode(), headers={"Origin": f"https://{host}"})
     assert "; secure" in answer.headers["set-cookie"].lower()
 
@@ -122,7 +151,7 @@ def log_in(http: httpx.Client, name: str = "wallboard") -> str:
 
 
 def test_the_page_logs_in_with_a_cookie_that_no_script_reads(gateway: Gateway) -> None:
-    with gateway.nobody as http:
+    with gateway.anonymous as http:
         assert http.get("/session").json() == {"name": None}
         assert http.post("/login", content=b"nonsense").status_code == 401
         answer = http.post("/login", content=TOKENS["wallboard"].encode())
@@ -136,30 +165,30 @@ def test_the_page_logs_in_with_a_cookie_that_no_script_reads(gateway: Gateway) -
         assert not http.cookies and http.get("/v1/servers").status_code == 401
 
 
-def test_a_server_on_another_port_that_is_sent_the_cookie_can_do_nothing_with_it(gateway: Gateway) -> None:
+def test_the_cookie_alone_is_useless(gateway: Gateway) -> None:
     """A browser sends cookies to every port of a host."""
-    with gateway.nobody as http:
+    with gateway.anonymous as http:
         key = log_in(http)
         cookies = dict(http.cookies)
     assert not [word for word in TOKENS.values() if word in str(cookies)]
-    with gateway.nobody as other:
+    with gateway.anonymous as other:
         for half in ({"Cookie": "; ".join(f"{name}={value}" for name, value in cookies.items())}, {"Amid-Session": key}):
             assert other.get("/v1/servers", headers=half).status_code == 401
             assert other.get("/session", headers=half).json() == {"name": None}
 
 
-def test_a_session_that_was_logged_out_of_is_over(gateway: Gateway) -> None:
-    with gateway.nobody as http:
+def test_a_session_ends_at_logout(gateway: Gateway) -> None:
+    with gateway.anonymous as http:
         headers = {"Amid-Session": log_in(http)}
         headers["Cookie"] = "; ".join(f"{name}={value}" for name, value in http.cookies.items())
         assert http.post("/logout", headers=headers).status_code == 204
-    with gateway.nobody as other:
+    with gateway.anonymous as other:
         assert other.get("/v1/servers", headers=headers).status_code == 401
 
 
-def test_an_event_stream_takes_the_session_in_a_header_and_never_in_its_address(gateway: Gateway) -> None:
+def test_an_event_stream_takes_the_session_from_a_header_only(gateway: Gateway) -> None:
     """Proxies log addresses."""
-    with gateway.nobody as http:
+    with gateway.anonymous as http:
         key = log_in(http)
         with http.stream("GET", "/v1/events", headers={"Amid-Session": key}) as stream:
             assert stream.status_code == 200
@@ -168,7 +197,7 @@ def test_an_event_stream_takes_the_session_in_a_header_and_never_in_its_address(
 
 
 def test_two_gateways_on_one_host_do_not_log_each_other_out(gateway: Gateway, own_gateway: Gateway) -> None:
-    with gateway.nobody as browser:
+    with gateway.anonymous as browser:
         keys = {one.url: log_in_at(browser, one) for one in (gateway, own_gateway)}
         for url, key in keys.items():
             assert browser.get(f"{url}/session", headers={"Amid-Session": key}).json() == {"name": "operator"}, url
@@ -179,9 +208,9 @@ def log_in_at(browser: httpx.Client, gateway: Gateway) -> str:
     return key
 
 
-def test_a_session_outlives_the_gateway_and_not_its_token(own_gateway: Gateway) -> None:
+def test_a_session_outlives_the_gateway_but_not_its_token(own_gateway: Gateway) -> None:
     daemon, tokens = own_gateway.daemon, own_gateway.tokens_file
-    with own_gateway.nobody as http:
+    with own_gateway.anonymous as http:
         http.headers["Amid-Session"] = log_in(http)
         file = daemon.run_dir / "gateway-sessions"
         assert file.stat().st_mode & 0o777 == 0o600 and http.headers["Amid-Session"].encode() not in file.read_bytes()
@@ -213,14 +242,14 @@ OTHER_HOSTS = ["rebound.example", "rebound.example:8088", "127.0.0.1.rebound.exa
 
 @pytest.mark.parametrize("host", [*OTHER_HOSTS, ""])
 @pytest.mark.parametrize("path", ["/", "/healthz", "/v1/servers", "/nothing", "/page/main.js"])
-def test_a_host_that_is_not_the_gateways_is_misdirected(gateway: Gateway, host: str, path: str) -> None:
+def test_an_unknown_host_is_refused(gateway: Gateway, host: str, path: str) -> None:
     """DNS rebinding: a web site makes its own name lead to this address, and its pages are of one origin with us."""
     with gateway.http as http:
         answer = http.get(path, headers={"Host": host, "Origin": f"http://{host}"})
     assert answer.status_code == 421 and "hosts in [gateway]" in answer.json()["error"]
 
 
-def test_a_web_socket_to_another_host_is_misdirected(gateway: Gateway) -> None:
+def test_a_websocket_to_an_unknown_host_is_refused(gateway: Gateway) -> None:
     headers = {"Host": "rebound.example", "Connection": "Upgrade", "Upgrade": "websocket"}
     headers |= {"Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA=="}
     with gateway.http as http:
@@ -231,7 +260,7 @@ OWN_HOSTS = ["localhost", "LOCALHOST:99", "127.0.0.1", "127.0.0.2:8088", "[::1]:
 
 
 @pytest.mark.parametrize("host", OWN_HOSTS)
-def test_the_hosts_of_the_gateway(gateway: Gateway, host: str) -> None:
+def test_the_hosts_of_the_gateway_are_accepted(gateway: Gateway, host: str) -> None:
     with gateway.http as http:
         assert http.get("/v1/servers", headers={"Host": host}).status_code == 200
 
@@ -242,16 +271,17 @@ SLASHES = ["/v1/servers/", "/rpc/", "/login/", "/metrics/", "/healthz/", "/page"
 @pytest.mark.parametrize("method", ["GET", "POST", "HEAD"])
 @pytest.mark.parametrize("path", SLASHES)
 def test_nothing_is_redirected(gateway: Gateway, method: str, path: str) -> None:
-    """Behind a proxy with TLS it would be to http:, and a client may repeat its token in clear."""
+    """A redirect would name http: behind a TLS proxy, and a client might repeat its token in clear
+    text."""
     with gateway.http as http:
         answer = http.request(method, gateway.url + path)
     assert "location" not in answer.headers and answer.status_code in (404, 405)
 
 
-def test_another_origin_that_is_allowed_may_go_on_where_it_was(gateway: Gateway) -> None:
+def test_an_allowed_origin_may_resume_events(gateway: Gateway) -> None:
     asked = {"Origin": "https://crm.example.com", "Access-Control-Request-Method": "GET"}
     asked["Access-Control-Request-Headers"] = "authorization,last-event-id"
-    with gateway.nobody as http:  # a browser sends no token with it
+    with gateway.anonymous as http:  # a browser sends no token with it
         preflight = http.options("/v1/events", headers=asked)
     granted = [name.strip() for name in preflight.headers["access-control-allow-headers"].split(",")]
     assert preflight.status_code == 204 and {"authorization", "content-type", "last-event-id"} <= set(granted)
@@ -260,7 +290,7 @@ def test_another_origin_that_is_allowed_may_go_on_where_it_was(gateway: Gateway)
 
 @pytest.mark.parametrize("origin", [{}, {"Origin": "https://evil.example"}], ids=["own", "another"])
 @pytest.mark.parametrize("path", ["/", "/healthz", "/v1/servers", "/page/main.js", "/nothing"])
-def test_every_answer_has_the_headers_that_keep_a_browser_in(gateway: Gateway, path: str, origin: dict[str, str]) -> None:
+def test_every_response_has_security_headers(gateway: Gateway, path: str, origin: dict[str, str]) -> None:
     with gateway.http as http:
         headers = http.get(path, headers=origin).headers
     assert "default-src 'self'" in headers["content-security-policy"] and headers["x-content-type-options"] == "nosniff"
@@ -268,7 +298,7 @@ def test_every_answer_has_the_headers_that_keep_a_browser_in(gateway: Gateway, p
 
 
 @pytest.mark.parametrize("path", ["/page/../app.py", "/page/%2e%2e/app.py", "/page//etc/passwd", "/page/..%2f..%2fconfig/load.py"])
-def test_nothing_but_the_page_is_served_as_a_file(gateway: Gateway, path: str) -> None:
+def test_only_the_page_is_served_as_files(gateway: Gateway, path: str) -> None:
     with gateway.http as http:
         assert http.get(path).status_code == 404
 

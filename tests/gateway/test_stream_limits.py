@@ -1,4 +1,4 @@
-"""Event streams within their bounds: how many are open, what one of them may ask for, and what it costs."""
+"""Limits of event streams: their number, their conditions, and their memory."""
 
 from __future__ import annotations
 
@@ -36,7 +36,8 @@ def bearer(name: str) -> dict[str, str]:
 
 
 async def statuses(gateway: Gateway, names: list[str]) -> list[int]:
-    """Of streams that these tokens open all at once, each over HTTP and over a WebSocket in turn; all are held open meanwhile."""
+    """Statuses of streams that these tokens open at once, alternately over HTTP and WebSocket, and
+    hold open."""
     settled = asyncio.Barrier(len(names))
 
     async def over_http(client: httpx.AsyncClient, name: str) -> int:
@@ -65,7 +66,7 @@ def none_open(gateway: Gateway) -> None:
         eventually(lambda: "amid_gateway_streams 0.0" in http.get("/metrics").text, "all streams have ended")
 
 
-def test_a_crowd_opens_no_more_streams_than_configured(start: StartGateway) -> None:
+def test_simultaneous_streams_are_limited(start: StartGateway) -> None:
     gateway = start(max_streams=3)
     for _ in range(2):  # those that were refused and those that ended leave their places
         got = asyncio.run(statuses(gateway, ["operator"] * 20))
@@ -91,7 +92,7 @@ def test_a_stream_has_a_bounded_number_of_conditions(gateway: Gateway) -> None:
 
 
 def test_streams_from_far_back_cost_bounded_memory(own_gateway: Gateway) -> None:
-    """Fifty streams ask for all that the daemon holds and read nothing; the gateway serves others meanwhile."""
+    """Fifty streams request all held events and read nothing; the gateway serves others meanwhile."""
     daemon = own_gateway.daemon
     for number in range(300):
         daemon.action("UserEvent", {"UserEvent": "Large", "Number": number, **{f"Field{one}": "x" * 900 for one in range(40)}})

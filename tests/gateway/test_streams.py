@@ -1,4 +1,4 @@
-"""What a stream is asked for, where it is, and how a browser's place in it is read."""
+"""Stream parameters, ids and cursors."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from starlette.datastructures import QueryParams
 from amid.client import Event, Gap
 from amid.config import Token
 from amid.errors import AmidError
-from amid.gateway.access import Holder
+from amid.gateway.access import Principal
 from amid.gateway.backlog import Cursor, Item
-from amid.gateway.streams import Wanted, format_cursors, parse_cursors
+from amid.gateway.streams import StreamFilter, format_cursors, parse_cursors
 
-ANYBODY = Holder("crm", Token(token="0123456789abcdefghij"))
+ANYBODY = Principal("crm", Token(token="0123456789abcdefghij"))
 
 
 def event(name: str = "Hangup", **fields: str) -> Item:
@@ -35,22 +35,22 @@ def event(name: str = "Hangup", **fields: str) -> Item:
         ("event=Hangup&where=Channel~SIP/2", False),
     ],
 )
-def test_what_is_wanted(query: str, taken: bool) -> None:
+def test_streams_are_filtered(query: str, taken: bool) -> None:
     item = event(Channel="PJSIP/1", Cause="16")
-    assert Wanted.of(QueryParams(query)).takes(item, ANYBODY) is taken
+    assert StreamFilter.of(QueryParams(query)).matches(item, ANYBODY) is taken
 
 
-def test_a_gap_is_for_everybody_and_an_event_for_who_may_have_it() -> None:
-    nothing = Holder("wall", Token(token="0123456789abcdefghij", events_deny=["*"]))
-    everything = Wanted.of(QueryParams(""))
-    assert everything.takes(Item(Gap("pbx1", 5, 1, 3, 2, "lost")), nothing)
-    assert not everything.takes(event(), nothing)
+def test_gaps_are_always_sent_and_events_need_rights() -> None:
+    nothing = Principal("wall", Token(token="0123456789abcdefghij", events_deny=["*"]))
+    everything = StreamFilter.of(QueryParams(""))
+    assert everything.matches(Item(Gap("pbx1", 5, 1, 2)), nothing)
+    assert not everything.matches(event(), nothing)
 
 
 @pytest.mark.parametrize("query", ["evnt=Hangup", "where=Channel", "where=~x"])
-def test_a_wrong_parameter_is_refused(query: str) -> None:
+def test_an_invalid_parameter_is_refused(query: str) -> None:
     with pytest.raises(AmidError) as refused:
-        Wanted.of(QueryParams(query))
+        StreamFilter.of(QueryParams(query))
     assert refused.value.kind == "invalid_params"
 
 
@@ -59,20 +59,20 @@ cursors = st.dictionaries(st.sampled_from(["pbx1", "pbx-2", "p_3"]), st.builds(C
 
 
 @given(cursors)
-def test_an_id_is_read_as_it_was_written(where: dict[str, Cursor]) -> None:
+def test_an_id_is_parsed_to_the_same_cursors(where: dict[str, Cursor]) -> None:
     assert parse_cursors(format_cursors(where), where) == where
 
 
 @pytest.mark.parametrize("text", ["5", "5:", ":5", "a:b", "5:-1", "pbx1:5", "x:pbx1:5:6", "5:6:7:8", "9" * 90 + ":1", "²:1"])
-def test_what_is_no_cursor_is_left_out(text: str) -> None:
+def test_an_invalid_cursor_is_ignored(text: str) -> None:
     assert parse_cursors(text, ["pbx1"]) == {}
     assert parse_cursors(f"pbx1:5:6,{text}", ["pbx1", "pbx2"]) == {"pbx1": Cursor(5, 6)}
 
 
-def test_a_cursor_without_a_server_is_of_the_only_one() -> None:
+def test_a_cursor_without_a_server_applies_to_the_only_one() -> None:
     assert parse_cursors("5:6", ["pbx1"]) == {"pbx1": Cursor(5, 6)}
     assert parse_cursors("5:6", ["pbx1", "pbx2"]) == {}
 
 
-def test_a_cursor_of_a_server_that_is_gone_is_left_out() -> None:
+def test_a_cursor_of_a_removed_server_is_ignored() -> None:
     assert parse_cursors("pbx1:5:6,gone:1:2", ["pbx1", "pbx2"]) == {"pbx1": Cursor(5, 6)}

@@ -1,4 +1,5 @@
-"""Packages built from this tree, once a run, and machines to put them on. Skipped with a reason where a machine cannot be."""
+"""Packages built from this tree, once a run, and machines to install them on. Skipped with a reason
+where impossible."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ import pytest
 
 from tests.conformance.pbx import Pbx, running
 from tests.need import need
-from tests.packages.machine import RELEASES, Machine, nspawn, why_not
+from tests.packages.machine import RELEASES, Machine, missing_prerequisite, nspawn
 
 TREE = Path(__file__).parent.parent.parent
 BUILD = "apt-get install -qq --no-install-recommends python3-pip && exec /tree/etc/debian/build /out"
@@ -27,7 +28,7 @@ def run(*argv: str | Path) -> str:
 
 
 def fetch_wheels(python: str, folder: Path) -> None:
-    """What it takes to build and to run amid with this Python, fetched as this machine's pip is told to."""
+    """The wheels needed to build and run amid with this Python, fetched with this machine's pip configuration."""
     project = tomllib.loads((TREE / "pyproject.toml").read_text())
     needed = [*project["build-system"]["requires"], *project["project"]["dependencies"]]
     needed += project["project"]["optional-dependencies"]["web"]
@@ -38,7 +39,7 @@ def fetch_wheels(python: str, folder: Path) -> None:
 def release(request: pytest.FixtureRequest) -> str:
     """Each Debian release in turn."""
     name: str = request.param
-    need(why_not(name), "PACKAGES")
+    need(missing_prerequisite(name), "PACKAGES")
     return name
 
 
@@ -68,7 +69,7 @@ def older(package: Path) -> Path:
 
 @pytest.fixture
 def machine(release: str, package: Path, tmp_path: Path) -> Iterator[Machine]:
-    """A machine that has nothing of ours, and knows where the test's PBX is."""
+    """A machine without amid that knows the address of the test's PBX."""
     machine = Machine(release, [TREE, package.parent], tmp_path / "notify")
     try:
         machine.write("/etc/hosts", "127.0.0.1 localhost pbx.example\n")

@@ -1,4 +1,5 @@
-"""A Debian of the test's own under a real systemd: an overlay over a root of provision.sh, gone afterwards.
+"""A Debian machine of the test under a real systemd: an overlay on a root of provision.sh, removed
+afterwards.
 
 systemd-nspawn starts it. It shares this machine's network, so the test's PBX is its PBX too.
 """
@@ -10,7 +11,7 @@ import subprocess
 from pathlib import Path
 
 from tests.daemon import BOUND_S, eventually
-from tests.need import why_not_started
+from tests.need import start_failure
 from tests.processes.process import Notified
 
 ROOT = Path(os.environ.get("AMID_PACKAGES_ROOT", "/var/cache/amid-packages"))
@@ -18,12 +19,12 @@ RELEASES = {"bookworm": "3.11", "trixie": "3.13"}
 """Debian release -> its Python."""
 
 
-def why_not(release: str) -> str:
+def missing_prerequisite(release: str) -> str:
     """What is missing for a machine of this release; empty when nothing is."""
     if os.getuid() != 0:
         return "only root can start a machine"
     programs = ("systemd-nspawn", "buildah")
-    if any(map(why_not_started, programs)) or not (ROOT / release / ".complete").exists():
+    if any(map(start_failure, programs)) or not (ROOT / release / ".complete").exists():
         return f"there is no Debian {release} for packages; as root, run tests/packages/provision.sh {release}"
     return ""
 

@@ -1,4 +1,5 @@
-"""etc/Containerfile, built by buildah on a root of provision.sh in the place of the image that it names, and the daemon in it."""
+"""etc/Containerfile, built by buildah on a root of provision.sh instead of its base image, and the
+daemon in it."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ import pytest
 import amid
 from tests.need import need
 from tests.packages.conftest import TREE, fetch_wheels, run
-from tests.packages.machine import RELEASES, ROOT, why_not
+from tests.packages.machine import RELEASES, ROOT, missing_prerequisite
 
 RELEASE = "trixie"
 
@@ -19,7 +20,7 @@ RELEASE = "trixie"
 @pytest.fixture
 def image(tmp_path: Path) -> Iterator[list[str | Path]]:
     """The image is called `amid` in the store of this command line."""
-    need(why_not(RELEASE), "PACKAGES")
+    need(missing_prerequisite(RELEASE), "PACKAGES")
     fetch_wheels(RELEASES[RELEASE], tmp_path / "wheels")
     pip = tmp_path / "pip.conf"
     pip.write_text("[global]\nno-index = true\nfind-links = /wheels\n")
@@ -35,7 +36,7 @@ def image(tmp_path: Path) -> Iterator[list[str | Path]]:
     shutil.rmtree(store)
 
 
-def test_the_image(image: list[str | Path]) -> None:
+def test_the_image_runs_the_daemon(image: list[str | Path]) -> None:
     container = run(*image, "from", "--pull-never", "localhost/amid").strip()
     inside = [*image, "run", "--isolation=chroot", container, "--"]
     assert run(*inside, "id", "--user", "--name") == "amid\n"

@@ -1,4 +1,4 @@
-"""The Debian package under a real systemd, from its installation until nothing is left of it, and the service while it is there."""
+"""The Debian package under a real systemd, from installation to complete removal, and the service."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from tests.conformance.pbx import Pbx
 from tests.daemon import eventually
 from tests.packages.conftest import TREE
 from tests.packages.machine import Machine
+from tests.processes.process import next_event
 
 CONFIG = """
 [servers.pbx1]
@@ -28,7 +29,8 @@ DROP_IN = "/etc/systemd/system/amid.service.d/test.conf"
 
 
 def configure(machine: Machine, pbx: Pbx, more: str = "") -> None:
-    """As the README says: a file that names the PBX, and the secret in one that is the daemon's alone. more: lines behind it."""
+    """As etc/doc/installation.md says: a file that names the PBX, and the secret in a file of the daemon's alone. more: lines
+    that are appended to amid.toml."""
     machine.write("/etc/amid/amid.toml", CONFIG.format(port=pbx.port) + 'secret_file = "pbx1.secret"\n' + more)
     machine.write("/etc/amid/pbx1.secret", pbx.secret, owner="amid", mode="400")
 
@@ -47,7 +49,7 @@ def pings(machine: Machine) -> bool:
 
 
 def gone(machine: Machine) -> bool:
-    """No process of the service (the last one takes its cgroup along), and no socket."""
+    """Whether the service has no process (the last one removes its cgroup) and no socket."""
     return all(machine.run("test", "-e", path).returncode == 1 for path in (CGROUP, "/run/amid"))
 
 
@@ -55,7 +57,7 @@ def journal(machine: Machine) -> str:
     return machine.do("journalctl", "--unit=amid", "--output=cat", "--no-pager")
 
 
-def test_its_life(machine: Machine, package: Path, older: Path, pbx: Pbx) -> None:
+def test_install_upgrade_and_removal(machine: Machine, package: Path, older: Path, pbx: Pbx) -> None:
     machine.do("apt-get", "install", "-qq", str(older))
     assert machine.run("systemctl", "is-enabled", "amid").stdout == "disabled\n"
     assert machine.do("stat", "--format=%U:%G %a", "/etc/amid") == "root:amid 750\n"
@@ -72,7 +74,7 @@ def test_its_life(machine: Machine, package: Path, older: Path, pbx: Pbx) -> Non
 
     machine.do("useradd", "--groups=amid-clients", "clara")
     assert machine.run("runuser", "--user=clara", "--", "amid", "action", "Ping").returncode == 0, "she is in the group"
-    assert machine.run("runuser", "--user=nobody", "--", "amid", "action", "Ping").returncode == 4, "who is not in it"
+    assert machine.run("runuser", "--user=nobody", "--", "amid", "action", "Ping").returncode == 4, "a user outside the group"
     assert machine.run("runuser", "--user=clara", "--", "cat", "/etc/amid/pbx1.secret").returncode == 1
     machine.do("sh", "-c", "chown root:amid /etc/amid/pbx1.secret && chmod 640 /etc/amid/pbx1.secret")
     machine.do("systemctl", "reload", "amid")
@@ -98,7 +100,8 @@ def test_its_life(machine: Machine, package: Path, older: Path, pbx: Pbx) -> Non
 
 @pytest.fixture
 def installed(machine: Machine, package: Path, pbx: Pbx) -> Machine:
-    """amid runs on it, with its secret as a credential and a gateway, and a watchdog that is sooner than the unit's."""
+    """A machine that runs amid with its secret as a credential, a gateway, and a shorter watchdog
+    than the unit's."""
     machine.do("apt-get", "install", "-qq", str(package))
     port = free_port()
     gateway = f'[gateway]\nlisten = "127.0.0.1:{port}"\ntokens_file = "tokens.toml"\n'
@@ -146,7 +149,7 @@ def test_the_service(installed: Machine, pbx: Pbx) -> None:
 
 
 def test_programs_on_other_machines(machine: Machine, package: Path, pbx: Pbx) -> None:
-    """As the README says: with keys, over TCP."""
+    """As etc/doc/configuration.md says: with keys, over TCP."""
     machine.do("apt-get", "install", "-qq", str(package))
     server = machine.do("amid", "keygen", "/etc/amid/server.key").strip()
     public, secret = (key.decode() for key in zmq.curve_keypair())
@@ -161,15 +164,15 @@ def test_programs_on_other_machines(machine: Machine, package: Path, pbx: Pbx) -
 
         def hears() -> bool:  # a subscription over TCP may take its time on a busy machine
             client.action("UserEvent", UserEvent="over-tcp")
-            return next(heard)["UserEvent"] == "over-tcp"
+            return next_event(heard)["UserEvent"] == "over-tcp"
 
         eventually(hears, "an event came over TCP")
 
 
 @pytest.mark.parametrize("release", ["trixie"], indirect=True)
 def test_by_hand(machine: Machine, package: Path, pbx: Pbx) -> None:
-    readme = (TREE / "README.md").read_text()
-    commands = readme.partition("\nElsewhere,")[2].partition("```sh\n")[2].partition("```")[0]
+    page = (TREE / "etc/doc/installation.md").read_text()
+    commands = page.partition("\n## Other systems with systemd")[2].partition("```sh\n")[2].partition("```")[0]
     assert "etc/amid.service" in commands
     machine.do("apt-get", "install", "-qq", "--no-install-recommends", "python3-venv")
     pip = f"export PIP_NO_INDEX=1 PIP_FIND_LINKS={package.parent}/wheels"

@@ -45,13 +45,13 @@ def lowest(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return bin_
 
 
-def test_the_whole_of_it_runs(lowest: Path, tmp_path: Path) -> None:
+def test_everything_runs_with_the_lowest_versions(lowest: Path, tmp_path: Path) -> None:
     gateway = with_gateway(tmp_path)
     with simulated() as pbx, closing(Installed(tmp_path, {"pbx1": table(pbx)}, gateway=gateway)) as daemon:
         daemon.python = lowest / "python"
         daemon.start()
         assert daemon.action("Ping")["response"]["Ping"] == "Pong"
-        amid = [lowest / "amid", "--run-dir", daemon.run_dir]
+        amid: list[str | Path] = [lowest / "amid", "--run-dir", daemon.run_dir]
         assert json.loads(run(*amid, "action", "Ping", "--json"))["response"]["Ping"] == "Pong"
         assert "pbx1" in run(*amid, "status")
 

@@ -1,4 +1,4 @@
-"""The wheel and the sdist, installed the ways the README says into environments that have nothing else, and what runs from them."""
+"""The wheel and the sdist, installed into environments that have nothing else, and what runs from them."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def sdist(built: Path) -> Path:
     return built / f"amid-{amid.__version__}.tar.gz"
 
 
-def test_all_of_the_program_is_in_them(wheel: Path, sdist: Path) -> None:
+def test_the_packages_are_complete(wheel: Path, sdist: Path) -> None:
     program = {str(file.relative_to(TREE)) for file in (TREE / "amid").rglob("*") if file.is_file() and file.suffix != ".pyc"}
     assert "amid/gateway/page/index.html" in program
     assert program <= set(zipfile.ZipFile(wheel).namelist())
@@ -73,7 +73,7 @@ def test_without_the_gateway(wheel: Path, tmp_path: Path) -> None:
     file.write_text('[servers.pbx1]\nhost = "h"\nusername = "u"\nsecret = "s"\n[gateway]\n')
     refused = subprocess.run([bin_ / "amid", "check", "-c", file], capture_output=True, text=True)
     assert refused.returncode == 6
-    assert "[gateway]: needs what `pip install '.[web]'` installs in the source tree" in refused.stderr
+    assert "[gateway]: needs packages that are not installed: run `pip install '.[web]'`" in refused.stderr
 
 
 class Installed(Daemon):

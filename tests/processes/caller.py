@@ -1,4 +1,4 @@
-"""A caller with many requests open at once, which can also send what no client would."""
+"""A caller with many open requests, which can also send invalid messages."""
 
 from __future__ import annotations
 
@@ -15,10 +15,12 @@ from tests.daemon import BOUND_S, Daemon
 
 
 class Caller:
-    """A DEALER. `send` gives the id under which `reply` finds the answer; `raw` sends frames as they are."""
+    """A DEALER socket. `send` returns the id with which `reply` finds the reply; `raw` sends frames
+    unchanged."""
 
     def __init__(self, daemon: Daemon, token: str | None = None) -> None:
-        """token: call on its behalf, as the gateway does; each token is a caller of its own for quotas."""
+        """token: call on behalf of this token, as the gateway does; each token is a caller with its
+        own quotas."""
         self._members = {} if token is None else {"on_behalf_of": token}
         self.socket = daemon.socket(zmq.DEALER)
         self.socket.set(zmq.SNDHWM, 0)
@@ -44,7 +46,7 @@ class Caller:
         return self.send("action", {"action": action, "fields": fields or {}, **params})
 
     def next(self, bound: float = BOUND_S) -> dict[str, Any]:
-        """The next answer, whichever it is. Raises `TimeoutError`."""
+        """The next reply to any request. Raises `TimeoutError`."""
         if not self.socket.poll(int(bound * 1000)):
             raise TimeoutError(f"no answer within {bound:g} s")
         body = self.socket.recv_multipart()[-1]
@@ -52,7 +54,7 @@ class Caller:
         return reply
 
     def reply(self, number: int, bound: float = BOUND_S) -> dict[str, Any]:
-        """The answer to one request; others that come first are kept."""
+        """The reply to one request; earlier replies to others are kept."""
         end = time.monotonic() + bound
         while number not in self._replies:
             reply = self.next(end - time.monotonic())
@@ -66,7 +68,7 @@ class Caller:
         return reply["result"]
 
     def failure(self, number: int) -> tuple[str, bool]:
-        """(kind, sent) of an answer that must be an error."""
+        """(kind, sent) of a reply that must be an error."""
         reply = self.reply(number)
         assert "error" in reply, reply
         data = reply["error"]["data"]

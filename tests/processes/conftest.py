@@ -1,4 +1,4 @@
-"""Real processes in front of a simulated PBX that misbehaves when it is told to."""
+"""Real processes in front of a simulated PBX that misbehaves on demand."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def pbx() -> Iterator[SimulatedPbx]:
 
 @pytest.fixture
 def daemon(daemon_for: StartDaemon, pbx: SimulatedPbx) -> Daemon:
-    """A daemon with one server, `pbx1`, whose readers are judged faster than by default."""
+    """A daemon with one server, `pbx1`, whose readers have shorter timeouts than the default."""
     return daemon_for({"pbx1": table(pbx)}, supervision={"silence": 1.5})
 
 
@@ -39,7 +39,7 @@ def caller(daemon: Daemon) -> Iterator[Caller]:
 
 @pytest.fixture(scope="module")
 def shared_daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    """A daemon for all tests of a module, with two lanes; they leave it as they found it."""
+    """A daemon with two lanes, shared by the tests of a module, which restore its state."""
     with simulated() as pbx:
         daemon = Daemon(tmp_path_factory.mktemp("amid"), {"pbx1": table(pbx, lanes=2, queue=3)})
         try:
@@ -61,7 +61,7 @@ def publisher(loop: Loop, tmp_path: Path) -> Iterator[Publisher]:
 
     async def start() -> tuple[EventSockets, Publisher]:
         sockets = EventSockets(str(tmp_path), Counter(), 5, Curve(), {})
-        publisher = Publisher(sockets, "pbx1", epoch=1, replay_bytes=0)
+        publisher = Publisher(sockets, "pbx1", epoch=1, replay_bytes=16 << 20)
         publisher.start()
         return sockets, publisher
 

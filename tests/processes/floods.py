@@ -1,4 +1,5 @@
-"""Floods of frames on the ipc socket, each in a process of another Unix user that begins again when it is cut off."""
+"""Floods of frames on the ipc socket, each from a process of another Unix user that reconnects when
+disconnected."""
 
 from __future__ import annotations
 
@@ -30,7 +31,7 @@ def endless_message() -> None:
 
 
 def empty_frames() -> None:
-    """A message of a million frames. It has arrived in a tenth of a second."""
+    """A message of a million frames, received within 0.1 s."""
     with RawPeer(SOCKET) as peer:
         peer.socket.sendall(EMPTY_FRAMES * 100 + frame(b""))
 
@@ -45,7 +46,8 @@ def endless_empty_frames() -> None:
 
 
 def messages_of_many_frames_at_once() -> None:
-    """Many connections whose messages of many frames end in the same moment, before one of them can be seen."""
+    """Many connections whose messages of many frames complete at the same moment, before any can be
+    detected."""
     with ExitStack() as stack:
         peers = [stack.enter_context(RawPeer(SOCKET)) for _ in range(20)]
         for peer in peers:
@@ -55,7 +57,7 @@ def messages_of_many_frames_at_once() -> None:
 
 
 def large_messages() -> None:
-    """Whole messages of 15 MB, on many connections, faster than they are refused."""
+    """Complete messages of 15 MB on many connections, faster than they are refused."""
     data = frame(b"", MORE) + frame(bytes(15 * MEGABYTE))
     with ExitStack() as stack:
         peers = [stack.enter_context(RawPeer(SOCKET)) for _ in range(20)]
@@ -77,7 +79,8 @@ def requests_of_a_megabyte() -> None:
 
 
 def slow_frames() -> None:
-    """Many connections that each send a little of an endless message at a time, so that none is ever found sending."""
+    """Many connections that each send a small part of an endless message at a time, so that none is
+    caught sending."""
     with ExitStack() as stack:
         peers = [stack.enter_context(RawPeer(SOCKET)) for _ in range(100)]
         while True:

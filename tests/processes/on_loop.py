@@ -1,4 +1,4 @@
-"""A running event loop for what lives on one, turned by tests that are plain functions."""
+"""A running event loop for objects that need one, driven by tests that are plain functions."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ FACTORIES = {"uvloop": uvloop.new_event_loop, "asyncio": asyncio.new_event_loop}
 
 
 class Loop:
-    """It turns only inside its methods. A callback that fails there fails the test, as it would end the process."""
+    """The loop runs only inside its methods. A failed callback fails the test, as it would end the
+    process."""
 
     def __init__(self, factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop) -> None:
         self._runner = asyncio.Runner(loop_factory=factory)
@@ -42,7 +43,7 @@ class Loop:
         return result
 
     def turn(self, passes: int = 3) -> None:
-        """A few passes: enough for what is due at once, and for what that makes due."""
+        """Run a few passes: enough for callbacks that are due and those that they schedule."""
 
         async def passed() -> None:
             for _ in range(passes):
@@ -51,7 +52,7 @@ class Loop:
         self.run(passed())
 
     def eventually(self, fact: Callable[[], T], what: str) -> T:
-        """Turn until `fact` is true, and return it."""
+        """Run until `fact` is true, and return it."""
 
         async def wait() -> T:
             end = time.monotonic() + BOUND_S

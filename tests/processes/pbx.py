@@ -21,6 +21,6 @@ def table(pbx: SimulatedPbx, **keys: Any) -> dict[str, Any]:
 
 
 def arm(daemon: Daemon, kind: str, target: str, **fields: Any) -> None:
-    """The PBX misbehaves at the next action named `target`."""
+    """Make the PBX misbehave at the next action named `target`."""
     server = {"server": fields.pop("server")} if "server" in fields else {}
     daemon.action("SimFault", {"Kind": kind, "Target": target, **fields}, **server)

@@ -1,4 +1,4 @@
-"""What the kernel knows of a process, and events as a subscriber sees them."""
+"""Processes as the kernel shows them, and events as a subscriber receives them."""
 
 from __future__ import annotations
 
@@ -6,18 +6,19 @@ import itertools
 import os
 import signal
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import zmq
 
-from amid import wire
+from amid import Event, Gap, wire
 from tests.daemon import Daemon, eventually
 
 
 def alive(pid: int) -> bool:
-    """Whether it runs or is stopped; one that has ended and waits to be reaped is gone."""
+    """Whether a process runs or is stopped; a zombie counts as ended."""
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except (FileNotFoundError, ProcessLookupError):
@@ -43,8 +44,21 @@ def pids(daemon: Daemon) -> dict[str, int]:
     return {name: process["pid"] for name, process in daemon.processes().items()}
 
 
+def next_event(events: Iterator[Event | Gap]) -> Event:
+    """The next item of a client's iterator, which must be an event."""
+    event = next(events)
+    assert isinstance(event, Event), event
+    return event
+
+
+def open_calls(daemon: Daemon) -> int:
+    calls: int = daemon.result("status")["counters"]["open_calls"]
+    return calls
+
+
 class Listener:
-    """A subscriber to the whole stream of a server, in effect when this is made."""
+    """A subscriber to the complete stream of a server; the subscription is in effect after the
+    constructor."""
 
     def __init__(self, daemon: Daemon, server: str) -> None:
         self.socket = daemon.socket(zmq.SUB)
@@ -61,7 +75,7 @@ class Listener:
         self.socket.close()
 
     def heard(self) -> bool:
-        """Whether anything came, ticks included; takes it."""
+        """Whether a message has arrived, ticks included; receives it."""
         came = False
         while self.socket.poll(0):
             came = True
@@ -69,18 +83,18 @@ class Listener:
         return came
 
     def more(self, count: int) -> None:
-        """Wait for so many events more."""
+        """Wait for this many further events."""
         wanted = len(self.events) + count
         eventually(lambda: self.heard() and len(self.events) >= wanted, f"{count} more events")
 
     def gaps(self) -> int:
-        """How often an event does not follow the one before it."""
+        """The number of events that do not follow their predecessor."""
         numbers = [(event["epoch"], event["seq"]) for event in self.events]
         return sum(1 for one, two in itertools.pairwise(numbers) if two != (one[0], one[1] + 1))
 
 
 class Notified:
-    """systemd's end of sd_notify(3): what the daemon said, in order."""
+    """systemd's side of sd_notify(3): the daemon's notifications in order."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -1,4 +1,5 @@
-"""A name with two addresses, an Asterisk behind each: all sessions are with one of them, and a switch is a new epoch."""
+"""A name with two addresses and an Asterisk behind each: all sessions use the same one, and a
+switch is a new epoch."""
 
 from __future__ import annotations
 
@@ -54,7 +55,7 @@ def daemon(
 
 
 def versions(daemon: Daemon) -> set[str]:
-    """Of the Asterisks that actions reach, when all lanes are open."""
+    """The versions of the Asterisks that actions reach when all lanes are open."""
     with Caller(daemon) as caller:
         arm(daemon, "delay", "CoreStatus", Seconds=0.3, Count=4)
         slow = [caller.action("CoreStatus") for _ in range(4)]
@@ -64,7 +65,7 @@ def versions(daemon: Daemon) -> set[str]:
         return {caller.result(number)["response"]["AsteriskVersion"] for number in asked}
 
 
-def test_actions_go_where_events_come_from(daemon: Daemon) -> None:
+def test_actions_and_events_use_the_same_address(daemon: Daemon) -> None:
     with Listener(daemon, "pbx1") as listener:
         seen = versions(daemon)
         assert len(seen) == 1
@@ -73,7 +74,7 @@ def test_actions_go_where_events_come_from(daemon: Daemon) -> None:
         assert "UserEvent" in [event["event"] for event in listener.events]
 
 
-def test_a_switch_to_the_other_is_a_new_epoch(daemon: Daemon, one: SimulatedPbx, other: SimulatedPbx) -> None:
+def test_a_switch_to_another_address_is_a_new_epoch(daemon: Daemon, one: SimulatedPbx, other: SimulatedPbx) -> None:
     before: dict[str, Any] = daemon.server("pbx1")
     (here,) = versions(daemon)
     (one if before["asterisk"].startswith("22") else other).stop()

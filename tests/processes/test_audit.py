@@ -1,4 +1,5 @@
-"""The audit trail of a running daemon: denied requests always, actions where the configuration says so; the log has it too."""
+"""The audit trail of a running daemon: denied requests always, actions if configured, and all
+records in the log."""
 
 from __future__ import annotations
 
@@ -35,7 +36,7 @@ def test_denied_actions_are_recorded_whatever_the_level_of_the_log(daemon_for: S
     assert "principal=token:web" in line and "sent=false" in line and "action=Originate" in line and "server=pbx1" in line
 
 
-def test_actions_are_recorded_where_the_configuration_says_so(daemon_for: StartDaemon, pbx: SimulatedPbx) -> None:
+def test_actions_are_recorded_if_configured(daemon_for: StartDaemon, pbx: SimulatedPbx) -> None:
     daemon = daemon_for({"pbx1": table(pbx)}, callers__local=LISTS, rpc={"audit": "all"})
     with Caller(daemon, "web") as caller:
         caller.result(caller.action("Ping"))

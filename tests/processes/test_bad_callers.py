@@ -1,4 +1,5 @@
-"""Callers that do not read, that leave, that are killed: each costs itself an answer, and nobody else anything."""
+"""Callers that do not read, disconnect or are killed lose their own replies and affect no other
+caller."""
 
 from __future__ import annotations
 
@@ -44,7 +45,7 @@ def served(caller: Caller) -> None:
     assert time.monotonic() - began < SOON_S
 
 
-def test_a_caller_that_never_reads_its_answers(daemon: Daemon, caller: Caller) -> None:
+def test_a_caller_that_never_reads_loses_only_its_own_answers(daemon: Daemon, caller: Caller) -> None:
     broker = daemon.pid("broker")
     before = memory(broker)
     with daemon.socket(zmq.DEALER) as deaf:
@@ -60,21 +61,21 @@ def test_a_caller_that_never_reads_its_answers(daemon: Daemon, caller: Caller) -
 
         eventually(taken, "all of its requests were taken")
         counters = daemon.result("status")["counters"]
-        assert counters["undeliverable_answers"] > FLOOD / 4, counters  # max_calls of them wait for him
+        assert counters["undeliverable_answers"] > FLOOD / 4, counters  # max_calls of them are buffered
         assert memory(broker) - before < 50e6
     assert daemon.pid("broker") == broker
     served(caller)
 
 
 @pytest.mark.parametrize(("events", "requests"), [(5000, 150), (250, 3000)], ids=["some large", "many not so large"])
-def test_a_caller_that_does_not_read_large_answers_gets_errors_in_their_place(
-    daemon: Daemon, caller: Caller, events: int, requests: int
-) -> None:
-    """So the broker holds a bounded number of bytes, and yet every request is answered."""
+def test_unread_large_answers_are_replaced_by_errors(daemon: Daemon, caller: Caller, events: int, requests: int) -> None:
+    """The broker holds a bounded number of bytes, and every request still gets a reply."""
     caller.result(caller.action("SimFault", {"Kind": "burst", "Count": 5000}))
     epoch = daemon.server("pbx1")["epoch"]
     eventually(lambda: daemon.server("pbx1")["seq"] > 5000, "the events came")
-    request = wire.pack({"id": 1, "method": "replay", "params": {"epoch": epoch, "after": 0, "limit": events, "timeout": 60}})
+    request = wire.pack(
+        {"id": 1, "method": "events", "params": {"after": {"epoch": epoch, "seq": 0}, "limit": events, "timeout": 60}}
+    )
     broker = daemon.pid("broker")
     before = memory(broker)
     with daemon.socket(zmq.DEALER) as slow:
@@ -97,12 +98,14 @@ def test_a_caller_that_does_not_read_large_answers_gets_errors_in_their_place(
     assert daemon.processes()["reader pbx1"]["restarts"] == 0, "so many pages did not keep the reader from its beat"
 
 
-def test_one_bound_for_all_connections_of_a_caller(daemon: Daemon, caller: Caller) -> None:
-    """It was 64 MiB for each connection, and a program can open a thousand."""
+def test_unread_bytes_are_limited_over_all_connections_of_a_caller(daemon: Daemon, caller: Caller) -> None:
+    """The limit was 64 MiB for each connection, and a program can open a thousand."""
     caller.result(caller.action("SimFault", {"Kind": "burst", "Count": 5000}))
     epoch = daemon.server("pbx1")["epoch"]
     eventually(lambda: daemon.server("pbx1")["seq"] > 5000, "the events came")
-    request = wire.pack({"id": 1, "method": "replay", "params": {"epoch": epoch, "after": 0, "limit": 5000, "timeout": 60}})
+    request = wire.pack(
+        {"id": 1, "method": "events", "params": {"after": {"epoch": epoch, "seq": 0}, "limit": 5000, "timeout": 60}}
+    )
     broker = daemon.pid("broker")
     before = memory(broker)
     with ExitStack() as stack:
@@ -119,7 +122,7 @@ def test_one_bound_for_all_connections_of_a_caller(daemon: Daemon, caller: Calle
     assert daemon.pid("broker") == broker
 
 
-def test_an_id_is_held_until_its_answer_is_read_and_so_it_is_short(daemon: Daemon, caller: Caller) -> None:
+def test_the_length_of_an_id_is_limited(daemon: Daemon, caller: Caller) -> None:
     before = memory(daemon.pid("broker"))
     with daemon.socket(zmq.DEALER) as deaf:
         deaf.set(zmq.RCVHWM, 1)
@@ -130,8 +133,8 @@ def test_an_id_is_held_until_its_answer_is_read_and_so_it_is_short(daemon: Daemo
         assert memory(daemon.pid("broker")) - before < 60e6
 
 
-def test_a_message_of_millions_of_frames(daemon: Daemon) -> None:
-    """It was received in one piece: the broker hung, and was killed with all calls."""
+def test_a_message_of_millions_of_frames_is_refused(daemon: Daemon) -> None:
+    """The broker received it at once, hung, and was killed with all calls."""
     broker = daemon.pid("broker")
     with RawPeer(daemon.run_dir / "rpc") as peer, pytest.raises((BrokenPipeError, ConnectionResetError)):
         for _ in range(20):
@@ -144,7 +147,7 @@ def test_a_message_of_millions_of_frames(daemon: Daemon) -> None:
     assert daemon.pid("broker") == broker
 
 
-def test_callers_that_come_and_leave_a_thousand_times(daemon: Daemon, caller: Caller) -> None:
+def test_a_thousand_short_connections_leave_nothing_behind(daemon: Daemon, caller: Caller) -> None:
     broker = daemon.pid("broker")
     before, open_before = memory(broker), descriptors(broker)
     for number in range(1000):
@@ -169,7 +172,7 @@ socket.poll()
 """
 
 
-def test_a_caller_that_is_killed_in_its_call(daemon: Daemon, caller: Caller, pbx: SimulatedPbx) -> None:
+def test_a_killed_caller_affects_no_other(daemon: Daemon, caller: Caller, pbx: SimulatedPbx) -> None:
     arm(daemon, "delay", "CoreStatus", Seconds=0.5)
     with subprocess.Popen([sys.executable, "-c", CALL, daemon.rpc]) as victim:
         eventually(lambda: daemon.result("status")["counters"]["open_calls"] == 1, "its call is in flight")

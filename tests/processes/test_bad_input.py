@@ -1,4 +1,4 @@
-"""Whatever comes on the rpc socket is answered with what is wrong, and ten other callers notice nothing."""
+"""Invalid input on the rpc socket gets an error, and ten other callers are not affected."""
 
 from __future__ import annotations
 
@@ -56,7 +56,8 @@ def roomy_daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
 
 @pytest.fixture(scope="module")
 def bystanders(roomy_daemon: Daemon) -> Iterator[list[Bystander]]:
-    """At the end, all of their Pings must have been answered right, by the broker that was there at the start."""
+    """At the end, all Pings of the bystanders must have been answered correctly by the original
+    broker."""
     broker, stop = roomy_daemon.pid("broker"), threading.Event()
     threads = [Bystander(roomy_daemon, number, stop) for number in range(CALLERS)]
     for thread in threads:
@@ -89,6 +90,10 @@ def action(**params: Any) -> bytes:
     return request(id=7, method="action", params={"action": "Ping", **params})
 
 
+def events(**params: Any) -> bytes:
+    return request(id=7, method="events", params=params)
+
+
 FRAMES: dict[str, tuple[list[bytes], str, str]] = {
     "no delimiter": ([request(id=1, method="ping")], "invalid_request", "no empty delimiter frame"),
     "no delimiter, two frames": ([b"x", b"y"], "invalid_request", "no empty delimiter frame"),
@@ -100,7 +105,7 @@ FRAMES: dict[str, tuple[list[bytes], str, str]] = {
 
 
 @pytest.mark.parametrize(("frames", "kind", "said"), FRAMES.values(), ids=FRAMES)
-def test_wrong_frames_are_answered_all_the_same(stranger: Caller, frames: list[bytes], kind: str, said: str) -> None:
+def test_a_request_with_unusual_frames_is_answered(stranger: Caller, frames: list[bytes], kind: str, said: str) -> None:
     stranger.raw(*frames)
     reply = stranger.next()
     assert reply["id"] is None
@@ -158,14 +163,18 @@ PAYLOADS: dict[str, tuple[bytes, str]] = {
     "params that are a list": (request(id=7, method="action", params=["Ping"]), "invalid_params"),
     "a server that is not there": (action(server="pbx9"), "unknown_server"),
     "a server's name of 100,000 characters": (action(server="x" * 100_000), "unknown_server"),
-    "replay of an epoch over 2^63": (request(id=7, method="replay", params={"epoch": 2**70, "after": 0}), "invalid_params"),
-    "replay of nothing": (request(id=7, method="replay", params={}), "invalid_params"),
-    "restart of nobody": (request(id=7, method="restart", params={"server": "x"}), "unknown_server"),
+    "events of an epoch over 2^63": (events(after={"epoch": 2**70, "seq": 0}), "invalid_params"),
+    "events behind half a cursor": (events(after={"epoch": 1}), "invalid_params"),
+    "events of a name with a line end": (events(names=["A\r\nB"]), "invalid_params"),
+    "events for more than an hour": (events(timeout=3600.5), "invalid_params"),
+    "events of a server that is not there": (events(server="pbx9"), "unknown_server"),
+    "a method that there was": (request(id=7, method="replay", params={"epoch": 1, "after": 0}), "unknown_method"),
+    "restart of an unknown server": (request(id=7, method="restart", params={"server": "x"}), "unknown_server"),
 }
 
 
 @pytest.mark.parametrize(("payload", "kind"), PAYLOADS.values(), ids=PAYLOADS)
-def test_a_wrong_payload_gets_its_own_error_and_nothing_more(stranger: Caller, payload: bytes, kind: str) -> None:
+def test_an_invalid_request_gets_an_error(stranger: Caller, payload: bytes, kind: str) -> None:
     stranger.raw(b"", payload)
     reply = stranger.next()
     assert reply["error"]["data"]["kind"] == kind, reply
@@ -176,29 +185,29 @@ def test_a_wrong_payload_gets_its_own_error_and_nothing_more(stranger: Caller, p
 
 
 @pytest.mark.parametrize("given_id", ["seven", "", 0, -1, 2**53 + 1, 2**70, 0.5, "\udcff", "é", None], ids=repr)
-def test_an_id_comes_back_as_it_was(stranger: Caller, given_id: Any) -> None:
+def test_an_id_is_returned_unchanged(stranger: Caller, given_id: Any) -> None:
     stranger.raw(b"", request(id=given_id, method="ping"))
     assert stranger.next() == {"jsonrpc": "2.0", "id": given_id, "result": {}}
 
 
-def test_the_answer_speaks_the_requests_codec(stranger: Caller) -> None:
+def test_the_reply_has_the_codec_of_the_request(stranger: Caller) -> None:
     for body, first in ((request(id=1, method="ping"), b"{"), (packed(id=1, method="ping"), b"\x83")):
         stranger.raw(b"", body)
         assert stranger.socket.recv_multipart()[-1][:1] == first
 
 
-def test_a_request_without_an_id_is_answered_too(stranger: Caller) -> None:
+def test_a_request_without_an_id_is_answered(stranger: Caller) -> None:
     stranger.raw(b"", request(method="ping"))
     assert stranger.next() == {"jsonrpc": "2.0", "id": None, "result": {}}
 
 
-def test_a_message_over_16_mib_costs_its_sender_the_connection_and_nobody_anything(stranger: Caller, roomy_daemon: Daemon) -> None:
+def test_a_message_over_16_mib_closes_only_its_senders_connection(stranger: Caller, roomy_daemon: Daemon) -> None:
     stranger.raw(b"", bytes(16 * 1024 * 1024 + 1))
     with Caller(roomy_daemon) as other:
         assert other.result(other.send("ping")) == {}
 
 
-def test_a_program_that_takes_the_readers_socket_for_the_rpc_socket_does_no_harm(stranger: Caller, roomy_daemon: Daemon) -> None:
+def test_requests_on_the_readers_socket_do_no_harm(stranger: Caller, roomy_daemon: Daemon) -> None:
     broker = roomy_daemon.pid("broker")
     with roomy_daemon.socket(zmq.DEALER) as lost:
         lost.connect(f"ipc://{roomy_daemon.run_dir}/readers")
@@ -228,7 +237,7 @@ values = scalars | st.lists(scalars, max_size=3) | st.dictionaries(st.text(max_s
     extra=st.dictionaries(st.sampled_from(["until", "timeout", "server", "jsonrpc"]), values, max_size=1),
 )
 @calm
-def test_any_fields_are_taken_or_refused(stranger: Caller, fields: dict[Any, Any], extra: dict[str, Any]) -> None:
+def test_any_fields_are_accepted_or_refused(stranger: Caller, fields: dict[Any, Any], extra: dict[str, Any]) -> None:
     extra = {} if isinstance(extra.get("until"), str) else extra  # it may well wait for that
     body = {"id": 7, "method": "action", "params": {"action": "Ping", "fields": fields, **extra}}
     stranger.raw(b"", msgpack.packb(body, unicode_errors="surrogatepass"))
@@ -237,7 +246,7 @@ def test_any_fields_are_taken_or_refused(stranger: Caller, fields: dict[Any, Any
     assert "result" in reply or reply["error"]["data"]["kind"] in kinds, reply
 
 
-def test_a_connection_that_is_closed_for_a_message_over_the_bound_is_logged_and_counted(daemon: Daemon) -> None:
+def test_closing_a_connection_for_a_too_large_message_is_logged_and_counted(daemon: Daemon) -> None:
     with daemon.socket(zmq.REQ) as caller:
         caller.connect(daemon.rpc)
         caller.send(b" " * (MAX_MESSAGE_BYTES + 1))

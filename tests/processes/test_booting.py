@@ -1,4 +1,4 @@
-"""What a peer says of its booting, when all of it comes in one segment."""
+"""FullyBooted when it arrives in one segment with other packets."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def peer() -> Iterator[tuple[Peer, int]]:
             listener.shutdown(socket.SHUT_RDWR)
 
 
-def test_what_came_with_the_login_counts_before_the_answer_behind_it(daemon_for: StartDaemon) -> None:
+def test_fully_booted_with_the_login_counts_before_the_next_answer(daemon_for: StartDaemon) -> None:
     with peer() as (made, port):
         daemon = daemon_for({"pbx1": {"host": "127.0.0.1", "port": port, "username": "u", "secret": "sesame", "auth": "plain"}})
         daemon.action("Events", {"EventMask": "off"})

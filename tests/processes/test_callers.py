@@ -1,4 +1,5 @@
-"""Who a caller is: from the kernel on ipc, from its key over TCP, and never from its own word."""
+"""The identity of callers: from the kernel on ipc, from the key over TCP, never from the caller's
+own claim."""
 
 from __future__ import annotations
 
@@ -47,14 +48,14 @@ STATED = {"a caller": {"User-Id": b"boss"}, "a user": {"User-Id": b"boss", "Peer
 
 
 @pytest.mark.parametrize("properties", STATED.values(), ids=STATED)
-def test_a_local_peer_cannot_state_who_it_is(guarded: Daemon, properties: dict[str, bytes]) -> None:
+def test_a_local_caller_cannot_choose_its_identity(guarded: Daemon, properties: dict[str, bytes]) -> None:
     with RawPeer(guarded.run_dir / "rpc", properties) as peer:
         assert ask(peer, "restart", {"server": "pbx1"})["error"]["data"]["kind"] == "denied"
         assert ask(peer, "action", {"action": "CoreStatus"})["error"]["data"]["kind"] == "denied"
         assert "result" in ask(peer, "action", {"action": "Ping"}), "it is `local`, and may Ping"
 
 
-def test_the_gateway_says_on_whose_behalf_it_calls(daemon: Daemon) -> None:
+def test_the_gateway_calls_on_behalf_of_its_tokens(daemon: Daemon) -> None:
     with RawPeer(daemon.run_dir / "rpc") as peer:
         assert "result" in ask(peer, "ping", on_behalf_of="crm")
         for wrong in ("x" * 65, "", 7, ["crm"]):
@@ -82,7 +83,7 @@ def may(peer: RawPeer, action: str) -> bool:
 
 
 @root
-def test_a_local_caller_is_known_by_its_unix_user(daemon_for: StartDaemon, pbx: SimulatedPbx) -> None:
+def test_a_local_caller_is_identified_by_its_unix_user(daemon_for: StartDaemon, pbx: SimulatedPbx) -> None:
     daemon = started_with(daemon_for, pbx, crm={"user": "daemon", "allow": ["CoreStatus"]})
     with RawPeer.of_user(pwd.getpwnam("daemon").pw_uid, daemon.run_dir) as crm, RawPeer.of_user(65533, daemon.run_dir) as other:
         assert (may(crm, "CoreStatus"), may(crm, "Ping")) == (True, False)
@@ -90,8 +91,9 @@ def test_a_local_caller_is_known_by_its_unix_user(daemon_for: StartDaemon, pbx: 
 
 
 @root
-def test_a_local_caller_is_known_by_a_group(daemon_for: StartDaemon, pbx: SimulatedPbx) -> None:
-    """By the group of its process, by its user's first group, and by the members that the group database lists."""
+def test_a_local_caller_is_identified_by_a_group(daemon_for: StartDaemon, pbx: SimulatedPbx) -> None:
+    """By the group of its process, by its user's primary group, and by the members in the group
+    database."""
     games = grp.getgrnam("games").gr_gid
     daemon = started_with(daemon_for, pbx, wallboard={"group": "games", "allow": ["CoreStatus"]})
     (daemon.run_dir / "rpc").chmod(0o666)
@@ -102,7 +104,7 @@ def test_a_local_caller_is_known_by_a_group(daemon_for: StartDaemon, pbx: Simula
         assert not may(by_process, "Ping")
 
 
-def test_the_kernel_names_the_user_whatever_the_handshake_says(daemon_for: StartDaemon, pbx: SimulatedPbx) -> None:
+def test_the_user_comes_from_the_kernel_not_from_the_handshake(daemon_for: StartDaemon, pbx: SimulatedPbx) -> None:
     daemon = started_with(daemon_for, pbx, crm={"user": "daemon", "allow": ["CoreStatus"]})
     uid = pwd.getpwnam("daemon").pw_uid
     with RawPeer(daemon.run_dir / "rpc", {"Peer-Address": f"localhost:{uid}:{uid}:1".encode()}) as peer:
@@ -112,14 +114,14 @@ def test_the_kernel_names_the_user_whatever_the_handshake_says(daemon_for: Start
 @pytest.mark.parametrize(
     ("callers", "said"),
     [
-        ({"crm": {"user": "no-such-user"}}, "[callers.crm] user: this system has no user 'no-such-user'"),
-        ({"crm": {"group": "no-such-group"}}, "[callers.crm] group: this system has no group 'no-such-group'"),
-        ({"crm": {"user": "daemon"}, "erp": {"user": "daemon"}}, "[callers.erp] user: 'daemon' is [callers.crm] already"),
-        ({"crm": {"user": "nobody"}}, "[callers.crm] user: 'nobody' also stands for every user outside of a container"),
-        ({"local": {"user": "daemon"}}, "[callers.local] user: `local` is every local caller that no other table names"),
+        ({"crm": {"user": "no-such-user"}}, "[callers.crm] user: user 'no-such-user' does not exist"),
+        ({"crm": {"group": "no-such-group"}}, "[callers.crm] group: group 'no-such-group' does not exist"),
+        ({"crm": {"user": "daemon"}, "erp": {"user": "daemon"}}, "[callers.erp] user: 'daemon' is already used in [callers.crm]"),
+        ({"crm": {"user": "nobody"}}, "[callers.crm] user: 'nobody' also stands for every user outside the container"),
+        ({"local": {"user": "daemon"}}, "[callers.local] user: `local` stands for all local callers"),
     ],
 )
-def test_check_refuses_a_user_that_cannot_be(daemon_for: StartDaemon, callers: dict[str, dict[str, Any]], said: str) -> None:
+def test_check_refuses_an_invalid_user(daemon_for: StartDaemon, callers: dict[str, dict[str, Any]], said: str) -> None:
     tables = {f"callers__{name}": keys for name, keys in callers.items()}
     daemon = daemon_for({"pbx1": {"host": "h", "username": "u", "secret": "s"}}, start=False, **tables)
     check = subprocess.run(daemon.argv("check"), capture_output=True, text=True)
@@ -129,9 +131,9 @@ def test_check_refuses_a_user_that_cannot_be(daemon_for: StartDaemon, callers: d
 # ── keys that were taken out, routing ids, frames ──
 
 
-def test_a_key_that_was_taken_out_may_do_nothing(tcp: Tcp) -> None:
+def test_a_removed_key_has_no_rights(tcp: Tcp) -> None:
     requests: dict[str, dict[str, Any]] = {name: {} for name in ("ping", "servers", "status", "actions")}
-    requests["replay"] = {"epoch": tcp.daemon.server("pbx1")["epoch"], "after": 0}
+    requests["events"] = {"after": {"epoch": tcp.daemon.server("pbx1")["epoch"], "seq": 0}}
     requests["action"] = {"action": "Ping"}
     with tcp.daemon.socket(zmq.DEALER) as caller:
         Curve(tcp.server, tcp.crm, (tcp.folder / "crm.key").read_text().strip()).put_on(caller)
@@ -165,7 +167,7 @@ def test_a_routing_id_that_a_client_sets_is_refused(daemon: Daemon) -> None:
     assert daemon.result("ping") == {}
 
 
-def test_what_leads_an_answer_back_is_bounded(daemon: Daemon) -> None:
+def test_the_size_of_reply_envelopes_is_limited(daemon: Daemon) -> None:
     with RawPeer(daemon.run_dir / "rpc") as peer:
         peer.send(b"proxy", b"", b'{"id": 1, "method": "ping"}')
         assert peer.receive()[:2] == [b"proxy", b""]
@@ -174,7 +176,7 @@ def test_what_leads_an_answer_back_is_bounded(daemon: Daemon) -> None:
         assert empty == b"" and "before the empty delimiter" in json.loads(refused)["error"]["message"]
 
 
-def test_a_peer_whose_user_is_not_known_may_do_nothing(daemon: Daemon) -> None:
+def test_a_caller_without_a_known_user_has_no_rights(daemon: Daemon) -> None:
     """A peer of ZMTP 2.0 (RFC 15) is disconnected."""
     with pytest.raises((ConnectionResetError, BrokenPipeError)):
         RawPeer(daemon.run_dir / "rpc", greeting=GREETING_2)

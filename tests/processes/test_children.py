@@ -1,4 +1,4 @@
-"""What a child can do to the supervisor: die of any signal, and leave what is written to it unread."""
+"""Children that die of any signal or do not read must not affect the supervisor."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def test_a_child_that_dies_of_any_signal_is_replaced(daemon: Daemon, number: int
     assert daemon.processes()["reader pbx1"]["last_exit"].startswith("signal ")
 
 
-def test_a_configuration_larger_than_a_pipe_arrives(daemon_for: StartDaemon, pbx: SimulatedPbx) -> None:
-    """At a child that runs, and at one that starts."""
+def test_a_configuration_larger_than_a_pipe_is_received(daemon_for: StartDaemon, pbx: SimulatedPbx) -> None:
+    """For a running child, and for a starting one."""
     daemon = daemon_for({"pbx1": table(pbx)})
     before = pids(daemon)
     rules = [f"{number:x<250}" for number in range(500)]
@@ -40,12 +40,12 @@ def test_a_configuration_larger_than_a_pipe_arrives(daemon_for: StartDaemon, pbx
     assert daemon.failure("Ping")["data"]["kind"] == "denied"
 
 
-def test_what_a_child_does_not_read_is_kept_for_it() -> None:
+def test_unread_messages_for_a_child_are_buffered() -> None:
     sent = b"x" * 300_000 + b"\n"
     process = Process(["broker"], b"{}\n")
     process.signal(signal.SIGSTOP)
     process.send(sent)
-    assert 0 < len(process.unsent) < len(sent), "its pipe is full, and nobody waited"
+    assert 0 < len(process.unsent) < len(sent), "its pipe is full, and the supervisor did not wait"
     process.kill()
     process.wait()
     process.flush()
@@ -66,7 +66,7 @@ amid.__main__.main()
 """A daemon whose next reload raises what no reload should."""
 
 
-def test_whatever_a_reload_raises_what_runs_goes_on(daemon_for: StartDaemon, pbx: SimulatedPbx) -> None:
+def test_a_failed_reload_does_not_affect_running_processes(daemon_for: StartDaemon, pbx: SimulatedPbx) -> None:
     daemon = daemon_for({"pbx1": table(pbx)}, start=False)
     daemon.launch(["-c", FAILING, "run", "-c", str(daemon.file)])
     daemon.wait_up("pbx1")

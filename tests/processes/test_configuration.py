@@ -1,5 +1,5 @@
-"""The configuration as the daemon takes it: options and environment are checked as the file is, warnings are in the log, and SIGHUP
-takes every file that is named."""
+"""The configuration in a running daemon: options and environment are checked like the file,
+warnings are logged, and SIGHUP reads every named file again."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def amid(*argv: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """`amid run` in one way or another must end by itself."""
+    """Run `amid run` in some way that must fail."""
     line = [sys.executable, "-m", "amid", *argv]
     return subprocess.run(line, env={**os.environ, **environment}, capture_output=True, text=True, timeout=BOUND_S)
 
@@ -43,7 +44,7 @@ def amid(*argv: str, **environment: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize(
     "way", ["the file", "--run-dir", "AMID_RUN_DIR", "--run-dir without a file", "AMID_RUN_DIR without a file"]
 )
-def test_a_run_dir_too_long_for_a_socket_is_refused_however_it_is_named(file: Path, command: str, way: str) -> None:
+def test_a_too_long_run_dir_is_refused_from_every_source(file: Path, command: str, way: str) -> None:
     if way == "the file":
         file.write_text(f'run_dir = "{LONG}"\n{file.read_text()}')
     argv = ["--run-dir", LONG] if way.startswith("--run-dir") else []
@@ -59,13 +60,13 @@ def test_a_run_dir_too_long_for_a_socket_is_refused_however_it_is_named(file: Pa
     assert f"{where}: too long: a socket's path may have 107 bytes, and {path} has {len(path)}" in refused.stderr
 
 
-def test_the_demo_checks_its_run_dir_too() -> None:
+def test_the_demo_checks_its_run_dir() -> None:
     refused = amid("--run-dir", LONG, "demo", "--seconds", "1")
     assert refused.returncode == 6 and f"--run-dir {LONG}: too long" in refused.stderr
 
 
 @pytest.mark.parametrize("way", ["--run-dir", "AMID_RUN_DIR"])
-def test_a_run_dir_below_a_directory_that_others_can_write_is_refused(file: Path, way: str) -> None:
+def test_a_run_dir_below_a_writable_directory_is_refused(file: Path, way: str) -> None:
     (file.parent / "open").mkdir()
     (file.parent / "open").chmod(0o777)
     run_dir = str(file.parent / "open/run")
@@ -79,7 +80,7 @@ def test_a_run_dir_below_a_directory_that_others_can_write_is_refused(file: Path
 @pytest.mark.parametrize(
     ("option", "value"), [("--server", "127.0.0.1:99999"), ("--server", "[::1"), ("--name", "a b"), ("--username", "")]
 )
-def test_options_are_checked_as_keys_are(file: Path, option: str, value: str) -> None:
+def test_options_are_checked_like_keys(file: Path, option: str, value: str) -> None:
     options = {"--server": "127.0.0.1:1", "--username": "u", "--secret-file": str(file), option: value}
     refused = amid("--run-dir", str(file.parent / "run"), "run", *(word for pair in options.items() for word in pair))
     assert refused.returncode in (2, 6) and "Traceback" not in refused.stderr
@@ -89,7 +90,7 @@ def test_options_are_checked_as_keys_are(file: Path, option: str, value: str) ->
 # ── warnings ──
 
 
-def test_what_is_careless_is_in_the_log_once_and_in_check(daemon_for: StartDaemon, pbx: SimulatedPbx) -> None:
+def test_warnings_are_logged_once_and_printed_by_check(daemon_for: StartDaemon, pbx: SimulatedPbx) -> None:
     daemon = daemon_for({"pbx1": table(pbx, auth="plain")}, start=False)
     daemon.file.chmod(0o644)
     daemon.start()
@@ -103,8 +104,8 @@ def test_what_is_careless_is_in_the_log_once_and_in_check(daemon_for: StartDaemo
 # ── SIGHUP ──
 
 
-def test_a_renewed_authority_is_taken(daemon_for: StartDaemon, pbx: SimulatedPbx, tmp_path: Path) -> None:
-    """amid.toml says nothing new, and so it was said to be the same."""
+def test_a_renewed_certificate_authority_is_used(daemon_for: StartDaemon, pbx: SimulatedPbx, tmp_path: Path) -> None:
+    """amid.toml was unchanged, and so the file was not read again."""
     certificate(tmp_path, "pbx")
     certificate(tmp_path, "other")
     named = tmp_path / "authority.pem"
@@ -118,7 +119,7 @@ def test_a_renewed_authority_is_taken(daemon_for: StartDaemon, pbx: SimulatedPbx
         daemon.wait_up("pbx1")
 
 
-def test_a_renewed_secret_is_taken(daemon_for: StartDaemon, pbx: SimulatedPbx, tmp_path: Path) -> None:
+def test_a_renewed_secret_is_used(daemon_for: StartDaemon, pbx: SimulatedPbx, tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     secret.touch(0o600)
     secret.write_text("another\n")
@@ -142,10 +143,16 @@ BROKEN: dict[str, Any] = {
 }
 
 
+def _refusals(daemon: Daemon) -> int:
+    return daemon.log.read_text().count("nothing was changed")
+
+
+def _has_refused(daemon: Daemon, times: int) -> bool:
+    return _refusals(daemon) >= times
+
+
 @pytest.mark.parametrize("which", ["amid.toml", "secret"])
-def test_no_file_that_cannot_be_read_ends_the_daemon(
-    daemon_for: StartDaemon, pbx: SimulatedPbx, tmp_path: Path, which: str
-) -> None:
+def test_unreadable_files_do_not_end_the_daemon(daemon_for: StartDaemon, pbx: SimulatedPbx, tmp_path: Path, which: str) -> None:
     secret = tmp_path / "secret"
     server = {**table(pbx), "secret_file": str(secret)}
     del server["secret"]
@@ -156,9 +163,9 @@ def test_no_file_that_cannot_be_read_ends_the_daemon(
     before = pids(daemon)
     for name, spoil in BROKEN.items():
         spoil(daemon.file if which == "amid.toml" else secret)
-        refused = daemon.log.read_text().count("nothing was changed")
+        refused = _refusals(daemon)
         daemon.signal("supervisor", signal.SIGHUP)
-        eventually(lambda refused=refused: daemon.log.read_text().count("nothing was changed") > refused, f"{name} is refused")
+        eventually(partial(_has_refused, daemon, refused + 1), f"{name} is refused")
         whole(files)
     reload(daemon)
     assert daemon.action("Ping")["response"]["Ping"] == "Pong"
@@ -175,13 +182,13 @@ def whole(files: dict[Path, bytes]) -> None:
         file.write_bytes(data)
 
 
-def test_a_credentials_directory_that_vanishes_does_not_end_the_daemon(
+def test_a_removed_credentials_directory_does_not_end_the_daemon(
     daemon_for: StartDaemon, pbx: SimulatedPbx, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     credentials = tmp_path / "credentials"
     credentials.mkdir()
-    (credentials / "pbx1.secret").touch(0o400)
     (credentials / "pbx1.secret").write_text(f"{SECRET}\n")
+    (credentials / "pbx1.secret").chmod(0o400)
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(credentials))
     server = table(pbx)
     del server["secret"]

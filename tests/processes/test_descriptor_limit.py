@@ -1,6 +1,6 @@
-"""With the limit of descriptors reached, newcomers are refused and those who are connected are served.
+"""At the descriptor limit, new connections are refused and existing ones are served.
 
-libzmq aborts its process when it cannot accept on ipc.
+libzmq aborts its process when it cannot accept a connection on ipc.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ def connect(endpoint: str) -> socket.socket:
 
 @pytest.mark.usefixtures("many_descriptors")
 @pytest.mark.parametrize("transport", ["ipc", "tcp"])
-def test_newcomers_are_refused_when_descriptors_run_short(daemon_for: StartDaemon, pbx: SimulatedPbx, transport: str) -> None:
-    """The broker died again and again, and nobody was served."""
+def test_new_connections_are_refused_when_descriptors_run_short(daemon_for: StartDaemon, pbx: SimulatedPbx, transport: str) -> None:
+    """The broker crashed repeatedly and no caller was served."""
     daemon = daemon_for({}, start=False)
     key, listen = daemon.directory / "key", f"tcp://127.0.0.1:{free_port()}"
     tables: dict[str, Any] = {"callers__crm": {"key": make_keys(key)}, "curve": {"secret_key_file": str(key)}}
@@ -83,7 +83,7 @@ def test_newcomers_are_refused_when_descriptors_run_short(daemon_for: StartDaemo
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can connect as another user")
 @pytest.mark.usefixtures("many_descriptors")
 def test_one_unix_user_cannot_take_all_connections(limited: Daemon) -> None:
-    """Everybody else was refused."""
+    """All other users were refused."""
     with ExitStack() as stack:
         for _ in range(400):
             with suppress(ConnectionError):
@@ -110,8 +110,8 @@ def limited(daemon_for: StartDaemon, pbx: SimulatedPbx) -> Daemon:
 
 @pytest.mark.usefixtures("many_descriptors")
 @pytest.mark.parametrize("name", ["events-pbx1", "stream-pbx1", "trace-pbx1", "tcp"])
-def test_a_reader_refuses_new_subscribers_and_serves_the_others(limited: Daemon, name: str) -> None:
-    """libzmq aborted the reader, again and again, and with it the sessions with Asterisk."""
+def test_a_reader_without_descriptors_refuses_only_new_subscribers(limited: Daemon, name: str) -> None:
+    """libzmq repeatedly aborted the reader and with it the sessions with Asterisk."""
     pid = limited.pid("reader pbx1")
     endpoint = limited.servers["pbx1"]["events_listen"][0] if name == "tcp" else f"ipc://{limited.run_dir / name}"
     with Listener(limited, "pbx1") as subscriber:

@@ -1,4 +1,4 @@
-"""Descriptors that a working loop writes to: one that nobody reads stops nothing. And a start without descriptors 0 to 2."""
+"""Unread descriptors do not block a running loop; and a start without descriptors 0 to 2."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.processes.process import Notified
 
 
 class Piped(Daemon):
-    """Its stderr is a pipe, full from the start, that the test reads when it wants to."""
+    """A daemon whose stderr is a full pipe that the test reads on demand."""
 
     reading = -1
 
@@ -55,7 +55,7 @@ def piped(tmp_path: Path, pbx: SimulatedPbx) -> Iterator[Piped]:
     os.close(daemon.reading)
 
 
-def test_a_log_that_nobody_reads_stops_nothing(piped: Piped) -> None:
+def test_an_unread_log_blocks_nothing(piped: Piped) -> None:
     piped.start()
     assert piped.action("Ping")["response"]["Ping"] == "Pong"
     killed = piped.kill("reader pbx1")
@@ -75,7 +75,7 @@ class Closed(Daemon):
 
 
 @pytest.mark.parametrize("closed", [(0,), (1,), (2,), (0, 1, 2)], ids=str)
-def test_a_start_without_descriptors_0_to_2(closed: tuple[int, ...], tmp_path: Path, pbx: SimulatedPbx) -> None:
+def test_it_starts_without_descriptors_0_to_2(closed: tuple[int, ...], tmp_path: Path, pbx: SimulatedPbx) -> None:
     daemon = Closed(tmp_path, {"pbx1": table(pbx)})
     daemon.closed = closed
     daemon.log.touch()
@@ -91,8 +91,8 @@ def test_a_start_without_descriptors_0_to_2(closed: tuple[int, ...], tmp_path: P
         daemon.close()
 
 
-def test_without_stderr_the_reason_goes_to_syslog(tmp_path: Path) -> None:
-    """Of a start that fails: its exit status says so too."""
+def test_without_stderr_errors_go_to_syslog(tmp_path: Path) -> None:
+    """For a failed start, which the exit status shows too."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as syslog:
         syslog.bind(str(tmp_path / "log"))
         syslog.settimeout(BOUND_S)
@@ -113,7 +113,7 @@ def reading() -> Iterator[tuple[int, int]]:
         os.close(end)
 
 
-def test_the_buffer_is_bounded_and_what_is_left_out_is_counted(reading: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_log_buffer_is_bounded_and_dropped_lines_are_counted(reading: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
     there, here = reading
     monkeypatch.setattr(log_writer, "BUFFER_BYTES", 1000)
     fcntl.fcntl(here, fcntl.F_SETPIPE_SZ, 4096)
@@ -133,7 +133,7 @@ def test_the_buffer_is_bounded_and_what_is_left_out_is_counted(reading: tuple[in
     writer.close()
 
 
-def test_ready_is_said_again_to_a_systemd_that_did_not_read(
+def test_ready_is_repeated_until_systemd_receives_it(
     daemon_for: StartDaemon, pbx: SimulatedPbx, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     systemd = Notified(tmp_path / "notify")

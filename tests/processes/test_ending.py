@@ -1,4 +1,4 @@
-"""SIGTERM: what is in flight is answered, nothing new is taken, the PBX is told goodbye, and nothing is left behind."""
+"""SIGTERM: open calls are answered, new ones refused, sessions logged off, and nothing is left behind."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def ending(carried_out: list[str], daemon_for: StartDaemon) -> Iterator[Daemon]:
 
 
 def ended(daemon: Daemon, before: dict[str, int], bound: float) -> None:
-    """It ends by itself with status 0 in time, and leaves no process and no socket."""
+    """It ends in time with status 0 and leaves no process and no socket."""
     assert daemon.process is not None
     began = time.monotonic()
     assert daemon.process.wait(BOUND_S) == 0, daemon.log.read_text()[-2000:]
@@ -52,7 +52,7 @@ def ended(daemon: Daemon, before: dict[str, int], bound: float) -> None:
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT], ids=lambda how: how.name)
-def test_calls_in_flight_are_answered_new_ones_refused_and_the_pbx_hears_goodbye(
+def test_at_shutdown_open_calls_are_answered_new_ones_refused_and_sessions_logged_off(
     ending: Daemon, carried_out: list[str], how: signal.Signals
 ) -> None:
     before = pids(ending)
@@ -71,7 +71,7 @@ def test_calls_in_flight_are_answered_new_ones_refused_and_the_pbx_hears_goodbye
     assert carried_out.count("Logoff") == sessions
 
 
-def test_a_stuck_call_does_not_hold_up_the_end_and_is_told_so(ending: Daemon) -> None:
+def test_a_stuck_call_does_not_delay_shutdown_and_gets_an_error(ending: Daemon) -> None:
     before = pids(ending)
     arm(ending, "silence", "CoreStatus")
     with Caller(ending) as caller:
@@ -90,7 +90,7 @@ def test_an_idle_daemon_ends_at_once(ending: Daemon, carried_out: list[str]) -> 
     assert carried_out.count("Logoff") == 2
 
 
-def test_a_child_that_is_stopped_does_not_hold_up_the_end(ending: Daemon) -> None:
+def test_a_stopped_child_does_not_delay_shutdown(ending: Daemon) -> None:
     before = pids(ending)
     stop(before["reader pbx1"])
     ending.signal("supervisor", signal.SIGTERM)
@@ -100,8 +100,8 @@ def test_a_child_that_is_stopped_does_not_hold_up_the_end(ending: Daemon) -> Non
     assert sockets(ending) == []
 
 
-def test_what_other_programs_have_in_the_run_dir_is_left_alone(ending: Daemon) -> None:
-    """Somebody will set run_dir to a directory that he shares."""
+def test_files_of_other_programs_in_run_dir_are_not_touched(ending: Daemon) -> None:
+    """Users may set run_dir to a shared directory."""
     import socket
 
     with socket.socket(socket.AF_UNIX) as other:

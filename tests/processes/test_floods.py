@@ -41,7 +41,7 @@ def seconds_of_a_ping(peer: RawPeer) -> float:
 
 
 @pytest.mark.parametrize("flood", FLOODS, ids=lambda flood: flood.__name__)
-def test_others_are_answered_while_a_flood_is_repeated(daemon: Daemon, flood: Flood) -> None:
+def test_other_callers_are_served_during_repeated_floods(daemon: Daemon, flood: Flood) -> None:
     broker = daemon.pid("broker")
     before, largest, slowest = memory(broker), 0, 0.0
     with RawPeer.of_user(HONEST_UID, daemon.run_dir) as peer, flooding(daemon.run_dir, flood):
@@ -64,7 +64,7 @@ def send_many_frames(endpoint: str, curve: Curve) -> None:
             dealer.send_multipart([b""] * 300_000)
 
 
-def test_local_callers_are_answered_while_a_key_floods(tcp: Tcp) -> None:
+def test_local_callers_are_served_while_a_key_floods(tcp: Tcp) -> None:
     daemon = tcp.daemon
     curve = Curve(tcp.server, tcp.crm, (tcp.folder / "crm.key").read_text().strip())
     broker = daemon.pid("broker")

@@ -1,4 +1,4 @@
-"""What a hostile user found once, and must not find again."""
+"""Regressions from attacks on earlier versions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.processes.pbx import SECRET
 
 
 class Dying(threading.Thread):
-    """A PBX that refuses each login because it is shutting down, as Asterisk does until its process ends; it counts the tries."""
+    """A PBX that refuses logins because it is shutting down, like Asterisk; it counts the attempts."""
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
@@ -45,8 +45,8 @@ class Dying(threading.Thread):
         self._listener.close()
 
 
-def test_an_asterisk_that_is_shutting_down_is_tried_again_at_once(daemon_for: StartDaemon) -> None:
-    """It was taken for a wrong secret, and a plain restart became an outage of half a minute."""
+def test_an_asterisk_that_is_shutting_down_is_retried_at_once(daemon_for: StartDaemon) -> None:
+    """It was treated as a wrong secret, and a restart of Asterisk became an outage of 30 s."""
     dying = Dying()
     dying.start()
     daemon = daemon_for({}, start=False)
@@ -57,7 +57,7 @@ def test_an_asterisk_that_is_shutting_down_is_tried_again_at_once(daemon_for: St
     dying.close()
 
 
-def test_the_soft_limit_of_descriptors_is_no_limit(daemon_for: StartDaemon, pbx: SimulatedPbx) -> None:
+def test_the_soft_limit_of_descriptors_is_raised(daemon_for: StartDaemon, pbx: SimulatedPbx) -> None:
     """libzmq aborts its process when it cannot accept a connection; systemd's soft limit is 1,024."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
@@ -79,8 +79,9 @@ def test_the_soft_limit_of_descriptors_is_no_limit(daemon_for: StartDaemon, pbx:
             peer.close()
 
 
-def test_all_that_one_caller_pipelines_is_answered(daemon: Daemon) -> None:
-    """More answers than ZeroMQ's own high-water mark of 1,000 were ready at once, and the rest was dropped."""
+def test_all_pipelined_requests_of_a_caller_are_answered(daemon: Daemon) -> None:
+    """More replies than ZeroMQ's high-water mark of 1,000 were ready at once, and the rest was
+    dropped."""
 
     async def calls() -> int:
         async with AsyncClient(str(daemon.run_dir)) as client:
@@ -91,8 +92,8 @@ def test_all_that_one_caller_pipelines_is_answered(daemon: Daemon) -> None:
     assert daemon.result("status")["counters"].get("undeliverable_answers", 0) == 0
 
 
-def test_a_new_broker_gives_nobody_an_answer_to_its_predecessor(daemon: Daemon) -> None:
-    """Its calls were numbered from 1 again, and an answer that the reader still had went to a stranger."""
+def test_a_new_broker_drops_answers_to_its_predecessor(daemon: Daemon) -> None:
+    """Its calls were numbered from 1 again, and a late answer of the reader went to another caller."""
     daemon.action("SimFault", {"Kind": "delay", "Target": "CoreStatus", "Seconds": 2})
     with daemon.socket(zmq.DEALER) as orphan, daemon.socket(zmq.DEALER) as stranger:
         for socket_ in (orphan, stranger):
@@ -109,8 +110,8 @@ def test_a_new_broker_gives_nobody_an_answer_to_its_predecessor(daemon: Daemon) 
     assert daemon.result("status")["counters"]["late_answers"] == 1
 
 
-def test_lanes_are_counted_right_by_a_new_broker(daemon: Daemon) -> None:
-    """The reader counted the calls of both brokers, and the second believed in lanes that were not there."""
+def test_a_new_broker_counts_lanes_correctly(daemon: Daemon) -> None:
+    """The reader counted the calls of both brokers, and the second assumed lanes that did not exist."""
     for _ in range(20):
         daemon.action("Ping")
     pid = daemon.kill("broker")
@@ -145,7 +146,7 @@ NONSENSE = {
 
 
 @pytest.mark.parametrize("nonsense", NONSENSE.values(), ids=NONSENSE)
-def test_nonsense_on_the_readers_socket_is_counted(daemon: Daemon, nonsense: bytes) -> None:
+def test_invalid_messages_on_the_readers_socket_are_counted(daemon: Daemon, nonsense: bytes) -> None:
     pid = daemon.pid("broker")
     with socket.socket(socket.AF_UNIX) as stranger:
         stranger.connect(f"{daemon.run_dir}/readers")
@@ -156,7 +157,7 @@ def test_nonsense_on_the_readers_socket_is_counted(daemon: Daemon, nonsense: byt
     assert daemon.pid("broker") == pid and daemon.action("Ping")["response"]["Ping"] == "Pong"
 
 
-def test_a_deadline_that_passes_before_the_event_tells_the_response(daemon: Daemon) -> None:
+def test_a_timeout_while_waiting_for_the_event_includes_the_response(daemon: Daemon) -> None:
     failure = daemon.failure("Ping", {"ActionID": "mine"}, until="Never", timeout=0.5)
     assert (failure["data"]["kind"], failure["data"]["sent"]) == ("timeout", True)
     assert failure["data"]["response"]["Ping"] == "Pong" and failure["data"]["response"]["ActionID"] == "mine"
@@ -164,7 +165,7 @@ def test_a_deadline_that_passes_before_the_event_tells_the_response(daemon: Daem
 
 
 @pytest.mark.parametrize("until", ["", "X\r\nY"])
-def test_an_event_that_cannot_be(daemon: Daemon, until: str) -> None:
+def test_an_impossible_until_is_refused(daemon: Daemon, until: str) -> None:
     assert daemon.failure("Ping", until=until)["data"]["kind"] == "invalid_params"
 
 
@@ -174,8 +175,9 @@ def test_until_without_events_is_refused_at_once(daemon_for: StartDaemon, pbx: S
     assert failure["data"]["kind"] == "invalid_params" and "without events" in failure["message"]
 
 
-def test_a_child_that_cannot_be_started_is_tried_again(daemon_for: StartDaemon, pbx: SimulatedPbx) -> None:
-    """An interpreter that went away, as when its environment is made anew, took the supervisor with it."""
+def test_a_child_that_cannot_be_started_is_retried(daemon_for: StartDaemon, pbx: SimulatedPbx) -> None:
+    """The supervisor ended when its interpreter disappeared, for example while its environment was
+    rebuilt."""
     daemon = daemon_for({"pbx1": {"host": pbx.host, "port": pbx.port, "username": "amid", "secret": SECRET}}, start=False)
     folder = daemon.directory / "bin"
     folder.mkdir()
@@ -195,11 +197,11 @@ def test_a_child_that_cannot_be_started_is_tried_again(daemon_for: StartDaemon, 
     assert daemon.process is not None and daemon.process.poll() is None
 
 
-def test_settings_that_cannot_work_are_refused(daemon_for: StartDaemon) -> None:
+def test_impossible_settings_are_refused(daemon_for: StartDaemon) -> None:
     base = {"host": "h", "username": "u", "secret": "s"}
     for keys, said in (
-        ({"host": "[::1]"}, "[servers.pbx1] host: must be a name or an address"),
-        ({"host": "1.2.3.4:5038"}, "[servers.pbx1] host: must be a name or an address"),
+        ({"host": "[::1]"}, "[servers.pbx1] host: must be a host name or an address"),
+        ({"host": "1.2.3.4:5038"}, "[servers.pbx1] host: must be a host name or an address"),
         ({"username": "a\r\nb"}, "[servers.pbx1] username: must be one line"),
         ({"events": "on\r\n"}, "[servers.pbx1] events: must be one line"),
     ):

@@ -1,4 +1,4 @@
-"""The broker's Unix socket by itself: turns of Unix users, and bounds over all connections of one."""
+"""The broker's Unix socket: turns of Unix users, and limits over all connections of a user."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def connections(callers: LocalCallers) -> dict[int, int]:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can connect as another user")
-def test_one_user_leaves_as_many_connections_as_it_has(callers: LocalCallers, tmp_path: Path) -> None:
+def test_one_user_leaves_half_of_the_connections_free(callers: LocalCallers, tmp_path: Path) -> None:
     half = (CONNECTIONS - local_callers.RESERVED_CONNECTIONS) // 2
     with ExitStack() as stack:
         for uid, count in ((65533, CONNECTIONS), (65532, CONNECTIONS), (0, local_callers.RESERVED_CONNECTIONS)):
@@ -102,7 +102,7 @@ def test_one_user_leaves_as_many_connections_as_it_has(callers: LocalCallers, tm
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can connect as another user")
-def test_the_connections_of_a_user_are_bounded(callers: LocalCallers, tmp_path: Path) -> None:
+def test_connections_of_a_user_are_limited(callers: LocalCallers, tmp_path: Path) -> None:
     callers.limits = Rpc(max_connections_per_user=10)
     with ExitStack() as stack:
         for uid in (65533, 0):
@@ -111,7 +111,7 @@ def test_the_connections_of_a_user_are_bounded(callers: LocalCallers, tmp_path: 
         eventually(lambda: connections(callers) == {65533: 10, 0: 20}, "the limit holds, and not for root")
 
 
-def test_a_user_has_the_rest_of_the_pass_in_the_next(callers: LocalCallers, tmp_path: Path) -> None:
+def test_the_rest_of_a_users_messages_is_read_in_the_next_pass(callers: LocalCallers, tmp_path: Path) -> None:
     with connected(callers, tmp_path) as peer:
         peer.sendall(frame(b"x") * 100)
         taken = 0
@@ -123,7 +123,7 @@ def test_a_user_has_the_rest_of_the_pass_in_the_next(callers: LocalCallers, tmp_
         assert taken == 100 and not callers.has_turns
 
 
-def test_unfinished_messages_are_bounded_over_all_connections_of_a_user(
+def test_unfinished_messages_are_limited_over_all_connections_of_a_user(
     callers: LocalCallers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(local_callers, "MAX_HELD_BYTES", 4 * MEGABYTE)
@@ -134,7 +134,7 @@ def test_unfinished_messages_are_bounded_over_all_connections_of_a_user(
 
         def closed() -> int:
             list(callers.receive(time.monotonic() + 0.1))
-            return len(callers.take_gone())
+            return len(callers.take_closed())
 
         assert eventually(closed, "some are closed") > 5
         for peer in peers:
@@ -152,7 +152,7 @@ def test_a_connection_without_a_handshake_is_closed(daemon: Daemon) -> None:
         assert b'"result"' in silent.receive()[1], "one that has shaken hands stays"
 
 
-def test_answers_that_are_not_read_are_bounded_by_number_and_by_bytes(callers: LocalCallers, tmp_path: Path) -> None:
+def test_unread_replies_are_limited_in_number_and_bytes(callers: LocalCallers, tmp_path: Path) -> None:
     with connected(callers, tmp_path) as peer:
         peer.sendall(frame(b"x"))
         eventually(lambda: list(callers.receive(time.monotonic() + 0.1)), "its message")
@@ -175,8 +175,9 @@ def test_answers_that_are_not_read_are_bounded_by_number_and_by_bytes(callers: L
         assert callers.has_room(connection, 60_000) and not connection.unsent_bytes
 
 
-def test_an_answer_counts_in_full_until_its_last_byte_is_sent(callers: LocalCallers, tmp_path: Path) -> None:
-    """It is held in full; callers that read large answers to all but their ends were counted with the ends."""
+def test_a_reply_counts_in_full_until_its_last_byte_is_sent(callers: LocalCallers, tmp_path: Path) -> None:
+    """It is held in full, but callers that read large replies except their ends were charged only
+    for the ends."""
     with connected(callers, tmp_path) as peer:
         peer.sendall(frame(b"x"))
         eventually(lambda: list(callers.receive(time.monotonic() + 0.1)), "its message")
@@ -191,7 +192,7 @@ def test_an_answer_counts_in_full_until_its_last_byte_is_sent(callers: LocalCall
         assert not callers.has_room(connection, 60_000)
 
 
-def test_ready_comes_before_the_first_answer(callers: LocalCallers, tmp_path: Path) -> None:
+def test_ready_is_sent_before_the_first_reply(callers: LocalCallers, tmp_path: Path) -> None:
     """A client of its own may send its handshake and a request at once."""
     with connected(callers, tmp_path) as peer:
         peer.sendall(frame(b"", MORE) + frame(b"request"))
@@ -209,7 +210,7 @@ def _received(peer: socket.socket, end: bytes) -> bytes:
     return came
 
 
-def test_replies_to_heartbeats_that_are_not_read_are_bounded(callers: LocalCallers, tmp_path: Path) -> None:
+def test_unread_heartbeat_replies_are_limited(callers: LocalCallers, tmp_path: Path) -> None:
     with connected(callers, tmp_path) as peer:
         peer.setblocking(False)
         ping = frame(b"\x04PING\0\x0a" + bytes(16), COMMAND)
@@ -225,7 +226,8 @@ def test_replies_to_heartbeats_that_are_not_read_are_bounded(callers: LocalCalle
         assert user.unsent_bytes < 6 * MAX_TO_SEND_BYTES
 
 
-def test_a_uid_over_two_to_the_31(callers: LocalCallers, tmp_path: Path) -> None:
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can connect as another user")
+def test_a_uid_over_2_to_the_31_is_accepted(callers: LocalCallers, tmp_path: Path) -> None:
     with connected(callers, tmp_path, uid=3_000_000_000) as peer:
         peer.sendall(frame(b"", MORE) + frame(b"request"))
         assert messages(callers, 1) == [(3_000_000_000, b"request")]

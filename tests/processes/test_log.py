@@ -1,4 +1,5 @@
-"""The log: one line a record, fields in the journal, secrets hidden, what repeats counted; its level while the daemon runs."""
+"""The log: one line for each record, journal fields, hidden secrets, counted repetitions, and level
+changes at run time."""
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ import pytest
 
 from amid.config import ConfigError, check
 from amid.process import log as logs
-from amid.process.log import BURST, WINDOW_S, Fields, Journal, Limit
+from amid.process.log import MAX_PER_WINDOW, WINDOW_S, Fields, Journal, Limit
 from amid.simulator import SimulatedPbx
 from tests.conftest import StartDaemon
 from tests.daemon import BOUND_S, Daemon, eventually
@@ -45,13 +46,13 @@ def test_a_record_is_one_line_of_keys_and_values() -> None:
 
 
 @pytest.mark.parametrize("value", ["a\nb", "a\r\nb", "a\x85b", "a\u2028b", 'a" level="error', "a\x1b[31mb", "a\udce9b"])
-def test_no_value_breaks_the_line_or_begins_a_field(value: str) -> None:
+def test_values_cannot_break_the_line_or_start_a_field(value: str) -> None:
     said = line(record("got %s", value))
     assert len(said.splitlines()) == 1 and said.isprintable()
     assert said.count(" level=") == 1 or '\\" level=' in said
 
 
-def test_a_traceback_is_a_value_of_the_same_line() -> None:
+def test_a_traceback_is_a_value_on_the_same_line() -> None:
     try:
         raise ValueError(SECRET)
     except ValueError:
@@ -61,16 +62,16 @@ def test_a_traceback_is_a_value_of_the_same_line() -> None:
     assert "\n" not in said and "ValueError: ***" in said
 
 
-def test_secrets_are_hidden_wherever_they_stand() -> None:
+def test_secrets_are_hidden_everywhere_in_the_log() -> None:
     assert SECRET not in line(record(f"Asterisk said {SECRET}: %s", f"expected {SECRET}"), (SECRET,))
     assert "message=an.amid" in line(record("an.amid"), ("amid",)), "too short to be hidden: the log would be unreadable"
 
 
-def test_what_repeats_is_left_out_and_counted() -> None:
+def test_repeated_messages_are_dropped_and_counted() -> None:
     limit = Limit()
-    first = [record("lost: %s", n, at=100.0 + n) for n in range(BURST + 5)]
-    assert [limit.filter(made) for made in first] == [True] * BURST + [False] * 5
-    assert "others like it are left out for 51 s" in line(first[BURST - 1])
+    first = [record("lost: %s", n, at=100.0 + n) for n in range(MAX_PER_WINDOW + 5)]
+    assert [limit.filter(made) for made in first] == [True] * MAX_PER_WINDOW + [False] * 5
+    assert "further records like this are left out for 51 s" in line(first[MAX_PER_WINDOW - 1])
     assert limit.filter(record("another", at=101.0)), "one kind does not silence others"
     assert limit.filter(record("lost: %s", 1, at=101.0, child="broker")), "nor one child"
     after = record("lost: %s", 1, at=100.0 + WINDOW_S)
@@ -78,9 +79,9 @@ def test_what_repeats_is_left_out_and_counted() -> None:
     assert limit.filter(record("lost: %s", 1, at=1.0)), "a clock that was set back silences nothing"
 
 
-def test_debug_is_never_left_out() -> None:
+def test_debug_messages_are_never_dropped() -> None:
     limit = Limit()
-    assert all(limit.filter(record("sent", level=logging.DEBUG)) for _ in range(BURST * 2))
+    assert all(limit.filter(record("sent", level=logging.DEBUG)) for _ in range(MAX_PER_WINDOW * 2))
 
 
 @pytest.fixture
@@ -100,7 +101,7 @@ def test_the_journal_gets_fields(journal: socket.socket) -> None:
     assert entry.endswith(b"PRIORITY=3\nSYSLOG_IDENTIFIER=amid\nAMID_PROCESS=reader\nAMID_SERVER=pbx1\n")
 
 
-def test_a_journal_that_is_away_costs_nothing_but_the_fields(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_without_a_journal_only_the_fields_are_lost(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     with closing(Journal(Fields({"process": "broker"}), str(tmp_path / "nobody"))) as handler:
         handler.emit(record("still said"))
     assert 'process=broker message="still said"' in capfd.readouterr().err
@@ -114,7 +115,7 @@ def test_stderr_is_the_journal_only_if_systemd_says_so(monkeypatch: pytest.Monke
     assert not logs._is_journal()
 
 
-def test_what_is_wrong_with_a_configuration_is_told_without_its_values() -> None:
+def test_configuration_errors_do_not_show_values() -> None:
     server = {"host": f"{SECRET}:1", "username": f"a\n{SECRET}", "secret": [SECRET]}
     raw = {"servers": {"pbx1": server}, "curve": {"secret_key": SECRET}, "callers": {"x": {"key": SECRET}}}
     with pytest.raises(ConfigError) as wrong:
@@ -126,7 +127,7 @@ REJECTED = f"Asterisk Call Manager/9\r\nResponse: Error\r\nMessage: {SECRET}\r\n
 
 
 @pytest.mark.parametrize("said", [f"Asterisk, or {SECRET}\r\n", REJECTED], ids=["greeting", "login"])
-def test_a_secret_that_the_pbx_gives_back_is_hidden(daemon_for: StartDaemon, said: str) -> None:
+def test_a_secret_in_the_pbxs_answer_is_hidden(daemon_for: StartDaemon, said: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as there:
         keys = {"host": "127.0.0.1", "port": there.getsockname()[1], "username": "amid", "secret": SECRET}
         daemon = daemon_for({"pbx1": keys}, start=False).start(wait=False)
@@ -160,11 +161,11 @@ def test_a_signal_to_the_supervisor_reaches_every_process(quiet: Daemon) -> None
     quiet.wait_up("pbx1")
     eventually(lambda: quiet.log.read_text().count("level=debug process=reader") > 1, "which shows all too")
     quiet.signal("supervisor", signal.SIGUSR2)
-    eventually(lambda: quiet.log.read_text().count("the log shows warning") == 3, "all three are back")
-    assert pids(quiet)["broker"] == before["broker"], "and nothing was started anew"
+    eventually(lambda: quiet.log.read_text().count("log level is now warning") == 3, "all three are back")
+    assert pids(quiet)["broker"] == before["broker"], "and no process was restarted"
 
 
-def test_a_signal_to_one_process_is_for_it_alone(quiet: Daemon) -> None:
+def test_a_signal_to_one_process_affects_only_that_process(quiet: Daemon) -> None:
     before = pids(quiet)
     os.kill(before["broker"], signal.SIGUSR1)
     eventually(lambda: shows(quiet, "broker", "debug"), "it shows all")
@@ -173,7 +174,7 @@ def test_a_signal_to_one_process_is_for_it_alone(quiet: Daemon) -> None:
     assert pids(quiet) == before
 
 
-def test_a_new_level_in_the_file_starts_nothing_anew(quiet: Daemon, pbx: SimulatedPbx) -> None:
+def test_a_new_log_level_restarts_nothing(quiet: Daemon, pbx: SimulatedPbx) -> None:
     before = pids(quiet)
     quiet.configure({"pbx1": table(pbx)}, log_level="debug")
     quiet.signal("supervisor", signal.SIGHUP)

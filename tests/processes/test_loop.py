@@ -1,4 +1,5 @@
-"""One deadline that moves, and one call however often it is asked for: what every process builds its timers and writes on."""
+"""Alarm (a movable deadline) and Soon (one call at the end of a pass), on which all processes build
+timers and writes."""
 
 from __future__ import annotations
 
@@ -29,7 +30,7 @@ class Rung:
         self.alarm = Alarm(loop.loop, lambda: self.times.append(clock.monotonic()))
 
 
-def test_an_alarm_calls_once_and_never_before_its_deadline(loop: Loop) -> None:
+def test_an_alarm_fires_once_and_not_before_its_deadline(loop: Loop) -> None:
     rung = Rung(loop)
     deadlines = [clock.monotonic() + number / 1000 for number in range(1, 20)]
     for deadline in deadlines:
@@ -58,8 +59,8 @@ def test_a_deadline_that_moves_forward_replaces_the_later_one(loop: Loop) -> Non
     assert len(rung.times) == 1
 
 
-def test_a_deadline_that_moves_back_may_be_called_early_and_is_then_set_again(loop: Loop) -> None:
-    """What an owner does: it looks at the time, and sets the alarm again."""
+def test_a_later_deadline_may_fire_early_and_is_set_again(loop: Loop) -> None:
+    """As owners do: check the time and set the alarm again."""
     late = clock.monotonic() + 0.05
     early: list[float] = []
     reached: list[float] = []
@@ -77,7 +78,7 @@ def test_a_deadline_that_moves_back_may_be_called_early_and_is_then_set_again(lo
     assert len(early) <= 1
 
 
-def test_an_alarm_that_is_cancelled_does_not_call(loop: Loop) -> None:
+def test_a_cancelled_alarm_does_not_fire(loop: Loop) -> None:
     rung, other = Rung(loop), Rung(loop)
     deadline = clock.monotonic() + 0.005
     rung.alarm.set(deadline)
@@ -93,7 +94,7 @@ def test_an_alarm_that_is_cancelled_does_not_call(loop: Loop) -> None:
     loop.eventually(lambda: rung.times, "it can be set again")
 
 
-def test_an_alarm_can_be_set_in_its_own_call(loop: Loop) -> None:
+def test_an_alarm_can_be_set_in_its_callback(loop: Loop) -> None:
     calls: list[float] = []
 
     def due() -> None:
@@ -106,7 +107,7 @@ def test_an_alarm_can_be_set_in_its_own_call(loop: Loop) -> None:
     alarm.cancel()
 
 
-def test_soon_is_once_at_the_end_of_the_pass(loop: Loop) -> None:
+def test_soon_runs_once_at_the_end_of_the_pass(loop: Loop) -> None:
     order: list[str] = []
     soon = Soon(loop.loop, lambda: order.append("soon"))
 
@@ -121,7 +122,7 @@ def test_soon_is_once_at_the_end_of_the_pass(loop: Loop) -> None:
     assert order == ["asked", "soon", "next pass"]
 
 
-def test_soon_that_is_asked_in_its_own_call_comes_again_and_lets_others_in_between(loop: Loop) -> None:
+def test_soon_in_its_callback_runs_again_after_other_callbacks(loop: Loop) -> None:
     order: list[str] = []
 
     def again() -> None:
@@ -137,7 +138,7 @@ def test_soon_that_is_asked_in_its_own_call_comes_again_and_lets_others_in_betwe
     assert order.count("soon") == 3
 
 
-def test_soon_works_after_a_call_that_failed(loop: Loop) -> None:
+def test_soon_works_after_a_failed_callback(loop: Loop) -> None:
     calls: list[int] = []
 
     def fails_once() -> None:
@@ -169,8 +170,8 @@ FAULTS = {"a bug": ("1 / 0", True), "a connection that failed": (REPORTED, False
 
 @pytest.mark.parametrize("run", ["run", "run_child"])
 @pytest.mark.parametrize(("fault", "ends"), FAULTS.values(), ids=FAULTS)
-def test_a_callback_that_fails_ends_the_process(run: str, fault: str, ends: bool) -> None:
-    """Half of a process must not beat on."""
+def test_a_failed_callback_ends_the_process(run: str, fault: str, ends: bool) -> None:
+    """A process with a failed part must not send heartbeats."""
     code = FAILING.format(fault=fault, ends=ends, run=run)
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=BOUND_S * 3, env=environment)

@@ -1,4 +1,5 @@
-"""A connection to Asterisk's manager ends once, with its reason and in bounded time, and never holds up the loop."""
+"""A connection to Asterisk's manager interface ends once, with a reason, in bounded time, and never
+blocks the loop."""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ import pytest
 from amid.ami.trace import Trace
 from amid.config import Server
 from amid.reader import manager_connection
-from amid.reader.manager_connection import READ_SIZE, READS_PER_PASS, Endpoint, ManagerConnection
+from amid.reader.manager_connection import READ_BYTES, READS_PER_PASS, Endpoint, ManagerConnection
 from tests.processes.on_loop import FACTORIES, Loop
 from tests.processes.pbx import SECRET
 
@@ -83,13 +84,13 @@ def accepted(loop: Loop, listener: socket.socket, dialled: Dialled) -> socket.so
     return listener.accept()[0]
 
 
-def test_a_connection_that_is_refused(loop: Loop, listener: socket.socket) -> None:
+def test_a_refused_connection_ends_with_the_reason(loop: Loop, listener: socket.socket) -> None:
     port = port_of(listener)
     listener.close()
     assert "connection refused" in Dialled(loop, port).ended(loop)
 
 
-def test_a_name_that_is_not_there(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_host_name_ends_the_connection(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
     def unknown(*args: Any, **options: Any) -> Any:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
@@ -97,7 +98,7 @@ def test_a_name_that_is_not_there(loop: Loop, monkeypatch: pytest.MonkeyPatch) -
     assert "not known" in Dialled(loop, 5038, "nowhere.example").ended(loop)
 
 
-def test_a_name_that_is_not_resolved_in_time(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slow_host_name_lookup_times_out(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
     over = threading.Event()
     monkeypatch.setattr(manager_connection, "CONNECT_S", 0.05)
     monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **options: over.wait())
@@ -107,28 +108,30 @@ def test_a_name_that_is_not_resolved_in_time(loop: Loop, monkeypatch: pytest.Mon
         over.set()
 
 
-def test_a_peer_that_does_not_greet(loop: Loop, listener: socket.socket) -> None:
+def test_a_missing_greeting_times_out(loop: Loop, listener: socket.socket) -> None:
     dialled = Dialled(loop, port_of(listener), login_timeout=0.05)
     with accepted(loop, listener, dialled):
         assert "no greeting within 0.05 s" in dialled.ended(loop)
 
 
 @pytest.mark.parametrize("greeting", [b"", GREETING], ids=["at once", "behind its greeting"])
-def test_a_peer_that_closes(loop: Loop, listener: socket.socket, greeting: bytes) -> None:
+def test_a_connection_closed_by_the_peer_ends(loop: Loop, listener: socket.socket, greeting: bytes) -> None:
     dialled = Dialled(loop, port_of(listener))
     with accepted(loop, listener, dialled) as peer:
         peer.sendall(greeting)
     assert dialled.ended(loop)
 
 
-def test_a_peer_that_resets(loop: Loop, listener: socket.socket) -> None:
+def test_a_connection_reset_by_the_peer_ends(loop: Loop, listener: socket.socket) -> None:
     dialled = Dialled(loop, port_of(listener))
     with accepted(loop, listener, dialled) as peer:
         peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
     assert dialled.ended(loop)
 
 
-def test_a_peer_that_does_not_close_behind_a_logoff(loop: Loop, listener: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_peer_that_stays_open_after_logoff_is_closed(
+    loop: Loop, listener: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(manager_connection, "LOGOFF_S", 0.05)
     dialled = Dialled(loop, port_of(listener))
     with accepted(loop, listener, dialled) as peer:
@@ -159,7 +162,7 @@ def log_in(loop: Loop, peer: socket.socket, dialled: Dialled) -> None:
         loop.turn(10)
 
 
-def test_one_that_its_owner_closes_reports_no_end(loop: Loop, listener: socket.socket) -> None:
+def test_a_connection_closed_by_its_owner_reports_no_end(loop: Loop, listener: socket.socket) -> None:
     """While it dials, and when it is connected."""
     dialling, connected = Dialled(loop, port_of(listener)), Dialled(loop, port_of(listener))
     dialling.connection.close()
@@ -170,7 +173,7 @@ def test_one_that_its_owner_closes_reports_no_end(loop: Loop, listener: socket.s
     assert not dialling.connection.up and not connected.connection.up
 
 
-def test_a_storm_leaves_the_loop_to_others(loop: Loop, listener: socket.socket) -> None:
+def test_a_storm_does_not_block_the_loop(loop: Loop, listener: socket.socket) -> None:
     """libuv alone would read 32 times in one pass."""
     dialled = Dialled(loop, port_of(listener))
     dialled.connection.reads = []
@@ -192,6 +195,6 @@ def test_a_storm_leaves_the_loop_to_others(loop: Loop, listener: socket.socket) 
         loop.eventually(lambda: sum(dialled.connection.reads) == len(event) * 16_000, "all has come")
         storm.join()
         assert max(later - before for before, later in itertools.pairwise(passes)) <= READS_PER_PASS
-        assert max(dialled.connection.reads) <= READ_SIZE
+        assert max(dialled.connection.reads) <= READ_BYTES
         dialled.connection.close()
         loop.turn()

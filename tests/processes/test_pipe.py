@@ -1,4 +1,5 @@
-"""Messages between broker and reader: whole, in order, in whatever pieces they come, and what happens at the end of one."""
+"""Messages between broker and reader: complete and in order however they arrive, and the end of a
+pipe."""
 
 from __future__ import annotations
 
@@ -15,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from amid.process.pipe import LARGE, MAX_VALUE_BYTES, Message, Pipe, listen
+from amid.process.pipe import LARGE_BYTES, MAX_VALUE_BYTES, Message, Pipe, listen
 from tests.daemon import BOUND_S
 from tests.processes.on_loop import FACTORIES, Loop
 
@@ -82,12 +83,15 @@ def encoded(value: Any, payload: bytes = b"") -> bytes:
 # ── messages ──
 
 values = st.none() | st.integers(-(2**63), 2**63) | st.text(max_size=20) | st.binary(max_size=20)
-messages = st.lists(st.tuples(st.lists(values, max_size=4), st.sampled_from([0, 1, 1000, LARGE - 1, LARGE, 3 * LARGE])), max_size=8)
+messages = st.lists(
+    st.tuples(st.lists(values, max_size=4), st.sampled_from([0, 1, 1000, LARGE_BYTES - 1, LARGE_BYTES, 3 * LARGE_BYTES])),
+    max_size=8,
+)
 
 
 @given(messages)
 @settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_messages_come_whole_and_in_order(loop: Loop, sent: list[tuple[list[Any], int]]) -> None:
+def test_messages_are_complete_and_in_order(loop: Loop, sent: list[tuple[list[Any], int]]) -> None:
     one, other = (connected(loop, end) for end in socket.socketpair())
     for number, (value, size) in enumerate(sent):
         one.pipe.send(value, bytes([number]) * size)
@@ -103,12 +107,12 @@ def test_messages_go_both_ways_at_once(loop: Loop, ends: tuple[End, End]) -> Non
     one, other = ends
     for number in range(50):
         for end in ends:
-            end.pipe.send(number, bytes(LARGE))
+            end.pipe.send(number, bytes(LARGE_BYTES))
     loop.eventually(lambda: len(one.heard) == len(other.heard) == 50, "all have come")
     assert [value for value, _ in one.heard] == [value for value, _ in other.heard] == list(range(50))
 
 
-def test_what_is_sent_in_one_pass_leaves_in_one_write_at_its_end(loop: Loop, raw: tuple[End, socket.socket]) -> None:
+def test_messages_of_one_pass_are_sent_in_one_write(loop: Loop, raw: tuple[End, socket.socket]) -> None:
     end, theirs = raw
     for number in range(3):
         end.pipe.send(number)
@@ -120,7 +124,7 @@ def test_what_is_sent_in_one_pass_leaves_in_one_write_at_its_end(loop: Loop, raw
     assert end.pipe.unwritten == []
 
 
-def test_what_was_sent_before_the_connection_was_made_is_written(loop: Loop) -> None:
+def test_messages_before_the_connection_are_written(loop: Loop) -> None:
     ours, theirs = socket.socketpair()
 
     async def early() -> End:
@@ -137,7 +141,7 @@ def test_what_was_sent_before_the_connection_was_made_is_written(loop: Loop) -> 
     loop.turn()
 
 
-def test_a_message_that_comes_byte_by_byte(loop: Loop, raw: tuple[End, socket.socket]) -> None:
+def test_a_message_may_arrive_byte_by_byte(loop: Loop, raw: tuple[End, socket.socket]) -> None:
     end, theirs = raw
     for message, heard in ((encoded(["state", 1], b"payload"), (["state", 1], b"payload")), (encoded("next"), ("next", b""))):
         for number, byte in enumerate(message):
@@ -150,7 +154,7 @@ def test_a_message_that_comes_byte_by_byte(loop: Loop, raw: tuple[End, socket.so
 
 @given(messages, st.lists(st.integers(1, 5000), min_size=1))
 @settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_messages_in_pieces_of_any_size(loop: Loop, sent: list[tuple[list[Any], int]], sizes: list[int]) -> None:
+def test_messages_may_arrive_in_pieces_of_any_size(loop: Loop, sent: list[tuple[list[Any], int]], sizes: list[int]) -> None:
     async def receive() -> list[Any]:
         end = End()
         stream = b"".join(encoded(value, bytes(size)) for value, size in sent)
@@ -167,7 +171,7 @@ def test_messages_in_pieces_of_any_size(loop: Loop, sent: list[tuple[list[Any], 
 # ── an end that does not read ──
 
 
-def test_what_the_other_end_does_not_take_waits(loop: Loop, raw: tuple[End, socket.socket]) -> None:
+def test_unread_messages_wait(loop: Loop, raw: tuple[End, socket.socket]) -> None:
     end, theirs = raw
     end.pipe.send("large", bytes(4_000_000))
     loop.turn()
@@ -189,7 +193,7 @@ def drain(theirs: socket.socket, come: bytearray) -> int:
     return len(come)
 
 
-def test_finish_writes_what_waits_and_closes(loop: Loop, raw: tuple[End, socket.socket]) -> None:
+def test_finish_writes_waiting_messages_and_closes(loop: Loop, raw: tuple[End, socket.socket]) -> None:
     end, theirs = raw
     end.pipe.send("large", bytes(4_000_000))
     end.pipe.send("last words")
@@ -204,7 +208,7 @@ def test_finish_writes_what_waits_and_closes(loop: Loop, raw: tuple[End, socket.
     loop.eventually(lambda: theirs.recv(1) == b"", "and is closed")
 
 
-def test_finish_ends_when_the_other_end_is_gone(loop: Loop, raw: tuple[End, socket.socket]) -> None:
+def test_finish_ends_when_the_other_end_has_closed(loop: Loop, raw: tuple[End, socket.socket]) -> None:
     end, theirs = raw
     end.pipe.send("large", bytes(4_000_000))
     finishing = loop.loop.create_task(end.pipe.finish())
@@ -216,7 +220,7 @@ def test_finish_ends_when_the_other_end_is_gone(loop: Loop, raw: tuple[End, sock
 # ── the end of a pipe ──
 
 
-def test_what_was_sent_before_the_end_is_heard_before_it(loop: Loop, ends: tuple[End, End]) -> None:
+def test_messages_before_the_end_are_received_first(loop: Loop, ends: tuple[End, End]) -> None:
     one, other = ends
     one.pipe.send("last words")
     loop.run(asyncio.wait_for(one.pipe.finish(), BOUND_S))
@@ -224,7 +228,7 @@ def test_what_was_sent_before_the_end_is_heard_before_it(loop: Loop, ends: tuple
     assert (other.heard, other.lost) == ([("last words", b"")], [None])
 
 
-def test_a_message_that_is_cut_off_by_the_end_is_not_heard(loop: Loop, raw: tuple[End, socket.socket]) -> None:
+def test_a_truncated_message_is_dropped(loop: Loop, raw: tuple[End, socket.socket]) -> None:
     end, theirs = raw
     theirs.send(encoded("whole") + encoded("cut off", bytes(100))[:-1])
     theirs.close()
@@ -232,8 +236,8 @@ def test_a_message_that_is_cut_off_by_the_end_is_not_heard(loop: Loop, raw: tupl
     assert end.heard == [("whole", b"")]
 
 
-def test_what_came_before_a_write_that_failed_is_heard_before_the_end(loop: Loop, raw: tuple[End, socket.socket]) -> None:
-    """The other end has answered and died; the pipe learns of its death by a write, before it reads."""
+def test_messages_before_a_failed_write_are_received_first(loop: Loop, raw: tuple[End, socket.socket]) -> None:
+    """The other end has answered and died; a failed write shows this before the answer is read."""
     end, theirs = raw
     loop.turn()
     end.pipe.send("not received")
@@ -245,8 +249,9 @@ def test_what_came_before_a_write_that_failed_is_heard_before_the_end(loop: Loop
     assert len(end.lost) == 1
 
 
-def test_what_came_before_a_connection_was_reset_is_heard_before_the_end(loop: Loop, raw: tuple[End, socket.socket]) -> None:
-    """The other end has died with messages unread: the kernel then reports an error with what it had sent."""
+def test_messages_before_a_reset_are_received_first(loop: Loop, raw: tuple[End, socket.socket]) -> None:
+    """The other end has died with unread messages: the kernel then reports an error together with
+    its data."""
     end, theirs = raw
     end.pipe.send("unread")
     loop.eventually(lambda: not end.pipe.writing, "it is written")
@@ -257,8 +262,9 @@ def test_what_came_before_a_connection_was_reset_is_heard_before_the_end(loop: L
     assert [value for value, _ in end.heard] == ["answer"]
 
 
-def test_what_cannot_be_sent_any_more_is_known(loop: Loop, raw: tuple[End, socket.socket]) -> None:
-    """The broker hands it to the next reader; what may have been received it must not send twice."""
+def test_unsent_messages_are_returned(loop: Loop, raw: tuple[End, socket.socket]) -> None:
+    """The broker sends them to the next reader; messages that may have been received must not be
+    sent twice."""
     end, theirs = raw
     end.pipe.send("received")
     loop.eventually(lambda: not end.pipe.writing, "it is written")
@@ -270,7 +276,7 @@ def test_what_cannot_be_sent_any_more_is_known(loop: Loop, raw: tuple[End, socke
     assert end.pipe.unwritten == ["not received"]
 
 
-def test_what_waits_behind_a_full_socket_is_known_when_the_other_end_goes(loop: Loop, raw: tuple[End, socket.socket]) -> None:
+def test_messages_behind_a_full_socket_are_returned_at_the_end(loop: Loop, raw: tuple[End, socket.socket]) -> None:
     end, theirs = raw
     end.pipe.send("large", bytes(4_000_000))
     loop.turn()
@@ -282,7 +288,7 @@ def test_what_waits_behind_a_full_socket_is_known_when_the_other_end_goes(loop: 
     assert end.pipe.unwritten == [0, 1, 2], "the large one has left in part"
 
 
-def test_sending_on_a_pipe_that_is_lost_fails_nothing(loop: Loop, raw: tuple[End, socket.socket]) -> None:
+def test_sending_on_a_lost_pipe_does_not_fail(loop: Loop, raw: tuple[End, socket.socket]) -> None:
     end, theirs = raw
     theirs.close()
     loop.eventually(lambda: end.lost, "the end")
@@ -293,7 +299,7 @@ def test_sending_on_a_pipe_that_is_lost_fails_nothing(loop: Loop, raw: tuple[End
     assert len(end.lost) == 1
 
 
-def test_a_pipe_that_its_owner_closes_is_not_lost(loop: Loop, ends: tuple[End, End]) -> None:
+def test_a_pipe_closed_by_its_owner_is_not_lost(loop: Loop, ends: tuple[End, End]) -> None:
     one, other = ends
     one.pipe.close()
     loop.eventually(lambda: other.lost, "the other end sees it")
@@ -303,7 +309,7 @@ def test_a_pipe_that_its_owner_closes_is_not_lost(loop: Loop, ends: tuple[End, E
 
 
 @pytest.mark.parametrize("way", ["closed", "failed", "finished"])
-def test_a_pipe_that_is_over_leaves_no_socket_open(loop: Loop, way: str) -> None:
+def test_a_closed_pipe_leaves_no_socket_open(loop: Loop, way: str) -> None:
     before = open_sockets()
     one, other = (connected(loop, end) for end in socket.socketpair())
     if way == "closed":
@@ -359,7 +365,7 @@ def _closed(theirs: socket.socket) -> bool:
         return True
 
 
-def test_what_the_owner_cannot_handle_costs_this_pipe_alone(loop: Loop, raw: tuple[End, socket.socket]) -> None:
+def test_a_failed_handler_ends_only_its_pipe(loop: Loop, raw: tuple[End, socket.socket]) -> None:
     end, theirs = raw
     fault = RuntimeError("a bug")
 
@@ -373,7 +379,7 @@ def test_what_the_owner_cannot_handle_costs_this_pipe_alone(loop: Loop, raw: tup
     loop.eventually(lambda: _closed(theirs), "its connection is closed")
 
 
-def test_a_socket_that_is_left_over_is_replaced_and_is_for_its_owner_alone(loop: Loop, tmp_path: Path) -> None:
+def test_a_stale_socket_is_replaced_with_owner_only_permissions(loop: Loop, tmp_path: Path) -> None:
     path = str(tmp_path / "readers")
     listen(path).close()
     accepted: list[End] = []

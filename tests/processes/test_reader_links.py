@@ -1,4 +1,4 @@
-"""The broker's ends of the pipes: a reader is known by its hello, however it comes, and a stranger costs nobody else anything."""
+"""The broker's ends of the pipes: a reader is identified by its hello, and strangers affect no reader."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def encoded(value: Any, payload: bytes = b"") -> bytes:
 HELLO = Hello("pbx1", 1)
 
 
-def test_messages_behind_a_hello_are_its_readers(loop: Loop, broker: Broker) -> None:
+def test_messages_after_a_hello_belong_to_its_reader(loop: Loop, broker: Broker) -> None:
     with broker.connect() as reader:
         reader.send(encoded(HELLO) + encoded(Capacity(1, 0, 0, 0)))
         loop.eventually(lambda: broker.received, "it is received")
@@ -75,7 +75,7 @@ def test_messages_behind_a_hello_are_its_readers(loop: Loop, broker: Broker) -> 
     loop.eventually(lambda: broker.lost == [link], "its end is seen")
 
 
-def test_a_hello_that_comes_byte_by_byte(loop: Loop, broker: Broker) -> None:
+def test_a_hello_may_arrive_byte_by_byte(loop: Loop, broker: Broker) -> None:
     with broker.connect() as reader:
         for byte in encoded(HELLO) + encoded(Returned(7)):
             reader.send(bytes([byte]))
@@ -85,7 +85,7 @@ def test_a_hello_that_comes_byte_by_byte(loop: Loop, broker: Broker) -> None:
         assert not broker.counters
 
 
-def test_what_python_collects_keeps_listening_and_connected(loop: Loop, broker: Broker) -> None:
+def test_garbage_collection_does_not_close_sockets(loop: Loop, broker: Broker) -> None:
     gc.collect()
     with broker.connect() as reader:
         loop.turn()
@@ -94,7 +94,7 @@ def test_what_python_collects_keeps_listening_and_connected(loop: Loop, broker: 
         loop.eventually(lambda: broker.received, "it is received")
 
 
-def test_a_reader_is_lost_when_all_that_came_on_its_second_pipe_was_received(loop: Loop, broker: Broker) -> None:
+def test_a_reader_is_lost_after_all_messages_of_its_second_pipe(loop: Loop, broker: Broker) -> None:
     bulk, main = broker.connect(), broker.connect()
     bulk.send(encoded(Hello("pbx1", 1, bulk=True)))
     main.send(encoded(HELLO) + encoded(Returned(1)))
@@ -109,7 +109,7 @@ def test_a_reader_is_lost_when_all_that_came_on_its_second_pipe_was_received(loo
     assert len(broker.lost) == 1
 
 
-def test_a_second_pipe_that_does_not_end_does_not_keep_its_reader(loop: Loop, broker: Broker) -> None:
+def test_an_open_second_pipe_does_not_keep_a_reader(loop: Loop, broker: Broker) -> None:
     with broker.connect() as bulk, broker.connect() as main:
         bulk.send(encoded(Hello("pbx1", 1, bulk=True)))
         main.send(encoded(HELLO) + encoded(Returned(1)))

@@ -1,4 +1,4 @@
-"""SIGHUP: what changed is started anew, what did not goes on, and a file that is not right changes nothing."""
+"""SIGHUP: changed parts are restarted, others continue, and an invalid file changes nothing."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def replaced(daemon: Daemon, before: dict[str, int]) -> dict[str, int]:
     return {name: after.get(name, 0) for name in {*before, *after} if after.get(name) != before.get(name)}
 
 
-def test_only_the_server_that_changed_is_started_anew(two: Daemon, pbx: SimulatedPbx, other: SimulatedPbx) -> None:
+def test_only_the_changed_server_is_restarted(two: Daemon, pbx: SimulatedPbx, other: SimulatedPbx) -> None:
     before = pids(two)
     two.configure({"pbx1": table(pbx), "pbx2": table(other, lanes=2)})
     reload(two)
@@ -54,7 +54,7 @@ def test_only_the_server_that_changed_is_started_anew(two: Daemon, pbx: Simulate
     assert list(replaced(two, before)) == ["reader pbx2"]
 
 
-def test_all_that_is_wrong_stands_in_one_readable_line(two: Daemon, pbx: SimulatedPbx) -> None:
+def test_all_problems_are_logged_on_one_line(two: Daemon, pbx: SimulatedPbx) -> None:
     two.configure({"pbx1": table(pbx, lanes=0), "pbx2": table(pbx, queue=-1)})
     reload(two)
     (line,) = [line for line in two.log.read_text().splitlines() if "nothing was changed" in line]
@@ -62,14 +62,14 @@ def test_all_that_is_wrong_stands_in_one_readable_line(two: Daemon, pbx: Simulat
     assert "\\n" not in line
 
 
-def test_a_file_that_did_not_change_changes_nothing(two: Daemon) -> None:
+def test_an_unchanged_file_restarts_nothing(two: Daemon) -> None:
     before = pids(two)
     reload(two)
     assert two.action("Ping", server="pbx1")["response"]["Ping"] == "Pong"
     assert pids(two) == before
 
 
-def test_what_the_broker_needs_to_know_reaches_it_without_a_new_one(two: Daemon, pbx: SimulatedPbx, other: SimulatedPbx) -> None:
+def test_the_broker_receives_new_settings_without_a_restart(two: Daemon, pbx: SimulatedPbx, other: SimulatedPbx) -> None:
     before = pids(two)
     two.configure({"pbx1": table(pbx), "pbx2": table(other)}, callers__local={"deny": ["Ping"]})
     reload(two)
@@ -77,7 +77,7 @@ def test_what_the_broker_needs_to_know_reaches_it_without_a_new_one(two: Daemon,
     assert pids(two) == before
 
 
-def test_servers_come_and_go(two: Daemon, pbx: SimulatedPbx, other: SimulatedPbx) -> None:
+def test_servers_can_be_added_and_removed(two: Daemon, pbx: SimulatedPbx, other: SimulatedPbx) -> None:
     before = pids(two)
     with Caller(two) as caller:
         arm(two, "silence", "CoreStatus", server="pbx2")
@@ -100,7 +100,7 @@ def _is_seen(daemon: Daemon, pid: int) -> bool:
     return daemon.pid("reader pbx2") != pid
 
 
-def test_a_server_taken_out_while_its_reader_waits_to_be_started_is_gone(two: Daemon, pbx: SimulatedPbx) -> None:
+def test_a_removed_server_whose_reader_waits_to_start_is_not_started(two: Daemon, pbx: SimulatedPbx) -> None:
     for _ in range(5):
         pid = eventually(lambda: two.pid("reader pbx2"), "it runs")
         os.kill(pid, signal.SIGKILL)
@@ -111,7 +111,7 @@ def test_a_server_taken_out_while_its_reader_waits_to_be_started_is_gone(two: Da
     assert two.action("Ping", server="pbx1")["response"]["Ping"] == "Pong"
 
 
-def test_a_server_taken_out_and_put_back_at_once(two: Daemon, pbx: SimulatedPbx, other: SimulatedPbx) -> None:
+def test_a_server_removed_and_added_at_once_runs(two: Daemon, pbx: SimulatedPbx, other: SimulatedPbx) -> None:
     before = pids(two)
     two.configure({"pbx1": table(pbx)})
     reload(two)
@@ -123,7 +123,7 @@ def test_a_server_taken_out_and_put_back_at_once(two: Daemon, pbx: SimulatedPbx,
 
 
 @pytest.mark.parametrize("text", ["[servers", 'run_dir = "/x"\n[servers.pbx1]\nhost = 7', ""], ids=["no TOML", "wrong", "empty"])
-def test_a_file_that_is_not_right_changes_nothing_and_the_log_says_why(two: Daemon, text: str) -> None:
+def test_an_invalid_file_changes_nothing_and_is_logged(two: Daemon, text: str) -> None:
     before = pids(two)
     two.file.write_text(text)
     reload(two)
@@ -133,7 +133,7 @@ def test_a_file_that_is_not_right_changes_nothing_and_the_log_says_why(two: Daem
     assert two.action("Ping", server="pbx2")["response"]["Ping"] == "Pong"
 
 
-def test_the_supervisions_own_limits_are_taken_too(two: Daemon, pbx: SimulatedPbx, other: SimulatedPbx) -> None:
+def test_new_supervision_limits_take_effect(two: Daemon, pbx: SimulatedPbx, other: SimulatedPbx) -> None:
     before = pids(two)
     two.configure({"pbx1": table(pbx), "pbx2": table(other)}, supervision={"silence": 60.0})
     reload(two)

@@ -1,4 +1,5 @@
-"""A process that hangs or dies is replaced; the others go on, and every caller gets an honest answer."""
+"""A process that hangs or dies is replaced; the others continue, and every caller gets a correct
+reply."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ import re
 import signal
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -44,9 +46,7 @@ def busy(daemon_for: StartDaemon) -> Iterator[Daemon]:
 
 
 @pytest.mark.parametrize("how", [signal.SIGSTOP, signal.SIGKILL], ids=lambda how: how.name)
-def test_a_reader_that_hangs_or_dies_loses_what_was_in_flight_and_nothing_else(
-    lane: tuple[Daemon, Caller], how: signal.Signals
-) -> None:
+def test_a_failed_reader_loses_only_open_actions(lane: tuple[Daemon, Caller], how: signal.Signals) -> None:
     daemon, caller = lane
     before = pids(daemon)
     arm(daemon, "silence", "ListCommands")
@@ -67,28 +67,33 @@ def test_a_reader_that_hangs_or_dies_loses_what_was_in_flight_and_nothing_else(
     assert (reader["restarts"], reader["last_exit"]) == (1, "signal SIGKILL")
 
 
-def test_calls_made_while_a_reader_hangs_are_carried_out_by_its_successor(daemon: Daemon, caller: Caller) -> None:
+def test_calls_during_a_hanging_reader_run_in_the_next_one(daemon: Daemon, caller: Caller) -> None:
     stop(daemon.pid("reader pbx1"))
     time.sleep(1.3)  # until the broker has not heard the reader for over FRESH_S
     numbers = [caller.action("Ping") for _ in range(50)]
     assert all(caller.result(number)["response"]["Ping"] == "Pong" for number in numbers)
 
 
-def test_a_call_made_right_after_a_reader_died_is_not_called_lost_when_it_never_left(daemon: Daemon, caller: Caller) -> None:
-    """The broker hears of the reader's end before it looks at the request, and the call waits for the next one."""
+def _has_ended(pid: int) -> bool:
+    return not Path(f"/proc/{pid}").exists()
+
+
+def test_a_call_right_after_a_readers_death_waits_for_the_next_reader(daemon: Daemon, caller: Caller) -> None:
+    """The broker learns of the reader's end before it processes the request, and the call waits for
+    the next reader."""
     for _ in range(3):
         arm(daemon, "delay", "CoreStatus", Seconds=0.2, Count=2)
         assert all("result" in caller.reply(number) for number in [caller.action("CoreStatus") for _ in range(2)])
         eventually(lambda: daemon.server("pbx1")["lanes"]["free"] >= 2, "there would be a lane to try it on again")
         pid = daemon.signal("reader pbx1", signal.SIGKILL)
-        eventually(lambda pid=pid: not Path(f"/proc/{pid}").exists(), "it is dead, with all its threads")
+        eventually(partial(_has_ended, pid), "it is dead, with all its threads")
         assert "result" in caller.reply(caller.action("Ping"))
         replaced(daemon, "reader pbx1", pid)
         daemon.wait_up("pbx1")
 
 
 @pytest.mark.parametrize("how", [signal.SIGSTOP, signal.SIGKILL], ids=lambda how: how.name)
-def test_a_broker_that_hangs_or_dies_is_replaced_and_events_go_on_meanwhile(busy: Daemon, how: signal.Signals) -> None:
+def test_a_failed_broker_is_replaced_and_events_continue(busy: Daemon, how: signal.Signals) -> None:
     before = pids(busy)
     with Listener(busy, "pbx1") as listener:
         listener.more(10)
@@ -108,7 +113,7 @@ def test_a_broker_that_hangs_or_dies_is_replaced_and_events_go_on_meanwhile(busy
     assert listener.gaps() == 0
 
 
-def test_restart_replaces_a_reader_and_costs_no_call(daemon: Daemon, caller: Caller) -> None:
+def test_restart_replaces_a_reader_without_losing_calls(daemon: Daemon, caller: Caller) -> None:
     pid = daemon.pid("reader pbx1")
     arm(daemon, "delay", "CoreStatus", Seconds=0.3)
     in_flight = caller.action("CoreStatus")
@@ -122,12 +127,12 @@ def test_restart_replaces_a_reader_and_costs_no_call(daemon: Daemon, caller: Cal
 
 
 @pytest.mark.alone
-def test_a_reader_that_dies_again_and_again_is_tried_more_and_more_slowly(daemon: Daemon) -> None:
+def test_a_crashing_reader_is_restarted_with_back_off(daemon: Daemon) -> None:
     pid = 0
     for _ in range(4):
         pid = replaced(daemon, "reader pbx1", pid)
         os.kill(pid, signal.SIGKILL)
-    said = re.compile(r"reader pbx1 ended \(signal SIGKILL\); the next one starts in ([0-9.]+) s")
+    said = re.compile(r"reader pbx1 ended \(signal SIGKILL\); starting it again in ([0-9.]+) s")
     eventually(lambda: len(said.findall(daemon.log.read_text())) == 4, "the log says when the next one starts")
     delays = said.findall(daemon.log.read_text())
     for number, delay in enumerate(map(float, delays)):
@@ -135,7 +140,7 @@ def test_a_reader_that_dies_again_and_again_is_tried_more_and_more_slowly(daemon
     daemon.wait_up("pbx1")
 
 
-def test_a_supervisor_that_was_stopped_judges_nobody_for_that_time(daemon: Daemon, caller: Caller) -> None:
+def test_a_suspended_supervisor_kills_no_child_for_that_time(daemon: Daemon, caller: Caller) -> None:
     before = pids(daemon)
     stop(before["supervisor"])
     end = time.monotonic() + 3.0  # three times the silence that costs a child its life
@@ -146,13 +151,13 @@ def test_a_supervisor_that_was_stopped_judges_nobody_for_that_time(daemon: Daemo
     eventually(lambda: "supervisor was suspended for" in daemon.log.read_text(), "it noticed")
     number = caller.send("restart", {"server": "pbx1"})
     assert caller.result(number)
-    replaced(daemon, "reader pbx1", before["reader pbx1"])  # so it judges again, and it has killed nobody
+    replaced(daemon, "reader pbx1", before["reader pbx1"])  # so it watches again, and has killed no process
     assert daemon.processes()["reader pbx1"]["last_exit"] == "status 0"
     assert daemon.pid("broker") == before["broker"]
 
 
 @pytest.mark.parametrize("stopped", [False, True], ids=["all run", "a reader is stopped"])
-def test_nothing_outlives_a_supervisor_that_is_killed_and_the_next_start_is_clean(daemon: Daemon, stopped: bool) -> None:
+def test_all_processes_end_with_a_killed_supervisor_and_the_next_start_is_clean(daemon: Daemon, stopped: bool) -> None:
     before = pids(daemon)
     if stopped:
         stop(before["reader pbx1"])
@@ -167,7 +172,7 @@ def test_nothing_outlives_a_supervisor_that_is_killed_and_the_next_start_is_clea
     assert not set(pids(daemon).values()) & set(before.values())
 
 
-def test_a_subscriber_finds_the_successor_of_a_reader_by_itself_and_sees_a_new_epoch(busy: Daemon) -> None:
+def test_a_subscriber_reconnects_to_a_new_reader_and_sees_a_new_epoch(busy: Daemon) -> None:
     with Listener(busy, "pbx1") as listener:
         listener.more(5)
         epoch = listener.events[-1]["epoch"]

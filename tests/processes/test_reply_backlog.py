@@ -1,4 +1,4 @@
-"""The bound on answers that a caller does not read, on real sockets without a daemon."""
+"""The limit of unread replies, on real sockets without a daemon."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LIMIT = 1024 * 1024
 
 
 class Peers:
-    """A ROUTER with DEALERs that do not read unless they are told to."""
+    """A ROUTER with DEALERs that read only on demand."""
 
     def __init__(self, stack: ExitStack, endpoint: str) -> None:
         self.context = stack.enter_context(zmq.Context())
@@ -54,7 +54,7 @@ def fill(backlog: ReplyBacklog, connection: Connection, size: int, most: int) ->
 
 
 @pytest.mark.parametrize("size", [100, 20_000, 500_000])
-def test_one_bound_for_all_connections_of_a_principal(peers: Peers, size: int) -> None:
+def test_unread_replies_are_limited_over_all_connections_of_a_principal(peers: Peers, size: int) -> None:
     """With small answers too: 100 bytes and 256 of overhead each."""
     backlog = ReplyBacklog(LIMIT)
     kernel = 500_000  # bytes that the kernel takes of each connection's answers
@@ -66,7 +66,7 @@ def test_one_bound_for_all_connections_of_a_principal(peers: Peers, size: int) -
     assert backlog.has_room("uid:2", peers.connect()[1], LIMIT), "and another principal all of them"
 
 
-def test_answers_that_were_read_make_room(peers: Peers) -> None:
+def test_read_replies_free_their_bytes(peers: Peers) -> None:
     backlog = ReplyBacklog(LIMIT)
     peer, connection = peers.connect()
     sent = fill(backlog, connection, 20_000, 100 * LIMIT)
@@ -75,7 +75,7 @@ def test_answers_that_were_read_make_room(peers: Peers) -> None:
     eventually(lambda: backlog.has_room("uid:1", connection, LIMIT - 1000), "what was read does not count")
 
 
-def test_a_connection_that_is_gone_makes_room(peers: Peers) -> None:
+def test_a_closed_connection_frees_its_bytes(peers: Peers) -> None:
     backlog = ReplyBacklog(LIMIT)
     _, connection = peers.connect()
     fill(backlog, connection, 20_000, 100 * LIMIT)

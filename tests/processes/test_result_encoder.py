@@ -12,7 +12,7 @@ from amid.rpc.result import Items
 LENGTH = 50_000
 
 
-def test_each_portion_asks_for_the_next() -> None:
+def test_each_portion_schedules_the_next() -> None:
     answered: list[bytes] = []
     asked: list[bool] = []
 
@@ -24,7 +24,7 @@ def test_each_portion_asks_for_the_next() -> None:
     items = Items(LENGTH, ({"Event": "Item", "Number": str(number)} for number in range(LENGTH)))
     encoder.start(1, time.monotonic() + 600, items, as_json=False)
     while not answered:
-        assert asked, "nobody would call step"
+        assert asked, "no further step is scheduled"
         asked.clear()
         encoder.step()
     assert len(wire.unpack(answered[0])) == LENGTH

@@ -1,4 +1,4 @@
-"""A run_dir that is removed, replaced or taken while the daemon runs; what must outlive it is in state_dir."""
+"""A run_dir that is removed, replaced or locked by another daemon; persistent data is in state_dir."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ def second(daemon: Daemon, pbx: SimulatedPbx, tmp_path: Path) -> Iterator[Daemon
 
 @row(
     "machine",
-    "run_dir is removed: at the last logout, by a cleaner, by hand",
-    "It is made and locked again within a second, and the broker and the readers are replaced; a new epoch.",
+    "run_dir is removed: at the last logout, by a clean-up program, or manually",
+    "It is recreated and locked within a second, and broker and readers are replaced; a new epoch starts.",
 )
-def test_a_run_dir_that_is_removed_is_made_again(daemon: Daemon) -> None:
+def test_a_removed_run_dir_is_recreated(daemon: Daemon) -> None:
     before = pids(daemon)
     with Listener(daemon, "pbx1") as listener:
         shutil.rmtree(daemon.run_dir)
@@ -50,7 +50,7 @@ def test_a_run_dir_that_is_removed_is_made_again(daemon: Daemon) -> None:
     assert daemon.stop() == 0 and not sockets(daemon)
 
 
-def test_a_run_dir_that_is_replaced_is_locked_again(daemon: Daemon) -> None:
+def test_a_replaced_run_dir_is_locked_again(daemon: Daemon) -> None:
     daemon.run_dir.rename(daemon.directory / "moved")
     daemon.run_dir.mkdir(mode=0o750)
     daemon.wait_up("pbx1")
@@ -59,7 +59,7 @@ def test_a_run_dir_that_is_replaced_is_locked_again(daemon: Daemon) -> None:
 
 
 @row("machine", "a trace- socket is removed", "It is bound again within a second. Nothing is restarted.")
-def test_a_trace_socket_that_is_removed_is_bound_again_and_nothing_is_restarted(daemon: Daemon) -> None:
+def test_a_removed_trace_socket_is_bound_again_without_a_restart(daemon: Daemon) -> None:
     before = pids(daemon)
     (daemon.run_dir / "trace-pbx1").unlink()
     eventually((daemon.run_dir / "trace-pbx1").is_socket, "it is there again")
@@ -73,21 +73,21 @@ def test_a_trace_socket_that_is_removed_is_bound_again_and_nothing_is_restarted(
 
 @row("machine", "a socket in run_dir is removed", "Its process is replaced within a second.")
 @pytest.mark.parametrize("name", ["rpc", "readers", "events-pbx1", "stream-pbx1"])
-def test_a_socket_that_is_removed_is_bound_again(daemon: Daemon, name: str) -> None:
+def test_a_removed_socket_is_bound_again(daemon: Daemon, name: str) -> None:
     (daemon.run_dir / name).unlink()
     eventually((daemon.run_dir / name).is_socket, "it is there again")
     daemon.wait_up("pbx1")
     assert daemon.action("Ping")["response"]["Ping"] == "Pong"
 
 
-def test_a_lock_that_is_removed_is_made_again_and_nothing_is_restarted(daemon: Daemon) -> None:
+def test_a_removed_lock_is_recreated_without_a_restart(daemon: Daemon) -> None:
     before = pids(daemon)
     (daemon.run_dir / "lock").unlink()
     eventually(lambda: (daemon.run_dir / "lock").read_text().split()[0] == str(before["supervisor"]), "the lock is there again")
     assert pids(daemon) == before
 
 
-def test_a_status_file_that_is_removed_is_written_again(daemon: Daemon) -> None:
+def test_a_removed_status_file_is_written_again(daemon: Daemon) -> None:
     file = daemon.run_dir / "status.json"
     file.unlink()
     eventually(file.exists, "it is there again")
@@ -95,7 +95,7 @@ def test_a_status_file_that_is_removed_is_written_again(daemon: Daemon) -> None:
 
 @row("machine", "run_dir is removed, and another amid starts there", "The first one ends, exit status 6.")
 def test_the_first_daemon_ends_when_a_second_has_taken_its_run_dir(daemon: Daemon, second: Daemon) -> None:
-    """And removes nothing that is the second's."""
+    """It removes nothing that belongs to the second."""
     first = pids(daemon)["supervisor"]
     os.kill(first, signal.SIGSTOP)  # or it would be faster than the second
     try:
@@ -110,8 +110,8 @@ def test_the_first_daemon_ends_when_a_second_has_taken_its_run_dir(daemon: Daemo
     assert second.action("Ping")["response"]["Ping"] == "Pong"
 
 
-@row("machine", "run_dir is removed and cannot be made again", "It tries each second, and says so in the log, until it can be.")
-def test_a_run_dir_that_cannot_be_made_again_is_made_once_it_can(daemon_for: StartDaemon, pbx: SimulatedPbx) -> None:
+@row("machine", "run_dir is removed and cannot be recreated", "It retries every second and logs this, until it succeeds.")
+def test_recreating_a_run_dir_is_retried(daemon_for: StartDaemon, pbx: SimulatedPbx) -> None:
     daemon = daemon_for({"pbx1": table(pbx)}, start=False)
     parent = daemon.directory / "parent"
     daemon.run_dir = parent / "run"
@@ -125,8 +125,8 @@ def test_a_run_dir_that_cannot_be_made_again_is_made_once_it_can(daemon_for: Sta
     assert daemon.action("Ping")["response"]["Ping"] == "Pong"
 
 
-def test_the_lock_is_for_the_daemons_user_alone(daemon_for: StartDaemon, pbx: SimulatedPbx) -> None:
-    """Whoever can open it can lock it (flock(2)), and so keep amid from starting."""
+def test_only_the_daemons_user_can_open_the_lock(daemon_for: StartDaemon, pbx: SimulatedPbx) -> None:
+    """A user who can open it can lock it (flock(2)) and keep amid from starting."""
     daemon = daemon_for({"pbx1": table(pbx)}, start=False)
     daemon.run_dir.mkdir(mode=0o750)
     (daemon.run_dir / "lock").touch(mode=0o640)
@@ -137,7 +137,7 @@ def test_the_lock_is_for_the_daemons_user_alone(daemon_for: StartDaemon, pbx: Si
 # ── epochs ──
 
 
-def test_epochs_grow_although_run_dir_is_emptied_and_the_clock_is_set_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_epochs_grow_after_an_emptied_run_dir_and_a_clock_set_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now = time.monotonic()
     first = Epochs(tmp_path, Path("/run/amid"), 0, now)
     last = first.origin + int((now + 100) * 1000)
@@ -166,7 +166,7 @@ def epoch(daemon: Daemon) -> int:
     return found
 
 
-def test_an_epoch_from_the_future_is_outlived_by_the_daemon(daemon_for: StartDaemon, pbx: SimulatedPbx) -> None:
+def test_epochs_grow_after_an_epoch_from_the_future(daemon_for: StartDaemon, pbx: SimulatedPbx) -> None:
     """As if the clock had been set back since the last start, which run_dir does not know of any more."""
     daemon = daemon_for({"pbx1": table(pbx)})
     assert daemon.stop() == 0
@@ -178,10 +178,10 @@ def test_an_epoch_from_the_future_is_outlived_by_the_daemon(daemon_for: StartDae
     assert epoch(daemon) > ahead
 
 
-def test_a_state_dir_that_cannot_be_written_is_warned_of(daemon_for: StartDaemon, pbx: SimulatedPbx) -> None:
+def test_an_unwritable_state_dir_is_warned_about(daemon_for: StartDaemon, pbx: SimulatedPbx) -> None:
     daemon = daemon_for({"pbx1": table(pbx)}, state_dir="/proc/amid")
     assert daemon.action("Ping")["response"]["Ping"] == "Pong"
-    assert "state_dir /proc/amid cannot be written" in daemon.log.read_text()
+    assert "cannot write to state_dir /proc/amid" in daemon.log.read_text()
     before = epoch(daemon)
     assert daemon.stop() == 0
     daemon.start()

@@ -1,4 +1,4 @@
-"""What somebody who means harm tries: from the network, from the same machine, and with the right to only some actions."""
+"""Attacks from the network, from the same machine, and by callers with few rights."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from tests.conftest import StartDaemon
 from tests.daemon import BOUND_S, Daemon, eventually
 from tests.gateway.conftest import TOKENS, with_gateway
 from tests.processes.pbx import SECRET, table
-from tests.processes.process import Listener, pids
+from tests.processes.process import Listener, next_event, pids
 from tests.processes.test_tcp import Tcp, make_keys, tcp
 
 __all__ = ["tcp"]
 
-# ── whoever may call, but not everything ──
+# ── callers with limited rights ──
 
 INJECTED = "x\r\n\r\nAction: UserEvent\r\nUserEvent: injected"
 PLACES: dict[str, dict[str, Any]] = {
@@ -44,7 +44,7 @@ PLACES: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("params", PLACES.values(), ids=PLACES)
-def test_no_value_becomes_a_packet(shared_daemon: Daemon, params: dict[str, Any]) -> None:
+def test_no_value_can_become_a_packet(shared_daemon: Daemon, params: dict[str, Any]) -> None:
     with Listener(shared_daemon, "pbx1") as listener, shared_daemon.socket(zmq.REQ) as caller:
         caller.connect(shared_daemon.rpc)
         caller.send(msgpack.packb({"id": 1, "method": "action", "params": params}))
@@ -53,7 +53,7 @@ def test_no_value_becomes_a_packet(shared_daemon: Daemon, params: dict[str, Any]
         shared_daemon.action("UserEvent", {"UserEvent": "fence"})
         eventually(lambda: listener.heard() and "fence" in str(listener.events), "what came after it")
         assert "injected" not in [event["fields"].get("UserEvent") for event in listener.events]
-    # a caller's own ActionID is never sent, so it cannot harm; it is only given back to him
+    # a caller's own ActionID is never sent, so it cannot harm; it is only returned to the caller
     assert "result" in reply if "ActionID" in str(params) else reply["error"]["data"]["sent"] is False
 
 
@@ -69,7 +69,7 @@ FORBIDDEN: list[tuple[str, dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize("lists", LISTS.values(), ids=LISTS)
-def test_lists_look_into_an_action(daemon_for: StartDaemon, pbx: SimulatedPbx, lists: dict[str, list[str]]) -> None:
+def test_rules_check_the_target_of_an_action(daemon_for: StartDaemon, pbx: SimulatedPbx, lists: dict[str, list[str]]) -> None:
     server = table(pbx, deny=lists.get("server", []))
     daemon = daemon_for({"pbx1": server}, callers__local={"deny": lists.get("caller", [])})
     for action, fields in FORBIDDEN:
@@ -83,8 +83,9 @@ def test_lists_look_into_an_action(daemon_for: StartDaemon, pbx: SimulatedPbx, l
 # ── from the network ──
 
 
-def test_a_stranger_on_tcp_is_heard_by_nobody(tcp: Tcp) -> None:
-    """Bytes that are no ZeroMQ, ZeroMQ without CURVE, and CURVE for another daemon: none reaches the broker's code."""
+def test_unauthenticated_tcp_bytes_do_not_reach_the_broker(tcp: Tcp) -> None:
+    """Bytes that are not ZeroMQ, ZeroMQ without CURVE, and CURVE with another daemon's key: none
+    reaches the broker's code."""
     broker = tcp.daemon.pid("broker")
     host, port = tcp.rpc.removeprefix("tcp://").split(":")
     for said in (b"GET / HTTP/1.1\r\n\r\n", b"\xff\0\0\0\0\0\0\0\1\x7f\3\0NULL" + bytes(48), os.urandom(4096)):
@@ -101,7 +102,7 @@ def test_a_stranger_on_tcp_is_heard_by_nobody(tcp: Tcp) -> None:
     assert tcp.daemon.pid("broker") == broker
 
 
-def test_a_stranger_on_tcp_hears_no_event(tcp: Tcp) -> None:
+def test_an_unauthenticated_tcp_client_receives_no_event(tcp: Tcp) -> None:
     (endpoint,) = tcp.table["events_listen"]
     public = make_keys(tcp.folder / "stranger.key")
     stranger = tcp.daemon.socket(zmq.SUB)
@@ -109,17 +110,18 @@ def test_a_stranger_on_tcp_hears_no_event(tcp: Tcp) -> None:
     stranger.subscribe("")
     stranger.connect(endpoint)
     with stranger, tcp.client() as client, client.events("UserEvent", timeout=BOUND_S) as events:
-        eventually(lambda: "refused: its key" in tcp.daemon.log.read_text(), "the stranger was turned away")
+        eventually(lambda: "refused a connection from" in tcp.daemon.log.read_text(), "the stranger was turned away")
         client.action("UserEvent", UserEvent="private")
-        assert next(events)["UserEvent"] == "private"
+        assert next_event(events)["UserEvent"] == "private"
         assert not stranger.poll(0)
 
 
 # ── from the same machine ──
 
 
-def test_no_secret_is_where_others_look(daemon_for: StartDaemon, pbx: SimulatedPbx, tmp_path: Path) -> None:
-    """argv and the environment of every process, the log, run_dir, `status`, `servers` and `check`; of every kind of secret."""
+def test_no_secret_is_visible_to_other_users(daemon_for: StartDaemon, pbx: SimulatedPbx, tmp_path: Path) -> None:
+    """Secrets of every kind are searched in argv and environment of all processes, the log,
+    run_dir, `status`, `servers` and `check`."""
     make_keys(tmp_path / "server.key")
     tables = {"gateway": with_gateway(tmp_path), "curve": {"secret_key_file": str(tmp_path / "server.key")}}
     daemon = daemon_for({"pbx1": table(pbx)}, **tables)
@@ -132,7 +134,7 @@ def test_no_secret_is_where_others_look(daemon_for: StartDaemon, pbx: SimulatedP
 
 
 @pytest.mark.parametrize("key", ["secret", "secret_key"])
-def test_check_warns_of_a_secret_in_a_file_that_everybody_can_read(tmp_path: Path, daemon_for: StartDaemon, key: str) -> None:
+def test_check_warns_about_a_secret_in_a_file_readable_by_everybody(tmp_path: Path, daemon_for: StartDaemon, key: str) -> None:
     (tmp_path / "file").touch(0o600)
     (tmp_path / "file").write_text("geheim")
     server = {"host": "h", "username": "u", **({"secret": "s"} if key == "secret" else {"secret_file": str(tmp_path / "file")})}
@@ -159,7 +161,7 @@ def test_a_crash_leaves_no_core_dump(daemon_for: StartDaemon, pbx: SimulatedPbx,
 
 
 @pytest.mark.parametrize("name", ["rpc", "events-pbx1", "status.json", ".status.json"])
-def test_a_link_in_the_run_dir_leads_nowhere(daemon_for: StartDaemon, pbx: SimulatedPbx, tmp_path: Path, name: str) -> None:
+def test_symlinks_in_the_run_dir_are_not_followed(daemon_for: StartDaemon, pbx: SimulatedPbx, tmp_path: Path, name: str) -> None:
     victim = tmp_path / "victim"
     victim.write_text("precious")
     daemon = daemon_for({"pbx1": table(pbx)}, start=False)
@@ -170,7 +172,7 @@ def test_a_link_in_the_run_dir_leads_nowhere(daemon_for: StartDaemon, pbx: Simul
     assert victim.read_text() == "precious"
 
 
-def test_a_link_in_place_of_the_lock_is_refused(daemon_for: StartDaemon, pbx: SimulatedPbx, tmp_path: Path) -> None:
+def test_a_symlink_in_place_of_the_lock_is_refused(daemon_for: StartDaemon, pbx: SimulatedPbx, tmp_path: Path) -> None:
     victim = tmp_path / "victim"
     victim.write_text("precious")
     daemon = daemon_for({"pbx1": table(pbx)}, start=False)
@@ -178,10 +180,10 @@ def test_a_link_in_place_of_the_lock_is_refused(daemon_for: StartDaemon, pbx: Si
     (daemon.run_dir / "lock").symlink_to(victim)
     daemon.start(wait=False)
     assert daemon.process is not None and daemon.process.wait(BOUND_S) == 6
-    assert "cannot be used" in daemon.log.read_text() and victim.read_text() == "precious"
+    assert "cannot use run_dir" in daemon.log.read_text() and victim.read_text() == "precious"
 
 
-def test_a_run_dir_that_others_can_write_is_refused(daemon_for: StartDaemon, pbx: SimulatedPbx) -> None:
+def test_a_run_dir_writable_by_others_is_refused(daemon_for: StartDaemon, pbx: SimulatedPbx) -> None:
     daemon = daemon_for({"pbx1": table(pbx)}, start=False)
     daemon.run_dir.mkdir()
     daemon.run_dir.chmod(0o777)
@@ -190,11 +192,11 @@ def test_a_run_dir_that_others_can_write_is_refused(daemon_for: StartDaemon, pbx
     assert f"chmod go-w {daemon.run_dir}" in daemon.log.read_text()
 
 
-root = pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")
+root = pytest.mark.skipif(os.getuid() != 0, reason="only root can change its user")
 
 
 @root
-def test_a_run_dir_of_somebody_else_is_refused(daemon_for: StartDaemon, pbx: SimulatedPbx) -> None:
+def test_a_run_dir_of_another_user_is_refused(daemon_for: StartDaemon, pbx: SimulatedPbx) -> None:
     daemon = daemon_for({"pbx1": table(pbx)}, start=False)
     daemon.run_dir.mkdir(0o700)
     os.chown(daemon.run_dir, 65534, 65534)
@@ -205,7 +207,7 @@ def test_a_run_dir_of_somebody_else_is_refused(daemon_for: StartDaemon, pbx: Sim
 
 @root
 def test_a_member_of_the_group_cannot_replace_a_socket(daemon: Daemon) -> None:
-    """He may call; but the directory is not his to write, and the readers' socket not his to open."""
+    """Members may call, but cannot write to the directory or open the readers' socket."""
     member = f"import os, socket; os.setgroups([]); os.setgid({daemon.run_dir.stat().st_gid}); os.setuid(65533); "
     unix = "socket.socket(socket.AF_UNIX)"
     tries = {
@@ -221,7 +223,7 @@ def test_a_member_of_the_group_cannot_replace_a_socket(daemon: Daemon) -> None:
     assert daemon.action("Ping")["response"]["Ping"] == "Pong"
 
 
-def test_a_socket_that_was_replaced_all_the_same_is_taken_back(daemon: Daemon) -> None:
+def test_a_replaced_socket_is_bound_again(daemon: Daemon) -> None:
     rpc = daemon.run_dir / "rpc"
     broker = daemon.pid("broker")
     rpc.unlink()

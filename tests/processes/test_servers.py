@@ -1,4 +1,5 @@
-"""Several servers, each in its own trouble: none of it touches the one that is well, and each is told apart."""
+"""Several servers, each with its own fault: the healthy one is not affected, and each fault is
+reported."""
 
 from __future__ import annotations
 
@@ -23,7 +24,7 @@ IMPATIENT = {"username": "amid", "secret": SECRET, "login_timeout": 0.5, "reconn
 
 @pytest.fixture
 def down() -> int:
-    """A port that nobody listens on."""
+    """A port without a listener."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
         return port
@@ -31,14 +32,14 @@ def down() -> int:
 
 @pytest.fixture
 def hung() -> Iterator[int]:
-    """A port where a connection is taken and nothing is said."""
+    """A port that accepts connections and sends nothing."""
     with socket.create_server(("127.0.0.1", 0), backlog=100) as listener:
         yield listener.getsockname()[1]
 
 
 @pytest.fixture
 def garbage() -> Iterator[int]:
-    """A port where noise comes, without end."""
+    """A port that sends endless noise."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=_babble, args=(listener,), daemon=True)
         thread.start()
@@ -60,7 +61,7 @@ def _babble(listener: socket.socket) -> None:
 
 @pytest.fixture
 def motley(daemon_for: StartDaemon, down: int, hung: int, garbage: int) -> Iterator[Daemon]:
-    """A PBX with calls going on beside three that are not well and one that does not want us."""
+    """A PBX with calls beside three failing ones and one that rejects the login."""
     with simulated() as stranger, SimulatedPbx(users=[User("amid", SECRET)], calls_per_minute=600) as pbx:
         troubled = {name: {**IMPATIENT, "port": port} for name, port in (("down", down), ("hung", hung), ("garbage", garbage))}
         servers = {"fine": table(pbx), **troubled, "stranger": table(stranger, username="nobody")}
@@ -70,7 +71,7 @@ def motley(daemon_for: StartDaemon, down: int, hung: int, garbage: int) -> Itera
 
 
 @pytest.mark.alone
-def test_the_one_that_is_well_is_not_touched_and_the_others_are_told_apart(motley: Daemon) -> None:
+def test_failing_servers_do_not_affect_a_healthy_one(motley: Daemon) -> None:
     states = {"down": ("connecting", "refused"), "hung": ("connecting", "greeting"), "garbage": ("connecting", "")}
     states["stranger"] = ("rejected", "authentication failed")
 
@@ -112,18 +113,18 @@ def test_status_lists_every_process_and_server(motley: Daemon) -> None:
 NAMES: dict[str, tuple[dict[str, Any], str]] = {
     "no such name": ({"host": "no-such-host.invalid"}, "name"),
     "not a name at all": ({"host": "a..b"}, "a..b"),
-    "a name with a long label": ({"host": "x" * 70 + ".example"}, "not a host's name"),
+    "a name with a long label": ({"host": "x" * 70 + ".example"}, "not a valid host name"),
 }
 
 
 @pytest.mark.parametrize(("keys", "said"), NAMES.values(), ids=NAMES)
-def test_a_name_that_does_not_resolve_is_said_and_tried_again(daemon_for: StartDaemon, keys: dict[str, Any], said: str) -> None:
+def test_an_unresolvable_name_is_reported_and_retried(daemon_for: StartDaemon, keys: dict[str, Any], said: str) -> None:
     daemon = daemon_for({"pbx1": {**IMPATIENT, **keys}}, start=False).start(wait=False)
     eventually(lambda: said in daemon.server("pbx1")["detail"].lower(), "the detail says so")
     assert daemon.server("pbx1")["state"] == "connecting"
     assert daemon.log.read_text().count("Traceback") == 0
 
 
-def test_a_name_that_resolves(daemon_for: StartDaemon, pbx: SimulatedPbx) -> None:
+def test_a_resolvable_name_is_connected(daemon_for: StartDaemon, pbx: SimulatedPbx) -> None:
     daemon = daemon_for({"pbx1": table(pbx, host="localhost")})
     assert daemon.action("Ping")["response"]["Ping"] == "Pong"

@@ -1,4 +1,5 @@
-"""What one caller may take: its calls end with its connection, and neither slow actions nor a flood of it hold up others."""
+"""The share of one caller: its calls end with its connection, and its slow actions and floods do
+not delay others."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ from typing import Any
 
 from amid import wire
 from amid.simulator import SimulatedPbx
+from amid.simulator.model import Member
 from tests.conftest import StartDaemon
 from tests.daemon import Daemon, eventually
 from tests.processes.caller import Caller
@@ -37,8 +39,8 @@ def test_calls_end_with_their_caller(daemon: Daemon, caller: Caller) -> None:
     assert caller.result(caller.action("Ping"))["response"]["Ping"] == "Pong"
 
 
-def test_a_caller_that_stays_keeps_its_calls(daemon: Daemon, caller: Caller) -> None:
-    """Connections that come and go use the same descriptors again and again."""
+def test_calls_of_a_connected_caller_are_kept(daemon: Daemon, caller: Caller) -> None:
+    """Short connections reuse the same descriptors."""
     number = caller.action("UserEvent", {"UserEvent": "Answer"}, until="UserEvent", timeout=60)
     stays = caller.send("action", SLOW)
     for _ in range(100):
@@ -50,7 +52,7 @@ def test_a_caller_that_stays_keeps_its_calls(daemon: Daemon, caller: Caller) -> 
     assert caller.result(caller.send("cancel", {"id": stays})) == {"cancelled": 1, "sent": True}
 
 
-def test_what_was_not_sent_when_its_caller_goes_is_not_sent(daemon_for: StartDaemon, pbx: SimulatedPbx) -> None:
+def test_queued_calls_of_a_disconnected_caller_are_not_sent(daemon_for: StartDaemon, pbx: SimulatedPbx) -> None:
     daemon = daemon_for({"pbx1": table(pbx, lanes=1)})
     with Listener(daemon, "pbx1") as listener, Caller(daemon) as bystander:
         arm(daemon, "delay", "ListCommands", Seconds=1.0)
@@ -85,7 +87,7 @@ def test_cancel_ends_a_call_and_says_whether_it_was_sent(daemon_for: StartDaemon
 # ── shares ──
 
 
-def test_slow_actions_of_one_caller_do_not_hold_up_another(daemon_for: StartDaemon, pbx: SimulatedPbx) -> None:
+def test_slow_actions_of_one_caller_do_not_delay_another(daemon_for: StartDaemon, pbx: SimulatedPbx) -> None:
     daemon = daemon_for({"pbx1": table(pbx, lanes=2)})
     with Caller(daemon, "slow") as slow, Caller(daemon, "crm") as crm:
         arm(daemon, "delay", "CoreStatus", Seconds=30.0, Count=2)
@@ -97,8 +99,9 @@ def test_slow_actions_of_one_caller_do_not_hold_up_another(daemon_for: StartDaem
     assert numbers and more
 
 
-def test_calls_that_fail_at_one_moment_do_not_hold_up_another_caller(daemon_for: StartDaemon, pbx: SimulatedPbx) -> None:
-    """Their server is taken out of the configuration. Whoever asks meanwhile is answered between two portions of them."""
+def test_simultaneous_failures_do_not_delay_another_caller(daemon_for: StartDaemon, pbx: SimulatedPbx) -> None:
+    """Their server is removed from the configuration. Other callers are served between two portions
+    of the failures."""
     servers = {"pbx1": table(pbx), "pbx2": table(pbx, queue=MANY)}
     daemon = daemon_for(servers, rpc={"max_calls_per_caller": MANY})
     with Caller(daemon) as flooding, Caller(daemon) as asking:
@@ -114,7 +117,7 @@ def test_calls_that_fail_at_one_moment_do_not_hold_up_another_caller(daemon_for:
         assert len({count for count in told if 0 < count < MANY}) >= 3, told[-5:]
 
 
-def test_one_caller_has_a_share_of_the_open_calls(daemon_for: StartDaemon, pbx: SimulatedPbx) -> None:
+def test_open_calls_of_a_caller_are_limited(daemon_for: StartDaemon, pbx: SimulatedPbx) -> None:
     daemon = daemon_for({"pbx1": table(pbx)}, rpc={"max_calls": 20, "max_calls_per_caller": 10})
     with Caller(daemon, "greedy") as greedy, Caller(daemon, "crm") as crm:
         numbers = [greedy.send("action", SLOW) for _ in range(15)]
@@ -127,20 +130,34 @@ def test_one_caller_has_a_share_of_the_open_calls(daemon_for: StartDaemon, pbx: 
 # ── large answers in JSON ──
 
 
-def test_a_large_answer_in_json_holds_up_nobody(daemon: Daemon, caller: Caller) -> None:
-    """The broker took 1.5 s to turn this one from MessagePack into JSON."""
-    caller.result(caller.action("SimFault", {"Kind": "burst", "Count": 50_000}))
-    epoch = daemon.server("pbx1")["epoch"]
-    eventually(lambda: daemon.server("pbx1")["seq"] > 50_000, "the events came")
+def pings_until_it_comes(caller: Caller, reading: Caller) -> tuple[float, dict[str, Any]]:
+    """The longest ping of `caller` until `reading` has its answer, which is JSON."""
     longest = 0.0
+    while not reading.socket.poll(0):
+        began = time.monotonic()
+        caller.result(caller.send("ping"))
+        longest = max(longest, time.monotonic() - began)
+    return longest, wire.unpack_json(reading.socket.recv_multipart()[-1])
+
+
+def test_a_large_json_answer_does_not_delay_others(daemon: Daemon, caller: Caller, pbx: SimulatedPbx) -> None:
+    """The broker took 1.5 s to turn one of 10 MB from MessagePack into JSON."""
+    pbx.pbx.queues["sales"].members += [Member("sales", f"Local/{n}@agents", f"Member {n}", 1.0) for n in range(20_000)]
     with Caller(daemon) as reading:
-        page = reading.send("replay", {"epoch": epoch, "after": 0, "limit": 100_000, "timeout": 120})
-        answer: dict[str, Any] | None = None
-        while answer is None:
-            began = time.monotonic()
-            caller.result(caller.send("ping"))
-            longest = max(longest, time.monotonic() - began)
-            if reading.socket.poll(0):
-                answer = wire.unpack_json(reading.socket.recv_multipart()[-1])
-        assert answer["id"] == page and len(answer["result"]["events"]) > 20_000
+        asked = reading.action("QueueStatus", {"Queue": "sales"}, timeout=120)
+        longest, answer = pings_until_it_comes(caller, reading)
+    assert answer["id"] == asked and len(answer["result"]["events"]) > 20_000
+    assert longest < 0.5
+
+
+def test_a_json_page_of_events_is_bounded_and_does_not_delay_others(daemon: Daemon, caller: Caller) -> None:
+    caller.result(caller.action("SimFault", {"Kind": "burst", "Count": 20_000}))
+    epoch = daemon.server("pbx1")["epoch"]
+    eventually(lambda: daemon.server("pbx1")["seq"] > 20_000, "the events came")
+    with Caller(daemon) as reading:
+        asked = reading.send("events", {"after": {"epoch": epoch, "seq": 0}, "limit": 10_000})
+        longest, answer = pings_until_it_comes(caller, reading)
+    page = answer["result"]
+    assert answer["id"] == asked and page["more"] is True and 2000 < len(page["events"]) < 10_000, "a page ends after 1 MiB"
+    assert [event["seq"] for event in page["events"]] == list(range(1, page["seq"] + 1))
     assert longest < 0.5

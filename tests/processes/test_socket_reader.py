@@ -1,4 +1,5 @@
-"""A ZeroMQ socket on the event loop: no message stays behind, although its descriptor tells of each only once."""
+"""A ZeroMQ socket on the event loop: no message is left unread, although the descriptor signals
+each only once."""
 
 from __future__ import annotations
 
@@ -61,22 +62,22 @@ def peers(loop: Loop, tmp_path: Path) -> Iterator[Peers]:
     peers.close()
 
 
-def test_what_comes_is_received(loop: Loop, peers: Peers) -> None:
+def test_messages_are_received(loop: Loop, peers: Peers) -> None:
     for number in range(5):
         peers.other.send(b"%d" % number)
         loop.eventually(lambda number=number: len(peers.received) > number, "it is received")  # type: ignore[misc]
     assert peers.received == [b"0", b"1", b"2", b"3", b"4"]
 
 
-def test_what_came_before_there_was_a_reader_is_received(loop: Loop, peers: Peers) -> None:
+def test_messages_before_the_reader_are_received(loop: Loop, peers: Peers) -> None:
     peers.reader.close()
     peers.arrive(b"early")
     peers.reader = SocketReader(loop.loop, peers.own, peers.receive)
     loop.eventually(lambda: peers.received, "it is received")
 
 
-def test_a_message_that_comes_while_another_is_sent_is_received(loop: Loop, peers: Peers) -> None:
-    """Sending takes the descriptor's signal away, too."""
+def test_a_message_that_arrives_during_a_send_is_received(loop: Loop, peers: Peers) -> None:
+    """Sending consumes the descriptor's signal, too."""
     peers.other.send(b"first")
     loop.eventually(lambda: peers.received, "they are connected")
     peers.arrive(b"second")
@@ -86,8 +87,8 @@ def test_a_message_that_comes_while_another_is_sent_is_received(loop: Loop, peer
     loop.eventually(lambda: len(peers.received) == 2, "the second one is received")
 
 
-def test_what_is_left_is_received_in_the_next_passes(loop: Loop, peers: Peers) -> None:
-    """And others have their turn in between."""
+def test_remaining_messages_are_received_in_later_passes(loop: Loop, peers: Peers) -> None:
+    """Other callbacks run in between."""
     peers.at_once = 1
     for number in range(9):
         peers.other.send(b"%d" % number)
@@ -104,7 +105,7 @@ def test_what_is_left_is_received_in_the_next_passes(loop: Loop, peers: Peers) -
     assert max(two - one for one, two in itertools.pairwise(between)) <= 2
 
 
-def test_a_reader_that_is_closed_receives_nothing_more(loop: Loop, peers: Peers) -> None:
+def test_a_closed_reader_receives_nothing(loop: Loop, peers: Peers) -> None:
     loop.turn()
     calls = peers.calls
     peers.reader.close()
@@ -113,7 +114,7 @@ def test_a_reader_that_is_closed_receives_nothing_more(loop: Loop, peers: Peers)
     assert (peers.calls, peers.received) == (calls, [])
 
 
-def test_a_reader_that_is_closed_with_a_look_still_due_does_not_touch_its_socket(loop: Loop, peers: Peers) -> None:
+def test_a_closed_reader_with_a_scheduled_read_does_not_use_its_socket(loop: Loop, peers: Peers) -> None:
     """The owner closes the socket at once, before the loop turns."""
     loop.turn()
     peers.reader.check_soon()

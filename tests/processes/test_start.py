@@ -1,4 +1,4 @@
-"""How a daemon starts, what it tells systemd, what it leaves in the file system, and where its secrets are not."""
+"""The start of a daemon: notifications to systemd, files, permissions, and secrets."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-def test_a_second_daemon_is_refused_in_one_line_and_the_first_goes_on(daemon: Daemon) -> None:
+def test_a_second_daemon_is_refused_in_one_line(daemon: Daemon) -> None:
     before = pids(daemon)
     second = amid("run", "-c", str(daemon.file))
     assert second.returncode == 6
@@ -39,7 +39,7 @@ def test_a_second_daemon_is_refused_in_one_line_and_the_first_goes_on(daemon: Da
     assert pids(daemon) == before
 
 
-def test_a_configuration_that_is_not_right_is_refused_before_anything_starts(tmp_path: Path) -> None:
+def test_an_invalid_configuration_is_refused_before_anything_starts(tmp_path: Path) -> None:
     file = tmp_path / "amid.toml"
     file.write_text(f'run_dir = "{tmp_path}/run"\n[servers.pbx1]\nhost = "h"\nusernane = "u"\nsecret = "s"\n')
     refused = amid("run", "-c", str(file))
@@ -49,7 +49,7 @@ def test_a_configuration_that_is_not_right_is_refused_before_anything_starts(tmp
     assert not (tmp_path / "run").exists()
 
 
-def test_a_run_dir_that_cannot_be_made_is_refused_in_one_line(tmp_path: Path) -> None:
+def test_an_unusable_run_dir_is_refused_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     file = tmp_path / "amid.toml"
     file.write_text(f'run_dir = "{tmp_path}/file/run"\n[servers.pbx1]\nhost = "h"\nusername = "u"\nsecret = "s"\n')
@@ -96,16 +96,16 @@ def bare(request: pytest.FixtureRequest, tmp_path: Path, pbx: SimulatedPbx) -> I
         daemon.close()
 
 
-def test_without_a_secret_or_a_terminal_to_ask_on() -> None:
+def test_a_missing_secret_without_a_terminal_is_refused() -> None:
     argv = [sys.executable, "-m", "amid", "run", "--server", "127.0.0.1", "--username", "amid"]
     refused = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=BOUND_S)
     assert refused.returncode == 2 and "name its file with --secret-file" in refused.stderr
 
 
-def test_without_a_file(bare: Daemon) -> None:
+def test_it_runs_without_a_configuration_file(bare: Daemon) -> None:
     assert bare.action("Ping")["response"]["Ping"] == "Pong"
     bare.signal("supervisor", signal.SIGHUP)
-    eventually(lambda: "nothing to read again" in bare.log.read_text(), "SIGHUP is answered in the log")
+    eventually(lambda: "SIGHUP ignored" in bare.log.read_text(), "SIGHUP is answered in the log")
     assert bare.stop() == 0
 
 
@@ -117,12 +117,12 @@ def test_sockets_are_for_owner_and_group_in_a_directory_that_others_cannot_enter
     assert all(not mode(file) & stat.S_IRWXO for file in daemon.run_dir.iterdir())
 
 
-def test_the_secret_is_where_it_was_written_and_nowhere_else(daemon: Daemon, pbx: SimulatedPbx) -> None:
+def test_the_secret_appears_nowhere_else(daemon: Daemon, pbx: SimulatedPbx) -> None:
     daemon.action("Ping")
     daemon.signal("supervisor", signal.SIGHUP)
     daemon.configure({"pbx1": table(pbx, secret="falsch-" + SECRET)})
     daemon.signal("supervisor", signal.SIGHUP)
-    eventually(lambda: daemon.server("pbx1")["state"] == "rejected", "a wrong secret is told")
+    eventually(lambda: daemon.server("pbx1")["state"] == "rejected", "a wrong secret is reported")
     secret = SECRET.encode()
     for name, pid in pids(daemon).items():
         for file in ("cmdline", "environ"):
@@ -143,7 +143,7 @@ def systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Notifie
     systemd.close()
 
 
-def test_what_systemd_is_told(systemd: Notified, daemon_for: StartDaemon, pbx: SimulatedPbx) -> None:
+def test_systemd_is_notified(systemd: Notified, daemon_for: StartDaemon, pbx: SimulatedPbx) -> None:
     daemon = daemon_for({"pbx1": table(pbx)}, start=False).start(wait=False)
     eventually(lambda: "READY=1" in systemd.said(), "it is ready")
     assert daemon.request("ping")["result"] == {}, "and it is"
@@ -157,15 +157,15 @@ def test_what_systemd_is_told(systemd: Notified, daemon_for: StartDaemon, pbx: S
     assert "STOPPING=1" in systemd.said()
 
 
-def test_a_systemd_that_does_not_listen_does_no_harm(
+def test_an_unavailable_systemd_does_no_harm(
     daemon_for: StartDaemon, pbx: SimulatedPbx, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "nobody"))
     assert daemon_for({"pbx1": table(pbx)}).stop() == 0
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")
-def test_who_may_not_enter_the_run_dir_cannot_call(daemon: Daemon) -> None:
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can change its user")
+def test_a_user_without_access_to_run_dir_cannot_call(daemon: Daemon) -> None:
     code = f"import os, sys; os.setgid(65534); os.setuid(65534); os.listdir({str(daemon.run_dir)!r})"
     refused = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert refused.returncode == 1 and "PermissionError" in refused.stderr

@@ -1,4 +1,4 @@
-"""How many connections one caller has to an event socket."""
+"""The limit of connections of one caller to an event socket."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def disconnected(daemon: Daemon) -> int:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can connect as another user")
 @pytest.mark.parametrize("name", ["events-pbx1", "stream-pbx1", "trace-pbx1"])
-def test_a_unix_user_has_a_bounded_number_of_connections(daemon_for: StartDaemon, pbx: SimulatedPbx, name: str) -> None:
+def test_event_connections_of_a_unix_user_are_limited(daemon_for: StartDaemon, pbx: SimulatedPbx, name: str) -> None:
     """With 200 that did not read, the reader grew by 490 MB."""
     daemon = daemon_for({"pbx1": table(pbx, max_subscribers_per_caller=LIMIT)})
 
@@ -53,7 +53,7 @@ def test_a_unix_user_has_a_bounded_number_of_connections(daemon_for: StartDaemon
     assert "uid:65533 has too many connections (max_subscribers_per_caller)" in daemon.log.read_text()
 
 
-def test_a_key_has_a_bounded_number_of_connections(tmp_path: Path, daemon_for: StartDaemon) -> None:
+def test_event_connections_of_a_key_are_limited(tmp_path: Path, daemon_for: StartDaemon) -> None:
     with a_pbx() as pbx, ExitStack() as stack:
         tcp = Tcp(tmp_path, pbx, daemon_for, max_subscribers_per_caller=LIMIT)
         curve = Curve(tcp.server, tcp.crm, (tcp.folder / "crm.key").read_text().strip())

@@ -1,4 +1,4 @@
-"""TLS to the PBX: what is signed by the CA is trusted, and nothing else."""
+"""TLS to the PBX: only certificates of the configured CA are trusted."""
 
 from __future__ import annotations
 
@@ -53,10 +53,8 @@ def test_a_certificate_of_the_given_ca_is_trusted(
     assert daemon.action("Ping")["response"]["Ping"] == "Pong"
 
 
-def test_more_than_a_read_of_events_comes_through_whole(
-    daemon_for: StartDaemon, pbx: SimulatedPbx, front: TlsFront, folder: Path
-) -> None:
-    """Its records and our reads do not begin and end together."""
+def test_events_larger_than_a_read_are_complete(daemon_for: StartDaemon, pbx: SimulatedPbx, front: TlsFront, folder: Path) -> None:
+    """TLS records and reads have different boundaries."""
     daemon = daemon_for({"pbx1": over_tls(pbx, front, tls_ca=str(folder / "pbx.pem"))})
     with Listener(daemon, "pbx1") as listener:
         arm(daemon, "burst", "*", Count=3000)
@@ -76,7 +74,7 @@ def test_a_certificate_of_another_ca_is_refused(daemon_for: StartDaemon, pbx: Si
     assert pbx.connected == [], "nothing was said to it"
 
 
-def test_a_certificate_nobody_vouches_for_is_refused(daemon_for: StartDaemon, pbx: SimulatedPbx, front: TlsFront) -> None:
+def test_an_untrusted_certificate_is_refused(daemon_for: StartDaemon, pbx: SimulatedPbx, front: TlsFront) -> None:
     daemon = daemon_for({"pbx1": over_tls(pbx, front)}, start=False).start(wait=False)
     assert "certificate" in refused(daemon)
 
@@ -88,12 +86,12 @@ def test_a_certificate_of_another_host_is_refused(daemon_for: StartDaemon, pbx: 
         assert "127.0.0.1" in refused(daemon)
 
 
-def test_without_verification_any_certificate_will_do(daemon_for: StartDaemon, pbx: SimulatedPbx, front: TlsFront) -> None:
+def test_without_verification_any_certificate_is_accepted(daemon_for: StartDaemon, pbx: SimulatedPbx, front: TlsFront) -> None:
     daemon = daemon_for({"pbx1": over_tls(pbx, front, tls_verify=False)})
     assert daemon.action("Ping")["response"]["Ping"] == "Pong"
 
 
-def test_amid_shows_its_own_certificate(daemon_for: StartDaemon, pbx: SimulatedPbx, folder: Path) -> None:
+def test_amid_presents_its_client_certificate(daemon_for: StartDaemon, pbx: SimulatedPbx, folder: Path) -> None:
     with TlsFront(pbx.port, folder / "pbx.pem", folder / "pbx.key", client_ca=folder / "other.pem") as front:
         own = {"tls_cert": str(folder / "other.pem"), "tls_key": str(folder / "other.key")}
         daemon = daemon_for({"pbx1": over_tls(pbx, front, tls_ca=str(folder / "pbx.pem"), **own)})
@@ -102,7 +100,7 @@ def test_amid_shows_its_own_certificate(daemon_for: StartDaemon, pbx: SimulatedP
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 @pytest.mark.parametrize("shown", ["none", "elsewhere"])
-def test_a_peer_that_misses_a_certificate_of_amid_s_is_told_of(
+def test_a_missing_client_certificate_is_reported(
     daemon_for: StartDaemon, pbx: SimulatedPbx, folder: Path, version: ssl.TLSVersion, shown: str
 ) -> None:
     """In TLS 1.3 the refusal comes after the handshake."""
@@ -113,7 +111,7 @@ def test_a_peer_that_misses_a_certificate_of_amid_s_is_told_of(
 
 
 @pytest.mark.parametrize("notify", [True, False], ids=["close_notify", "FIN alone"])
-def test_a_stream_that_ends_loses_what_is_in_flight_and_nothing_else(
+def test_an_ended_stream_loses_only_open_actions(
     daemon_for: StartDaemon, pbx: SimulatedPbx, front: TlsFront, folder: Path, notify: bool
 ) -> None:
     daemon = daemon_for({"pbx1": over_tls(pbx, front, tls_ca=str(folder / "pbx.pem"))})
@@ -128,6 +126,6 @@ def test_a_stream_that_ends_loses_what_is_in_flight_and_nothing_else(
         assert daemon.action("Ping")["response"]["Ping"] == "Pong"
 
 
-def test_a_pbx_without_tls_is_told_apart(daemon_for: StartDaemon, pbx: SimulatedPbx) -> None:
+def test_a_pbx_without_tls_is_recognised(daemon_for: StartDaemon, pbx: SimulatedPbx) -> None:
     daemon = daemon_for({"pbx1": table(pbx, tls=True)}, start=False).start(wait=False)
     assert "does not speak tls" in refused(daemon)

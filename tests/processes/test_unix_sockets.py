@@ -1,4 +1,4 @@
-"""What holds for every Unix socket of a running daemon."""
+"""Rules for every Unix socket of a running daemon."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""A ZeroMQ peer that writes its own bytes (ZMTP 3.0, RFC 23, mechanism NULL), for what libzmq would not send."""
+"""A ZeroMQ peer on the byte level (ZMTP 3.0, RFC 23, mechanism NULL), for messages that libzmq
+would not send."""
 
 from __future__ import annotations
 

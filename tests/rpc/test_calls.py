@@ -1,4 +1,4 @@
-"""What becomes of a call: every end that it can have, told honestly, and no call handed out twice."""
+"""The outcomes of a call, each reported correctly, and no call sent twice."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from amid import wire
 from amid.errors import AmidError
 from amid.rpc.calls import Calls
-from amid.rpc.messages import Capacity, Hello, Lanes, ReplayEvents, RunAction, Status, WantLanes
+from amid.rpc.messages import Capacity, Hello, Lanes, PullEvents, RunAction, Status, WantLanes
 from amid.rpc.open_call import Effect, Reply, Send
 from amid.rpc.server_queue import READER_FRESH_S, READER_TTL_S, SESSION_GRACE_S
 
@@ -30,7 +31,8 @@ def action(
 
 
 def capacity(idle: int = 0, taken: int = 0, room: int = 0, behind: int = 0) -> Capacity:
-    """taken, behind: the calls for idle lanes and for room that the reader has taken so far."""
+    """taken, behind: the calls for idle lanes and for shared lanes that the reader has accepted so
+    far."""
     return Capacity(idle, room, taken, behind)
 
 
@@ -54,7 +56,7 @@ def sends(effects: list[Effect], kind: type = RunAction) -> list[Send]:
 
 
 def handed(effects: list[Effect]) -> list[RunAction]:
-    """The calls that go to the reader."""
+    """The calls that are sent to the reader."""
     return [effect.message for effect in effects if isinstance(effect, Send) and isinstance(effect.message, RunAction)]
 
 
@@ -94,7 +96,7 @@ def test_a_call_goes_to_a_free_lane_and_its_answer_to_its_caller() -> None:
     assert len(calls) == 0
 
 
-def test_what_finds_no_free_lane_waits_and_the_reader_is_told() -> None:
+def test_a_call_without_a_free_lane_waits_and_the_reader_is_notified() -> None:
     calls = up(free=1)
     open_(calls, "a")
     effects = open_(calls, "b")
@@ -113,14 +115,14 @@ CREDIT = {"all taken": (2, 2, 2), "one on its way": (2, 1, 1), "both on their wa
 
 
 @pytest.mark.parametrize(("free", "taken", "more"), CREDIT.values(), ids=CREDIT)
-def test_lanes_promised_to_calls_that_are_still_on_their_way_are_not_given_again(free: int, taken: int, more: int) -> None:
+def test_lanes_of_calls_in_transit_are_not_assigned_again(free: int, taken: int, more: int) -> None:
     calls = up(free=2, limit=10)
     for name in "abcde":
         open_(calls, name)
     assert len(handed(report(calls, capacity(free, taken)))) == more
 
 
-def test_a_reader_that_has_no_lane_after_all_gives_the_call_back_to_the_front() -> None:
+def test_a_returned_call_goes_to_the_front_of_the_queue() -> None:
     calls = up(free=1, limit=3)
     open_(calls, "a")
     open_(calls, "b")
@@ -129,7 +131,7 @@ def test_a_reader_that_has_no_lane_after_all_gives_the_call_back_to_the_front() 
     assert actions(report(calls, capacity(1, 1))) == ["a"]
 
 
-def test_a_call_given_back_twice_is_in_the_queue_once() -> None:
+def test_a_call_returned_twice_is_queued_once() -> None:
     calls = up(free=1)
     open_(calls, "a")
     calls.returned(1)
@@ -137,7 +139,7 @@ def test_a_call_given_back_twice_is_in_the_queue_once() -> None:
     assert len(sends(report(calls, capacity(4, 1)))) == 1
 
 
-def test_giving_back_what_is_over_does_nothing() -> None:
+def test_returning_an_ended_call_does_nothing() -> None:
     calls = up()
     open_(calls, "a")
     calls.answered(1, b"", None, NOW)
@@ -148,7 +150,7 @@ def test_giving_back_what_is_over_does_nothing() -> None:
 # ── deadlines ──
 
 
-def test_in_flight_at_its_deadline_is_a_timeout_that_may_have_been_carried_out() -> None:
+def test_an_open_call_at_its_deadline_times_out_and_may_have_run() -> None:
     calls = up()
     open_(calls, "a", timeout=2.0)
     assert calls.next_deadline() == NOW + 2.0
@@ -157,7 +159,7 @@ def test_in_flight_at_its_deadline_is_a_timeout_that_may_have_been_carried_out()
     assert (failure.kind, failure.sent, failure.server, failure.action_id) == ("timeout", True, "pbx1", "amid-a")
 
 
-def test_queued_at_its_deadline_is_a_timeout_that_asterisk_never_saw() -> None:
+def test_a_queued_call_at_its_deadline_times_out_unsent() -> None:
     calls = up(free=0)
     open_(calls, "a", timeout=2.0)
     failure = error(calls.tick(NOW + 2.0))
@@ -165,7 +167,7 @@ def test_queued_at_its_deadline_is_a_timeout_that_asterisk_never_saw() -> None:
     assert not sends(report(calls, capacity(1, 0), NOW + 2.0)), "an overdue call is never handed out"
 
 
-def test_a_lane_that_becomes_free_behind_the_deadline_does_not_get_the_call() -> None:
+def test_a_lane_that_becomes_free_after_the_deadline_does_not_get_the_call() -> None:
     calls = up(free=0)
     open_(calls, "late", timeout=2.0)
     open_(calls, "in time", timeout=9.0)
@@ -174,11 +176,11 @@ def test_a_lane_that_becomes_free_behind_the_deadline_does_not_get_the_call() ->
     assert actions(effects) == ["in time"]
 
 
-LATENESS = {"nothing": (None, "its answer had not come"), "the response": ({"Response": "Success"}, "Hangup had not come")}
+LATENESS = {"nothing": (None, "Asterisk had not answered"), "the response": ({"Response": "Success"}, "Hangup had not come")}
 
 
 @pytest.mark.parametrize(("response", "said"), LATENESS.values(), ids=LATENESS)
-def test_a_timeout_says_what_had_come(response: dict[Any, Any] | None, said: str) -> None:
+def test_a_timeout_includes_partial_answers(response: dict[Any, Any] | None, said: str) -> None:
     calls = up()
     calls.open(Asker("a"), "pbx1", action(calls, until=b"Hangup"), NOW)
     if response is not None:
@@ -188,7 +190,7 @@ def test_a_timeout_says_what_had_come(response: dict[Any, Any] | None, said: str
     assert failure.response == response
 
 
-def test_an_answer_behind_the_deadline_is_counted_and_dropped() -> None:
+def test_an_answer_after_the_deadline_is_counted_and_dropped() -> None:
     calls = up()
     open_(calls, "a", timeout=2.0)
     assert calls.answered(1, b"late", None, NOW + 2.0) == []
@@ -198,7 +200,7 @@ def test_an_answer_behind_the_deadline_is_counted_and_dropped() -> None:
     assert calls.late == 2
 
 
-def test_nothing_open_has_no_deadline() -> None:
+def test_without_calls_there_is_no_deadline() -> None:
     calls = up()
     open_(calls, "a")
     calls.answered(1, b"", None, NOW)
@@ -224,7 +226,7 @@ def test_too_many_open_calls_are_busy() -> None:
     assert "max_calls" in failure.message
 
 
-def test_a_call_waits_through_a_gap_and_no_longer() -> None:
+def test_a_call_waits_for_a_session_for_a_limited_time() -> None:
     calls = fresh()
     assert open_(calls, "a") == []
     assert calls.next_deadline() == NOW + SESSION_GRACE_S
@@ -233,7 +235,7 @@ def test_a_call_waits_through_a_gap_and_no_longer() -> None:
     assert (failure.kind, failure.sent) == ("not_connected", False)
 
 
-def test_a_call_behind_the_gap_is_refused_at_once_with_the_readers_reason() -> None:
+def test_a_call_after_that_time_is_refused_with_the_readers_reason() -> None:
     calls = fresh()
     report(calls, status(ready=False, detail="connection refused"))
     failure = error(open_(calls, "a", now=NOW + SESSION_GRACE_S))
@@ -241,7 +243,7 @@ def test_a_call_behind_the_gap_is_refused_at_once_with_the_readers_reason() -> N
     assert "connection refused" in failure.message
 
 
-def test_a_session_that_comes_back_in_time_takes_the_queue() -> None:
+def test_a_session_that_reconnects_in_time_serves_the_queue() -> None:
     calls = up()
     report(calls, status(ready=False))
     open_(calls, "a", now=NOW + 1)
@@ -251,7 +253,7 @@ def test_a_session_that_comes_back_in_time_takes_the_queue() -> None:
 # ── readers that go ──
 
 
-def test_a_replaced_reader_loses_what_was_in_flight_and_its_successor_takes_the_queue() -> None:
+def test_a_replaced_reader_loses_open_calls_and_the_next_serves_the_queue() -> None:
     calls = up(free=1)
     open_(calls, "a")
     open_(calls, "b")
@@ -262,20 +264,20 @@ def test_a_replaced_reader_loses_what_was_in_flight_and_its_successor_takes_the_
     assert actions(effects) == ["b"]
 
 
-def test_an_older_incarnation_is_not_listened_to() -> None:
+def test_messages_of_an_older_reader_are_ignored() -> None:
     calls = up(free=1)
     report(calls, status(capacity(0)), NOW, b"pbx1/2", 2)
     assert report(calls, status(capacity(5))) == []
     assert not sends(open_(calls, "a"))
 
 
-def test_calls_are_not_handed_to_a_reader_that_was_not_heard_lately() -> None:
+def test_calls_are_not_sent_to_a_silent_reader() -> None:
     calls = up(free=4)
     assert sends(open_(calls, "a", now=NOW + READER_FRESH_S - 0.01))
     assert not sends(open_(calls, "b", now=NOW + READER_FRESH_S))
 
 
-def test_a_reader_that_falls_silent_loses_what_it_was_given() -> None:
+def test_a_silent_reader_loses_its_calls() -> None:
     calls = up(free=1)
     open_(calls, "a")
     assert calls.next_deadline() == NOW + READER_TTL_S
@@ -283,7 +285,7 @@ def test_a_reader_that_falls_silent_loses_what_it_was_given() -> None:
     assert (failure.kind, failure.sent) == ("connection_lost", True)
 
 
-def test_what_a_reader_that_has_ended_was_given_is_lost_at_once() -> None:
+def test_calls_of_an_ended_reader_are_lost_at_once() -> None:
     calls = up(free=4)
     open_(calls, "a")
     assert calls.reader_lost(b"pbx1/0") == [], "it is not the one that has it"
@@ -291,7 +293,7 @@ def test_what_a_reader_that_has_ended_was_given_is_lost_at_once() -> None:
     assert (failure.kind, failure.sent, failure.action_id) == ("connection_lost", True, "amid-a")
 
 
-def test_a_call_that_did_not_reach_its_reader_waits_for_the_next_one() -> None:
+def test_an_undelivered_call_waits_for_the_next_reader() -> None:
     calls = up(free=4)
     open_(calls, "a")
     (send,) = sends(open_(calls, "b"))
@@ -301,64 +303,149 @@ def test_a_call_that_did_not_reach_its_reader_waits_for_the_next_one() -> None:
     assert sends(effects) == [Send(b"pbx1/2", send.message)]
 
 
-def test_calls_that_did_not_reach_their_reader_keep_their_order() -> None:
+def test_undelivered_calls_keep_their_order() -> None:
     calls = up(free=3, limit=9)
     messages = [sends(open_(calls, name))[0].message for name in "abc"]
     calls.reader_lost(READER, [messages[0], messages[2], messages[1]])
     assert actions(report(calls, status(capacity(9)), NOW + 1, b"pbx1/2", 2)) == ["a", "b", "c"]
 
 
-def test_nothing_is_handed_to_a_reader_that_has_ended() -> None:
+def test_no_call_is_sent_to_an_ended_reader() -> None:
     calls = up(free=4)
     calls.reader_lost(READER)
     assert open_(calls, "a") == []
 
 
-def test_a_want_that_did_not_arrive_is_said_again_to_the_next_reader() -> None:
+def test_an_undelivered_lane_request_is_repeated_to_the_next_reader() -> None:
     calls = up(free=0)
     (want,) = sends(open_(calls, "a"), WantLanes)
     calls.reader_lost(READER, [want.message])
     assert sends(report(calls, status(capacity(0)), NOW + 1, b"pbx1/2", 2), WantLanes)
 
 
-# ── replay ──
+# ── events by pull ──
 
 
-def replay(calls: Calls, now: float = NOW) -> list[Effect]:
-    return calls.open(Asker("r"), "pbx1", ReplayEvents(calls.new_call_id(), now + 5.0, 1, 0, 100), now)
+def pull(calls: Calls, now: float = NOW, after: tuple[int | None, int] = (1, 7), name: str = "p") -> list[Effect]:
+    request = PullEvents(calls.new_call_id(), now + 5.03, now + 5.0, *after, [], 100)
+    return calls.open(Asker(name), "pbx1", request, now)
 
 
-def test_replay_needs_no_lane_and_no_session() -> None:
+def pulled(effects: list[Effect]) -> list[tuple[bytes, int | None, int]]:
+    """The readers that are asked, and the cursors."""
+    requests = [(send.reader, send.message) for send in sends(effects, PullEvents)]
+    return [(reader, one.epoch, one.seq) for reader, one in requests if isinstance(one, PullEvents)]
+
+
+def page(effects: list[Effect]) -> dict[str, Any]:
+    """The result of the one reply among `effects`."""
+    (reply,) = replies(effects)
+    assert reply.result is not None
+    result: dict[str, Any] = wire.unpack(reply.result)
+    return result
+
+
+def test_a_pull_needs_no_lane_and_no_session() -> None:
     calls = fresh()
     report(calls, status(ready=False))
-    assert len(sends(replay(calls), ReplayEvents)) == 1
+    assert pulled(pull(calls)) == [(READER, 1, 7)]
 
 
-def test_replay_takes_no_credit_from_the_lanes() -> None:
+def test_a_pull_uses_no_lane_credit() -> None:
     calls = up(free=1)
-    replay(calls)
+    pull(calls)
     assert len(sends(open_(calls, "a"))) == 1
 
 
-def test_replay_without_a_reader_is_refused() -> None:
-    failure = error(replay(fresh()))
-    assert (failure.kind, failure.sent) == ("not_connected", False)
+def test_a_pull_waits_for_a_reader() -> None:
+    calls = fresh()
+    assert pull(calls) == []
+    assert pulled(report(calls, status(ready=False), NOW + 1)) == [(READER, 1, 7)]
+    assert pulled(report(calls, status(), NOW + 2)) == [], "it is handed once"
 
 
-def test_replay_from_a_reader_that_fell_silent_is_refused() -> None:
-    assert error(replay(up(), NOW + READER_TTL_S)).kind == "not_connected"
-
-
-def test_a_replay_that_fails_was_never_an_action() -> None:
+def test_a_pull_continues_at_the_next_reader() -> None:
     calls = up()
-    replay(calls)
-    assert error(calls.tick(NOW + 5.0)).sent is False
+    pull(calls)
+    assert calls.reader_lost(READER) == []
+    assert pulled(report(calls, status(), NOW + 1, b"pbx1/2", 2)) == [(b"pbx1/2", 1, 7)]
+    assert calls.answered(1, b"page", None, NOW + 2) == [Reply(Asker("p"), b"page", None)]
+
+
+def test_a_reader_replaced_before_its_end_is_noticed_loses_no_pull() -> None:
+    calls = up()
+    pull(calls)
+    assert pulled(report(calls, status(), NOW + 1, b"pbx1/2", 2)) == [(b"pbx1/2", 1, 7)]
+
+
+def test_a_pull_without_a_cursor_continues_after_the_last_reported_event() -> None:
+    """Events in between must not be lost silently."""
+    calls = up()
+    pull(calls, after=(None, 0))
+    calls.reader_lost(READER)
+    assert pulled(report(calls, status(), NOW + 1, b"pbx1/2", 2)) == [(b"pbx1/2", 1, 0)]
+
+
+def test_an_abandoned_pull_is_not_sent() -> None:
+    calls = fresh()
+    pull(calls)
+    calls.disconnected("connection 1")
+    assert report(calls, status(), NOW + 1) == []
+    assert calls.next_deadline() is None and len(calls) == 0
+
+
+def test_a_silent_reader_fails_no_pull() -> None:
+    calls = up()
+    pull(calls)
+    assert calls.tick(NOW + READER_TTL_S) == []
+
+
+def test_a_pull_whose_reader_does_not_answer_is_answered_empty() -> None:
+    calls = up()
+    pull(calls)
+    assert calls.next_deadline() == NOW + 5.03
+    expected = {"server": "pbx1", "epoch": 1, "seq": 7, "events": [], "missed": 0, "more": False}
+    assert page(calls.tick(NOW + 5.03)) == expected
+    assert calls.answered(1, b"late", None, NOW + 5.04) == [] and calls.late == 1
+
+
+def test_a_pull_without_a_cursor_gets_the_reported_one_from_a_reader_that_does_not_answer() -> None:
+    """A busy reader may take longer than the moment that a pull with timeout 0 has."""
+    calls = up()
+    pull(calls, after=(None, 0))
+    expected = {"server": "pbx1", "epoch": 1, "seq": 0, "events": [], "missed": 0, "more": False}
+    assert page(calls.tick(NOW + 5.03)) == expected
+
+
+def test_a_pull_without_cursor_and_reader_times_out() -> None:
+    calls = fresh()
+    pull(calls, after=(None, 0))
+    failure = error(calls.tick(NOW + 5.03))
+    assert (failure.kind, failure.sent) == ("timeout", False)
+    assert "the reader of server pbx1 did not answer" in failure.message
+
+
+def test_pulls_end_at_once_with_the_broker() -> None:
+    calls = up()
+    pull(calls)
+    pull(calls, after=(None, 0), name="q")
+    first, second = replies(calls.end_pulls())
+    assert wire.unpack(first.result or b"")["seq"] == 7
+    assert wire.unpack(second.result or b"")["seq"] == 0
+    assert len(calls) == 0
+
+
+def test_the_pulls_of_a_removed_server_end() -> None:
+    calls = up()
+    pull(calls)
+    assert error(calls.configure({}, 100, 100, NOW)).kind == "not_connected"
+    assert len(calls) == 0
 
 
 # ── configuration and the end ──
 
 
-def test_the_calls_of_a_server_taken_out_end_honestly() -> None:
+def test_the_calls_of_a_removed_server_end_with_correct_sent() -> None:
     calls = up(free=1)
     open_(calls, "a")
     open_(calls, "b")
@@ -372,7 +459,7 @@ def test_the_calls_of_a_server_taken_out_end_honestly() -> None:
     assert len(calls) == 0
 
 
-def test_a_server_that_stays_keeps_its_calls_and_takes_its_new_limit() -> None:
+def test_a_kept_server_keeps_its_calls_and_gets_its_new_limit() -> None:
     calls = up(free=0, limit=2)
     open_(calls, "a")
     calls.configure({"pbx1": 1}, 100, 100, NOW)
@@ -380,8 +467,8 @@ def test_a_server_that_stays_keeps_its_calls_and_takes_its_new_limit() -> None:
     assert len(calls) == 1
 
 
-def test_a_reader_that_was_there_before_its_server_came_back_is_given_no_more_than_it_takes() -> None:
-    """It goes on counting what it has taken on the same pipe."""
+def test_a_reader_older_than_its_servers_return_is_not_overloaded() -> None:
+    """It continues its counters on the same pipe."""
     calls = up(free=1)
     open_(calls, "a")
     for names in ("other", "pbx1"):
@@ -390,7 +477,7 @@ def test_a_reader_that_was_there_before_its_server_came_back_is_given_no_more_th
     assert [len(sends(open_(calls, name))) for name in "bc"] == [1, 0]
 
 
-def test_the_end_answers_everybody() -> None:
+def test_shutdown_answers_every_call() -> None:
     calls = up(free=1)
     open_(calls, "a")
     open_(calls, "b")

@@ -1,4 +1,4 @@
-"""What one caller may take of the calls: its share of lanes, queue and open calls, and nothing once it has gone."""
+"""The share of one caller: lanes, queue and open calls, and nothing after it has disconnected."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.rpc.test_calls import LANES, NOW, Asker, action, actions, capacity, e
 
 
 class World:
-    """A reader whose lanes finish when they are told to."""
+    """A reader whose lanes finish on demand."""
 
     def __init__(self, lanes: int = LANES, limit: int = 1000, max_calls: int = 100_000, per_caller: int = 100_000) -> None:
         self.calls = Calls({"pbx1": limit}, max_calls, per_caller, NOW)
@@ -84,7 +84,7 @@ def test_a_lane_goes_to_the_caller_with_the_fewest_lanes() -> None:
     assert world.handed == ["slow", "slow", "crm", "crm"]
 
 
-def test_slow_actions_on_all_lanes_open_a_spare_one_for_another_caller() -> None:
+def test_slow_actions_on_all_lanes_open_a_spare_lane_for_another_caller() -> None:
     world = World()
     world.open("slow", 10)
     assert world.wants[-1] == (6, False), "one caller alone gets no more than the configured lanes"
@@ -95,7 +95,7 @@ def test_slow_actions_on_all_lanes_open_a_spare_one_for_another_caller() -> None
     assert world.handed == ["slow"] * 4 + ["crm"]
 
 
-def test_a_spare_lane_is_not_for_a_caller_that_has_one() -> None:
+def test_a_caller_with_a_lane_gets_no_spare_lane() -> None:
     world = World(lanes=LANES + 1)
     world.open("slow", 10)
     assert world.handed == ["slow"] * 4
@@ -103,7 +103,7 @@ def test_a_spare_lane_is_not_for_a_caller_that_has_one() -> None:
     assert world.handed == ["slow"] * 4 + ["crm"]
 
 
-def test_a_spare_lane_is_asked_for_each_time_that_it_is_needed() -> None:
+def test_a_spare_lane_is_requested_each_time_it_is_needed() -> None:
     world = World()
     world.open("slow", 6)
     world.open("crm")
@@ -115,7 +115,7 @@ def test_a_spare_lane_is_asked_for_each_time_that_it_is_needed() -> None:
 
 
 def test_an_action_occupies_its_callers_lane_until_asterisk_is_done_with_it() -> None:
-    """Short timeouts do not hide whose actions hold the lanes."""
+    """Short timeouts do not hide whose actions occupy the lanes."""
     world = World(lanes=LANES + 1)
     world.open("slow", 4, timeout=0.1)
     world.carry(world.calls.tick(NOW + 0.1))
@@ -128,7 +128,7 @@ def test_an_action_occupies_its_callers_lane_until_asterisk_is_done_with_it() ->
     assert world.handed == ["slow"] * 5
 
 
-def test_a_call_that_waits_for_an_event_is_on_no_lane() -> None:
+def test_a_call_that_waits_for_an_event_uses_no_lane() -> None:
     world = World(lanes=LANES + 1)
     world.open("a", 5)
     world.calls.progressed(next(iter(world.on_lanes)), {"Response": "Success"})
@@ -147,7 +147,7 @@ def test_a_full_queue_drops_the_newest_call_of_the_caller_with_the_most() -> Non
     assert "[servers.pbx1]" in world.errors()[0].message
 
 
-def test_one_caller_has_a_share_of_the_open_calls() -> None:
+def test_open_calls_of_a_caller_are_limited() -> None:
     world = World(max_calls=10, per_caller=4)
     world.open("flood", 6)
     assert [(failure.kind, failure.sent) for failure in world.errors()] == [("busy", False)] * 2
@@ -163,7 +163,7 @@ def test_one_caller_has_a_share_of_the_open_calls() -> None:
 # ── callers that go ──
 
 
-def test_what_was_not_sent_when_its_caller_goes_is_not_sent() -> None:
+def test_queued_calls_of_a_disconnected_caller_are_not_sent() -> None:
     calls = up(free=1, limit=10)
     for name in ("sent", "queued"):
         calls.open(Asker(name), "pbx1", action(calls, name), NOW)
@@ -177,11 +177,11 @@ def test_what_was_not_sent_when_its_caller_goes_is_not_sent() -> None:
     assert calls.answered(1, b"late", None, NOW) == []
 
 
-def test_a_connection_without_calls_may_go_too() -> None:
+def test_a_connection_without_calls_can_close() -> None:
     assert up().disconnected("connection 9") == ([], [])
 
 
-def test_a_call_that_is_cancelled_in_the_queue_was_not_sent() -> None:
+def test_a_call_cancelled_in_the_queue_was_not_sent() -> None:
     calls = up(free=0)
     calls.open(Asker("a"), "pbx1", action(calls), NOW)
     ended, effects = calls.cancel(Asker("b"), "a")
@@ -190,7 +190,7 @@ def test_a_call_that_is_cancelled_in_the_queue_was_not_sent() -> None:
     assert not sends(report(calls, capacity(1, 0)))
 
 
-def test_a_call_that_is_cancelled_in_flight_may_have_been_carried_out() -> None:
+def test_a_call_cancelled_in_flight_may_have_run() -> None:
     calls = up(free=1)
     calls.open(Asker("a"), "pbx1", action(calls), NOW)
     ended, effects = calls.cancel(Asker("b"), "a")
@@ -199,7 +199,7 @@ def test_a_call_that_is_cancelled_in_flight_may_have_been_carried_out() -> None:
     assert [send.message for send in sends(effects, Forget)] == [Forget(1)]
 
 
-def test_only_calls_of_the_own_connection_can_be_cancelled() -> None:
+def test_only_calls_of_the_same_connection_can_be_cancelled() -> None:
     calls = up()
     calls.open(Asker("a"), "pbx1", action(calls), NOW)
     assert calls.cancel(Asker("b", connection="connection 2"), "a") == ([], [])
@@ -210,7 +210,7 @@ def test_only_calls_of_the_own_connection_can_be_cancelled() -> None:
 # ── many at once ──
 
 
-def test_calls_that_fail_together_are_told_in_portions() -> None:
+def test_simultaneous_failures_are_reported_in_portions() -> None:
     world = World(lanes=0, limit=3 * PORTION)
     world.open("a", 3 * PORTION)
     told = []
@@ -221,7 +221,7 @@ def test_calls_that_fail_together_are_told_in_portions() -> None:
     assert world.calls.next_deadline() is None
 
 
-def test_the_end_tells_all_of_them() -> None:
+def test_shutdown_reports_all_of_them() -> None:
     world = World(lanes=0, limit=3 * PORTION)
     world.open("a", 3 * PORTION)
     assert len(replies(world.calls.fail_all())) == 3 * PORTION
@@ -239,8 +239,8 @@ def seconds_to_fail(count: int) -> float:
     return time.process_time() - began
 
 
-def test_the_cost_of_failing_together_is_linear() -> None:
-    """By the deque that it was, ten times as many took forty to a hundred times as long."""
+def test_simultaneous_failures_take_linear_time() -> None:
+    """With the former deque, ten times as many took 40 to 100 times as long."""
     few = min(seconds_to_fail(1000) for _ in range(3))
     many = min(seconds_to_fail(10_000) for _ in range(3))
     assert many < 25 * few

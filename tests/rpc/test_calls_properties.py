@@ -1,6 +1,6 @@
-"""Whatever readers, Asterisk, callers and the clock do: each call ends exactly once, by its deadline's tick, and goes out once at
-most. A call whose caller has gone ends without a reply, no caller waits for ever behind others, and no reader is handed more calls
-than it has lanes and room for."""
+"""For any behaviour of readers, Asterisk, callers and the clock: each call ends exactly once, by
+the tick of its deadline, and is sent at most once. A call of a disconnected caller ends without a
+reply, no caller waits forever, and no reader gets more calls than its capacity."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ class Asker(NamedTuple):
 
 @dataclass(eq=False)
 class Pipe:
-    """A connection to a reader, which stands for it with the broker.
+    """A connection to a reader, as the broker sees it.
 
-    taken: the calls that the reader has taken from it, for idle lanes and to be put behind others. left: how many of either kind
-    may be handed to it still, by its last report.
+    taken: calls that the reader has accepted from it, for idle and for shared lanes. left: how many
+    of either kind may still be sent to it, by its last report.
     """
 
     server: str
@@ -74,7 +74,8 @@ class Life(RuleBasedStateMachine):
         self.on_the_way: list[Handed] = []
 
     def carry(self, effects: list[Effect], reachable: bool = True) -> None:
-        """What the broker does with effects. When a message is not written to its reader, that one has ended, as in the broker."""
+        """Carry out effects like the broker. When a message cannot be written to its reader, the
+        reader has ended."""
         unwritten: dict[Pipe, list[Any]] = {}
         for effect in effects:
             if isinstance(effect, Reply):
@@ -184,7 +185,8 @@ class Life(RuleBasedStateMachine):
 
     @rule(server=servers, end_is_seen=st.booleans())
     def replace(self, server: str, end_is_seen: bool) -> None:
-        """The reader is killed with all that it had; the next one reports, perhaps before the end of this one is seen."""
+        """The reader is killed with all its calls; the next one reports, perhaps before the end of
+        this one is noticed."""
         before = self.pipes[server]
         self.pipes[server] = Pipe(server, before.started + 1)
         self.on_the_way = [one for one in self.on_the_way if one.pipe.server != server]
@@ -194,7 +196,7 @@ class Life(RuleBasedStateMachine):
 
     @rule(server=servers)
     def end(self, server: str) -> None:
-        """The broker hears that the connection to a reader has ended."""
+        """The broker is notified of the end of the connection to a reader."""
         self.lose(self.pipes[server], [])
 
     @precondition(lambda self: self.on_the_way)
@@ -225,6 +227,9 @@ class Life(RuleBasedStateMachine):
 
     @rule(kept=st.sets(servers))
     def configure(self, kept: set[str]) -> None:
+        """The reader of a server that is taken out is asked to end, and reports no more; a new one is there when it comes back."""
+        for server in set(SERVERS) - kept:
+            self.pipes[server] = Pipe(server, self.pipes[server].started + 1)
         self.carry(self.calls.configure(dict.fromkeys(kept, LIMIT), MAX_CALLS, PER_CALLER, self.now))
         self.carry(self.calls.configure(dict.fromkeys(SERVERS, LIMIT), MAX_CALLS, PER_CALLER, self.now))
 
@@ -249,7 +254,8 @@ class Life(RuleBasedStateMachine):
         assert (due is not None) == bool(len(self.calls))
 
     def teardown(self) -> None:
-        """From any state: once the readers work, every caller that waits is served within as many answers as callers wait."""
+        """From any state: once the readers work, every waiting caller is served within as many
+        answers as there are waiting callers."""
         for server in SERVERS:
             self.nobody_starves(server)
         self.carry(self.calls.fail_all())

@@ -1,4 +1,4 @@
-"""Which lane an action goes to: quick ones behind others when no lane is idle, and never in the way of one that is not quick."""
+"""The choice of a lane: quick actions share lanes when none is idle, and never delay a slow one."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ def behind(effects: list[Effect]) -> list[bool]:
     return [request.behind for request in handed(effects)]
 
 
-def test_quick_calls_go_to_idle_lanes_first_and_then_behind_others() -> None:
+def test_quick_calls_go_to_idle_lanes_first_then_behind_other_calls() -> None:
     calls = up(free=2, room=2)
     assert [behind(open_(calls, name, quick=True)) for name in "abcde"] == [[False], [False], [True], [True], []]
 
 
-def test_a_slow_action_is_put_behind_nothing() -> None:
+def test_a_slow_action_is_never_queued_behind_another() -> None:
     calls = up(free=1, room=9)
     assert behind(open_(calls, "a")) == [False]
     effects = open_(calls, "b")
@@ -32,11 +32,11 @@ def test_a_slow_action_is_put_behind_nothing() -> None:
     assert [send.message for send in sends(effects, WantLanes)] == [WantLanes(1, False)]
 
 
-def test_what_is_put_behind_others_asks_for_no_lane() -> None:
+def test_a_call_behind_others_requests_no_lane() -> None:
     assert sends(open_(up(free=0, room=1), "a", quick=True), WantLanes) == []
 
 
-def test_while_a_slow_action_has_the_next_turn_nothing_is_put_behind_others() -> None:
+def test_while_a_slow_action_is_next_no_call_goes_behind_others() -> None:
     calls = up(free=0, room=9, limit=9)
     for effects in (open_(calls, "slow"), open_(calls, "quick", quick=True), open_for(calls, "other", quick=True)):
         assert sends(effects) == []
@@ -46,7 +46,7 @@ def test_while_a_slow_action_has_the_next_turn_nothing_is_put_behind_others() ->
     assert actions(effects)[0] == "slow"
 
 
-def test_a_slow_action_of_a_caller_with_more_lanes_does_not_hold_up_the_quick_ones_of_others() -> None:
+def test_a_slow_action_of_a_busy_caller_does_not_delay_quick_calls_of_others() -> None:
     calls = up(free=1, room=9, limit=9)
     open_for(calls, "busy")
     assert sends(open_for(calls, "busy")) == []
@@ -73,7 +73,7 @@ def test_the_last_idle_lane_is_kept_from_the_quick_calls_of_a_caller_that_has_ot
     assert behind(open_for(calls, "crm", quick=True)) == [True]
 
 
-def test_without_room_such_a_quick_call_waits() -> None:
+def test_without_capacity_such_a_quick_call_waits() -> None:
     calls = with_spare_lane(room=0)
     assert behind(open_for(calls, "slow", quick=True)) == []
     assert behind(open_for(calls, "crm", quick=True)) == [False]
@@ -94,14 +94,14 @@ TAKEN = {"all taken": (2, 2, 2), "one on its way": (2, 1, 1), "both on their way
 
 
 @pytest.mark.parametrize(("room", "taken", "more"), TAKEN.values(), ids=TAKEN)
-def test_room_for_calls_that_are_still_on_their_way_is_not_given_again(room: int, taken: int, more: int) -> None:
+def test_capacity_of_calls_in_transit_is_not_assigned_again(room: int, taken: int, more: int) -> None:
     calls = up(free=0, room=2, limit=10)
     for name in "abcde":
         open_(calls, name, quick=True)
     assert behind(report(calls, capacity(0, 0, room, taken))) == [True] * more
 
 
-def test_lanes_and_room_are_counted_apart() -> None:
+def test_lanes_and_capacity_are_counted_separately() -> None:
     calls = up(free=1, room=1, limit=10)
     for name in "abcd":
         open_(calls, name, quick=True)
@@ -109,7 +109,7 @@ def test_lanes_and_room_are_counted_apart() -> None:
     assert behind(report(calls, capacity(1, 1, room=1, behind=1))) == [True], "and so is the second one for a lane"
 
 
-def test_a_report_that_comes_twice_hands_out_nothing_more() -> None:
+def test_a_duplicate_report_assigns_no_further_calls() -> None:
     calls = up(free=0, limit=99)
     for _ in range(9):
         open_(calls, "a", quick=True)
@@ -118,7 +118,7 @@ def test_a_report_that_comes_twice_hands_out_nothing_more() -> None:
         assert sends(report(calls, capacity(1, 0, room=2))) == []
 
 
-def test_a_report_that_was_lost_is_made_up_for_by_the_next() -> None:
+def test_the_next_report_replaces_a_lost_one() -> None:
     calls = up(free=1, room=1, limit=99)
     for _ in range(9):
         open_(calls, "a", quick=True)
@@ -126,7 +126,7 @@ def test_a_report_that_was_lost_is_made_up_for_by_the_next() -> None:
     assert behind(report(calls, capacity(1, 4, room=1, behind=3))) == [False, True]
 
 
-def test_with_another_reader_counting_begins_again() -> None:
+def test_counting_restarts_with_a_new_reader() -> None:
     calls = up(free=1, room=1, limit=9)
     for name in "abcd":
         open_(calls, name, quick=True)
@@ -134,7 +134,7 @@ def test_with_another_reader_counting_begins_again() -> None:
     assert behind(report(calls, status(capacity(1, room=1)), reader=b"pbx1/2", started=2)) == [False, True]
 
 
-def test_a_call_that_was_given_back_goes_where_there_is_a_place_now() -> None:
+def test_a_returned_call_goes_to_any_available_lane() -> None:
     calls = up(free=0, room=1)
     assert behind(open_(calls, "a", quick=True)) == [True]
     calls.returned(1)
@@ -143,7 +143,7 @@ def test_a_call_that_was_given_back_goes_where_there_is_a_place_now() -> None:
     assert behind(report(calls, capacity(0, 1, room=1, behind=1))) == [True]
 
 
-def test_a_quick_call_that_did_not_reach_its_reader_waits_for_the_next_one() -> None:
+def test_an_undelivered_quick_call_waits_for_the_next_reader() -> None:
     calls = up(free=0, room=1)
     (send,) = sends(open_(calls, "a", quick=True))
     assert replies(calls.reader_lost(b"pbx1/1", [send.message])) == []

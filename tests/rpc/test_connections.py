@@ -1,4 +1,5 @@
-"""Messages and the monitor's events come on two ways; no order of the two makes a connection that lives a gone one."""
+"""Messages and monitor events arrive on two paths; in any order a living connection is never
+treated as closed."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from amid.rpc.connections import Connections
 
 
-def test_a_connection_that_closes_is_gone() -> None:
+def test_a_closed_connection_is_removed() -> None:
     connections = Connections()
     connections.opened(20)
     assert connections.register(b"\0a", 20) and b"\0a" in connections
@@ -19,14 +20,14 @@ def test_a_connection_that_closes_is_gone() -> None:
     assert b"\0a" not in connections
 
 
-def test_a_message_that_comes_behind_the_end_of_its_connection_is_of_nobody() -> None:
+def test_a_message_after_the_end_of_its_connection_is_dropped() -> None:
     connections = Connections()
     connections.opened(20)
     connections.closed(20)
     assert not connections.register(b"\0a", 20)
 
 
-def test_a_message_behind_the_end_is_of_nobody_when_the_descriptor_is_used_again_too() -> None:
+def test_a_message_after_the_end_is_dropped_when_the_descriptor_is_reused() -> None:
     connections = Connections()
     connections.opened(20)
     connections.register(b"\0a", 20)
@@ -70,7 +71,7 @@ class Sockets(RuleBasedStateMachine):
         self.events.append(("closed", descriptor))
 
     @rule(most=st.integers(0, 3))
-    def hear_events(self, most: int) -> None:
+    def receive_events(self, most: int) -> None:
         """In a pass of the loop."""
         for _ in range(min(most, len(self.events))):
             kind, descriptor = self.events.popleft()
@@ -90,7 +91,7 @@ class Sockets(RuleBasedStateMachine):
         self.messages[routing_id] = descriptor, count - 1
         if routing_id in self.connections:
             return
-        self.hear_events(len(self.events))
+        self.receive_events(len(self.events))
         alive = self.connections.register(routing_id, descriptor)
         assert alive or routing_id in self.closed_ids, "a message of a living connection is refused"
         assert not alive or descriptor in self.living, "a message is taken for a descriptor that is closed"
@@ -100,7 +101,7 @@ class Sockets(RuleBasedStateMachine):
         for descriptor in list(self.living):
             self.events.append(("closed", descriptor))
         self.living.clear()
-        self.hear_events(len(self.events))
+        self.receive_events(len(self.events))
         assert not self.connections._known and not self.connections._by_descriptor and not self.connections._open
 
 

@@ -1,4 +1,4 @@
-"""`allow` and `deny`: what passes, what is refused, and what the refusal says."""
+"""`allow` and `deny`: permitted and denied actions, and the error messages."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ def allowed(action: str, fields: dict[str, Any] | None = None, **lists: Caller) 
 
 
 @pytest.mark.parametrize(("allow", "deny", "action", "passes"), LISTS.values(), ids=LISTS)
-def test_lists(allow: tuple[str, ...], deny: tuple[str, ...], action: str, passes: bool) -> None:
-    assert allowed(action, **{"callers.local": Caller(allow=list(allow), deny=list(deny))}) is passes
+def test_rules_allow_and_deny(allow: tuple[str, ...], deny: tuple[str, ...], action: str, passes: bool) -> None:
+    assert allowed(action, {}, **{"callers.local": Caller(allow=list(allow), deny=list(deny))}) is passes
 
 
-def test_every_list_must_agree() -> None:
+def test_all_lists_must_allow_an_action() -> None:
     server, caller = Caller(deny=["Originate"]), Caller(allow=["Originate", "Ping"])
     assert allowed("Ping", server=server, caller=caller)
     assert not allowed("Originate", server=server, caller=caller)
@@ -143,11 +143,11 @@ MORE: dict[str, Rules] = {
 
 
 @pytest.mark.parametrize(("lists", "action", "fields", "passes"), MORE.values(), ids=MORE)
-def test_rules_on_what_an_action_reaches(lists: dict[str, list[str]], action: str, fields: dict[str, Any], passes: bool) -> None:
+def test_rules_with_targets(lists: dict[str, list[str]], action: str, fields: dict[str, Any], passes: bool) -> None:
     assert allowed(action, fields, **{"servers.pbx1": Caller(), "callers.local": Caller(**lists)}) is passes  # type: ignore[arg-type]
 
 
-def test_a_guarded_target_may_be_named_for_a_server_or_for_a_caller() -> None:
+def test_a_guarded_target_may_be_allowed_for_a_server_or_a_caller() -> None:
     guarded = "Getvar", {"Variable": "SHELL(id)"}
     widened = Caller(allow=["*", "Getvar: SHELL(*)"])
     assert allowed(*guarded, server=widened, caller=Caller()) and allowed(*guarded, server=Caller(), caller=widened)
@@ -169,8 +169,8 @@ def test_a_refusal_says_which_rule_to_add(allow: tuple[str, ...], action: str, f
     assert remedy in caught.value.message
 
 
-def test_names_are_compared_before_fields_are_read() -> None:
-    """A request of 60 kB took a quadratic search before its caller was asked for."""
+def test_names_are_checked_before_fields() -> None:
+    """A request of 60 kB caused a quadratic search before its caller was checked."""
 
     class Unread(dict[str, Any]):
         def items(self) -> Any:
@@ -181,13 +181,13 @@ def test_names_are_compared_before_fields_are_read() -> None:
     assert caught.value.kind == "denied"
 
 
-def test_the_time_that_fields_take_is_bounded() -> None:
+def test_checking_fields_takes_bounded_time() -> None:
     fields = {"Channel": "PJSIP/1", "Application": "Wait", "Variable": "a" * 60_000 + ")=1"}
     began = time.process_time()
     with pytest.raises(AmidError, match="1022"):
         check_action("Originate", fields, "web", {"callers.web": Caller(allow=["Originate: Wait"])})
     for text in ("a" * 900 + ")=1", "a(" * 450 + ")=1", "," * 900, "=" * 900):
-        allowed("Originate", {**fields, "Variable": [text] * 100}, caller=Caller(allow=["Originate: " + "*a" * 100]))  # type: ignore[dict-item]
+        allowed("Originate", {**fields, "Variable": [text] * 100}, caller=Caller(allow=["Originate: " + "*a" * 100]))
     assert time.process_time() - began < 5
 
 
@@ -199,7 +199,7 @@ MATCHES = {
 
 
 @pytest.mark.parametrize(("pattern", "text"), MATCHES)
-def test_only_a_star_is_a_wildcard(pattern: str, text: str) -> None:
+def test_only_an_asterisk_is_a_wildcard(pattern: str, text: str) -> None:
     assert matches(pattern, text) is MATCHES[pattern, text]
 
 
@@ -220,12 +220,12 @@ def test_every_spelling_of_a_denied_action_is_denied(spelling: str) -> None:
 
 
 @pytest.mark.parametrize("spelling", SENT_AS_THEY_ARE, ids=repr)
-def test_a_name_that_is_none_is_not_allowed(spelling: str) -> None:
+def test_an_invalid_name_is_not_allowed(spelling: str) -> None:
     assert not allowed(spelling, caller=Caller(allow=["Originate", "Ping"]))
 
 
 @pytest.mark.parametrize(("lists", "action", "fields", "passes"), RULES.values(), ids=RULES)
-def test_rules_on_what_an_action_runs(lists: dict[str, list[str]], action: str, fields: dict[str, Any], passes: bool) -> None:
+def test_rules_with_applications(lists: dict[str, list[str]], action: str, fields: dict[str, Any], passes: bool) -> None:
     assert allowed(action, fields, **{"servers.pbx1": Caller(), "callers.local": Caller(**lists)}) is passes  # type: ignore[arg-type]
 
 
@@ -258,8 +258,8 @@ REFUSALS: dict[str, tuple[dict[str, Caller], str, str]] = {
 
 
 @pytest.mark.parametrize(("lists", "action", "words"), REFUSALS.values(), ids=REFUSALS)
-def test_a_refusal_says_which_rule_is_in_the_way(lists: dict[str, Caller], action: str, words: str) -> None:
-    """The caller's own list is no secret of theirs; what else a server's list has is the operator's business."""
+def test_a_refusal_names_the_denying_rule(lists: dict[str, Caller], action: str, words: str) -> None:
+    """A caller may see its own list; the rest of a server's list is confidential."""
     with pytest.raises(AmidError) as caught:
         check_action(action, {"Exten": "1", "Context": "secret", "Priority": "1"}, "web", lists)
     assert words in caught.value.message

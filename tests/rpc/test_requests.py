@@ -1,4 +1,4 @@
-"""A request is taken as it is documented or refused with the member that is wrong; nothing else can come out."""
+"""A request is accepted as documented, or refused with the name of the invalid member."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from amid import wire
 from amid.errors import AmidError
-from amid.rpc.requests import NAME_LENGTH, ActionParams, Params, ReplayParams, check_request, request_id
+from amid.rpc.requests import MAX_ON_BEHALF_LENGTH, ActionParams, EventsParams, Params, check_request, request_id
 
 
 def refused(value: Any) -> AmidError:
@@ -22,6 +22,10 @@ def refused(value: Any) -> AmidError:
 
 def action(**params: Any) -> dict[str, Any]:
     return {"method": "action", "params": {"action": "Ping", **params}}
+
+
+def events(**params: Any) -> dict[str, Any]:
+    return {"method": "events", "params": params}
 
 
 NO_REQUEST = {
@@ -44,21 +48,21 @@ NO_REQUEST = {
     "an id that is a map": ({"id": {}, "method": "ping"}, "not a map"),
     "an id that is a list": ({"id": [1], "method": "ping"}, "not a list"),
     "an id that is bytes": ({"id": b"1", "method": "ping"}, "not bytes"),
-    "for nobody": ({"method": "ping", "on_behalf_of": ""}, "`on_behalf_of` must be text of 1 to 64 characters"),
+    "on behalf of an empty name": ({"method": "ping", "on_behalf_of": ""}, "`on_behalf_of` must be text of 1 to 64 characters"),
     "for a name of 65 characters": ({"method": "ping", "on_behalf_of": "é" * 65}, "`on_behalf_of`"),
     "for a number": ({"method": "ping", "on_behalf_of": 7}, "`on_behalf_of`"),
 }
 
 
 @pytest.mark.parametrize(("value", "said"), NO_REQUEST.values(), ids=NO_REQUEST)
-def test_what_is_no_request(value: Any, said: str) -> None:
+def test_invalid_requests_are_refused(value: Any, said: str) -> None:
     failure = refused(value)
     assert failure.kind == "invalid_request"
     assert said in failure.message
 
 
 @pytest.mark.parametrize("name", ["", "Ping", "ping ", "rpc.discover", "\udcff", "x" * 100_000])
-def test_an_unknown_method_is_told_which_ones_there_are(name: str) -> None:
+def test_the_error_for_an_unknown_method_lists_the_methods(name: str) -> None:
     failure = refused({"method": name})
     assert failure.kind == "unknown_method"
     assert all(method in failure.message for method in wire.METHODS)
@@ -94,12 +98,18 @@ WRONG_PARAMS = {
     "a param whose name is bytes": ({"method": "ping", "params": {b"x": 1}}, "ping"),
     "a param whose name is not UTF-8": ({"method": "ping", "params": {"\udcff": 1}}, "ping"),
     "params where there are none": ({"method": "servers", "params": {"server": "pbx1"}}, "`server`"),
-    "replay without an epoch": ({"method": "replay", "params": {"after": 1}}, "`params.epoch`"),
-    "replay from before the start": ({"method": "replay", "params": {"epoch": 1, "after": -1}}, "`params.after`"),
-    "replay of half an event": ({"method": "replay", "params": {"epoch": 1, "after": 0.5}}, "`params.after`"),
-    "replay of an epoch that nothing can carry": ({"method": "replay", "params": {"epoch": 2**70, "after": 0}}, "`params.epoch`"),
-    "replay of none": ({"method": "replay", "params": {"epoch": 1, "after": 0, "limit": 0}}, "`params.limit`"),
-    "replay of too many": ({"method": "replay", "params": {"epoch": 1, "after": 0, "limit": 10**9}}, "`params.limit`"),
+    "events after half a cursor": (events(after={"seq": 1}), "`params.after`"),
+    "events from before the start": (events(after={"epoch": 1, "seq": -1}), "`params.after`"),
+    "events after half an event": (events(after={"epoch": 1, "seq": 0.5}), "`params.after`"),
+    "events of an epoch that nothing can carry": (events(after={"epoch": 2**70, "seq": 0}), "`params.after`"),
+    "events after a number": (events(after=7), "`params.after`"),
+    "events of no names": (events(names=[]), "`params.names`"),
+    "events of one name": (events(names="Hangup"), "`params.names`"),
+    "events of names that are none": (events(names=["a\nb"]), "`params.names`"),
+    "events of too many names": (events(names=["x"] * 1001), "`params.names`"),
+    "no events": (events(limit=0), "`params.limit`"),
+    "too many events": (events(limit=10**9), "`params.limit`"),
+    "events in no time": (events(timeout=-1), "`params.timeout`"),
     "restart of a list": ({"method": "restart", "params": {"server": ["pbx1"]}}, "`params.server`"),
 }
 
@@ -121,26 +131,29 @@ WORDS = {
     "fields that are a list": (action(fields=[]), "action: `params.fields` must be a map"),
     "no action": ({"method": "action"}, "action: `params.action` is missing"),
     "a misspelt param": (action(timeuot=5), "action: there is no param `timeuot`; did you mean 'timeout'?"),
-    "an unknown param": (action(x=5), "action: there is no param `x` (known: action, fields, server, timeout, until)"),
+    "an unknown param": (action(x=5), "action: there is no param `x` (known: action, fields, server, timeout, until, raw)"),
     "a param where there are none": ({"method": "ping", "params": {"x": 5}}, "ping: there is no param `x`; it takes none"),
     "half an event": (
-        {"method": "replay", "params": {"epoch": 1, "after": 0.5}},
-        "replay: `params.after` must be a whole number from 0 to 2^63 - 1",
+        events(after={"epoch": 1, "seq": 0.5}),
+        "events: `params.after` must be a map of `epoch` and `seq`, both whole numbers, or null",
     ),
+    "a timeout of events": (events(timeout=-1), "events: `params.timeout` must be a number of seconds from 0 to 3,600"),
+    "names": (events(names=[]), "events: `params.names` must be a list of 1 to 1,000 names of events"),
     "an id that is a list": ({"method": "cancel", "params": {"id": []}}, "cancel: `params.id` must be text or a number"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize(("value", "said"), WORDS.values(), ids=WORDS)
-def test_wrong_params_are_told_in_words_of_our_own(value: Any, said: str) -> None:
+def test_errors_about_params_use_our_wording(value: Any, said: str) -> None:
     assert refused(value).message == said
 
 
-def test_what_may_be_left_out_has_its_default() -> None:
+def test_optional_params_have_defaults() -> None:
     defaults = ActionParams(action="Ping", fields={}, server=None, timeout=5.0, until=None)
     assert check_request(action()) == ("action", defaults, None, None)
-    replay = check_request({"method": "replay", "params": {"epoch": 7, "after": 0}})
-    assert replay == ("replay", ReplayParams(epoch=7, after=0, limit=1000), None, None)
+    defaults_of_events = EventsParams(server=None, after=None, names=None, limit=1000, timeout=25.0)
+    assert check_request({"method": "events"}) == ("events", defaults_of_events, None, None)
+    assert check_request(events(after=None, names=None)) == ("events", defaults_of_events, None, None)
     assert check_request({"method": "ping", "params": None}) == ("ping", Params(), None, None)
 
 
@@ -159,18 +172,18 @@ IDS = {"text": "seven", "empty": "", "number": 7, "negative": -7, "huge": 2**70,
 
 
 @pytest.mark.parametrize("given_id", IDS.values(), ids=IDS)
-def test_an_id_is_given_back(given_id: Any) -> None:
+def test_an_id_is_returned(given_id: Any) -> None:
     assert request_id({"id": given_id}) == given_id
     assert check_request({"id": given_id, "method": "ping"}) == ("ping", Params(), given_id, None)
 
 
 @pytest.mark.parametrize("name", ["web", "é" * 64, None])
-def test_for_whom_the_gateway_sent_it(name: str | None) -> None:
+def test_on_behalf_of_is_decoded(name: str | None) -> None:
     assert check_request({"method": "ping", "on_behalf_of": name}) == ("ping", Params(), None, name)
 
 
 @pytest.mark.parametrize("value", [{"id": True}, {"id": []}, {"id": {}}, {"id": None}, {}, [], "x", 7, None])
-def test_what_has_no_id_to_give_back_gets_null(value: Any) -> None:
+def test_a_request_without_a_valid_id_gets_null(value: Any) -> None:
     assert request_id(value) is None
 
 
@@ -194,7 +207,7 @@ requests = st.fixed_dictionaries(
 
 @given(anything | requests)
 @settings(max_examples=500, deadline=None)
-def test_any_value_is_taken_or_refused_with_a_kind_that_says_it_was_not_sent(value: Any) -> None:
+def test_any_value_is_accepted_or_refused_unsent(value: Any) -> None:
     try:
         method, params, _, token = check_request(value)
     except AmidError as failure:
@@ -204,4 +217,4 @@ def test_any_value_is_taken_or_refused_with_a_kind_that_says_it_was_not_sent(val
     else:
         assert method in wire.METHODS
         assert isinstance(params, Params)
-        assert token is None or 0 < len(token) <= NAME_LENGTH
+        assert token is None or 0 < len(token) <= MAX_ON_BEHALF_LENGTH

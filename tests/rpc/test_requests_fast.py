@@ -1,4 +1,5 @@
-"""A request that is decoded in one step is the one that the two careful steps give, and whatever they refuse it leaves to them."""
+"""Decoding a request in one step gives the result of the two-step slow path, which handles
+everything that it refuses."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from amid import wire
 from amid.errors import AmidError
-from amid.rpc.requests import ActionParams, Params, ReplayParams, Request, check_request, decode_valid
+from amid.rpc.requests import ActionParams, Cursor, EventsParams, Params, Request, check_request, decode_valid
 from tests.rpc.test_requests import NO_REQUEST, WRONG_PARAMS, action
 
 
@@ -26,7 +27,7 @@ def carefully(payload: bytes) -> Request | AmidError:
 
 
 def judge(payload: bytes) -> bool:
-    """Whether it is decoded in one step; then as in two."""
+    """Whether it is decoded in one step; if so, equal to the two-step result."""
     fast = decode_valid(payload, wire.is_json(payload))
     if fast is None:
         return False
@@ -62,9 +63,13 @@ VALID = {
         until="OriginateResponse",
     )
     | {"id": "seven", "jsonrpc": "2.0", "on_behalf_of": "web"},
-    "a replay": {"id": 7, "method": "replay", "params": {"epoch": 1, "after": 0, "limit": 5, "timeout": 2.5}},
+    "events": {
+        "id": 7,
+        "method": "events",
+        "params": {"after": {"epoch": 1, "seq": 0}, "names": ["Hangup"], "limit": 5, "timeout": 2.5},
+    },
     "a cancel": {"method": "cancel", "params": {"id": 0.5}},
-    **{method: {"id": 0.5, "method": method} for method in wire.METHODS if method not in ("action", "replay", "cancel")},
+    **{method: {"id": 0.5, "method": method} for method in wire.METHODS if method not in ("action", "events", "cancel")},
 }
 
 
@@ -73,17 +78,13 @@ def test_a_valid_request_is_decoded_in_one_step(value: Any) -> None:
     assert [judge(payload) for payload in encodings(value)] == [True, True]
 
 
-def test_what_the_params_are() -> None:
+def test_params_are_decoded() -> None:
     for payload in encodings(action(fields={"X": "1"})):
         (method, params, *_) = decode_valid(payload, wire.is_json(payload)) or pytest.fail("not decoded")
         assert method == "action" and isinstance(params, ActionParams) and params.fields == {"X": "1"}
-    for payload in encodings(VALID["a replay"]):
-        assert decode_valid(payload, wire.is_json(payload)) == (
-            "replay",
-            ReplayParams(epoch=1, after=0, limit=5, timeout=2.5),
-            7,
-            None,
-        )
+    expected = EventsParams(after=Cursor(1, 0), names=["Hangup"], limit=5, timeout=2.5)
+    for payload in encodings(VALID["events"]):
+        assert decode_valid(payload, wire.is_json(payload)) == ("events", expected, 7, None)
 
 
 def test_fields_of_two_requests_are_not_shared() -> None:
@@ -98,7 +99,7 @@ REFUSED = {**NO_REQUEST, **WRONG_PARAMS}
 
 
 @pytest.mark.parametrize("value", [value for value, _ in REFUSED.values()], ids=list(REFUSED))
-def test_every_invalid_request_is_left_to_the_careful_steps(value: Any) -> None:
+def test_invalid_requests_are_left_to_the_slow_path(value: Any) -> None:
     payloads = list(encodings(value)) or [wire.pack(value)]  # text with a surrogate, which msgpack writes only when told how
     assert [decode_valid(payload, wire.is_json(payload)) for payload in payloads] == [None] * len(payloads)
 
@@ -107,22 +108,22 @@ UNKNOWN = [{"method": name} for name in ("", "Ping", "ping ", "rpc.discover", "n
 
 
 @pytest.mark.parametrize("value", UNKNOWN, ids=str)
-def test_an_unknown_method_is_left_to_them_too(value: Any) -> None:
+def test_an_unknown_method_is_left_to_the_slow_path(value: Any) -> None:
     assert [judge(payload) for payload in encodings(value)] == [False, False]
 
 
-def test_a_request_over_the_limit_of_items_is_counted_by_them() -> None:
+def test_a_request_with_too_many_items_is_left_to_the_slow_path() -> None:
     payload = msgpack.packb(action(fields={"X": "x" * wire.MAX_ITEMS}))
     assert decode_valid(payload, False) is None
     assert not isinstance(carefully(payload), AmidError)
 
 
 ODD = {
-    "a number too large, in a member that nobody reads": b'{"method": "ping", "x": 1e999}',
-    "a lone surrogate, in a member that nobody reads": b'{"method": "ping", "x": "\\ud800"}',
-    "no UTF-8, in a member that nobody reads": b'{"method": "ping", "x": "\xff"}',
-    "a member that nobody reads, nested too deep": b'{"method": "ping", "x": ' + b"[" * 40 + b"]" * 40 + b"}",
-    "a timestamp as a key, in a member that nobody reads": b"\x82\xa6method\xa4ping\xa1x\x81\xd6\xff\0\0\0\1\1",
+    "a number too large, in an unused member": b'{"method": "ping", "x": 1e999}',
+    "a lone surrogate, in an unused member": b'{"method": "ping", "x": "\\ud800"}',
+    "no UTF-8, in an unused member": b'{"method": "ping", "x": "\xff"}',
+    "an unused member, nested too deep": b'{"method": "ping", "x": ' + b"[" * 40 + b"]" * 40 + b"}",
+    "a timestamp as a key, in an unused member": b"\x82\xa6method\xa4ping\xa1x\x81\xd6\xff\0\0\0\1\1",
     "two methods": b'{"method": "ping", "method": "status"}',
     "two methods, packed": b"\x82\xa6method\xa4ping\xa6method\xa6status",
     "two methods with other members between them": b'{"id": 1, "method": "status", "params": {}, "method": "ping"}',
@@ -134,7 +135,7 @@ ODD = {
     "an id of 20 digits": b'{"id": 99999999999999999999, "method": "ping"}',
     "an id of 70 digits": b'{"id": ' + b"1" * 70 + b', "method": "ping"}',
     "a field of 30 digits": b'{"method": "action", "params": {"action": "A", "fields": {"a": ' + b"1" * 30 + b"}}}",
-    "a whole number with a point": b'{"method": "replay", "params": {"epoch": 1.0, "after": 2e0}}',
+    "a whole number with a point": b'{"method": "events", "params": {"limit": 1.0, "after": {"epoch": 2e0, "seq": 0}}}',
     "a timeout of many digits": b'{"method": "action", "params": {"action": "A", "timeout": 0.1000000000000000055511151231257827}}',
     "a byte order mark": b'\xef\xbb\xbf{"method": "ping"}',
     "spaces around it": b' \r\n\t{"method": "ping"} \n',
@@ -156,7 +157,7 @@ ODD = {
 
 
 @pytest.mark.parametrize("payload", ODD.values(), ids=ODD)
-def test_odd_requests(payload: bytes) -> None:
+def test_unusual_requests_give_the_same_result(payload: bytes) -> None:
     judge(payload)
 
 
@@ -202,20 +203,21 @@ def as_json(value: Any, ascii_only: bool) -> str:
 
 def packed(value: Any) -> bytes:
     if isinstance(value, Pairs):
-        return msgpack.Packer().pack_map_header(len(value)) + b"".join(msgpack.packb(key) + packed(one) for key, one in value)
+        pairs = b"".join(msgpack.packb(key) + packed(one) for key, one in value)
+        return bytes(msgpack.Packer().pack_map_header(len(value))) + pairs
     return bytes(msgpack.packb(value))
 
 
 @given(requests(), st.booleans())
 @settings(max_examples=600)
 @example([("method", "action"), ("params", Pairs([("action", "Ping"), ("timeout", 5)]))], True)
-def test_whatever_json_is_taken_is_taken_as_it_is(members: list[tuple[str, Any]], ascii_only: bool) -> None:
+def test_any_json_gives_the_same_result(members: list[tuple[str, Any]], ascii_only: bool) -> None:
     judge(as_json(Pairs(members), ascii_only).encode("utf-8", "surrogatepass"))
 
 
 @given(requests())
 @settings(max_examples=600)
-def test_whatever_messagepack_is_taken_is_taken_as_it_is(members: list[tuple[str, Any]]) -> None:
+def test_any_messagepack_gives_the_same_result(members: list[tuple[str, Any]]) -> None:
     try:
         payload = packed(Pairs(members))
     except OverflowError:  # MessagePack has no such integers
@@ -230,7 +232,7 @@ SEEDS = [payload for value in VALID.values() for payload in encodings(value)]
     st.sampled_from(SEEDS), st.lists(st.tuples(st.floats(0, 1), st.integers(0, 3), st.binary(max_size=2)), min_size=1, max_size=3)
 )
 @settings(max_examples=600)
-def test_whatever_damage_a_request_took(seed: bytes, damage: list[tuple[float, int, bytes]]) -> None:
+def test_any_damaged_request_gives_the_same_result(seed: bytes, damage: list[tuple[float, int, bytes]]) -> None:
     payload = bytearray(seed)
     for where, size, put in damage:
         at = int(where * len(payload))

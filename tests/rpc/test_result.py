@@ -1,4 +1,4 @@
-"""An encoded result is that of the contract, and no piece of it takes long."""
+"""An encoded result matches the contract, and each portion is small."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def encoded(value: Any, as_json: bool) -> bytes:
 
 @given(RESULTS)
 @settings(deadline=None)
-def test_json_reads_as_if_it_were_encoded_in_one_go(value: dict[str, Any]) -> None:
+def test_incremental_json_equals_json_encoded_at_once(value: dict[str, Any]) -> None:
     reply = wire.json_result("an id", encoded(value, True))
     assert wire.unpack_json(reply) == wire.unpack_json(wire.pack_json(wire.result("an id", value)))
 
@@ -32,7 +32,7 @@ def test_json_reads_as_if_it_were_encoded_in_one_go(value: dict[str, Any]) -> No
 @pytest.mark.parametrize("as_json", [True, False])
 @given(packets=st.lists(PACKETS))
 @settings(deadline=None)
-def test_packets_that_are_made_one_by_one(as_json: bool, packets: list[Any]) -> None:
+def test_packets_are_encoded_one_by_one(as_json: bool, packets: list[Any]) -> None:
     whole = {"server": "pbx1", "events": packets, "complete": None}
     made = encoded({**whole, "events": Items(len(packets), iter(packets))}, as_json)
     assert made == wire.pack(whole) if not as_json else wire.unpack_json(made) == wire.unpack_json(wire.pack_json(whole))
@@ -54,16 +54,27 @@ LARGE = {
 
 
 @pytest.mark.parametrize("value", LARGE.values(), ids=LARGE)
-def test_a_large_result_comes_in_small_pieces(value: Any) -> None:
+def test_a_large_result_is_encoded_in_small_portions(value: Any) -> None:
     pieces = list(result.pieces(value, True))
     assert max(map(len, pieces)) < 20_000
     wire.unpack_json(b"".join(pieces))
 
 
 @pytest.mark.parametrize("as_json", [True, False])
-def test_a_page_of_replay(as_json: bool) -> None:
-    body = {"server": "pbx1", "epoch": 1, "seq": 2, "nth": 1, "time": 1.5, "event": "X", "fields": {"A": b"\xfc"}}
-    packed = wire.pack(body)
-    page = result.replay([result.json_event(packed) if as_json else packed] * 2, True, as_json)
+def test_a_page_of_events_is_encoded(as_json: bool) -> None:
+    body = {"server": "pbx1", "epoch": 1, "seq": 2, "prev": 1, "time": 1.5, "event": "X", "fields": {"A": b"\xfc"}}
+    events = result.EncodedEvents(as_json)
+    for count in (1, 20, 1):
+        events.add(count, wire.pack([body] * count))
+    page = result.EventsPage("pbx1", 1, 2, None, True).encode(events)
     odd = "\udcfc" if as_json else b"\xfc"
-    assert (wire.unpack_json if as_json else wire.unpack)(page) == {"events": [{**body, "fields": {"A": odd}}] * 2, "more": True}
+    head = {"server": "pbx1", "epoch": 1, "seq": 2, "missed": None, "more": True}
+    found = (wire.unpack_json if as_json else wire.unpack)(page)
+    assert found == {**head, "events": [{**body, "fields": {"A": odd}}] * 22} and events.count == 22
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_an_empty_page_is_encoded(as_json: bool) -> None:
+    page = result.EventsPage("pbx1", 1, 2, 0, False).encode(result.EncodedEvents(as_json))
+    found = (wire.unpack_json if as_json else wire.unpack)(page)
+    assert found == {"server": "pbx1", "epoch": 1, "seq": 2, "missed": 0, "more": False, "events": []}

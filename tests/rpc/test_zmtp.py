@@ -1,4 +1,5 @@
-"""The server's end of a ZeroMQ connection: what comes in pieces is put together, and what breaks a rule or a limit is refused."""
+"""The server side of a ZeroMQ connection: messages are assembled from pieces, and violations of
+rules and limits are refused."""
 
 from __future__ import annotations
 
@@ -25,20 +26,20 @@ def received(data: bytes, piece: int = 1 << 20) -> tuple[ServerProtocol, list[li
 
 
 @given(st.lists(st.lists(st.binary(max_size=300), min_size=1, max_size=MAX_FRAMES), max_size=5), st.integers(1, 500))
-def test_messages_come_out_as_they_were_sent_in_whatever_pieces(messages: list[list[bytes]], piece: int) -> None:
+def test_messages_are_assembled_from_any_pieces(messages: list[list[bytes]], piece: int) -> None:
     protocol, came = received(GREETING + READY + b"".join(map(encode_frames, messages)), piece)
     assert came == messages
     assert protocol.identity == b"" and protocol.held_bytes == 0 and not protocol.has_input
 
 
-def test_it_greets_at_once_and_is_ready_when_it_was_greeted() -> None:
+def test_it_greets_at_once_and_sends_ready_after_the_peers_greeting() -> None:
     protocol, _ = received(b"")
     assert protocol.to_send[:12] == b"\xff" + bytes(8) + b"\x7f\x03\x01" and len(protocol.to_send) == 64
     protocol, _ = received(GREETING)
     assert b"\x05READY" in protocol.to_send and b"ROUTER" in protocol.to_send
 
 
-def test_the_routing_id_that_a_peer_states() -> None:
+def test_the_routing_id_of_a_peer_is_read() -> None:
     assert received(GREETING + ready({"Socket-Type": b"REQ", "Identity": b"crm"}))[0].identity == b"crm"
 
 
@@ -47,19 +48,19 @@ def test_a_heartbeat_is_answered_with_its_context() -> None:
     assert protocol.to_send.endswith(frame(b"\x04PONGcontext", COMMAND))
 
 
-def test_many_commands_leave_others_their_turn() -> None:
+def test_many_commands_do_not_block_other_connections() -> None:
     protocol, _ = received(GREETING + READY)
     protocol.feed(frame(b"\0", COMMAND) * (COMMANDS_AT_ONCE + 1) + encode_frames([b"", b"request"]))
     assert protocol.next_message() is None and protocol.has_more_commands
     assert protocol.next_message() == [b"", b"request"]
 
 
-def test_nothing_is_kept_of_a_message_that_was_taken() -> None:
+def test_a_taken_message_is_not_kept() -> None:
     protocol, messages = received(GREETING + READY + encode_frames([b"", bytes(MAX_BYTES)]))
     assert len(messages) == 1 and not protocol._input
 
 
-def test_replies_to_heartbeats_that_are_not_read_are_bounded() -> None:
+def test_unread_heartbeat_replies_are_limited() -> None:
     protocol, _ = received(GREETING + READY + frame(b"\x04PING\0\x0acontext", COMMAND) * 10_000)
     assert len(protocol.to_send) < MAX_TO_SEND_BYTES + 100
 
@@ -87,11 +88,11 @@ REFUSED = {
 
 @pytest.mark.parametrize("data", REFUSED.values(), ids=REFUSED)
 @pytest.mark.parametrize("piece", [1, 1 << 20])
-def test_a_peer_that_breaks_a_rule_is_refused(data: bytes, piece: int) -> None:
+def test_protocol_violations_are_refused(data: bytes, piece: int) -> None:
     with pytest.raises(Refused):
         received(data, piece)
 
 
-def test_what_is_held_of_an_unfinished_message_is_counted() -> None:
+def test_bytes_of_an_unfinished_message_are_counted() -> None:
     data = frame(bytes(1000), MORE) + frame(bytes(1000))[:500]
     assert received(GREETING + READY + data)[0].held_bytes == 1500

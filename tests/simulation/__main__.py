@@ -1,4 +1,4 @@
-"""Run seeds of the simulation, one after the other, and stop at the first that fails."""
+"""Run seeds of the simulation in turn and stop at the first failure."""
 
 from __future__ import annotations
 

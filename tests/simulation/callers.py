@@ -1,4 +1,5 @@
-"""Programs that call: quick and slow actions, one at a time and many at once, with short timeouts, and gone before the answer."""
+"""Callers of the simulation: quick and slow actions, sequential and concurrent, short timeouts, and
+early disconnects."""
 
 from __future__ import annotations
 
@@ -89,7 +90,7 @@ class Caller:
         self._scheduler.after(asked.timeout + LATEST_S, self._check, box[0], asked)
 
     def _ask(self, method: str) -> None:
-        """A question to amid itself, or of no marker."""
+        """A request that amid answers itself, or an action without a marker."""
         params = {"server": self._random.choice(self._servers), "timeout": OTHER_S} if method == "actions" else {}
         timeout = OTHER_S if method == "actions" else 0.0
         asked = Asked(method, "", timeout, None, None, self._scheduler.now, self.stalls)
@@ -101,7 +102,7 @@ class Caller:
         self._judge.end(asked, reply)
 
     def _check(self, request_id: int, asked: Asked) -> None:
-        """A client does not wait for ever: the broker may have died with the call."""
+        """A client's own timeout: the broker may have died with the call."""
         if self._open.get(request_id) is not asked:
             return
         if self._judge.may_be_unanswered(asked):

@@ -48,7 +48,7 @@ class Connection:
         return self._last_id
 
     def forget(self, request_id: int) -> None:
-        """Nobody waits for this reply any more."""
+        """Ignore the reply to this request."""
         on_reply = self._open.pop(request_id, None)
         if on_reply is not None:
             on_reply(None)
@@ -58,7 +58,7 @@ class Connection:
         self._work()
 
     def disconnect(self) -> None:
-        """Leave with all that is open, and connect again."""
+        """Disconnect with open requests, and connect again."""
         if self.is_up:
             self._lose()
 

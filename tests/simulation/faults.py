@@ -1,4 +1,4 @@
-"""What goes wrong, at random. How often is the seed's choice; in some seeds nothing does."""
+"""Random faults. The seed chooses their rate; in some seeds there are none."""
 
 from __future__ import annotations
 

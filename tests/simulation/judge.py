@@ -1,7 +1,8 @@
-"""What must hold of every call: one outcome, its own, in time, with an honest `sent` (clients/README.md).
+"""The rules for every call: one outcome, its own, in time, with a correct `sent`
+(clients/README.md).
 
-The callers say what they asked and what they were told, the PBXs what they received and answered. What went wrong on the way, the
-faults, excuses some errors; without a fault there is no excuse.
+Callers report their requests and replies, PBXs what they received and answered. Faults excuse some
+errors; without a fault there is no excuse.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ class Judge:
         return self._number
 
     def note_fault(self, lasting: float = 0.0) -> None:
-        """Something goes wrong, for so many seconds."""
+        """Record a fault that lasts for this many seconds."""
         self._faults.append(self.scheduler.now + lasting)
 
     def is_excused(self, since: float) -> bool:
@@ -75,7 +76,7 @@ class Judge:
         marker = received.marker
         asked = self._asked.get(marker)
         if asked is None or asked.server != server:
-            self._fail(marker, f"was received by {server}, for which nobody asked")
+            self._fail(marker, f"was received by {server} without a request")
         if marker in self.received:
             self._fail(marker, "was sent twice")
         if marker in self._never:
@@ -173,7 +174,7 @@ class Judge:
         if kind not in (SENT_KINDS if sent else UNSENT_KINDS):
             self._fail(marker, f"has {kind} with sent {sent}: {message}")
         if kind == "cancelled" and not asked.cancelled:
-            self._fail(marker, "was cancelled by nobody")
+            self._fail(marker, "was cancelled without a request")
         if sent:
             self._claimed.append((asked, self.scheduler.now))
         else:

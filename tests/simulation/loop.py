@@ -1,8 +1,9 @@
 """The virtual clock, and the event loop of each simulated process.
 
-`Scheduler` has all that will happen, by time. A process is a `ProcessLoop`: its callbacks run in passes, as those of uvloop do,
-and each pass is one entry of the scheduler. So a process can be stopped, continued and killed between two passes, as by a signal,
-and no other process notices but by what it sends. Whatever is random comes from generators that the seed makes.
+`Scheduler` holds all future actions in order of time. A process is a `ProcessLoop`: its callbacks
+run in passes like those of uvloop, and each pass is one entry of the scheduler. A process can
+therefore be stopped, continued and killed between two passes, as by a signal, without direct effect
+on other processes. All randomness comes from generators of the seed.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import heapq
 import random
 from collections import deque
 from collections.abc import Callable, Coroutine
+from types import SimpleNamespace
 from typing import Any, Protocol, cast
 
 BEGIN = 1000.0
@@ -47,11 +49,12 @@ class Scheduler:
         self._hash = hashlib.blake2b(digest_size=16)
 
     def generator(self, name: str) -> random.Random:
-        """One of its own for each part, so that they do not change each other's course."""
+        """A separate generator for each part, so that the parts are independent."""
         return random.Random(f"{self.seed}/{name}")
 
     def monotonic(self) -> float:
-        """Each look at the clock takes its time on a slow machine, so that work is cut into portions in other places."""
+        """Each read of the clock takes time, as on a slow machine, so that work is split in other
+        places."""
         if self._look_s:
             self.now += self._look_s * self.random.random()
         return self.now
@@ -67,7 +70,7 @@ class Scheduler:
         self.at(self.now + seconds, function, *arguments)
 
     def run(self, until: float) -> None:
-        """Let everything happen that is due by then, or until something has failed."""
+        """Run everything that is due by then, or until a failure."""
         heap = self._heap
         while heap and heap[0][0] <= until and not self.failures:
             when, _, function, arguments = heapq.heappop(heap)
@@ -101,7 +104,7 @@ class Source(Protocol):
     """What a loop waits for besides timers."""
 
     def on_pass(self) -> None:
-        """It may be readable or writable: call whoever waits for that."""
+        """It may be readable or writable: call the callbacks that wait for it."""
 
 
 class ProcessLoop:
@@ -290,7 +293,7 @@ class ProcessLoop:
     async def create_unix_server(self, factory: Any, path: Any = None, *, sock: Any = None, **options: Any) -> Any:
         name = sock.getsockname()
         sock.close()
-        return self.network.serve_transports(self, factory, ("unix", name))
+        return SimpleNamespace(close=self.network.serve_transports(self, factory, ("unix", name)))
 
 
 def _with_place(error: BaseException) -> str:

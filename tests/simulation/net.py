@@ -1,7 +1,9 @@
-"""Connections in memory: Unix sockets, whose bytes are there at once, and TCP, whose bytes are split and delayed, never reordered.
+"""Connections in memory: Unix sockets, which deliver at once, and TCP, whose bytes are split and
+delayed but never reordered.
 
-A connection has two `Endpoint`s. amid's processes have theirs behind a `Transport` of asyncio or, in the broker's socket for
-callers, behind `sockets.Socket`; the PBX and the callers use theirs as it is. What was written before a process died still comes.
+A connection has two `Endpoint`s. amid's processes use theirs through an asyncio `Transport` or, in
+the broker's socket for callers, `sockets.Socket`; the PBX and the callers use theirs directly.
+Bytes written before a process died are still delivered.
 """
 
 from __future__ import annotations
@@ -195,7 +197,7 @@ class Network:
         """Raises `ConnectionRefusedError`."""
         on_accept = self._listeners.get(address)
         if on_accept is None:
-            raise ConnectionRefusedError(errno.ECONNREFUSED, "nobody listens")
+            raise ConnectionRefusedError(errno.ECONNREFUSED, "no listener")
         self._count += 1
         name = f"{name}#{self._count}"
         is_tcp = address[0] == "tcp"
@@ -235,22 +237,19 @@ class Network:
         protocol = factory()
         return Transport(loop, endpoint, protocol), protocol
 
-    def serve_transports(self, loop: ProcessLoop, factory: Callable[[], Any], address: Address) -> Server:
+    def serve_transports(self, loop: ProcessLoop, factory: Callable[[], Any], address: Address) -> Callable[[], None]:
+        """What ends it; so does the end of the process."""
+
         def accept(endpoint: Endpoint) -> None:
             endpoint.owned_by(loop)
             loop.call_soon(lambda: Transport(loop, endpoint, factory()))
 
+        def close() -> None:
+            self.unlisten(address, accept)
+
         self.listen(address, accept)
-        server = Server(lambda: self.unlisten(address, accept))
-        loop.on_exit[server.close] = None
-        return server
-
-
-class Server:
-    """What a loop gives for a socket that it serves."""
-
-    def __init__(self, close: Callable[[], object]) -> None:
-        self.close = close
+        loop.on_exit[close] = None
+        return close
 
 
 def _finish(loop: ProcessLoop, future: Any) -> None:

@@ -1,13 +1,13 @@
-"""An Asterisk that misbehaves at random, and remembers what it received and sent: the judge's witness.
+"""An Asterisk that misbehaves at random and records what it received and sent, as the judge's
+witness.
 
-The protocol, the login and the life of a session are those of `amid.simulator`. An action with a header `Marker` is answered here:
-each answer carries the marker of the call that it belongs to. Every event tells the session that it was sent on, and its number
-there.
+Protocol, login and session are those of `amid.simulator`. An action with a header `Marker` is
+answered here: each answer carries the marker of its call. Every event carries the session that it
+was sent on, and its number there.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,19 +46,20 @@ class Received:
 
 
 class EventLog:
-    """The events that were sent on one session, in order: the name of each, and its number among those of this name."""
+    """The events that were sent on one session, in order: the name of each, and the place of the one of this name before it.
+    last: the place of the last one of each name."""
 
     def __init__(self, session: int) -> None:
         self.session = session
         self.names: list[str] = []
-        self.nths: list[int] = []
-        self.counts: Counter[str] = Counter()
+        self.befores: list[int | None] = []
+        self.last: dict[str, int] = {}
 
     def add(self, raw: bytes) -> bytes:
         name = raw[len(b"Event: ") : raw.index(b"\r\n")].decode()
+        self.befores.append(self.last.get(name))
+        self.last[name] = len(self.names)
         self.names.append(name)
-        self.counts[name] += 1
-        self.nths.append(self.counts[name])
         return raw[:-2] + packet([("PbxSession", str(self.session)), ("PbxIndex", str(len(self.names) - 1))])
 
 
@@ -72,9 +73,9 @@ class Session(SimulatorSession):
         super().__init__(*arguments)
         self.held: list[bytes] = []
 
-    def hear(self, event: Event) -> None:
+    def receive_event(self, event: Event) -> None:
         if event.name != BOOTED or not self.is_booting:
-            super().hear(event)
+            super().receive_event(event)
 
     def write(self, data: bytes) -> None:
         if self.log is not None and self.user is not None and self.mask and data.startswith(b"Event: "):

@@ -1,4 +1,5 @@
-"""What the supervisor does, by its own rules (`amid.supervision.watch`): it starts, watches, kills and replaces a process."""
+"""The supervisor's part, by its own rules (`amid.supervision.watch`): starts, watches, kills and
+replaces a process."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ import msgspec
 
 from amid.process.child import BEAT_S
 from amid.supervision.backoff import Backoff
-from amid.supervision.watch import Do, Limits, State, Watch
+from amid.supervision.watch import Command, Limits, State, Watch
 from tests.simulation.loop import ProcessLoop
 from tests.simulation.net import Network
 
@@ -109,11 +110,11 @@ class Process:
             self.child.configure(self._settings())
 
     def leave(self) -> None:
-        """It is in the configuration no more."""
-        self._do(self._watch.leave(self._scheduler.now))
+        """It is removed from the configuration."""
+        self._do(self._watch.shut_down(self._scheduler.now))
 
     def rejoin(self) -> None:
-        """It is in the configuration again."""
+        """It is added to the configuration again."""
         if self._watch.state is State.LEAVING:
             self._do(self._watch.rejoin(self._scheduler.now))
         else:
@@ -133,20 +134,20 @@ class Process:
         self._do(self._watch.tick(self._scheduler.now))
         self._scheduler.after(LOOK_S, self._look)
 
-    def _do(self, what: Do) -> None:
-        if what is Do.SPAWN:
+    def _do(self, what: Command) -> None:
+        if what is Command.SPAWN:
             self._starts += 1
             self._is_starting = True
             self._next_settings = self._settings()
             self._scheduler.after(self._random.uniform(*START_S), self._start, self._starts)
-        elif self._is_starting and what in (Do.TERM, Do.KILL):
+        elif self._is_starting and what in (Command.TERM, Command.KILL):
             self._is_starting = False
             self._exited()
-        elif what is Do.TERM and self.child is not None:
+        elif what is Command.TERM and self.child is not None:
             self.child.ended.set()
-        elif what is Do.KILL:
+        elif what is Command.KILL:
             self.crash()
-        if what is not Do.NOTHING:
+        if what is not Command.NOTHING:
             self._scheduler.decide(f"{what.value} {self.name}")
 
     def _start(self, number: int) -> None:

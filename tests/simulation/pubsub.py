@@ -1,7 +1,8 @@
-"""The event sockets without libzmq: what `amid.reader.event_socket` does, as a reader and its subscribers see it.
+"""The event sockets without libzmq: `amid.reader.event_socket` as a reader and its subscribers see
+it.
 
-As with libzmq, a subscription is in effect before the reader has read it; a slow subscriber loses what is over its queue; and what
-waits for a subscriber is lost with the reader.
+As with libzmq, a subscription is in effect before the reader has read it, a slow subscriber loses
+events over its queue, and waiting messages are lost with the reader.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ class Link:
         self.in_effect: list[bytes] = []
 
     def connect(self, hub: Hub, path: str) -> None:
-        """Connect, when somebody is there, and subscribe."""
+        """Connect when the socket exists, and subscribe."""
         socket = hub.sockets.get(path)
         if socket is None:
             self._scheduler.after(RECONNECT_S * self._random.uniform(1, 2), self.connect, hub, path)
@@ -85,12 +86,12 @@ class Link:
 class EventSocket:
     """In the place of `amid.reader.event_socket.EventSocket`."""
 
-    def __init__(self, hub: Hub, process: ProcessLoop, path: str, kept: int, on_asked: Callable[[list[bytes]], object]) -> None:
+    def __init__(self, hub: Hub, process: ProcessLoop, path: str, kept: int, on_subscribe: Callable[[list[bytes]], object]) -> None:
         self._hub = hub
         self._process = process
         self._path = path
         self._kept = kept
-        self._on_asked = on_asked
+        self._on_subscribe = on_subscribe
         self._prefixes: set[bytes] = set()
         self._unread: list[bytes] = []
         self.links: list[Link] = []
@@ -112,11 +113,11 @@ class EventSocket:
         asked, self._unread = self._unread, []
         self._prefixes.update(asked)
         if asked:
-            self._on_asked(asked)
+            self._on_subscribe(asked)
         return False
 
     @property
-    def anybody(self) -> bool:
+    def has_subscribers(self) -> bool:
         return bool(self._prefixes)
 
     def want(self, topic: bytes) -> bool:
@@ -127,7 +128,7 @@ class EventSocket:
             if link.wants(topic):
                 link.put([topic, body], self._kept)
 
-    def forgive(self) -> None:
+    def halve_counts(self) -> None:
         pass
 
     def close(self) -> None:
@@ -159,9 +160,9 @@ class EventSockets:
         self._run_dir = run_dir
 
     def open(
-        self, name: str, kept: int, linger_ms: int, on_asked: Callable[[list[bytes]], object], mode: int = SHARED
+        self, name: str, kept: int, linger_ms: int, on_subscribe: Callable[[list[bytes]], object], mode: int = SHARED
     ) -> EventSocket:
-        return EventSocket(self._hub, self._process, f"{self._run_dir}/{name}", self._hub.kept, on_asked)
+        return EventSocket(self._hub, self._process, f"{self._run_dir}/{name}", self._hub.kept, on_subscribe)
 
     def bind_tcp(self, socket: Any, endpoints: Any) -> None:
         pass

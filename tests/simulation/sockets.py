@@ -71,7 +71,7 @@ class ListeningSocket:
 
     def accept(self) -> tuple[Socket, None]:
         if not self._waiting:
-            raise BlockingIOError(errno.EAGAIN, "nobody waits")
+            raise BlockingIOError(errno.EAGAIN, "no connection waits")
         return Socket(self._network, self._waiting.popleft()), None
 
     def close(self) -> None:

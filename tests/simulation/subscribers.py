@@ -1,11 +1,16 @@
-"""Programs that subscribe, with the client's own rules (`amid.client.feed`): they detect loss, and fetch what was lost."""
+"""Consumers of events: with the method `events`, by the client's rules (`amid.client.event`), and
+by subscription.
+
+A puller must get every event or a gap. A subscriber may lose events, but what it gets must be
+correct.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
 from amid import wire
-from amid.client.feed import Feed
+from amid.client.event import PAUSE_S, WAIT_S, EventCursor
 from amid.errors import AmidError
 from tests.simulation.client import Connection
 from tests.simulation.event_judge import EventJudge
@@ -13,8 +18,8 @@ from tests.simulation.loop import Scheduler
 from tests.simulation.net import Network
 from tests.simulation.pubsub import Hub, Link
 
-REPLAY_S = 5.0
-LATEST_S = 2.0
+LATEST_S = 1.0
+"""Seconds behind its timeout after which an answer is given up."""
 
 
 class Subscriber:
@@ -24,68 +29,64 @@ class Subscriber:
         self, network: Network, hub: Hub, judge: EventJudge, name: str, server: str, names: list[str], run_dir: str
     ) -> None:
         self._scheduler: Scheduler = network.scheduler
+        self._random = self._scheduler.generator(f"puller {name}")
         self._judge = judge
         self.name = name
         self.server = server
         self.names = frozenset(names)
-        path = f"{run_dir}/{(wire.events_socket if names else wire.stream_socket)(server)}"
-        listed = [{"name": server, "state": "connecting", "events": path, "stream": path}]
-        self._feed = Feed(listed, server, names, True, self._scheduler.now)
-        self._connection = Connection(network, f"{run_dir}/{wire.RPC_SOCKET}", f"{name}-replay", 2000)
-        self._asking: int | None = None
-        self._is_paused = False
-        self._link = Link(self._scheduler, name, self._feed.topics, self._take)
-        self._link.connect(hub, path)
-
-    @property
-    def is_behind(self) -> bool:
-        """Whether it is still fetching what it lost."""
-        return self._feed.ask is not None
+        self._position = EventCursor(server, names)
+        self._connection = Connection(network, f"{run_dir}/{wire.RPC_SOCKET}", f"{name}-pull", 2000)
+        self._is_stalled = self.is_asking = False
+        topics = [wire.event_topic(server, one) for one in names] or [wire.stream_topic(server)]
+        self._link = Link(self._scheduler, name, [*topics, wire.tick_topic(server)], self._published)
+        self._link.connect(hub, f"{run_dir}/{(wire.events_socket if names else wire.stream_socket)(server)}")
+        self._ask()
 
     def stall(self, seconds: float) -> None:
         self._link.read(False)
-        self._scheduler.after(seconds, self._link.read, True)
+        self._is_stalled = True
+        self._scheduler.after(seconds, self._go_on)
 
     def finish(self) -> None:
         self._judge.finish(self.name, self.server, self.names)
 
-    def _take(self, frames: list[bytes]) -> None:
+    def _published(self, frames: list[bytes]) -> None:
         for body in wire.unpack(frames[1]):
             if body["event"] != wire.TICK:
                 self._judge.check_body(body)
-        self._feed.take(frames, self._scheduler.now)
-        self._work()
 
-    def _work(self) -> None:
-        while (item := self._feed.next()) is not None:
-            self._judge.check_item(self.name, self.names, item)
-        if self._feed.ask is not None and self._asking is None and not self._is_paused:
-            self._is_paused = True
-            self._scheduler.after(self._feed.pause, self._ask)
+    def _go_on(self) -> None:
+        self._is_stalled = False
+        self._link.read(True)
+        self._ask()
 
     def _ask(self) -> None:
-        self._is_paused = False
-        ask = self._feed.ask
-        if ask is None:
+        if self._is_stalled or self.is_asking:
             return
         if not self._connection.is_up:
-            self._refuse(AmidError("unreachable", "there is no broker"))
+            self._refused(AmidError("unreachable", "there is no broker"))
             return
-        params = {"server": ask.server, "epoch": ask.epoch, "after": ask.after, "limit": ask.limit, "timeout": REPLAY_S}
-        self._asking = self._connection.request("replay", params, False, lambda reply: self._fetched(ask.after, reply))
-        self._scheduler.after(REPLAY_S + LATEST_S, self._connection.forget, self._asking)
+        self.is_asking = True
+        call = self._position.request(self._random.choice([0.0, 0.3, WAIT_S]))
+        limit = self._random.choice([1, 10, 1000])
+        params = {**call.params, "limit": limit}
+        asking = self._connection.request("events", params, self._random.random() < 0.3, lambda reply: self._pulled(reply, limit))
+        self._scheduler.after(call.params["timeout"] + LATEST_S, self._connection.forget, asking)
 
-    def _fetched(self, after: int, reply: dict[str, Any] | None) -> None:
-        self._asking = None
+    def _pulled(self, reply: dict[str, Any] | None, limit: int) -> None:
+        self.is_asking = False
         if reply is None:
-            self._refuse(AmidError("timeout", "no answer"))
+            self._refused(AmidError("timeout", "no answer"))
         elif "error" in reply:
-            self._refuse(AmidError.of(reply["error"]))
+            self._refused(AmidError.of(reply["error"]))
         else:
-            self._judge.check_replay(self.name, after, reply["result"]["events"])
-            self._feed.fetched(reply["result"]["events"], reply["result"]["more"])
-            self._work()
+            page = reply["result"]
+            self._judge.check_page(self.name, self.names, page, limit)
+            for item in self._position.take(page):
+                self._judge.check_item(self.name, self.names, item)
+            self._ask()
 
-    def _refuse(self, error: AmidError) -> None:
-        self._feed.refused(error)
-        self._work()
+    def _refused(self, error: AmidError) -> None:
+        """A server may be taken out of the configuration for a while; this program asks again for that, too."""
+        wait = PAUSE_S if error.kind == "unknown_server" else self._position.retry_after_s(error)
+        self._scheduler.after(wait, self._ask)

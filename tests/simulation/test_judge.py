@@ -1,4 +1,5 @@
-"""The judge finds faults that amid does not have: each is put into amid here, and must be found within a few seeds."""
+"""The judge finds errors that amid does not have: each is inserted here and must be found within a
+few seeds."""
 
 from __future__ import annotations
 
@@ -10,11 +11,11 @@ from amid.ami.exchange import Answer
 from amid.ami.lane import Flight, Lane
 from amid.ami.packet import Packet
 from amid.broker.broker import Broker
-from amid.events.sequence import Numberer
+from amid.events.replay_buffer import Page, ReplayBuffer
+from amid.events.sequence import Sequencer
 from amid.reader.answers import Answers
 from amid.reader.event_stream import EventConnection
 from amid.reader.reader import Reader
-from amid.reader.replays import Replays
 from amid.rpc.messages import Returned
 from amid.rpc.open_call import OpenCall
 from tests.simulation.world import run_seed
@@ -22,7 +23,7 @@ from tests.simulation.world import run_seed
 SEEDS = range(1, 41)
 SECONDS = 30.0
 
-NUMBER, SEND_REPLAY = Numberer.number, Replays._send
+NUMBER, READ = Sequencer.number, ReplayBuffer.read
 
 
 def first_flight(lane: Lane, packet: Packet) -> Flight | None:
@@ -38,16 +39,16 @@ def attribute_to_the_oldest(lane: Lane, packet: Packet, now: float) -> None:
 
 
 def send_again(reader: Reader, lost: list[Any], reason: str) -> None:
-    """What was in flight on a lost session is sent once more."""
+    """Open actions of a lost session are sent again."""
     for call, _ in lost:
         reader._answers.forget(call.call_id)
         reader._send(Returned(call.call_id))
 
 
-def skip_number(numberer: Numberer, names: list[str]) -> tuple[int, list[int]]:
+def skip_number(numbers: Sequencer, names: list[str]) -> tuple[int, list[int]]:
     """Every fiftieth number is left out."""
-    numberer.seq += numberer.seq % 50 == 49
-    return NUMBER(numberer, names)
+    numbers.seq += numbers.seq % 50 == 49
+    return NUMBER(numbers, names)
 
 
 def forget_deadlines(broker: Broker) -> None:
@@ -57,7 +58,7 @@ def forget_deadlines(broker: Broker) -> None:
 
 
 def answer_next(answers: Answers, burst: Any) -> None:
-    """The event that ends a call is given to whichever call waits for one."""
+    """The event that completes a call is given to any waiting call."""
     for packet in burst.packets():
         wait = next(iter(answers._untils.values()), None) if packet.action_id else None
         if wait is not None and packet.event.lower() == wait.until:
@@ -75,29 +76,35 @@ def lose_events(connection: EventConnection, data: bytes, now: float) -> None:
     connection._stream.take(items[:-1] if len(items) > 5 else items)
 
 
-def skip_replayed(replays: Replays, replay: Any, more: bool) -> bool:
-    """An answer to `replay` leaves out its second event."""
-    del replay.events[1:2]
-    return SEND_REPLAY(replays, replay, more)
+def skip_held(buffer: ReplayBuffer, after: Any, limit: int, names: frozenset[str] = frozenset()) -> Page:
+    """An answer to `events` leaves out its second event."""
+    page = READ(buffer, after, limit, names)
+    return page._replace(events=page.events[:1] + page.events[2:])
+
+
+def forget_gap(buffer: ReplayBuffer, after: Any, limit: int, names: frozenset[str] = frozenset()) -> Page:
+    """Expired events, and possible losses at the end of an epoch, are not reported."""
+    return READ(buffer, after, limit, names)._replace(missed=0)
 
 
 MUTANTS: dict[str, tuple[type, str, Any, str]] = {
     "an answer to another call": (Lane, "_flight_of", first_flight, "items of|the answer of|but the PBX said"),
     "wrong attribution of an Error": (Lane, "_feed_unattributed", attribute_to_the_oldest, "but the PBX said"),
-    "an action is sent twice": (Reader, "_lose", send_again, "was sent twice"),
+    "an action is sent twice": (Reader, "_lose", send_again, "was sent twice|sent false, but was received"),
     "sent is false after writing": (OpenCall, "sent", False, "sent false"),
     "sent is true before writing": (OpenCall, "sent", True, "with sent True"),
-    "a number of an event is skipped": (Numberer, "number", skip_number, "has number|events of"),
+    "a number of an event is skipped": (Sequencer, "number", skip_number, "has number|events of"),
     "an alarm is lost": (Broker, "_set_alarm", forget_deadlines, "its timeout is"),
     "an event of another call": (Answers, "events", answer_next, "another ActionID|the answer of"),
     "an event is lost in silence": (EventConnection, "feed", lose_events, "events of"),
-    "an event is left out of a replay": (Replays, "_send", skip_replayed, "replay behind"),
+    "an event is left out of an answer": (ReplayBuffer, "read", skip_held, "follows|events of"),
+    "a gap is not told": (ReplayBuffer, "read", forget_gap, "follows|was not told"),
 }
 """What is wrong, where, and how it shows."""
 
 
 @pytest.mark.parametrize("name", MUTANTS)
-def test_a_fault_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_judge_finds_each_fault(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     place, attribute, mutant, shows = MUTANTS[name]
     monkeypatch.setattr(place, attribute, mutant)
     for seed in SEEDS:

@@ -1,4 +1,4 @@
-"""Seeds of the simulation: those that found a fault of amid once, and new ones."""
+"""Seeds of the simulation: those that once found an error of amid, and new ones."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FOUND: dict[str, tuple[int, float, tuple[str, ...]]] = {
     "events came behind amid:disconnected": (9, 15.0, ("a reader is replaced", "an event storm")),
 }
 """What was found, and the arguments of `run_seed` that found it. They are searched again where the simulation itself changes."""
-NEW_SEEDS_S = 20.0
+NEW_SEEDS_S = 5.0
 SECONDS = 30.0
 ROOT = Path(__file__).parent.parent.parent
 
@@ -29,12 +29,12 @@ def check(outcome: Outcome) -> None:
 
 
 @pytest.mark.parametrize("what", FOUND)
-def test_a_seed_that_found_a_fault(what: str) -> None:
+def test_seeds_that_found_a_fault_pass(what: str) -> None:
     check(run_seed(*FOUND[what]))
 
 
-def test_new_seeds() -> None:
-    """As many as fit into `NEW_SEEDS_S`."""
+def test_new_seeds_pass() -> None:
+    """As many as fit into `NEW_SEEDS_S`; CI runs some minutes of them besides."""
     first = random.SystemRandom().randrange(10**9)
     end, count = time.monotonic() + NEW_SEEDS_S, 0
     while time.monotonic() < end:
@@ -43,8 +43,9 @@ def test_new_seeds() -> None:
         count += 1
 
 
-def test_a_seed_runs_the_same_in_every_process() -> None:
-    """All decisions, their times and what came of them, whatever the hashes of text and the addresses of objects are."""
+def test_a_seed_is_reproducible_in_every_process() -> None:
+    """All decisions, their times and effects, whatever the hashes of strings and the addresses of
+    objects."""
 
     def digest(hash_seed: str) -> str:
         command = [sys.executable, "-m", "tests.simulation", "--seeds", "2", "--from", "1", "--seconds", "20"]

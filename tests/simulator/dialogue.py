@@ -1,6 +1,7 @@
-"""What the tests of the simulated PBX talk to it with: one session without a socket, and a reader of packets.
+"""Tools for tests of the simulated PBX: a session without a socket, and a packet reader.
 
-A reader of its own, on purpose: the simulated PBX is checked with neither its own code nor amid's.
+The reader is independent on purpose: the simulated PBX is checked neither with its own code nor
+with amid's.
 """
 
 from __future__ import annotations
@@ -20,11 +21,16 @@ Packet = list[tuple[str, str]]
 def packets(raw: bytes) -> list[Packet]:
     """Each packet as its headers in order; a line without a colon is a name without a value."""
     blocks = raw.decode(errors="surrogateescape").split("\r\n\r\n")
-    return [[tuple(line.partition(": ")[::2]) for line in block.split("\r\n")] for block in blocks if block.strip()]
+    return [[_header(line) for line in block.split("\r\n")] for block in blocks if block.strip()]
+
+
+def _header(line: str) -> tuple[str, str]:
+    name, _, value = line.partition(": ")
+    return name, value
 
 
 class Dialogue:
-    """One session at a time of its own: `ask` sends an action and gives back all packets that came of it."""
+    """One session at a time: `ask` sends an action and returns all packets that follow."""
 
     def __init__(
         self,

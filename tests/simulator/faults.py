@@ -1,14 +1,15 @@
-"""Misbehaviour on demand, so that clients can be tried against a PBX that breaks the rules.
+"""Misbehaviour on demand, to test clients with a PBX that breaks the rules.
 
-A real Asterisk has nothing like it, so it is around the simulated PBX's own actions (`faulty`). The action `SimFault`
-arms a fault for the next `Count` actions named `Target` of any session (`*`: any action):
+A real Asterisk has nothing like it, so it wraps the actions of the simulated PBX (`faulty`). The
+action `SimFault` arms a fault for the next `Count` actions named `Target` of any session (`*`: any
+action):
 
-    Kind: delay         the action is carried out `Seconds` later, and its session is blocked meanwhile
-    Kind: silence       carried out, but never answered
+    Kind: delay         the action runs `Seconds` later, and its session is blocked meanwhile
+    Kind: silence       the action runs but is never answered
     Kind: close         the session is closed instead of an answer
-    Kind: garbage       bytes that are no AMI come before the answer
-    Kind: endless_line  `Size` bytes (default 1 MiB) without a line end come instead of the answer
-    Kind: duplicate     the answer comes twice
+    Kind: garbage       bytes that are not AMI precede the answer
+    Kind: endless_line  `Size` bytes (default 1 MiB) without a line end replace the answer
+    Kind: duplicate     the answer is sent twice
     Kind: wrong_actionid  the answer has another ActionID
     Kind: burst         at once, no Target: `Count` UserEvent events with `Number: 1` to `Count`
 """

@@ -1,7 +1,4 @@
-"""Other Asterisks than the one that the simulated PBX is: 16, and 13 with answers in the old forms.
-
-Before 13.2 some modules did not mark their lists, and before 14 a Command was answered with raw text and a marker.
-"""
+"""Other versions of the simulated Asterisk: 16, and 13 with answers in the old forms."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers: lists and their frames, the odd ones, both dialects, and misbehaviour on demand."""
+"""Answers: framed lists, unusual answers, both dialects, and misbehaviour on demand."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_command() -> None:
     assert failed[2][1].startswith("No such command 'nope nope'")
 
 
-def test_odd_answers() -> None:
+def test_unusual_answers() -> None:
     dialogue = Dialogue()
     assert dialogue.raw(b"Action: QueueRule\r\n\r\n") == b"Response: Success\r\n\r\n\r\n"
     assert len(dialogue.ask("VoicemailUsersList")) == 1
@@ -94,7 +94,7 @@ def test_recording() -> None:
     assert dict(Dialogue().ask("Monitor", Channel=name)[0])["Message"].startswith("Invalid/unknown command")
 
 
-def test_old_forms() -> None:
+def test_answers_in_old_forms() -> None:
     dialogue = Dialogue(version=13)
     raw = dialogue.raw(b"Action: Command\r\nActionID: 4\r\nCommand: core show version\r\n\r\n")
     assert raw.startswith(b"Response: Follows\r\nPrivilege: Command\r\nActionID: 4\r\nAsterisk 13")

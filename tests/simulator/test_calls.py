@@ -1,4 +1,4 @@
-"""Calls: what the lists show is what the events have said."""
+"""Calls: lists and events show the same state."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SNAPSHOT = (
 
 
 class Replay:
-    """The picture that a listener has who began with an empty PBX and saw every event."""
+    """The state of a listener that began with an empty PBX and received every event."""
 
     def __init__(self) -> None:
         self.channels: dict[str, dict[str, str]] = {}
@@ -93,8 +93,8 @@ def check_same(replay: Replay, asker: Dialogue) -> None:
 
 @settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 1000), steps=st.lists(st.tuples(st.floats(0.01, 20), st.integers(0, 9)), max_size=25))
-def test_replaying_the_events_gives_the_lists(seed: int, steps: list[tuple[float, int]]) -> None:
-    """However long the calls go on, and whomever somebody hangs up or sends elsewhere meanwhile."""
+def test_the_events_lead_to_the_same_state_as_the_lists(seed: int, steps: list[tuple[float, int]]) -> None:
+    """However long the calls last, and whichever are hung up or redirected."""
     pbx, listener, asker = busy(seed, 60)
     replay = Replay()
     for seconds, choice in steps:
@@ -182,7 +182,7 @@ def test_hangup_in_the_middle_leaves_nothing_behind(exten: str) -> None:
 
 
 @pytest.mark.parametrize("pattern", ["/^(L+)+@x$/", "/.*.*.*.*.*@@/", "/" + "L?" * 30 + "/"])
-def test_a_pattern_of_channels_that_could_search_for_ever_is_refused(pattern: str) -> None:
+def test_an_exponential_channel_pattern_is_refused(pattern: str) -> None:
     _, _, asker = busy(1, 0)
     (answer,) = asker.ask("Hangup", Channel=pattern)
     assert dict(answer)["Message"] == f"Regex compile failed on: {pattern}"

@@ -1,4 +1,4 @@
-"""The TCP port: real sockets, a peer that does not read, and the process as `amid demo` starts it."""
+"""The TCP server: real sockets, a peer that does not read, and the process as `amid demo` starts it."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ def test_pipelined_requests_and_close() -> None:
         assert sock.recv(1) == b""
 
 
-def test_events_flow_while_calls_go_on() -> None:
+def test_events_are_sent_while_calls_are_active() -> None:
     with SimulatedPbx(calls_per_minute=6000) as simulator, connect(simulator.port) as sock:
         read_until(sock, b"Event: DialBegin")
 
 
-def test_a_peer_that_does_not_read_is_closed_and_the_others_go_on() -> None:
+def test_a_peer_that_does_not_read_is_disconnected() -> None:
     with (
         faulty_pbx(users=[User("demo", "demo")]) as simulator,
         connect(simulator.port) as stuck,
@@ -75,7 +75,7 @@ def start(tmp_path: Path, *options: str) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
-def test_process_says_where_it_listens_and_ends_with_its_input(tmp_path: Path) -> None:
+def test_the_process_prints_its_port_and_ends_with_its_input(tmp_path: Path) -> None:
     with start(tmp_path, "--with-stdin") as process:
         assert process.stdin and process.stdout
         word, _, place = process.stdout.readline().strip().partition(" ")

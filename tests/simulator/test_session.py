@@ -1,4 +1,4 @@
-"""One session: limits, logging in, permissions, the events mask, and one action at a time."""
+"""A session: limits, login, permissions, the event mask, and one action at a time."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_empty_action_id_is_not_echoed_and_blank_lines_are_missing_actions() -> 
     assert Dialogue().raw(b"\r\n") == b"Response: Error\r\nMessage: Missing action in request\r\n\r\n"
 
 
-def test_before_login_everything_is_refused() -> None:
+def test_before_login_all_other_actions_are_refused() -> None:
     dialogue = Dialogue(user="")
     assert [dict(dialogue.ask(name)[0])["Message"] for name in ("Ping", "Nonsense")] == ["Permission denied"] * 2
 
@@ -121,7 +121,7 @@ def test_events_mask(mask: str, state: str) -> None:
     assert dict(Dialogue().ask("Events", EventMask=mask)[0])["Events"] == state
 
 
-def test_events_go_to_those_who_may_and_want() -> None:
+def test_events_go_to_permitted_sessions_with_a_matching_mask() -> None:
     pbx = Pbx(NOW)
     everything, calls, silent = Dialogue(pbx, events="on"), Dialogue(pbx, "poor", "on"), Dialogue(pbx)
     everything.take()
@@ -160,7 +160,7 @@ def test_events_of_a_blocked_session_come_after_its_answer() -> None:
     assert ("Event", "Newchannel") in names
 
 
-def test_asynchronous_originate_tells_the_event_sessions() -> None:
+def test_asynchronous_originate_sends_an_event() -> None:
     pbx = Pbx(NOW)
     listener, caller = Dialogue(pbx, events="on"), Dialogue(pbx)
     queued = caller.ask("Originate", ActionID="o1", Channel="Local/100@default", Application="Wait", Data="1", Async="true")
@@ -171,7 +171,7 @@ def test_asynchronous_originate_tells_the_event_sessions() -> None:
     assert caller.take() == b""
 
 
-def test_wait_event_ends_with_an_event_or_its_time() -> None:
+def test_wait_event_ends_with_an_event_or_its_timeout() -> None:
     pbx = Pbx(NOW)
     waiting, other = Dialogue(pbx, events="on"), Dialogue(pbx)
     waiting.take()

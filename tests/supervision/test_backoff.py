@@ -1,4 +1,4 @@
-"""The delay before the next try: within its bounds, doubling, jittered, and from the start again after a good spell."""
+"""The delay before the next attempt: bounded, doubling, jittered, and reset after a long success."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from hypothesis import strategies as st
 from amid.supervision.backoff import Backoff
 
 
-def test_it_doubles_up_to_the_most_and_is_never_under_half() -> None:
+def test_it_doubles_up_to_the_maximum_and_is_never_under_half() -> None:
     backoff = Backoff(0.1, 1.0, random.Random(1))
     for whole in (0.1, 0.2, 0.4, 0.8, 1.0, 1.0, 1.0):
         assert whole / 2 <= backoff.next() <= whole
 
 
-def test_two_that_failed_together_do_not_come_back_together() -> None:
+def test_simultaneous_failures_are_retried_at_different_times() -> None:
     delays = {Backoff(1.0, 30.0, random.Random(seed)).next() for seed in range(20)}
     assert len(delays) == 20
 
 
-def test_a_try_that_held_starts_over_and_a_short_one_does_not() -> None:
+def test_a_long_success_resets_the_delay_and_a_short_one_does_not() -> None:
     backoff = Backoff(0.1, 30.0, random.Random(1))
     for _ in range(5):
         backoff.next()
@@ -32,7 +32,7 @@ def test_a_try_that_held_starts_over_and_a_short_one_does_not() -> None:
 
 
 @given(least=st.floats(0.001, 10), factor=st.floats(1, 1000), tries=st.integers(1, 50), seed=st.integers())
-def test_it_stays_between_half_of_the_least_and_the_most(least: float, factor: float, tries: int, seed: int) -> None:
+def test_it_stays_between_half_of_the_minimum_and_the_maximum(least: float, factor: float, tries: int, seed: int) -> None:
     backoff = Backoff(least, least * factor, random.Random(seed))
     for _ in range(tries):
         assert least / 2 <= backoff.next() <= least * factor

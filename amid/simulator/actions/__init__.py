@@ -1,4 +1,4 @@
-"""The actions that the simulated PBX understands: one table, filled by the modules beside this one."""
+"""The actions of the simulated PBX, in a table that the modules of this package fill."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How an action is found, allowed and answered: the table of actions, and the forms an answer can take."""
+"""The table of actions, permission checks, and the forms of answers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Item = tuple[str, Sequence[Header]]
 
 
 class Answer:
-    """What one action has to work with: its session, its request, and the ways to answer."""
+    """The context of an action: its session, its request, and methods to answer."""
 
     def __init__(self, session: Session, request: Request) -> None:
         self.session = session
@@ -28,7 +28,7 @@ class Answer:
         return self.request.get(name)
 
     def success(self, message: str = "", headers: Iterable[Header] = ()) -> None:
-        """`Response: Success`; further headers stand where the message would."""
+        """Answer `Response: Success` with a message or with other headers in its place."""
         self._respond("Success", [("Message", message)] if message else headers)
 
     def error(self, message: str) -> None:
@@ -50,9 +50,10 @@ class Answer:
         last: bool = False,
         marker: str = "start",
     ) -> None:
-        """The answer, an event for each item, and the event that closes the list, with `extra` at its end.
+        """Answer with a list: the response, an event for each item, and the closing event with
+        `extra` at its end.
 
-        Some modules write the ActionID `last` in their items.
+        last: write the ActionID after the headers of items, as some Asterisk modules do.
         """
         self._respond("Success", [("EventList", marker), ("Message", message)])
         count = 0
@@ -67,11 +68,11 @@ class Answer:
 class Action:
     name: str
     classes: tuple[str, ...]
-    """A user needs one of them to write; none: everybody may."""
+    """Privilege classes of which a user needs one; empty: any user may run the action."""
     synopsis: str
-    carry_out: Callable[[Answer], None]
+    run: Callable[[Answer], None]
     until: int = 99
-    """The last Asterisk that has it."""
+    """The last Asterisk version that has this action."""
 
     @property
     def privilege(self) -> str:
@@ -79,7 +80,7 @@ class Action:
 
 
 ACTIONS: dict[str, Action] = {}
-"""By lower-case name."""
+"""The actions by lower-case name."""
 
 BEFORE_LOGIN = ("challenge", "login", "logoff")
 
@@ -91,7 +92,7 @@ def action(
     *,
     until: int = 99,
 ) -> Callable[[Callable[[Answer], None]], Callable[[Answer], None]]:
-    """Enters a function into the table; `classes` separated by commas, "" for none."""
+    """Register a function as an action. classes: separated by commas, "" for none."""
 
     def enter(function: Callable[[Answer], None]) -> Callable[[Answer], None]:
         needed = tuple(classes.split(",")) if classes else ()
@@ -107,7 +108,7 @@ def allowed(session: Session, known: Action) -> bool:
 
 
 def act(session: Session, request: Request) -> None:
-    """Carries out one request, or refuses it in Asterisk's words."""
+    """Run one request, or refuse it with Asterisk's message."""
     answer, name = Answer(session, request), request.get("Action")
     known = ACTIONS.get(name.lower())
     if request.defect:
@@ -121,4 +122,4 @@ def act(session: Session, request: Request) -> None:
     elif not allowed(session, known):
         answer.error("Permission denied")
     else:
-        known.carry_out(answer)
+        known.run(answer)

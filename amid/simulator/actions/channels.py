@@ -1,4 +1,4 @@
-"""Actions on channels: listing them, their variables, making, moving, recording and ending them."""
+"""Actions on channels: list, variables, originate, redirect and hang up."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from amid.simulator.traffic import Origination
 from amid.simulator.wire import Header
 
 MAX_REPEATS = 2
-"""Repetitions in a pattern of channel names. A caller writes both, and with more the search could take for ever."""
+"""The maximum number of repetitions in a channel name pattern, because a caller could make the
+search exponential."""
 
 
 @action("CoreShowChannels", "system,reporting", "List currently active channels.")
@@ -90,8 +91,8 @@ def _status(answer: Answer, channels: list[Channel]) -> Iterator[Item]:
         )
 
 
-def named_channel(answer: Answer) -> Channel | None:
-    """The channel that the request names; answers the error itself when there is none."""
+def find_channel(answer: Answer) -> Channel | None:
+    """The channel that the request names; otherwise None, after answering with the error."""
     name = answer.get("Channel")
     channel = answer.pbx.channels.get(name)
     if channel is None:
@@ -104,14 +105,15 @@ def getvar(answer: Answer) -> None:
     name, channel = answer.get("Variable"), None
     if not name:
         return answer.error("No variable specified")
-    if answer.get("Channel") and (channel := named_channel(answer)) is None:
+    if answer.get("Channel") and (channel := find_channel(answer)) is None:
         return
     value = _decoded(name) or (channel.variables if channel else answer.pbx.globals).get(name, "")
     answer.success(headers=[("Variable", name), ("Value", value)])
 
 
 def _decoded(name: str) -> str:
-    """The one dialplan function there is: the way in which a value, line ends and all, gets into an answer unescaped."""
+    """Evaluate BASE64_DECODE, the only dialplan function here; it puts arbitrary bytes, such as
+    line ends, into an answer."""
     found = re.fullmatch(r"BASE64_DECODE\((.*)\)", name)
     return base64.b64decode(found[1]).decode(errors="surrogateescape") if found else ""
 
@@ -121,7 +123,7 @@ def setvar(answer: Answer) -> None:
     name, channel = answer.get("Variable"), None
     if not name:
         return answer.error("No variable specified")
-    if answer.get("Channel") and (channel := named_channel(answer)) is None:
+    if answer.get("Channel") and (channel := find_channel(answer)) is None:
         return
     answer.pbx.set_variable(channel, name, answer.get("Value"))
     answer.success("Variable Set")
@@ -129,10 +131,10 @@ def setvar(answer: Answer) -> None:
 
 @action("Originate", "originate", "Originate a call.")
 def originate(answer: Answer) -> None:
-    order = _order(answer)
-    if isinstance(order, str):
-        return answer.error(order)
-    if order.announce:
+    origination = _parse_originate(answer)
+    if isinstance(origination, str):
+        return answer.error(origination)
+    if origination.announce:
         answer.success("Originate successfully queued")
     else:
         session = answer.session
@@ -145,12 +147,12 @@ def originate(answer: Answer) -> None:
                 )
                 session.unblock()
 
-        order.done = done
-    order.start(answer.pbx)
+        origination.done = done
+    origination.start(answer.pbx)
 
 
-def _order(answer: Answer) -> Origination | str:
-    """What the request asks to be dialled; or what is wrong with it, in Asterisk's words."""
+def _parse_originate(answer: Answer) -> Origination | str:
+    """The origination that a request describes, or Asterisk's error message."""
     target, timeout = answer.get("Channel"), answer.get("Timeout") or "30000"
     context, exten, priority = answer.get("Context"), answer.get("Exten"), answer.get("Priority")
     application, data = answer.get("Application"), answer.get("Data")
@@ -203,7 +205,7 @@ def hangup(answer: Answer) -> None:
     name, cause = answer.get("Channel"), int(answer.get("Cause") or 16)
     if len(name) > 1 and name[0] == name[-1] == "/":
         return _hangup_matching(answer, name, cause)
-    if (channel := named_channel(answer)) is not None:
+    if (channel := find_channel(answer)) is not None:
         answer.success("Channel Hungup")
         answer.pbx.hang_up(channel, cause)
 

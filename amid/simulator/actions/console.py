@@ -1,4 +1,4 @@
-"""The action Command: the few console commands that the simulated PBX knows, and how their text is sent."""
+"""The action Command: the console commands of the simulated PBX and their output."""
 
 from __future__ import annotations
 

@@ -128,7 +128,7 @@ def queue_pause(answer: Answer) -> None:
 
 @action("QueueRule", "", "Queue Rules.")
 def queue_rule(answer: Answer) -> None:
-    """One packet and, as from the real one, one blank line too many."""
+    """One packet followed, as in Asterisk, by an extra blank line."""
     answer.success()
     answer.session.write(b"\r\n")
 

@@ -1,4 +1,4 @@
-"""Actions about the session itself: logging in and out, events, waiting, and saying something to all."""
+"""Actions on the session: login and logoff, events, WaitEvent and UserEvent."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def login(answer: Answer) -> None:
     answer.success("Authentication accepted")
     age = str(int(pbx.now - pbx.started))
     booted = Event("FullyBooted", ["system"], [("Uptime", age), ("LastReload", age), ("Status", "Fully Booted")])
-    session.hear(booted)
+    session.receive_event(booted)
     moment = _moment(pbx.now)
     pbx.emit(
         "SuccessfulAuth",
@@ -44,7 +44,7 @@ def login(answer: Answer) -> None:
 
 
 def _reject(answer: Answer) -> None:
-    """Says why to those who watch security events, and answers and closes only after a second."""
+    """Report the reason as a security event, then answer and close after one second."""
     known = answer.session.knows(answer.get("Username"))
     name, version = ("InvalidPassword", "2") if known else ("InvalidAccountID", "1")
     answer.pbx.emit(name, "security", _security(answer, "Error", version), [("SessionTV", _moment(0))])
@@ -99,7 +99,7 @@ def list_commands(answer: Answer) -> None:
 
 @action("WaitEvent", "", "Wait for an event to occur.")
 def wait_event(answer: Answer) -> None:
-    """Waits for an event, the timeout, or more input, whichever comes first."""
+    """Wait for an event, the timeout or further input, whichever comes first."""
     session, seen = answer.session, list[Event]()
 
     def finish() -> None:
@@ -109,7 +109,7 @@ def wait_event(answer: Answer) -> None:
         session.send([("Event", "WaitEventComplete"), *answer.identity])
 
     def notice(event: Event) -> bool:
-        """Any event ends the wait, even one that this session does not get."""
+        """Any event ends the wait, even one that this session does not receive."""
         if session.wants(event):
             seen.append(event)
         session.unblock()
@@ -124,7 +124,7 @@ def wait_event(answer: Answer) -> None:
 
 @action("UserEvent", "user", "Send an arbitrary event.")
 def user_event(answer: Answer) -> None:
-    """Repeats all headers but Action to every session, the sender's ActionID among them."""
+    """Send all headers except Action to every session, including the sender's ActionID."""
     body = [line for line in answer.request.lines if line.partition(":")[0].lower() not in ("action", "userevent")]
     answer.success("Event Sent")
     answer.pbx.emit_lines("UserEvent", "user", [f"UserEvent: {answer.get('UserEvent')}", *body])

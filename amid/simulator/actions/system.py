@@ -1,4 +1,4 @@
-"""Actions on the PBX as a whole: its settings, database, configuration files, devices and modules."""
+"""Actions on the PBX: settings, database, configuration files, devices and modules."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def core_status(answer: Answer) -> None:
 
 
 def _path(answer: Answer, *, dot: str = ".") -> str | None:
-    """/family/key of the request; None when one is missing, and the error has been answered."""
+    """/family/key of the request; None when one is missing, after answering with the error."""
     family, key = answer.get("Family"), answer.get("Key")
     if not family or not key:
         answer.error(f"No {'key' if family else 'family'} specified{dot}")
@@ -107,7 +107,7 @@ def db_del(answer: Answer) -> None:
 
 
 def under(database: dict[str, str], *parts: str) -> list[tuple[str, str]]:
-    """The entries below a family and key, in order; all of them when nothing is named."""
+    """The database entries below a family and key, in order; all entries without one."""
     prefix = "".join(f"/{part}" for part in parts if part)
     return sorted((key, value) for key, value in database.items() if key == prefix or key.startswith(f"{prefix}/"))
 
@@ -146,7 +146,7 @@ def _file(answer: Answer) -> dict[str, list[tuple[str, str]]] | None:
 
 @action("GetConfig", "system,config", "Retrieve configuration.")
 def get_config(answer: Answer) -> None:
-    """Everything in one packet; a category that is not there makes a line that is no header."""
+    """One packet. A category that does not exist gives a line that is not a header."""
     contents = _file(answer)
     if contents is None:
         return
@@ -240,7 +240,7 @@ def voicemail_users_list(answer: Answer) -> None:
 
 @action("FAXStats", "reporting", "Responds with fax statistics")
 def fax_stats(answer: Answer) -> None:
-    """One event follows, and nothing says that it was the last."""
+    """Answer with one event that nothing marks as the last."""
     answer.success("FAXStats event will follow")
     answer.session.send(
         [

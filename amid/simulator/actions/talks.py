@@ -1,4 +1,4 @@
-"""Actions on what channels are in: bridges, conferences and parking lots."""
+"""Actions on bridges, conferences and parking lots."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""A burst is nothing but events as Asterisk writes them; whatever else a block holds, the parser cuts it as if there were none."""
+"""A batch contains only events as Asterisk writes them; the parser treats any other block packet by
+packet."""
 
 from __future__ import annotations
 
@@ -6,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from amid.ami.burst import BLANK, Burst, burst, singly
+from amid.ami.event_batch import BLANK, EventBatch, flatten, parse_batch
 from amid.ami.packet import Packet
 from amid.ami.parser import Parser
 from tests.ami.test_parser import GREETING
@@ -14,7 +15,7 @@ from tests.ami.test_parser import GREETING
 A = b"Event: A\r\nX: 1\r\nY: caf\xe9" + BLANK
 B = b"Event: B" + BLANK
 
-BURSTS = {
+BATCHES = {
     "one": A,
     "many": A + B + A + B,
     "a line that ends with LF alone": b"Event: A\r\nX: 1\nY: 2\r\n\r\n" + B,
@@ -44,39 +45,39 @@ OTHERS = {
 }
 
 
-@pytest.mark.parametrize("block", BURSTS.values(), ids=BURSTS)
-def test_events_are_a_burst(block: bytes) -> None:
-    found = burst(block)
+@pytest.mark.parametrize("block", BATCHES.values(), ids=BATCHES)
+def test_events_form_a_batch(block: bytes) -> None:
+    found = parse_batch(block)
     assert found is not None
     assert [packet.raw for packet in found.packets()] == byte_by_byte(block)
     assert found.names == [packet.event for packet in found.packets()]
 
 
 @pytest.mark.parametrize("block", OTHERS.values(), ids=OTHERS)
-def test_anything_else_is_not(block: bytes) -> None:
-    assert burst(block) is None
+def test_other_packets_form_no_batch(block: bytes) -> None:
+    assert parse_batch(block) is None
 
 
-@pytest.mark.parametrize("stream", [*BURSTS.values(), *OTHERS.values()], ids=[*BURSTS, *OTHERS])
+@pytest.mark.parametrize("stream", [*BATCHES.values(), *OTHERS.values()], ids=[*BATCHES, *OTHERS])
 @pytest.mark.parametrize("size", [1, 7, 1 << 20])
-def test_the_parser_cuts_the_same_with_bursts_and_without(stream: bytes, size: int) -> None:
+def test_the_parser_gives_the_same_packets_with_and_without_batches(stream: bytes, size: int) -> None:
     for behind in (b"", B, b"Event: Half"):
         assert raws(stream + behind, size) == byte_by_byte(stream + behind)
 
 
-def test_the_parser_takes_events_as_one_burst_and_keeps_what_is_not_whole() -> None:
+def test_the_parser_takes_events_as_one_batch_and_keeps_a_partial_packet() -> None:
     parser = Parser()
     parser.feed(GREETING)
     (first,) = parser.feed(A + B + b"Event: Ha")
     (second,) = parser.feed(b"lf\r\n" + BLANK[:2])
-    assert isinstance(first, Burst) and first.names == ["A", "B"]
-    assert isinstance(second, Burst) and second.names == ["Half"]
+    assert isinstance(first, EventBatch) and first.names == ["A", "B"]
+    assert isinstance(second, EventBatch) and second.names == ["Half"]
 
 
-def test_a_burst_of_others_is_all_of_them_in_order() -> None:
-    one = burst(A + B)
+def test_a_batch_contains_all_events_in_order() -> None:
+    one = parse_batch(A + B)
     assert one is not None
-    whole = Burst.of([Packet(b"Event: First\nX: 1"), one, Packet(b"event: Last")])
+    whole = EventBatch.join([Packet(b"Event: First\nX: 1"), one, Packet(b"event: Last")])
     assert whole.names == ["First", "A", "B", "Last"]
     assert whole.raws() == [b"Event: First\nX: 1", A.removesuffix(BLANK), b"Event: B", b"event: Last"]
 
@@ -86,9 +87,9 @@ PIECES = st.sampled_from([b"Event: A", b"Event: ", b"X: 1", b"Response: Success"
 
 @example(b"Event: A\r\nEvent: A\n")
 @given(st.lists(PIECES, max_size=12).map(b"".join))
-def test_whatever_comes_is_cut_the_same(stream: bytes) -> None:
+def test_any_bytes_give_the_same_packets(stream: bytes) -> None:
     assert raws(stream, 1 << 20) == byte_by_byte(stream)
-    found = burst(stream + BLANK)
+    found = parse_batch(stream + BLANK)
     if found is not None:
         assert [packet.raw for packet in found.packets()] == byte_by_byte(stream + BLANK)
         assert found.names == [packet.event for packet in found.packets()]
@@ -98,9 +99,9 @@ def raws(stream: bytes, size: int) -> list[bytes]:
     parser = Parser()
     parser.feed(GREETING)
     pieces = [stream[at : at + size] for at in range(0, len(stream), size)]
-    return [item.raw for piece in pieces for item in singly(parser.feed(piece)) if isinstance(item, Packet)]
+    return [item.raw for piece in pieces for item in flatten(parser.feed(piece)) if isinstance(item, Packet)]
 
 
 def byte_by_byte(stream: bytes) -> list[bytes]:
-    """What the parser cuts when it never has two events at once."""
+    """The parser's packets when it never receives two events at once."""
     return raws(stream, 1)

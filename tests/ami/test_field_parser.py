@@ -1,4 +1,5 @@
-"""A learned shape gives what header by header gives, to the letter; what is out of the ordinary never takes one wrongly."""
+"""A learned shape gives exactly the fields of the header-by-header parser, and unusual events never
+match one wrongly."""
 
 from __future__ import annotations
 
@@ -10,27 +11,27 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from amid.ami.burst import BLANK, Burst
+from amid.ami.event_batch import BLANK, EventBatch
+from amid.ami.field_parser import LEARN_AFTER, MAX_KNOWN, MAX_SHAPES_PER_NAME, FieldParser, Fields
 from amid.ami.packet import parse_headers
-from amid.ami.shapes import MOST, PER_NAME, WORTH, Fields, Shapes
 
 PLAIN = b"Event: Newexten\r\nChannel: PJSIP/alice-1\r\nExten: \r\nAppData: a: b, c:d"
 
 
-def learned(raw: bytes, event: str = "Newexten") -> Shapes:
-    shapes = Shapes()
-    for _ in range(WORTH):
-        one(shapes, raw, event)
-    return shapes
+def learned(raw: bytes, event: str = "Newexten") -> FieldParser:
+    parser = FieldParser()
+    for _ in range(LEARN_AFTER):
+        one(parser, raw, event)
+    return parser
 
 
-def one(shapes: Shapes, raw: bytes, event: str = "Newexten") -> Fields:
-    (fields,) = shapes.fields(Burst(raw + BLANK, [event]))
+def one(parser: FieldParser, raw: bytes, event: str = "Newexten") -> Fields:
+    (fields,) = parser.parse(EventBatch(raw + BLANK, [event]))
     return fields
 
 
 def plain(fields: Any) -> Any:
-    """As whoever gets it sees it."""
+    """The fields as a client receives them."""
     return msgpack.unpackb(msgspec.msgpack.encode(fields))
 
 
@@ -38,12 +39,12 @@ def header_by_header(raw: bytes) -> dict[Any, Any]:
     return {name: value for name, value in parse_headers(raw).items() if str(name).lower() != "event"}
 
 
-def test_what_comes_often_is_learned() -> None:
-    shapes = Shapes()
-    seen = [one(shapes, PLAIN) for _ in range(WORTH + 1)]
+def test_frequent_shapes_are_learned() -> None:
+    parser = FieldParser()
+    seen = [one(parser, PLAIN) for _ in range(LEARN_AFTER + 1)]
     assert all(type(fields) is dict for fields in seen[:-1])
     assert isinstance(seen[-1], msgspec.Struct)
-    assert [plain(fields) for fields in seen] == [header_by_header(PLAIN)] * (WORTH + 1)
+    assert [plain(fields) for fields in seen] == [header_by_header(PLAIN)] * (LEARN_AFTER + 1)
 
 
 VARIANTS = {
@@ -66,10 +67,10 @@ VARIANTS = {
 
 
 @pytest.mark.parametrize("raw", VARIANTS.values(), ids=VARIANTS)
-def test_each_variant_beside_a_learned_shape_is_what_it_is(raw: bytes) -> None:
-    shapes = learned(PLAIN)
-    for _ in range(WORTH + 2):
-        assert plain(one(shapes, raw)) == plain(header_by_header(raw))
+def test_variants_of_a_learned_shape_are_parsed_correctly(raw: bytes) -> None:
+    parser = learned(PLAIN)
+    for _ in range(LEARN_AFTER + 2):
+        assert plain(one(parser, raw)) == plain(header_by_header(raw))
 
 
 names = st.sampled_from(["A", "B-c", "Chan Variable(x)", "Event", "é", 'a"b', "D:e", "", "x.*", "["])
@@ -77,37 +78,37 @@ values = st.text(alphabet=st.sampled_from('aé:" \r\n\x00'), max_size=4)
 
 
 @given(st.lists(st.tuples(names, values), max_size=4), st.lists(values, min_size=4, max_size=4))
-def test_whatever_was_learned(headers: list[tuple[str, str]], others: list[str]) -> None:
+def test_any_learned_shapes_give_the_same_fields(headers: list[tuple[str, str]], others: list[str]) -> None:
     first, second = (
         "\r\n".join(["Event: X", *(f"{name}: {value}" for (name, _), value in zip(headers, given, strict=False))]).encode()
         for given in ([value for _, value in headers], others)
     )
     assume(all((raw + BLANK).index(BLANK) == len(raw) for raw in (first, second)))  # else it is no packet, or more than one
-    shapes = learned(first, "X")
+    parser = learned(first, "X")
     for raw in (first, second):
-        assert plain(one(shapes, raw, "X")) == plain(header_by_header(raw))
+        assert plain(one(parser, raw, "X")) == plain(header_by_header(raw))
 
 
-def test_events_of_a_burst_have_each_its_own() -> None:
-    shapes = learned(PLAIN)
+def test_events_of_a_batch_have_their_own_fields() -> None:
+    parser = learned(PLAIN)
     for raws in ([PLAIN, *VARIANTS.values()], [PLAIN, b"Event: Newexten\r\nChannel: last", PLAIN]):
-        fields = shapes.fields(Burst(b"".join(raw + BLANK for raw in raws), ["Newexten"] * len(raws)))
+        fields = parser.parse(EventBatch(b"".join(raw + BLANK for raw in raws), ["Newexten"] * len(raws)))
         assert list(map(plain, fields)) == [plain(header_by_header(raw)) for raw in raws]
 
 
-def test_invented_shapes_are_neither_learned_nor_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rare_shapes_are_neither_learned_nor_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     learned: list[Any] = []
-    monkeypatch.setattr(Shapes, "_know", lambda self, *what: learned.append(what))
-    shapes = Shapes()
-    for number in range(3 * MOST):
-        one(shapes, b"Event: UserEvent\r\nUserEvent: x\r\nHeader%d: 1" % number, "UserEvent")
-    assert not learned and len(shapes._seen) <= MOST
+    monkeypatch.setattr(FieldParser, "_add_shape", lambda self, *what: learned.append(what))
+    parser = FieldParser()
+    for number in range(3 * MAX_KNOWN):
+        one(parser, b"Event: UserEvent\r\nUserEvent: x\r\nHeader%d: 1" % number, "UserEvent")
+    assert not learned and len(parser._seen) <= MAX_KNOWN
 
 
-def test_of_one_event_a_few_shapes_are_learned() -> None:
-    shapes = Shapes()
-    for number in range(3 * PER_NAME):
-        for _ in range(WORTH + 1):
-            fields = one(shapes, raw := b"Event: UserEvent\r\nHeader%d: 1" % number, "UserEvent")
+def test_each_event_has_few_learned_shapes() -> None:
+    parser = FieldParser()
+    for number in range(3 * MAX_SHAPES_PER_NAME):
+        for _ in range(LEARN_AFTER + 1):
+            fields = one(parser, raw := b"Event: UserEvent\r\nHeader%d: 1" % number, "UserEvent")
         assert plain(fields) == header_by_header(raw)
-        assert isinstance(fields, msgspec.Struct) == (number < PER_NAME)
+        assert isinstance(fields, msgspec.Struct) == (number < MAX_SHAPES_PER_NAME)

@@ -1,0 +1,133 @@
+"""The methods of both clients.
+
+`async_methods` is generated from this file by `python -m tests.client.generate`; a test compares
+the two.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any
+
+from amid.client import protocol
+from amid.client.protocol import TIMEOUT
+from amid.client.results import ActionResult, AuditPage, EventsPage, OfferedAction, Server, Status, Text
+
+
+class Methods(ABC):
+    """The daemon's methods. Every method raises `AmidError`. Every timeout is in seconds."""
+
+    endpoint: str | None
+
+    @abstractmethod
+    def call(self, call: protocol.Call) -> Any:
+        """Send a request and return the result of its reply. Raises `AmidError`."""
+
+    def action(
+        self,
+        name: Text,
+        /,
+        fields: Mapping[str, Any] | None = None,
+        *,
+        server: str | None = None,
+        timeout: float = TIMEOUT,
+        until: str | None = None,
+        raw: bool = False,
+        call_id: str | None = None,
+        **headers: Any,
+    ) -> ActionResult:
+        """Send an action to Asterisk and return its complete answer.
+
+        Args:
+            name: name of the action, such as `QueueStatus`.
+            fields: headers as a map, for names that are not Python identifiers.
+            headers: headers as keyword arguments, such as `Queue="support"`. A value is text,
+                bytes, a number or a boolean, or a list of these for a repeated header.
+            server: name of the server; optional when the daemon has one server.
+            timeout: seconds until the call fails with `CallTimeout`, at most 3600.
+            until: name of a later event of this action to wait for, such as `OriginateResponse`.
+            raw: return the packets of the answer as bytes in `packets`.
+            call_id: text of at most 64 bytes that identifies the call for `cancel`.
+
+        Raises:
+            ActionFailed: Asterisk answered `Response: Error`.
+            CallTimeout: no complete answer within `timeout`.
+            AmidError: any other kind, such as `denied`, `busy` or `connection_lost`.
+        """
+        result: ActionResult = self.call(protocol.action(name, fields, headers, server, timeout, until, raw, call_id))
+        return result
+
+    def command(self, text: Text, server: str | None = None, timeout: float = TIMEOUT) -> list[Text]:
+        """Run an Asterisk CLI command, such as `core show channels`, and return its output lines.
+
+        Raises `ActionFailed` when Asterisk does not know the command.
+        """
+        result: ActionResult = self.call(protocol.command(text, server, timeout))
+        return result["output"]
+
+    def servers(self, timeout: float = TIMEOUT) -> list[Server]:
+        """The state, Asterisk version, epoch, endpoints, lanes and queue length of each server."""
+        listed: list[Server] = self.call(protocol.servers(timeout))
+        return protocol.with_reachable_endpoints(listed, self.endpoint)
+
+    def status(self, timeout: float = TIMEOUT) -> Status:
+        """The daemon's version and uptime, its servers, processes, callers and counters."""
+        result: Status = self.call(protocol.status(timeout))
+        return result
+
+    def actions(self, server: str | None = None, timeout: float = TIMEOUT) -> list[OfferedAction]:
+        """The actions that an Asterisk offers to amid's manager user."""
+        result: list[OfferedAction] = self.call(protocol.actions(server, timeout))
+        return result
+
+    def pull(
+        self,
+        server: str,
+        after: Mapping[str, int] | None = None,
+        names: list[str] | None = None,
+        limit: int | None = None,
+        timeout: float = 25.0,
+    ) -> EventsPage:
+        """Return the next page of events; `events` does this continuously.
+
+        The call returns as soon as an event is available, or with an empty page after `timeout`
+        seconds.
+
+        Args:
+            server: name of the server.
+            after: cursor (`epoch` and `seq`) of the previous page. None: start at the latest event.
+            names: names of the events, compared without case. None: all events.
+            limit: maximum number of events in the page. None: the daemon's default.
+            timeout: seconds to wait for an event.
+
+        Returns:
+            `events` and the new cursor. `missed` is the number of events that the daemon no longer
+                holds, or None when the event session of the cursor has ended.
+        """
+        page: EventsPage = self.call(protocol.events(server, after, names or [], limit, timeout))
+        return page
+
+    def restart(self, server: str, timeout: float = TIMEOUT) -> dict[str, str]:
+        """Replace the reader process of a server. Requires `admin`."""
+        result: dict[str, str] = self.call(protocol.restart(server, timeout))
+        return result
+
+    def audit(self, after: int = 0, limit: int = 1000, timeout: float = TIMEOUT) -> AuditPage:
+        """Return a page of the audit trail. Requires `admin`.
+
+        Args:
+            after: number (`seq`) of the last record already seen; 0 for the oldest.
+            limit: maximum number of records.
+
+        Returns:
+            `records`; `seq`, the number of the newest record; `left_out`, the number of records
+                dropped under load.
+        """
+        result: AuditPage = self.call(protocol.audit(after, limit, timeout))
+        return result
+
+    def ping(self, timeout: float = TIMEOUT) -> dict[str, Any]:
+        """Check that the daemon answers. Asterisk is not involved."""
+        result: dict[str, Any] = self.call(protocol.ping(timeout))
+        return result

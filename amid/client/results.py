@@ -1,0 +1,152 @@
+"""Result types of the methods, as documented in clients/README.md. Times and durations are in seconds."""
+
+from __future__ import annotations
+
+from typing import Any, NotRequired, TypedDict
+
+Text = str | bytes
+"""A name or value; `bytes` when it is not valid UTF-8."""
+Value = Text | list[Text]
+"""A header's value; a list when the header occurs more than once."""
+Packet = dict[str, Any]
+"""Headers of a packet, name to value."""
+
+
+class ActionResult(TypedDict):
+    """The answer to an action.
+
+    response: the response packet. events: the items of a list. complete: the event that ends the
+    list, None without a list. output: output lines of Command. until: the event that was waited
+    for. packets: with `raw`, the packets as bytes, in place of `response`, `events`, `complete` and
+    `until`. elapsed: seconds from receipt of the request to the answer.
+    """
+
+    server: str
+    action_id: str
+    response: Packet
+    events: list[Packet]
+    complete: Packet | None
+    output: list[Text]
+    until: NotRequired[Packet]
+    packets: NotRequired[list[bytes]]
+    elapsed: float
+
+
+class Lanes(TypedDict):
+    """Action sessions of a server: free, busy, and the limit."""
+
+    free: int
+    busy: int
+    limit: int
+
+
+class Server(TypedDict):
+    """state: "up", "booting", "connecting", "rejected" or "lost". detail: why it is not up. since:
+    when the state began, in seconds since 1970. queued: calls waiting for a lane."""
+
+    name: str
+    state: str
+    detail: str
+    asterisk: str
+    epoch: int
+    seq: int
+    events: str
+    stream: str
+    lanes: Lanes
+    queued: int
+    since: float
+    counters: NotRequired[dict[str, int]]
+
+
+class Process(TypedDict):
+    """A process of the daemon. uptime: in seconds. last_exit: how the previous process ended."""
+
+    name: str
+    pid: int
+    uptime: float
+    restarts: int
+    last_exit: str
+
+
+class CallerCalls(TypedDict):
+    """The number of open calls of a caller."""
+
+    name: str
+    open_calls: int
+
+
+class Status(TypedDict):
+    """The result of `status`. uptime: in seconds."""
+
+    version: str
+    uptime: float
+    servers: list[Server]
+    processes: list[Process]
+    callers: list[CallerCalls]
+    counters: dict[str, int]
+
+
+class OfferedAction(TypedDict):
+    """An action that Asterisk offers, with its synopsis and the privileges it requires."""
+
+    name: str
+    synopsis: str
+    privilege: str
+
+
+class EventBody(TypedDict):
+    """An event in a reply; see `amid.Event`."""
+
+    server: str
+    epoch: int
+    seq: int
+    prev: int
+    time: float
+    event: str
+    fields: dict[str, Any]
+
+
+class EventsPage(TypedDict):
+    """epoch, seq: the cursor to pass as `after` for the next page. missed: number of missing
+    events, None when an event session ended. more: whether the next page is already available."""
+
+    server: str
+    epoch: int
+    seq: int
+    events: list[EventBody]
+    missed: int | None
+    more: bool
+
+
+class Cancelled(TypedDict):
+    """cancelled: number of calls that were cancelled. sent: whether Asterisk may have received one
+    of them."""
+
+    cancelled: int
+    sent: bool
+
+
+class AuditRecord(TypedDict):
+    """A record of the audit trail. time: in seconds since 1970. elapsed: in seconds. left_out:
+    records dropped before this one."""
+
+    seq: int
+    time: float
+    caller: str
+    principal: str
+    method: str
+    action: str
+    server: str
+    target: str
+    outcome: str
+    sent: bool
+    elapsed: float
+    left_out: int
+
+
+class AuditPage(TypedDict):
+    """A page of the audit trail. seq: number of the newest record."""
+
+    records: list[AuditRecord]
+    seq: int
+    left_out: int

@@ -1,0 +1,200 @@
+"""The last events of a server as received, for requests for events (`amid.reader.pulls`).
+
+They are stored as blocks, one for each read from Asterisk: the packets in one piece, beside their
+names and numbers. So an event takes little more memory than its bytes, and storing it costs the hot
+path next to nothing. The oldest block is dropped first. The events of an epoch are contiguous, so
+an event is found by its number.
+"""
+
+from __future__ import annotations
+
+import sys
+from array import array
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Iterator
+from itertools import islice
+from typing import NamedTuple
+
+from amid.events.sequence import Sequencer
+
+BLOCK_OVERHEAD = 256
+"""Approximate memory of a block besides its packets. Counted, or many
+small blocks would exceed the limit."""
+EVENT_OVERHEAD = 16
+"""Memory of each event besides its bytes, for its name and number."""
+MAX_SCAN = 5000
+"""Events that one `read` searches for names."""
+MAX_FOLDED = 2000
+"""Names whose case-folded form is cached."""
+
+_END = b"\r\n\r\n"  # no packet has an empty line
+
+
+class Cursor(NamedTuple):
+    """A position in the stream: after event `seq` of `epoch`."""
+
+    epoch: int
+    seq: int
+
+
+class StoredEvent(NamedTuple):
+    """One event. time: when it was read, in seconds since 1970. raw: its packet."""
+
+    seq: int
+    prev: int
+    name: str
+    time: float
+    raw: bytes
+
+
+class Page(NamedTuple):
+    """Events of one epoch, and the cursor after them.
+
+    missed: events between the requested cursor and these that are no longer stored; None if an
+    epoch ended there, because the number of its last event is unknown. more: whether further events
+    may be available already.
+    """
+
+    cursor: Cursor
+    events: list[StoredEvent]
+    missed: int | None
+    more: bool
+
+
+class _Block(NamedTuple):
+    first: int
+    names: list[str]
+    prevs: array[int]
+    time: float
+    packets: bytes
+
+    @property
+    def last(self) -> int:
+        return self.first + len(self.names) - 1
+
+    def size(self) -> int:
+        return len(self.packets) + EVENT_OVERHEAD * len(self.names) + BLOCK_OVERHEAD
+
+    def events(self) -> list[StoredEvent]:
+        numbered = zip(self.names, self.prevs, self.packets.split(_END), strict=False)  # the last piece is empty
+        return [StoredEvent(self.first + i, prev, name, self.time, raw) for i, (name, prev, raw) in enumerate(numbered)]
+
+
+class NamesFolder:
+    """Folds the case of event names, which compare without case."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, str] = {}
+
+    def __call__(self, name: str) -> str:
+        folded = self._known.get(name)
+        if folded is None:
+            if len(self._known) >= MAX_FOLDED:
+                self._known.clear()
+            folded = self._known[name] = name.casefold()
+        return folded
+
+
+class ReplayBuffer:
+    """Stores at most `max_bytes` bytes of the events that `numbers` counts."""
+
+    def __init__(self, max_bytes: int, numbers: Sequencer) -> None:
+        self.numbers = numbers
+        self.fold = NamesFolder()
+        self._max_bytes = max_bytes
+        self._bytes = 0
+        self._epochs: dict[int, deque[_Block]] = {}
+
+    @property
+    def cursor(self) -> Cursor:
+        """The position after the last event."""
+        return Cursor(self.numbers.epoch, self.numbers.seq)
+
+    def add(self, first: int, names: list[str], prevs: list[int], time: float, packets: bytes) -> None:
+        """Store the events of one read.
+
+        first: the number of the first event. prevs: the `prev` of each. packets: each ended by an
+        empty line.
+        """
+        block = _Block(first, [sys.intern(name) for name in names], array("Q", prevs), time, packets)
+        self._epochs.setdefault(self.numbers.epoch, deque()).append(block)
+        self._bytes += block.size()
+        while self._bytes > self._max_bytes:
+            self._drop_oldest()
+
+    def read(self, after: Cursor, limit: int, names: frozenset[str] = frozenset()) -> Page:
+        """Up to `limit` events of one epoch after a cursor. names: those wanted (case-folded), all
+        if empty.
+
+        An empty page with `more` has the cursor to continue from. Raises `ValueError` for a cursor
+        ahead of the last event.
+        """
+        epoch, seq = after
+        end = self.cursor
+        if epoch == end.epoch and seq > end.seq:
+            raise ValueError(f"epoch {epoch} has {end.seq} events so far, and none after {seq}")
+        blocks = self._epochs.get(epoch, deque())
+        last = end.seq if epoch == end.epoch else blocks[-1].last if blocks else 0
+        if seq >= last:
+            return self._begin_next(after)
+        begin = max(seq, blocks[0].first - 1 if blocks else last)
+        events, reached = self._scan(blocks, begin, limit, names)
+        missed = begin - seq
+        if missed and names and not self._may_lack(blocks, after, names):
+            missed = 0
+        return Page(Cursor(epoch, reached or last), events, missed, 0 < reached < last or epoch != end.epoch)
+
+    def _begin_next(self, after: Cursor) -> Page:
+        """A page that leads to the next epoch with events, if there is one."""
+        end = self.cursor
+        if after.epoch == end.epoch or not end.seq:
+            return Page(after, [], 0, False)
+        epochs = list(dict.fromkeys([*self._epochs, end.epoch]))
+        place = epochs.index(after.epoch) + 1 if after.epoch in epochs else 0
+        return Page(Cursor(epochs[place], 0), [], None, True)
+
+    def _scan(self, blocks: deque[_Block], after: int, limit: int, names: frozenset[str]) -> tuple[list[StoredEvent], int]:
+        """The events, and the number up to which the buffer was searched; 0 for all."""
+        chosen: list[StoredEvent] = []
+        for block in _from(blocks, after):
+            if names and names.isdisjoint(map(self.fold, block.names)):
+                found = []
+            else:
+                found = [one for one in block.events() if one.seq > after and (not names or self.fold(one.name) in names)]
+            room = limit - len(chosen)
+            chosen += found[:room]
+            if len(found) >= room:
+                return chosen, chosen[-1].seq
+            if names and block.last - after >= MAX_SCAN:
+                return chosen, block.last
+        return chosen, 0
+
+    def _may_lack(self, blocks: deque[_Block], after: Cursor, names: frozenset[str]) -> bool:
+        """Whether an event of these names came after `after` and is no longer stored.
+
+        The first stored event of each name shows it; without one, the last number of the name does.
+        """
+        left = set(names)
+        for block in blocks:
+            for name, prev in zip(block.names, block.prevs, strict=True):
+                if self.fold(name) in left:
+                    if prev > after.seq:
+                        return True
+                    left.remove(self.fold(name))
+        numbers = self.numbers
+        if after.epoch != numbers.epoch or numbers.others > after.seq:
+            return bool(left)
+        return any(last > after.seq for name, last in numbers.last.items() if self.fold(name) in left)
+
+    def _drop_oldest(self) -> None:
+        epoch = next(iter(self._epochs))
+        blocks = self._epochs[epoch]
+        self._bytes -= blocks.popleft().size()
+        if not blocks:
+            del self._epochs[epoch]
+
+
+def _from(blocks: deque[_Block], after: int) -> Iterator[_Block]:
+    """The blocks with events after number `after`."""
+    return islice(blocks, bisect_right(blocks, after, key=lambda block: block.last), None)

@@ -1,0 +1,184 @@
+"""The method `events`: each request is answered with the events after its cursor, or waits for one.
+
+Stored events are encoded in portions between the reader's other work. A page can take 0.1 s, and
+many may be requested at once; encoding them in one step would delay calls and events, and the
+reader would be killed as hung.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from collections import deque
+
+from amid.events.message import pack_all
+from amid.events.replay_buffer import Cursor, ReplayBuffer
+from amid.process.loop import Alarm, Soon, clock
+from amid.reader.publisher import Publisher
+from amid.reader.result_encoder import Deliver
+from amid.rpc import result
+from amid.rpc.messages import Failure, PullEvents
+
+PORTION = 200
+"""Events encoded in one step, which takes some 2 ms."""
+MAX_GROWING = 2
+"""Answers that are encoded concurrently."""
+PASS_S = 0.01
+"""Time for all pulls in one pass of the reader's loop."""
+GROWTH_GRACE_S = 0.01
+"""A page grows at most this long after its timeout. Shortly after, the
+broker answers with the same cursor."""
+MAX_ANSWER_BYTES = 1024 * 1024
+"""Bytes of events at which an answer ends, even below its limit of events."""
+
+
+class _Pull:
+    """One request: its cursor, and the encoded part of its answer.
+    names: case-folded, empty for all."""
+
+    def __init__(self, request: PullEvents, cursor: Cursor) -> None:
+        self.request = request
+        self.cursor = cursor
+        self.names = frozenset(name.casefold() for name in request.names)
+        self.missed: int | None = 0
+        self.events = result.EncodedEvents(request.as_json)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether its answer has neither an event nor the end of an epoch yet."""
+        return not self.events.count and self.missed is not None
+
+    @property
+    def remaining(self) -> int:
+        """How many more events it may get."""
+        return self.request.limit - self.events.count if self.events.size < MAX_ANSWER_BYTES else 0
+
+
+class Pulls:
+    """All requests without an answer yet. deliver: takes the answers."""
+
+    def __init__(self, publisher: Publisher, deliver: Deliver) -> None:
+        self._publisher = publisher
+        self._buffer: ReplayBuffer = publisher.buffer
+        self._deliver = deliver
+        loop = asyncio.get_running_loop()
+        self._work_soon = Soon(loop, self._work)
+        self._alarm = Alarm(loop, self._end_overdue)
+        self._ends: list[tuple[float, int]] = []
+        self._begun: deque[_Pull] = deque()
+        self._ready: deque[_Pull] = deque()
+        self._waiting: dict[int, _Pull] = {}
+        self._waiting_for: dict[str, dict[int, _Pull]] = {}
+        """Waiting requests by the names that they wait for; "" for all events."""
+        publisher.on_publish = self._wake
+
+    def add(self, request: PullEvents) -> None:
+        """Answer this request when its turn comes."""
+        cursor = self._buffer.cursor if request.epoch is None else Cursor(request.epoch, request.seq)
+        self._ready.append(_Pull(request, cursor))
+        self._work_soon()
+
+    def forget(self, call_id: int) -> None:
+        """The caller no longer waits for this answer."""
+        pull = self._waiting.get(call_id)
+        if pull is not None:
+            self._stop_waiting(pull)
+        self._ready = deque(pull for pull in self._ready if pull.request.call_id != call_id)
+        self._begun = deque(pull for pull in self._begun if pull.request.call_id != call_id)
+
+    # ── waiting ──
+
+    def _wait(self, pull: _Pull) -> None:
+        call_id = pull.request.call_id
+        self._waiting[call_id] = pull
+        for name in pull.names or ("",):
+            self._waiting_for.setdefault(name, {})[call_id] = pull
+        heapq.heappush(self._ends, (pull.request.end, call_id))
+        if len(self._ends) > 2 * len(self._waiting) + 1000:  # most belong to pulls answered long ago
+            self._ends = sorted((one.request.end, call_id) for call_id, one in self._waiting.items())  # a sorted list is a heap
+        self._alarm.set(self._ends[0][0])
+
+    def _stop_waiting(self, pull: _Pull) -> None:
+        call_id = pull.request.call_id
+        del self._waiting[call_id]
+        for name in pull.names or ("",):
+            same = self._waiting_for[name]
+            del same[call_id]
+            if not same:
+                del self._waiting_for[name]
+
+    def _wake(self, first: int, names: list[str]) -> None:
+        """Resume requests that wait for these names.
+
+        The events were published from number `first` on.
+        """
+        if not self._waiting:
+            return
+        woken = list(self._waiting_for.get("", {}).values())
+        if len(woken) < len(self._waiting):
+            fold = self._buffer.fold
+            for name in dict.fromkeys(map(fold, names)):  # in a fixed order, for the simulation of the tests
+                woken += self._waiting_for.get(name, {}).values()
+        before = Cursor(self._buffer.cursor.epoch, first - 1)
+        for pull in dict.fromkeys(woken):
+            self._stop_waiting(pull)
+            if pull.cursor.epoch == before.epoch:
+                pull.cursor = before  # no event of its names came before these
+            self._ready.append(pull)
+        if woken:
+            self._work_soon()
+
+    def _end_overdue(self) -> None:
+        now, end = clock.monotonic(), self._buffer.cursor
+        while self._ends and self._ends[0][0] <= now:
+            pull = self._waiting.get(heapq.heappop(self._ends)[1])
+            if pull is not None:
+                self._stop_waiting(pull)
+                if pull.cursor.epoch == end.epoch:
+                    pull.cursor = end
+                self._ready.append(pull)
+        if self._ends:
+            self._alarm.set(self._ends[0][0])
+        self._work()
+
+    # ── working ──
+
+    def _work(self) -> None:
+        """Encode for `PASS_S`."""
+        end = clock.monotonic() + PASS_S
+        while self._begun or self._ready:
+            while self._ready and len(self._begun) < MAX_GROWING:
+                self._begun.append(self._ready.popleft())
+            pull = self._begun.popleft()
+            if not self._advance(pull):
+                self._begun.append(pull)
+            if clock.monotonic() >= end:
+                break
+        if self._begun or self._ready:
+            self._work_soon()
+
+    def _advance(self, pull: _Pull) -> bool:
+        """Encode the next events; True once the pull is answered or waits."""
+        try:
+            page = self._buffer.read(pull.cursor, min(PORTION, pull.remaining), pull.names)
+        except ValueError as error:
+            self._deliver(pull.request.call_id, None, Failure("invalid_params", f"`after`: {error}", False))
+            return True
+        if (pull.events.count and page.cursor.epoch != pull.cursor.epoch) or (page.missed and not pull.is_empty):
+            return self._answer(pull, more=True)  # the next answer reports the missing events
+        pull.cursor = page.cursor
+        pull.missed = None if page.missed is None or pull.missed is None else pull.missed + page.missed
+        if page.events:
+            pull.events.add(len(page.events), pack_all(self._publisher.as_published(page.cursor.epoch, page.events)))
+        now = clock.monotonic()
+        if page.more and pull.remaining and now < pull.request.end + GROWTH_GRACE_S:
+            return False
+        if page.more or pull.events.count or now >= pull.request.end:
+            return self._answer(pull, page.more)
+        self._wait(pull)
+        return True
+
+    def _answer(self, pull: _Pull, more: bool) -> bool:
+        page = result.EventsPage(self._publisher.server, *pull.cursor, pull.missed, more)
+        self._deliver(pull.request.call_id, page.encode(pull.events), None)
+        return True
