@@ -7,18 +7,19 @@
 #
 # Results are JSON on standard output. An error is amid's error object, as JSON on standard error, and its kind is the exit status, as
 # the command line has it: 1 Asterisk said Error, 2 a bad request, 3 timeout, 4 not reachable or not connected, 5 denied or a wrong
-# token, 7 busy, 8 too large, 9 gone, 10 anything else. `.data.sent` says whether Asterisk may have carried it out.
+# token, 7 busy, 8 too large, 10 anything else. `.data.sent` says whether Asterisk may have carried it out.
 #
 # The token stays out of the process list: curl reads it from a descriptor. jq puts U+FFFD for bytes that are not UTF-8.
 
 AMID_URL=${AMID_URL:-http://127.0.0.1:8088}
 
-# amid_call METHOD [PARAMS]: any method of the contract, with its params as JSON. Ends within their timeout, 5 seconds by default,
-# and two more for a daemon that is not there.
+# amid_call METHOD [PARAMS]: any method of the contract, with its params as JSON. Ends within their timeout, by default 5 seconds and
+# 25 for the method events, and two more for a daemon that is not there.
 amid_call() {
     local method=$1 params=${2:-'{}'} request limit reply status
     request=$(jq -cn --arg method "$method" --argjson params "$params" '{jsonrpc: "2.0", id: 1, $method, $params}') || return 2
-    limit=$(jq -n --argjson params "$params" '($params.timeout // 5) + 2') || return 2
+    limit=$(jq -n --arg method "$method" --argjson params "$params" '
+        ($params.timeout // (if $method == "events" then 25 else 5 end)) + 2') || return 2
     reply=$(_amid_curl --max-time "$limit" --data-binary @- -H 'Content-Type: application/json' "$AMID_URL/rpc" <<<"$request")
     status=$?
     if ((status)); then
@@ -92,7 +93,6 @@ _amid_failed() {
         denied) return 5 ;;
         busy) return 7 ;;
         too_large) return 8 ;;
-        gone) return 9 ;;
         *) return 10 ;;
     esac
 }

@@ -21,7 +21,7 @@ int main(int argc, char **argv)
         if (item->kind == AMID_EVENT)
             printf("\n%s %s", item->event.server, item->event.event);
         else
-            printf("\n%s: %llu events are missing", item->gap.server, (unsigned long long)item->gap.missed);
+            printf("\n%s: events are missing behind number %llu", item->gap.server, (unsigned long long)item->gap.after);
     }
     puts(error.kind ? error.message : "");
     amid_events_close(events);

@@ -1,19 +1,19 @@
 /* The harness of the C client; clients/CONFORMANCE.md says what it does. */
 
-#define _POSIX_C_SOURCE 200809L
-
-#include "internal.h"
+#include "amid.c" /* for what is static there: pack and unpack */
 
 #include <jansson.h>
 #include <pthread.h>
-#include <stdatomic.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 #define MARK "$bin"
 
 /* ── lines and values: JSON, and {"$bin": "HEX"} for a MessagePack `bin` ── */
+
+/* Zeroed memory, to be freed. */
+static void *allocate(size_t count, size_t size)
+{
+    return check_memory(calloc(count + 1, size));
+}
 
 static void say(json_t *line)
 {
@@ -26,7 +26,7 @@ static void say(json_t *line)
 static char *hex_of(const char *prefix, const char *bytes, size_t size)
 {
     size_t begin = strlen(prefix);
-    char *hex = amid_allocate(begin + 2 * size + 1, 1);
+    char *hex = allocate(begin + 2 * size + 1, 1);
     memcpy(hex, prefix, begin);
     for (size_t i = 0; i < size; i++)
         sprintf(hex + begin + 2 * i, "%02x", (unsigned char)bytes[i]);
@@ -171,94 +171,31 @@ static void decode(amid_client *client, json_t *asked)
 {
     (void)client;
     const char *hex = json_string_value(json_object_get(asked, "hex"));
-    zmq_msg_t frame;
-    zmq_msg_init_size(&frame, strlen(hex) / 2);
-    bytes_of_hex(hex, zmq_msg_data(&frame));
+    char *bytes = allocate(strlen(hex) / 2, 1);
+    bytes_of_hex(hex, bytes);
     msgpack_unpacked value;
-    if (!amid_unpack(&frame, &value)) {
+    if (unpack(bytes, strlen(hex) / 2, &value)) {
+        say(json_pack("{s: o}", "value", shown(&value.data)));
+        msgpack_unpacked_destroy(&value);
+    } else {
         say(json_pack("{s: s}", "error", "not MessagePack"));
-        return;
     }
-    say(json_pack("{s: o}", "value", shown(&value.data)));
-    msgpack_unpacked_destroy(&value);
+    free(bytes);
 }
 
 static void encode(amid_client *client, json_t *asked)
 {
     (void)client;
-    msgpack_zone *zone = amid_zone();
+    msgpack_zone *zone = zone_new();
     msgpack_object value = meant(zone, json_object_get(asked, "value"));
     msgpack_sbuffer packed;
     msgpack_sbuffer_init(&packed);
-    amid_pack(&packed, &value);
+    pack(&packed, &value);
     char *hex = hex_of("", packed.data, packed.size);
     say(json_pack("{s: s}", "hex", hex));
     free(hex);
     msgpack_sbuffer_destroy(&packed);
     msgpack_zone_free(zone);
-}
-
-/* ── gaps ── */
-
-static json_t *gap_shown(const amid_gap *gap)
-{
-    json_t *until = gap->ended ? json_null() : json_integer((json_int_t)gap->until);
-    json_t *missed = gap->ended ? json_null() : json_integer((json_int_t)gap->missed);
-    return json_pack("{s: s, s: I, s: I, s: o, s: o, s: s?}", "server", gap->server, "epoch", (json_int_t)gap->epoch, "after",
-                     (json_int_t)gap->after, "until", until, "missed", missed, "event", gap->event);
-}
-
-static json_t *told(amid_gaps *rule, const amid_event *event)
-{
-    bool fresh;
-    json_t *gaps = json_array();
-    amid_gap_list missed = amid_gaps_take(rule, event, &fresh);
-    for (size_t i = 0; i < missed.size; i++)
-        json_array_append_new(gaps, gap_shown(&missed.gaps[i]));
-    return json_pack("[b, o]", fresh, gaps);
-}
-
-/* The numbers of an event or a tick; the rule needs nothing else. */
-static amid_event numbers_meant(msgpack_zone *zone, const msgpack_object *message)
-{
-    amid_event event = {
-        .server = amid_string(zone, amid_get(message, "server")),
-        .event = amid_string(zone, amid_get(message, "event")),
-        .counts = amid_get(message, "counts"),
-    };
-    amid_unsigned(amid_get(message, "epoch"), &event.epoch);
-    amid_unsigned(amid_get(message, "seq"), &event.seq);
-    amid_unsigned(amid_get(message, "nth"), &event.nth);
-    return event;
-}
-
-/* The names of a list, or none for null; they are of the line, the array is to be freed. */
-static const char **names_of(json_t *list, size_t *size)
-{
-    *size = json_array_size(list);
-    const char **names = amid_allocate(*size, sizeof *names);
-    for (size_t i = 0; i < *size; i++)
-        names[i] = json_string_value(json_array_get(list, i));
-    return names;
-}
-
-static void gaps(amid_client *client, json_t *asked)
-{
-    (void)client;
-    size_t size;
-    const char **names = names_of(json_object_get(asked, "names"), &size);
-    amid_gaps *rule = amid_gaps_new(names, size);
-    msgpack_zone *zone = amid_zone();
-    msgpack_object messages = meant(zone, json_object_get(asked, "messages"));
-    json_t *all = json_array();
-    for (uint32_t i = 0; i < messages.via.array.size; i++) {
-        amid_event event = numbers_meant(zone, &messages.via.array.ptr[i]);
-        json_array_append_new(all, told(rule, &event));
-    }
-    say(json_pack("{s: o}", "told", all));
-    msgpack_zone_free(zone);
-    amid_gaps_free(rule);
-    free(names);
 }
 
 /* ── call ── */
@@ -272,7 +209,8 @@ static bool call_method(amid_client *client, const char *method, json_t *given, 
     if (strcmp(method, "action") == 0) {
         const char *name = json_string_value(json_object_get(given, "action"));
         const char *until = json_string_value(json_object_get(given, "until"));
-        amid_options options = {.server = server, .timeout = timeout, .until = until};
+        bool raw = json_is_true(json_object_get(given, "raw"));
+        amid_options options = {.server = server, .timeout = timeout, .until = until, .raw = raw};
         return amid_action(client, name, amid_get(&params, "fields"), &options, result, error);
     }
     if (strcmp(method, "servers") == 0)
@@ -285,28 +223,20 @@ static bool call_method(amid_client *client, const char *method, json_t *given, 
         return amid_restart(client, server, timeout, result, error);
     if (strcmp(method, "ping") == 0)
         return amid_ping(client, timeout, result, error);
-    if (strcmp(method, "replay") == 0) {
-        uint64_t epoch = (uint64_t)json_integer_value(json_object_get(given, "epoch"));
-        uint64_t after = (uint64_t)json_integer_value(json_object_get(given, "after"));
-        uint32_t limit = (uint32_t)json_integer_value(json_object_get(given, "limit"));
-        return amid_replay(client, server, epoch, after, limit, timeout, result, error);
-    }
     return amid_call(client, method, &params, timeout, result, error);
 }
 
 static json_t *error_shown(const amid_error *error)
 {
     json_t *response = error->response ? shown(error->response) : NULL;
-    json_t *oldest = error->oldest ? json_integer((json_int_t)error->oldest) : NULL;
-    return json_pack("{s: s, s: b, s: s, s: s*, s: s*, s: o*, s: o*}", "kind", error->kind, "sent", error->sent, "message",
-                     error->message, "server", error->server, "action_id", error->action_id, "response", response, "oldest",
-                     oldest);
+    return json_pack("{s: s, s: b, s: s, s: s*, s: s*, s: o*}", "kind", error->kind, "sent", error->sent, "message",
+                     error->message, "server", error->server, "action_id", error->action_id, "response", response);
 }
 
 static void call(amid_client *client, json_t *asked)
 {
     const char *method = json_string_value(json_object_get(asked, "method"));
-    msgpack_zone *zone = amid_zone();
+    msgpack_zone *zone = zone_new();
     msgpack_unpacked result;
     amid_error error = {0};
     if (call_method(client, method, json_object_get(asked, "params"), zone, &result, &error)) {
@@ -359,7 +289,7 @@ static void calls(amid_client *client, json_t *asked)
 {
     size_t at_once = (size_t)json_integer_value(json_object_get(asked, "at_once"));
     struct pings pings = {.client = client, .count = (int)json_integer_value(json_object_get(asked, "count"))};
-    pthread_t *threads = amid_allocate(at_once, sizeof *threads);
+    pthread_t *threads = allocate(at_once, sizeof *threads);
     for (size_t i = 0; i < at_once; i++)
         pthread_create(&threads[i], NULL, ping_on, &pings);
     for (size_t i = 0; i < at_once; i++)
@@ -371,11 +301,28 @@ static void calls(amid_client *client, json_t *asked)
 
 /* ── events ── */
 
+/* The names of a list, or none for null; they are of the line, the array is to be freed. */
+static const char **names_of(json_t *list, size_t *size)
+{
+    *size = json_array_size(list);
+    const char **names = allocate(*size, sizeof *names);
+    for (size_t i = 0; i < *size; i++)
+        names[i] = json_string_value(json_array_get(list, i));
+    return names;
+}
+
 static json_t *event_shown(const amid_event *event)
 {
     return json_pack("{s: s, s: I, s: I, s: I, s: f, s: s, s: o}", "server", event->server, "epoch", (json_int_t)event->epoch,
-                     "seq", (json_int_t)event->seq, "nth", (json_int_t)event->nth, "time", event->time, "event", event->event,
+                     "seq", (json_int_t)event->seq, "prev", (json_int_t)event->prev, "time", event->time, "event", event->event,
                      "fields", shown(event->fields));
+}
+
+static json_t *gap_shown(const amid_gap *gap)
+{
+    json_t *missed = gap->ended ? json_null() : json_integer((json_int_t)gap->missed);
+    return json_pack("{s: s, s: I, s: I, s: o}", "server", gap->server, "epoch", (json_int_t)gap->epoch, "after",
+                     (json_int_t)gap->after, "missed", missed);
 }
 
 static void say_items(amid_events *events, json_int_t count, double timeout)
@@ -406,9 +353,7 @@ static void events(amid_client *client, json_t *asked)
     }
     say(json_pack("{s: b}", "listening", 1));
     say_items(stream, json_integer_value(json_object_get(asked, "count")), json_number_value(json_object_get(asked, "timeout")));
-    amid_counters counters = amid_events_counters(stream);
-    say(json_pack("{s: b, s: I, s: I}", "end", 1, "replayed", (json_int_t)counters.replayed, "missed",
-                  (json_int_t)counters.missed));
+    say(json_pack("{s: b, s: I}", "end", 1, "missed", (json_int_t)amid_events_missed(stream)));
     amid_events_close(stream);
 }
 
@@ -417,7 +362,7 @@ static void events(amid_client *client, json_t *asked)
 static const struct {
     const char *name;
     void (*answer)(amid_client *client, json_t *asked);
-} tasks[] = {{"decode", decode}, {"encode", encode}, {"gaps", gaps}, {"call", call}, {"calls", calls}, {"events", events}};
+} tasks[] = {{"decode", decode}, {"encode", encode}, {"call", call}, {"calls", calls}, {"events", events}};
 
 static void answer(amid_client *client, json_t *asked)
 {

@@ -1,40 +1,69 @@
 package amid
 
-import "fmt"
+import (
+	"fmt"
+	"os"
+	"strings"
+	"syscall"
+)
 
-// Error is a call that did not end well; errors.As finds it. Sent is the word that matters: false says that Asterisk never
-// saw the action, and trying again is safe; true that it may have been carried out, so that a second try may be a second
-// phone call.
+// Error is a call that failed; errors.As finds it. Sent false: Asterisk never received the action, so retrying is safe. True:
+// it may have run, and a second try may be a second phone call.
 type Error struct {
-	// Kind is what happened: one of the kinds in clients/README.md, or "unreachable" when no daemon could be asked.
-	Kind    string
-	Sent    bool
-	Message string
-	// Server and ActionID are set where they are known.
-	Server   string
+	Kind     string // one of the kinds in clients/README.md, or "unreachable": no daemon took the request
+	Sent     bool
+	Message  string
+	Server   string // where it is known, as is ActionID
 	ActionID string
-	// Response is Asterisk's own packet, with "action_failed" for one.
-	Response Map
-	// Oldest is, with "gone", the first number of that epoch that Replay still has; 0 when there is none.
-	Oldest int64
+	Response Map // Asterisk's own packet, with "action_failed" for one
 }
 
-func (e *Error) Error() string {
-	return fmt.Sprintf("amid: %s: %s", e.Kind, e.Message)
-}
+func (e *Error) Error() string { return fmt.Sprintf("amid: %s: %s", e.Kind, e.Message) }
 
-// errorOf is the error in a reply. Asterisk may have seen what nobody says it has not.
+// errorOf is the error in a reply. Without "sent" in it, Asterisk may have received the action.
 func errorOf(reply Map) *Error {
 	data, _ := reply["data"].(Map)
-	made := &Error{Kind: text(data["kind"]), Sent: true, Message: text(reply["message"])}
-	if made.Kind == "" {
-		made.Kind = "internal_error"
+	sent, ok := data["sent"].(bool)
+	response, _ := data["response"].(Map)
+	if data["kind"] == nil {
+		data = Map{"kind": "internal_error"}
 	}
-	if sent, ok := data["sent"].(bool); ok {
-		made.Sent = sent
+	return &Error{text(data["kind"]), sent || !ok, text(reply["message"]), text(data["server"]), text(data["action_id"]), response}
+}
+
+// failed is an error of this client. Without an answer, only the methods that change something were perhaps sent.
+func failed(kind, method string, params Map, format string, known ...any) *Error {
+	sent := method == "action" || method == "restart"
+	return &Error{Kind: kind, Sent: sent, Message: fmt.Sprintf(format, known...), Server: text(params["server"])}
+}
+
+func unreachable(what string) *Error {
+	return &Error{Kind: "unreachable", Message: what + ": start one with `amid run`, or name its directory in AMID_RUN_DIR"}
+}
+
+// findEndpoint returns the endpoint of the daemon's rpc socket. A directory that was named, by runDir or AMID_RUN_DIR, is the
+// only one to look in: another could be another PBX's.
+func findEndpoint(runDir string) (string, error) {
+	if runDir == "" {
+		runDir = os.Getenv("AMID_RUN_DIR")
 	}
-	made.Server, made.ActionID = text(data["server"]), text(data["action_id"])
-	made.Response, _ = data["response"].(Map)
-	made.Oldest = integer(data["oldest"])
-	return made
+	directories := []string{runDir}
+	if private := os.Getenv("XDG_RUNTIME_DIR"); runDir == "" && private != "" {
+		directories = []string{"/run/amid", private + "/amid"}
+	} else if runDir == "" {
+		directories = []string{"/run/amid"}
+	}
+	var looked []string
+	for _, directory := range directories {
+		info, err := os.Stat(directory + "/rpc")
+		switch {
+		case err != nil || info.Mode()&os.ModeSocket == 0:
+			looked = append(looked, directory+": no socket")
+		case syscall.Access(directory+"/rpc", 2) != nil: // W_OK: connecting takes the permission to write it
+			looked = append(looked, directory+": this user may not use its socket")
+		default:
+			return "ipc://" + directory + "/rpc", nil
+		}
+	}
+	return "", unreachable("no amid daemon found (" + strings.Join(looked, "; ") + ")")
 }

@@ -2,110 +2,146 @@ package amid
 
 import (
 	"context"
-	"errors"
 	"time"
 )
 
-// settle is how long to wait for the first tick of each server that is up, which shows that the subscription is in effect.
-const settle = 2 * time.Second
+// transient are the errors that may be over in a moment.
+var transient = map[string]bool{"unreachable": true, "not_connected": true, "busy": true, "timeout": true, "connection_lost": true}
 
-// ErrClosed is what Next gives when the events are closed.
-var ErrClosed = errors.New("amid: these events are closed")
+// Item is an *Event or a *Gap.
+type Item interface{ item() }
 
-// Events as they come, for ever, and gaps where some are missing. For one goroutine.
-//
-// What was lost because this program did not read in time is fetched once more and comes in its place. Loss is never
-// silent: what the daemon no longer holds is a *Gap. When the daemon or a reader is replaced, ZeroMQ reconnects by itself.
-// With names, each name's events are in order; a lost one may come after a later one of another name.
-type Events struct {
-	client *Client
-	feed   *feed
-	socket *socket
+// Cursor is behind number Seq of the event session Epoch.
+type Cursor struct{ Epoch, Seq int64 }
+
+// Event is an event of Asterisk, or one of amid, whose name begins with "amid:". Prev is the Seq of the event of the same name
+// before it in this epoch, Time when the daemon read it, in seconds since 1970. Fields has every header but Event.
+type Event struct {
+	Server string
+	Cursor
+	Prev   int64
+	Time   float64
+	Event  string
+	Fields Map
 }
 
-func newEvents(ctx context.Context, client *Client, feed *feed) (*Events, error) {
-	subscriber, err := newSubscriber(feed.endpoints(), feed.topics())
-	if err != nil {
-		return nil, nobodyAt(err.Error())
+// Gap stands for events that are missing behind After: how many, or -1 where the epoch ended, and nobody knows.
+type Gap struct {
+	Server string
+	After  Cursor
+	Missed int64
+}
+
+func (*Event) item() {}
+func (*Gap) item()   {}
+
+func eventOf(body Map) *Event {
+	made := &Event{Server: text(body["server"]), Cursor: cursorOf(body), Prev: integer(body["prev"]), Event: text(body["event"])}
+	made.Time, _ = body["time"].(float64)
+	made.Fields, _ = body["fields"].(Map)
+	return made
+}
+
+func cursorOf(body Map) Cursor { return Cursor{integer(body["epoch"]), integer(body["seq"])} }
+
+// Events of a server, in order and each once, also over the restart of a reader or of the daemon, and a *Gap where the daemon no
+// longer holds what was missed. For one goroutine.
+type Events struct {
+	client *Client
+	query  Map
+	pages  chan []Item // while this program works on one, the daemon works on the next
+	ready  []Item
+	err    error // why pages is closed
+	cancel context.CancelFunc
+}
+
+// Events begins to follow the events with these names, or all when there are none; server "" is the only one there is. Whatever
+// comes once this has returned is given, until the context ends or Close is called.
+func (c *Client) Events(ctx context.Context, server string, names ...string) (*Events, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	made := &Events{client: c, query: Options{Server: server}.params(), pages: make(chan []Item), cancel: cancel}
+	if len(names) > 0 {
+		made.query["names"] = names
 	}
-	made := &Events{client, feed, subscriber}
-	for deadline := time.Now().Add(settle); !feed.settled() && time.Now().Before(deadline); {
-		if err := made.receive(ctx, deadline); err != nil {
-			made.Close()
-			return nil, err
-		}
+	first, err := made.pull(ctx, 0)
+	if failed, _ := err.(*Error); err != nil && (!isTransient(err) || failed.Kind == "unreachable") {
+		cancel()
+		return nil, err
 	}
+	made.ready = first // a server whose reader is away begins when it is back
+	go made.run(ctx)
 	return made, nil
 }
 
-// Next gives the next *Event or *Gap. When the context ends first it gives the context's error; the events stay open, and
-// Next may be called again.
+// Next returns the next *Event or *Gap. When its context ends first it returns the context's error; the events stay open, and
+// Next may be called again. When the events have ended it returns the error of their context, or why the daemon refused them.
 func (e *Events) Next(ctx context.Context) (Item, error) {
+	for len(e.ready) == 0 {
+		select {
+		case items, ok := <-e.pages:
+			if !ok {
+				return nil, e.err
+			}
+			e.ready = items
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	item := e.ready[0]
+	e.ready = e.ready[1:]
+	return item, nil
+}
+
+// Close ends the events.
+func (e *Events) Close() { e.cancel() }
+
+func (e *Events) run(ctx context.Context) {
+	defer close(e.pages)
 	for {
-		if e.socket == nil {
-			return nil, ErrClosed
+		items, err := e.pull(ctx, pullTimeout)
+		if err != nil && !isTransient(err) {
+			e.err = err
+			return
 		}
-		if item := e.feed.next(); item != nil {
-			return item, nil
+		pages, again := e.pages, (<-chan time.Time)(nil)
+		if err != nil {
+			pages, again = nil, time.After(retryDelay)
 		}
-		if err := e.more(ctx); err != nil {
-			return nil, err
+		select {
+		case pages <- items:
+		case <-again:
+		case <-ctx.Done(): // which the next pull reports
 		}
 	}
 }
 
-// Missed is how many events are known to be missing.
-func (e *Events) Missed() int64 { return e.feed.missed }
-
-// Gaps is how many gaps there were; of one at the end of an epoch nobody knows the size.
-func (e *Events) Gaps() int64 { return e.feed.gaps }
-
-// Replayed is how many events were lost on the way and fetched once more.
-func (e *Events) Replayed() int64 { return e.feed.replayed }
-
-// Close ends the subscription.
-func (e *Events) Close() {
-	if e.socket != nil {
-		e.socket.close()
-		e.socket = nil
+// pull returns what comes next.
+func (e *Events) pull(ctx context.Context, timeout time.Duration) ([]Item, error) {
+	e.query["timeout"] = timeout.Seconds()
+	page, err := e.client.Pull(ctx, e.query, timeout)
+	if err != nil {
+		return nil, err
 	}
+	if e.query["after"] == nil {
+		e.query["after"] = page
+	}
+	gap := &Gap{text(page["server"]), cursorOf(e.query["after"].(Map)), integer(page["missed"])}
+	if page["missed"] == nil {
+		gap.Missed = -1
+	}
+	var items []Item
+	if gap.Missed != 0 {
+		items = append(items, gap)
+	}
+	e.query["after"] = Map{"epoch": page["epoch"], "seq": page["seq"]}
+	bodies, _ := maps(page["events"], nil)
+	for _, body := range bodies {
+		items = append(items, eventOf(body))
+	}
+	return items, nil
 }
 
-// more fetches what is missing, or waits for what comes.
-func (e *Events) more(ctx context.Context) error {
-	if missing := e.feed.recovery.ask(); missing != nil {
-		return e.fetch(ctx, *missing)
-	}
-	return e.receive(ctx, time.Now().Add(longest))
-}
-
-func (e *Events) receive(ctx context.Context, deadline time.Time) error {
-	body, err := e.socket.receive(ctx, deadline)
-	if err != nil || body == nil {
-		return err
-	}
-	return e.feed.take(body)
-}
-
-func (e *Events) fetch(ctx context.Context, missing ask) error {
-	select {
-	case <-time.After(e.feed.recovery.pause):
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	limit := defaultTimeout
-	if end, ok := ctx.Deadline(); ok && time.Until(end) < limit {
-		limit = time.Until(end)
-	}
-	events, more, err := e.client.Replay(ctx, missing.server, missing.epoch, missing.after, page, limit)
-	if err == nil {
-		e.feed.fetched(events, more)
-		return nil
-	}
-	refused := as(err)
-	if refused == nil {
-		return err
-	}
-	e.feed.refused(refused, limit)
-	return nil
+func isTransient(err error) bool {
+	failed, ok := err.(*Error)
+	return ok && transient[failed.Kind]
 }

@@ -8,8 +8,8 @@ import java.util.Map;
 class Example {
     public static void main(String[] arguments) {
         try (Client client = arguments.length > 0 ? new Client(Path.of(arguments[0])) : new Client();
-                Events events = client.events()) {
-            System.out.println(client.action("Ping", Map.of()).response().headers());
+                Events events = client.events(null)) {
+            System.out.println(client.action("Ping", Map.of()).body("response").members());
             for (int i = 0; i < 3; i++) {
                 System.out.println(events.next(Duration.ofSeconds(10)));
             }

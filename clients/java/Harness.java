@@ -1,16 +1,8 @@
 import amid.AmidException;
-import amid.Answer;
-import amid.Bytes;
+import amid.Body;
 import amid.Client;
-import amid.Event;
 import amid.Events;
-import amid.Gap;
-import amid.Gaps;
 import amid.Item;
-import amid.Options;
-import amid.Packet;
-import amid.Page;
-import amid.Tick;
 import amid.Wire;
 import com.google.gson.Gson;
 import com.google.gson.GsonBuilder;
@@ -21,9 +13,7 @@ import java.io.PrintStream;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.time.Duration;
-import java.time.Instant;
 import java.util.Collection;
-import java.util.HashMap;
 import java.util.HexFormat;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -70,7 +60,6 @@ final class Harness {
         switch (asked.text("do")) {
             case "decode" -> say(members("value", Wire.unpack(HEX.parseHex(asked.text("hex")))));
             case "encode" -> say(members("hex", HEX.formatHex(Wire.pack(asked.get("value")))));
-            case "gaps" -> say(members("told", gaps(asked)));
             case "call" -> say(call(asked.text("method"), asked.inner("params")));
             case "calls" -> say(calls((int) asked.number("count"), (int) asked.number("at_once")));
             case "events" -> events(asked);
@@ -80,38 +69,6 @@ final class Harness {
 
     private void say(Map<String, Object> answer) {
         out.println(JSON.toJson(shown(answer)));
-    }
-
-    // ── the gap rule ──
-
-    private static List<Object> gaps(Asked asked) {
-        Gaps rule = new Gaps(Set.copyOf(List.of(asked.names())));
-        return asked.list("messages").stream().map(message -> told(rule, new Asked((Map<?, ?>) message))).toList();
-    }
-
-    private static Object told(Gaps rule, Asked message) {
-        if (message.text("event").equals(Tick.NAME)) {
-            return List.of(false, maps(rule.tick(tick(message))));
-        }
-        Gaps.Told told = rule.event(event(message));
-        return List.of(told.fresh(), maps(told.gaps()));
-    }
-
-    private static Tick tick(Asked message) {
-        Map<String, Long> counts = new HashMap<>();
-        message.inner("counts").members.forEach((name, count) -> counts.put((String) name, (Long) count));
-        return new Tick(message.text("server"), message.number("epoch"), message.number("seq"), counts);
-    }
-
-    private static Event event(Asked message) {
-        return new Event(
-                message.text("server"),
-                message.number("epoch"),
-                message.number("seq"),
-                message.number("nth"),
-                Instant.EPOCH,
-                message.text("event"),
-                Packet.EMPTY);
     }
 
     // ── calls ──
@@ -125,27 +82,23 @@ final class Harness {
     }
 
     private Object result(String method, Asked params) {
-        Duration timeout = params.duration("timeout", Client.TIMEOUT);
+        Client timed = client.withTimeout(params.duration("timeout", Client.TIMEOUT));
         return switch (method) {
-            case "action" -> map(action(params));
-            case "servers" -> client.servers(timeout);
-            case "status" -> client.status(timeout);
-            case "actions" -> client.actions(params.text("server"), timeout);
-            case "replay" -> map(client.replay(
-                    params.text("server"), params.number("epoch"), params.number("after"), (int) params.number("limit"), timeout));
-            case "restart" -> client.restart(params.text("server"), timeout);
+            case "action" -> {
+                Map<String, Object> options = params.named();
+                options.keySet().removeAll(List.of("action", "fields", "timeout"));
+                yield timed.action(params.text("action"), params.inner("fields").members, options).members();
+            }
+            case "servers" -> timed.servers().stream().map(Body::members).toList();
+            case "status" -> timed.status().members();
+            case "actions" -> timed.actions(params.text("server")).stream().map(Body::members).toList();
+            case "restart" -> timed.restart(params.text("server")).members();
             case "ping" -> {
-                client.ping(timeout);
+                timed.ping();
                 yield Map.of();
             }
-            default -> client.call(method, params.named(), timeout);
+            default -> timed.call(method, params.named());
         };
-    }
-
-    private Answer action(Asked params) {
-        Duration timeout = params.duration("timeout", Client.TIMEOUT);
-        Options options = new Options(params.text("server"), timeout, params.text("until"));
-        return client.action(params.text("action"), params.inner("fields").members, options);
     }
 
     private Map<String, Object> calls(int count, int atOnce) throws Exception {
@@ -164,85 +117,64 @@ final class Harness {
 
     private Callable<Boolean> ping(int number) {
         Map<String, String> fields = Map.of("ActionID", "own-" + number);
-        Options options = Options.DEFAULT.withServer("pbx1");
-        return () -> client.action("Ping", fields, options).response().text("ActionID").equals(fields.get("ActionID"));
+        return () -> client.action("Ping", fields, Map.of("server", "pbx1")).body("response").text("ActionID").equals(fields.get("ActionID"));
     }
 
     // ── events ──
 
     private void events(Asked asked) {
-        try (Events events = client.eventsOf(asked.text("server"), asked.names())) {
+        try (Events events = client.events(asked.text("server"), asked.names())) {
             say(members("listening", true));
-            sayItems(events, asked.number("count"), asked.duration("timeout", Client.TIMEOUT));
-            say(members("end", true, "replayed", events.replayed(), "missed", events.missed()));
+            long missed = sayItems(events, asked.number("count"), asked.duration("timeout", Client.TIMEOUT));
+            say(members("end", true, "missed", missed));
         }
     }
 
-    private void sayItems(Events events, long count, Duration timeout) {
+    /** How many events are missing. */
+    private long sayItems(Events events, long count, Duration timeout) {
+        long missed = 0;
         try {
             for (long left = count; left > 0; ) {
                 Item item = events.next(timeout);
-                say(item instanceof Event event ? members("event", map(event)) : members("gap", map((Gap) item)));
-                left -= item instanceof Event ? 1 : 0;
+                say(item instanceof Item.Event event ? members("event", map(event)) : members("gap", map((Item.Gap) item)));
+                left -= item instanceof Item.Event ? 1 : 0;
+                missed += item instanceof Item.Gap gap && gap.missed() != null ? gap.missed() : 0;
             }
         } catch (AmidException quiet) {
-            return; // nothing came in time
+            // nothing came in time
         }
+        return missed;
     }
 
     // ── the client's records as the wire has them ──
 
     private static Map<String, Object> map(AmidException error) {
         Map<String, Object> map = members("kind", error.getKind(), "sent", error.wasSent(), "message", error.getMessage());
-        error.getServer().ifPresent(server -> map.put("server", server));
-        error.getActionId().ifPresent(id -> map.put("action_id", id));
-        error.getResponse().ifPresent(packet -> map.put("response", packet.headers()));
-        error.getOldest().ifPresent(oldest -> map.put("oldest", oldest));
-        return map;
-    }
-
-    private static Map<String, Object> map(Answer answer) {
-        Map<String, Object> map = members(
-                "server", answer.server(),
-                "action_id", answer.actionId(),
-                "response", answer.response().headers(),
-                "events", answer.events().stream().map(Packet::headers).toList(),
-                "complete", answer.complete() == null ? null : answer.complete().headers(),
-                "output", answer.output(),
-                "elapsed", answer.elapsed().toNanos() / 1e9);
-        if (answer.until() != null) {
-            map.put("until", answer.until().headers());
+        for (String name : List.of("server", "action_id", "response")) {
+            if (error.getData().get(name) != null) {
+                map.put(name, error.getData().get(name));
+            }
         }
         return map;
     }
 
-    private static Map<String, Object> map(Page page) {
-        return members("events", page.events().stream().map(Harness::map).toList(), "more", page.more());
-    }
-
-    private static Map<String, Object> map(Event event) {
+    private static Map<String, Object> map(Item.Event event) {
         return members(
                 "server", event.server(),
                 "epoch", event.epoch(),
                 "seq", event.seq(),
-                "nth", event.nth(),
-                "time", event.time().getEpochSecond() + event.time().getNano() / 1e9,
+                "prev", event.prev(),
+                "time", event.time(),
                 "event", event.event(),
-                "fields", event.fields().headers());
+                "fields", event.fields().members());
     }
 
-    private static List<Map<String, Object>> maps(List<Gap> gaps) {
-        return gaps.stream().map(Harness::map).toList();
-    }
-
-    private static Map<String, Object> map(Gap gap) {
+    private static Map<String, Object> map(Item.Gap gap) {
         return members(
                 "server", gap.server(),
                 "epoch", gap.epoch(),
                 "after", gap.after(),
-                "until", gap.until(),
-                "missed", gap.missed(),
-                "event", gap.event());
+                "missed", gap.missed());
     }
 
     /** A map of names and values in turn; unlike {@code Map.of} it takes null. */
@@ -314,14 +246,14 @@ final class Harness {
         return key.startsWith(MARK + ":") ? bytes(key.substring(MARK.length() + 1)) : key;
     }
 
-    private static Bytes bytes(String hex) {
-        return new Bytes(HEX.parseHex(hex));
+    private static byte[] bytes(String hex) {
+        return HEX.parseHex(hex);
     }
 
     /** A value as a line has it. */
     private static Object shown(Object value) {
-        if (value instanceof Bytes bytes) {
-            return Map.of(MARK, HEX.formatHex(bytes.value()));
+        if (value instanceof byte[] bytes) {
+            return Map.of(MARK, HEX.formatHex(bytes));
         }
         if (value instanceof Map<?, ?> map) {
             return shownMap(map);
@@ -336,6 +268,6 @@ final class Harness {
     }
 
     private static String shownKey(Object key) {
-        return key instanceof Bytes bytes ? MARK + ":" + HEX.formatHex(bytes.value()) : (String) key;
+        return key instanceof byte[] bytes ? MARK + ":" + HEX.formatHex(bytes) : (String) key;
     }
 }

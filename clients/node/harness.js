@@ -2,9 +2,8 @@
 
 import { createInterface } from "node:readline";
 
-import { AmidError, Client, Gap, Gaps } from "./amid.js";
-import { bytesOf, isOdd, textOf } from "./lib/text.js";
-import { pack, TICK, unpack } from "./lib/wire.js";
+import { AmidError, Client, Gap } from "./amid.js";
+import { bytesOf, isOdd, pack, textOf, unpack } from "./lib/wire.js";
 
 const BIN = "$bin";
 
@@ -14,11 +13,6 @@ const client = new Client({ runDir: process.argv[2] });
 const DO = {
   decode: ({ hex }) => ({ value: unpack(Buffer.from(hex, "hex")) }),
   encode: ({ value }) => ({ hex: Buffer.from(pack(value)).toString("hex") }),
-
-  gaps({ names, messages }) {
-    const rule = new Gaps(names);
-    return { told: messages.map((message) => told(rule, message)) };
-  },
 
   async call({ method, params }) {
     try {
@@ -39,7 +33,7 @@ const DO = {
     const events = await client.events(names ?? [], { server, timeout }).open();
     yield { listening: true };
     yield* items(events, count);
-    yield { end: true, replayed: events.replayed, missed: events.missed };
+    yield { end: true, missed: events.missed };
     events.close();
   },
 };
@@ -50,7 +44,8 @@ const METHODS = {
   servers: (options) => client.servers(options),
   status: (options) => client.status(options),
   actions: (options) => client.actions(options),
-  replay: ({ server, epoch, after, ...options }) => client.replay(server, epoch, after, options),
+  events: (options) => client.pull(options),
+  audit: (options) => client.audit(options),
   restart: ({ server, ...options }) => client.restart(server, options),
   ping: (options) => client.ping(options),
 };
@@ -61,8 +56,8 @@ function result(method, params) {
 
 function failure(error) {
   if (!(error instanceof AmidError)) throw error;
-  const { kind, sent, message, server, actionId: action_id, response, oldest } = error;
-  return { kind, sent, message, server, action_id, response, oldest };
+  const { kind, sent, message, server, actionId: action_id, response } = error;
+  return { kind, sent, message, server, action_id, response };
 }
 
 /** Makes pings as long as there are numbers; how many got their own answer. */
@@ -87,16 +82,6 @@ async function* items(events, count) {
 
 function nothingCame(error) {
   if (!(error instanceof AmidError)) throw error;
-}
-
-function told(rule, message) {
-  if (message.event === TICK) return [false, rule.tick(message).map(withoutReason)];
-  const { fresh, gaps } = rule.event(message);
-  return [fresh, gaps.map(withoutReason)];
-}
-
-function withoutReason({ reason, ...gap }) {
-  return gap;
 }
 
 /** A value as a line has it. */

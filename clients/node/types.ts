@@ -1,6 +1,6 @@
 // Not run: `npm run types` checks that a program in TypeScript can be written against amid.d.ts, and reads what it says.
 
-import { AmidError, Client, Gap, Gaps, bytesOf, textOf, type Event } from "./amid.js";
+import { AmidError, Client, Gap, bytesOf, textOf, type Event } from "./amid.js";
 
 const client = new Client({ runDir: "/run/amid" });
 
@@ -12,28 +12,23 @@ export async function originate(channel: string): Promise<string> {
 
 export async function names(): Promise<string[]> {
   await client.action("UserEvent", new Map<string | Uint8Array, string>([[Buffer.of(0xfc), "ü"]]));
-  const [server] = await client.servers({ timeout: 1 });
-  const { events, more } = await client.replay(server.name, server.epoch, server.seq - 1, { limit: 1 });
-  const offered = await client.actions({ server: server.name });
+  const [{ name, epoch, seq }] = await client.servers({ timeout: 1 });
+  const { events, more } = await client.pull({ server: name, after: { epoch, seq }, names: ["Hangup"], limit: 1, timeout: 0 });
+  const offered = await client.actions({ server: name });
   return more ? events.map(({ event }) => event) : offered.map(({ name }) => name);
 }
 
 export async function follow(take: (event: Event) => void, signal: AbortSignal): Promise<number> {
   const events = await client.events(["Hangup"], { signal, timeout: 60 }).open();
   for await (const item of events) {
-    if (item instanceof Gap) console.log(item.missed ?? "some", "events are missing:", item.reason);
+    if (item instanceof Gap) console.log(item.missed ?? "some", "events are missing behind number", item.after);
     else take(item);
   }
-  return events.missed + events.replayed;
+  return events.missed + events.gaps;
 }
 
 export function isSafeToRepeat(error: unknown): boolean {
   return error instanceof AmidError && !error.sent && error.kind !== "invalid_params";
-}
-
-export function missing(event: Event): Gap[] {
-  const { fresh, gaps } = new Gaps(["Hangup"]).event(event);
-  return fresh ? gaps : [];
 }
 
 export const same: boolean = textOf(bytesOf("Grüße")) === "Grüße";

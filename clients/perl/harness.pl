@@ -6,7 +6,6 @@ no warnings qw(experimental::builtin experimental::try);
 
 use Amid;
 use Amid::Bytes;
-use Amid::Gaps;
 use Amid::MessagePack qw(decode_msgpack encode_msgpack);
 use JSON::PP ();
 
@@ -14,7 +13,7 @@ my $JSON   = JSON::PP->new->ascii;
 my $CLIENT = Amid->new(run_dir => $ARGV[0]);
 
 # What each `do` does with its line.
-my %DO = (decode => \&decode, encode => \&encode, gaps => \&gaps, call => \&call, calls => \&calls, events => \&events);
+my %DO = (decode => \&decode, encode => \&encode, call => \&call, calls => \&calls, events => \&events);
 
 # The methods of the contract that the client has a function for.
 my %METHODS = (
@@ -22,7 +21,6 @@ my %METHODS = (
     servers => sub (%params) { [ $CLIENT->servers(%params) ] },
     status  => sub (%params) { $CLIENT->status(%params) },
     actions => sub (%params) { [ $CLIENT->actions(%params) ] },
-    replay  => \&replay,
     restart => sub (%params) { $CLIENT->restart(delete $params{server}, %params) },
     ping    => sub (%params) { $CLIENT->ping(%params) },
 );
@@ -42,16 +40,6 @@ sub decode ($asked) { return answer(value => decode_msgpack(pack 'H*', $asked->{
 
 sub encode ($asked) { return answer(hex => unpack 'H*', encode_msgpack($asked->{value})) }
 
-sub gaps ($asked) {
-    my $rule = Amid::Gaps->new($asked->{names});
-    return answer(told => [ map { told($rule, $_) } $asked->{messages}->@* ]);
-}
-
-sub told ($rule, $body) {
-    my ($is_fresh, @gaps) = $body->{event} eq Amid::Gaps::TICK ? (false, $rule->tick($body)) : $rule->event($body);
-    return [ $is_fresh, [ map { gap($_) } @gaps ] ];
-}
-
 sub call ($asked) {
     my ($method, $params) = @$asked{qw(method params)};
     try {
@@ -63,11 +51,6 @@ sub call ($asked) {
         answer(error => error($error));
     }
     return;
-}
-
-sub replay (%params) {
-    my $page = $CLIENT->replay(delete @params{qw(server epoch after)}, %params);
-    return { events => [ map { event($_) } $page->{events}->@* ], more => $page->{more} };
 }
 
 # The client has one call open at a time.
@@ -90,7 +73,7 @@ sub events ($asked) {
         $item isa Amid::Gap ? answer(gap => gap($item)) : answer(event => event($item));
         $left-- if $item isa Amid::Event;
     }
-    return answer(end => true, replayed => $events->replayed, missed => $events->missed);
+    return answer(end => true, missed => $events->missed);
 }
 
 # The next item, or undef when `timeout` seconds brought none.
@@ -103,14 +86,14 @@ sub item ($events, $timeout) {
 }
 
 sub error ($error) {
-    my %known = map { $_ => $error->$_ } qw(kind sent message server action_id response oldest);
+    my %known = map { $_ => $error->$_ } qw(kind sent message server action_id response);
     delete @known{ grep { !defined $known{$_} } keys %known };
     return \%known;
 }
 
-sub event ($event) { return { map { $_ => $event->$_ } qw(server epoch seq nth time event fields) } }
+sub event ($event) { return { map { $_ => $event->$_ } qw(server epoch seq prev time event fields) } }
 
-sub gap ($gap) { return { map { $_ => $gap->$_ } qw(server epoch after until missed event) } }
+sub gap ($gap) { return { map { $_ => $gap->$_ } qw(server epoch after missed) } }
 
 # ── values in lines ──
 

@@ -8,8 +8,6 @@ use Amid\AmidException;
 use Amid\Client;
 use Amid\Event;
 use Amid\Gap;
-use Amid\Gaps;
-use Amid\Tick;
 use Amid\Wire;
 
 require __DIR__ . '/autoload.php';
@@ -79,25 +77,12 @@ final class Harness
         yield ['hex' => bin2hex(Wire::pack($value))];
     }
 
-    public function gaps(?array $names, array $messages): Generator
-    {
-        $rule = new Gaps($names);
-        $told = [];
-        foreach ($messages as $body) {
-            $body->counts = (array) ($body->counts ?? []);
-            $message = Wire::message((array) $body);
-            $told[] = $message instanceof Tick ? [false, $rule->tick($message)] : $rule->event($message);
-        }
-        yield ['told' => $told];
-    }
-
     public function call(string $method, object $params): Generator
     {
         try {
             yield ['result' => $this->result($method, (array) $params)];
         } catch (AmidException $error) {
             $known = ['server' => $error->server, 'action_id' => $error->actionId, 'response' => $error->response];
-            $known['oldest'] = $error->oldest;
             $always = ['kind' => $error->kind, 'sent' => $error->sent, 'message' => $error->getMessage()];
             yield ['error' => $always + array_filter($known, fn (mixed $one): bool => $one !== null)];
         }
@@ -126,7 +111,7 @@ final class Harness
         } catch (AmidException) {
             // Nothing came in time.
         }
-        yield ['end' => true, 'replayed' => $events->replayed(), 'missed' => $events->missed()];
+        yield ['end' => true, 'missed' => $events->missed];
         $events->close();
     }
 
@@ -139,16 +124,15 @@ final class Harness
                 unset($params['action'], $params['fields']);
 
                 return $this->client->action($name, $fields, ...$params);
-            case 'replay':
-                [$events, $more] = $this->client->replay(...$params);
-
-                return ['events' => $events, 'more' => $more];
+            case 'events':
+                return $this->client->pull($params, (float) $params['timeout']);
             case 'ping':
                 return (object) $this->client->ping();
             case 'servers':
             case 'status':
             case 'actions':
             case 'restart':
+            case 'audit':
                 return $this->client->{$method}(...$params);
             default:
                 return $this->client->call($method, $params);

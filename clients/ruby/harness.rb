@@ -8,7 +8,7 @@ require_relative "notation"
 
 # A method for each `do`; what it yields are the lines of its answer.
 class Harness
-  METHODS = %w[servers status actions restart ping].freeze
+  METHODS = %w[servers status actions audit restart ping].freeze
 
   def initialize(run_dir)
     @client = Amid::Client.new(run_dir)
@@ -20,11 +20,6 @@ class Harness
 
   def encode(value:)
     yield({ hex: Amid::Wire.pack(value).unpack1("H*") })
-  end
-
-  def gaps(names:, messages:)
-    rule = Amid::Gaps.new(names)
-    yield({ told: messages.map { |body| told(rule, Amid::Wire.message(body)) } })
   end
 
   def call(method:, params:)
@@ -43,21 +38,17 @@ class Harness
     @client.events(*names, server: server, timeout: timeout) do |events|
       yield({ listening: true })
       take(events, count, &answer)
-      yield({ end: true, replayed: events.replayed, missed: events.missed })
+      yield({ end: true, missed: events.missed })
     end
   end
 
   private
 
-  def told(rule, message)
-    message.is_a?(Amid::Tick) ? [false, rule.tick(message)] : rule.event(message)
-  end
-
   def result(method, params)
     given = params.transform_keys(&:to_sym)
     case method
     when "action" then action(**given)
-    when "replay" then @client.replay(**given)
+    when "events" then @client.pull(**given)
     when *METHODS then @client.public_send(method, **given)
     else @client.call(method, given)
     end

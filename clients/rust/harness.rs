@@ -1,8 +1,6 @@
 //! The harness of the Rust client; clients/CONFORMANCE.md says what it does.
 
-use amid::gaps::Gaps;
-use amid::wire::{self, Message};
-use amid::{Action, Client, Error, Item, Map, Value};
+use amid::{Client, Error, Item, Map, Options, Value};
 use serde::Serialize;
 use serde_json::{json, Value as Json};
 use std::io::{self, BufRead, Write};
@@ -16,13 +14,12 @@ const MARK: &str = "$bin";
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
 fn main() -> Outcome {
-    let client = std::env::args().nth(1).map_or_else(Client::new, Client::at);
+    let client = Client::new(std::env::args().nth(1).map(Into::into));
     for line in io::stdin().lock().lines() {
         let asked: Json = serde_json::from_str(&line?)?;
         match asked["do"].as_str() {
             Some("decode") => say(decode(&asked)?)?,
             Some("encode") => say(encode(&asked)?)?,
-            Some("gaps") => say(gaps(&asked)?)?,
             Some("call") => say(call(&client, &asked)?)?,
             Some("calls") => say(calls(&client, &asked))?,
             Some("events") => events(&client, &asked)?,
@@ -38,36 +35,16 @@ fn say(answer: Json) -> io::Result<()> {
     out.flush()
 }
 
-// ── bodies and the rule for gaps ────────────────────────────────────────────────────────────────
+// ── bodies ─────────────────────────────────────────────────────────────────────────────────────
 
-fn decode(asked: &Json) -> Result<Json, Error> {
-    let value: Value = wire::unpack(&bytes(text(asked, "hex")))?;
+fn decode(asked: &Json) -> Result<Json, rmp_serde::decode::Error> {
+    let value: Value = rmp_serde::from_slice(&bytes(text(asked, "hex")))?;
     Ok(json!({ "value": shown(&value) }))
 }
 
-fn encode(asked: &Json) -> Result<Json, Error> {
-    let packed = wire::pack(&meant(&asked["value"]))?;
+fn encode(asked: &Json) -> Result<Json, rmp_serde::encode::Error> {
+    let packed = rmp_serde::to_vec_named(&meant(&asked["value"]))?;
     Ok(json!({ "hex": hex(&packed) }))
-}
-
-fn gaps(asked: &Json) -> Result<Json, serde_json::Error> {
-    let mut rule = Gaps::new(names(asked));
-    let told: Result<Vec<Json>, _> = list(asked, "messages").iter().map(|body| told(&mut rule, body)).collect();
-    Ok(json!({ "told": told? }))
-}
-
-/// What the rule says of one message, which has the numbers of a body and nothing else.
-fn told(rule: &mut Gaps, numbers: &Json) -> Result<Json, serde_json::Error> {
-    let mut body = numbers.clone();
-    body["time"] = json!(0);
-    body["fields"] = json!({});
-    Ok(match serde_json::from_value(body)? {
-        Message::Tick(tick) => json!([false, rule.tick(&tick)]),
-        Message::Event(event) => {
-            let gaps = rule.event(&event);
-            json!([gaps.is_some(), gaps.unwrap_or_default()])
-        }
-    })
 }
 
 // ── calls ───────────────────────────────────────────────────────────────────────────────────────
@@ -81,60 +58,43 @@ fn call(client: &Client, asked: &Json) -> Result<Json, Error> {
 
 fn result(client: &Client, method: &str, params: &Json) -> Result<Value, Error> {
     let server = params["server"].as_str();
-    let client = params["timeout"]
-        .as_f64()
-        .map_or_else(|| client.clone(), |s| client.with_timeout(Duration::from_secs_f64(s)));
+    let client = params["timeout"].as_f64().map_or_else(|| client.clone(), |s| client.with_timeout(Duration::from_secs_f64(s)));
     match method {
-        "action" => value_of(&client.action(action(params))?),
-        "servers" => value_of(&client.servers()?),
-        "status" => value_of(&client.status()?),
-        "actions" => value_of(&client.actions(server)?),
-        "replay" => {
-            let limit = params["limit"].as_u64().map_or(1000, |limit| limit as u32);
-            value_of(&client.replay(
-                text(params, "server"),
-                number(params, "epoch"),
-                number(params, "after"),
-                limit,
-            )?)
-        }
-        "restart" => value_of(&client.restart(text(params, "server"))?),
-        "ping" => value_of(&client.ping()?),
-        _ => client.call(method, map(params), Duration::from_secs(5)),
+        "action" => client.action(meant(&params["action"]), map(&params["fields"]), options(params)).map(Value::from),
+        "servers" => Ok(list(client.servers()?)),
+        "status" => client.status().map(Value::from),
+        "actions" => Ok(list(client.actions(server)?)),
+        "restart" => client.restart(text(params, "server")).map(Value::from),
+        "ping" => client.ping().map(Value::from),
+        _ => client.call(method, map(params)),
     }
 }
 
-fn action(params: &Json) -> Action {
-    let mut action = Action::new(meant(&params["action"])).fields(map(&params["fields"]));
-    if let Some(server) = params["server"].as_str() {
-        action = action.server(server);
-    }
-    if let Some(until) = params["until"].as_str() {
-        action = action.until(until);
-    }
-    action
+fn options(params: &Json) -> Options<'_> {
+    Options { server: params["server"].as_str(), until: params["until"].as_str(), raw: params["raw"] == true }
+}
+
+fn list(maps: Vec<Map>) -> Value {
+    Value::List(maps.into_iter().map(Value::from).collect())
 }
 
 /// A result as the wire has it.
-fn value_of(result: &impl Serialize) -> Result<Value, Error> {
-    wire::unpack(&wire::pack(result)?)
+fn value_of(result: &impl Serialize) -> Value {
+    let packed = rmp_serde::to_vec_named(result).expect("all of it is MessagePack");
+    rmp_serde::from_slice(&packed).expect("it was packed here")
 }
 
 fn error_shown(error: &Error) -> Json {
     let response = error.response.as_deref().map(|packet| shown(&packet.clone().into()));
     let members = [
-        ("kind", Some(json!(error.kind.to_string()))),
+        ("kind", Some(json!(error.kind))),
         ("sent", Some(json!(error.sent))),
         ("message", Some(json!(error.message))),
         ("server", error.server.as_ref().map(|server| json!(server))),
         ("action_id", error.action_id.as_ref().map(|id| json!(id))),
         ("response", response),
-        ("oldest", error.oldest.map(|oldest| json!(oldest))),
     ];
-    members
-        .into_iter()
-        .filter_map(|(name, value)| Some((name.to_owned(), value?)))
-        .collect()
+    members.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
 }
 
 /// Threads that share the client, each taking the next number.
@@ -156,8 +116,11 @@ fn calls(client: &Client, asked: &Json) -> Json {
 
 fn has_own_answer(client: &Client, number: u64) -> bool {
     let own = format!("own-{number}");
-    let answer = client.action(Action::new("Ping").header("ActionID", own.as_str()).server("pbx1"));
-    answer.map_or(false, |answer| answer.response.text("ActionID") == Some(&own))
+    let options = Options { server: Some("pbx1"), ..Options::default() };
+    let answer = client.action("Ping", [("ActionID", own.as_str())], options);
+    let response =
+        |answer: Map| answer.get("response").and_then(Value::as_map).and_then(|packet| packet.text("ActionID").map(str::to_owned));
+    answer.ok().and_then(response) == Some(own)
 }
 
 // ── events ──────────────────────────────────────────────────────────────────────────────────────
@@ -168,18 +131,18 @@ fn events(client: &Client, asked: &Json) -> Outcome {
     say(json!({ "listening": true }))?;
     let mut left = number(asked, "count");
     while left > 0 {
-        match stream.next_within(timeout) {
+        match stream.next_within(timeout)? {
             Some(Item::Event(event)) => {
                 left -= 1;
-                say(json!({ "event": shown(&value_of(&event)?) }))?;
+                say(json!({ "event": shown(&value_of(&event)) }))?;
             }
-            Some(Item::Gap(gap)) => say(json!({ "gap": gap }))?,
+            Some(Item::Gap { server, epoch, after, missed }) => {
+                say(json!({ "gap": { "server": server, "epoch": epoch, "after": after, "missed": missed } }))?;
+            }
             None => break,
         }
     }
-    Ok(say(
-        json!({ "end": true, "replayed": stream.replayed(), "missed": stream.missed() }),
-    )?)
+    Ok(say(json!({ "end": true, "missed": stream.missed() }))?)
 }
 
 // ── members of a line ───────────────────────────────────────────────────────────────────────────
@@ -192,13 +155,9 @@ fn number(line: &Json, name: &str) -> u64 {
     line[name].as_u64().unwrap_or_default()
 }
 
-fn list<'a>(line: &'a Json, name: &str) -> &'a [Json] {
-    line[name].as_array().map_or(&[], Vec::as_slice)
-}
-
 /// The event names of a line; null, which is all events, is none here.
 fn names(line: &Json) -> Vec<&str> {
-    list(line, "names").iter().filter_map(Json::as_str).collect()
+    line["names"].as_array().map_or(&[][..], Vec::as_slice).iter().filter_map(Json::as_str).collect()
 }
 
 fn map(line: &Json) -> Map {
@@ -222,10 +181,7 @@ fn shown(value: &Value) -> Json {
 }
 
 fn shown_name(name: &Value) -> String {
-    name.as_str().map_or_else(
-        || format!("{MARK}:{}", hex(name.as_bytes().unwrap_or_default())),
-        str::to_owned,
-    )
+    name.as_str().map_or_else(|| format!("{MARK}:{}", hex(name.as_bytes().unwrap_or_default())), str::to_owned)
 }
 
 /// The value that a line means.
@@ -233,21 +189,23 @@ fn meant(line: &Json) -> Value {
     match line {
         Json::Null => Value::Nil,
         Json::Bool(value) => Value::Bool(*value),
-        Json::Number(value) => value
-            .as_i64()
-            .map_or_else(|| Value::Float(value.as_f64().unwrap_or_default()), Value::Integer),
+        Json::Number(value) => value.as_i64().map_or_else(|| Value::Float(value.as_f64().unwrap_or_default()), Value::Integer),
         Json::String(value) => value.as_str().into(),
         Json::Array(values) => Value::List(values.iter().map(meant).collect()),
         Json::Object(members) => match members.get(MARK) {
             Some(marked) => Value::Bytes(bytes(marked.as_str().unwrap_or_default())),
-            None => Value::Map(members.iter().map(|(name, value)| (meant_name(name), meant(value))).collect()),
+            None => {
+                let mut map = Map::default();
+                map.extend(members.iter().map(|(name, value)| (meant_name(name), meant(value))));
+                Value::Map(map)
+            }
         },
     }
 }
 
 fn meant_name(name: &str) -> Value {
     match name.strip_prefix(MARK).and_then(|rest| rest.strip_prefix(':')) {
-        Some(marked) => bytes(marked).into(),
+        Some(marked) => Value::Bytes(bytes(marked)),
         None => name.into(),
     }
 }
@@ -257,13 +215,6 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 fn bytes(hex: &str) -> Vec<u8> {
-    let digits: Vec<u8> = hex
-        .chars()
-        .filter_map(|digit| digit.to_digit(16))
-        .map(|digit| digit as u8)
-        .collect();
-    digits
-        .chunks(2)
-        .map(|pair| pair.iter().fold(0, |byte, digit| byte * 16 + digit))
-        .collect()
+    let digits: Vec<u8> = hex.chars().filter_map(|digit| digit.to_digit(16)).map(|digit| digit as u8).collect();
+    digits.chunks(2).map(|pair| pair.iter().fold(0, |byte, digit| byte * 16 + digit)).collect()
 }

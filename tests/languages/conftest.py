@@ -1,4 +1,4 @@
-"""Which languages the tests need."""
+"""Languages that tests require."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.languages.harness import why_not
+from tests.languages.harness import missing_prerequisite
 from tests.need import need
 
 
@@ -14,4 +14,4 @@ from tests.need import need
 def needs() -> Callable[[str], None]:
     """`needs(language)` skips a test when that language is not provisioned, or fails it where languages are required."""
 
-    return lambda language: need(why_not(language), "LANGUAGES")
+    return lambda language: need(missing_prerequisite(language), "LANGUAGES")

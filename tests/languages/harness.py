@@ -1,4 +1,5 @@
-"""A client's harness as the suite drives it: a process, lines to it and lines from it (clients/CONFORMANCE.md)."""
+"""A client's harness as the suite uses it: a process with line-based input and output
+(clients/CONFORMANCE.md)."""
 
 from __future__ import annotations
 
@@ -38,9 +39,9 @@ COMMANDS: dict[str, list[str]] = {
 
 
 @cache
-def why_not(language: str) -> str:
-    """Why this language's client cannot be run here, or "". One that can is answered by a daemon: a library that is missing may
-    show only then."""
+def missing_prerequisite(language: str) -> str:
+    """Why this language's client cannot run here, or "". It is tried with a daemon, because a
+    missing library may only show then."""
     with StandIn() as daemon:
         why = call_once([*COMMANDS[language], daemon.run_dir])
     name = language.lower().removesuffix(".js")
@@ -62,7 +63,7 @@ def call_once(argv: list[str]) -> str:
 
 
 class Harness:
-    """Answers are read as they come by a thread of its own, so a harness is never held up by its reader."""
+    """A thread reads the answers as they arrive, so a harness is never blocked by its reader."""
 
     def __init__(self, language: str, run_dir: Path | None, environment: Mapping[str, str] | None = None) -> None:
         """Without a run_dir the client looks for its daemon."""
@@ -81,7 +82,7 @@ class Harness:
         assert error is not None or not why, why
 
     def close(self) -> str:
-        """What was wrong with its end, or ""."""
+        """The error of its exit, or ""."""
         assert self.process.stdin is not None and self.process.stdout is not None
         with contextlib.suppress(BrokenPipeError):
             self.process.stdin.close()
@@ -110,7 +111,7 @@ class Harness:
         return answer
 
     def ask(self, do: str, **rest: Any) -> dict[str, Any]:
-        """Say, and the answer of one line."""
+        """Send a line and return the one-line answer."""
         self.say(do, **rest)
         return self.hear()
 
@@ -126,7 +127,7 @@ class Harness:
         return error
 
     def listen(self, names: list[str] | None, count: int, timeout: float, server: str = "pbx1") -> None:
-        """Begin to take events; the subscription is in effect when this returns."""
+        """Start to receive events; the subscription is in effect when this returns."""
         self.say("events", names=names, server=server, count=count, timeout=timeout)
         assert self.hear() == {"listening": True}
 

@@ -11,9 +11,8 @@ from typing import Any
 
 from amid import Client, wire
 from amid.client import Event
-from amid.client.rules import Call
+from amid.client.protocol import Call
 from amid.errors import AmidError
-from amid.events.sequence import Gap, Gaps
 from tests.languages.notation import meant, shown
 
 
@@ -29,10 +28,6 @@ class Harness:
     def encode(self, value: Any) -> Iterator[Any]:
         yield {"hex": wire.pack(value).hex()}
 
-    def gaps(self, names: list[str] | None, messages: list[dict[str, Any]]) -> Iterator[Any]:
-        rule = Gaps(None if names is None else frozenset(names))
-        yield {"told": [told(rule, message) for message in messages]}
-
     def call(self, method: str, params: dict[str, Any]) -> Iterator[Any]:
         try:
             yield {"result": self._result(method, params)}
@@ -44,9 +39,8 @@ class Harness:
         if method == "action":
             given = dict(params)
             return client.action(given.pop("action"), given.pop("fields", None), **given)
-        if method == "replay":
-            events, more = client.replay(**params)
-            return {"events": [dataclasses.asdict(event) for event in events], "more": more}
+        if method == "events":
+            return client.pull(**params)
         if method in wire.METHODS:
             return getattr(client, method)(**params)
         return client.call(Call(method, params, 6.0))
@@ -70,19 +64,7 @@ class Harness:
                     break
                 count -= isinstance(item, Event)
                 yield {"event" if isinstance(item, Event) else "gap": dataclasses.asdict(item)}
-            yield {"end": True, "replayed": stream.replayed, "missed": stream.missed}
-
-
-def told(rule: Gaps, body: dict[str, Any]) -> list[Any]:
-    at = (body["server"], body["epoch"], body["seq"])
-    if body["event"] == wire.TICK:
-        return [False, [_gap(gap) for gap in rule.tick(*at, body["counts"])]]
-    fresh, gaps = rule.event(*at, body["nth"], body["event"])
-    return [fresh, [_gap(gap) for gap in gaps]]
-
-
-def _gap(gap: Gap) -> dict[str, Any]:
-    return {name: value for name, value in dataclasses.asdict(gap).items() if name != "reason"}
+            yield {"end": True, "missed": stream.missed}
 
 
 def main() -> None:

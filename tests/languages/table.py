@@ -15,7 +15,8 @@ Outcomes = Mapping[tuple[str, str], bool]
 
 
 def table(outcomes: Outcomes | None = None) -> str:
-    """With every cell green when there are no outcomes; a cell that was not tried has a dash."""
+    """The table; with every cell green when there are no outcomes, and a dash for cells that were
+    not tried."""
     lines = [f"| | {' | '.join(TRIALS)} |", f"|---|{'---|' * len(TRIALS)}"]
     for language in COMMANDS:
         cells = [_cell(language, trial, outcomes) for trial in TRIALS]

@@ -1,6 +1,6 @@
-"""Every client does everything that the contract asks of it, on the simulated PBX and on a real Asterisk 22.
+"""Every client does what the contract requires, on the simulated PBX and on a real Asterisk 22.
 
-The results make one table, which the run prints and which stands in clients/README.md.
+The results form one table, which the run prints and clients/README.md contains.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from functools import cache
 
 import pytest
 
-from tests.languages.harness import COMMANDS, Harness, why_not
+from tests.languages.harness import COMMANDS, Harness, missing_prerequisite
 from tests.languages.table import README, table
 from tests.languages.trials import TRIALS
 from tests.languages.vectors import FILE, written
@@ -20,10 +20,11 @@ PBXS = ("simulated", "asterisk-22")
 
 
 class Results:
-    """What each trial found, made when the first test asks for it."""
+    """What each trial found with these languages, made when the first test asks for it."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, languages: list[str]) -> None:
         self._world = world
+        self._languages = languages
         self._found = cache(self._try)
 
     def of(self, language: str, trial: str) -> str:
@@ -31,7 +32,7 @@ class Results:
         return self._found(trial).get(language, "")
 
     def _try(self, trial: str) -> dict[str, str]:
-        there = [language for language in COMMANDS if not why_not(language)]
+        there = [language for language in self._languages if not missing_prerequisite(language)]
         harnesses = {language: Harness(language, self._world.daemon.run_dir) for language in there}
         try:
             failed = TRIALS[trial](self._world, harnesses)
@@ -45,8 +46,9 @@ class Results:
 
 @pytest.fixture(scope="module", params=PBXS)
 def results(request: pytest.FixtureRequest) -> Iterator[Results]:
+    selected = {item.callspec.params.get("language") for item in request.session.items if hasattr(item, "callspec")}
     with world(request.param) as made:
-        yield Results(made)
+        yield Results(made, [language for language in COMMANDS if language in selected])
 
 
 @pytest.mark.parametrize("language", COMMANDS)
@@ -56,8 +58,8 @@ def test_client(results: Results, trial: str, language: str, needs: Callable[[st
     assert results.of(language, trial) == ""
 
 
-def test_the_vectors_are_what_the_daemon_says() -> None:
-    assert FILE.read_text() == written(), "python -m tests.languages.vectors writes them anew"
+def test_the_vectors_equal_the_daemons_messages() -> None:
+    assert FILE.read_text() == written(), "generate them with python -m tests.languages.vectors"
 
 
 def test_the_readme_has_the_table() -> None:

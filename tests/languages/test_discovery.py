@@ -1,4 +1,4 @@
-"""Which daemon a client talks to: one that AMID_RUN_DIR names, and then no other."""
+"""The daemon that a client connects to: with AMID_RUN_DIR only the named one."""
 
 from __future__ import annotations
 
@@ -24,8 +24,10 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
 
 
 @pytest.mark.parametrize("language", COMMANDS)
-def test_a_directory_that_was_named_is_final(daemon: Daemon, tmp_path: Path, language: str, needs: Callable[[str], None]) -> None:
-    """Beside a daemon where all look, as a production one is, another that is down is never taken for it."""
+def test_a_named_directory_is_never_replaced_by_a_default(
+    daemon: Daemon, tmp_path: Path, language: str, needs: Callable[[str], None]
+) -> None:
+    """A client never connects to a daemon in a default directory when the named one is down."""
     needs(language)
     (tmp_path / "amid").symlink_to(daemon.run_dir)
     environment = {**os.environ, "XDG_RUNTIME_DIR": str(tmp_path), "AMID_RUN_DIR": ""}

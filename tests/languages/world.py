@@ -1,4 +1,5 @@
-"""What every client is tried on: one PBX, and a daemon that knows it under several names, so that a call can have every end."""
+"""The environment of the trials: one PBX, and a daemon that has it under several names, so that a
+call can have every outcome."""
 
 from __future__ import annotations
 
@@ -21,7 +22,7 @@ KEPT = 200_000
 @dataclass(frozen=True)
 class World:
     """`pbx1` is the server of most tests, `spare` one to restart. `narrow` has a lane and a queue of one, `small` takes short
-    answers only, `forgetful` holds few events for replay, `away` is not there. `empty` is a directory without a daemon, `dead` has
+    answers only, `forgetful` holds few events, `away` is not there. `empty` is a directory without a daemon, `dead` has
     a socket left over."""
 
     pbx: Pbx

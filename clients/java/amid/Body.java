@@ -1,82 +1,49 @@
 package amid;
 
-import java.time.Duration;
-import java.time.Instant;
-import java.util.HashMap;
+import java.nio.charset.StandardCharsets;
 import java.util.List;
 import java.util.Map;
-import java.util.stream.Stream;
 
 /**
- * A map of the wire, whose members have the types that the contract gives them. Members that it does not know are not looked at;
- * one that may be absent is null.
+ * A map of the wire: a result, an event's fields, or a packet of Asterisk, whose headers are in the order in which they came.
+ *
+ * @param members text, or {@code byte[]} where it is not UTF-8, to text, {@code byte[]}, {@link Long}, {@link Double}, {@link
+ *     Boolean}, a map, null, or a {@link List} of them, such as the values of a header that occurs more than once
  */
-record Body(Map<Object, Object> members) {
-    private static final double NANOS_PER_SECOND = 1e9;
-
-    /** The body in an unpacked value. Throws ClassCastException when that is no map. */
+public record Body(Map<Object, Object> members) {
+    /** The body in an unpacked value; empty when that is no map. */
     @SuppressWarnings("unchecked") // keys and values are Object: any map will do
     static Body of(Object value) {
-        return new Body((Map<Object, Object>) value);
+        return new Body(value instanceof Map<?, ?> map ? (Map<Object, Object>) map : Map.of());
     }
 
-    boolean has(String name) {
-        return members.get(name) != null;
-    }
-
-    Object get(String name) {
+    /** A value as it came, or null when there is none. */
+    public Object get(String name) {
         return members.get(name);
     }
 
-    String text(String name) {
-        Object value = members.get(name);
-        return value instanceof Bytes bytes ? bytes.readable() : (String) value;
+    /** A value as text, the first when there are several, and null when there is none. */
+    public String text(String name) {
+        Object value = get(name) instanceof List<?> several ? several.get(0) : get(name);
+        return value instanceof byte[] bytes ? new String(bytes, StandardCharsets.UTF_8) : value == null ? null : value.toString();
     }
 
-    long number(String name) {
-        return ((Number) members.get(name)).longValue();
+    /** A number, 0 when there is none. */
+    public long number(String name) {
+        return get(name) instanceof Number number ? number.longValue() : 0;
     }
 
-    boolean flag(String name) {
-        return (Boolean) members.get(name);
+    /** A map, empty when there is none. */
+    public Body body(String name) {
+        return of(get(name));
     }
 
-    /** A number of seconds. */
-    Duration duration(String name) {
-        return Duration.ofNanos(Math.round(((Number) members.get(name)).doubleValue() * NANOS_PER_SECOND));
+    /** A list of maps, such as the {@code events} of an answer; empty when there is none. */
+    public List<Body> bodies(String name) {
+        return listOf(get(name));
     }
 
-    /** A number of seconds since 1970. */
-    Instant instant(String name) {
-        double seconds = ((Number) members.get(name)).doubleValue();
-        long whole = (long) Math.floor(seconds);
-        return Instant.ofEpochSecond(whole, Math.round((seconds - whole) * NANOS_PER_SECOND));
-    }
-
-    Body body(String name) {
-        return of(members.get(name));
-    }
-
-    Packet packet(String name) {
-        return has(name) ? new Packet(body(name).members) : null;
-    }
-
-    List<Packet> packets(String name) {
-        return bodies(name).map(body -> new Packet(body.members)).toList();
-    }
-
-    Stream<Body> bodies(String name) {
-        return list(name).stream().map(Body::of);
-    }
-
-    @SuppressWarnings("unchecked") // the items are Object: any list will do
-    List<Object> list(String name) {
-        return (List<Object>) members.get(name);
-    }
-
-    Map<String, Long> counts(String name) {
-        Map<String, Long> counts = new HashMap<>();
-        body(name).members.forEach((event, count) -> counts.put(event.toString(), ((Number) count).longValue()));
-        return counts;
+    static List<Body> listOf(Object value) {
+        return value instanceof List<?> list ? list.stream().map(Body::of).toList() : List.of();
     }
 }

@@ -2,190 +2,125 @@ package amid;
 
 import java.nio.file.Path;
 import java.time.Duration;
-import java.util.LinkedHashMap;
+import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.Set;
-import java.util.concurrent.ConcurrentHashMap;
 
 /**
  * A client of amid, the daemon beside an Asterisk PBX: actions, and events without silent loss.
  *
  * <pre>{@code
  * try (Client client = new Client()) {
- *     Answer answer = client.action("QueueStatus", Map.of("Queue", "support"));
- *     answer.events().forEach(packet -> System.out.println(packet.text("Event")));
+ *     Body answer = client.action("QueueStatus", Map.of("Queue", "support"));
+ *     answer.bodies("events").forEach(packet -> System.out.println(packet.text("Event")));
  * }
  * }</pre>
  *
- * <p>Every method that calls throws {@link AmidException}, which says what happened and whether Asterisk may have seen the
- * action. A call ends by itself within its timeout and two seconds more, with or without a daemon; interrupting its thread does
- * not end it. Many threads may call at once. Nothing is opened before the first call.
+ * <p>Every method that calls throws {@link AmidException}. A call ends within its timeout and two seconds more, with or without a
+ * daemon; interrupting its thread does not end it. Many threads may call at once. Nothing is opened before the first call.
  */
 public final class Client implements AutoCloseable {
-    /** How long a call may take unless its caller says otherwise. */
+    /** How long a call may take unless {@link #withTimeout} says otherwise. */
     public static final Duration TIMEOUT = Duration.ofSeconds(5);
 
     private final Rpc rpc;
-    private final Set<Events> streams = ConcurrentHashMap.newKeySet();
+    private final Duration timeout;
 
     /** A client of the daemon in {@code $AMID_RUN_DIR}, or without it in {@code /run/amid} or {@code $XDG_RUNTIME_DIR/amid}. */
     public Client() {
-        rpc = new Rpc(null);
+        this(null);
     }
 
     /** A client of the daemon in this directory and no other. */
     public Client(Path runDir) {
-        rpc = new Rpc(runDir);
+        this(new Rpc(runDir), TIMEOUT);
     }
 
-    /** Sends an action to the only server: {@link #action(String, Map, Options)} with {@link Options#DEFAULT}. */
-    public Answer action(String name, Map<?, ?> fields) {
-        return action(name, fields, Options.DEFAULT);
+    private Client(Rpc rpc, Duration timeout) {
+        this.rpc = rpc;
+        this.timeout = timeout;
+    }
+
+    /** The same client, on the same sockets, with another timeout of its calls; an hour at most. */
+    public Client withTimeout(Duration timeout) {
+        return new Client(rpc, timeout);
+    }
+
+    /** The same to the only server. */
+    public Body action(String name, Map<?, ?> fields) {
+        return action(name, fields, Map.of());
     }
 
     /**
-     * Sends an action, and returns its whole answer.
+     * Sends an action, and returns its whole answer: {@code server}, {@code action_id}, {@code response}, {@code events}, {@code
+     * complete}, {@code output}, {@code until}, {@code elapsed}.
      *
-     * @param fields header name to value. A value is text, {@link Bytes}, a number or a boolean, or a list of them for a header
-     *     that is repeated; a name is text or {@link Bytes}
+     * @param fields header name to value. A value is text, {@code byte[]} where it is not UTF-8, a number or a boolean, or a list of
+     *     them for a header that is repeated; a name is text or {@code byte[]}
+     * @param options {@code server}; {@code until}, the name of a later event with this ActionID to wait for as well; {@code raw}, to
+     *     have the bytes of each packet, {@code packets}, in place of maps
      */
-    public Answer action(String name, Map<?, ?> fields, Options options) {
-        Map<String, Object> params = new LinkedHashMap<>();
-        params.put("action", name);
-        params.put("fields", fields);
-        params.put("timeout", seconds(options.timeout()));
-        putIfKnown(params, "server", options.server());
-        putIfKnown(params, "until", options.until());
-        return Answer.of(Body.of(call("action", params, options.timeout())));
+    public Body action(String name, Map<?, ?> fields, Map<String, ?> options) {
+        return Body.of(call("action", with(options, "action", name, "fields", fields, "timeout", seconds(timeout))));
     }
 
-    /** The output of an Asterisk CLI command on the only server, line by line. */
-    public List<Object> command(String text) {
-        return command(text, Options.DEFAULT);
-    }
-
-    /** The output of an Asterisk CLI command: lines of text, or {@link Bytes} where one is not UTF-8. */
-    public List<Object> command(String text, Options options) {
-        return action("Command", Map.of("Command", text), options).output();
-    }
-
-    /** {@link #servers(Duration)} with {@link #TIMEOUT}. */
-    public List<Map<String, Object>> servers() {
-        return servers(TIMEOUT);
+    /** The output of an Asterisk CLI command: lines of text, or {@code byte[]} where one is not UTF-8. */
+    public List<?> command(String text, Map<String, ?> options) {
+        return action("Command", Map.of("Command", text), options).get("output") instanceof List<?> lines ? lines : List.of();
     }
 
     /** Each server's name, state, version, epoch, endpoints, lanes and queue. */
-    public List<Map<String, Object>> servers(Duration timeout) {
-        return maps(call("servers", Map.of(), timeout));
-    }
-
-    /** {@link #status(Duration)} with {@link #TIMEOUT}. */
-    public Map<String, Object> status() {
-        return status(TIMEOUT);
+    public List<Body> servers() {
+        return Body.listOf(call("servers", Map.of()));
     }
 
     /** Servers, processes, counters, version and uptime of the daemon. */
-    public Map<String, Object> status(Duration timeout) {
-        return map(call("status", Map.of(), timeout));
+    public Body status() {
+        return Body.of(call("status", Map.of()));
     }
 
-    /** {@link #actions(String, Duration)} with {@link #TIMEOUT}. */
-    public List<Map<String, Object>> actions(String server) {
-        return actions(server, TIMEOUT);
-    }
-
-    /**
-     * The actions that a server's Asterisk offers: {@code name}, {@code synopsis}, {@code privilege}. A null is the only server.
-     */
-    public List<Map<String, Object>> actions(String server, Duration timeout) {
-        Map<String, Object> params = new LinkedHashMap<>();
-        params.put("timeout", seconds(timeout));
-        putIfKnown(params, "server", server);
-        return maps(call("actions", params, timeout));
-    }
-
-    /**
-     * Events behind number {@code after} of an epoch once more, at most {@code limit}. Throws {@link AmidException} of kind
-     * {@code gone} when they are no longer held.
-     */
-    public Page replay(String server, long epoch, long after, int limit, Duration timeout) {
-        Map<String, Object> params =
-                Map.of("server", server, "epoch", epoch, "after", after, "limit", limit, "timeout", seconds(timeout));
-        return Page.of(Body.of(call("replay", params, timeout)));
-    }
-
-    /** {@link #restart(String, Duration)} with {@link #TIMEOUT}. */
-    public Map<String, Object> restart(String server) {
-        return restart(server, TIMEOUT);
+    /** What a server's Asterisk offers: {@code name}, {@code synopsis}, {@code privilege}. A null is the only server. */
+    public List<Body> actions(String server) {
+        return Body.listOf(call("actions", with(Map.of(), "server", server, "timeout", seconds(timeout))));
     }
 
     /** Replaces a server's reader. */
-    public Map<String, Object> restart(String server, Duration timeout) {
-        return map(call("restart", Map.of("server", server), timeout));
-    }
-
-    /** {@link #ping(Duration)} with {@link #TIMEOUT}. */
-    public void ping() {
-        ping(TIMEOUT);
+    public Body restart(String server) {
+        return Body.of(call("restart", Map.of("server", server)));
     }
 
     /** Asks the daemon, not Asterisk, for a sign of life. */
-    public void ping(Duration timeout) {
-        call("ping", Map.of(), timeout);
+    public void ping() {
+        call("ping", Map.of());
     }
 
-    /** Calls any method, such as one that a later daemon has. Its result is as {@link Wire} unpacks it. */
-    public Object call(String method, Map<String, Object> params, Duration timeout) {
-        return rpc.call(Call.of(method, params, timeout));
+    /** Calls any method, such as one that a later daemon has. Its result is as {@link Body} has values. */
+    public Object call(String method, Map<String, Object> params) {
+        return rpc.call(method, params, timeout);
     }
 
-    /** Events of every server that the daemon has now: those with these names, or all. See {@link Events}. */
-    public Events events(String... names) {
-        return eventsOf(null, names);
+    /** Events of a server, null for the only one, as they come: those with these names, or all. Every event from now on is given. */
+    public Events events(String server, String... names) {
+        return new Events(rpc, server, List.of(names));
     }
 
-    /** Events of one server, as they come: those with these names, or all. The subscription is in effect when this returns. */
-    public Events eventsOf(String server, String... names) {
-        Feed feed = new Feed(servers(), server, Set.copyOf(List.of(names)), System.nanoTime());
-        return new Events(this, feed);
-    }
-
-    /**
-     * Closes every socket, and the streams of {@link #events}, for which it may wait a second. A call that another thread has open
-     * still ends by itself; any later one is {@code unreachable}.
-     */
+    /** Closes every socket that no call uses; calls under way end by themselves, and {@link Events} are closed on their own. */
     @Override
     public void close() {
         rpc.close();
-        streams.forEach(Events::close);
     }
 
-    void opened(Events stream) {
-        streams.add(stream);
-    }
-
-    void closed(Events stream) {
-        streams.remove(stream);
-    }
-
-    private static void putIfKnown(Map<String, Object> params, String name, Object value) {
-        if (value != null) {
-            params.put(name, value);
+    /** Params, and what is set of more names and values in turn. */
+    static Map<String, Object> with(Map<String, ?> params, Object... namesAndValues) {
+        Map<String, Object> all = new HashMap<>(params);
+        for (int i = 0; i < namesAndValues.length; i += 2) {
+            all.put((String) namesAndValues[i], namesAndValues[i + 1]);
         }
+        all.values().removeIf(value -> value == null);
+        return all;
     }
 
-    private static double seconds(Duration timeout) {
-        return timeout.getSeconds() + timeout.getNano() / 1e9;
-    }
-
-    @SuppressWarnings("unchecked") // the contract says so
-    private static Map<String, Object> map(Object result) {
-        return (Map<String, Object>) result;
-    }
-
-    @SuppressWarnings("unchecked") // the contract says so
-    private static List<Map<String, Object>> maps(Object result) {
-        return (List<Map<String, Object>>) result;
+    static double seconds(Duration timeout) {
+        return timeout.toNanos() / 1e9;
     }
 }

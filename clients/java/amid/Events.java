@@ -1,178 +1,123 @@
 package amid;
 
-import java.nio.charset.StandardCharsets;
 import java.time.Duration;
+import java.util.ArrayList;
 import java.util.Iterator;
 import java.util.List;
-import java.util.NoSuchElementException;
-import java.util.concurrent.CountDownLatch;
+import java.util.Map;
+import java.util.Objects;
+import java.util.Optional;
+import java.util.Set;
+import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.TimeUnit;
-import org.zeromq.ZMQ;
+import java.util.concurrent.locks.LockSupport;
+import java.util.stream.Stream;
 
 /**
- * Events of a subscription, and gaps where some are missing, for as long as one likes.
+ * The events of a server as they come: each once and in order, also over the restart of a reader or of the daemon. Events that the
+ * daemon no longer holds are reported as an {@link Item.Gap} in their place.
  *
  * <pre>{@code
- * try (Events events = client.events("Newchannel", "Hangup")) {
+ * try (Events events = client.events("pbx1", "Newchannel", "Hangup")) {
  *     for (Item item : events) { … }
  * }
  * }</pre>
  *
- * <p>It goes on through every restart of the daemon. What was lost because this program did not read in time is fetched once
- * more, in its place. Loss is never silent: what the daemon no longer holds is a {@link Gap}. With names, each name's events are
- * in order; a lost one may come after a later one of another name.
- *
- * <p>One thread takes the items. It ends, within a second, when any thread calls {@link #close} or interrupts it.
+ * <p>One thread takes the items, and stops waiting when another one calls {@link #close} or interrupts it. A thread of this class
+ * requests the next ones meanwhile.
  */
-public final class Events implements Iterable<Item>, Iterator<Item>, AutoCloseable {
-    /** How long to wait for the first tick of each server that is up, which shows that a subscription is in effect. */
-    private static final Duration SETTLE = Duration.ofSeconds(2);
+public final class Events implements Iterable<Item>, AutoCloseable {
+    private static final Duration WAIT = Duration.ofSeconds(5); // that one request waits for an event in the daemon
+    private static final Duration RETRY_DELAY = Duration.ofMillis(500);
+    private static final Optional<Item> END = Optional.empty(); // among the items: the events were closed, or failed
+    private static final Set<String> TRANSIENT = Set.of("unreachable", "not_connected", "busy", "timeout", "connection_lost");
 
-    /** How long a wait may last before the clock is looked at, and whether to end. */
-    private static final Duration WAKE = Duration.ofSeconds(1);
+    private final Rpc rpc;
+    private final Map<String, Object> params;
+    private final LinkedBlockingQueue<Optional<Item>> ready = new LinkedBlockingQueue<>(1000);
+    private final Thread puller = new Thread(this::run, "amid-events");
+    private Map<String, Object> cursor;
+    private volatile RuntimeException failure; // why there are no more items
+    private volatile boolean closed;
 
-    private final Client client;
-    private final Feed feed;
-    private final ZMQ.Socket socket = Sockets.subscriber();
-    private final CountDownLatch closing = new CountDownLatch(1);
-
-    Events(Client client, Feed feed) {
-        this.client = client;
-        this.feed = feed;
-        client.opened(this);
-        feed.endpoints().forEach(socket::connect);
-        feed.topics().forEach(topic -> socket.subscribe(topic.getBytes(StandardCharsets.UTF_8)));
-        settle();
+    Events(Rpc rpc, String server, List<String> names) {
+        this.rpc = rpc;
+        params = Client.with(Map.of(), "server", server, "names", names.isEmpty() ? null : names);
+        try {
+            pull(Duration.ZERO).forEach(item -> ready.add(Optional.of(item)));
+        } catch (AmidException error) {
+            if (!error.getKind().equals("timeout")) { // of a server whose first reader has not reported yet: it begins when it does
+                throw error;
+            }
+        }
+        puller.setDaemon(true);
+        puller.start();
     }
 
-    /** Itself: what was taken does not come again. */
+    /** The items to come. It ends when this is closed or the thread is interrupted. */
     @Override
     public Iterator<Item> iterator() {
-        return this;
-    }
-
-    /** Waits for the next item, however long. False: this was closed, or the thread was interrupted. */
-    @Override
-    public boolean hasNext() {
-        while (feed.isEmpty() && !hasEnded()) {
-            step(Client.TIMEOUT);
-        }
-        return !feed.isEmpty();
-    }
-
-    /** Waits for the next item, however long. */
-    @Override
-    public Item next() {
-        if (hasNext()) {
-            return feed.next();
-        }
-        throw new NoSuchElementException("the stream of events was ended");
+        return Stream.generate(() -> next(Duration.ofNanos(Long.MAX_VALUE))).takeWhile(Objects::nonNull).iterator();
     }
 
     /**
-     * Waits for the next item.
-     *
-     * @throws AmidException of kind {@code timeout} when none came in time; the subscription is still open
+     * Waits for the next item. Null: this was closed, or the thread was interrupted. Throws {@link AmidException} of kind {@code
+     * timeout} when none came in time; the events stay open then.
      */
     public Item next(Duration timeout) {
-        long deadline = System.nanoTime() + timeout.toNanos();
-        while (feed.isEmpty() && !hasEnded()) {
-            Duration left = Duration.ofNanos(deadline - System.nanoTime());
-            if (left.isNegative() || left.isZero()) {
-                throw noEvent(timeout);
-            }
-            step(left);
-        }
-        return next();
-    }
-
-    /** How many events are known to be missing. */
-    public long missed() {
-        return feed.missed();
-    }
-
-    /** How many gaps there were; of one at the end of an epoch nobody knows the size. */
-    public long gaps() {
-        return feed.gaps();
-    }
-
-    /** How many events were lost on the way and fetched once more. */
-    public long replayed() {
-        return feed.replayed();
-    }
-
-    /** Ends the subscription. Any thread may do it; it waits for the one that takes the items, a second at most. */
-    @Override
-    public void close() {
-        closing.countDown();
-        synchronized (socket) {
-            socket.close();
-        }
-        client.closed(this);
-    }
-
-    private static AmidException noEvent(Duration timeout) {
-        double seconds = timeout.toMillis() / 1000.0;
-        return new AmidException(
-                "timeout", false, String.format("no event came within %.1f s; the subscription is still open", seconds));
-    }
-
-    private boolean hasEnded() {
-        return closing.getCount() == 0 || Thread.currentThread().isInterrupted();
-    }
-
-    private void step(Duration left) {
-        Recovery.Ask ask = feed.ask();
-        if (ask == null) {
-            receive(shorter(left, WAKE));
-        } else {
-            fetch(ask, shorter(left, Client.TIMEOUT));
-        }
-    }
-
-    private void fetch(Recovery.Ask ask, Duration limit) {
-        pause(shorter(feed.pause(), limit));
-        if (hasEnded()) {
-            return;
-        }
+        Optional<Item> item;
         try {
-            feed.fetched(client.replay(ask.server(), ask.epoch(), ask.after(), Recovery.PAGE, limit));
-        } catch (AmidException error) {
-            feed.refused(error, limit);
-        }
-    }
-
-    private void pause(Duration pause) {
-        try {
-            closing.await(pause.toMillis(), TimeUnit.MILLISECONDS);
+            item = closed || failure != null && ready.isEmpty() ? END : ready.poll(timeout.toNanos(), TimeUnit.NANOSECONDS);
         } catch (InterruptedException interrupted) {
             Thread.currentThread().interrupt();
+            return null;
+        }
+        if (item == null) {
+            throw new AmidException("timeout", "no event came within " + Client.seconds(timeout) + " s; the events are still open");
+        }
+        if (item.isEmpty() && !closed) {
+            throw failure;
+        }
+        return item.orElse(null);
+    }
+
+    /** Ends the events, also for a thread that waits for one. Any thread may call it. */
+    @Override
+    public void close() {
+        closed = true;
+        puller.interrupt();
+        ready.clear();
+        ready.offer(END);
+    }
+
+    private void run() {
+        while (!closed && failure == null) {
+            try {
+                for (Item item : pull(WAIT)) {
+                    ready.put(Optional.of(item));
+                }
+            } catch (InterruptedException byClose) {
+                return;
+            } catch (RuntimeException error) {
+                if (error instanceof AmidException failed && TRANSIENT.contains(failed.getKind())) {
+                    LockSupport.parkNanos(RETRY_DELAY.toNanos());
+                } else {
+                    failure = error;
+                    ready.offer(END); // in vain when it is full, so nobody waits
+                }
+            }
         }
     }
 
-    private void settle() {
-        long deadline = System.nanoTime() + SETTLE.toNanos();
-        for (long left = SETTLE.toNanos(); left > 0 && !feed.isSettled(); left = deadline - System.nanoTime()) {
-            receive(Duration.ofNanos(left));
+    private List<Item> pull(Duration wait) {
+        Body page = Body.of(rpc.call("events", Client.with(params, "timeout", Client.seconds(wait), "after", cursor), wait));
+        Body behind = cursor == null ? page : Body.of(cursor);
+        cursor = Map.of("epoch", page.number("epoch"), "seq", page.number("seq"));
+        List<Item> items = new ArrayList<>();
+        if (page.get("missed") == null || page.number("missed") > 0) {
+            items.add(new Item.Gap(page.text("server"), behind.number("epoch"), behind.number("seq"), (Long) page.get("missed")));
         }
-    }
-
-    private void receive(Duration wait) {
-        List<byte[]> frames = message(wait);
-        if (!frames.isEmpty()) {
-            feed.take(frames.get(1), System.nanoTime());
-        }
-        feed.watch(System.nanoTime());
-    }
-
-    /** A socket is for one thread at a time: it must not be closed under the one that waits on it. */
-    private List<byte[]> message(Duration wait) {
-        synchronized (socket) {
-            return closing.getCount() == 0 ? List.of() : Sockets.receive(socket, wait);
-        }
-    }
-
-    private static Duration shorter(Duration one, Duration other) {
-        return one.compareTo(other) < 0 ? one : other;
+        page.bodies("events").forEach(body -> items.add(Item.Event.of(body)));
+        return items;
     }
 }

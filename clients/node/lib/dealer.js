@@ -1,161 +1,139 @@
 /**
  * One DEALER socket, and the calls that are open on it.
  *
- * With ZMQ_IMMEDIATE nothing is queued for a broker that is not there, and so `unreachable` really means that nothing was sent.
- * The socket of a call that got no answer is used for no further call, and is closed with its last one: what comes late goes to
- * nobody. It is read only while a call is open, so that it does not keep an idle process from its end.
+ * With ZMQ_IMMEDIATE nothing is queued for a broker that is not there, so `unreachable` means that nothing was sent. No id is used
+ * twice: a reply that comes late goes to no call. The socket is read only while a call is open, so that it does not keep an idle
+ * process from ending.
  */
 
 import zmq from "zeromq";
 
-import { HANDOVER, noAnswer, outcome, reply, request } from "./call.js";
-import { unreachable } from "./place.js";
+import { AmidError, unreachable } from "./error.js";
+import { pack, unpack } from "./wire.js";
+
+/** Until a broker must have a request, and how long an answer may come after the call's timeout, for the way there and back. */
+const SEND_TIMEOUT_MS = 1000;
+const MARGIN_MS = 1000;
+/** Seconds. A longer timeout is refused by the daemon at once, and that answer is worth waiting for. */
+const MAX_TIMEOUT = 3600;
+const MAX_REQUEST_BYTES = 1024 * 1024;
+/** The methods that change something. */
+const CHANGING = new Set(["action", "restart"]);
 
 export class Dealer {
   #endpoint;
   #socket = new zmq.Dealer({ linger: 0, immediate: true });
-  /** @type {Map<number, (reply: any) => void>} what takes the reply to each open call, by its id */
+  /** What settles each open call, by its id. */
   #open = new Map();
   #lastId = 0;
-  /** @type {Promise<any>} the sendings so far; the socket can have one at a time */
-  #sent = Promise.resolve();
+  /** The sendings so far; the socket can have one at a time. */
+  #sent = Promise.resolve(true);
   #reading = false;
-  #retired = false;
 
-  /** @param {string} endpoint */
   constructor(endpoint) {
     this.#endpoint = endpoint;
     try {
       this.#socket.connect(endpoint);
     } catch (error) {
       this.close();
-      throw this.#nobody(`: ${/** @type {Error} */ (error).message}`);
+      throw unreachable(`no amid daemon answers at ${endpoint}: ${error.message}`);
     }
   }
 
-  /** Whether it is to be used for no further call. */
-  get retired() {
-    return this.#retired;
-  }
-
-  /** Whether the last call has ended as well. */
-  get closed() {
-    return this.#socket.closed;
-  }
-
-  /**
-   * The result of a call.
-   *
-   * @param {import("./call.js").Call} call
-   */
-  async ask(call) {
+  /** The result of a call. When the signal is aborted, the daemon is told to cancel it, and the signal's reason is thrown. */
+  async ask(method, params, timeout, signal) {
+    signal?.throwIfAborted();
     const id = ++this.#lastId;
-    const body = request(id, call);
-    const answer = new Promise((resolve) => this.#open.set(id, resolve));
+    const body = request(id, method, params);
+    const settled = new Promise((resolve) => this.#open.set(id, resolve));
+    const abort = () => {
+      this.#open.get(id)?.({ thrown: signal.reason });
+      this.#send(request(++this.#lastId, "cancel", { id }));
+    };
+    signal?.addEventListener("abort", abort);
     try {
-      return outcome(await this.#answered(call, body, answer));
+      if (!(await this.#send(body))) throw unreachable(`no amid daemon answers at ${this.#endpoint}`);
+      this.#read();
+      const limit = (timeout > 0 && timeout <= MAX_TIMEOUT ? timeout : 5) * 1000 + MARGIN_MS;
+      const reply = (await within(limit, settled)) ?? { thrown: this.#noAnswer(method, params, limit) };
+      if ("result" in reply) return reply.result;
+      throw reply.thrown ?? AmidError.of(reply.error);
     } finally {
+      signal?.removeEventListener("abort", abort);
       this.#open.delete(id);
-      if (this.#retired && this.#open.size === 0) this.#socket.close();
     }
   }
 
-  /** Its open calls end as those do that got no answer. */
+  /** Its open calls end at once. */
   close() {
-    this.#retired = true;
     this.#socket.close();
-    for (const resolve of this.#open.values()) resolve(undefined);
+    for (const settle of this.#open.values()) settle();
   }
 
-  /**
-   * The reply to a call; a socket without one is retired.
-   *
-   * @param {import("./call.js").Call} call
-   * @param {Uint8Array} body
-   * @param {Promise<any>} answer
-   */
-  async #answered(call, body, answer) {
-    const taken = await this.#handOver(body, Math.min(HANDOVER, call.patience));
-    if (taken) this.#read();
-    const reply = taken && (await within(call.patience, answer));
-    if (reply) return reply;
-    this.#retired = true;
-    throw taken ? noAnswer(call, this.#endpoint, this.closed) : this.#nobody();
+  #noAnswer(method, params, limit) {
+    const what = method === "action" ? `action ${params.action}` : method;
+    const why = this.#socket.closed ? "before the client was closed" : `within ${limit / 1000} s: see \`amid status\``;
+    const message = `the daemon at ${this.#endpoint} took ${what} and gave no answer ${why}`;
+    const known = { sent: CHANGING.has(method), server: params.server };
+    return new AmidError(this.#socket.closed ? "cancelled" : "timeout", message, known);
   }
 
-  /**
-   * Whether a broker took a message, which has to wait for its turn too.
-   *
-   * @param {Uint8Array} body
-   * @param {number} limit seconds
-   * @returns {Promise<boolean>}
-   */
-  #handOver(body, limit) {
-    const end = performance.now() + limit * 1000;
-    const taken = this.#sent.then(() => this.#send(body, end));
-    this.#sent = taken;
-    return taken;
-  }
-
-  /**
-   * @param {Uint8Array} body
-   * @param {number} end when to give up, by the clock of `performance`
-   */
-  async #send(body, end) {
-    const left = Math.ceil(end - performance.now());
-    if (left <= 0 || this.#socket.closed) return false;
-    this.#socket.sendTimeout = left;
-    return this.#socket.send(["", body]).then(
-      () => true,
-      () => false,
-    );
+  /** Whether a broker took a message, which has to wait for its turn too. */
+  #send(body) {
+    const end = performance.now() + SEND_TIMEOUT_MS;
+    this.#sent = this.#sent.then(() => {
+      const left = Math.ceil(end - performance.now());
+      if (left <= 0 || this.#socket.closed) return false;
+      this.#socket.sendTimeout = left;
+      return this.#socket.send(["", body]).then(() => true, () => false);
+    });
+    return this.#sent;
   }
 
   async #read() {
-    if (this.#reading) return;
+    if (this.#reading || this.#socket.closed) return;
     this.#reading = true;
     for await (const frames of this.#socket) {
-      this.#deliver(reply(/** @type {Buffer} */ (frames.at(-1))));
+      this.#deliver(frames.at(-1));
       if (this.#open.size === 0) break;
     }
     this.#reading = false;
+    if (this.#open.size > 0) this.#read();
   }
 
-  /** @param {ReturnType<typeof reply>} reply undefined for what is none */
-  #deliver(reply) {
-    const id = reply && this.#whose(reply);
+  /** A reply without an id is about a request that could not be read: certainly this one when only one is open. */
+  #deliver(body) {
+    const reply = replyIn(body);
+    const id = reply && reply.id == null && this.#open.size === 1 ? this.#open.keys().next().value : reply?.id;
     this.#open.get(id)?.(reply);
     this.#open.delete(id);
   }
+}
 
-  /**
-   * One without an id is about a request that could not be read: certainly ours when there is only one.
-   *
-   * @param {{ id?: any }} reply
-   */
-  #whose({ id }) {
-    return id == null && this.#open.size === 1 ? this.#open.keys().next().value : id;
+function request(id, method, params) {
+  try {
+    const body = pack({ jsonrpc: "2.0", id, method, params });
+    if (body.length <= MAX_REQUEST_BYTES) return body;
+  } catch (error) {
+    throw new AmidError("invalid_params", `${method}: a value cannot be put into a request: ${error.message}`);
   }
+  throw new AmidError("invalid_request", `${method}: the request is larger than ${MAX_REQUEST_BYTES} bytes`);
+}
 
-  #nobody(why = "") {
-    return unreachable(`no amid daemon answers at ${this.#endpoint}${why}`);
+/** Undefined for what is no reply. */
+function replyIn(body) {
+  try {
+    const value = unpack(body);
+    return "result" in value || typeof value.error === "object" ? value : undefined;
+  } catch {
+    return undefined;
   }
 }
 
-/**
- * What a promise gives, or undefined when that takes too long.
- *
- * @param {number} seconds
- * @param {Promise<any>} promise
- */
-async function within(seconds, promise) {
+/** What a promise gives, or undefined when that takes too long. */
+export function within(milliseconds, promise) {
+  if (milliseconds === Infinity) return promise;
   let timer;
-  const late = new Promise((resolve) => {
-    timer = setTimeout(resolve, seconds * 1000);
-  });
-  try {
-    return await Promise.race([promise, late]);
-  } finally {
-    clearTimeout(timer);
-  }
+  const late = new Promise((resolve) => (timer = setTimeout(resolve, milliseconds)));
+  return Promise.race([promise, late]).finally(() => clearTimeout(timer));
 }

@@ -1,23 +1,6 @@
-/** Every way in which a call does not end well. */
-
-/**
- * A call that did not end well.
- *
- * `sent` is the word that matters to a dialer. False: Asterisk never saw the action, and trying again is safe. True: it may have
- * been carried out, so a second try may be a second phone call.
- */
+/** Every way in which a call can fail. */
 export class AmidError extends Error {
-  /**
-   * @param {string} kind one of the kinds of clients/README.md, or `unreachable`: no daemon took the request
-   * @param {string} message
-   * @param {object} [known]
-   * @param {boolean} [known.sent] whether Asterisk may have seen the action
-   * @param {string} [known.server]
-   * @param {string} [known.actionId] the ActionID as Asterisk saw it
-   * @param {import("../amid.js").Packet} [known.response] Asterisk's own packet
-   * @param {number} [known.oldest] with `gone`: the first seq of that epoch that `replay` still has
-   */
-  constructor(kind, message, { sent = false, server, actionId, response, oldest } = {}) {
+  constructor(kind, message, { sent = false, server, actionId, response } = {}) {
     super(message);
     this.name = "AmidError";
     this.kind = kind;
@@ -25,16 +8,16 @@ export class AmidError extends Error {
     this.server = server;
     this.actionId = actionId;
     this.response = response;
-    this.oldest = oldest;
   }
 
-  /**
-   * The error in a reply. One that does not say whether the action was sent may have sent it.
-   *
-   * @param {{ message?: string, data?: any }} error
-   */
+  /** The error in a reply. Without `sent` in it, Asterisk may have received the action. */
   static of({ message, data }) {
-    const { kind = "internal_error", sent = true, server, action_id: actionId, response, oldest } = data ?? {};
-    return new AmidError(kind, message ?? kind, { sent, server, actionId, response, oldest });
+    const { kind = "internal_error", sent = true, server, action_id: actionId, response } = data ?? {};
+    return new AmidError(kind, message ?? kind, { sent, server, actionId, response });
   }
+}
+
+/** No daemon took a request. */
+export function unreachable(what) {
+  return new AmidError("unreachable", `${what}: start one with \`amid run\`, or name its directory with runDir or AMID_RUN_DIR`);
 }

@@ -1,189 +1,119 @@
-/** Events as they come: a SUB socket around a `Feed`. */
+/** Events as they come: the daemon keeps them and knows what is missing, so this passes its cursor back. */
 
 import { setTimeout as sleep } from "node:timers/promises";
-import zmq from "zeromq";
-
-import { TIMEOUT } from "./call.js";
+import { within } from "./dealer.js";
 import { AmidError } from "./error.js";
-import { Feed } from "./feed.js";
 
-/** Seconds to wait for the first tick of each server that is up, which shows that a subscription is in effect. */
-const SETTLE = 2;
+/** Seconds that one request waits for an event in the daemon. */
+const PULL_TIMEOUT = 5;
+const RETRY_DELAY_MS = 500;
+const TRANSIENT = new Set(["unreachable", "not_connected", "busy", "timeout", "connection_lost"]);
 
-/**
- * Events and gaps as they come, for ever. Made by `Client.events`.
- *
- * The subscription is in effect when `open` has resolved, or with the first `next`. When the daemon or a reader is replaced,
- * ZeroMQ reconnects, and the new epoch shows as a gap. What was lost because this program did not read in time is fetched once
- * more, in its place; what the daemon no longer holds is a gap. With names, each name's events are in order; a lost one may come
- * after a later one of another name.
- */
+export class Gap {
+  constructor(server, epoch, after, missed) {
+    Object.assign(this, { server, epoch, after, missed });
+  }
+}
+
 export class Events {
+  missed = 0;
+  gaps = 0;
   #client;
   #streams;
-  #names;
-  #server;
+  #query;
   #timeout;
   #signal;
-  /** @type {Feed | undefined} */
-  #feed;
-  #socket = new zmq.Subscriber({ linger: 0 });
-  /** @type {Promise<any> | undefined} */
-  #opened;
-  /** @type {Promise<any>} the `next` before: each has its turn */
+  #ready = [];
+  /** The next page: the daemon works on it while this program works on the one before. */
+  #asked;
+  /** The `next` before: each has its turn. */
   #last = Promise.resolve();
-  /** Ends what `next` waits for. */
-  #wake = () => {};
-  #closed = false;
+  #end = new AbortController();
+  #abort = () => this.close();
 
-  /**
-   * @param {import("./client.js").Client} client
-   * @param {Set<Events>} streams those that the client closes
-   * @param {readonly string[]} [names] all events when there are none
-   * @param {import("../amid.js").EventsOptions} [options]
-   */
   constructor(client, streams, names = [], { server, timeout = Infinity, signal } = {}) {
     this.#client = client;
-    this.#streams = streams;
-    this.#names = [...names];
-    this.#server = server;
+    this.#streams = streams.add(this);
+    this.#query = { server, names: names.length ? [...names] : undefined, after: null, signal: this.#end.signal };
     this.#timeout = timeout;
     this.#signal = signal;
+    signal?.addEventListener("abort", this.#abort);
+    if (signal?.aborted) this.close();
+    this.#ask(this.#begin());
   }
 
-  /** How many events are known to be missing. */
-  get missed() {
-    return this.#feed?.missed ?? 0;
+  async open() {
+    await this.#asked;
+    return this;
   }
 
-  /** How many gaps there were; of one at a new epoch nobody knows the size. */
-  get gaps() {
-    return this.#feed?.gaps ?? 0;
-  }
-
-  /** How many events were lost on the way and fetched once more. */
-  get replayed() {
-    return this.#feed?.replayed ?? 0;
-  }
-
-  /** Subscribes; resolves to these events once that is in effect, after 2 s at most. */
-  open() {
-    this.#opened ??= this.#subscribe().catch((error) => {
-      this.close();
-      throw error;
-    });
-    return this.#opened.then(() => this);
-  }
-
-  /**
-   * The next event or gap. Rejects with a `timeout` when none came in time; the subscription stays open, and `next` may be tried
-   * again.
-   *
-   * @returns {Promise<IteratorResult<import("../amid.js").Event | import("./gaps.js").Gap, undefined>>}
-   */
   next() {
     const turn = this.#last.then(() => this.#next());
     this.#last = turn.catch(() => {});
     return turn;
   }
 
-  /** Leaving a `for await` closes it. */
   async return() {
     this.close();
-    return { done: /** @type {const} */ (true), value: undefined };
+    return { done: true, value: undefined };
   }
 
   [Symbol.asyncIterator]() {
     return this;
   }
 
-  /** Ends the events, also for a `next` that is waiting. */
   close() {
-    this.#closed = true;
-    this.#socket.close();
+    this.#end.abort();
     this.#streams.delete(this);
     this.#signal?.removeEventListener("abort", this.#abort);
-    this.#wake();
   }
 
-  #abort = () => this.close();
-
-  async #subscribe() {
-    this.#signal?.throwIfAborted();
-    this.#signal?.addEventListener("abort", this.#abort);
-    this.#streams.add(this);
-    const feed = new Feed(await this.#client.servers(), this.#names, this.#server);
-    this.#feed = feed;
-    if (this.#closed) return;
-    feed.endpoints.forEach((endpoint) => this.#socket.connect(endpoint));
-    this.#socket.subscribe(...feed.topics);
-    const end = now() + SETTLE;
-    while (!feed.settled && now() < end && !this.#closed) await this.#receive(feed, end - now());
-  }
-
-  /** @returns {Promise<IteratorResult<any, undefined>>} */
   async #next() {
-    if (!this.#closed) await this.open();
-    const feed = /** @type {Feed} */ (this.#feed);
-    const end = now() + this.#timeout;
-    while (!this.#closed) {
-      const value = feed.next();
-      if (value) return { done: false, value };
-      const left = end - now();
-      if (left <= 0) throw new AmidError("timeout", `no event came within ${this.#timeout} s; the subscription is still open`);
-      await (feed.ask ? this.#untilClosed(this.#fetch(feed, feed.ask, left)) : this.#receive(feed, left));
+    const end = performance.now() + this.#timeout * 1000;
+    try {
+      while (this.#ready.length === 0) this.#take(await within(end - performance.now(), this.#asked)); // a page may be empty
+    } catch (error) {
+      if (!this.#end.signal.aborted) throw error;
     }
     this.#signal?.throwIfAborted();
-    return { done: true, value: undefined };
+    return this.#end.signal.aborted ? { done: true, value: undefined } : { done: false, value: this.#ready.shift() };
   }
 
-  /**
-   * One message, if one comes.
-   *
-   * @param {Feed} feed
-   * @param {number} limit seconds
-   */
-  async #receive(feed, limit) {
-    this.#socket.receiveTimeout = limit === Infinity ? -1 : Math.ceil(limit * 1000);
-    const frames = await this.#socket.receive().catch(nothingCame);
-    if (frames) feed.take(/** @type {Buffer} */ (frames[1]));
+  #take(page) {
+    if (!page) throw new AmidError("timeout", `no event came within ${this.#timeout} s; the events are still open`);
+    const { server, epoch, seq, events, missed } = page;
+    if (missed !== 0) {
+      const behind = this.#query.after ?? page;
+      this.gaps += 1;
+      this.missed += missed ?? 0;
+      this.#ready.push(new Gap(server, behind.epoch, behind.seq, missed));
+    }
+    if (epoch !== undefined) this.#query.after = { epoch, seq };
+    this.#ready.push(...events);
+    this.#ask(this.#pull());
   }
 
-  /**
-   * What is missing, once more.
-   *
-   * @param {Feed} feed
-   * @param {{ server: string, epoch: number, after: number }} ask
-   * @param {number} limit seconds
-   */
-  async #fetch(feed, { server, epoch, after }, limit) {
-    const timeout = Math.min(limit, TIMEOUT);
-    await sleep(Math.min(feed.pause, timeout) * 1000);
-    if (this.#closed) return;
-    try {
-      feed.fetched(await this.#client.replay(server, epoch, after, { timeout }));
-    } catch (error) {
-      if (!(error instanceof AmidError)) throw error;
-      feed.refused(error, timeout);
+  #ask(page) {
+    page.catch(() => {}); // `next` throws it
+    this.#asked = page;
+  }
+
+  /** From the last event until now on. A server whose reader is away begins when it is back. */
+  #begin() {
+    return this.#client.pull({ ...this.#query, timeout: 0 }).catch((error) => {
+      if (error.kind === "unreachable" || !TRANSIENT.has(error.kind)) throw error;
+      return { events: [], missed: 0 };
+    });
+  }
+
+  async #pull() {
+    for (;;) {
+      try {
+        return await this.#client.pull({ ...this.#query, timeout: PULL_TIMEOUT });
+      } catch (error) {
+        if (!TRANSIENT.has(error.kind)) throw error;
+        await sleep(RETRY_DELAY_MS, undefined, { signal: this.#end.signal });
+      }
     }
   }
-
-  /** @param {Promise<void>} fetching */
-  #untilClosed(fetching) {
-    /** @type {Promise<void>} */
-    const closed = new Promise((resolve) => {
-      this.#wake = resolve;
-    });
-    return Promise.race([fetching, closed]);
-  }
-}
-
-/** Seconds, by a clock that nobody sets. */
-function now() {
-  return performance.now() / 1000;
-}
-
-/** @param {NodeJS.ErrnoException} error the wait was over, or the socket was closed */
-function nothingCame(error) {
-  if (error.code !== "EAGAIN") throw error;
 }

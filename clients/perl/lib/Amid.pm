@@ -4,26 +4,23 @@ use feature 'try';
 no warnings 'experimental::try';
 
 use Amid::Error;
-use Amid::Event;
 use Amid::Events;
-use Amid::Feed;
 use Amid::MessagePack qw(decode_msgpack encode_msgpack);
 use Amid::Socket qw(now);
 use Carp qw(croak);
+use List::Util qw(min);
 use Scalar::Util qw(looks_like_number);
 use ZMQ::FFI ();
 
 our $VERSION = '1.0';
 
 use constant {
-    TIMEOUT  => 5,       # seconds a call may take unless its caller says otherwise; the daemon has the same default
-    LONGEST  => 3600,    # the longest timeout that the daemon accepts, in seconds
-    HANDOVER => 1,       # seconds until a request must be with a daemon
-    MARGIN   => 1,       # seconds an answer may come after the call's timeout, for the way there and back
+    TIMEOUT           => 5,       # seconds a call may take unless its caller says otherwise; the daemon has the same default
+    MAX_TIMEOUT           => 3600,    # the longest timeout that the daemon accepts, in seconds
+    SEND_TIMEOUT          => 1,       # seconds until a request must be with a daemon
+    MARGIN            => 1,       # seconds an answer may come after the call's timeout, for the way there and back
+    MAX_REQUEST_BYTES => 1 << 20,
 };
-
-# The methods that may change something: without an answer, nobody knows whether they did.
-my %ACTS = map { $_ => 1 } qw(action restart);
 
 =head1 NAME
 
@@ -42,8 +39,8 @@ Amid - actions and events of an Asterisk PBX, through the amid daemon
 =head1 DESCRIPTION
 
 A client of amid, the daemon beside an Asterisk. Every method dies with an L<Amid::Error>, whose C<kind> says what happened and
-whose C<sent> says whether Asterisk may have seen the action. It never sends anything twice. Every timeout is in seconds, and
-holds even when the daemon is stopped: the error comes at most two seconds later.
+whose C<sent> says whether Asterisk may have seen the action. It never sends anything twice. Every timeout is in seconds, 5 when
+left out, and holds even when the daemon is stopped: the error comes at most two seconds later.
 
 Text is strings of characters, both ways: decode what you read, encode what you print. What is not UTF-8 is L<Amid::Bytes>.
 C<!!1> is sent as true, C<42> as a number, and C<"0042"> as text.
@@ -63,216 +60,127 @@ sub new ($class, %options) {
     return bless { run_dir => $run_dir, context => ZMQ::FFI->new, last_id => 0, pid => $$ }, $class;
 }
 
-=head2 action($name, \%fields, server => $name, timeout => 5, until => $event)
+=head2 action($name, \%fields, server => $name, timeout => 5, until => $event, raw => !!1)
 
 Sends an action and returns its whole answer, a map: C<server>, C<action_id>, C<response>, C<events>, C<complete>, C<output>,
 C<until>, C<elapsed>. A field is text, L<Amid::Bytes>, a number or a boolean, or a list of them for a header that is repeated.
 C<server> may be left out when there is one. C<until>: the name of a later event with this ActionID to wait for as well, such as
-C<OriginateResponse>.
+C<OriginateResponse>. C<raw>: the answer has C<packets>, the bytes of each packet, in place of maps.
 
 =cut
 
 sub action ($self, $name, $fields = {}, %options) {
-    my $params = _params(timeout => TIMEOUT, %options, action => $name, fields => $fields);
-    return $self->call('action', $params, $params->{timeout});
+    return $self->_call_within('action', %options, action => $name, fields => $fields);
 }
 
-=head2 command($text, server => $name, timeout => 5)
+=head2 command($text, server => $name, timeout => 5), restart($server, timeout => 5), ping(timeout => 5)
 
-The output lines of an Asterisk CLI command, a list.
+The output lines of an Asterisk CLI command, a list. Replaces a server's reader. Asks the daemon, not Asterisk, for a sign of life.
+
+=head2 servers(timeout => 5), status(timeout => 5), actions(server => $name, timeout => 5)
+
+Each server's name, state, version, epoch, endpoints, lanes and queue, a list of maps. Version, uptime, processes and counters of
+the daemon, a map. The actions that this Asterisk offers, a list of maps: C<name>, C<synopsis>, C<privilege>.
 
 =cut
 
-sub command ($self, $text, %options) {
-    return $self->action('Command', { Command => $text }, %options)->{output}->@*;
-}
-
-=head2 servers(timeout => 5)
-
-Each server's name, state, version, epoch, endpoints, lanes and queue, a list of maps.
-
-=cut
-
-sub servers ($self, %options) {
-    return $self->call('servers', {}, $options{timeout})->@*;
-}
-
-=head2 status(timeout => 5)
-
-Servers, processes, counters, version and uptime of the daemon, a map.
-
-=cut
-
-sub status ($self, %options) {
-    return $self->call('status', {}, $options{timeout});
-}
-
-=head2 actions(server => $name, timeout => 5)
-
-The actions that this Asterisk offers, a list of maps: C<name>, C<synopsis>, C<privilege>.
-
-=cut
-
-sub actions ($self, %options) {
-    my $params = _params(timeout => TIMEOUT, %options);
-    return $self->call('actions', $params, $params->{timeout})->@*;
-}
-
-=head2 replay($server, $epoch, $after, limit => 1000, timeout => 5)
-
-The events of an epoch behind number C<$after> once more. A map: C<events>, a list of L<Amid::Event>, and C<more>, whether there are
-more. Of kind C<gone> when they are no longer held.
-
-=cut
-
-sub replay ($self, $server, $epoch, $after, %options) {
-    my $params = _params(timeout => TIMEOUT, %options, server => $server, epoch => $epoch, after => $after);
-    my $page   = $self->call('replay', $params, $params->{timeout});
-    return { events => [ map { Amid::Event->new($_) } $page->{events}->@* ], more => $page->{more} };
-}
-
-=head2 restart($server, timeout => 5)
-
-Replaces a server's reader.
-
-=cut
-
-sub restart ($self, $server, %options) {
-    return $self->call('restart', { server => $server }, $options{timeout});
-}
-
-=head2 ping(timeout => 5)
-
-Asks the daemon, not Asterisk, for a sign of life.
-
-=cut
-
-sub ping ($self, %options) {
-    return $self->call('ping', {}, $options{timeout});
-}
+sub command ($self, $text, %options) { return $self->action('Command', { Command => $text }, %options)->{output}->@* }
+sub servers ($self, %options)          { return $self->call('servers', {}, $options{timeout})->@* }
+sub status ($self, %options)           { return $self->call('status', {}, $options{timeout}) }
+sub actions ($self, %options)          { return $self->_call_within('actions', %options)->@* }
+sub restart ($self, $server, %options) { return $self->call('restart', { server => $server }, $options{timeout}) }
+sub ping ($self, %options)             { return $self->call('ping', {}, $options{timeout}) }
 
 =head2 events(names => \@names, server => $name)
 
 The events with these names as they come, or all of them: an L<Amid::Events>. C<server>: one only; otherwise all that the daemon has
-now. The subscription is in effect when this returns: the first tick of every server that is up has come, or 2 s have passed.
+now. Whatever comes once this has returned is given.
 
 =cut
 
 sub events ($self, %options) {
-    my $feed = Amid::Feed->new([ $self->servers ], $options{names} // [], $options{server}, now());
-    return Amid::Events->new($self, $self->{context}, $feed);
+    my @all = map { $_->{name} } $self->servers;
+    return Amid::Events->new($self, $options{names}, defined $options{server} ? $options{server} : @all);
 }
 
-=head2 call($method, \%params, $timeout)
+=head2 call($method, \%params, $timeout), close
 
-Any method of the daemon, with params as they are; returns its result. C<$timeout> is only how long to wait for it: 5 when undef.
+Any method of the daemon, with params as they are; returns its result. C<$timeout> is only how long to wait for it. C<close> closes
+the socket of the calls; the client may be used again afterwards.
 
 =cut
 
 sub call ($self, $method, $params = {}, $timeout = undef) {
     croak q{this Amid was made before a fork, and its sockets are the parent's: make one in the child} if $self->{pid} != $$;
-    my $id       = ++$self->{last_id};
-    my $request  = _request($id, $method, $params);
-    my $patience = _patience($timeout // TIMEOUT);
+
+    # A timeout that the daemon will refuse is refused soon.
+    my $is_sound = looks_like_number($timeout) && $timeout > 0 && $timeout <= MAX_TIMEOUT;
+    my $patience = ($is_sound ? $timeout : TIMEOUT) + MARGIN;
 
     # A call from a signal handler gets a socket of its own, and that of a call without an answer closes by being forgotten.
-    my $socket = delete $self->{socket} // $self->_connected;
-    $socket->send(HANDOVER, '', $request) or $socket->throw_unreachable('nobody took the request');
-    my $reply = _receive_reply($socket, $id, $patience) // _throw_timeout($socket, $method, $params, $patience);
-    $self->{socket} = $socket;
-
-    Amid::Error->throw_reply($reply->{error}) if $reply->{error};
-    return $reply->{result};
-}
-
-=head2 close
-
-Closes the socket of the calls. The client may be used again afterwards.
-
-=cut
-
-sub close ($self) {
-    delete $self->{socket};
-    return;
-}
-
-# ── requests and replies ──
-
-# The params that are set. Programs often have numbers as text, from a command line or a database: these must be numbers.
-sub _params (%params) {
-    delete @params{ grep { !defined $params{$_} } keys %params };
-    $params{$_} += 0 for grep { looks_like_number($params{$_}) } qw(timeout limit epoch after);
-    return \%params;
-}
-
-# Seconds to wait for an answer. A timeout that the daemon will refuse is refused soon.
-sub _patience ($timeout) {
-    my $is_sound = looks_like_number($timeout) && $timeout > 0 && $timeout <= LONGEST;
-    return ($is_sound ? $timeout : TIMEOUT) + MARGIN;
-}
-
-sub _request ($id, $method, $params) {
-    try {
-        return encode_msgpack({ jsonrpc => '2.0', id => $id, method => $method, params => $params });
+    my $socket   = delete $self->{socket} // $self->connected;
+    my $id       = $self->send_request($socket, $method, $params, SEND_TIMEOUT);
+    my $deadline = now() + $patience;
+    while (defined(my $message = $socket->receive($deadline - now()))) {
+        my $reply = read_reply($message);
+        next if !$reply || ($reply->{id} // $id) != $id;    # one without an id can only be ours: the socket has one call at a time
+        $self->{socket} = $socket;
+        return result_of($reply);
     }
+    Amid::Error->throw(
+        kind    => 'timeout',
+        sent    => !!($method =~ /\A(?:action|restart)\z/),
+        server  => $params->{server},
+        message => "the daemon at $socket->{endpoint} took $method and gave no answer within $patience s: see `amid status`",
+    );
+}
+
+sub close ($self) { delete $self->{socket}; return }
+
+# A call with a timeout among its params. What is not set is left out, and a number that a program has as text is a number.
+sub _call_within ($self, $method, %params) {
+    delete @params{ grep { !defined $params{$_} } keys %params };
+    $params{timeout} //= TIMEOUT;
+    $params{timeout} += 0 if looks_like_number($params{timeout});
+    return $self->call($method, \%params, $params{timeout});
+}
+
+# Hands a request to a broker within so many seconds, and returns its id.
+sub send_request ($self, $socket, $method, $params, $seconds) {
+    my $id = ++$self->{last_id};
+    my $request;
+    try { $request = encode_msgpack({ jsonrpc => '2.0', id => $id, method => $method, params => $params }) }
     catch ($reason) {
         chomp $reason;
         Amid::Error->throw(kind => 'invalid_params', message => "$method: a value cannot be put into a request: $reason");
     }
-}
-
-# The reply to a request, or undef. One without an id can only be ours too: the socket has one call at a time.
-sub _receive_reply ($socket, $id, $patience) {
-    my $deadline = now() + $patience;
-    while (defined(my $message = $socket->receive($deadline - now()))) {
-        my $reply = _reply($message);
-        return $reply if $reply && ($reply->{id} // $id) == $id;
-    }
-    return;
+    my $too_large = "$method: the request has more than " . MAX_REQUEST_BYTES . ' bytes';
+    Amid::Error->throw(kind => 'invalid_request', message => $too_large) if length $request > MAX_REQUEST_BYTES;
+    $socket->send(min($seconds, SEND_TIMEOUT), q{}, $request) or $socket->throw_unreachable('nobody took the request');
+    return $id;
 }
 
 # The reply in a message, or undef for a message that is none.
-sub _reply ($message) {
+sub read_reply ($message) {
     my $reply = eval { decode_msgpack($message) };
-    return if ref $reply ne 'HASH';
-    return $reply if exists $reply->{result} || ref $reply->{error} eq 'HASH';
-    return;
+    return ref $reply eq 'HASH' && (exists $reply->{result} || ref $reply->{error} eq 'HASH') ? $reply : undef;
 }
 
-sub _throw_timeout ($socket, $method, $params, $patience) {
-    my $what     = $method eq 'action' ? "the action $params->{action}" : $method;
-    my $endpoint = $socket->endpoint;
-    Amid::Error->throw(
-        kind    => 'timeout',
-        sent    => !!$ACTS{$method},
-        server  => $params->{server},
-        message => "the daemon at $endpoint took $what and gave no answer within $patience s: see `amid status`",
-    );
+sub result_of ($reply) {
+    Amid::Error->throw_reply($reply->{error}) if $reply->{error};
+    return $reply->{result};
 }
 
-# ── where the daemon is ──
-
-sub _connected ($self) {
+# A socket to the daemon. A directory that was named is the only one: another could be another PBX's.
+sub connected ($self) {
+    my $named   = $self->{run_dir} // $ENV{AMID_RUN_DIR} // q{};
+    my $private = $ENV{XDG_RUNTIME_DIR};
     my @looked;
-    for my $path (map { "$_/rpc" } $self->_run_dirs) {
-        my $obstacle = _obstacle($path) // return Amid::Socket->dealer($self->{context}, "ipc://$path");
-        push @looked, "$path: $obstacle";
+    for my $path (map { "$_/rpc" } length $named ? $named : ('/run/amid', $private ? "$private/amid" : ())) {
+        return Amid::Socket->new($self->{context}, "ipc://$path") if -S $path && -w _;
+        push @looked, "$path: " . (-S $path ? 'this user may not use it' : $!{EACCES} ? 'this user may not enter it' : 'no socket');
     }
     Amid::Error->throw_unreachable('no amid daemon found (' . join('; ', @looked) . ')');
-}
-
-# One that was named is the only one: another could be another PBX's.
-sub _run_dirs ($self) {
-    return $self->{run_dir} if defined $self->{run_dir};
-    return $ENV{AMID_RUN_DIR} if length( $ENV{AMID_RUN_DIR} // q{} );
-    my $private = $ENV{XDG_RUNTIME_DIR};
-    return ( '/run/amid', $private ? "$private/amid" : () );
-}
-
-# What keeps this user from a socket, or undef. Connecting to one takes the permission to write it.
-sub _obstacle ($path) {
-    return $!{EACCES} ? 'this user may not enter it' : 'no socket' if !-S $path;
-    return -w _ ? undef : 'this user may not use it';
 }
 
 1;

@@ -4,17 +4,13 @@ declare(strict_types=1);
 
 namespace Amid;
 
-/**
- * A call that did not end well. `sent` is the word that matters: false says that Asterisk never saw the action, and
- * trying again is safe; true that it may have been carried out, so that a second try may be a second phone call.
- */
+/** A call that failed. `sent` false: Asterisk never received the action, so retrying is safe. True: it may have run. */
 final class AmidException extends \RuntimeException
 {
     /**
      * @param string $kind what happened: one of the kinds in clients/README.md, or "unreachable" when no daemon could be asked
      * @param ?string $actionId the ActionID on the wire to Asterisk
      * @param ?array $response Asterisk's own packet, with "action_failed" for one
-     * @param ?int $oldest with "gone", the first number of that epoch that `replay` still has
      */
     public function __construct(
         public readonly string $kind,
@@ -23,12 +19,11 @@ final class AmidException extends \RuntimeException
         public readonly ?string $server = null,
         public readonly ?string $actionId = null,
         public readonly ?array $response = null,
-        public readonly ?int $oldest = null,
     ) {
         parent::__construct($message);
     }
 
-    /** The error in a reply. Asterisk may have seen what nobody says it has not. */
+    /** The error in a reply. Without `sent` in it, Asterisk may have received the action. */
     public static function of(array $error): self
     {
         $data = $error['data'] ?? [];
@@ -40,7 +35,6 @@ final class AmidException extends \RuntimeException
             $data['server'] ?? null,
             $data['action_id'] ?? null,
             $data['response'] ?? null,
-            $data['oldest'] ?? null,
         );
     }
 }

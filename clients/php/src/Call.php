@@ -4,65 +4,75 @@ declare(strict_types=1);
 
 namespace Amid;
 
-/** A request, how long to wait for its answer, and what the answer means. It knows no socket. */
+/** A request that a broker has, and the wait for its answer. */
 final class Call
 {
-    /** Seconds that a call may take unless its caller says otherwise; the daemon has the same default. */
+    /** Seconds, the default; the daemon has the same. */
     public const TIMEOUT = 5.0;
-    /** Seconds that an answer may come after the call's timeout, for the way to the broker and back. */
+    /** Seconds until a request must be with a broker, and that an answer may come after the call's timeout. */
+    private const SEND_TIMEOUT = 1.0;
     private const MARGIN = 1.0;
-    /** The longest timeout that the daemon accepts, in seconds. */
-    private const LONGEST = 3600.0;
-    /** The methods that change nothing: without an answer of theirs, nothing was done. */
-    private const READ_ONLY = ['servers', 'status', 'actions', 'replay', 'ping'];
+    /** Seconds. The daemon refuses a longer timeout at once, and that answer is worth waiting for. */
+    private const MAX_TIMEOUT = 3600.0;
+    private const MAX_REQUEST_BYTES = 1048576;
+    /** The methods that change something. */
+    private const CHANGING = ['action', 'restart'];
 
-    /** Seconds to wait for the answer. */
-    public readonly float $patience;
-    public readonly string $request;
+    private readonly float $clientTimeout;
+    private readonly float $end;
+    /** Whether its answer has come, so that the socket may be used for another call. */
+    public bool $answered = false;
 
-    /** @throws AmidException of kind "invalid_params" when a value has no place in a request */
+    /** @throws AmidException of kind "invalid_params" or "invalid_request" for what is no request, "unreachable" when nobody took it */
     public function __construct(
+        private readonly Socket $socket,
         private readonly int $id,
         private readonly string $method,
         private readonly array $params,
         float $timeout,
     ) {
-        // The daemon soon refuses a timeout that it does not accept, and that answer is worth waiting for.
-        $accepted = $timeout > 0 && $timeout <= self::LONGEST;
-        $this->patience = ($accepted ? $timeout : self::TIMEOUT) + self::MARGIN;
-        $this->request = Wire::pack(['jsonrpc' => '2.0', 'id' => $id, 'method' => $method, 'params' => (object) $params]);
+        $this->clientTimeout = ($timeout > 0 && $timeout <= self::MAX_TIMEOUT ? $timeout : self::TIMEOUT) + self::MARGIN;
+        $request = Wire::pack(['jsonrpc' => '2.0', 'id' => $id, 'method' => $method, 'params' => (object) $params]);
+        if (strlen($request) > self::MAX_REQUEST_BYTES) {
+            throw new AmidException('invalid_request', "{$method}: the request is larger than " . self::MAX_REQUEST_BYTES . ' bytes');
+        }
+        $socket->send(['', $request], self::SEND_TIMEOUT);
+        $this->end = Socket::now() + $this->clientTimeout;
     }
 
-    /** The reply to this call, or null. One without an id can only be ours, where one call is open at a time. */
-    public function reply(string $body): ?array
+    /**
+     * The result; null when it has not come within so many seconds.
+     *
+     * @throws AmidException the error in the answer, or of kind "timeout" when no answer will come
+     */
+    public function wait(float $seconds): mixed
+    {
+        $end = min($this->end, Socket::now() + $seconds);
+        do {
+            $reply = $this->reply($this->socket->receive(max(0.0, $end - Socket::now())));
+        } while ($reply === null && Socket::now() < $end);
+        if ($reply !== null) {
+            $this->answered = true;
+
+            return isset($reply['error']) ? throw AmidException::of($reply['error']) : $reply['result'];
+        }
+        if ($end < $this->end) {
+            return null;
+        }
+        $what = trim("{$this->method} " . ($this->params['action'] ?? ''));
+        $text = "the daemon took {$what} and gave no answer within {$this->clientTimeout} s: see `amid status`";
+        throw new AmidException('timeout', $text, in_array($this->method, self::CHANGING, true), $this->params['server'] ?? null);
+    }
+
+    /** The reply to this call, or null. One without an id can only be this one's. */
+    private function reply(?string $body): ?array
     {
         try {
-            $value = Wire::unpack($body);
+            $value = $body === null ? null : Wire::unpack($body);
         } catch (\UnexpectedValueException) {
             return null;
         }
-        $ours = is_array($value) && in_array($value['id'] ?? null, [$this->id, null], true);
-
-        return $ours && (array_key_exists('result', $value) || is_array($value['error'] ?? null)) ? $value : null;
-    }
-
-    /** @throws AmidException the error in the reply */
-    public function outcome(array $reply): mixed
-    {
-        if (isset($reply['error'])) {
-            throw AmidException::of($reply['error']);
-        }
-
-        return $reply['result'];
-    }
-
-    /** What to throw when no answer came: the broker has the request, but it is stopped, or was replaced meanwhile. */
-    public function noAnswer(string $endpoint): AmidException
-    {
-        $what = trim("{$this->method} " . ($this->params['action'] ?? ''));
-        $text = "the daemon at {$endpoint} took {$what} and gave no answer within {$this->patience} s: see `amid status`";
-        $sent = !in_array($this->method, self::READ_ONLY, true);
-
-        return new AmidException('timeout', $text, $sent, $this->params['server'] ?? null);
+        $own = is_array($value) && in_array($value['id'] ?? null, [$this->id, null], true);
+        return $own && (array_key_exists('result', $value) || is_array($value['error'] ?? null)) ? $value : null;
     }
 }

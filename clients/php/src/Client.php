@@ -5,25 +5,16 @@ declare(strict_types=1);
 namespace Amid;
 
 /**
- * A connection to the daemon. Nothing is opened before the first call, and each call has the socket to itself.
- *
- * Every method throws `AmidException`, whose `kind` says what happened and whose `sent` whether Asterisk may have seen
- * the action. No action is ever sent a second time. Every timeout is in seconds; a call ends two seconds after its own at
- * the latest.
+ * A connection to the daemon. It opens nothing before the first call. Every method throws `AmidException`, whose `kind` says what
+ * happened and whose `sent` whether Asterisk may have received the action. No action is ever sent a second time. Every timeout is in
+ * seconds; a call ends two seconds after its own at the latest.
  */
 final class Client
 {
-    /** Seconds until a request must be with a broker. */
-    private const HANDOVER = 1.0;
-
     private ?Socket $socket = null;
-    private string $endpoint = '';
     private int $lastId = 0;
 
-    /**
-     * @param ?string $runDir the daemon's directory; when left out, AMID_RUN_DIR, or without it the
-     *                        first of /run/amid and $XDG_RUNTIME_DIR/amid that holds its socket
-     */
+    /** Without a directory, AMID_RUN_DIR, or without that the first of /run/amid and $XDG_RUNTIME_DIR/amid with a daemon. */
     public function __construct(private readonly ?string $runDir = null)
     {
     }
@@ -31,11 +22,10 @@ final class Client
     /**
      * Sends an action and waits for its whole answer.
      *
-     * @param array $fields header name => text, number or boolean, or a list of them for a repeated header. Text that is
-     *                      not UTF-8 goes out as the bytes that it is.
+     * @param array $fields header name => text, number or boolean, or a list of them for a repeated header
      * @param ?string $server may be left out when there is one
      * @param ?string $until the name of a later event with this ActionID to wait for as well
-     * @return array "response", "events", "complete", "output", "until", "elapsed" and more, as clients/README.md says
+     * @return array as clients/README.md says
      */
     public function action(
         string $name,
@@ -61,7 +51,6 @@ final class Client
         return $this->call('servers', [], $timeout);
     }
 
-    /** Servers, processes, counters, version and uptime of the daemon. */
     public function status(float $timeout = Call::TIMEOUT): array
     {
         return $this->call('status', [], $timeout);
@@ -73,18 +62,16 @@ final class Client
         return $this->call('actions', ['server' => $server, 'timeout' => $timeout], $timeout);
     }
 
-    /**
-     * Events once more, from the first behind number `after`; 0 is before the first. `events` does it by itself.
-     *
-     * @return array{list<Event>, bool} at most `limit` events, and whether there are more behind them
-     * @throws AmidException of kind "gone" when they are no longer held; `oldest` is the first number that is
-     */
-    public function replay(string $server, int $epoch, int $after, int $limit = 1000, float $timeout = Call::TIMEOUT): array
+    /** A page of events: the method `events`, with its params as clients/README.md says. `events` does this for ever. */
+    public function pull(array $params, float $timeout = 25.0): array
     {
-        $params = ['server' => $server, 'epoch' => $epoch, 'after' => $after, 'limit' => $limit, 'timeout' => $timeout];
-        $page = $this->call('replay', $params, $timeout);
+        return $this->call('events', $params + ['timeout' => $timeout], $timeout);
+    }
 
-        return [array_map(Event::of(...), $page['events']), $page['more']];
+    /** "records" of the audit trail behind number `after`, for callers with `admin`. */
+    public function audit(int $after = 0, int $limit = 1000, float $timeout = Call::TIMEOUT): array
+    {
+        return $this->call('audit', ['after' => $after, 'limit' => $limit], $timeout);
     }
 
     /** Replaces a server's reader. */
@@ -102,58 +89,42 @@ final class Client
     /** Any method of the daemon's, for one that is newer than this client. What is null among the params is left out. */
     public function call(string $method, array $params = [], float $timeout = Call::TIMEOUT): mixed
     {
-        $set = array_filter($params, fn (mixed $value): bool => $value !== null);
-        $call = new Call(++$this->lastId, $method, $set, $timeout);
-        $socket = $this->connected();
+        $socket = $this->socket ?? $this->connect();
         $this->socket = null; // a call without an answer takes its socket along, so that what comes late goes to nobody
-        $reply = $this->ask($socket, $call);
-        $this->socket = $socket;
-
-        return $call->outcome($reply);
+        $call = $this->begin($socket, $method, $params, $timeout);
+        try {
+            return $call->wait(INF);
+        } finally {
+            $this->socket = $call->answered ? $socket : null;
+        }
     }
 
     /**
-     * Events as they come: those with these names, or all. The subscription is in effect when this returns.
+     * Events as they come: those with these names, or all. Whatever comes once this has returned is given.
      *
-     * @param list<string> $names
-     * @param ?string $server one server only; otherwise all that the daemon has now
-     * @param ?float $timeout seconds to wait for each item; null is for ever
+     * @param ?string $server may be left out when there is one
+     * @param ?float $timeout seconds to wait for each item; null is without a limit
      */
     public function events(array $names = [], ?string $server = null, ?float $timeout = null): Events
     {
-        $feed = new Feed($this->servers(), $names === [] ? null : array_values(array_unique($names)), $server);
-
-        return new Events($this, $feed, $timeout);
+        return new Events($this, $names, $server, $timeout);
     }
 
-    /** Closes the socket; the client may be used again. */
+    /** The client may be used again. */
     public function close(): void
     {
         $this->socket = null;
     }
 
-    private function connected(): Socket
+    /** @internal */
+    public function connect(): Socket
     {
-        if ($this->socket === null) {
-            $this->endpoint = Place::find($this->runDir);
-        }
-
-        return $this->socket ?? Socket::dealer($this->endpoint);
+        return Socket::toDaemon($this->runDir);
     }
 
-    private function ask(Socket $socket, Call $call): array
+    /** @internal */
+    public function begin(Socket $socket, string $method, array $params, float $timeout): Call
     {
-        if (!$socket->handOver(['', $call->request], self::HANDOVER)) {
-            throw Place::nobodyAt($this->endpoint);
-        }
-        $end = microtime(true) + $call->patience;
-        while (($left = $end - microtime(true)) > 0) {
-            $body = $socket->receive($left);
-            $reply = $body === null ? null : $call->reply($body);
-            if ($reply !== null) {
-                return $reply;
-            }
-        }
-        throw $call->noAnswer($this->endpoint);
+        return new Call($socket, ++$this->lastId, $method, array_filter($params, fn ($value) => $value !== null), $timeout);
     }
 }

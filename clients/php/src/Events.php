@@ -5,61 +5,68 @@ declare(strict_types=1);
 namespace Amid;
 
 /**
- * Events as they come, for ever, and gaps where some are missing. Made by `Client::events`.
+ * Events of a server, in order and each once, also over the restart of a reader or of the daemon, and a `Gap` where the daemon
+ * no longer holds what was missed. Made by `Client::events`.
  *
  *     foreach ($client->events(['Hangup', 'Newchannel']) as $item) {
- *         echo $item instanceof Amid\Event ? $item->fields['Channel'] : "{$item->missed} events are missing", "\n";
+ *         echo $item instanceof Amid\Event ? $item->fields['Channel'] : 'events are missing', "\n";
  *     }
- *
- * What was lost because this program did not read in time is fetched once more and comes in its place. Loss is never
- * silent: what the daemon no longer holds is a `Gap`. When the daemon or a reader is replaced, ZeroMQ reconnects by
- * itself. With names, each name's events are in order; a lost one may come after a later one of another name.
  *
  * @implements \IteratorAggregate<int, Event|Gap>
  */
 final class Events implements \IteratorAggregate
 {
-    /** Seconds to wait for the first tick of each server that is up, which shows that the subscription is in effect. */
-    private const SETTLE = 2.0;
-    /** Seconds of one wait, when nobody set a limit. */
-    private const LONG = 3600.0;
+    /** Seconds that one request waits for an event in the daemon, and before a request that failed is made again. */
+    private const PULL_TIMEOUT = 5.0;
+    private const RETRY_DELAY = 0.5;
+    private const TRANSIENT = ['unreachable', 'not_connected', 'busy', 'timeout', 'connection_lost'];
 
-    private readonly Socket $socket;
+    /** The params of the next request. */
+    private array $query;
+    /** @var list<Event|Gap> what came and was not taken yet, the next one last */
+    private array $ready = [];
+    private ?Call $call = null;
+    private ?Socket $socket = null;
+    private float $retryAt = 0.0;
+    private bool $closed = false;
+    /** How many events are known to be missing, and how many gaps there were. */
+    public int $missed = 0;
+    public int $gaps = 0;
 
-    /** @param ?float $timeout seconds to wait for each item; null is for ever */
-    public function __construct(private readonly Client $client, private readonly Feed $feed, private readonly ?float $timeout)
-    {
-        $this->socket = Socket::subscriber($feed->endpoints(), $feed->topics());
-        $end = microtime(true) + self::SETTLE;
-        while (!$feed->isSettled() && ($left = $end - microtime(true)) > 0) {
-            $this->receive($left);
+    public function __construct(
+        private readonly Client $client,
+        array $names,
+        ?string $server,
+        private readonly ?float $timeout,
+    ) {
+        $this->query = ['server' => $server, 'names' => $names ?: null];
+        try {
+            $this->take($client->pull($this->query, 0.0));
+        } catch (AmidException $error) { // a server whose reader is away begins when it is back
+            $error->kind === 'unreachable' ? throw $error : $this->refused($error);
         }
     }
 
-    /**
-     * The next item; null when this is closed.
-     *
-     * @throws AmidException of kind "timeout" when none came in time; this is still open, and may be asked again
-     */
+    /** The next item; null when this is closed. Throws "timeout" when none came in time, and may then be called again. */
     public function next(): Event|Gap|null
     {
-        $end = microtime(true) + ($this->timeout ?? INF);
-        while (!$this->socket->isClosed()) {
-            $item = $this->feed->next();
-            if ($item !== null) {
-                return $item;
+        $end = Socket::now() + ($this->timeout ?? INF);
+        while (!$this->closed && $this->ready === []) {
+            $left = max(0.0, $end - Socket::now());
+            $this->wait($left);
+            if ($left <= 0.0 && $this->ready === []) {
+                throw new AmidException('timeout', "no event came within {$this->timeout} s; the events are still open");
             }
-            $left = $end - microtime(true);
-            if ($left <= 0) {
-                throw new AmidException('timeout', "no event came within {$this->timeout} s; the subscription is still open");
-            }
-            $this->feed->ask() === null ? $this->receive(min($left, self::LONG)) : $this->fetch(min($left, Call::TIMEOUT));
+        }
+        $item = $this->closed ? null : array_pop($this->ready);
+        if ($item instanceof Gap) {
+            $this->gaps++;
+            $this->missed += $item->missed ?? 0;
         }
 
-        return null;
+        return $item;
     }
 
-    /** Items as they come, until this is closed or the timeout's exception is thrown. */
     public function getIterator(): \Generator
     {
         while (($item = $this->next()) !== null) {
@@ -67,46 +74,55 @@ final class Events implements \IteratorAggregate
         }
     }
 
-    /** How many events are known to be missing. */
-    public function missed(): int
-    {
-        return $this->feed->missed;
-    }
-
-    /** How many gaps there were; of one at the end of an epoch nobody knows the size. */
-    public function gaps(): int
-    {
-        return $this->feed->gaps;
-    }
-
-    /** How many events were lost on the way and fetched once more. */
-    public function replayed(): int
-    {
-        return $this->feed->replayed;
-    }
-
     public function close(): void
     {
-        $this->socket->close();
+        $this->closed = true;
+        $this->call = $this->socket = null;
     }
 
-    private function receive(float $seconds): void
+    /** Until something has come, for so many seconds at most. */
+    private function wait(float $seconds): void
     {
-        $body = $this->socket->receive($seconds);
-        if ($body !== null) {
-            $this->feed->take($body);
+        $pause = $this->retryAt - Socket::now();
+        if ($pause > 0) {
+            usleep((int) (min($pause, $seconds) * 1e6));
+
+            return;
+        }
+        try {
+            $this->ask();
+            $page = $this->call->wait($seconds);
+            if ($page !== null) {
+                $this->call = null;
+                $this->take($page);
+                $this->ask(); // the daemon works on the next page while this program works on this one
+            }
+        } catch (AmidException $error) {
+            $this->call = $this->socket = null;
+            $this->refused($error);
         }
     }
 
-    /** Ask for what is missing, and give the daemon so many seconds for it. */
-    private function fetch(float $limit): void
+    private function ask(): void
     {
-        usleep((int) (min($this->feed->pause(), $limit) * 1e6));
-        try {
-            [$events, $more] = $this->client->replay(...$this->feed->ask(), timeout: $limit);
-            $this->feed->fetched($events, $more);
-        } catch (AmidException $error) {
-            $this->feed->refused($error, $limit);
+        $params = $this->query + ['timeout' => self::PULL_TIMEOUT];
+        $this->socket ??= $this->client->connect();
+        $this->call ??= $this->client->begin($this->socket, 'events', $params, self::PULL_TIMEOUT);
+    }
+
+    private function refused(AmidException $error): void
+    {
+        $this->retryAt = in_array($error->kind, self::TRANSIENT, true) ? Socket::now() + self::RETRY_DELAY : throw $error;
+    }
+
+    private function take(array $page): void
+    {
+        $now = ['epoch' => $page['epoch'], 'seq' => $page['seq']];
+        $behind = $this->query['after'] ?? $now;
+        $this->query['after'] = $now;
+        $this->ready = array_reverse(array_map(Event::of(...), $page['events']));
+        if ($page['missed'] !== 0) {
+            $this->ready[] = new Gap($page['server'], $behind['epoch'], $behind['seq'], $page['missed']);
         }
     }
 }

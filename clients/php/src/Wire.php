@@ -5,18 +5,12 @@ declare(strict_types=1);
 namespace Amid;
 
 /**
- * How values and event messages look on the sockets: MessagePack.
- *
- * A PHP string is bytes. What is UTF-8 goes out as `str` and everything else as `bin`; both come back as strings. The
- * extension packs every string as `str`, so requests, which are small, are packed here; what comes is unpacked by the
- * extension.
+ * How values look on the socket: MessagePack. A PHP string is bytes: UTF-8 goes out as `str` and everything else as `bin`, and both
+ * come back as strings. The extension packs every string as `str`, so requests, which are small, are packed here.
  */
 final class Wire
 {
-    /**
-     * @param mixed $value null, a boolean, number or string, a list, or a map: an object, or an array that is no list
-     * @throws AmidException of kind "invalid_params" for anything else
-     */
+    /** A map is an object, or an array that is no list. Throws "invalid_params" for what has no place in a request. */
     public static function pack(mixed $value): string
     {
         return match (true) {
@@ -30,10 +24,8 @@ final class Wire
     }
 
     /**
-     * The value in MessagePack bytes.
-     *
-     * A map is an array by name, and an empty one looks like an empty list. The extension's own mode tells the two apart,
-     * but makes PHP objects of what asks for it: it is for data that one made oneself.
+     * A map is an array by name, and an empty one looks like an empty list. The extension's own mode tells the two apart, but makes
+     * PHP objects of what asks for it: it is for data that one made oneself.
      *
      * @throws \UnexpectedValueException when it is not MessagePack
      */
@@ -48,33 +40,20 @@ final class Wire
         return $unpacker->data();
     }
 
-    /** An event or a tick. */
-    public static function message(array $body): Event|Tick
-    {
-        return $body['event'] === Tick::NAME ? Tick::of($body) : Event::of($body);
-    }
-
     private static function packText(string $text): string
     {
-        $size = strlen($text);
-        if (mb_check_encoding($text, 'UTF-8')) {
-            return self::head($size, [[0x1f, 0xa0, ''], [0xff, 0xd9, 'C'], [0xffff, 0xda, 'n'], [0xffffffff, 0xdb, 'N']]) . $text;
-        }
-
-        return self::head($size, [[0xff, 0xc4, 'C'], [0xffff, 0xc5, 'n'], [0xffffffff, 0xc6, 'N']]) . $text;
+        return self::head(mb_check_encoding($text, 'UTF-8') ? 0xdb : 0xc6, strlen($text)) . $text;
     }
 
     private static function packList(array $list): string
     {
-        $forms = [[0x0f, 0x90, ''], [0xffff, 0xdc, 'n'], [0xffffffff, 0xdd, 'N']];
-
-        return self::head(count($list), $forms) . implode('', array_map(self::pack(...), $list));
+        return self::head(0xdd, count($list)) . implode('', array_map(self::pack(...), $list));
     }
 
     /** A map's keys are text: PHP makes a number of one that reads like a number. */
     private static function packMap(array $map): string
     {
-        $packed = self::head(count($map), [[0x0f, 0x80, ''], [0xffff, 0xde, 'n'], [0xffffffff, 0xdf, 'N']]);
+        $packed = self::head(0xdf, count($map));
         foreach ($map as $name => $value) {
             $packed .= self::packText((string) $name) . self::pack($value);
         }
@@ -82,14 +61,8 @@ final class Wire
         return $packed;
     }
 
-    /** The first of the specification's forms that this size fits: the largest size, the first byte, the form of the size. */
-    private static function head(int $size, array $forms): string
+    private static function head(int $form, int $size): string
     {
-        foreach ($forms as [$largest, $first, $form]) {
-            if ($size <= $largest) {
-                return $form === '' ? chr($first | $size) : chr($first) . pack($form, $size);
-            }
-        }
-        throw new AmidException('invalid_params', "a value of {$size} bytes or items is too large for a request");
+        return chr($form) . pack('N', $size);
     }
 }

@@ -1,22 +1,24 @@
 //! The client: a function for each method of the daemon.
 
-use crate::action::{Action, Answer};
-use crate::error::Error;
 use crate::events::Events;
-use crate::feed::{Feed, Listed};
-use crate::rpc::{Call, Rpc, TIMEOUT};
+use crate::rpc::{Error, Rpc, TIMEOUT};
 use crate::value::{Map, Value};
-use crate::wire::Event;
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+/// What an action may have besides its fields: `Options { server: Some("pbx1"), ..Options::default() }`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options<'a> {
+    pub server: Option<&'a str>, // where to send it to; it may be left out when there is one
+    pub until: Option<&'a str>,  // the name of a later event with this ActionID to wait for as well, such as `OriginateResponse`
+    pub raw: bool,               // to have `packets` in the answer, the bytes of each packet, in place of maps
+}
 
 /// A connection to the daemon.
 ///
 /// Nothing is opened before the first call. Every method blocks, for its timeout and two seconds at most. A client may be used from
-/// many threads at once, and a clone shares its sockets. Not to be taken through a fork.
+/// many threads, and a clone shares its sockets. Not to be taken through a fork. Results are as clients/README.md has them.
 #[derive(Clone)]
 pub struct Client {
     rpc: Arc<Rpc>,
@@ -24,166 +26,71 @@ pub struct Client {
 }
 
 impl Client {
-    /// The daemon in `$AMID_RUN_DIR`, or without it in the first of `/run/amid` and `$XDG_RUNTIME_DIR/amid` that holds its
-    /// socket.
-    pub fn new() -> Client {
-        Client {
-            rpc: Arc::new(Rpc::new(None)),
-            timeout: TIMEOUT,
-        }
-    }
-
-    /// The daemon in this directory, and in no other.
-    pub fn at(run_dir: impl Into<PathBuf>) -> Client {
-        Client {
-            rpc: Arc::new(Rpc::new(Some(run_dir.into()))),
-            timeout: TIMEOUT,
-        }
+    /// A client of the daemon in `run_dir`, and in no other; when None, of the one in `$AMID_RUN_DIR`, or without it in the first
+    /// of `/run/amid` and `$XDG_RUNTIME_DIR/amid` that holds its socket.
+    pub fn new(run_dir: Option<PathBuf>) -> Client {
+        Client { rpc: Arc::new(Rpc { run_dir, ..Rpc::default() }), timeout: TIMEOUT }
     }
 
     /// The same client with another timeout of its calls. It is 5 s when nothing else is said, and an hour at most.
     pub fn with_timeout(&self, timeout: Duration) -> Client {
-        Client {
-            rpc: Arc::clone(&self.rpc),
-            timeout,
-        }
+        Client { rpc: Arc::clone(&self.rpc), timeout }
     }
 
-    /// Send an action and wait for its whole answer.
-    ///
-    /// [`Kind::ActionFailed`](crate::Kind::ActionFailed) when Asterisk answers `Response: Error`; the error has the packet.
-    pub fn action(&self, action: impl Into<Action>) -> Result<Answer, Error> {
-        let mut action = action.into();
-        let timeout = *action.timeout.get_or_insert(self.timeout);
-        self.rpc.call(
-            &Call {
-                method: "action",
-                server: action.server.as_deref(),
-                timeout,
-            },
-            &action,
-        )
+    /// Send an action and wait for its whole answer: `server`, `action_id`, `response`, `events`, `complete`, `output`, `until`,
+    /// `elapsed`. The value of a field is text, bytes, a number or a boolean, or a list of them for a header that is repeated.
+    pub fn action(&self, name: impl Into<Value>, fields: impl Into<Map>, options: Options) -> Result<Map, Error> {
+        let timeout = self.timeout.as_secs_f64();
+        let mut params = Map::from([("action", name.into()), ("fields", fields.into().into()), ("timeout", timeout.into())]);
+        params.extend(options.server.map(|server| ("server", server)));
+        params.extend(options.until.map(|until| ("until", until)));
+        params.extend(options.raw.then_some(("raw", true)));
+        self.rpc.call("action", &params, self.timeout)
     }
 
-    /// The output lines of an Asterisk CLI command; a server may be left out when there is one.
-    pub fn command(&self, command: impl Into<Value>, server: Option<&str>) -> Result<Vec<Value>, Error> {
-        let action = Action::new("Command").header("Command", command);
-        let action = server.into_iter().fold(action, Action::server);
-        Ok(self.action(action)?.output)
+    /// The output lines of an Asterisk CLI command, a list.
+    pub fn command(&self, command: impl Into<Value>, options: Options) -> Result<Value, Error> {
+        let answer = self.action("Command", [("Command", command)], options)?;
+        Ok(answer.get("output").cloned().unwrap_or(Value::Nil))
     }
 
     /// Each server's `name`, `state`, version, epoch, endpoints, lanes and queue.
     pub fn servers(&self) -> Result<Vec<Map>, Error> {
-        self.ask("servers", None, &Map::new())
+        self.rpc.call("servers", &Map::default(), self.timeout)
     }
 
     /// Servers, processes, counters, version and uptime of the daemon.
     pub fn status(&self) -> Result<Map, Error> {
-        self.ask("status", None, &Map::new())
+        self.rpc.call("status", &Map::default(), self.timeout)
     }
 
     /// The actions that this Asterisk offers: `name`, `synopsis`, `privilege`. A server may be left out when there is one.
     pub fn actions(&self, server: Option<&str>) -> Result<Vec<Map>, Error> {
-        self.ask(
-            "actions",
-            server,
-            &Actions {
-                server,
-                timeout: self.timeout.as_secs_f64(),
-            },
-        )
-    }
-
-    /// Events of an epoch behind number `after` once more, at most `limit` of them.
-    ///
-    /// [`Kind::Gone`](crate::Kind::Gone) when they are no longer held; the error says which is the oldest that still is.
-    pub fn replay(&self, server: &str, epoch: u64, after: u64, limit: u32) -> Result<Page, Error> {
-        let timeout = self.timeout.as_secs_f64();
-        self.ask(
-            "replay",
-            Some(server),
-            &Replay {
-                server,
-                epoch,
-                after,
-                limit,
-                timeout,
-            },
-        )
+        let mut params = Map::from([("timeout", self.timeout.as_secs_f64())]);
+        params.extend(server.map(|server| ("server", server)));
+        self.rpc.call("actions", &params, self.timeout)
     }
 
     /// Replace a server's reader.
     pub fn restart(&self, server: &str) -> Result<Map, Error> {
-        self.ask("restart", Some(server), &Map::from([("server", server)]))
+        self.rpc.call("restart", &Map::from([("server", server)]), self.timeout)
     }
 
     /// Ask the daemon, not Asterisk, for a sign of life.
     pub fn ping(&self) -> Result<Map, Error> {
-        self.ask("ping", None, &Map::new())
+        self.rpc.call("ping", &Map::default(), self.timeout)
     }
 
-    /// Call any method of the daemon. `timeout` is how long this client waits for it; one for the daemon goes into `params`.
-    pub fn call(&self, method: &str, params: Map, timeout: Duration) -> Result<Value, Error> {
-        self.rpc.call(
-            &Call {
-                method,
-                server: params.text("server"),
-                timeout,
-            },
-            &params,
-        )
+    /// Call any method of the daemon. This client waits for its own timeout; one for the daemon goes into `params`.
+    pub fn call(&self, method: &str, params: impl Into<Map>) -> Result<Value, Error> {
+        self.rpc.call(method, &params.into(), self.timeout)
     }
 
     /// Events as they come: those with these names, or all when there are none; of one server, or of all that the daemon has now.
-    ///
-    /// The subscription is in effect when this returns: it waits, for 2 s at most, for the first tick of every server that is up.
+    /// Whatever comes once this has returned is given.
     pub fn events(&self, names: &[&str], server: Option<&str>) -> Result<Events, Error> {
-        let listed: Vec<Listed> = self.ask("servers", None, &Map::new())?;
-        let feed = Feed::new(listed, server, names, Instant::now())?;
-        Events::open(self.clone(), &self.rpc.context, feed)
+        let listed = self.servers()?;
+        let all = listed.iter().filter_map(|server| server.text("name")).collect();
+        Events::open(Arc::clone(&self.rpc), names, server.map_or(all, |server| vec![server]))
     }
-
-    fn ask<T: DeserializeOwned>(&self, method: &str, server: Option<&str>, params: &impl Serialize) -> Result<T, Error> {
-        self.rpc.call(
-            &Call {
-                method,
-                server,
-                timeout: self.timeout,
-            },
-            params,
-        )
-    }
-}
-
-impl Default for Client {
-    fn default() -> Client {
-        Client::new()
-    }
-}
-
-/// The params of `actions`. What is not set is left out.
-#[derive(Serialize)]
-struct Actions<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    server: Option<&'a str>,
-    timeout: f64,
-}
-
-/// The params of `replay`.
-#[derive(Serialize)]
-struct Replay<'a> {
-    server: &'a str,
-    epoch: u64,
-    after: u64,
-    limit: u32,
-    timeout: f64,
-}
-
-/// Events as `replay` gives them.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct Page {
-    pub events: Vec<Event>,
-    /// Whether there are more behind them.
-    pub more: bool,
 }

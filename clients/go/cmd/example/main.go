@@ -25,7 +25,7 @@ func main() {
 		log.Fatal(err)
 	}
 	fmt.Println(server, "is up since", answer["response"].(amid.Map)["CoreStartupTime"])
-	events, err := client.Events(ctx, nil, server)
+	events, err := client.Events(ctx, server)
 	for n := 0; n < 3 && err == nil; n++ {
 		var item amid.Item
 		if item, err = events.Next(ctx); err == nil {

@@ -51,8 +51,6 @@ func do(asked amid.Map) {
 		packed, err := amid.Pack(asked["value"])
 		must(err)
 		say(amid.Map{"hex": hex.EncodeToString(packed)})
-	case "gaps":
-		say(amid.Map{"told": told(namesIn(asked["names"]), asked["messages"].([]any))})
 	case "call":
 		call(asked["method"].(string), asked["params"].(amid.Map))
 	case "calls":
@@ -60,26 +58,6 @@ func do(asked amid.Map) {
 	case "events":
 		events(namesIn(asked["names"]), asked["server"].(string), asked["count"].(int64), seconds(asked["timeout"]))
 	}
-}
-
-func told(names []string, messages []any) []any {
-	rule := amid.NewGaps(names)
-	answers := []any{}
-	for _, body := range messages {
-		fresh, gaps := false, []*amid.Gap(nil)
-		switch one := any(amid.MessageOf(body.(amid.Map))).(type) {
-		case *amid.Event:
-			fresh, gaps = rule.Event(one)
-		case *amid.Tick:
-			gaps = rule.Tick(one)
-		}
-		list := []any{}
-		for _, gap := range gaps {
-			list = append(list, ofGap(gap))
-		}
-		answers = append(answers, []any{fresh, list})
-	}
-	return answers
 }
 
 func call(method string, params amid.Map) {
@@ -109,23 +87,16 @@ func resultOf(ctx context.Context, method string, params amid.Map) (any, error) 
 		return client.Status(ctx)
 	case "actions":
 		return client.Actions(ctx, options)
-	case "replay":
-		return replay(ctx, server, params, options.Timeout)
+	case "events":
+		return client.Pull(ctx, params, options.Timeout)
+	case "audit":
+		return client.Audit(ctx, 0, params["limit"].(int64))
 	case "restart":
 		return client.Restart(ctx, server)
 	case "ping":
 		return client.Ping(ctx)
 	}
 	return client.Call(ctx, method, params, 0)
-}
-
-func replay(ctx context.Context, server string, params amid.Map, timeout time.Duration) (any, error) {
-	page, more, err := client.Replay(ctx, server, params["epoch"].(int64), params["after"].(int64), params["limit"].(int64), timeout)
-	list := []any{}
-	for _, event := range page {
-		list = append(list, ofEvent(event))
-	}
-	return amid.Map{"events": list, "more": more}, err
 }
 
 func calls(count, atOnce int) {
@@ -158,10 +129,11 @@ func ping(own string) bool {
 }
 
 func events(names []string, server string, count int64, timeout time.Duration) {
-	stream, err := client.Events(context.Background(), names, server)
+	stream, err := client.Events(context.Background(), server, names...)
 	must(err)
 	defer stream.Close()
 	say(amid.Map{"listening": true})
+	missed := int64(0)
 	for count > 0 {
 		ctx, cancel := context.WithTimeout(context.Background(), timeout)
 		item, err := stream.Next(ctx)
@@ -175,27 +147,27 @@ func events(names []string, server string, count int64, timeout time.Duration) {
 			say(amid.Map{"event": ofEvent(item)})
 		case *amid.Gap:
 			say(amid.Map{"gap": ofGap(item)})
+			if item.Missed > 0 {
+				missed += item.Missed
+			}
 		}
 	}
-	say(amid.Map{"end": true, "replayed": stream.Replayed(), "missed": stream.Missed()})
+	say(amid.Map{"end": true, "missed": missed})
 }
 
 // ── values in lines ──
 
 func ofEvent(event *amid.Event) amid.Map {
 	return amid.Map{
-		"server": event.Server, "epoch": event.Epoch, "seq": event.Seq, "nth": event.Nth,
+		"server": event.Server, "epoch": event.Epoch, "seq": event.Seq, "prev": event.Prev,
 		"time": event.Time, "event": event.Event, "fields": event.Fields,
 	}
 }
 
 func ofGap(gap *amid.Gap) amid.Map {
-	shown := amid.Map{"server": gap.Server, "epoch": gap.Epoch, "after": gap.After, "until": nil, "missed": nil, "event": nil}
-	if gap.Until != nil {
-		shown["until"], shown["missed"] = *gap.Until, *gap.Missed
-	}
-	if gap.Event != "" {
-		shown["event"] = gap.Event
+	shown := amid.Map{"server": gap.Server, "epoch": gap.After.Epoch, "after": gap.After.Seq, "missed": nil}
+	if gap.Missed >= 0 {
+		shown["missed"] = gap.Missed
 	}
 	return shown
 }
@@ -209,9 +181,6 @@ func ofError(err *amid.Error) amid.Map {
 	}
 	if err.Response != nil {
 		shown["response"] = err.Response
-	}
-	if err.Oldest != 0 {
-		shown["oldest"] = err.Oldest
 	}
 	return shown
 }

@@ -7,71 +7,34 @@ use overload '""' => sub ($self, @) { "$self->{kind}: $self->{message}$self->{wh
 
 =head1 NAME
 
-Amid::Error - a call that did not end well
-
-=head1 SYNOPSIS
-
-    use feature 'try';
-    try { $amid->action('Hangup', { Channel => $channel }) }
-    catch ($error) {
-        die $error unless $error isa Amid::Error && $error->kind eq 'action_failed';
-        warn 'it has hung up already: ', $error->message;
-    }
+Amid::Error - a call that failed
 
 =head1 DESCRIPTION
 
-The word that matters to a dialer is C<sent>. False: Asterisk certainly never saw the action, and trying again is safe. True: it may
-have been carried out, so a second try may be a second phone call. As a string, an error is its kind, its message and the line that
-called the client.
-
-=over
-
-=item kind
-
-One of the daemon's (C<action_failed>, C<timeout>, C<not_connected>, ...), or C<unreachable> when there is no daemon to talk to.
-
-=item sent
-
-True or false, as above.
-
-=item message
-
-In words.
-
-=item server, action_id
-
-Where, and under which ActionID, when that is known.
-
-=item response
-
-Asterisk's own packet, a map from header name to text, for C<action_failed> and for a C<timeout> after Asterisk had answered.
-
-=item oldest
-
-With C<gone>: the first number of that epoch that C<replay> still has, when there is one.
-
-=back
+C<kind> is one of the daemon's, or C<unreachable> when there is no daemon. C<sent> is false when Asterisk certainly never saw the
+action, and trying again is safe; true when it may have been carried out, so a second try may be a second phone call. C<message>
+says it in words. C<server>, C<action_id> and C<response>, Asterisk's own packet, are undef when they are not known. As a string, an
+error is its kind, its message and the line that called the client.
 
 =cut
 
-sub kind ($self)      { return $self->{kind} }
-sub sent ($self)      { return $self->{sent} }
-sub message ($self)   { return $self->{message} }
-sub server ($self)    { return $self->{server} }
-sub action_id ($self) { return $self->{action_id} }
-sub response ($self)  { return $self->{response} }
-sub oldest ($self)    { return $self->{oldest} }
+make_readers(__PACKAGE__, qw(kind sent message server action_id response));
 
-# Dies with an error. known: kind and message, and any of sent, server, action_id, response and oldest.
-sub throw ($class, %known) {
-    die bless { sent => false, %known, where => _where() }, $class;
+# Makes methods that give a member each, of Amid::Events too.
+sub make_readers ($class, @names) {
+    no strict 'refs';
+    for my $name (@names) { *{"${class}::$name"} = sub ($self) { $self->{$name} } }
+    return;
 }
+
+# Dies with an error. known: kind and message, and any of sent, server, action_id and response.
+sub throw ($class, %known) { die bless { sent => false, %known, where => _where() }, $class }
 
 # Dies with the error of a reply: its `error` member. A kind that is new here is as good as any: what counts is `sent`.
 sub throw_reply ($class, $error) {
-    my $data = $error->{data} // {};
-    my %known = map { $_ => $data->{$_} } qw(server action_id response oldest);
-    my $kind  = $data->{kind} // 'internal_error';
+    my $data  = $error->{data} // {};
+    my $kind  = $data->{kind}  // 'internal_error';
+    my %known = %$data{qw(server action_id response)};
     $class->throw(%known, kind => $kind, sent => $data->{sent} // true, message => $error->{message} // $kind);
 }
 

@@ -4,129 +4,134 @@ use feature 'try';
 no warnings 'experimental::try';
 
 use Amid::Error;
-use Amid::Feed;
 use Amid::Socket qw(now);
-use List::Util qw(min);
-use Time::HiRes qw(sleep);
+use List::Util qw(max min);
 
 use constant {
-    SETTLE  => 2,    # seconds to wait for the first tick of each server that is up
-    WAKE    => 1,    # seconds that one wait for events may last before the clock is looked at for ticks that do not come
-    TIMEOUT => 5,    # seconds that fetching one page of what was lost may take
+    PULL_TIMEOUT => 5,      # seconds that one request waits for an event in the daemon
+    MARGIN       => 1,      # seconds that its answer may come later
+    RETRY_DELAY  => 0.5,    # seconds until a request that failed is made again
 };
+
+my %TRANSIENT = map { $_ => 1 } qw(unreachable not_connected busy timeout connection_lost);
 
 =head1 NAME
 
 Amid::Events - the events of a PBX as they come, for ever
 
-=head1 SYNOPSIS
-
-    my $events = $amid->events(names => ['Newchannel', 'Hangup']);
-    while (my $item = $events->next) {
-        if ($item isa Amid::Gap) { warn "$item\n" }
-        else                     { say $item->event, ' ', $item->fields->{Channel} }
-    }
-
 =head1 DESCRIPTION
 
-Made by C<events> of L<Amid>; the subscription is in effect then. When the daemon or a reader is replaced, it reconnects by itself,
-and the end of the old epoch shows as a gap. What was lost because this program did not read in time is fetched once more, in its
-place. Loss is never silent: what the daemon no longer holds is an L<Amid::Gap> in its place. With names, each name's events are in
-order; a lost one may come after a later one of another name. A server that does not tick for 5 s is warned of.
+Made by C<events> of L<Amid>. Each event comes once, and in order for each server, through every restart of the daemon; what it no
+longer holds is a gap in its place.
 
-=cut
+An Amid::Event has C<server>; C<epoch> and C<seq>, the event session and the event's number in it; C<prev>, the number of the event
+of the same name before it in the epoch, 0 for none; C<time>, when the daemon read it, in seconds since 1970; C<event>, its name;
+and C<fields>, a map from header name to value: text, L<Amid::Bytes> when it is not UTF-8, or a list when the header is repeated.
 
-# client: the Amid that made it, for `replay`. context: a ZMQ::FFI.
-sub new ($class, $client, $context, $feed) {
-    my $socket = Amid::Socket->subscriber($context, [ $feed->endpoints ], [ $feed->topics ]);
-    my $self   = bless { client => $client, feed => $feed, socket => $socket }, $class;
-    $self->_settle;
-    return $self;
-}
+An Amid::Gap says, also as a string, what is missing: of C<server> and C<epoch>, the C<missed> events behind number C<after>; C<missed>
+is undef when the epoch ended, since it cannot be known then. What the program knows of the PBX may be wrong now: ask again.
 
 =head2 next($timeout)
 
-The next L<Amid::Event> or L<Amid::Gap>; undef when the stream is closed. Waits for ever, or C<$timeout> seconds: then it dies
-with an L<Amid::Error> of kind C<timeout>, the stream stays open, and C<next> may be called again.
+The next Amid::Event or Amid::Gap; undef when the stream is closed. Waits for ever, or C<$timeout> seconds: then it dies with an
+L<Amid::Error> of kind C<timeout>, the stream stays open, and C<next> may be called again.
+
+=head2 missed, close
+
+How many events are known to be missing. Ends the stream; so does forgetting it.
 
 =cut
+
+# Each position has the server; `after`, its cursor; `id`, of the open request; and `due`, when to ask again, or until when the open
+# request may take.
+sub new ($class, $client, $names, @servers) {
+    my @positions = map { { server => $_, due => now() } } @servers;
+    my $self      = bless { client => $client, positions => \@positions, ready => [], missed => 0 }, $class;
+    $self->{names} = $names if @{ $names // [] };    # all when undefined
+    for my $position (@positions) {
+        $self->_take($position, sub { $client->call('events', $self->_params($position, 0)) });
+    }
+    $self->{socket} = $client->connected;
+    return $self;
+}
 
 sub next ($self, $timeout = undef) {
-    my $deadline = defined $timeout ? now() + $timeout : undef;
+    my $end = now() + ($timeout // 'inf');
     while ($self->{socket}) {
-        my $item = $self->{feed}->next;
-        return $item if $item;
-        my $left = defined $deadline ? $deadline - now() : undef;
-        _throw_timeout($timeout) if defined $left && $left <= 0;
-        $self->{feed}->ask ? $self->_fetch($left // TIMEOUT) : $self->_receive($left // WAKE);
+        return shift $self->{ready}->@* if $self->{ready}->@*;
+        my $message = $self->{socket}->receive(max(0.001, $self->_ask($end) - now()));
+        if (defined $message) {
+            my $reply = Amid::read_reply($message) // {};
+            my ($position) = grep { ($_->{id} // -1) == ($reply->{id} // 0) } $self->{positions}->@*;
+            $self->_take($position, sub { Amid::result_of($reply) }) if $position;    # it is late otherwise
+            $self->_ask($end);    # the daemon works on the next answer while the program works on this one
+        }
+        if (!$self->{ready}->@* && now() >= $end) {
+            Amid::Error->throw(kind => 'timeout', message => "no event came within $timeout s; the stream is still open");
+        }
     }
     return;
 }
 
-=head2 missed, gaps, replayed
+sub missed ($self) { return $self->{missed} }
+sub close ($self)  { delete $self->{socket}; return }
 
-How many events are known to be missing; how many gaps there were, of some of which nobody knows the size; and how many events
-were lost on the way and fetched once more.
-
-=cut
-
-sub missed ($self)   { return $self->{feed}->missed }
-sub gaps ($self)     { return $self->{feed}->gaps }
-sub replayed ($self) { return $self->{feed}->replayed }
-
-=head2 close
-
-Ends the stream. So does forgetting it.
-
-=cut
-
-sub close ($self) {
-    delete $self->{socket};
-    return;
-}
-
-sub _settle ($self) {
-    my $end = now() + SETTLE;
-    while (!$self->{feed}->is_settled) {
-        my $left = $end - now();
-        return if $left <= 0;
-        $self->_receive($left);
+# Keeps a request of each server open. Returns when to look again, `end` at the latest.
+sub _ask ($self, $end) {
+    for my $position (grep { $_->{due} <= now() } $self->{positions}->@*) {
+        my $params = $self->_params($position, PULL_TIMEOUT);
+        delete $position->{id};
+        $position->{due} = now() + RETRY_DELAY;
+        try {
+            $position->{id}  = $self->{client}->send_request($self->{socket}, 'events', $params, max(0.001, $end - now()));
+            $position->{due} = now() + PULL_TIMEOUT + MARGIN;
+        }
+        catch ($error) {
+            die $error unless $error isa Amid::Error && $TRANSIENT{ $error->kind };
+        }
     }
-    return;
+    return min $end, now() + PULL_TIMEOUT, map { $_->{due} } $self->{positions}->@*;
 }
 
-sub _receive ($self, $seconds) {
-    my $body = $self->{socket}->receive(min($seconds, WAKE));
-    $self->{feed}->take($body, now()) if defined $body;
-    $self->{feed}->watch(now());
-    return;
-}
-
-# Asks once for what is missing. `left`: the seconds that `next` may still take.
-sub _fetch ($self, $left) {
-    my $limit = min($left, TIMEOUT);
-    sleep min($self->{feed}->pause, $limit);
+# Takes an answer, or an error that asking again may change; dies of any other one.
+sub _take ($self, $position, $answer) {
+    delete $position->{id};
+    $position->{due} = now() + RETRY_DELAY;
     my $page;
-    try {
-        $page = $self->{client}->call('replay', { $self->{feed}->ask->%*, timeout => $limit }, $limit);
-    }
+    try { $page = $answer->() }
     catch ($error) {
-        die $error unless $error isa Amid::Error;
-        return $self->_refused($error, $limit);
+        die $error unless $error isa Amid::Error && $TRANSIENT{ $error->kind };
+        return;
     }
-    $self->{feed}->fetched($page);
+    my $after = { epoch => $page->{epoch}, seq => $page->{seq} };
+    my $before = $position->{after} // $after;
+    @$position{qw(after due)} = ($after, now());
+    if (!defined $page->{missed} || $page->{missed} > 0) {
+        $self->{missed} += $page->{missed} // 0;
+        my %gap = (server => $position->{server}, epoch => $before->{epoch}, after => $before->{seq}, missed => $page->{missed});
+        push $self->{ready}->@*, bless \%gap, 'Amid::Gap';
+    }
+    push $self->{ready}->@*, map { bless $_, 'Amid::Event' } $page->{events}->@*;
     return;
 }
 
-# What the caller's own limit cut short is asked again.
-sub _refused ($self, $error, $limit) {
-    my $is_cut_short = $limit < TIMEOUT && $error->kind =~ /\A(?:timeout|unreachable)\z/;
-    $self->{feed}->refused($error) if !$is_cut_short;
-    return;
+sub _params ($self, $position, $wait) {
+    return { names => $self->{names}, server => $position->{server}, after => $position->{after}, timeout => $wait };
 }
 
-sub _throw_timeout ($timeout) {
-    Amid::Error->throw(kind => 'timeout', message => "no event came within $timeout s; the stream is still open");
+package Amid::Event {
+    Amid::Error::make_readers(__PACKAGE__, qw(server epoch seq prev time event fields));
+}
+
+package Amid::Gap {
+    use overload '""' => sub ($self, @) { $self->_in_words }, fallback => 1;
+
+    Amid::Error::make_readers(__PACKAGE__, qw(server epoch after missed));
+
+    sub _in_words ($self) {
+        my $what = defined $self->{missed} ? "$self->{missed} events are missing" : 'the epoch ended, and events may be missing';
+        return "$self->{server}: $what after number $self->{after}";
+    }
 }
 
 1;

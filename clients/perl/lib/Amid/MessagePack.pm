@@ -2,8 +2,7 @@ package Amid::MessagePack;
 
 # The part of MessagePack that amid speaks.
 #
-# Data::MessagePack cannot be used: it packs either all strings as text or all as bytes, booleans as strings, and Latin-1 text as
-# invalid UTF-8; what it unpacked would have to be walked to find the bytes, which takes as long as reading it all here.
+# Data::MessagePack cannot be used: it packs either all strings as text or all as bytes, and Latin-1 text as invalid UTF-8.
 
 use v5.36;
 use builtin qw(true false is_bool created_as_number);
@@ -13,8 +12,6 @@ use Amid::Bytes;
 use Exporter qw(import);
 
 our @EXPORT_OK = qw(encode_msgpack decode_msgpack);
-
-# ── packing ──
 
 # A value as MessagePack. undef is nil, `!!1` true; what was made as a number is a number, and "0042" is text. Text is `str`;
 # Amid::Bytes, and text with the lone surrogates that mean bytes, are `bin`. Dies of what has no place in a message.
@@ -55,22 +52,12 @@ sub _head ($fix, $below, $long, $length) {
     return $length < $below ? chr($fix | $length) : pack 'CN', $long, $length;
 }
 
-# ── unpacking ──
-
 # The message that is being read, and how far it is.
 our ($Message, $At);
 
 my @NUMBERS = (
-    [ 0xCA, 'f>', 4 ],
-    [ 0xCB, 'd>', 8 ],
-    [ 0xCC, 'C',  1 ],
-    [ 0xCD, 'S>', 2 ],
-    [ 0xCE, 'L>', 4 ],
-    [ 0xCF, 'Q>', 8 ],
-    [ 0xD0, 'c',  1 ],
-    [ 0xD1, 's>', 2 ],
-    [ 0xD2, 'l>', 4 ],
-    [ 0xD3, 'q>', 8 ],
+    [ 0xCA, 'f>', 4 ], [ 0xCB, 'd>', 8 ], [ 0xCC, 'C',  1 ], [ 0xCD, 'S>', 2 ], [ 0xCE, 'L>', 4 ],
+    [ 0xCF, 'Q>', 8 ], [ 0xD0, 'c',  1 ], [ 0xD1, 's>', 2 ], [ 0xD2, 'l>', 4 ], [ 0xD3, 'q>', 8 ],
 );
 
 # What reads the rest of a value, by its first byte.
@@ -125,17 +112,8 @@ sub _read_text ($length) {
     return $text;
 }
 
-sub _read_array ($length) {
-    return [ map { _read() } 1 .. $length ];
-}
+sub _read_array ($length) { return [ map { _read() } 1 .. $length ] }
 
-sub _read_map ($length) {
-    my %map;
-    for (1 .. $length) {
-        my $key = _read();
-        $map{$key} = _read();
-    }
-    return \%map;
-}
+sub _read_map ($length) { return +{ map { _read() } 1 .. 2 * $length } }
 
 1;

@@ -1,7 +1,8 @@
 package Amid::Socket;
 
-# A ZeroMQ socket whose every wait has an end. It closes itself when nobody holds it any more, as the sockets of ZMQ::FFI do, and
-# does not wait for anything then: ZMQ::FFI sets ZMQ_LINGER to 0.
+# A DEALER socket whose every wait has an end. It closes itself when nobody holds it any more, as the sockets of ZMQ::FFI do, and
+# does not wait for anything then: ZMQ::FFI sets ZMQ_LINGER to 0. With ZMQ_IMMEDIATE nothing is queued for a daemon that is not
+# there, and so `unreachable` really means that nothing was sent.
 
 use v5.36;
 
@@ -10,44 +11,22 @@ use Errno qw(EAGAIN EINTR);
 use Exporter qw(import);
 use POSIX qw(ceil);
 use Time::HiRes qw(clock_gettime CLOCK_MONOTONIC);
-use ZMQ::FFI qw(ZMQ_DEALER ZMQ_IMMEDIATE ZMQ_RCVTIMEO ZMQ_SNDTIMEO ZMQ_SUB);
+use ZMQ::FFI qw(ZMQ_DEALER ZMQ_IMMEDIATE ZMQ_RCVTIMEO ZMQ_SNDTIMEO);
 
 our @EXPORT_OK = qw(now);
 
 # Seconds on a clock that nobody sets.
 sub now () { return clock_gettime(CLOCK_MONOTONIC) }
 
-# A socket for calls. context: a ZMQ::FFI. With ZMQ_IMMEDIATE nothing is queued for a daemon that is not there, and so `unreachable`
-# really means that nothing was sent.
-sub dealer ($class, $context, $endpoint) {
-    my $self = $class->_new($context, ZMQ_DEALER);
-    $self->{zmq}->set(ZMQ_IMMEDIATE, 'int', 1);
-    $self->_connect($endpoint);
-    return $self;
-}
-
-# A socket for events, subscribed to these topics in their order.
-sub subscriber ($class, $context, $endpoints, $topics) {
-    my $self = $class->_new($context, ZMQ_SUB);
-    $self->_connect($_)         for @$endpoints;
-    $self->{zmq}->subscribe($_) for @$topics;
-    return $self;
-}
-
-sub _new ($class, $context, $type) {
-    my $zmq = $context->socket($type);
+sub new ($class, $context, $endpoint) {
+    my $zmq  = $context->socket(ZMQ_DEALER);
+    my $self = bless { zmq => $zmq, context => $context, endpoint => $endpoint }, $class;    # ZMQ::FFI would let go of the context
     $zmq->die_on_error(0);
-    return bless { zmq => $zmq, context => $context }, $class;    # ZMQ::FFI would let go of the context
+    $zmq->set(ZMQ_IMMEDIATE, 'int', 1);
+    $zmq->connect($endpoint);
+    $self->throw_unreachable($zmq->last_strerror) if $zmq->has_error;
+    return $self;
 }
-
-sub _connect ($self, $endpoint) {
-    $self->{endpoint} = $endpoint;
-    $self->{zmq}->connect($endpoint);
-    $self->throw_unreachable($self->{zmq}->last_strerror) if $self->{zmq}->has_error;
-    return;
-}
-
-sub endpoint ($self) { return $self->{endpoint} }
 
 # Whether somebody took the message over within so many seconds.
 sub send ($self, $seconds, @frames) {

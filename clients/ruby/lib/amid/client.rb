@@ -1,13 +1,8 @@
 # frozen_string_literal: true
 
 require_relative "call"
-require_relative "dealer"
-require_relative "error"
+require_relative "discovery"
 require_relative "events"
-require_relative "feed"
-require_relative "place"
-require_relative "values"
-require_relative "wire"
 
 module Amid
   # A connection to the daemon. Nothing is opened before the first call.
@@ -20,7 +15,6 @@ module Amid
   class Client
     TIMEOUT = Call::TIMEOUT
 
-    # @param run_dir [String, nil] see {#initialize}
     # @yieldparam client [Client] closed at the block's end
     # @return [Object] what the block gives; the client when there is none
     def self.open(run_dir = nil)
@@ -40,12 +34,11 @@ module Amid
       @run_dir = run_dir
       @lock = Mutex.new
       @last_id = 0
-      own_nothing
+      forget_sockets
     end
 
     # Sends an action and waits for its whole answer.
     #
-    # @param name [String] such as `"Originate"`
     # @param fields [Hash] header name => text, number or boolean, or an array of them for a repeated header. A name or value that
     #   is not UTF-8 is a binary string.
     # @param server [String, nil] may be left out when there is one
@@ -77,51 +70,50 @@ module Amid
       call("actions", { server: server, timeout: timeout }.compact, timeout: timeout)
     end
 
-    # Events once more, from the first behind number `after`. {#events} does it by itself.
+    # One page of events behind the cursor `after` (nil: from now on), as soon as there is one, or empty after `timeout`. {#events}
+    # does this for ever.
     #
-    # @param epoch [Integer]
-    # @param after [Integer] a seq; 0 is before the first
-    # @param limit [Integer] at most so many
-    # @return [Page]
-    # @raise [Error] of kind `:gone` when they are no longer held; `oldest` is the first number that is
-    def replay(server:, epoch:, after:, limit: 1000, timeout: TIMEOUT)
-      params = { server: server, epoch: epoch, after: after, limit: limit, timeout: timeout }
-      page = call("replay", params, timeout: timeout)
-      Page.new(events: page["events"].map { |body| Wire.message(body) }, more: page["more"])
+    # @param after [Hash, nil] `epoch` and `seq`
+    # @param names [Array<String>, nil] all when it is nil
+    # @return [Hash] `"epoch"`, `"seq"`, `"events"`, `"missed"` and `"more"`, as clients/README.md says
+    def pull(server: nil, after: nil, names: nil, limit: nil, timeout: 25.0)
+      params = { server: server, after: after, names: names, limit: limit, timeout: timeout }
+      call("events", params.compact, timeout: timeout)
+    end
+
+    # @return [Hash] `"records"` of the audit trail behind number `after`, for callers with `admin`
+    def audit(after: 0, limit: 1000, timeout: TIMEOUT)
+      call("audit", { after: after, limit: limit }, timeout: timeout)
     end
 
     # Replaces a server's reader.
-    # @return [Hash] `"server"`
     def restart(server:, timeout: TIMEOUT)
       call("restart", { server: server }, timeout: timeout)
     end
 
     # Asks the daemon, not Asterisk, for a sign of life.
-    # @return [Hash] nothing in it
     def ping(timeout: TIMEOUT)
       call("ping", timeout: timeout)
     end
 
-    # Any method of the daemon's, for one that is newer than this client.
-    #
-    # @param method [String]
-    # @param params [Hash{Symbol => Object}]
-    # @param timeout [Numeric] how long the daemon may take; this does not tell it
+    # Any method of the daemon, for one that is newer than this client. The timeout is how long it may take; this does not tell it.
     # @return [Object] its result
     def call(method, params = {}, timeout: TIMEOUT)
-      asked = Call.new(next_id, method, params, timeout)
-      asked.outcome(borrow { |dealer| dealer.ask(asked) })
+      socket = synchronize { @idle.pop } || connect
+      request = self.begin(socket, method, params, timeout)
+      request.wait
+    ensure
+      request&.answered? ? synchronize { @idle.push(socket) } : socket&.close
     end
 
-    # Events as they come: those with these names, or all. The subscription is in effect when this returns.
+    # Events as they come: those with these names, or all. Whatever comes once this has returned is given.
     #
-    # @param names [Array<String>]
-    # @param server [String, nil] one server only; otherwise all that the daemon has now
+    # @param server [String, nil] may be left out when there is one
     # @param timeout [Numeric, nil] to wait for each item; nil is for ever
     # @yieldparam events [Events] closed at the block's end
     # @return [Object] what the block gives; the {Events} when there is none
     def events(*names, server: nil, timeout: nil)
-      stream = keep(Events.new(self, Feed.new(servers, names: names, server: server), timeout: timeout))
+      stream = keep(Events.new(self, names, server: server, timeout: timeout))
       return stream unless block_given?
 
       begin
@@ -133,22 +125,21 @@ module Amid
 
     # Closes every socket, and the streams of {#events}. Only when no call is under way; the client may be used again.
     def close
-      opened = synchronize { [*@idle, *@streams].tap { own_nothing } }
+      opened = synchronize { [*@idle, *@streams].tap { forget_sockets } }
       opened.each(&:close)
     end
 
+    # @api private
+    def connect
+      Socket.new(Discovery.find_endpoint(@run_dir))
+    end
+
+    # @api private
+    def begin(socket, method, params, timeout)
+      Call.new(socket, synchronize { @last_id += 1 }, method, params, timeout)
+    end
+
     private
-
-    def next_id
-      synchronize { @last_id += 1 }
-    end
-
-    def borrow
-      dealer = synchronize { @idle.pop } || Dealer.new(Place.find(@run_dir))
-      reply = yield dealer
-    ensure
-      reply ? synchronize { @idle.push(dealer) } : dealer&.close
-    end
 
     def keep(stream)
       synchronize { @streams = @streams.reject(&:closed?).push(stream) }
@@ -157,13 +148,13 @@ module Amid
 
     def synchronize
       @lock.synchronize do
-        own_nothing unless @owner == Process.pid
+        forget_sockets unless @owner == Process.pid
         yield
       end
     end
 
     # The sockets of before a fork are the parent's.
-    def own_nothing
+    def forget_sockets
       @owner = Process.pid
       @idle = []
       @streams = []

@@ -1,50 +1,40 @@
 # frozen_string_literal: true
 
 module Amid
-  # A call that did not end well. `sent` is the word that matters: false says that Asterisk never saw the action, and trying
-  # again is safe; true that it may have been carried out, so that a second try may be a second phone call.
+  # A call that failed. `sent` false: Asterisk never received the action, so retrying is safe. True: it may have run, and a second
+  # try may be a second phone call.
   class Error < StandardError
-    # @return [Symbol] what happened: one of the kinds in clients/README.md, or `:unreachable` when no daemon could be asked
-    attr_reader :kind
-    # @return [Boolean] whether Asterisk may have seen the action
-    attr_reader :sent
-    # @return [String, nil] the server that was asked
-    attr_reader :server
-    # @return [String, nil] the ActionID on the wire to Asterisk
-    attr_reader :action_id
-    # @return [Hash, nil] Asterisk's own packet, with `:action_failed` for one
-    attr_reader :response
-    # @return [Integer, nil] with `:gone`, the first number of that epoch that `replay` still has
-    attr_reader :oldest
+    # kind [Symbol]: one of the kinds in clients/README.md, or `:unreachable`: no daemon took the request; action_id: the ActionID on
+    # the wire to Asterisk; response [Hash]: Asterisk's own packet, with `:action_failed` for one. Nil where it is not known.
+    attr_reader :kind, :sent, :server, :action_id, :response
 
     alias sent? sent
 
-    # The error in a reply.
-    # @param error [Hash] the reply's `error` member; members that are not known are left alone
+    # @param error [Hash] the `error` member of a reply; without `sent` in it, Asterisk may have received the action
     # @return [Error]
     def self.of(error)
       data = error["data"] || {}
-      new(
-        data.fetch("kind", "internal_error").to_sym, error["message"].to_s,
-        # Asterisk may have seen what nobody says it has not.
-        sent: data.fetch("sent", true), server: data["server"], action_id: data["action_id"], response: data["response"],
-        oldest: data["oldest"]
-      )
+      known = { server: data["server"], action_id: data["action_id"], response: data["response"] }
+      new(data.fetch("kind", "internal_error").to_sym, error["message"].to_s, sent: data.fetch("sent", true), **known)
     end
 
-    def initialize(kind, message, sent: false, server: nil, action_id: nil, response: nil, oldest: nil)
+    # @return [Error] nobody took a request
+    def self.unreachable(what)
+      new(:unreachable, "#{what}: start one with `amid run`, or name its directory in AMID_RUN_DIR")
+    end
+
+    def initialize(kind, message, sent: false, server: nil, action_id: nil, response: nil)
       super(message)
       @kind = kind
       @sent = sent
       @server = server
       @action_id = action_id
       @response = response
-      @oldest = oldest
     end
 
     # @return [Hash{Symbol => Object}] all that is known of it
     def to_h
-      { kind: kind, sent: sent, message: message, server: server, action_id: action_id, response: response, oldest: oldest }.compact
+      { kind: kind, sent: sent, message: message, server: server, action_id: action_id, response: response }.compact
     end
   end
 end

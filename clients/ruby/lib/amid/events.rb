@@ -1,12 +1,28 @@
 # frozen_string_literal: true
 
 require_relative "call"
-require_relative "deadline"
-require_relative "error"
-require_relative "socket"
 
 module Amid
-  # Events as they come, for ever, and gaps where some are missing. Made by {Client#events}.
+  # An event of Asterisk, or one of amid, whose name begins with `amid:`.
+  #
+  # epoch: the event session; seq: the event's number within it; prev: that of the event of the same name before it; time: when the
+  # daemon read it, in seconds since 1970; fields [Hash]: every header but `Event`, to text, binary text (ASCII-8BIT) when it is not
+  # UTF-8, or an array of them when the header is repeated.
+  Event = Struct.new(:server, :epoch, :seq, :prev, :time, :event, :fields, keyword_init: true) do
+    def to_s
+      "#{server}: #{event} #{fields}"
+    end
+  end
+
+  # Events that are missing: `missed` of them behind number `after` of `epoch`; nil where the epoch ended: nobody knows.
+  Gap = Struct.new(:server, :epoch, :after, :missed, keyword_init: true) do
+    def to_s
+      "#{server}: #{missed || "an unknown number of"} events missing after number #{after}"
+    end
+  end
+
+  # Events of a server, in order and each once, also over the restart of a reader or of the daemon, and a {Gap} where the daemon no
+  # longer holds what was missed. Made by {Client#events}; for one thread.
   #
   #     client.events("Hangup", "Newchannel").each do |item|
   #       case item
@@ -14,27 +30,29 @@ module Amid
   #       when Amid::Gap then warn item.to_s
   #       end
   #     end
-  #
-  # What was lost because this program did not read in time is fetched once more and comes in its place. Loss is never silent:
-  # what the daemon no longer holds is a {Gap}. When the daemon or a reader is replaced, ZeroMQ reconnects by itself. With names,
-  # each name's events are in order; a lost one may come after a later one of another name. For one thread.
   class Events
     include Enumerable
 
-    # Seconds to wait for the first tick of each server that is up, which shows that the subscription is in effect.
-    SETTLE = 2.0
+    # Seconds that one request waits for an event in the daemon, and before a request that failed is made again.
+    PULL_TIMEOUT = 5.0
+    RETRY_DELAY = 0.5
+    # Errors that may be over in a moment.
+    TRANSIENT = %i[unreachable not_connected busy timeout connection_lost].freeze
 
-    # @param client [Client] asked for what was lost
-    # @param feed [Feed]
+    # @return [Integer] how many events are known to be missing, and how many gaps there were
+    attr_reader :missed, :gaps
+
     # @param timeout [Numeric, nil] seconds to wait for each item
-    def initialize(client, feed, timeout:)
+    def initialize(client, names, server:, timeout:)
       @client = client
-      @feed = feed
-      @timeout = timeout
-      @socket = Socket.subscriber
-      feed.endpoints.each { |endpoint| @socket.connect(endpoint) }
-      feed.topics.each { |topic| @socket.subscribe(topic) }
-      settle
+      @query = { server: server, names: (names unless names.empty?) }.compact
+      @timeout = timeout || Float::INFINITY
+      @ready = []
+      @missed = @gaps = 0
+      @retry_at = 0.0
+      take(client.pull(**@query, timeout: 0))
+    rescue Error => e # a server whose reader is away begins when it is back
+      e.kind == :unreachable ? raise : refused(e)
     end
 
     # Gives the block each item as it comes, until this is closed.
@@ -44,79 +62,83 @@ module Amid
     def each
       return enum_for unless block_given?
 
-      while (item = take)
+      while (item = shift)
         yield item
       end
       self
     end
 
-    # The next item.
-    # @return [Event, Gap]
-    # @raise [Error] of kind `:timeout` when none came in time; it is still open, and may be asked again
+    # @return [Event, Gap] the next item; see {#each}
     # @raise [StopIteration] when this is closed
     def next
-      take || raise(StopIteration, "these events are closed")
-    end
-
-    # @return [Integer] how many events are known to be missing
-    def missed
-      @feed.missed
-    end
-
-    # @return [Integer] how many gaps there were; of one at the end of an epoch nobody knows the size
-    def gaps
-      @feed.gaps
-    end
-
-    # @return [Integer] how many events were lost on the way and fetched once more
-    def replayed
-      @feed.replayed
+      shift || raise(StopIteration, "these events are closed")
     end
 
     def close
-      @socket.close
+      @closed = true
+      drop
     end
 
     def closed?
-      @socket.closed?
+      @closed
     end
 
     private
 
-    def settle
-      deadline = Deadline.new(SETTLE)
-      receive(deadline) until @feed.settled? || deadline.passed?
-    end
-
-    # The next item, or nil when this is closed.
-    def take
-      deadline = Deadline.new(@timeout)
-      until closed?
-        item = @feed.next
-        return item if item
-
-        left = deadline.left
-        raise no_event if left.zero?
-
-        @feed.ask ? fetch([left, Call::TIMEOUT].min) : receive(deadline)
+    # The next item; nil when this is closed.
+    def shift
+      limit = Socket.now + @timeout
+      until @closed || @ready.any?
+        left = [limit - Socket.now, 0].max
+        wait(left)
+        raise Error.new(:timeout, "no event came within #{@timeout} s; the events are still open") if left.zero? && @ready.empty?
       end
+      @closed ? nil : @ready.shift.tap { |item| count(item) if item.is_a?(Gap) }
     end
 
-    def receive(deadline)
-      frames = @socket.receive(deadline)
-      @feed.take(frames) if frames
+    def count(gap)
+      @gaps += 1
+      @missed += gap.missed || 0
     end
 
-    def no_event
-      Error.new(:timeout, "no event came within #{@timeout} s; the subscription is still open")
-    end
+    # Until something has come, for so many seconds at most.
+    def wait(seconds)
+      pause = @retry_at - Socket.now
+      return sleep([pause, seconds].min) if pause.positive?
 
-    # Asks for what is missing, and gives the daemon so many seconds for it.
-    def fetch(limit)
-      sleep([@feed.pause, limit].min)
-      @feed.fetched(@client.replay(**@feed.ask.to_h, timeout: limit))
+      @call ||= ask
+      page = @call.wait(seconds) or return
+      take(page)
+      @call = ask # the daemon works on the next page while this program works on this one
     rescue Error => e
-      @feed.refused(e, limit)
+      drop
+      refused(e)
+    end
+
+    def ask
+      @socket ||= @client.connect
+      @client.begin(@socket, "events", { **@query, timeout: PULL_TIMEOUT }, PULL_TIMEOUT)
+    end
+
+    def drop
+      @socket&.close
+      @socket = @call = nil
+    end
+
+    def refused(error)
+      raise error unless TRANSIENT.include?(error.kind)
+
+      @retry_at = Socket.now + RETRY_DELAY
+    end
+
+    def take(page)
+      now = { epoch: page["epoch"], seq: page["seq"] }
+      behind = @query.fetch(:after, now)
+      @query[:after] = now
+      if page["missed"] != 0
+        @ready << Gap.new(server: page["server"], epoch: behind[:epoch], after: behind[:seq], missed: page["missed"])
+      end
+      @ready.concat(page["events"].map { |body| Event.new(**Event.members.to_h { |name| [name, body[name.to_s]] }) })
     end
   end
 end
