@@ -1,4 +1,5 @@
-"""What is public is written down: a key, a method, an error or a command that nobody can read about does not exist."""
+"""The public interface is documented: keys, methods, errors and commands that exist are in the
+pages, and the reverse."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ import re
 import tomllib
 from pathlib import Path
 
+import msgspec
 import pytest
 from click.testing import CliRunner
 
@@ -24,7 +26,7 @@ README = (ROOT / "README.md").read_text()
 TOKENS = (ROOT / "etc/tokens.toml").read_text()
 SECURITY = (ROOT / "etc/doc/security.md").read_text()
 
-TABLES = {
+TABLES: dict[str, type[msgspec.Struct]] = {
     "": Config, "servers.pbx1": Server, "rpc": Rpc, "supervision": Supervision, "curve": Curve, "callers.local": Caller,
     "gateway": Gateway,
 }  # fmt: skip
@@ -55,7 +57,7 @@ def test_every_key_is_in_the_example_with_its_default(table: str) -> None:
             assert tomllib.loads(f"value = {found[2]}")["value"] == default, f"[{table}] {key}: the example shows another default"
 
 
-def test_the_example_is_right(tmp_path: Path) -> None:
+def test_the_example_configuration_is_valid(tmp_path: Path) -> None:
     secret = tmp_path / "pbx1.secret"
     secret.touch(mode=0o600)
     secret.write_text("s3cret\n")
@@ -64,7 +66,7 @@ def test_the_example_is_right(tmp_path: Path) -> None:
     assert config == minimal, "what is not commented out in the example is what a minimal file has"
 
 
-def test_the_example_of_tokens_is_right(tmp_path: Path) -> None:
+def test_the_example_tokens_file_is_valid(tmp_path: Path) -> None:
     tokens = tmp_path / "tokens.toml"
     tokens.touch(mode=0o600)
     tokens.write_text((ROOT / "etc/tokens.toml").read_text().replace("CHANGE-ME", "changed"))
@@ -81,26 +83,25 @@ def test_every_method_and_error_is_in_the_contract() -> None:
         assert f"| {code} | `{kind}` |" in CONTRACT, kind
 
 
-def test_every_command_has_help_and_the_readme_names_it() -> None:
+def test_every_command_has_help() -> None:
     for name in COMMANDS:
         shown = CliRunner().invoke(amid, [name, "--help"])
         assert shown.exit_code == 0 and "Usage:" in shown.output, name
-        assert f"| `amid {name}` |" in README, name
 
 
 def test_the_two_commands_of_the_readme() -> None:
     commands = re.findall(r"^python3 -m venv .*$", README, flags=re.M)
     assert len(commands) >= 2
-    assert commands[0].endswith(".venv/bin/amid demo") and commands[1].endswith(".venv/bin/python -m pytest -n 2")
+    assert commands[0].endswith(".venv/bin/amid demo") and commands[1].endswith(".venv/bin/python -m pytest -n 3")
 
 
-def test_the_table_of_faults_is_what_the_tests_say() -> None:
+def test_the_table_of_faults_matches_the_tests() -> None:
     page = (ROOT / "tests/faults/README.md").read_text()
     assert faults.table() in page, "python -m tests.faults.faults prints the table of today"
     assert "(tests/faults/README.md)" in README
 
 
-def test_what_contributing_names_is_there() -> None:
+def test_files_named_in_contributing_exist() -> None:
     page = (ROOT / ".github/CONTRIBUTING.md").read_text()
     files = re.findall(r"(?<![\w/.-])\w[\w/-]*\.(?:py|sh|toml|json)\b(?!\()", page)
     assert len(files) > 20
@@ -113,7 +114,7 @@ def test_every_action_with_targets_is_in_the_page() -> None:
     assert {name.lower() for name in named} == targets.TABLES.keys()
 
 
-def test_the_rules_of_the_examples_give_nothing_guarded() -> None:
+def test_the_rules_in_the_examples_allow_no_guarded_target() -> None:
     examples = re.findall(r"^(?:# )?allow = (\[[^\]]+\])", CONFIG + TOKENS, flags=re.M)
     rules = [rule for example in examples for rule in tomllib.loads(f"value = {example}")["value"]]
     assert len(rules) > 5
@@ -131,7 +132,45 @@ def test_every_threat_has_tests_that_exist() -> None:
             assert re.search(rf"^def {test}\(", (ROOT / "tests" / file).read_text(), flags=re.M), f"{file}::{test}"
 
 
-def test_the_unit_shows_amid_the_users_of_its_callers() -> None:
+def test_the_systemd_unit_keeps_unix_users_visible() -> None:
     """In a user namespace of its own (PrivateUsers=yes) every peer of a Unix socket has the uid 65534."""
     unit = (ROOT / "etc/amid.service").read_text().splitlines()
     assert "PrivateUsers=no" in unit and "PrivateUsers=yes" not in unit
+
+
+def test_the_limits_in_the_page_are_those_of_the_configuration() -> None:
+    page = (ROOT / "etc/doc/configuration.md").read_text().partition("\n## Limits\n")[2]
+    rows = [[cell.strip() for cell in row.split("|")[2:4]] for row in page.splitlines() if row.startswith("| ")][1:]
+    assert len(rows) > 5
+    for keys, values in rows:
+        for key, value in zip(re.findall(r"`(\w+)`", keys), values.split(" and "), strict=True):
+            number = int(re.sub(r"\D", "", value)) * (1024**2 if value.endswith("MiB") else 1)
+            fields = [one for table in TABLES.values() for one in msgspec.structs.fields(table)]
+            assert number in [one.default for one in fields if one.name == key], key
+
+
+PAGES = [*ROOT.glob("*.md"), *ROOT.glob("etc/doc/*.md"), *ROOT.glob("clients/*.md"), *ROOT.glob(".github/**/*.md")]
+MAX_COLUMNS = 100
+
+
+def anchors(page: Path) -> set[str]:
+    """What GitHub makes of the headings: small letters, blanks as hyphens, no other signs."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), flags=re.M)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_of_a_page_leads_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        path, _, anchor = target.partition("#")
+        if not path.startswith(("http://", "https://")):
+            file = page.parent / path if path else page
+            assert file.exists(), target
+            assert not anchor or anchor in anchors(file), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_prose_wraps(page: Path) -> None:
+    """Tables and code may be wider."""
+    prose = re.sub(r"^ *```.*?^ *```$", "", page.read_text(), flags=re.M | re.S)
+    assert not [line for line in prose.splitlines() if len(line) > MAX_COLUMNS and not line.startswith("|")]

@@ -1,4 +1,5 @@
-"""What the README tells a newcomer to type works when it is typed in order, with a simulated PBX in place of theirs."""
+"""What the README and the quick start of etc/doc/http.md tell a newcomer to type works in order, with a simulated PBX in place of
+theirs."""
 
 from __future__ import annotations
 
@@ -17,12 +18,15 @@ from tests.daemon import BOUND_S, Daemon, eventually
 from tests.need import need_programs
 from tests.processes.pbx import simulated, table
 
-README = (Path(__file__).parent.parent / "README.md").read_text()
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
 STEPS = dict(re.findall(r"^\*\*(\d)\. (.*?)(?=^\*\*\d\. |^## )", README, flags=re.M | re.S))
+HTTP = (ROOT / "etc/doc/http.md").read_text().partition("## Quick start\n")[2].partition("\n## ")[0]
+MAX_LINES = 160
 
 
-def blocks(step: str, language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", STEPS[step], flags=re.M | re.S)
+def blocks(text: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, flags=re.M | re.S)
 
 
 class Newcomer:
@@ -62,7 +66,7 @@ def newcomer(tmp_path: Path) -> Iterator[Newcomer]:
 
 
 def test_a_gateway_in_two_blocks(newcomer: Newcomer) -> None:
-    files, requests = blocks("5", "sh")
+    files, requests = blocks(HTTP, "sh")
     *prepare, run = files.strip().splitlines()
     address = newcomer.type("\n".join(prepare), f"{newcomer.pbx['secret']}\n").strip()
     token = (newcomer.home / ".amid-token").read_text().rpartition(" ")[2].strip()
@@ -92,9 +96,9 @@ def daemon(tmp_path: Path, newcomer: Newcomer) -> Iterator[Daemon]:
 
 
 def test_the_commands_for_the_second_terminal(newcomer: Newcomer, daemon: Daemon) -> None:
-    (typed,) = blocks("3", "console")
+    (typed,) = blocks(STEPS["3"], "console")
     *calls, events = [line.removeprefix("$ ") for line in typed.strip().splitlines()]
-    assert "`. .venv/bin/activate`" in README and blocks("2", "sh")[0].splitlines()[0].endswith(" && . .venv/bin/activate")
+    assert "`. .venv/bin/activate`" in README and blocks(STEPS["2"], "sh")[0].splitlines()[0].endswith(" && . .venv/bin/activate")
     for command in calls:
         assert newcomer.type(command)
     assert events.startswith("amid events ")
@@ -102,8 +106,12 @@ def test_the_commands_for_the_second_terminal(newcomer: Newcomer, daemon: Daemon
 
 
 def test_the_python_example(newcomer: Newcomer, daemon: Daemon) -> None:
-    (example,) = blocks("4", "python")
+    (example,) = blocks(STEPS["4"], "python")
     shown = newcomer.type(f"python - <<'END'\n{example.replace('timeout=60', 'timeout=0.1')}\nEND")
     assert shown.endswith("no Hangup for 60 seconds\n")
     imported = re.findall(r"\w+", example.splitlines()[0].partition("import")[2])
     assert all(example.count(name) > 1 for name in imported), "what it imports, it uses"
+
+
+def test_it_is_short() -> None:
+    assert len(README.splitlines()) <= MAX_LINES
