@@ -25,6 +25,8 @@ EVENT_OVERHEAD = 16
 """Memory of each event besides its bytes, for its name and number."""
 MAX_SCAN = 5000
 """Events that one `read` searches for names."""
+MAX_READ_BYTES = 256 * 1024
+"""Bytes of packets after which a `read` ends. The last block that it reads may exceed this."""
 MAX_FOLDED = 2000
 """Names whose case-folded form is cached."""
 
@@ -157,6 +159,7 @@ class ReplayBuffer:
     def _scan(self, blocks: deque[_Block], after: int, limit: int, names: frozenset[str]) -> tuple[list[StoredEvent], int]:
         """The events, and the number up to which the buffer was searched; 0 for all."""
         chosen: list[StoredEvent] = []
+        size_bytes = 0
         for block in _from(blocks, after):
             if names and names.isdisjoint(map(self.fold, block.names)):
                 found = []
@@ -166,7 +169,8 @@ class ReplayBuffer:
             chosen += found[:room]
             if len(found) >= room:
                 return chosen, chosen[-1].seq
-            if names and block.last - after >= MAX_SCAN:
+            size_bytes += len(block.packets) if found else 0
+            if size_bytes >= MAX_READ_BYTES or (names and block.last - after >= MAX_SCAN):
                 return chosen, block.last
         return chosen, 0
 
@@ -175,17 +179,21 @@ class ReplayBuffer:
 
         The first stored event of each name shows it; without one, the last number of the name does.
         """
-        left = set(names)
+        numbers = self.numbers
+        is_current = after.epoch == numbers.epoch
+        unknown = set(names) if not is_current or numbers.others > after.seq else set()
+        counted = {name for name, last in numbers.last.items() if last > after.seq and self.fold(name) in names}
+        expected = counted if is_current else set()
         for block in blocks:
+            if not unknown and not expected:
+                break
             for name, prev in zip(block.names, block.prevs, strict=True):
-                if self.fold(name) in left:
+                if name in expected or self.fold(name) in unknown:
                     if prev > after.seq:
                         return True
-                    left.remove(self.fold(name))
-        numbers = self.numbers
-        if after.epoch != numbers.epoch or numbers.others > after.seq:
-            return bool(left)
-        return any(last > after.seq for name, last in numbers.last.items() if self.fold(name) in left)
+                    expected.discard(name)
+                    unknown.discard(self.fold(name))
+        return bool(unknown or expected)
 
     def _drop_oldest(self) -> None:
         epoch = next(iter(self._epochs))

@@ -38,11 +38,14 @@ class Sequencer:
         for event in events:
             seq += 1
             prev = last.get(event)
-            if prev is None and not self._may_add(event):
-                prev, self.others = self.others, seq
-            else:
-                last[event] = seq
-            prevs.append(prev or 0)
+            if prev is None:  # new, or until now among the others
+                prev = 0 if event in self._asked else self.others
+                if not self._may_add(event):
+                    self.others = seq
+                    prevs.append(prev)
+                    continue
+            last[event] = seq
+            prevs.append(prev)
         first, self.seq = self.seq + 1, seq
         return first, prevs
 

@@ -41,6 +41,9 @@ class CatchUp:
             return
         while at != target:
             page = await self._page(server, at)
+            if page is None and at.epoch == target.epoch and at.seq > target.seq:
+                at = Cursor(0, 0)  # no event has this number: its position is invalid
+                continue
             if page is None:
                 yield Item(Gap(server, at.epoch, at.seq, target.seq - at.seq if at.epoch == target.epoch else None))
                 return

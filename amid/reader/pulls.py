@@ -34,7 +34,9 @@ MAX_ANSWER_BYTES = 1024 * 1024
 
 class _Pull:
     """One request: its cursor, and the encoded part of its answer.
-    names: case-folded, empty for all."""
+
+    names: case-folded, empty for all. has_waited: whether it is in `Pulls._waiting_for`.
+    """
 
     def __init__(self, request: PullEvents, cursor: Cursor) -> None:
         self.request = request
@@ -42,6 +44,8 @@ class _Pull:
         self.names = frozenset(name.casefold() for name in request.names)
         self.missed: int | None = 0
         self.events = result.EncodedEvents(request.as_json)
+        self.has_waited = False
+        self.is_forgotten = False
 
     @property
     def is_empty(self) -> bool:
@@ -67,30 +71,36 @@ class Pulls:
         self._ends: list[tuple[float, int]] = []
         self._begun: deque[_Pull] = deque()
         self._ready: deque[_Pull] = deque()
+        self._open: dict[int, _Pull] = {}
         self._waiting: dict[int, _Pull] = {}
         self._waiting_for: dict[str, dict[int, _Pull]] = {}
-        """Waiting requests by the names that they wait for; "" for all events."""
+        """Waiting requests by the names that they wait for; "" for all events. A request that was
+        resumed is removed at its next step: removing the names of many at once takes too long."""
         publisher.on_publish = self._wake
 
     def add(self, request: PullEvents) -> None:
         """Answer this request when its turn comes."""
         cursor = self._buffer.cursor if request.epoch is None else Cursor(request.epoch, request.seq)
-        self._ready.append(_Pull(request, cursor))
+        pull = self._open[request.call_id] = _Pull(request, cursor)
+        self._ready.append(pull)
         self._work_soon()
 
     def forget(self, call_id: int) -> None:
         """The caller no longer waits for this answer."""
-        pull = self._waiting.get(call_id)
-        if pull is not None:
-            self._stop_waiting(pull)
-        self._ready = deque(pull for pull in self._ready if pull.request.call_id != call_id)
-        self._begun = deque(pull for pull in self._begun if pull.request.call_id != call_id)
+        pull = self._open.pop(call_id, None)
+        if pull is None:
+            return
+        pull.is_forgotten = True
+        if self._waiting.pop(call_id, None) is not None:
+            self._ready.append(pull)
+            self._work_soon()
 
     # ── waiting ──
 
     def _wait(self, pull: _Pull) -> None:
         call_id = pull.request.call_id
         self._waiting[call_id] = pull
+        pull.has_waited = True
         for name in pull.names or ("",):
             self._waiting_for.setdefault(name, {})[call_id] = pull
         heapq.heappush(self._ends, (pull.request.end, call_id))
@@ -98,12 +108,12 @@ class Pulls:
             self._ends = sorted((one.request.end, call_id) for call_id, one in self._waiting.items())  # a sorted list is a heap
         self._alarm.set(self._ends[0][0])
 
-    def _stop_waiting(self, pull: _Pull) -> None:
-        call_id = pull.request.call_id
-        del self._waiting[call_id]
+    def _remove_names(self, pull: _Pull) -> None:
+        """Remove a request that waited from `_waiting_for`."""
+        pull.has_waited = False
         for name in pull.names or ("",):
             same = self._waiting_for[name]
-            del same[call_id]
+            del same[pull.request.call_id]
             if not same:
                 del self._waiting_for[name]
 
@@ -114,14 +124,15 @@ class Pulls:
         """
         if not self._waiting:
             return
-        woken = list(self._waiting_for.get("", {}).values())
+        woken = [pull for call_id, pull in self._waiting_for.get("", {}).items() if call_id in self._waiting]
         if len(woken) < len(self._waiting):
             fold = self._buffer.fold
             for name in dict.fromkeys(map(fold, names)):  # in a fixed order, for the simulation of the tests
                 woken += self._waiting_for.get(name, {}).values()
         before = Cursor(self._buffer.cursor.epoch, first - 1)
         for pull in dict.fromkeys(woken):
-            self._stop_waiting(pull)
+            if self._waiting.pop(pull.request.call_id, None) is None:
+                continue  # resumed before, and not removed from its names yet
             if pull.cursor.epoch == before.epoch:
                 pull.cursor = before  # no event of its names came before these
             self._ready.append(pull)
@@ -131,9 +142,8 @@ class Pulls:
     def _end_overdue(self) -> None:
         now, end = clock.monotonic(), self._buffer.cursor
         while self._ends and self._ends[0][0] <= now:
-            pull = self._waiting.get(heapq.heappop(self._ends)[1])
+            pull = self._waiting.pop(heapq.heappop(self._ends)[1], None)
             if pull is not None:
-                self._stop_waiting(pull)
                 if pull.cursor.epoch == end.epoch:
                     pull.cursor = end
                 self._ready.append(pull)
@@ -150,7 +160,9 @@ class Pulls:
             while self._ready and len(self._begun) < MAX_GROWING:
                 self._begun.append(self._ready.popleft())
             pull = self._begun.popleft()
-            if not self._advance(pull):
+            if pull.has_waited:
+                self._remove_names(pull)
+            if not pull.is_forgotten and not self._advance(pull):
                 self._begun.append(pull)
             if clock.monotonic() >= end:
                 break
@@ -162,8 +174,7 @@ class Pulls:
         try:
             page = self._buffer.read(pull.cursor, min(PORTION, pull.remaining), pull.names)
         except ValueError as error:
-            self._deliver(pull.request.call_id, None, Failure("invalid_params", f"`after`: {error}", False))
-            return True
+            return self._deliver_once(pull, None, Failure("invalid_params", f"`after`: {error}", False))
         if (pull.events.count and page.cursor.epoch != pull.cursor.epoch) or (page.missed and not pull.is_empty):
             return self._answer(pull, more=True)  # the next answer reports the missing events
         pull.cursor = page.cursor
@@ -180,5 +191,9 @@ class Pulls:
 
     def _answer(self, pull: _Pull, more: bool) -> bool:
         page = result.EventsPage(self._publisher.server, *pull.cursor, pull.missed, more)
-        self._deliver(pull.request.call_id, page.encode(pull.events), None)
+        return self._deliver_once(pull, page.encode(pull.events), None)
+
+    def _deliver_once(self, pull: _Pull, answer: bytes | None, failure: Failure | None) -> bool:
+        del self._open[pull.request.call_id]
+        self._deliver(pull.request.call_id, answer, failure)
         return True

@@ -94,7 +94,7 @@ class Calls:
         """Queue a request for events. It needs a reader, but no connection to Asterisk."""
         self._register(call)
         queue.pulls[call.call_id] = call
-        queue.unhanded_pulls.append(call)
+        queue.unhanded_pulls[call.call_id] = call
         return self._hand_pulls(queue)
 
     def _hand_pulls(self, queue: ServerQueue) -> list[Effect]:

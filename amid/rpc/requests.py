@@ -23,7 +23,7 @@ DEFAULT_PULL_LIMIT = 1000
 """Default limit of events in one answer to `events`."""
 DEFAULT_PULL_TIMEOUT_S = 25.0
 """Default time for which `events` waits for an event."""
-MAX_NAMES = 1000
+MAX_NAMES = 100
 """Event names in one request."""
 
 MAX_ID_BYTES = 64
@@ -48,7 +48,7 @@ EventName = Annotated[
 
 EventNames = Annotated[
     list[EventName],
-    Meta(min_length=1, max_length=MAX_NAMES, description=f"a list of 1 to {MAX_NAMES:,} names of events"),
+    Meta(min_length=1, max_length=MAX_NAMES, description=f"a list of 1 to {MAX_NAMES} names of events"),
 ]
 
 

@@ -156,7 +156,7 @@ class ServerQueue:
     waiting: FairQueue = field(default_factory=FairQueue)
     handed: dict[int, OpenCall] = field(default_factory=dict)
     pulls: dict[int, OpenCall] = field(default_factory=dict)
-    unhanded_pulls: list[OpenCall] = field(default_factory=list)
+    unhanded_pulls: dict[int, OpenCall] = field(default_factory=dict)
     lanes: LaneUse = field(default_factory=LaneUse)
     capacity: Capacity = NO_CAPACITY
     sent_idle: int = 0
@@ -217,6 +217,7 @@ class ServerQueue:
         """Drop a call that has ended for its caller."""
         if call.pull is not None:
             del self.pulls[call.call_id]
+            self.unhanded_pulls.pop(call.call_id, None)
         elif call.handed:
             del self.handed[call.call_id]
         else:
@@ -224,17 +225,16 @@ class ServerQueue:
 
     def next_pulls(self) -> list[OpenCall]:
         """The pulls to send to the reader now."""
-        pulls = [call for call in self.unhanded_pulls if call.call_id in self.pulls]
-        self.unhanded_pulls = []
-        return pulls
+        pulls, self.unhanded_pulls = self.unhanded_pulls, {}
+        return list(pulls.values())
 
     def take_back_pulls(self) -> None:
         """Keep the pulls for the reader's successor, which continues from their cursors.
 
         A pull without a cursor continues after the last event that the reader reported.
         """
-        self.unhanded_pulls = list(self.pulls.values())
-        for call in self.unhanded_pulls:
+        self.unhanded_pulls = dict(self.pulls)
+        for call in self.unhanded_pulls.values():
             if call.handed:
                 self.set_cursor(call)
             call.handed = False

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from amid.events import replay_buffer
-from amid.events.replay_buffer import BLOCK_OVERHEAD, EVENT_OVERHEAD, Cursor, Page, ReplayBuffer
+from amid.events.replay_buffer import BLOCK_OVERHEAD, EVENT_OVERHEAD, MAX_READ_BYTES, Cursor, Page, ReplayBuffer
 from amid.events.sequence import Sequencer
 
 PACKET = b"Event: Ping\r\nN: 1234567\r\n\r\n"
@@ -211,3 +211,23 @@ def test_following_the_cursor_returns_every_event_once_or_counts_it_as_missing(
     assert got == wanted[len(wanted) - len(got) :]
     lost = wanted[: len(wanted) - len(got)]
     assert (missed >= len(lost) if names else missed == len(lost)) and bool(missed) == bool(lost)
+
+
+def test_a_dropped_event_in_another_spelling_counts_as_missed() -> None:
+    stream = Stream(10 * BLOCK)
+    for name in ("N", "FOO", *["N"] * 30, "Foo", "N"):
+        stream.read(name)
+    page = stream.after(1, 1, 100, "foo")
+    assert [event.seq for event in page.events] == [33] and page.missed
+    assert stream.after(1, 2, 100, "foo").missed == 0
+
+
+def test_a_read_ends_after_many_bytes() -> None:
+    stream = Stream(10**8)
+    packet = b"Event: Big\r\nData: " + b"x" * 60_000 + b"\r\n\r\n"
+    for _ in range(20):
+        first, prevs = stream.numbers.number(["Big"])
+        stream.buffer.add(first, ["Big"], prevs, 0.0, packet)
+    page = stream.after(1, 0, 1000)
+    assert sum(len(event.raw) for event in page.events) < MAX_READ_BYTES + len(packet)
+    assert page.more and page.cursor == Cursor(1, len(page.events))

@@ -49,6 +49,15 @@ def test_a_subscribed_name_always_has_its_own_counter() -> None:
     assert numbers.number(["Asked"])[1] == [0]
 
 
+def test_a_place_that_a_subscription_adds_continues_the_shared_counter() -> None:
+    """The place goes to a name that was counted among the others."""
+    numbers = Sequencer(1)
+    numbers.number([f"N{number}" for number in range(MAX_NAMES)])
+    numbers.number(["X"])
+    numbers.count_separately("N5")
+    assert numbers.number(["X"]) == (MAX_NAMES + 2, [MAX_NAMES + 1])
+
+
 def test_the_number_of_subscribed_names_is_limited() -> None:
     numbers = Sequencer(1)
     for n in range(3 * MAX_NAMES):

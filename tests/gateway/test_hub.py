@@ -55,7 +55,10 @@ class Daemon:
         if self.hanging:  # the broker answers in the reader's place
             self.hanging -= 1
             return {"server": server, **after, "events": [], "missed": 0, "more": False}
-        return self._page(server, after, limit)
+        try:
+            return self._page(server, after, limit)
+        except ValueError as error:
+            raise AmidError("invalid_params", str(error)) from None
 
     def _page(self, server: str, after: dict[str, int] | None, limit: int) -> dict[str, Any]:
         if server != "pbx1":
@@ -219,6 +222,13 @@ async def test_a_server_without_an_event_yet_does_not_delay_the_others(world: Wo
     await world.take()
     follower = world.hub.follower(frozenset(), {"pbx1": Cursor(7, 3)})
     assert (await world.got(follower), world.daemon.asked) == ([(7, 3, None)], 0)
+
+
+@runs
+async def test_a_cursor_ahead_of_the_last_event_is_sent_from_the_oldest_one(world: World) -> None:
+    await world.publish(3)
+    follower = world.hub.follower(frozenset(), {"pbx1": Cursor(1, 999)})
+    assert await world.got(follower) == [(0, 0, None), (1, 1), (1, 2), (1, 3)]
 
 
 @runs

@@ -244,3 +244,33 @@ def test_raw_returns_the_packets_of_an_error(daemon: Daemon) -> None:
     data = daemon.failure("Hangup", {"Channel": "nobody"}, raw=True)["data"]
     (packet,) = data["packets"]
     assert packet.startswith("Response: Error\r\n") and "response" not in data
+
+
+def test_events_in_quick_succession_resume_every_request(loop: Loop, publisher: Publisher) -> None:
+    """The first event resumes a request for all events, which has not answered when the second one
+    resumes a request for its name."""
+    pulls, answers = pulls_of(loop, publisher)
+    publisher.publish(own_event("UserEvent"), 0.0)
+    for call_id, wanted in enumerate(([], ["Second"]), 1):
+        pulls.add(PullEvents(call_id, 2**40, 2**40, publisher.numbers.epoch, 1, wanted, 1000))
+    loop.eventually(lambda: len(pulls._waiting) == 2, "both wait")
+    for name in ("First", "Second"):
+        publisher.publish(own_event(name), 0.0)
+    loop.eventually(lambda: len(answers) == 2, "both are answered")
+    assert [[event["event"] for event in page["events"]] for page in answers] == [["First", "Second"], ["Second"]]
+    assert not pulls._waiting_for and not pulls._open
+
+
+def test_a_forgotten_request_is_not_answered(loop: Loop, publisher: Publisher) -> None:
+    """Neither one that waits nor one that an event has just resumed."""
+    pulls, answers = pulls_of(loop, publisher)
+    publisher.publish(own_event("UserEvent"), 0.0)
+    for call_id in (1, 2, 3):
+        pulls.add(PullEvents(call_id, 2**40, 2**40, publisher.numbers.epoch, 1, ["First"], 1000))
+    loop.eventually(lambda: len(pulls._waiting) == 3, "all wait")
+    pulls.forget(1)
+    publisher.publish(own_event("First"), 0.0)
+    pulls.forget(2)
+    loop.eventually(lambda: not pulls._open, "the third one is answered")
+    assert len(answers) == 1
+    loop.eventually(lambda: not pulls._waiting_for, "nothing is left")

@@ -484,3 +484,11 @@ def test_shutdown_answers_every_call() -> None:
     outcomes = {reply.origin.request_id: (reply.error.kind, reply.error.sent) for reply in replies(calls.fail_all()) if reply.error}
     assert outcomes == {"a": ("connection_lost", True), "b": ("not_connected", False)}
     assert len(calls) == 0
+
+
+def test_ended_pulls_do_not_accumulate_without_a_reader() -> None:
+    calls = fresh()
+    for _ in range(3):
+        pull(calls, after=(None, 0))
+        calls.tick(NOW + 5.03)
+    assert not calls.servers["pbx1"].unhanded_pulls

@@ -138,7 +138,7 @@ WORDS = {
         "events: `params.after` must be a map of `epoch` and `seq`, both whole numbers, or null",
     ),
     "a timeout of events": (events(timeout=-1), "events: `params.timeout` must be a number of seconds from 0 to 3,600"),
-    "names": (events(names=[]), "events: `params.names` must be a list of 1 to 1,000 names of events"),
+    "names": (events(names=[]), "events: `params.names` must be a list of 1 to 100 names of events"),
     "an id that is a list": ({"method": "cancel", "params": {"id": []}}, "cancel: `params.id` must be text or a number"),
 }  # fmt: skip
 
