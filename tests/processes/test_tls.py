@@ -123,7 +123,7 @@ def test_an_ended_stream_loses_only_open_actions(
         assert call.result()["data"] | {"kind": "connection_lost", "sent": True} == call.result()["data"]
         eventually(lambda: listener.heard() and "amid:connected" in [event["event"] for event in listener.events], "it is up again")
         daemon.wait_up("pbx1")
-        assert daemon.action("Ping")["response"]["Ping"] == "Pong"
+        assert daemon.action("CoreStatus")["response"]["Response"] == "Success"  # the PBX may not have read the Ping
 
 
 def test_a_pbx_without_tls_is_recognised(daemon_for: StartDaemon, pbx: SimulatedPbx) -> None:
