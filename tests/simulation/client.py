@@ -32,6 +32,7 @@ class Connection:
         self._uid = uid
         self._random = self._scheduler.generator(f"client {name}")
         self._open: dict[int, OnReply] = {}
+        self._forgotten: set[int] = set()
         self._last_id = 0
         self.is_reading = True
         self.is_up = False
@@ -51,6 +52,7 @@ class Connection:
         """Ignore the reply to this request."""
         on_reply = self._open.pop(request_id, None)
         if on_reply is not None:
+            self._forgotten.add(request_id)
             on_reply(None)
 
     def read(self, is_reading: bool) -> None:
@@ -140,5 +142,7 @@ class Connection:
         on_reply = self._open.pop(reply["id"], None)
         if on_reply is not None:
             on_reply(reply)
+        elif reply["id"] in self._forgotten:  # the broker hung for longer than its client waited
+            self._forgotten.remove(reply["id"])
         else:
             self._scheduler.fail(f"{self._name}: a reply to no open request: {reply}")
