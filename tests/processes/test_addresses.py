@@ -70,8 +70,7 @@ def test_actions_and_events_use_the_same_address(daemon: Daemon) -> None:
         seen = versions(daemon)
         assert len(seen) == 1
         daemon.action("UserEvent", {"UserEvent": "Here"})
-        listener.more(1)
-        assert "UserEvent" in [event["event"] for event in listener.events]
+        eventually(lambda: listener.heard() and "UserEvent" in [event["event"] for event in listener.events], "it is published")
 
 
 def test_a_switch_to_another_address_is_a_new_epoch(daemon: Daemon, one: SimulatedPbx, other: SimulatedPbx) -> None:
