@@ -45,7 +45,6 @@ class _Pull:
         self.missed: int | None = 0
         self.events = result.EncodedEvents(request.as_json)
         self.has_waited = False
-        self.is_forgotten = False
 
     @property
     def is_empty(self) -> bool:
@@ -81,17 +80,16 @@ class Pulls:
     def add(self, request: PullEvents) -> None:
         """Answer this request when its turn comes."""
         cursor = self._buffer.cursor if request.epoch is None else Cursor(request.epoch, request.seq)
+        self.forget(request.call_id)  # the broker sends it again after the link was lost
         pull = self._open[request.call_id] = _Pull(request, cursor)
         self._ready.append(pull)
         self._work_soon()
 
     def forget(self, call_id: int) -> None:
         """The caller no longer waits for this answer."""
-        pull = self._open.pop(call_id, None)
-        if pull is None:
-            return
-        pull.is_forgotten = True
-        if self._waiting.pop(call_id, None) is not None:
+        self._open.pop(call_id, None)
+        pull = self._waiting.pop(call_id, None)
+        if pull is not None:
             self._ready.append(pull)
             self._work_soon()
 
@@ -162,7 +160,8 @@ class Pulls:
             pull = self._begun.popleft()
             if pull.has_waited:
                 self._remove_names(pull)
-            if not pull.is_forgotten and not self._advance(pull):
+            is_open = self._open.get(pull.request.call_id) is pull
+            if is_open and not self._advance(pull):
                 self._begun.append(pull)
             if clock.monotonic() >= end:
                 break

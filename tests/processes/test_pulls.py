@@ -261,6 +261,16 @@ def test_events_in_quick_succession_resume_every_request(loop: Loop, publisher: 
     assert not pulls._waiting_for and not pulls._open
 
 
+def test_a_request_that_is_sent_again_is_answered_once(loop: Loop, publisher: Publisher) -> None:
+    """The broker sends its open requests again when the link to the reader was lost."""
+    pulls, answers = pulls_of(loop, publisher)
+    publisher.publish(own_event("First"), 0.0)
+    for call_id in (1, 1, 2):
+        pulls.add(PullEvents(call_id, 2**40, 2**40, publisher.numbers.epoch, 0, [], 1000))
+    loop.eventually(lambda: not pulls._open, "both are answered")
+    assert len(answers) == 2
+
+
 def test_a_forgotten_request_is_not_answered(loop: Loop, publisher: Publisher) -> None:
     """Neither one that waits nor one that an event has just resumed."""
     pulls, answers = pulls_of(loop, publisher)
