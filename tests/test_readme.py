@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -90,9 +91,8 @@ def test_a_gateway_in_two_blocks(newcomer: Newcomer) -> None:
 
 @pytest.fixture
 def daemon(tmp_path: Path, newcomer: Newcomer) -> Iterator[Daemon]:
-    daemon = Daemon(tmp_path, {"pbx1": newcomer.pbx})
-    yield daemon.start()
-    daemon.close()
+    with closing(Daemon(tmp_path, {"pbx1": newcomer.pbx})) as daemon:
+        yield daemon.start()
 
 
 def test_the_commands_for_the_second_terminal(newcomer: Newcomer, daemon: Daemon) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,7 +11,6 @@ import pytest
 from tests.daemon import Daemon, eventually
 from tests.languages.harness import ROOT
 from tests.languages.table import README
-from tests.processes.pbx import simulated, table
 
 EXAMPLES = {
     "C": ("c/example.c", ["clients/c/build/example"]),
@@ -24,16 +23,6 @@ EXAMPLES = {
     "Rust": ("rust/example.rs", ["clients/rust/target/release/examples/example"]),
 }
 """By language: the file as the page links it, and the command that runs it."""
-
-
-@pytest.fixture(scope="module")
-def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    with simulated() as pbx:
-        daemon = Daemon(tmp_path_factory.mktemp("amid"), {"pbx1": table(pbx)})
-        try:
-            yield daemon.start()
-        finally:
-            daemon.close()
 
 
 @pytest.mark.parametrize("language", EXAMPLES)

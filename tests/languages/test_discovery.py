@@ -3,24 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.daemon import Daemon
 from tests.languages.harness import COMMANDS, Harness
-from tests.processes.pbx import simulated, table
-
-
-@pytest.fixture(scope="module")
-def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    with simulated() as pbx:
-        daemon = Daemon(tmp_path_factory.mktemp("amid"), {"pbx1": table(pbx)})
-        try:
-            yield daemon.start()
-        finally:
-            daemon.close()
 
 
 @pytest.mark.parametrize("language", COMMANDS)

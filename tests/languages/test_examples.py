@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -40,9 +41,8 @@ def pbx(request: pytest.FixtureRequest) -> Iterator[Pbx]:
 
 @pytest.fixture(scope="module")
 def daemon(tmp_path_factory: pytest.TempPathFactory, pbx: Pbx) -> Iterator[Daemon]:
-    daemon = Daemon(tmp_path_factory.mktemp("amid"), {"pbx1": pbx.table})
-    yield daemon.start()
-    daemon.close()
+    with closing(Daemon(tmp_path_factory.mktemp("amid"), {"pbx1": pbx.table})) as daemon:
+        yield daemon.start()
 
 
 def like(value: Any, example: Any) -> bool:

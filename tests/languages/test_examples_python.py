@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -21,10 +21,8 @@ MAX_LINES = 60
 
 @pytest.fixture
 def daemon(tmp_path: Path) -> Iterator[Daemon]:
-    with simulated() as pbx:
-        daemon = Daemon(tmp_path, {"pbx1": table(pbx)})
+    with simulated() as pbx, closing(Daemon(tmp_path, {"pbx1": table(pbx)})) as daemon:
         yield daemon.start()
-        daemon.close()
 
 
 @contextmanager
