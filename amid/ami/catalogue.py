@@ -1,6 +1,6 @@
 """The actions whose answers have no marked end, and the quick actions (`is_quick`).
 
-Every other answer ends by itself: one response, or a list framed by `EventList: start` and
+Every other answer has a marked end: one response, or a list framed by `EventList: start` and
 `EventList: Complete`. Behind the actions below the lane sends a Ping. Asterisk serves a session
 strictly in sequence, so the answer to the Ping proves that the answer before it is complete (see
 `exchange`).

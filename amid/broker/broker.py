@@ -94,7 +94,7 @@ class Broker:
         return queues, rpc.max_calls, rpc.max_calls_per_caller
 
     async def run(self) -> None:
-        """Serve until told to end. Raises `OSError` if it cannot listen."""
+        """Serve until asked to stop. Raises `OSError` if it cannot listen."""
         await self._readers.listen(f"{self._settings.run_dir}/{wire.READERS_SOCKET}")
         self._child.start(self._configure)
         self._callers.start(self._handle_request, self._drop_calls)

@@ -44,7 +44,7 @@ class Child:
         self._input = b""
         self._supervised = by_hand is None
         self.ended = asyncio.Event()
-        """Set when the child must end: it was told to, or the supervisor has ended."""
+        """Set when the child must stop: it was asked to, or the supervisor has ended."""
         self.orphaned = False
         if by_hand is None:
             die_with_parent()

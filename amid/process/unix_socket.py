@@ -35,7 +35,7 @@ def _refuse_descriptors(bound: socket.socket) -> None:
     """Make sending file descriptors (SCM_RIGHTS) fail with EPERM. Accepted connections inherit
     this.
 
-    The kernel closes a descriptor that nobody takes in the thread that receives the message or
+    The kernel closes a descriptor that is not received in the thread that receives the message or
     closes the connection. A TCP socket with SO_LINGER and unsent data blocks that thread for as
     long as its sender chooses: here the event loop, or libzmq's thread. Taking the descriptor does
     not help, since it must be closed as well. Kernels before 6.16 do not have the option.

@@ -60,7 +60,7 @@ from amid.rpc.messages import (
 log = logging.getLogger("amid.reader")
 
 IN_FLIGHT_S = 1.0
-"""Time for actions in flight when the reader is told to end."""
+"""Time for actions in flight when the reader is asked to stop."""
 
 LOGOFF_S = 0.5
 """Time after that for Asterisk to answer the Logoffs."""
@@ -123,7 +123,7 @@ class Reader:
         return self._epoch_origin + int(now * 1000)
 
     async def run(self) -> None:
-        """Serve until told to end."""
+        """Serve until asked to stop."""
         self._child.start(lambda configuration: self._tracer.open(configuration["trace"]))
         self._publisher.start()
         self._events.dial()

@@ -240,8 +240,11 @@ class ServerQueue:
             call.handed = False
 
     def set_cursor(self, call: OpenCall) -> None:
-        """Let a pull that has no cursor, and no answer from the reader, begin at the last event that the reader reported. With an
-        error in place of a cursor its caller would ask "from now on" again, and lose what came meanwhile without notice."""
+        """Let a pull without a cursor begin at the last event that the reader reported.
+
+        An error in place of a cursor would make its caller request "from now on" again, and lose
+        the events in between without notice.
+        """
         if call.pull is not None and call.pull.epoch is None and self.status is not None:
             call.pull.epoch, call.pull.seq = self.status.epoch, self.status.seq
 

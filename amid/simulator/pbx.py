@@ -176,7 +176,7 @@ class Pbx:
         self.emit("VarSet", "dialplan", whose, [("Variable", name), ("Value", value)])
 
     def run_on(self, channel: Channel, steps: Steps) -> Task:
-        """Give the channel a task of its own, which receives a hangup as `HungUp`."""
+        """Give the channel its own task, which receives a hangup as `HungUp`."""
         channel.task = self.tasks.start(steps)
         return channel.task
 

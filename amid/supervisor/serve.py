@@ -20,7 +20,7 @@ log = logging.getLogger("amid.supervisor")
 
 
 def serve(config: Config, reload: Callable[[], Config] | None = None, warnings: Iterable[str] = ()) -> None:
-    """Run the daemon until it is told to end. warnings: for its log.
+    """Run the daemon until it is asked to stop. warnings: for its log.
 
     Raises `RunDirError` if run_dir cannot be used.
     """
