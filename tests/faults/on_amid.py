@@ -140,8 +140,12 @@ def events_go_on(world: World) -> Iterator[None]:
 def spin(pid: int) -> None:
     """Patch the process as a debugger would: its main thread enters an endless loop when it returns
     from the kernel."""
-    eventually(lambda: len(Path(f"/proc/{pid}/syscall").read_text().split()) == 9, f"{pid} waits in the kernel")
-    returns_to = int(Path(f"/proc/{pid}/syscall").read_text().split()[-1], 16)
+
+    def syscall() -> list[str]:
+        return Path(f"/proc/{pid}/syscall").read_text().split()
+
+    fields = eventually(lambda: now if len(now := syscall()) == 9 else None, f"{pid} waits in the kernel")
+    returns_to = int(fields[-1], 16)
     with open(f"/proc/{pid}/mem", "r+b", buffering=0) as memory:
         memory.seek(returns_to)
         memory.write(JUMP_TO_ITSELF[platform.machine()])
