@@ -1,0 +1,256 @@
+"""The listener's process: joins the sessions of AMI clients to the broker and to the events of the
+readers.
+
+`python -m amid listener`: started by the supervisor, or manually with a configuration, to debug it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import ssl
+import sys
+from collections import Counter
+from typing import Any
+
+import msgspec
+import zmq
+
+from amid.config import Config
+from amid.errors import AmidError
+from amid.listener.broker_link import BrokerLink
+from amid.listener.client_connection import ClientConnection
+from amid.listener.ports import Ports
+from amid.listener.raw_events import RawEvents
+from amid.listener.upstreams import Upstreams
+from amid.manager.event_block import EventBlock
+from amid.manager.failures import Failure
+from amid.manager.forwarding import Forward
+from amid.manager.manager import Limits, Manager
+from amid.manager.raw_feed import Loss
+from amid.manager.user import User
+from amid.process import loop
+from amid.process.child import Child
+from amid.process.loop import clock
+from amid.process.service import Service
+from amid.process.settings import ListenerSettings, listener_settings
+from amid.rpc.messages import ServiceHello
+
+log = logging.getLogger("amid.listener")
+
+HANDSHAKE_S = 10.0
+"""Time for a TLS handshake."""
+REPORT_S = 1.0
+"""Time between two reports for `status`."""
+
+
+COUNTERS = (
+    "connections",
+    "refused_connections",
+    "logins",
+    "failed_logins",
+    "actions",
+    "events_sent",
+    "missed_events",
+    "slow_clients_closed",
+)
+"""Reported from the start: a counter that appears with its first event hides it from `rate()`."""
+
+
+class AmiListener:
+    """Must be created on the running loop; `run` returns when the process is asked to stop.
+
+    counters: for `status`, by the names in COUNTERS.
+    """
+
+    def __init__(self, child: Child, settings: ListenerSettings) -> None:
+        self._child = child
+        self._settings = settings
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._link = BrokerLink(self._context, settings.run_dir)
+        self.manager = Manager(settings.servers[0], settings.servers, _limits(settings))
+        self.max_unread_bytes_per_client = settings.listener.max_unread_bytes_per_client
+        self.counters: Counter[str] = Counter(dict.fromkeys(COUNTERS, 0))
+        self._clients: dict[str, set[ClientConnection]] = {name: set() for name in settings.servers}
+        self._unauthenticated: set[ClientConnection] = set()
+        self._handshakes = 0
+        self._events = {name: self._follow(name) for name in settings.servers}
+        self._upstreams = Upstreams(self.manager, self._link, self._greet_all)
+        self._ports = Ports(self._accept)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._service = Service(settings.run_dir, ServiceHello("listener", []), lambda *_: None, lambda _: None)
+
+    async def run(self) -> None:
+        self._set_users()
+        if problems := self._ports.configure(self._settings.listener):
+            for problem in problems:
+                log.error("%s", problem)
+            sys.exit(1)
+        self._child.start(self._configure)
+        self._report()
+        await self._child.ended.wait()
+        self._ports.close()
+        for client in self._all():
+            client.close()
+
+    def _report(self) -> None:
+        """Report to the broker, for `status`."""
+        clients = sum(map(len, self._clients.values()))
+        unauthenticated = len(self._unauthenticated) + self._handshakes
+        self._service.report({"clients": clients, "unauthenticated_clients": unauthenticated, **self.counters})
+        asyncio.get_running_loop().call_later(REPORT_S, self._report)
+
+    # ── configuration ──
+
+    def _configure(self, configuration: dict[str, Any]) -> None:
+        """Apply a new configuration. A client stays unless its user was removed or has another
+        server."""
+        self._settings = settings = msgspec.convert(configuration, ListenerSettings)
+        self.max_unread_bytes_per_client = settings.listener.max_unread_bytes_per_client
+        self.manager.limits = _limits(settings)
+        self._set_servers(settings.servers)
+        self._set_users()
+        for problem in self._ports.configure(settings.listener):
+            log.error("%s", problem)
+        for client in self._all():
+            user = self.manager.user(client.user.name) if client.user is not None else None
+            if user is not None and client in self._clients[user.entry.server or self.manager.first]:
+                client.change_user(user)
+            elif client.user is not None:
+                log.warning("closed the connection of %s: the user was removed or has another server", client.user.name)
+                client.close()
+        log.info("applied a new configuration with %d users", len(settings.listener.users))
+
+    def _set_servers(self, servers: list[str]) -> None:
+        for name in [name for name in self._events if name not in servers]:
+            self._events.pop(name).close()
+            for client in self._clients[name]:
+                client.close()
+        for name in servers:
+            self._clients.setdefault(name, set())
+            if name not in self._events:
+                self._events[name] = self._follow(name)
+        self.manager.set_servers(servers[0], servers)
+
+    def _set_users(self) -> None:
+        self.manager.set_users(User(name, entry) for name, entry in self._settings.listener.users.items())
+
+    # ── connections ──
+
+    def _accept(self, accepted: socket.socket, address: str, context: ssl.SSLContext | None) -> None:
+        listener = self._settings.listener
+        unauthenticated = len(self._unauthenticated) + self._handshakes
+        total = len(self._all()) + self._handshakes
+        self.counters["connections"] += 1
+        if unauthenticated >= listener.auth_limit or total >= listener.max_clients:
+            self.counters["refused_connections"] += 1
+            message = "refused a connection from %s: %d connections have not logged in (auth_limit), %d are open (max_clients)"
+            log.warning(message, address, unauthenticated, total)
+            accepted.close()
+            return
+        self._handshakes += 1
+        task = asyncio.get_running_loop().create_task(self._connect(accepted, address, context))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _connect(self, accepted: socket.socket, address: str, context: ssl.SSLContext | None) -> None:
+        """The connection counts as a handshake until, in the same pass of the loop, it is in
+        `_unauthenticated`."""
+        timeout = HANDSHAKE_S if context is not None else None
+        try:
+            await asyncio.get_running_loop().connect_accepted_socket(
+                lambda: self._new_client(address), accepted, ssl=context, ssl_handshake_timeout=timeout
+            )
+        except (OSError, ssl.SSLError) as error:
+            accepted.close()
+            log.debug("a connection from %s failed: %s", address, error)
+        finally:
+            self._handshakes -= 1
+
+    def _new_client(self, address: str) -> ClientConnection:
+        return ClientConnection(self, address, self._unauthenticated)
+
+    def _greet_all(self) -> None:
+        for client in list(self._unauthenticated):
+            client.greet()
+
+    def logged_in(self, client: ClientConnection, user: User) -> None:
+        self._unauthenticated.discard(client)
+        self._clients[user.entry.server or self.manager.first].add(client)
+        self.manager.logged_in[user.name] += 1
+
+    def disconnected(self, client: ClientConnection) -> None:
+        self._unauthenticated.discard(client)
+        for clients in self._clients.values():
+            clients.discard(client)
+        if client.user is not None:
+            self.manager.logged_in[client.user.name] -= 1
+
+    def _all(self) -> list[ClientConnection]:
+        return [*self._unauthenticated, *(client for clients in self._clients.values() for client in clients)]
+
+    # ── actions and events ──
+
+    def forward(self, client: ClientConnection, forward: Forward, user: User) -> None:
+        """Send an action to the broker."""
+        self.counters["actions"] += 1
+        params = {
+            "action": forward.action,
+            "lines": forward.lines,
+            "raw": True,
+            "server": user.entry.server or self.manager.first,
+            "timeout": forward.timeout_s,
+            "action_id": forward.wire_id,
+        }
+
+        def on_reply(result: Any, error: AmidError | None) -> None:
+            failure = Failure.of(error) if error is not None else None
+            client.answer(forward.number, result["packets"] if result is not None else None, failure)
+
+        self._link.call("action", params, on_reply, acts=True, user=f"ami:{user.name}")
+
+    def _follow(self, server: str) -> RawEvents:
+        def on_events(data: bytes, count: int) -> None:
+            clients = self._clients[server]
+            if not clients:
+                return
+            block = EventBlock(data, count, self.manager.upstreams[server].ids)
+            now = clock.monotonic()
+            for client in list(clients) if block else ():
+                client.send_events(block, now)
+
+        def on_loss(loss: Loss) -> None:
+            self._handle_loss(server, loss)
+
+        return RawEvents(self._context, self._settings.run_dir, server, on_events, on_loss)
+
+    def _handle_loss(self, server: str, loss: Loss) -> None:
+        """AMI cannot mark a gap. Clients whose user has `on_reconnect = close` are closed, so that
+        they request their lists again."""
+        self.counters["missed_events"] += loss.missed or 0
+        closed = [client for client in self._clients[server] if client.user and client.user.entry.on_reconnect == "close"]
+        what = "a new session with Asterisk began" if loss.missed is None else f"{loss.missed} events were lost"
+        message = "%s: %s; closed %d clients (on_reconnect = close), kept %d"
+        log.warning(message, server, what, len(closed), len(self._clients[server]) - len(closed))
+        for client in closed:
+            client.close()
+
+
+def _limits(settings: ListenerSettings) -> Limits:
+    listener = settings.listener
+    return Limits(listener.auth_timeout, listener.max_open_actions, listener.action_timeout)
+
+
+async def _run(by_hand: ListenerSettings | None) -> None:
+    child = Child(by_hand)
+    settings = msgspec.convert(child.configuration, ListenerSettings)
+    child.set_up_log([user.secret for user in settings.listener.users.values()], process="listener")
+    await AmiListener(child, settings).run()
+
+
+def main(config: Config | None = None) -> None:
+    if config is not None and config.listener is None:
+        sys.exit("amid: the configuration has no [listener]")
+    by_hand = listener_settings(config, config.listener) if config is not None and config.listener is not None else None
+    loop.run_child(_run(by_hand))

@@ -1,0 +1,101 @@
+"""Listening sockets and TLS.
+
+Connections are accepted here instead of by asyncio, so that one in a TLS handshake counts as a
+connection that has not logged in. A connection over the limit is closed without a greeting, as
+Asterisk closes it (`authlimit`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import logging
+import socket
+import ssl
+from collections.abc import Callable, Iterable
+
+from amid.config import Listener
+
+log = logging.getLogger("amid.listener")
+
+BACKLOG = 1024
+ACCEPTED_AT_ONCE = 16
+"""Connections accepted in one pass of the loop."""
+IDLE_S, INTERVAL_S, PROBES = 60, 20, 3
+"""TCP keepalive: seconds of silence before the first probe and between two, and their number."""
+
+OnConnection = Callable[[socket.socket, str, ssl.SSLContext | None], object]
+"""Takes an accepted socket, the peer's address, and the TLS context, None for plain TCP."""
+
+
+class Ports:
+    """The listening sockets. `configure` opens and closes them; connections stay open."""
+
+    def __init__(self, on_connection: OnConnection) -> None:
+        self._on_connection = on_connection
+        self._loop = asyncio.get_running_loop()
+        self._open: dict[tuple[str, bool], socket.socket] = {}
+        self._context: ssl.SSLContext | None = None
+
+    def configure(self, listener: Listener) -> list[str]:
+        """Listen as configured. Returns one message for each address on which it cannot listen."""
+        self._context = tls_context(listener)
+        wanted = [(address, False) for address in listener.listen] + [(address, True) for address in listener.tls_listen]
+        for unwanted in [key for key in self._open if key not in wanted]:
+            self._close(unwanted)
+        problems = []
+        for address, tls in wanted:
+            try:
+                self._listen(address, tls, listener.listen)
+            except OSError as error:
+                advice = "; is it Asterisk's own port? change listen in [listener]" if error.errno == errno.EADDRINUSE else ""
+                problems.append(f"cannot listen on {address}: {error.strerror or error}{advice}")
+        return problems
+
+    def close(self) -> None:
+        for key in list(self._open):
+            self._close(key)
+
+    def _listen(self, address: str, tls: bool, addresses: Iterable[str]) -> None:
+        if (address, tls) in self._open:
+            return
+        host, _, port = address.rpartition(":")
+        both = host == "[::]" and f"0.0.0.0:{port}" not in addresses and socket.has_dualstack_ipv6()
+        family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
+        listening = socket.create_server((host.strip("[]"), int(port)), family=family, backlog=BACKLOG, dualstack_ipv6=both)
+        listening.setblocking(False)
+        self._open[address, tls] = listening
+        self._loop.add_reader(listening.fileno(), self._accept, listening, tls)
+        log.info("listening on %s%s", address, " with TLS" if tls else "")
+
+    def _close(self, key: tuple[str, bool]) -> None:
+        listening = self._open.pop(key)
+        self._loop.remove_reader(listening.fileno())
+        listening.close()
+        log.info("stopped listening on %s", key[0])
+
+    def _accept(self, listening: socket.socket, tls: bool) -> None:
+        with contextlib.suppress(OSError):  # none waits, its peer has left, or no descriptor is available
+            for _ in range(ACCEPTED_AT_ONCE):
+                accepted, (address, *_) = listening.accept()
+                _set_options(accepted)
+                self._on_connection(accepted, address, self._context if tls else None)
+
+
+def tls_context(listener: Listener) -> ssl.SSLContext | None:
+    """The context of `tls_cert` and `tls_key`. Raises `OSError` if they cannot be used."""
+    if listener.tls_cert is None or listener.tls_key is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(listener.tls_cert, listener.tls_key)
+    return context
+
+
+def _set_options(accepted: socket.socket) -> None:
+    accepted.setblocking(False)
+    accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    accepted.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, IDLE_S)
+    accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, INTERVAL_S)
+    accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, PROBES)

@@ -1,0 +1,78 @@
+"""amid's ActionIDs on the wire, and the ActionIDs of clients that they replace.
+
+An answer goes to one client. But events with an ActionID, OriginateResponse and the echo of
+UserEvent, go to all clients, and on Asterisk all of them see the ActionID of the client that sent
+the action. So the original is restored for all clients, as long as such an event may arrive.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from typing import NamedTuple
+
+MARK = b"ActionID: amid-"
+MAX_KEPT = 100_000
+"""Limit of remembered ActionIDs; beyond it the oldest is forgotten."""
+
+_LINE = re.compile(rb"(?<=\n)ActionID: (amid-[0-9a-f]+)\r\n")
+_ECHO = b"Event: UserEvent\r\n"
+
+
+class Original(NamedTuple):
+    """A client's ActionID and its whole line, without the line end; both empty if it sent none."""
+
+    action_id: bytes
+    line: bytes
+
+
+class ActionIds:
+    def __init__(self) -> None:
+        self._originals: dict[bytes, Original] = {}
+        self._expiring: deque[tuple[float, bytes]] = deque()
+
+    def __len__(self) -> int:
+        return len(self._originals)
+
+    def add(self, wire_id: str, original: Original) -> None:
+        """Remember the original of an action that is sent with `wire_id`."""
+        self._originals[wire_id.encode()] = original
+        if len(self._originals) > MAX_KEPT:
+            del self._originals[next(iter(self._originals))]
+
+    def expire(self, wire_id: str, at: float) -> None:
+        """The action has ended; forget its original at `at`, in monotonic seconds."""
+        self._expiring.append((at, wire_id.encode()))
+
+    def drop_expired(self, now: float) -> None:
+        """Forget originals in the order of `expire`: one after a longer one is kept as long."""
+        while self._expiring and now >= self._expiring[0][0]:
+            self._originals.pop(self._expiring.popleft()[1], None)
+
+    def find(self, packets: bytes) -> set[str]:
+        """amid's ActionIDs in these packets."""
+        return {wire_id.decode() for wire_id in _LINE.findall(packets)}
+
+    def restore(self, packets: bytes) -> bytes:
+        """`packets` with the originals in place of amid's ActionIDs. Unknown ones stay: they belong to
+        other programs."""
+        return _LINE.sub(self._restored, packets) if MARK in packets else packets
+
+    def restore_event(self, packet: bytes) -> bytes:
+        """The same for one event. A UserEvent repeats the client's line unchanged; other events write
+        a line of their own."""
+        if not packet.startswith(_ECHO):
+            return self.restore(packet)
+        return _LINE.sub(self._echoed, packet)
+
+    def _restored(self, found: re.Match[bytes]) -> bytes:
+        original = self._originals.get(found[1])
+        if original is None:
+            return found[0]
+        return b"ActionID: %b\r\n" % original.action_id if original.action_id else b""
+
+    def _echoed(self, found: re.Match[bytes]) -> bytes:
+        original = self._originals.get(found[1])
+        if original is None:
+            return found[0]
+        return original.line + b"\r\n" if original.line else b""

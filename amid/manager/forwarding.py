@@ -1,0 +1,91 @@
+"""Actions for Asterisk: whether the user may send them, and how they are sent."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from amid.ami.action import MAX_HEADERS, fields_of_lines
+from amid.errors import AmidError
+from amid.manager import responses
+from amid.manager.escalation import check_arguments
+from amid.manager.failures import NOT_CONNECTED
+from amid.manager.manager import Upstream
+from amid.manager.request_parser import TOO_MANY_LINES, Request, name_of
+from amid.manager.user import User
+from amid.rpc.policy import check_action, permits_name
+
+MAX_TIMEOUT_S = 3600.0
+ORIGINATE_S = 30.0
+"""Ringing time of an Originate without Timeout."""
+KEEP_S = 10.0
+"""Time after an answer in which events may have the ActionID of the action."""
+KEEP_ORIGINATE_S = 60.0
+"""The same for OriginateResponse, in addition to the ringing time."""
+
+ALWAYS_ALLOWED = frozenset({b"ping", b"listcommands"})
+"""Actions that the user's rules do not forbid: programs use them as a keepalive and at start."""
+
+
+class Forward(Struct, frozen=True):
+    """An action for Asterisk.
+
+    number: its number in the session. lines: all lines except `Action`. wire_id: amid's ActionID.
+    keep_s: time after the answer for which the client's ActionID must be kept.
+    """
+
+    number: int
+    action: str
+    lines: list[bytes]
+    wire_id: str
+    timeout_s: float
+    keep_s: float
+
+
+def check_rights(request: Request, user: User, upstream: Upstream) -> bytes:
+    """The answer to an action that is unknown or not allowed; empty for one that may be sent.
+
+    Raises `AmidError` if the user's rules do not allow it.
+    """
+    action, action_id = request.action, request.action_id
+    if not upstream.commands:
+        return responses.error(action_id, NOT_CONNECTED)
+    if action not in upstream.commands:
+        return responses.unknown_action(action_id, action)
+    if not upstream.commands.allows(action, user.write):
+        return responses.error(action_id, responses.PERMISSION_DENIED)
+    if forbidden := check_arguments(request, user.write, upstream.is_strict):
+        return responses.error(action_id, forbidden)
+    if action.lower() not in ALWAYS_ALLOWED:
+        check_action(_text(action), fields_of_lines(_lines(request)), user.name, {f"users {user.name}": user.entry})
+    return b""
+
+
+def may_list(action: bytes, user: User, upstream: Upstream) -> bool:
+    """Whether ListCommands shows an action to this user."""
+    if not upstream.commands.allows(action, user.write):
+        return False
+    return action.lower() in ALWAYS_ALLOWED or permits_name(_text(action), user.entry)
+
+
+def prepare(request: Request, number: int, wire_id: str, timeout_s: float) -> Forward:
+    """The action as it is sent. Raises `AmidError` if amid's ActionID would be one line too many."""
+    lines = _lines(request)
+    if len(lines) + (request.find(b"actionid") < 0) >= MAX_HEADERS:
+        raise AmidError("invalid_params", TOO_MANY_LINES.decode())
+    action, keep_s = _text(request.action), KEEP_S
+    if action.lower() == "originate":
+        ringing_s = _ringing_s(request.get(b"timeout"))
+        timeout_s, keep_s = timeout_s + ringing_s, ringing_s + KEEP_ORIGINATE_S
+    return Forward(number, action, lines, wire_id, min(timeout_s, MAX_TIMEOUT_S), min(keep_s, MAX_TIMEOUT_S))
+
+
+def _ringing_s(milliseconds: bytes) -> float:
+    return int(milliseconds[:9]) / 1000 if milliseconds.isdigit() else ORIGINATE_S
+
+
+def _lines(request: Request) -> list[bytes]:
+    return [line for line in request.lines if name_of(line) != b"action"]
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode("utf-8", "surrogateescape")

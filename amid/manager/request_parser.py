@@ -1,0 +1,119 @@
+"""Splits the bytes of a client into requests, with the limits and peculiarities of Asterisk
+(`get_input`, `do_message`, main/manager.c).
+
+A line ends with LF, optionally preceded by CR, within a window of 1,024 bytes. A longer line is
+dropped except for its last byte, and its request is answered with an error. NUL ends the text of a
+line, so a line that begins with NUL is empty. An empty line ends a request, even one without lines.
+Bytes are stored as they arrive and requests are split off one by one, so that a client that floods
+costs one buffer.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+WINDOW_BYTES = 1024
+"""Bytes within which a line must end (`inbuf`)."""
+
+MAX_LINES = 128
+"""Limit of the lines of a request (`AST_MAX_MANHEADERS`)."""
+
+LINE_TOO_LONG = b"Failed to parse message: line too long"
+TOO_MANY_LINES = b"Too many lines in message or allocation failure"
+
+_BLANKS = bytes(range(33))
+"""Bytes that Asterisk skips before a value (`ast_skip_blanks`)."""
+
+
+class Request(NamedTuple):
+    """lines: without their line ends. fault: the message of Asterisk's error, or empty."""
+
+    lines: list[bytes]
+    fault: bytes = b""
+
+    def get(self, name: bytes) -> bytes:
+        """The value of the first header `name`, in lower case; empty if there is none."""
+        line = self.lines[number] if (number := self.find(name)) >= 0 else b""
+        return value_of(line)
+
+    def find(self, name: bytes) -> int:
+        """The index of the line with the first header `name`; -1 if there is none."""
+        return next((number for number, line in enumerate(self.lines) if name_of(line) == name), -1)
+
+    @property
+    def action(self) -> bytes:
+        """The first `Action` that is not empty."""
+        values = (value_of(line) for line in self.lines if name_of(line) == b"action")
+        return next(filter(None, values), b"")
+
+    @property
+    def action_id(self) -> bytes:
+        return self.get(b"actionid")
+
+
+def name_of(line: bytes) -> bytes | None:
+    """The name of a header, in lower case; None for a line without a colon."""
+    name, colon, _ = line.partition(b":")
+    return name.lower() if colon else None
+
+
+def value_of(line: bytes) -> bytes:
+    """The value of a header as Asterisk reads it: trailing blanks belong to it."""
+    return line.partition(b":")[2].lstrip(_BLANKS)
+
+
+class RequestParser:
+    """Takes bytes with `feed`; `next_request` returns the requests in them."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._start = 0
+        self._lines: list[bytes] = []
+        self._too_many = False
+        self._too_long = False
+
+    @property
+    def buffered(self) -> int:
+        """Bytes that are not part of a returned request yet."""
+        return len(self._buffer) - self._start
+
+    def feed(self, data: bytes) -> None:
+        if self._start:
+            del self._buffer[: self._start]
+            self._start = 0
+        self._buffer += data
+
+    def next_request(self) -> Request | None:
+        """The next complete request; None if more bytes are needed."""
+        while (line := self._next_line()) is not None:
+            if not line:
+                return self._end_request()
+            if len(self._lines) < MAX_LINES:
+                self._lines.append(line)
+            else:
+                self._too_many = True
+        return None
+
+    def _next_line(self) -> bytes | None:
+        while True:
+            start = self._start
+            end = self._buffer.find(b"\n", start, start + WINDOW_BYTES)
+            if end >= 0:
+                self._start = end + 1
+                line = bytes(self._buffer[start:end])
+                return line.removesuffix(b"\r").partition(b"\0")[0]
+            if self.buffered < WINDOW_BYTES:
+                return None
+            self._start += WINDOW_BYTES - 1
+            self._too_long = True
+
+    def _end_request(self) -> Request:
+        """After too many lines, a long line is reported with the next request, as by Asterisk."""
+        lines, self._lines = self._lines, []
+        if self._too_many:
+            self._too_many = False
+            return Request(lines, TOO_MANY_LINES)
+        if self._too_long:
+            self._too_long = False
+            return Request(lines, LINE_TOO_LONG)
+        return Request(lines)

@@ -1,0 +1,308 @@
+"""The listener as a process: limits, reloads, and what clients notice when another process or
+Asterisk ends."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import signal
+import socket
+import ssl
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.asterisk.server import free_port
+from tests.daemon import eventually
+from tests.listener.conftest import SECRET, USERS, Front
+from tests.listener.setting import BOUND_S, Connection, Endpoint
+from tests.processes.pbx import simulated
+from tests.processes.tls import certificate
+
+MakeFront = Callable[..., Front]
+PING = b"Action: Ping\r\nActionID: p\r\n\r\n"
+MANY_DESCRIPTORS = 4096
+SPARE = 5
+"""Descriptors that the listener may open for itself meanwhile; 300 connections would leave more."""
+EVENT = b"Action: UserEvent\r\nUserEvent: E\r\nX: %b\r\n\r\n"
+
+
+def pong(connection: Connection) -> bool:
+    return connection.fenced(b"") == b""
+
+
+def test_an_action_and_its_event(front_for: MakeFront) -> None:
+    front = front_for()
+    with Connection(front.endpoint) as one, Connection(front.endpoint) as other:
+        assert b"accepted" in one.login(events="user") and b"accepted" in other.login("wall", events="on")
+        one.send(b"Action: UserEvent\r\nActionID: 1\r\nUserEvent: E\r\nX: \xff\r\nY: 1\r\nX: 2\r\n\r\n")
+        event = b"Event: UserEvent\r\nPrivilege: user,all\r\nUserEvent: E\r\nActionID: 1\r\nX: \xff\r\nY: 1\r\nX: 2\r\n\r\n"
+        assert one.until(b"X: 2\r\n\r\n").startswith(b"Response: Success\r\nActionID: 1\r\n")
+        assert other.until(b"X: 2\r\n\r\n").endswith(event)
+
+
+def test_counters_in_status(front_for: MakeFront) -> None:
+    front = front_for()
+    with Connection(front.endpoint) as crm, Connection(front.endpoint) as waiting, Connection(front.endpoint) as guess:
+        crm.login(events="user")
+        guess.send(b"Action: Login\r\nUsername: crm\r\nSecret: wrong\r\n\r\n")
+        guess.until_closed()
+        crm.send(EVENT % b"1")
+        crm.until(b"X: 1\r\n\r\n")
+
+        def counted() -> bool:
+            report = front.daemon.result("status")["services"].get("listener", {})
+            expected = {"clients": 1, "unauthenticated_clients": 1, "logins": 1, "failed_logins": 1, "events_sent": 1, "actions": 1}
+            expected |= {"refused_connections": 0, "missed_events": 0, "slow_clients_closed": 0}
+            return all(report.get(name) == value for name, value in expected.items()) and bool(report["connections"] >= 4)
+
+        eventually(counted, "status has the counters")
+        assert waiting.greeting
+    assert "refused the login of 'crm' from 127.0.0.1: wrong secret" in front.daemon.log.read_text()
+
+
+def test_the_rules_of_a_user(front_for: MakeFront) -> None:
+    front = front_for()
+    with Connection(front.endpoint) as connection:
+        connection.login("wall")
+        denied = b"Response: Error\r\nActionID: 1\r\nMessage: Permission denied\r\n\r\n"
+        for action in (b"QueueStatus", b"UserEvent", b"Command"):
+            assert connection.fenced(b"Action: %b\r\nActionID: 1\r\n\r\n" % action) == denied
+
+
+def test_a_reload_keeps_clients_and_applies_users(front_for: MakeFront) -> None:
+    front = front_for()
+    with Connection(front.endpoint) as crm, Connection(front.endpoint) as wall, Connection(front.endpoint) as removed:
+        crm.login()
+        wall.login("wall")
+        removed.login("closing")
+        text = USERS.replace("write = call", "write = user").partition("[closing]")[0] + f"[new]\nsecret = {SECRET}\n"
+        front.users_file.write_text(text)
+        another = f"127.0.0.1:{free_port()}"
+        front.daemon.configure(front.daemon.servers, listener={**front.table, "listen": [front.table["listen"], another]})
+        front.daemon.process.send_signal(signal.SIGHUP)  # type: ignore[union-attr]
+        assert removed.until_closed() == b"", "its user was removed"
+        assert pong(crm)
+        ask = b"Action: UserEvent\r\nUserEvent: a\r\nActionID: 1\r\n\r\n"
+        assert b"Permission denied" not in wall.fenced(ask) and front.daemon.processes()["listener"]["restarts"] == 0
+        host, _, port = another.partition(":")
+        with Connection(Endpoint("listener", host, int(port), "new", SECRET)) as new:
+            assert b"accepted" in new.login()
+
+
+def test_a_reload_with_an_invalid_users_file_is_refused(front_for: MakeFront) -> None:
+    front = front_for()
+    with Connection(front.endpoint) as connection:
+        connection.login()
+        front.users_file.write_text("[crm]\nread = all\n")
+        front.daemon.process.send_signal(signal.SIGHUP)  # type: ignore[union-attr]
+        eventually(lambda: "[crm] secret: is missing" in front.daemon.log.read_text(), "the reload is refused")
+        assert pong(connection)
+
+
+def test_clients_stay_connected_while_asterisk_is_down(front_for: MakeFront) -> None:
+    front = front_for()
+    with Connection(front.endpoint) as connection, Connection(front.endpoint) as closing:
+        connection.login(events="on")
+        connection.until_quiet()
+        closing.login("closing", events="off")
+        port = front.pbx.port
+        front.pbx.stop()
+        connection.send(b"Action: CoreShowChannels\r\nActionID: 1\r\n\r\n")
+        error = b"Response: Error\r\nActionID: 1\r\nMessage: Asterisk is not connected\r\n\r\n"
+        answer = connection.until(b"\r\n\r\n")
+        assert answer == error or b"was lost" in answer
+        connection.send(b"Action: CoreShowChannels\r\nActionID: 1\r\n\r\n" + PING)
+        assert error in connection.until(b"\r\n\r\n") + connection.until(b"\r\n\r\n")
+        with Connection(front.endpoint) as late:
+            assert late.greeting == connection.greeting and b"accepted" in late.login()
+        with simulated(port):
+            assert b"Event: FullyBooted" in connection.until(b"Status: Fully Booted\r\n\r\n")
+            asked = b"Action: CoreShowChannels\r\nActionID: 2\r\n\r\n"
+            eventually(lambda: b"EventList: Complete" in connection.fenced(asked), "it is connected again")
+            assert closing.until_closed() == b""
+
+
+def test_the_broker_ends_with_an_open_action(front_for: MakeFront) -> None:
+    front = front_for()
+    with Connection(front.endpoint) as connection:
+        connection.login()
+        front.daemon.action("SimFault", {"Kind": "silence", "Target": "CoreStatus"})
+        connection.send(b"Action: CoreStatus\r\nActionID: 1\r\n\r\n")
+        eventually(lambda: front.daemon.server("pbx1")["lanes"]["busy"], "the action was sent")
+        front.daemon.kill("broker")
+        answer = connection.until(b"\r\n\r\n")
+        assert answer.startswith(b"Response: Error\r\nActionID: 1\r\nMessage: The connection to Asterisk was lost")
+        eventually(lambda: b"Pong" in _ask_ping(connection), "the next broker answers")
+
+
+def _ask_ping(connection: Connection) -> bytes:
+    connection.send(PING)
+    return connection.until(b"\r\n\r\n")
+
+
+@pytest.mark.parametrize("signal_number", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_listener_that_ends_or_hangs_is_replaced(front_for: MakeFront, signal_number: signal.Signals) -> None:
+    front = front_for()
+    with Connection(front.endpoint) as connection:
+        connection.login()
+        pid = front.daemon.pid("listener")
+        os.kill(pid, signal_number)
+        assert connection.until_closed() == b""
+
+    def is_replaced() -> bool:
+        with Connection(front.endpoint) as again:
+            return b"accepted" in again.login() and front.daemon.pid("listener") != pid
+
+    eventually(is_replaced, "its replacement listens", 60)
+
+
+def test_connections_without_a_login_are_limited(front_for: MakeFront) -> None:
+    front = front_for(auth_limit=5, auth_timeout=6.0)
+    with contextlib.ExitStack() as stack:
+        user = stack.enter_context(Connection(front.endpoint))
+        user.login()
+
+        def greeted() -> Connection | None:
+            """A connection. It is refused while the one of the fixture, which has ended, still counts."""
+            connection = stack.enter_context(Connection(front.endpoint))
+            return connection if connection.greeting else None
+
+        held = [eventually(greeted, "it is greeted") for _ in range(5)]
+        with Connection(front.endpoint, greeted=False) as refused:
+            assert refused.until_closed() == b""
+        held[0].send(b"Action: Challenge\r\nAuthType: MD5\r\n\r\n")
+        assert all(each.until_closed().count(b"Challenge") <= 1 for each in held)
+        assert pong(user)
+
+
+def test_a_client_that_does_not_read_is_closed_and_affects_no_other(front_for: MakeFront) -> None:
+    front = front_for(max_unread_bytes_per_client=65536)
+    with Connection(front.endpoint) as stalled, Connection(front.endpoint) as healthy, Connection(front.endpoint) as source:
+        stalled.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        for each in (stalled, healthy):
+            each.login(events="user")
+        source.login(events="off")
+        large = b"".join(b"H%d: %b\r\n" % (number, b"x" * 900) for number in range(20))
+
+        def closed() -> bool:
+            for number in range(50):
+                source.send(b"Action: UserEvent\r\nUserEvent: E\r\nActionID: %d\r\n%bX: %d\r\n\r\n" % (number, large, number))
+            source.fenced(b"")
+            for _ in range(50):
+                healthy.until(b"X: ")
+            return "bytes unread" in front.daemon.log.read_text()
+
+        eventually(closed, "the stalled client is closed", 60)
+        healthy.fenced(b"")
+        source.fenced(b"")
+
+
+def test_a_client_is_not_closed_for_large_answers(front_for: MakeFront) -> None:
+    front = front_for(max_unread_bytes_per_client=65536)
+    with Connection(front.endpoint) as connection:
+        connection.login()
+        connection.send(b"Action: Command\r\nCommand: core show channels\r\n\r\n" * 200 + PING)
+        assert connection.until(b"Ping: Pong\r\n").count(b"Message: Command output follows") == 200
+
+
+def test_wrong_secrets_are_delayed(front_for: MakeFront) -> None:
+    front = front_for()
+    waits = []
+    for _ in range(3):
+        with Connection(front.endpoint) as guess:
+            began = time.monotonic()
+            guess.send(b"Action: Login\r\nUsername: crm\r\nSecret: wrong\r\n\r\n")
+            assert b"Authentication failed" in guess.until_closed()
+            waits.append(time.monotonic() - began)
+    assert waits[0] >= 1.0 and waits[1] >= 2.0 and waits[2] >= 4.0
+    with Connection(front.endpoint) as user:
+        assert b"accepted" in user.login()
+
+
+def test_tls(front_for: MakeFront, tmp_path: Path) -> None:
+    cert, key = certificate(tmp_path, "listener")
+    key.chmod(0o600)
+    address = f"127.0.0.1:{free_port()}"
+    front = front_for(tls_listen=address, tls_cert=str(cert), tls_key=str(key))
+    context = ssl.create_default_context(cafile=str(cert))
+    host, _, port = address.partition(":")
+    with Connection(Endpoint("listener", host, int(port), "crm", SECRET), greeted=False) as connection:
+        connection.socket = context.wrap_socket(connection.socket, server_hostname="127.0.0.1")
+        assert connection.until(b"\r\n").startswith(b"Asterisk Call Manager/") and b"accepted" in connection.login()
+        assert pong(connection)
+    with Connection(front.endpoint) as plain:
+        assert b"accepted" in plain.login()
+
+
+def test_requests_before_a_half_close_are_processed(front_for: MakeFront) -> None:
+    front = front_for()
+    with Connection(front.endpoint) as watcher, Connection(front.endpoint) as leaving:
+        watcher.login(events="user")
+        login = f"Action: Login\r\nUsername: crm\r\nSecret: {SECRET}\r\nEvents: off\r\n\r\n".encode()
+        leaving.send(login + EVENT % b"one" + EVENT % b"two")
+        leaving.socket.shutdown(socket.SHUT_WR)
+        assert leaving.until_closed().count(b"Event Sent") == 2
+        assert b"X: one" in watcher.until(b"X: two")
+
+
+@pytest.fixture
+def many_descriptors() -> Iterator[None]:
+    """A login often begins with a limit of 1,024, which a process may raise."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < MANY_DESCRIPTORS:
+        pytest.skip(f"processes may have {hard} descriptors only; this test needs {MANY_DESCRIPTORS} (ulimit -Hn)")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, MANY_DESCRIPTORS), hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.usefixtures("many_descriptors")
+def test_a_thousand_clients(front_for: MakeFront) -> None:
+    front = front_for(auth_limit=1010)  # the connection of the fixture, which has ended, may still count
+    clients = [Connection(front.endpoint) for _ in range(1000)]
+    try:
+        for client in clients:
+            client.login(events="user")
+        with Connection(front.endpoint) as source:
+            source.login()
+            source.fenced(EVENT % b"for all")
+        assert all(b"for all" in client.until(b"X: for all\r\n\r\n") for client in clients)
+    finally:
+        for client in clients:
+            client.socket.close()
+
+
+def test_a_flood_of_requests_delays_no_other_client(front_for: MakeFront) -> None:
+    front = front_for()
+    with Connection(front.endpoint) as flood, Connection(front.endpoint) as other:
+        flood.login()
+        other.login()
+        flood.socket.settimeout(0.2)
+        sent = 0
+        with contextlib.suppress(TimeoutError):
+            while sent < 20_000:
+                flood.send(PING * 100)
+                sent += 100
+        for _ in range(10):
+            other.fenced(b"")
+        flood.socket.settimeout(BOUND_S)
+        assert front.daemon.processes()["listener"]["restarts"] == 0
+
+
+def test_short_connections_leave_no_descriptors(front_for: MakeFront) -> None:
+    front = front_for()
+    descriptors = Path(f"/proc/{front.daemon.pid('listener')}/fd")
+    before = len(list(descriptors.iterdir()))
+    for number in range(300):
+        with Connection(front.endpoint) as leaving:
+            if number % 3:
+                leaving.send(f"Action: Login\r\nUsername: crm\r\nSecret: {SECRET}\r\n\r\n".encode() + PING)
+            if number % 3 == 2:
+                leaving.until(b"Ping: Pong")
+    eventually(lambda: len(list(descriptors.iterdir())) <= before + SPARE, "all descriptors are closed")
+    with Connection(front.endpoint) as user:
+        assert b"accepted" in user.login()
