@@ -1,0 +1,148 @@
+"""How a call is described: its summary, and its ladder, with one line for each thing that a person
+would mention.
+
+What several events report is one line. A Local pair that only joins two channels has no lines; the
+party that it called has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from amid.history.model import Call, Leg, Step
+from amid.history.rules import PHRASES
+
+NORMAL_CLEARING = 16
+"""The hangup cause (Q.850) of an ordinary end, which the ladder omits."""
+UNANSWERED = frozenset({"", "busy", "no answer", "failed", "cancelled", "abandoned", "voicemail"})
+"""Outcomes of a lost call: nobody spoke to the caller."""
+
+
+def summary(call: Call, server: str) -> dict[str, Any]:
+    """The call as the contract describes it. Times are seconds since 1970, durations are in seconds;
+    `ended` is None during the call."""
+    first = call.legs[0] if call.legs else None
+    other = _other(call)
+    return {
+        "server": server,
+        "linkedid": call.linkedid,
+        "joined": list(call.joined),
+        "began": call.began,
+        "ended": call.ended or None,
+        "who": first.label if first else "",
+        "whom": other.label if other else "",
+        "dialled": call.dialled,
+        "queue": call.queue,
+        "agent": call.agent,
+        "outcome": outcome(call),
+        "waited": round(_waited(call), 3),
+        "talked": round(call.talked + (call.last.time - call.talks_since if call.talks_since else 0.0), 3),
+        "ended_by": _ended_by(call),
+        "cause": _cause(call)[0],
+        "cause_text": _cause(call)[1],
+        "numbers": sorted(call.numbers | {leg.number for leg in call.legs if leg.number and not leg.connects}),
+        "channels": call.channels,
+        "events": call.events,
+    }
+
+
+def outcome(call: Call) -> str:
+    """One of the outcomes in the contract; "" during the call if it is not known yet."""
+    if call.outcome or not call.ended:
+        return call.outcome
+    return "cancelled" if call.legs and call.first_end is call.legs[0] else "failed"
+
+
+Label = Callable[[str], str]
+
+
+def ladder(call: Call, label: Label = str) -> list[dict[str, Any]]:
+    """The steps in order: `time`, `after` (seconds since the call began), `epoch`, `seq`, `kind`,
+    `parties`, `text`. label: replaces the name or number of a party (`amid.history.masking`)."""
+    ended = {step.parties[-1] for step in call.steps if step.kind in _ENDS}
+    lines = [_line(call, step, label) for step in call.steps if _is_shown(step, ended)]
+    if call.left_out:
+        lines.append(_plain(call, call.last.time, "left_out", f"{call.left_out} further steps are left out"))
+    if call.ended:
+        lines.append(_plain(call, call.ended, "end", _end(call)))
+    return lines
+
+
+_ENDS = frozenset({"answer", "busy", "no_answer", "unreachable", "rejected", "forward", "stop"})
+_NUMBERS = frozenset({"to", "mailbox"})
+"""Details that are phone numbers."""
+_OF_AGENTS = frozenset({"dial", "answer", "no_answer", "stop"})
+
+
+def _is_shown(step: Step, ended: set[Leg | None]) -> bool:
+    if step.hidden:
+        return False
+    whom = step.parties[-1] if step.parties else None
+    if step.kind in _ENDS or step.kind in ("dial", "ring", "pbx_call"):
+        if whom is None or whom.connects:
+            return False
+        if step.kind in _OF_AGENTS and whom.answers_for:
+            return False
+    if step.kind == "dial" and whom is not None:
+        return not whom.rang_at and whom not in ended
+    return True
+
+
+def _line(call: Call, step: Step, label: Label) -> dict[str, Any]:
+    labels = [label(leg.label) if leg is not None else "the PBX" for leg in step.parties]
+    kind = step.kind
+    if kind.endswith("_transfer") and step.details.get("result") not in ("", "Success"):
+        kind = "transfer_failed"
+    details = {name: label(value) if name in _NUMBERS else value for name, value in step.details.items()}
+    details["all"] = _list(labels)
+    if kind == "gap":
+        missed = details["missed"]
+        details["missed"] = "events" if missed is None else f"{missed} event{'s' if missed != 1 else ''}"
+    phrase = PHRASES[kind].format(*labels, **details)
+    return {**_plain(call, step.at.time, kind, phrase), "epoch": step.at.epoch, "seq": step.at.seq, "parties": labels}
+
+
+def _plain(call: Call, time: float, kind: str, text: str) -> dict[str, Any]:
+    return {"time": time, "after": round(max(0.0, time - call.began), 3), "kind": kind, "text": text}
+
+
+def _end(call: Call) -> str:
+    cause, text = _cause(call)
+    why = f": {text} ({cause})" if cause not in (0, NORMAL_CLEARING) else ""
+    seconds = round(call.ended - call.began)
+    ends = "the PBX ends the call" if call.first_end == "pbx" else "the call ends"
+    return f"{ends} after {seconds} s{why}"
+
+
+def _list(labels: list[str]) -> str:
+    return labels[0] if len(labels) == 1 else f"{', '.join(labels[:-1])} and {labels[-1]}" if labels else ""
+
+
+def _other(call: Call) -> Leg | None:
+    """The leg that the first leg spoke to last; otherwise the one that was called last."""
+    others = [leg for leg in call.legs[1:] if not leg.connects]
+    spoke = [leg for leg in others if leg.announced is not None and call.legs[0] in leg.announced]
+    known = spoke or others
+    return known[-1] if known else None
+
+
+def _ended_by(call: Call) -> str:
+    """One of "caller", "agent", "callee", "pbx", "restart"; "" during the call."""
+    end = call.first_end
+    if not call.ended or isinstance(end, str):
+        return end if isinstance(end, str) and call.ended else ""
+    if end is call.legs[0]:
+        return "caller"
+    return "agent" if end.answers_for else "callee"
+
+
+def _cause(call: Call) -> tuple[int, str]:
+    """The hangup cause of the first leg, or of another one in the call if that has none."""
+    legs = [leg for leg in call.legs if leg.up and not leg.connects and leg.cause]
+    return (legs[0].cause, legs[0].cause_text) if legs and call.ended else (0, "")
+
+
+def _waited(call: Call) -> float:
+    """Seconds in queues; without a queue, until the answer."""
+    return call.waited or (call.answered_at - call.began if call.answered_at else 0.0)

@@ -1,0 +1,10 @@
+"""The process `recorder`: stores the events of each server, and answers what happened in a call.
+
+recorder     the process, and the methods that it answers
+feed         receives events from the broker
+recording    makes batches of them, and knows the open calls
+store        writes the files of a server; day_file is one of them
+archive      reads these files: calls, one call, events
+answers      the methods `calls` and `call`
+retention    deletes old files
+"""

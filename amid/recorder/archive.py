@@ -1,0 +1,258 @@
+"""The files of one server, as they are read: calls, one call with its ladder, its events.
+
+Each request opens the files that it needs, read-only, and closes them, because a file may be
+deleted or renamed at any time. A file that cannot be read is skipped, and the answer names it.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import msgspec
+
+from amid.events.replay_buffer import Cursor
+from amid.history import blocks
+from amid.history.event import Event, decode, linkedids_of
+from amid.history.fold import Fold
+from amid.history.ladder import UNANSWERED, ladder
+from amid.history.masking import mask, mask_summary
+from amid.history.model import Call
+from amid.recorder.day_file import SESSION, SESSION_EVENTS, CallRow, GapRow, as_json, hashes_of, reverse
+from amid.rpc.requests import LONGEST_EXTENSION, CallParams, CallsParams
+
+T = TypeVar("T")
+
+SUFFIX = ".db"
+MAX_CHARACTER = "\U0010ffff"
+"""Sorts after every character of a number."""
+AT_S = 12 * 3600
+"""Seconds before and after a time within which a call of a number is searched."""
+NEVER = Cursor(1 << 62, 0)
+"""Greater than every number."""
+
+Numbered = tuple[Event, msgspec.Raw]
+"""An event and its bytes."""
+
+
+class FoundCall(NamedTuple):
+    """summary, ladder: as the contract describes them. events: as they were published."""
+
+    summary: dict[str, Any]
+    ladder: list[dict[str, Any]]
+    events: list[msgspec.Raw]
+
+
+class Archive:
+    """directory: where the files of all servers are."""
+
+    def __init__(self, directory: Path, server: str) -> None:
+        self._directory = directory
+        self._server = server
+        self.failures: list[tuple[Path, sqlite3.Error | ValueError]] = []
+        """The files that this archive could not read, and why."""
+
+    def files(self) -> list[Path]:
+        """The oldest first."""
+        return sorted(self._directory.glob(f"{self._server}-[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]{SUFFIX}"))
+
+    # ── calls ──
+
+    def calls(self, params: CallsParams) -> tuple[list[dict[str, Any]], bool]:
+        """The newest `limit` calls that match, newest first, and whether there are more."""
+        conditions, values = _conditions(params)
+        sql = f"SELECT summary FROM call WHERE {' AND '.join(conditions)} ORDER BY began DESC LIMIT ?"
+        found: list[dict[str, Any]] = []
+        for path in reversed(self.files()):
+            if (params.since is not None and _day(path) < day_of(params.since)) or len(found) > params.limit:
+                break
+            found += [json.loads(row[0]) for row in self._read(path, sql, (*values, params.limit + 1))]
+        found.sort(key=lambda row: row["began"], reverse=True)
+        shown = found[: params.limit]
+        return [mask_summary(row) for row in shown] if params.masked else shown, len(found) > params.limit
+
+    # ── one call ──
+
+    def call(self, params: CallParams) -> FoundCall | None:
+        """The call that `params` identify, None if there is no such call."""
+        linkedid = params.linkedid if params.linkedid is not None else self._linkedid_at(params.number or "", params.at)
+        row = self._row(linkedid) if linkedid is not None else None
+        if row is None:
+            return None
+        events = self._events_of(row)
+        call = self._fold(row.summary, events)
+        lines = ladder(call, mask if params.masked else str) if call is not None else []
+        shown = mask_summary(row.summary) if params.masked else row.summary
+        return FoundCall(shown, lines, [packed for _, packed in events])
+
+    def _row(self, linkedid: str) -> CallRow | None:
+        condition = "linkedid IN (?, (SELECT target FROM joined WHERE linkedid = ?))"
+        for path in reversed(self.files()):
+            for row in self._rows(path, condition, (linkedid, linkedid)):
+                return row
+        return None
+
+    def _rows(self, path: Path, condition: str, values: Sequence[Any] = ()) -> list[CallRow]:
+        sql = f"SELECT summary, first_epoch, first_seq, last_epoch, last_seq FROM call WHERE {condition}"
+        found = []
+        for summary, first_epoch, first_seq, last_epoch, last_seq in self._read(path, sql, values):
+            last = Cursor(last_epoch, last_seq) if last_epoch is not None else None
+            found.append(CallRow(json.loads(summary), Cursor(first_epoch, first_seq), last))
+        return found
+
+    def _linkedid_at(self, number: str, at: float | None) -> str | None:
+        """The call of this number at that time, or the nearest one; without a time, the newest."""
+        if at is None:
+            found, _ = self.calls(CallsParams(number=number, limit=1))
+        else:
+            found, _ = self.calls(CallsParams(number=number, since=at - AT_S, until=at + AT_S, limit=1000))
+            found.sort(key=lambda row: _distance(row, at))
+        return found[0]["linkedid"] if found else None
+
+    def _events_of(self, row: CallRow) -> list[Numbered]:
+        """Each event of a call once, in order, and the events of the session that may end it."""
+        call = row.summary
+        wanted = {call["linkedid"], *call["joined"]}
+        hashes = hashes_of({*wanted, SESSION})
+        last_day = day_of((call["ended"] or time.time()) + 1)
+        found: dict[tuple[int, int], Numbered] = {}
+        for path in self.files():
+            if not day_of(call["began"]) <= _day(path) <= last_day:
+                continue
+            for packed in self._ask(path, partial(_packed_of, row=row, hashes=hashes)):
+                event = decode(packed)
+                if not wanted.isdisjoint(linkedids_of(event, packed)) or _may_end(event, call):
+                    found[event.number] = event, packed
+        return [found[number] for number in sorted(found)]
+
+    def _fold(self, call: dict[str, Any], events: list[Numbered]) -> Call | None:
+        fold = Fold()
+        end = call["ended"] if call["ended"] is not None else time.time()
+        gaps = [gap for gap in self.gaps() if call["began"] <= gap.time <= end]
+        for event, packed in events:
+            while gaps and (gaps[0].epoch, gaps[0].after) < event.number:
+                _add_gap(fold, gaps.pop(0))
+            fold.feed(event, packed)
+        for gap in gaps:
+            _add_gap(fold, gap)
+        folded = fold.calls.get(call["linkedid"])
+        if folded is not None and call["ended"] is not None and not folded.ended:  # it ended in a gap
+            fold.hang_up_unlisted(frozenset(), call["ended"])
+        return folded
+
+    def gaps(self) -> list[GapRow]:
+        """All known gaps, the oldest first."""
+        found: list[GapRow] = []
+        for path in self.files():
+            found += [GapRow(*row) for row in self._read(path, "SELECT epoch, after, missed, time, reason FROM gap")]
+        return sorted(found, key=lambda gap: gap.time)
+
+    # ── where recording continues ──
+
+    def cursor(self) -> tuple[Cursor, Path] | None:
+        """The last event that was recorded, and its file. Epochs grow."""
+        found: list[tuple[Cursor, Path]] = []
+        for path in self.files():
+            found += [(Cursor(*row), path) for row in self._read(path, "SELECT epoch, seq FROM cursor")]
+        return max(found, default=None)
+
+    def open_calls(self, path: Path) -> list[Numbered]:
+        """The events of the calls that were open when this file was written last."""
+        rows = self._rows(path, "ended IS NULL AND continued = 0")
+        found = {event.number: (event, packed) for row in rows for event, packed in self._events_of(row)}
+        return [found[number] for number in sorted(found) if found[number][0].event not in SESSION_EVENTS]
+
+    def tail(self, path: Path) -> list[msgspec.Raw]:
+        """Packed events that are not in a block yet."""
+        return self._ask(path, _tail) if path.exists() else []
+
+    def _read(self, path: Path, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        return self._ask(path, lambda db: db.execute(sql, values))
+
+    def _ask(self, path: Path, question: Callable[[sqlite3.Connection], Iterable[T]]) -> list[T]:
+        """The answer of a file, as far as it can be read. A failure is noted and affects no other
+        file."""
+        found: list[T] = []
+        try:
+            with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=5.0)) as db:
+                for item in question(db):
+                    found.append(item)  # keeps what comes before a damaged block
+        except (sqlite3.Error, ValueError) as error:
+            self.failures.append((path, error))
+        return found
+
+
+def _packed_of(db: sqlite3.Connection, row: CallRow, hashes: set[int]) -> Iterator[msgspec.Raw]:
+    """The events of the blocks that may have some of a call, and of the tail."""
+    sql = "SELECT id, calls FROM block WHERE (epoch, last) >= (?, ?) AND (epoch, first) <= (?, ?) ORDER BY id"
+    candidates = db.execute(sql, (*row.first, *(row.last or NEVER))).fetchall()
+    for block in [block for block, calls in candidates if not hashes.isdisjoint(array("I", calls))]:
+        for (body,) in db.execute("SELECT body FROM block WHERE id = ?", (block,)):
+            yield from blocks.decompress(body)
+    yield from _tail(db)
+
+
+def _tail(db: sqlite3.Connection) -> Iterator[msgspec.Raw]:
+    for (body,) in db.execute("SELECT body FROM tail ORDER BY id"):
+        yield from blocks.split(body)
+
+
+def _conditions(params: CallsParams) -> tuple[list[str], list[Any]]:
+    """The conditions of a query, and their values."""
+    asked: dict[str, Any] = {
+        "began >= ?": params.since,
+        "began <= ?": params.until,
+        "queue = ?": params.queue,
+        "agent = ?": params.agent,
+        "ended_by = ?": params.ended_by,
+        "outcome = ?": params.outcome,
+        "seconds >= ?": params.longer,
+        "seconds <= ?": params.shorter,
+    }
+    given = {sql: value for sql, value in asked.items() if value is not None}
+    conditions, values = ["continued = 0", *given], list(given.values())
+    if params.lost:
+        conditions.append(f"ended IS NOT NULL AND outcome IN ({','.join('?' * len(UNANSWERED))})")
+        values += sorted(UNANSWERED)
+    if params.number is not None:
+        reversed_number = reverse(params.number.lstrip("+"))
+        is_extension = len(reversed_number) <= LONGEST_EXTENSION
+        conditions.append("linkedid IN (SELECT linkedid FROM party WHERE number BETWEEN ? AND ?)")
+        values += [reversed_number, reversed_number if is_extension else reversed_number + MAX_CHARACTER]
+    if params.name is not None:
+        conditions.append("summary LIKE ? ESCAPE '\\'")
+        values.append("%" + "".join(f"\\{c}" if c in "%_\\" else c for c in as_json(params.name)[1:-1]) + "%")
+    return conditions, values
+
+
+def _may_end(event: Event, call: dict[str, Any]) -> bool:
+    """Whether it is an event of the session that may have ended this call."""
+    until = call["ended"] if call["ended"] is not None and call["ended_by"] != "restart" else event.time
+    return event.event in SESSION_EVENTS and call["began"] <= event.time <= until
+
+
+def _add_gap(fold: Fold, gap: GapRow) -> None:
+    fold.add_gap(gap.epoch, gap.after, gap.missed, gap.time)
+
+
+def _distance(row: dict[str, Any], at: float) -> float:
+    """Seconds between a call and a time; 0 if the call was open then."""
+    began: float = row["began"]
+    ended: float = row["ended"] if row["ended"] is not None else at
+    return max(began - at, at - ended, 0.0)
+
+
+def day_of(seconds: float) -> str:
+    """The day of a time in the time zone of this machine, as file names have it."""
+    return time.strftime("%Y-%m-%d", time.localtime(seconds))
+
+
+def _day(path: Path) -> str:
+    return path.name.removesuffix(SUFFIX)[-10:]

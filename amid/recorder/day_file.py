@@ -1,0 +1,201 @@
+"""The SQLite file of one server and day, as it is written.
+
+Events come in batches, one transaction each. They are in `tail` as they were published, until there
+are enough of them for a block. A block has the hashes of the calls that its events belong to, and
+`call` has the numbers of the first and last event of each call, so that a call is found by looking
+at the hashes of few blocks. SQLite's write-ahead log makes a batch complete or absent, however the
+process ends, and lets other connections read meanwhile.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from array import array
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+from zlib import crc32
+
+import msgspec
+
+from amid.events.replay_buffer import Cursor
+from amid.history.blocks import BLOCK_EVENTS, Compressor, join
+from amid.history.event import Event, Packed, linkedids_of
+
+FORMAT = 1
+"""`user_version` of the file."""
+MODE = 0o640
+SESSION = ""
+"""Stands for the Linkedid of events about the session."""
+SESSION_EVENTS = frozenset({"FullyBooted", "amid:disconnected"})
+"""Events of no call that may end calls."""
+
+SCHEMA = """
+CREATE TABLE block (id INTEGER PRIMARY KEY, epoch INTEGER, first INTEGER, last INTEGER, events INTEGER, calls BLOB, body BLOB);
+CREATE INDEX block_numbers ON block (epoch, last);
+CREATE TABLE tail (id INTEGER PRIMARY KEY, body BLOB);
+CREATE TABLE call (linkedid TEXT PRIMARY KEY, first_epoch INTEGER, first_seq INTEGER, last_epoch INTEGER, last_seq INTEGER,
+                   began REAL, ended REAL, continued INTEGER DEFAULT 0, seconds REAL, queue TEXT, agent TEXT, outcome TEXT,
+                   ended_by TEXT, summary TEXT) WITHOUT ROWID;
+CREATE INDEX call_began ON call (began);
+CREATE TABLE party (number TEXT, linkedid TEXT, PRIMARY KEY (number, linkedid)) WITHOUT ROWID;
+CREATE TABLE joined (linkedid TEXT PRIMARY KEY, target TEXT) WITHOUT ROWID;
+CREATE TABLE gap (epoch INTEGER, after INTEGER, missed INTEGER, time REAL, reason TEXT);
+CREATE TABLE cursor (one INTEGER PRIMARY KEY CHECK (one = 1), epoch INTEGER, seq INTEGER);
+"""
+
+
+class StoredEvent(msgspec.Struct, gc=False):
+    """An event to store. packed: as it was published. linkedids: its calls."""
+
+    epoch: int
+    seq: int
+    time: float
+    packed: Packed
+    linkedids: Sequence[str]
+
+
+def stored(event: Event, packed: Packed, linkedids: Sequence[str] | None = None) -> StoredEvent:
+    """An event to store. linkedids: `linkedids_of` it, if the caller has them."""
+    if linkedids is None:
+        linkedids = linkedids_of(event, packed)
+    if not linkedids and event.event in SESSION_EVENTS:
+        linkedids = (SESSION,)
+    return StoredEvent(event.epoch, event.seq, event.time, packed, linkedids)
+
+
+class CallRow(NamedTuple):
+    """A call. summary: as the contract describes it. first, last: the numbers of its first and last
+    event; `last` is None during the call."""
+
+    summary: dict[str, Any]
+    first: Cursor
+    last: Cursor | None
+
+
+class GapRow(NamedTuple):
+    """`missed` events after number `after` of `epoch` are missing; None: their number is unknown."""
+
+    epoch: int
+    after: int
+    missed: int | None
+    time: float
+    reason: str
+
+
+class DayFile:
+    """A file that is open for writing; it is created if necessary. All methods raise
+    `sqlite3.Error` and `OSError`."""
+
+    def __init__(self, path: Path, tail: Sequence[StoredEvent] = ()) -> None:
+        """tail: the events in its tail, which the caller has read."""
+        self.path = path
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, MODE))  # the write-ahead log gets the mode of this file
+        self._db = sqlite3.connect(path, isolation_level=None, timeout=5.0)
+        try:
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.execute("PRAGMA synchronous = NORMAL")
+            if not self._db.execute("PRAGMA user_version").fetchone()[0]:
+                self._db.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version = {FORMAT}; COMMIT;")
+        except BaseException:
+            self._db.close()
+            raise
+        self._compressor = Compressor()
+        self._tail = list(tail)
+
+    def commit(self, events: Sequence[StoredEvent], calls: Sequence[CallRow], gaps: Iterable[GapRow], cursor: Cursor) -> None:
+        """Store one batch, completely or not at all. cursor: the last event that was read."""
+        with _Transaction(self._db):
+            tail = self._put_events(events)
+            self._put_calls(calls)
+            self._db.executemany("INSERT INTO gap VALUES (?, ?, ?, ?, ?)", gaps)
+            self._db.execute("INSERT OR REPLACE INTO cursor VALUES (1, ?, ?)", cursor)
+        self._tail = tail
+
+    def finish(self) -> None:
+        """Complete the file, because another one is written from now on. Open calls continue there."""
+        with _Transaction(self._db):
+            if self._tail:
+                self._put_block(self._tail)
+            self._db.execute("DELETE FROM tail")
+            self._db.execute("UPDATE call SET continued = 1 WHERE ended IS NULL")
+        self._tail = []
+
+    def close(self) -> None:
+        self._db.close()
+
+    def _put_events(self, events: Sequence[StoredEvent]) -> list[StoredEvent]:
+        """Store events. Returns the tail after them. A block, and the tail, have one epoch."""
+        tail, is_new = [*self._tail, *events], list(events)
+        while len(tail) > BLOCK_EVENTS or (tail and tail[0].epoch != tail[-1].epoch):
+            block = [event for event in tail[:BLOCK_EVENTS] if event.epoch == tail[0].epoch]
+            self._put_block(block)
+            tail = is_new = tail[len(block) :]
+        if len(tail) < len(self._tail) + len(events):
+            self._db.execute("DELETE FROM tail")
+        if is_new:
+            self._db.execute("INSERT INTO tail (body) VALUES (?)", (join([event.packed for event in is_new]),))
+        return tail
+
+    def _put_block(self, events: Sequence[StoredEvent]) -> None:
+        first, last = events[0], events[-1]
+        hashes = hashes_of({linkedid for event in events for linkedid in event.linkedids})
+        body = self._compressor.compress([event.packed for event in events])
+        self._db.execute(
+            "INSERT INTO block (epoch, first, last, events, calls, body) VALUES (?, ?, ?, ?, ?, ?)",
+            (first.epoch, first.seq, last.seq, len(events), array("I", hashes).tobytes(), body),
+        )
+
+    def _put_calls(self, calls: Sequence[CallRow]) -> None:
+        many = self._db.executemany
+        many("INSERT OR REPLACE INTO call VALUES (?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?)", map(_call_values, calls))
+        joined = [(linkedid, call.summary["linkedid"]) for call in calls for linkedid in call.summary["joined"]]
+        many("DELETE FROM call WHERE linkedid = ?", [(linkedid,) for linkedid, _ in joined])
+        many("INSERT OR REPLACE INTO joined VALUES (?, ?)", joined)
+        parties = [(reverse(number), call.summary["linkedid"]) for call in calls for number in call.summary["numbers"]]
+        many("INSERT OR IGNORE INTO party VALUES (?, ?)", parties)
+
+
+class _Transaction:
+    """Begins immediately, so that a file that cannot be written fails here; all or nothing is
+    stored."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+
+    def __enter__(self) -> None:
+        self._db.execute("BEGIN IMMEDIATE")
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        if kind is None:
+            self._db.execute("COMMIT")
+        elif self._db.in_transaction:
+            self._db.execute("ROLLBACK")
+
+
+def _call_values(call: CallRow) -> tuple[Any, ...]:
+    row = call.summary
+    seconds = row["ended"] - row["began"] if row["ended"] is not None else None
+    numbers = *call.first, *(call.last or (None, None))
+    found_by = row["queue"], row["agent"], row["outcome"], row["ended_by"]
+    return row["linkedid"], *numbers, row["began"], row["ended"], seconds, *found_by, as_json(row)
+
+
+def as_json(value: Any) -> str:
+    """As `call.summary` has text, so that a part of it is found there."""
+    try:
+        return msgspec.json.encode(value).decode()  # five times faster, but refuses lone surrogates
+    except UnicodeEncodeError:
+        return json.dumps(value)
+
+
+def hashes_of(linkedids: Iterable[str]) -> set[int]:
+    """As `block.calls` has them, 32 bits each. Different calls may have the same hash."""
+    return {crc32(linkedid.encode("utf-8", "surrogateescape")) for linkedid in linkedids}
+
+
+def reverse(number: str) -> str:
+    """As `party` has numbers, so that one is found by its last digits."""
+    return number[::-1]

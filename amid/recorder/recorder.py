@@ -1,0 +1,240 @@
+"""The process `recorder`, one for all servers: a client like any other, and a service of the broker.
+
+`python -m amid recorder` is started by the supervisor, or by hand with a configuration, for
+debugging.
+
+A task for each server requests the events after the last one on disk, stores them, and waits one
+second. So a quiet PBX costs one transaction a second, and a busy one few large ones. One thread
+writes the files and others read them, so a slow disk delays neither the beat nor the answers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from amid.client import AsyncClient
+from amid.config import Config
+from amid.errors import AmidError
+from amid.events.replay_buffer import Cursor
+from amid.process import loop
+from amid.process.child import Child
+from amid.process.loop import clock, start_task
+from amid.process.service import Service
+from amid.process.settings import RecorderSettings, recorder_settings
+from amid.recorder.answers import answer
+from amid.recorder.feed import Feed
+from amid.recorder.recording import Batch, Recording
+from amid.recorder.retention import delete_outdated
+from amid.recorder.store import Store, StoreError
+from amid.rpc.messages import CallService, ServiceHello
+from amid.rpc.requests import Params
+
+log = logging.getLogger("amid.recorder")
+
+COMMIT_S = 1.0
+"""Seconds between two transactions of a server, when all of its events are stored."""
+WAIT_S = 5.0
+"""Timeout of a request for events, in seconds."""
+PAUSE_S = 0.5
+"""Seconds before a failed request is repeated."""
+RETRY_S = 5.0
+"""Seconds after which recording resumes when a file could not be written."""
+SETTLE_S = 1.0
+"""Seconds within which the Hangup of a channel arrives after Asterisk stopped listing it."""
+RETENTION_S = 60.0
+"""Seconds between two checks of the age and size of all files."""
+CONCURRENT_REQUESTS = 2
+"""Requests that are answered concurrently; each may read many files."""
+
+GC_THRESHOLD = 50_000
+"""New objects after which Python's garbage collector runs, by default 700. Most objects of the
+recorder are calls, which live for minutes, so frequent runs find little and cost CPU time."""
+
+T = TypeVar("T")
+
+
+class ServerRecorder:
+    """Records one server. in_writer: calls a function in the thread that writes."""
+
+    def __init__(self, settings: RecorderSettings, server: str, in_writer: Callable[..., Any]) -> None:
+        self._server = server
+        self._in_writer = in_writer
+        self._store = Store(Path(settings.directory), server)
+        self._recording = Recording(server, settings.recorder.leave_out)
+        self._feed = Feed(settings.run_dir, server)
+        self._probe = Feed(settings.run_dir, server)
+        self._client = AsyncClient(settings.run_dir)
+        self._failed = ""
+        self._committed = Cursor(0, 0)
+        self._wake = asyncio.Event()
+        self._written = asyncio.Event()
+
+    async def run(self) -> None:
+        while True:
+            try:
+                cursor, events = await self._in_writer(self._store.load)
+                self._recording.resume(cursor, events)
+                await self._follow()
+            except StoreError as error:
+                self._report(f"recording has stopped: {error}; retrying every {RETRY_S:g} s")
+                await asyncio.sleep(RETRY_S)
+
+    async def refresh(self, within_s: float) -> None:
+        """Store all events that the daemon has, before a request is answered."""
+        try:
+            async with asyncio.timeout(within_s):
+                page = await self._probe.pull(None, 0.0)
+                while self._committed < (page.epoch, page.seq):
+                    self._written.clear()
+                    self._wake.set()
+                    await self._written.wait()
+        except (TimeoutError, AmidError):
+            log.debug("%s: the answer may lack the last events", self._server)
+
+    async def close(self) -> None:
+        await self._client.close()
+        self._feed.close()
+        self._probe.close()
+        await self._in_writer(self._store.close)
+
+    async def _follow(self) -> None:
+        """Raises `StoreError`."""
+        while True:
+            try:
+                page = await self._feed.pull(self._recording.cursor, WAIT_S if self._recording.cursor else 0.0)
+            except AmidError as error:
+                self._report(f"no events at present, retrying: {error.message}")
+                await asyncio.sleep(PAUSE_S)
+                continue
+            await self._write(self._recording.feed_page(page))
+            self._report("")
+            if self._recording.needs_channel_list and not page.more:
+                await self._end_gone_channels()
+            self._written.set()
+            if not page.more:
+                await self._sleep()
+
+    async def _write(self, batch: Batch) -> None:
+        store, open_calls = self._store, self._recording.open_calls
+        await self._in_writer(store.commit, batch.events, batch.calls, batch.gaps, batch.cursor, open_calls)
+        self._committed = batch.cursor
+
+    async def _sleep(self) -> None:
+        """Wait one second, or until a request needs the last events."""
+        try:
+            async with asyncio.timeout(COMMIT_S):
+                await self._wake.wait()
+        except TimeoutError:
+            pass
+        self._wake.clear()
+
+    async def _end_gone_channels(self) -> None:
+        """End the channels that hung up in a gap. A list is never older than the events before it,
+        so a channel that is not in it, and that no later event ends, is gone."""
+        before = self._recording.live_channels
+        self._recording.needs_channel_list = False
+        if not before:
+            return
+        try:
+            listed = await self._client.action("CoreShowChannels", server=self._server)
+        except AmidError as error:
+            log.warning("%s: calls that ended while events were missing remain open in the recordings: %s", self._server, error)
+            return
+        gone = before - {str(channel.get("Uniqueid")) for channel in listed["events"]}
+        await asyncio.sleep(SETTLE_S)
+        try:
+            page = await self._feed.pull(self._recording.cursor, 0.0)
+        except AmidError:
+            return
+        await self._write(self._recording.feed_page(page))
+        await self._write(self._recording.hang_up(gone, clock.wall()))
+
+    def _report(self, failure: str) -> None:
+        """Log a failure once, and its end. failure: empty for none."""
+        if failure and not self._failed:
+            log.error("%s: %s", self._server, failure)
+        elif self._failed and not failure:
+            log.info("%s: recording resumed", self._server)
+        self._failed = failure
+
+
+class Recorder:
+    """The whole process. Created on the running loop; `run` returns when the process is to end."""
+
+    def __init__(self, child: Child, settings: RecorderSettings) -> None:
+        self._child = child
+        self._settings = settings
+        self._directory = Path(settings.directory)
+        self._writer = ThreadPoolExecutor(1, "writer")
+        self._readers = ThreadPoolExecutor(CONCURRENT_REQUESTS, "reader")
+        self._servers = {name: ServerRecorder(settings, name, self._in_writer) for name in settings.servers}
+        self._open: set[int] = set()
+        self._service = Service(settings.run_dir, ServiceHello("recorder", ["calls", "call"]), self._handle_call, self._forget)
+
+    async def run(self) -> None:
+        self._child.start()
+        tasks = [start_task(server.run()) for server in self._servers.values()]
+        tasks.append(start_task(self._delete_outdated()))
+        await self._child.ended.wait()
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        if not self._child.orphaned:
+            for server in self._servers.values():
+                await server.close()
+            await self._service.close()
+
+    def _in_writer(self, function: Callable[..., T], *arguments: Any) -> asyncio.Future[T]:
+        return asyncio.get_running_loop().run_in_executor(self._writer, function, *arguments)
+
+    async def _delete_outdated(self) -> None:
+        recorder = self._settings.recorder
+        while True:
+            try:
+                await self._in_writer(delete_outdated, self._directory, clock.wall(), recorder.keep_days, recorder.bytes_to_keep)
+            except OSError as error:
+                log.debug("cannot check the age and size of the recordings: %s", error)
+            await asyncio.sleep(RETENTION_S)
+
+    # ── requests ──
+
+    def _handle_call(self, call: CallService, params: Params) -> None:
+        self._open.add(call.call_id)
+        start_task(self._answer(call, params))
+
+    def _forget(self, call_id: int | None) -> None:
+        self._open = set() if call_id is None else self._open - {call_id}
+
+    async def _answer(self, call: CallService, params: Params) -> None:
+        await self._servers[call.server].refresh(min(COMMIT_S, call.deadline - clock.monotonic()))
+        if call.call_id not in self._open or clock.monotonic() > call.deadline:
+            return  # nothing waits for the answer
+        loop = asyncio.get_running_loop()
+        try:
+            result = await loop.run_in_executor(self._readers, answer, self._directory, call.server, params)
+        except AmidError as error:
+            self._service.refuse(call, error)
+        else:
+            if call.call_id in self._open:
+                self._service.answer(call, result)
+        self._open.discard(call.call_id)
+
+
+async def _run(by_hand: RecorderSettings | None) -> None:
+    gc.set_threshold(GC_THRESHOLD)
+    child = Child(by_hand)
+    settings = msgspec.convert(child.configuration, RecorderSettings)
+    child.set_up_log(process="recorder")
+    await Recorder(child, settings).run()
+
+
+def main(config: Config | None = None) -> None:
+    loop.run_child(_run(recorder_settings(config) if config else None))

@@ -1,0 +1,133 @@
+"""The events of one server on their way to its files, as pure code.
+
+A page of events becomes a batch: the events to store, the calls that changed, and the gaps. The
+batch includes the number up to which events were read, so that events that could not be stored are
+requested again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import msgspec
+
+from amid.events.replay_buffer import Cursor
+from amid.history.blocks import split
+from amid.history.event import Event, Packed, decode_array
+from amid.history.fold import Fold
+from amid.history.ladder import summary
+from amid.history.model import Call
+from amid.recorder.day_file import CallRow, GapRow, StoredEvent, stored
+
+
+class Page(msgspec.Struct):
+    """An answer to `events` (see the contract). events: the packed array."""
+
+    epoch: int
+    seq: int
+    events: msgspec.Raw
+    missed: int | None
+    more: bool
+
+
+class Batch(NamedTuple):
+    """What a page contained. cursor: the last event that was read."""
+
+    events: list[StoredEvent]
+    calls: list[CallRow]
+    gaps: list[GapRow]
+    cursor: Cursor
+
+
+class Recording:
+    """leave_out: names of events that are folded, but not stored."""
+
+    def __init__(self, server: str, leave_out: Iterable[str]) -> None:
+        self.server = server
+        self._leave_out = frozenset(leave_out)
+        self._fold = Fold()
+        self._cursor: Cursor | None = None
+        self._unexplained: GapRow | None = None
+        self.needs_channel_list = False
+        """Whether channels may have hung up in a gap. `hang_up` is due for those that Asterisk does
+        not list."""
+
+    @property
+    def cursor(self) -> Cursor | None:
+        """The last event that was read; None for "from now on"."""
+        return self._cursor
+
+    @property
+    def live_channels(self) -> frozenset[str]:
+        return self._fold.live_channels
+
+    def resume(self, cursor: Cursor | None, events: Iterable[tuple[Event, Packed]]) -> None:
+        """Continue after `cursor`. events: those of the calls that were open there."""
+        self._fold = Fold()
+        self._cursor = cursor
+        self._unexplained = None
+        for event, packed in events:
+            self._fold.feed(event, packed)
+        for call in self._fold.calls.values():
+            call.changed = False
+
+    def feed_page(self, page: Page) -> Batch:
+        """Fold the events after the cursor."""
+        events = decode_array(page.events)
+        gaps = self._gaps_before(page, events)
+        kept: list[StoredEvent] = []
+        feed, leave_out = self._fold.feed, self._leave_out
+        for event, packed in zip(events, split(page.events), strict=True):
+            linkedids = feed(event, packed)
+            if event.event not in leave_out:
+                kept.append(stored(event, packed, linkedids))
+            if event.event == "FullyBooted":
+                gaps += self._explain_gap(event.time)
+        if events:
+            if not page.more:
+                gaps += self._explain_gap(events[-1].time)
+            self._fold.expire(events[-1].time)
+        self._cursor = Cursor(page.epoch, page.seq)
+        return Batch(kept, self._changed_calls(), gaps, self._cursor)
+
+    def hang_up(self, gone: Iterable[str], time: float) -> Batch:
+        """End channels (Uniqueids) that hung up in a gap: no Hangup came, and Asterisk does not
+        list them."""
+        self.needs_channel_list = False
+        self._fold.hang_up_unlisted(self._fold.live_channels - set(gone), time)
+        return Batch([], self._changed_calls(), [], self._cursor or Cursor(0, 0))
+
+    def open_calls(self) -> list[CallRow]:
+        return [self._row(call) for call in dict.fromkeys(self._fold.calls.values()) if not call.ended]
+
+    def _changed_calls(self) -> list[CallRow]:
+        changed = [call for call in dict.fromkeys(self._fold.calls.values()) if call.changed]
+        for call in changed:
+            call.changed = False
+        return [self._row(call) for call in changed]
+
+    def _row(self, call: Call) -> CallRow:
+        last = Cursor(*call.last.number) if call.ended else None
+        return CallRow(summary(call, self.server), Cursor(*call.first.number), last)
+
+    def _gaps_before(self, page: Page, events: list[Event]) -> list[GapRow]:
+        """The events that are missing before a page."""
+        if page.missed == 0 or self._cursor is None:
+            return []
+        time = events[0].time if events else 0.0
+        gap = GapRow(*self._cursor, page.missed, time, "")
+        self.needs_channel_list = True
+        if page.missed is None:  # a new session; its first events show whether Asterisk was restarted
+            self._unexplained = gap
+            return []
+        self._fold.add_gap(gap.epoch, gap.after, gap.missed, time)
+        return [gap]
+
+    def _explain_gap(self, time: float) -> list[GapRow]:
+        """Add the gap before a new session to the calls that were not ended by a restart."""
+        gap, self._unexplained = self._unexplained, None
+        if gap is None:
+            return []
+        self._fold.add_gap(gap.epoch, gap.after, None, time)
+        return [gap._replace(time=time)]

@@ -1,0 +1,157 @@
+"""The files of one server, as they are written: one for each day.
+
+Events that cannot be written are not kept in memory: recording stops, and resumes after the last
+event on disk. The reader holds the events meanwhile; those that it no longer holds are a gap.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import time
+from collections.abc import Callable, Sequence
+from itertools import groupby
+from pathlib import Path
+
+from amid.events.replay_buffer import Cursor
+from amid.history.event import decode
+from amid.recorder.archive import SUFFIX, Archive, Numbered, day_of
+from amid.recorder.day_file import CallRow, DayFile, GapRow, StoredEvent, stored
+
+log = logging.getLogger("amid.recorder")
+
+DIRECTORY_MODE = 0o750
+
+OpenCalls = Callable[[], list[CallRow]]
+
+
+class StoreError(Exception):
+    """The files cannot be written at present."""
+
+
+class Store:
+    """Not for concurrent use. directory: is created if necessary."""
+
+    def __init__(self, directory: Path, server: str) -> None:
+        self.directory = directory
+        self.server = server
+        self._file: DayFile | None = None
+        self._day = ""
+        self._cursor = Cursor(0, 0)
+        self._damaged: list[str] = []
+
+    def load(self) -> tuple[Cursor | None, list[Numbered]]:
+        """The last recorded event, None for none, and the events of the calls that were open then.
+        Raises `StoreError`."""
+        self.close()
+        try:
+            if not self.directory.is_dir():
+                self.directory.mkdir(parents=True)
+                self.directory.chmod(DIRECTORY_MODE)  # mkdir applies the umask
+        except OSError as error:
+            raise StoreError(f"cannot create {self.directory}: {error.strerror}") from None
+        archive = Archive(self.directory, self.server)
+        found = archive.cursor()
+        for unread, why in archive.failures:
+            if not _is_damage(why):
+                raise StoreError(f"cannot read {unread}: {why}")
+            self._rename_damaged(unread, why)
+        if found is None:
+            return None, []
+        cursor, path = found
+        self._cursor = cursor
+        self._open(path, archive)
+        return cursor, archive.open_calls(path)
+
+    def commit(
+        self, events: Sequence[StoredEvent], calls: list[CallRow], gaps: list[GapRow], cursor: Cursor, open_calls: OpenCalls
+    ) -> None:
+        """Store one batch. open_calls: returns the open calls, for the file of a new day. Raises
+        `StoreError`."""
+        try:
+            groups = _by_day(events)
+            for day, group in groups[:-1]:
+                self._commit(day, group, [], [], Cursor(group[-1].epoch, group[-1].seq), open_calls)
+            day, group = groups[-1] if groups else (self._day or day_of(time.time()), [])
+            gaps = [*gaps, *self._gaps_of_damage(cursor)]
+            self._commit(day, group, calls, gaps, cursor, open_calls)
+        except (sqlite3.Error, OSError) as error:
+            raise self._failed(error) from None
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+        self._file, self._day = None, ""
+
+    def _commit(
+        self,
+        day: str,
+        events: list[StoredEvent],
+        calls: list[CallRow],
+        gaps: list[GapRow],
+        cursor: Cursor,
+        open_calls: OpenCalls,
+    ) -> None:
+        self._file_of(day, open_calls).commit(events, calls, gaps, cursor)
+        self._cursor = cursor
+
+    def _file_of(self, day: str, open_calls: OpenCalls) -> DayFile:
+        """The file of this day. It may be an earlier day, if the clock was set back."""
+        old = self._file
+        if old is not None and day == self._day:
+            return old
+        path = self.directory / f"{self.server}-{day}{SUFFIX}"
+        file = self._open(path, Archive(self.directory, self.server))
+        if old is not None:
+            file.commit((), open_calls(), (), self._cursor)
+            old.finish()
+            old.close()
+        return file
+
+    def _open(self, path: Path, archive: Archive) -> DayFile:
+        tail = [stored(decode(packed), packed) for packed in archive.tail(path)]
+        try:
+            self._file = DayFile(path, tail)
+        except sqlite3.OperationalError as error:
+            raise StoreError(f"cannot open {path}: {error}") from None
+        except sqlite3.DatabaseError as error:
+            self._rename_damaged(path, error)
+            self._file = DayFile(path)
+        self._day = path.name.removesuffix(SUFFIX)[-10:]
+        return self._file
+
+    def _failed(self, error: Exception) -> StoreError:
+        path = self._file.path if self._file is not None else self.directory
+        self.close()
+        if _is_damage(error):
+            self._rename_damaged(path, error)
+        return StoreError(f"cannot write {path}: {error}")
+
+    def _rename_damaged(self, path: Path, damage: Exception) -> None:
+        """Keep a damaged file under another name, so that its content can be rescued by hand."""
+        renamed = path.with_name(f"{path.name}.damaged-{int(time.time())}")
+        try:
+            path.rename(renamed)
+        except OSError as error:
+            raise StoreError(f"{path} is damaged and cannot be renamed: {error.strerror}") from None
+        for suffix in ("-wal", "-shm"):
+            path.with_name(path.name + suffix).unlink(missing_ok=True)
+        self._damaged.append(f"{path.name}: {damage}")
+        log.error("%s is damaged (%s) and was renamed to %s; its calls are no longer shown", path, damage, renamed.name)
+
+    def _gaps_of_damage(self, cursor: Cursor) -> list[GapRow]:
+        gaps = [GapRow(*cursor, None, time.time(), f"damaged file {damage}") for damage in self._damaged]
+        self._damaged = []
+        return gaps
+
+
+def _by_day(events: Sequence[StoredEvent]) -> list[tuple[str, list[StoredEvent]]]:
+    """The events of each day, in order. A batch that begins and ends on the same day belongs to it."""
+    if events and day_of(events[0].time) == (day := day_of(events[-1].time)):
+        return [(day, list(events))]
+    return [(day, list(group)) for day, group in groupby(events, lambda event: day_of(event.time))]
+
+
+def _is_damage(error: Exception) -> bool:
+    """Whether the content of the file is wrong, and not its disk, permissions or a lock."""
+    return isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError)

@@ -1,0 +1,178 @@
+"""Calls folded from events: those of real Asterisks, and rare ones that are written by hand."""
+
+from __future__ import annotations
+
+import pytest
+
+from amid.history.event import decode
+from amid.history.ladder import ladder, summary
+from amid.history.masking import mask
+from amid.history.model import MAX_STEPS
+from tests.asterisk.server import VERSIONS
+from tests.history.events import Script, channel, fold, ladder_of, recorded
+from tests.history.ladders import LADDERS, OUTCOMES, lines
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("kind", LADDERS)
+def test_the_ladder_of_a_recorded_call(kind: str, version: str) -> None:
+    folded = fold(recorded(version, kind))
+    first = min(folded.calls.values(), key=lambda call: call.began)
+    assert ladder_of(folded, first.linkedid) == lines(kind)
+    row = summary(first, "pbx1")
+    assert (row["outcome"], row["ended_by"]) == OUTCOMES[kind]
+    assert row["ended"] and row["events"] and not folded.live_channels
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_the_summary_of_a_queue_call(version: str) -> None:
+    folded = fold(recorded(version, "agent_hangs_up"))
+    (call,) = folded.calls.values()
+    row = summary(call, "pbx1")
+    expected = {"who": "Alice (100)", "whom": "Bob (200)", "dialled": "400", "queue": "desk", "agent": "Bob", "channels": 4}
+    assert row.items() >= expected.items()
+    assert row["numbers"] == ["100", "200", "400"]
+    assert 0 < row["talked"] < row["ended"] - row["began"]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_joined_calls_become_one(version: str) -> None:
+    folded = fold(recorded(version, "attended_transfer"))
+    (call,) = set(folded.calls.values())
+    assert len(folded.calls) == 2 and call.joined == [linkedid for linkedid in folded.calls if linkedid != call.linkedid]
+
+
+def ringing(script: Script) -> list[bytes]:
+    """Channel 1 calls channel 2, which rings."""
+    call = script.event("Newchannel", **{**_ring(1), "Exten": "200"})
+    return [
+        call,
+        script.on("Newchannel", 2, ChannelState="0"),
+        script.between("DialBegin", 1, 2),
+        script.event("Newstate", **{**_ring(2), "ChannelStateDesc": "Ringing"}),
+    ]
+
+
+def talking(script: Script) -> list[bytes]:
+    bridge = {"BridgeUniqueid": "b1", "BridgeTechnology": "simple_bridge"}
+    events = [*ringing(script), script.between("DialEnd", 1, 2, DialStatus="ANSWER")]
+    return [*events, script.on("BridgeEnter", 2, **bridge), script.on("BridgeEnter", 1, **bridge)]
+
+
+def _ring(number: int) -> dict[str, str]:
+    return {**channel(number), "ChannelStateDesc": "Ring"}
+
+
+TALK = ["100 calls 200", "200 rings", "200 answers after N s", "100 and 200 talk"]
+
+
+def test_a_caller_hangs_up_before_the_answer() -> None:
+    script = Script()
+    events = [*ringing(script), script.on("HangupRequest", 1), script.between("DialEnd", 1, 2, DialStatus="CANCEL")]
+    folded = fold([*events, script.on("Hangup", 2), script.on("Hangup", 1)])
+    assert ladder_of(folded) == ["100 calls 200", "200 rings", "100 hangs up", "200 stops ringing", "the call ends after N s"]
+    row = summary(folded.calls["1.1"], "pbx1")
+    assert (row["outcome"], row["ended_by"]) == ("cancelled", "caller")
+
+
+def test_a_gap_is_a_line_of_the_ladder() -> None:
+    script = Script()
+    folded = fold(talking(script))
+    folded.add_gap(1, 9, 40, script.time)
+    folded.add_gap(1, 49, None, script.time)
+    assert ladder_of(folded) == [*TALK, "40 events are missing here", "events are missing here"]
+
+
+def test_unlisted_channels_are_ended() -> None:
+    script = Script()
+    folded = fold(talking(script))
+    folded.hang_up_unlisted(frozenset({"1.1"}), script.time)
+    assert folded.live_channels == {"1.1"} and not folded.calls["1.1"].ended
+    folded.hang_up_unlisted(frozenset(), script.time)
+    assert folded.calls["1.1"].ended == script.time
+
+
+@pytest.mark.parametrize(("uptime", "restarted"), [("5", True), ("86400", False)])
+def test_a_lost_session_is_a_restart_if_the_uptime_is_short(uptime: str, restarted: bool) -> None:
+    script = Script()
+    events = [*talking(script), script.event("amid:disconnected")]
+    script.time += 10
+    script.epoch += 1
+    folded = fold([*events, script.event("amid:connected"), script.event("FullyBooted", Uptime=uptime)])
+    assert bool(folded.calls["1.1"].ended) == restarted
+    assert ladder_of(folded) == [*TALK, *(["Asterisk stops", "the call ends after N s"] if restarted else [])]
+
+
+def test_events_after_the_hangup_are_only_counted() -> None:
+    script = Script()
+    folded = fold([*talking(script), script.on("Hangup", 2), script.on("Hangup", 1, Cause="16")])
+    before = ladder_of(folded)
+    for event in (script.on("NewCallerid", 1), script.on("VarSet", 1), script.on("Hangup", 1)):
+        folded.feed(decode(event), event)
+    assert ladder_of(folded) == before and not folded.live_channels
+    assert folded.calls["1.1"].events == 12
+
+
+def test_a_call_that_began_before_the_recording() -> None:
+    script = Script()
+    bridge = {"BridgeUniqueid": "b1", "BridgeTechnology": "simple_bridge"}
+    events = [script.on("BridgeEnter", 1, **bridge), script.on("BridgeEnter", 2, **bridge), script.on("HangupRequest", 2)]
+    folded = fold([*events, script.on("Hangup", 2), script.on("Hangup", 1)])
+    assert ladder_of(folded) == ["100 and 200 talk", "200 hangs up", "the call ends after N s"]
+
+
+def test_forged_headers_change_no_call() -> None:
+    script = Script()
+    twice = ["1.1", "1.2"]
+    folded = fold(
+        [*talking(script), script.event("UserEvent", Linkedid=twice, DestLinkedid=b"\xff"), script.event("VarSet", Uniqueid=twice)]
+    )
+    assert ladder_of(folded) == TALK
+
+
+def test_a_global_variable_adds_no_channel() -> None:
+    script = Script()
+    folded = fold([script.event("VarSet", Channel="none", Uniqueid="none", Linkedid="none", Variable="A", Value="1")])
+    assert not folded.live_channels
+
+
+def test_stored_calls_expire_after_their_end() -> None:
+    script = Script()
+    folded = fold([*talking(script), script.on("Hangup", 2), script.on("Hangup", 1)])
+    folded.expire(script.time + 60)
+    assert folded.calls
+    folded.calls["1.1"].changed = False
+    folded.expire(script.time + 60)
+    assert not folded.calls
+
+
+def test_the_steps_of_a_call_are_bounded() -> None:
+    script = Script()
+    folded = fold(talking(script))
+    for _ in range(MAX_STEPS):
+        event = script.on("Hold", 1)
+        folded.feed(decode(event), event)
+    assert len(folded.calls["1.1"].steps) == MAX_STEPS
+    assert ladder_of(folded)[-1] == "5 further steps are left out"
+
+
+@pytest.mark.parametrize(
+    ("label", "masked"),
+    [
+        ("Alice (100)", "Alice (100)"),
+        ("Alice Miller (+4930123456)", "xxxxxxxxx56"),
+        ("030123456", "xxxxxxx56"),
+        ("PJSIP/trunk-030123456", "PJSIP/trunk-xxxxxxx56"),
+        ("Alice", "Alice"),
+        ("", ""),
+    ],
+)
+def test_masking(label: str, masked: str) -> None:
+    assert mask(label) == masked
+
+
+def test_a_masked_ladder_has_no_long_number() -> None:
+    script = Script()
+    call = script.event("Newchannel", **{**_ring(1), "CallerIDNum": "030123456", "CallerIDName": "Alice", "Exten": "040987654"})
+    (line,) = ladder(fold([call]).calls["1.1"], mask)
+    assert line["text"] == "xxxxxxx56 calls xxxxxxx54"

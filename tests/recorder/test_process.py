@@ -1,0 +1,159 @@
+"""The recorder in a whole daemon, with real Asterisks and the simulated PBX."""
+
+from __future__ import annotations
+
+import json
+import re
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from amid.history.event import decode
+from amid.recorder.archive import Archive
+from tests.asterisk.server import Asterisk
+from tests.conformance.pbx import of
+from tests.daemon import Daemon, eventually
+from tests.history.ladders import LADDERS, OUTCOMES, lines
+from tests.history.scenarios import CONFIG, SCENARIOS, SERVER, stage
+from tests.recorder.pbx import simulated
+
+RIGHTS = {"admin": True, "history": True}
+
+
+@pytest.fixture(scope="module")
+def pbx(asterisk_version: str) -> Iterator[Asterisk]:
+    server = Asterisk(asterisk_version, more=CONFIG)
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def recording(pbx: Asterisk, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    directory = tmp_path_factory.mktemp("recording")
+    tables: dict[str, Any] = {"recorder": {"directory": str(directory / "calls")}, "callers__local": RIGHTS}
+    daemon = Daemon(directory, {SERVER: of(pbx).table}, **tables)
+    try:
+        daemon.start()
+        eventually(lambda: Archive(directory / "calls", SERVER).cursor(), "events are recorded")
+        yield daemon
+    finally:
+        daemon.close()
+
+
+def amid(daemon: Daemon, *arguments: str) -> subprocess.CompletedProcess[str]:
+    argv = [sys.executable, "-m", "amid", "--run-dir", str(daemon.run_dir), *arguments]
+    return subprocess.run(argv, capture_output=True, text=True, timeout=30, check=False)
+
+
+@pytest.mark.parametrize("kind", SCENARIOS)
+def test_amid_call_shows_the_ladder(kind: str, pbx: Asterisk, recording: Daemon) -> None:
+    known = {row["linkedid"] for row in recording.result("calls", {"limit": 1000})["calls"]}
+    with stage(pbx, recording) as s:
+        SCENARIOS[kind](s)
+        s.until_quiet()
+
+    def new_calls() -> list[dict[str, Any]] | None:
+        """Once the recorder has their ends, too."""
+        new = [row for row in recording.result("calls", {"limit": 1000})["calls"] if row["linkedid"] not in known]
+        return new if new and all(row["ended"] for row in new) else None
+
+    def age(row: dict[str, Any]) -> tuple[float, int]:
+        """The events of one read have one time. Then the number in the Linkedid decides."""
+        return row["began"], int(row["linkedid"].rpartition(".")[2])
+
+    first = min(eventually(new_calls, "the calls are recorded"), key=age)
+    shown = amid(recording, "call", first["linkedid"])
+    assert shown.returncode == 0, shown.stderr
+    shown_lines = [re.sub(r"\b\d+ s\b", "N s", line.partition(" s  ")[2]) for line in shown.stdout.splitlines()[2:]]
+    assert shown_lines == lines(kind)
+    assert (first["outcome"], first["ended_by"]) == OUTCOMES[kind]
+    assert set(LADDERS) == set(SCENARIOS)
+
+
+def test_calls_and_their_filters(recording: Daemon) -> None:
+    shown = amid(recording, "calls", "--since", "1h", "--limit", "2")
+    assert shown.returncode == 0 and len(shown.stdout.splitlines()) == 3, shown.stdout + shown.stderr
+    rows = [json.loads(row) for row in amid(recording, "calls", "--json", "--ended-by", "agent").stdout.splitlines()]
+    assert rows and all(row["ended_by"] == "agent" for row in rows)
+    found = json.loads(amid(recording, "call", "--number", "300", "--at", "0m", "--all", "--json").stdout)
+    assert found["call"]["linkedid"] and found["ladder"] and len(found["events"]) > 20
+    assert amid(recording, "call", "1.1").returncode == 1
+
+
+def test_files_are_readable_by_the_group_of_the_daemon(recording: Daemon) -> None:
+    (file,) = Archive(recording.directory / "calls", SERVER).files()
+    assert file.stat().st_mode & 0o777 == 0o640 and file.parent.stat().st_mode & 0o777 == 0o750
+
+
+# ── with the simulated PBX ──
+
+
+@pytest.fixture
+def storm(daemon_for: Any, tmp_path: Path) -> Iterator[Daemon]:
+    with simulated() as table:
+        yield daemon_for({"pbx1": table}, recorder={"directory": str(tmp_path), "leave_out": []}, callers__local=RIGHTS)
+
+
+def last(directory: Path) -> tuple[int, int]:
+    found = Archive(directory, "pbx1").cursor()
+    assert found is not None
+    cursor = found[0]
+    return cursor.epoch, cursor.seq
+
+
+def numbers(directory: Path) -> list[int]:
+    """The numbers of all stored events."""
+    found: list[int] = []
+    for path in Archive(directory, "pbx1").files():
+        with sqlite3.connect(path) as db:
+            found += [seq for low, high in db.execute("SELECT first, last FROM block ORDER BY id") for seq in range(low, high + 1)]
+        found += [decode(packed).seq for packed in Archive(directory, "pbx1").tail(path)]
+    return found
+
+
+def _has_recorded(directory: Path, least: int) -> bool:
+    return last(directory)[1] > least
+
+
+def test_no_event_is_lost_when_the_recorder_is_killed(storm: Daemon, tmp_path: Path) -> None:
+    eventually(lambda: last(tmp_path)[1] > 500, "events are recorded")
+    for _ in range(3):
+        least = last(tmp_path)[1] + 200
+        storm.kill("recorder")
+        eventually(partial(_has_recorded, tmp_path, least), "events are recorded again")
+    found = numbers(tmp_path)
+    assert found == list(range(found[0], found[0] + len(found))), "each event once, in order"
+    assert not Archive(tmp_path, "pbx1").gaps()
+
+
+def _answers_with(daemon: Daemon, kind: str | None) -> bool:
+    return _kind(daemon) == kind
+
+
+def test_the_right_history_decides(storm: Daemon) -> None:
+    for right, expected in ((False, "denied"), ("masked", None)):
+        storm.configure(storm.servers, recorder={"directory": str(storm.directory)}, callers__local={"history": right})
+        assert storm.process is not None
+        storm.process.send_signal(1)
+        eventually(partial(_answers_with, storm, expected), "the new right is in effect")
+    assert storm.request("call", {"linkedid": "1", "all": True})["error"]["data"]["kind"] == "denied"
+
+
+def _kind(daemon: Daemon) -> str | None:
+    error = daemon.request("calls", {}).get("error")
+    return error["data"]["kind"] if error else None
+
+
+def test_it_is_off_by_default(daemon_for: Any) -> None:
+    with simulated() as table:
+        daemon = daemon_for({"pbx1": table}, callers__local=RIGHTS)
+        assert "recorder" not in daemon.processes()
+        error = daemon.request("calls", {})["error"]
+        assert error["data"]["kind"] == "not_connected" and "[recorder]" in error["message"]

@@ -1,0 +1,334 @@
+"""The recorded files: nothing is lost, whatever happens to a file, the clock or the process."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from amid.events.replay_buffer import Cursor
+from amid.history.blocks import join
+from amid.history.event import decode
+from amid.recorder.archive import Archive, day_of
+from amid.recorder.recording import Page, Recording
+from amid.recorder.retention import DAY_S, Recorded, outdated
+from amid.recorder.store import Store, StoreError
+from amid.rpc.requests import CallParams, CallsParams
+from tests.history.events import Script, channel, recorded
+from tests.history.test_fold import TALK, talking
+
+NOON = 1_795_780_800.0
+
+
+@pytest.fixture(autouse=True)
+def in_utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+def page(events: list[bytes], missed: int | None = 0) -> Page:
+    last = decode(events[-1])
+    return Page(last.epoch, last.seq, msgspec.Raw(join(events)), missed, more=False)
+
+
+class Writer:
+    """A recorder without a daemon. Each `write` is a batch."""
+
+    def __init__(self, directory: Path, leave_out: tuple[str, ...] = ()) -> None:
+        self.store = Store(directory, "pbx1")
+        self.recording = Recording("pbx1", leave_out)
+        self.recording.resume(*self.store.load())
+
+    def write(self, events: list[bytes], missed: int | None = 0) -> None:
+        self.store.commit(*self.recording.feed_page(page(events, missed)), self.recording.open_calls)
+
+    def write_all(self, events: list[bytes]) -> None:
+        for event in events:
+            self.write([event])
+
+
+def at(seconds: float) -> Script:
+    script = Script()
+    script.time = seconds
+    return script
+
+
+def hang_up(script: Script) -> list[bytes]:
+    return [script.on("HangupRequest", 1), script.on("Hangup", 2, Cause="16"), script.on("Hangup", 1, Cause="16")]
+
+
+def ladder_of(directory: Path, linkedid: str = "1.1") -> list[str]:
+    found = Archive(directory, "pbx1").call(CallParams(linkedid=linkedid))
+    assert found is not None
+    return [line["text"].replace("0 s", "N s") for line in found.ladder]
+
+
+def calls(directory: Path, **filters: object) -> list[str]:
+    params = msgspec.convert(filters, CallsParams)
+    return [row["linkedid"] for row in Archive(directory, "pbx1").calls(params)[0]]
+
+
+def sequence(directory: Path) -> list[int]:
+    """The numbers of all stored events, in the order of the files."""
+    found = []
+    for path in Archive(directory, "pbx1").files():
+        with sqlite3.connect(path) as db:
+            found += [
+                seq for first, last in db.execute("SELECT first, last FROM block ORDER BY id") for seq in range(first, last + 1)
+            ]
+        found += [msgspec.msgpack.decode(one)["seq"] for one in Archive(directory, "pbx1").tail(path)]
+    return found
+
+
+def test_the_ladder_of_a_recorded_call(tmp_path: Path) -> None:
+    script = at(NOON)
+    Writer(tmp_path).write_all(talking(script) + hang_up(script))
+    assert ladder_of(tmp_path) == [*TALK, "100 hangs up", "the call ends after 1 s"]
+    (row,) = Archive(tmp_path, "pbx1").calls(CallsParams())[0]
+    assert row["ended_by"] == "caller" and row["numbers"] == ["100", "200"]
+
+
+@pytest.mark.parametrize("version", ["22", "16"])
+def test_joined_calls_have_one_ladder(version: str, tmp_path: Path) -> None:
+    events = recorded(version, "attended_transfer")
+    Writer(tmp_path, ("VarSet",)).write(events)
+    assert len(calls(tmp_path)) == 1
+    (row,) = Archive(tmp_path, "pbx1").calls(CallsParams())[0]
+    assert ladder_of(tmp_path, row["joined"][0]) == ladder_of(tmp_path, row["linkedid"])
+    assert "Bob (200) connects Alice (100) with Carol (300)" in ladder_of(tmp_path, row["linkedid"])
+
+
+def test_events_are_stored_as_blocks_and_a_tail(tmp_path: Path) -> None:
+    script = at(NOON)
+    writer = Writer(tmp_path)
+    writer.write([script.on("Hold", 1) for _ in range(600)])
+    writer.write([script.on("Hold", 1) for _ in range(1)])
+    (path,) = Archive(tmp_path, "pbx1").files()
+    with sqlite3.connect(path) as db:
+        assert db.execute("SELECT events FROM block").fetchall() == [(250,), (250,)]
+    assert len(Archive(tmp_path, "pbx1").tail(path)) == 101
+    assert sequence(tmp_path) == list(range(1, 602))
+    assert os.stat(path).st_mode & 0o777 == 0o640
+
+
+def test_recording_resumes_after_the_last_event(tmp_path: Path) -> None:
+    script = at(NOON)
+    Writer(tmp_path).write_all(talking(script))  # nothing is closed, as after kill -9
+    second = Writer(tmp_path)
+    assert second.recording.cursor == Cursor(1, 7)
+    second.write_all(hang_up(script))
+    assert ladder_of(tmp_path) == [*TALK, "100 hangs up", "the call ends after 1 s"]
+    assert sequence(tmp_path) == list(range(1, 11))
+
+
+def test_a_call_over_midnight_is_one_call(tmp_path: Path) -> None:
+    script = at(NOON + DAY_S / 2 - 0.35)
+    writer = Writer(tmp_path)
+    writer.write(talking(script) + hang_up(script))
+    assert [path.name for path in Archive(tmp_path, "pbx1").files()] == ["pbx1-2026-11-27.db", "pbx1-2026-11-28.db"]
+    assert calls(tmp_path) == ["1.1"]
+    assert ladder_of(tmp_path) == [*TALK, "100 hangs up", "the call ends after 1 s"]
+    assert calls(tmp_path, ended_by="caller") == ["1.1"] and not calls(tmp_path, outcome="failed")
+
+
+def test_a_call_over_midnight_in_batches_and_a_crash(tmp_path: Path) -> None:
+    script = at(NOON + DAY_S / 2 - 0.35)
+    Writer(tmp_path).write_all(talking(script))
+    Writer(tmp_path).write_all(hang_up(script))
+    assert calls(tmp_path) == ["1.1"]
+    assert ladder_of(tmp_path) == [*TALK, "100 hangs up", "the call ends after 1 s"]
+    assert sequence(tmp_path) == list(range(1, 11))
+
+
+def test_the_clock_is_set_back(tmp_path: Path) -> None:
+    script = at(NOON)
+    writer = Writer(tmp_path)
+    writer.write_all(talking(script))
+    script.time -= 2 * DAY_S
+    writer.write_all(hang_up(script))
+    assert len(Archive(tmp_path, "pbx1").files()) == 2
+    assert Writer(tmp_path).recording.cursor == Cursor(1, 10)
+    assert not Archive(tmp_path, "pbx1").failures
+
+
+def test_a_gap_is_a_line_of_open_calls(tmp_path: Path) -> None:
+    script = at(NOON)
+    writer = Writer(tmp_path)
+    writer.write_all(talking(script))
+    [script.on("Hold", 1) for _ in range(5)]
+    writer.write(hang_up(script), missed=5)
+    assert ladder_of(tmp_path) == [*TALK, "5 events are missing here", "100 hangs up", "the call ends after 1 s"]
+    (gap,) = Archive(tmp_path, "pbx1").gaps()
+    assert gap[:3] == (1, 7, 5)
+    assert writer.recording.needs_channel_list
+
+
+@pytest.mark.parametrize(("uptime", "lines"), [("1", ["Asterisk stops"]), ("9999", ["events are missing here", "200 hangs up"])])
+def test_a_new_session(uptime: str, lines: list[str], tmp_path: Path) -> None:
+    script = at(NOON)
+    writer = Writer(tmp_path)
+    writer.write_all([*talking(script), script.event("amid:disconnected")])
+    after = Script(epoch=2)
+    after.time = script.time + 30
+    events = [after.event("amid:connected"), after.event("FullyBooted", Uptime=uptime)]
+    ends = [after.on("HangupRequest", 2), after.on("Hangup", 2), after.on("Hangup", 1)]
+    writer.write(events if uptime == "1" else events + ends, missed=None)
+    assert ladder_of(tmp_path)[:-1] == [*TALK, *lines]
+
+
+def test_channels_that_asterisk_no_longer_lists(tmp_path: Path) -> None:
+    script = at(NOON)
+    writer = Writer(tmp_path)
+    writer.write_all(talking(script))
+    writer.store.commit(*writer.recording.hang_up(["1.1", "1.2"], script.time), writer.recording.open_calls)
+    assert ladder_of(tmp_path) == [*TALK, "the PBX ends the call after 1 s"]
+
+
+def test_events_that_are_not_stored_still_join_calls(tmp_path: Path) -> None:
+    script = at(NOON)
+    writer = Writer(tmp_path, ("VarSet",))
+    writer.write_all([*talking(script), script.on("VarSet", 2, linkedid="0.9")])
+    assert calls(tmp_path) == ["0.9"]
+    assert sequence(tmp_path) == list(range(1, 8))
+
+
+def test_a_damaged_file_is_renamed(tmp_path: Path) -> None:
+    script = at(NOON)
+    Writer(tmp_path).write_all(talking(script))
+    (path,) = Archive(tmp_path, "pbx1").files()
+    for suffix in ("-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink()
+    path.write_bytes(b"no database at all" * 1000)
+    writer = Writer(tmp_path)
+    assert writer.recording.cursor is None
+    writer.write_all(talking(at(NOON + 60)))
+    assert calls(tmp_path) == ["1.1"]
+    assert len(list(tmp_path.glob("*.damaged-*"))) == 1
+    (gap,) = Archive(tmp_path, "pbx1").gaps()
+    assert gap.missed is None and "damaged" in gap.reason
+
+
+def test_a_damaged_block_affects_no_other(tmp_path: Path) -> None:
+    script = at(NOON)
+    Writer(tmp_path).write([*talking(script), *(script.on("Hold", 1) for _ in range(300))])
+    (path,) = Archive(tmp_path, "pbx1").files()
+    with sqlite3.connect(path) as db:
+        db.execute("UPDATE block SET body = x'00' WHERE id = 1")
+    archive = Archive(tmp_path, "pbx1")
+    assert archive.call(CallParams(linkedid="1.1")) is not None and archive.failures
+
+
+def test_a_full_disk_stops_recording_between_two_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = at(NOON)
+    writer = Writer(tmp_path)
+    writer.write_all(talking(script))
+    assert writer.store._file is not None
+    (pages,) = writer.store._file._db.execute("PRAGMA page_count").fetchone()
+    writer.store._file._db.execute(f"PRAGMA max_page_count = {pages}")
+    events = [script.event("UserEvent", Text=os.urandom(2000).hex()) for _ in range(20)]
+    with pytest.raises(StoreError, match="full"):
+        writer.write(events)
+    writer.recording.resume(*writer.store.load())  # a new connection does not have the limit
+    assert writer.recording.cursor == Cursor(1, 7)
+    writer.write(events)
+    assert sequence(tmp_path) == list(range(1, 28))
+
+
+def test_a_directory_that_cannot_be_created(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreError, match="cannot create"):
+        Store(tmp_path / "file" / "recordings", "pbx1").load()
+
+
+# ── requests ──
+
+
+@pytest.fixture
+def several(tmp_path: Path) -> Path:
+    """Ten calls a minute apart, the last one open."""
+    writer = Writer(tmp_path)
+    script = at(NOON)
+    for number in range(10):
+        linkedid = f"9.{number}"
+        ids = {"Uniqueid": linkedid, "Linkedid": linkedid, "Channel": f"SIP/x-{number}", "CallerIDName": f"Name {number}"}
+        ids |= {"CallerIDNum": f"030000{number}", "Exten": "400", "ChannelStateDesc": "Ring"}
+        script.time = NOON + 60 * number
+        events = [script.event("Newchannel", **ids)]
+        if number % 2:
+            events += [script.event("QueueCallerJoin", **ids, Queue="desk", Position="1")]
+        script.time += number
+        if number < 9:
+            events += [script.event("HangupRequest", **ids), script.event("Hangup", **ids, Cause="16")]
+        writer.write(events)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("filters", "numbers"),
+    [
+        ({}, "9876543210"),
+        ({"limit": 3}, "987"),
+        ({"since": NOON + 125, "until": NOON + 245}, "43"),
+        ({"number": "0300004"}, "4"),
+        ({"number": "300004"}, "4"),
+        ({"number": "400"}, "9876543210"),
+        ({"number": "00"}, ""),
+        ({"name": "name 7"}, "7"),
+        ({"name": "%"}, ""),
+        ({"queue": "desk"}, "97531"),
+        ({"longer": 7, "shorter": 7.5}, "7"),
+        ({"lost": True, "queue": "desk"}, "7531"),
+        ({"ended_by": "caller", "limit": 2}, "87"),
+        ({"ended_by": "agent"}, ""),
+        ({"outcome": "cancelled", "limit": 1}, "8"),
+    ],
+)
+def test_filters(several: Path, filters: dict[str, object], numbers: str) -> None:
+    assert "".join(linkedid[2:] for linkedid in calls(several, **filters)) == numbers
+
+
+@pytest.mark.parametrize("name", ["Jürgen", 'a "b" \\ c', "\udcfc"])
+def test_a_name_is_found_as_it_is(name: str, tmp_path: Path) -> None:
+    caller = name.encode("utf-8", "surrogateescape") if "\udcfc" in name else name
+    script = at(NOON)
+    Writer(tmp_path).write([script.event("Newchannel", **{**channel(1), "CallerIDName": caller})])
+    assert calls(tmp_path, name=name) == ["1.1"] and not calls(tmp_path, name=name * 2)
+
+
+def test_a_call_by_number_and_time(several: Path) -> None:
+    archive = Archive(several, "pbx1")
+
+    def found(**params: object) -> str | None:
+        call = archive.call(msgspec.convert(params, CallParams))
+        return call.summary["linkedid"] if call else None
+
+    assert found(number="400", at=NOON + 183) == "9.3"
+    assert found(number="400", at=NOON + 230) == "9.4"
+    assert found(number="400") == "9.9"
+    assert found(number="7777777", at=NOON) is None and found(linkedid="7.7") is None
+
+
+def test_masked_answers_have_no_long_number(several: Path) -> None:
+    archive = Archive(several, "pbx1")
+    rows, more = archive.calls(CallsParams(limit=1, masked=True))
+    found = archive.call(CallParams(linkedid="9.9", masked=True))
+    assert more and found is not None
+    assert "0300009" not in f"{rows}{found.summary}{found.ladder}" and rows[0]["who"] == "xxxxx09"
+
+
+def test_files_that_are_too_old_or_too_many() -> None:
+    days = [day_of(NOON - number * DAY_S) for number in range(5)]
+    files = [Recorded(day, f"{server}-{day}.db", 100) for day in days for server in ("a", "b")]
+    names = {file.name for file in outdated(files, NOON, keep_days=3, keep_bytes=10_000)}
+    assert names == {f"{server}-{day}.db" for day in days[3:] for server in ("a", "b")}
+    names = {file.name for file in outdated(files, NOON, keep_days=30, keep_bytes=350)}
+    assert names == {f"{server}-{day}.db" for day in days[2:] for server in ("a", "b")} | {f"a-{days[1]}.db"}
+    assert not [file for file in outdated(files, NOON, 1, 0) if file.day == days[0]]
