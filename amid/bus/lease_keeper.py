@@ -1,0 +1,110 @@
+"""Takes and renews the lease of one server (`amid.bus.protocol.lease`) in a bucket of NATS."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+
+from nats.js.errors import KeyNotFoundError, KeyWrongLastSequenceError
+from nats.js.kv import KeyValue
+
+from amid.bus.connection import NATS_ERRORS, describe
+from amid.bus.protocol.lease import Create, Lease
+from amid.process.loop import clock
+
+log = logging.getLogger("amid.bus")
+
+RELEASE_TIMEOUT_S = 1.0
+
+
+class LeaseLost(Exception):
+    """Another instance may serve the server now."""
+
+
+class LeaseKeeper:
+    def __init__(self, bucket: KeyValue, ttl_s: float, server: str, instance: str) -> None:
+        self._bucket = bucket
+        self._ttl_s = ttl_s
+        self._server = server
+        self._instance = instance
+        self._value = json.dumps({"instance": instance}).encode()
+        self._lease = Lease(ttl_s, clock.monotonic())
+        self._owner = ""
+        """The instance that holds the lease, as far as this one knows."""
+
+    def holds(self) -> bool:
+        """Whether this instance may publish and answer now."""
+        return self._lease.holds(clock.monotonic())
+
+    async def acquire(self) -> None:
+        """Return when this instance has the lease."""
+        while not self.holds():
+            await asyncio.sleep(self._lease.next_at - clock.monotonic())
+            await self._attempt()
+
+    async def keep(self) -> None:
+        """Renew the lease. Raises `LeaseLost`."""
+        while self.holds():
+            await asyncio.sleep(min(self._lease.next_at, self._lease.fence_at) - clock.monotonic())
+            if self.holds():
+                await self._attempt()
+        raise LeaseLost
+
+    async def release(self) -> None:
+        """Delete the key, so that another instance can take the lease at once."""
+        revision = self._lease.revision
+        if revision is None or not self.holds():
+            return
+        try:
+            async with asyncio.timeout(RELEASE_TIMEOUT_S):
+                await self._bucket.delete(self._server, last=revision)
+        except NATS_ERRORS as error:
+            log.debug("%s: cannot release the lease, which expires instead: %s", self._server, describe(error))
+
+    async def _attempt(self) -> None:
+        """Send one request. A renewal has time until the fence."""
+        sent_at = clock.monotonic()
+        limit_s = self._lease.fence_at - sent_at if self.holds() else self._ttl_s
+        try:
+            async with asyncio.timeout(limit_s):
+                revision = await self._request()
+        except KeyWrongLastSequenceError:
+            self._lease.refused(clock.monotonic())
+        except NATS_ERRORS as error:
+            log.warning("%s: cannot take or renew the lease, retrying: %s", self._server, describe(error))
+            self._lease.failed(clock.monotonic())
+        else:
+            self._owner = self._instance
+            self._lease.granted(revision, sent_at)
+
+    async def _request(self) -> int:
+        """Create or update the key. Return its revision."""
+        step = self._lease.step()
+        if not isinstance(step, Create):
+            return await self._bucket.update(self._server, self._value, last=step.revision)
+        try:
+            return await self._bucket.create(self._server, self._value)
+        except KeyWrongLastSequenceError:
+            return await self._adopt()
+
+    async def _adopt(self) -> int:
+        """Renew an existing key if it is of an earlier process of this instance."""
+        try:
+            entry = await self._bucket.get(self._server)
+        except KeyNotFoundError:
+            raise KeyWrongLastSequenceError from None
+        owner = _instance_of(entry.value or b"")
+        if owner != self._owner:
+            log.info("%s: %s holds the lease; this amid is on standby", self._server, owner or "an unknown instance")
+        self._owner = owner
+        if owner != self._instance:
+            raise KeyWrongLastSequenceError
+        return await self._bucket.update(self._server, self._value, last=entry.revision)
+
+
+def _instance_of(value: bytes) -> str:
+    try:
+        return str(json.loads(value)["instance"])
+    except (ValueError, KeyError, TypeError):
+        return ""

@@ -1,0 +1,240 @@
+"""The process `bus` on real nats-servers: events, calls, discovery."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import nats.errors
+import pytest
+
+from amid import wire
+from amid.simulator import SimulatedPbx
+from tests.bus.conftest import check_numbering, gaps, missing_version, nats_table, send_events, wait_stored
+from tests.bus.nats_server import Consumer, NatsServer
+from tests.conftest import StartDaemon
+from tests.daemon import Daemon, eventually
+from tests.need import need
+from tests.processes.pbx import simulated, table
+
+CALLERS = {"callers__crm": {"nats": "crm", "allow": ["Ping"]}, "callers__ops": {"nats": "ops", "admin": True}}
+SITE = {"prefix": "site-a", "max_age": 3600, "max_bytes": 5_000_000, "leave_out": ["successfulauth"]}
+
+
+@pytest.fixture(scope="module")
+def configured(pbx: SimulatedPbx, nats_server: NatsServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    """A second daemon, with a prefix, limits and callers of its own."""
+    daemon = Daemon(tmp_path_factory.mktemp("configured"), {"pbx1": table(pbx)}, nats=nats_table(nats_server, **SITE), **CALLERS)
+    try:
+        yield daemon.start()
+    finally:
+        daemon.close()
+
+
+def action(name: str, number: int = 1, **params: Any) -> dict[str, Any]:
+    return {"id": number, "method": "action", "params": {"action": name, **params}}
+
+
+def expires(seconds: float) -> dict[str, str]:
+    return {"Amid-Expires": str(int((time.time() + seconds) * 1000))}
+
+
+def wait_served(consumer: Consumer, prefix: str = "amid") -> None:
+    eventually(lambda: "result" in consumer.request(f"{prefix}.rpc.pbx1.ping"), "pbx1 is served on NATS")
+
+
+def test_both_versions_are_tested() -> None:
+    need(missing_version(), of="NATS")
+
+
+# ── events ──
+
+
+def test_events_are_stored_as_published_locally(daemon: Daemon, consumer: Consumer) -> None:
+    after = {key: daemon.result("events", {"server": "pbx1", "timeout": 0})[key] for key in ("epoch", "seq")}
+    wait_stored(consumer, send_events(daemon, 20))
+    stored = consumer.messages()
+    check_numbering([event for event, _ in stored])
+    pulled = daemon.result("events", {"server": "pbx1", "after": after, "timeout": 0})["events"]
+    assert [event for event, _ in stored if event["seq"] > after["seq"]] == pulled
+    assert all(headers["Nats-Msg-Id"] == f"pbx1:{event['epoch']}:{event['seq']}" for event, headers in stored)
+
+
+def test_a_consumer_filters_events_by_name(daemon: Daemon, consumer: Consumer) -> None:
+    wait_stored(consumer, send_events(daemon, 3))
+
+    async def names() -> set[str]:
+        subscription = await consumer.jetstream.pull_subscribe("amid.event.pbx1.UserEvent", "crm", stream="AMID_pbx1")
+        return {json.loads(message.data)["event"] for message in await subscription.fetch(3, timeout=5)}
+
+    assert consumer.run(names()) == {"UserEvent"}
+
+
+@pytest.mark.newest_nats
+def test_bytes_that_are_not_utf8_are_encoded_as_in_the_contract(daemon: Daemon, consumer: Consumer) -> None:
+    daemon.action("UserEvent", {"UserEvent": "Odd", "Name": "Gr\udcfc\udcdfe"})
+
+    def odd() -> Any:
+        return [event["fields"]["Name"] for event in consumer.stored() if event["fields"].get("UserEvent") == "Odd"]
+
+    assert eventually(odd, "the event is stored") == ["Gr\udcfc\udcdfe"]
+
+
+@pytest.mark.newest_nats
+def test_events_in_leave_out_are_not_stored(configured: Daemon, consumer: Consumer) -> None:
+    numbers = send_events(configured, 2)
+
+    def stored() -> list[dict[str, Any]]:
+        return consumer.stored(stream="SITE-A_pbx1")
+
+    eventually(lambda: [event for event in stored() if event["fields"].get("Number") == str(numbers[-1])], "it is stored")
+    assert "SuccessfulAuth" not in {event["event"] for event in stored()}
+    assert "SuccessfulAuth" in {event["event"] for event in consumer.stored()}
+
+
+def test_the_stream_has_the_configured_limits(configured: Daemon, consumer: Consumer, nats_server: NatsServer) -> None:
+    def config() -> Any:
+        return consumer.run(consumer.jetstream.stream_info("SITE-A_pbx1")).config
+
+    eventually(config, "the stream is there")
+    assert (config().max_age, config().max_bytes, config().subjects) == (3600.0, 5_000_000, ["site-a.event.pbx1.>"])
+    configured.configure(configured.servers, nats=nats_table(nats_server, **{**SITE, "max_age": 7200}), **CALLERS)
+    assert configured.process is not None
+    configured.process.send_signal(1)
+    eventually(lambda: config().max_age == 7200.0, "the stream has the new limit")
+
+
+def test_a_bus_that_died_is_replaced_and_continues_without_a_gap(daemon: Daemon, consumer: Consumer) -> None:
+    sent = send_events(daemon, 5)
+    wait_stored(consumer, sent)
+    before = consumer.stored()
+    daemon.kill("bus")
+    wait_stored(consumer, sent + send_events(daemon, 5))
+    check_numbering(consumer.stored())
+    assert not gaps(consumer.stored()[len(before) :])
+
+
+@pytest.mark.newest_nats
+def test_a_replaced_reader_starts_a_greater_epoch_after_a_gap(daemon: Daemon, consumer: Consumer) -> None:
+    sent = send_events(daemon, 2)
+    wait_stored(consumer, sent)
+    before = consumer.stored()
+    epoch = daemon.server("pbx1")["epoch"]
+    daemon.kill("reader pbx1")
+    eventually(lambda: daemon.server("pbx1")["epoch"] != epoch, "another reader")
+    daemon.wait_up("pbx1")
+    wait_stored(consumer, sent + send_events(daemon, 2))
+    check_numbering(consumer.stored())
+    new = consumer.stored()[len(before) :]
+    (gap,) = gaps(new)
+    assert new[0] == gap and gap["missed"] is None and gap["epoch"] == new[-1]["epoch"] > before[-1]["epoch"]
+
+
+@pytest.mark.newest_nats
+def test_a_daemon_starts_without_nats_and_stores_its_events_later(daemon_for: StartDaemon, own_nats: NatsServer) -> None:
+    with simulated() as pbx:
+        daemon = daemon_for({"pbx1": table(pbx)}, nats=nats_table(own_nats))
+        sent = send_events(daemon, 3)
+        own_nats.start()
+        with Consumer(own_nats.url) as consumer:
+            wait_stored(consumer, sent)
+
+
+# ── calls ──
+
+
+def test_a_call_is_answered_as_on_the_local_socket(daemon: Daemon, consumer: Consumer) -> None:
+    wait_served(consumer)
+    answer = consumer.request("amid.rpc.pbx1.action.Ping", action("Ping", 7), headers=expires(5))
+    assert (answer["id"], answer["result"]["response"]["Ping"]) == (7, "Pong")
+    error = consumer.request("amid.rpc.pbx1.action.Hangup", action("Hangup", fields={"Channel": "none"}))["error"]
+    assert error["data"]["kind"] == "action_failed" and error["data"]["sent"] is True
+    assert consumer.request("amid.rpc.pbx1.servers")["result"][0]["name"] == "pbx1"
+
+
+@pytest.mark.newest_nats
+def test_the_state_and_its_changes_are_available(daemon: Daemon, consumer: Consumer) -> None:
+    wait_served(consumer)
+
+    def ask(method: str, **params: Any) -> Any:
+        body = {"id": 1, "method": method, "params": {"kinds": ["queues", "members"], **params}}
+        return consumer.request(f"amid.rpc.pbx1.{method}", body)["result"]
+
+    state = eventually(lambda: ask("state"), "the state is loaded")
+    assert state["queues"]
+    after = {key: state[key] for key in ("epoch", "seq", "rev")}
+    member = {"Queue": state["queues"][0]["name"], "Interface": "PJSIP/over-nats"}
+    daemon.action("QueueAdd", member)
+    page = eventually(lambda: (page := ask("events", after=after, timeout=5))["events"] and page, "a change")
+    assert page["missed"] == 0 and page["events"][0]["rev"] > after["rev"]
+    daemon.action("QueueRemove", member)
+
+
+@pytest.mark.newest_nats
+def test_a_call_in_messagepack_is_answered_in_messagepack(daemon: Daemon, consumer: Consumer) -> None:
+    wait_served(consumer)
+    answer = consumer.run(consumer.client.request("amid.rpc.pbx1.action.Ping", wire.pack(action("Ping")), timeout=10))
+    assert wire.unpack(answer.data)["result"]["response"]["Ping"] == "Pong"
+    assert "Amid-Instance" in (answer.headers or {})
+
+
+@pytest.mark.newest_nats
+def test_a_call_that_expired_is_not_carried_out(daemon: Daemon, consumer: Consumer) -> None:
+    wait_served(consumer)
+    request = action("UserEvent", fields={"UserEvent": "Late"})
+    error = consumer.request("amid.rpc.pbx1.action.UserEvent", request, headers=expires(-0.001))["error"]
+    assert (error["data"]["kind"], error["data"]["sent"]) == ("timeout", False)
+    wait_stored(consumer, send_events(daemon, 1))
+    assert not [event for event in consumer.stored() if event["fields"].get("UserEvent") == "Late"]
+
+
+@pytest.mark.newest_nats
+def test_without_a_session_there_are_no_responders(daemon_for: StartDaemon, own_nats: NatsServer) -> None:
+    own_nats.start()
+    with simulated() as pbx, Consumer(own_nats.url) as consumer:
+        daemon_for({"pbx1": table(pbx)}, nats=nats_table(own_nats))
+        wait_served(consumer)
+        pbx.stop()
+
+        def has_no_responders() -> bool:
+            try:
+                consumer.request("amid.rpc.pbx1.ping", timeout=3)
+            except nats.errors.NoRespondersError:
+                return True
+            return False
+
+        eventually(has_no_responders, "no responders")
+        assert consumer.request("amid.rpc.status")["result"]["servers"][0]["state"] != "up"
+
+
+@pytest.mark.newest_nats
+def test_a_caller_has_a_prefix_with_its_own_lists(configured: Daemon, consumer: Consumer) -> None:
+    wait_served(consumer, "site-a")
+    assert "result" in consumer.request("site-a-crm.rpc.pbx1.action.Ping", action("Ping"))
+    error = consumer.request("site-a-crm.rpc.pbx1.action.QueueStatus", action("QueueStatus"))["error"]
+    assert (error["data"]["kind"], error["data"]["sent"]) == ("denied", False)
+    assert "callers.crm" in error["message"]
+    assert consumer.request("site-a.rpc.pbx1.restart")["error"]["data"]["kind"] == "denied"
+    assert "result" in consumer.request("site-a-ops.rpc.pbx1.audit")
+
+
+# ── discovery ──
+
+
+def test_ticks_servers_and_instances_are_announced(daemon: Daemon, consumer: Consumer) -> None:
+    wait_served(consumer)
+    ticks = consumer.collect("amid.tick.pbx1")
+    send_events(daemon, 1)
+    tick = eventually(lambda: next(tick for tick in ticks if "UserEvent" in tick["last"]), "a tick with the event")
+    assert tick["event"] == "amid:tick" and tick["seq"] >= tick["last"]["UserEvent"]
+
+    async def view() -> dict[str, Any]:
+        bucket = await consumer.jetstream.key_value("amid-servers")
+        found: dict[str, Any] = json.loads((await bucket.get("pbx1")).value or b"{}")
+        return found
+
+    assert eventually(lambda: consumer.run(view()), "the server is in the bucket")["state"] == "up"
+    found = json.loads(consumer.run(consumer.client.request("$SRV.INFO.amid", b"", timeout=5)).data)
+    assert found["metadata"]["servers"] == "pbx1" and found["metadata"]["instance"]

@@ -1,0 +1,125 @@
+"""Two amids for one PBX: the owner of the lease serves it on NATS, and the standby takes over."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from amid.simulator import SimulatedPbx
+from tests.bus.conftest import check_numbering, gaps, nats_table, numbers_in, send_events, stored_from, wait_stored
+from tests.bus.nats_server import Consumer, NatsServer
+from tests.conftest import StartDaemon
+from tests.daemon import Daemon, eventually
+from tests.processes.pbx import table
+
+TTL_S = 2.0
+MARGIN_S = 1.0
+"""Added to the promised time of a take-over for a busy machine."""
+
+
+class Pair:
+    """The instance "a" is the owner, and "b" the standby. Events reach both; `standby` lives longer."""
+
+    def __init__(self, start: StartDaemon, pbx: SimulatedPbx, server: NatsServer, consumer: Consumer) -> None:
+        self.consumer = consumer
+        keys = {name: nats_table(server, lease_ttl=TTL_S, instance=name) for name in ("a", "b")}
+        self.owner = start({"pbx1": table(pbx)}, nats=keys["a"])
+        eventually(lambda: self.lease_owner() == "a", "a has the lease")
+        self.standby = start({"pbx1": table(pbx)}, nats=keys["b"])
+        eventually(lambda: "a holds the lease; this amid is on standby" in self.standby.log.read_text(), "b is on standby")
+
+    def lease_owner(self) -> str:
+        async def owner() -> str:
+            bucket = await self.consumer.jetstream.key_value("amid-owners")
+            return str(json.loads((await bucket.get("pbx1")).value or b"{}")["instance"])
+
+        return self.consumer.run(owner())
+
+    def origins(self) -> list[str]:
+        """The instance that stored each message."""
+        return [headers["Amid-Origin"].partition(" ")[2] for _, headers in self.consumer.messages()]
+
+    def wait_taken_over(self, limit_s: float) -> float:
+        """Wait until b publishes. Return after how many seconds."""
+        began = time.monotonic()
+        eventually(lambda: self.origins()[-1] == "b", "b publishes", limit_s)
+        return time.monotonic() - began
+
+
+def pids(daemon: Daemon) -> list[int]:
+    """All processes of a daemon, the supervisor first."""
+    return [process["pid"] for process in daemon.processes().values()]
+
+
+def send_signal(processes: list[int], number: signal.Signals) -> None:
+    for pid in processes:
+        os.kill(pid, number)
+
+
+@pytest.fixture
+def pair(daemon_for: StartDaemon, pbx: SimulatedPbx, own_nats: NatsServer) -> Iterator[Pair]:
+    own_nats.start()
+    with Consumer(own_nats.url) as consumer:
+        yield Pair(daemon_for, pbx, own_nats, consumer)
+
+
+def wait_last(pair: Pair, sent: list[int]) -> None:
+    eventually(lambda: stored_from(pair.consumer, sent[0])[-1:] == sent[-1:], f"event {sent[-1]} is stored", 40)
+
+
+def test_only_the_owner_publishes_and_hands_over_at_once_when_it_ends(pair: Pair) -> None:
+    wait_stored(pair.consumer, send_events(pair.standby, 20))
+    assert set(pair.origins()) == {"a"}
+    pair.owner.stop()
+    print(f"\ntaken over {pair.wait_taken_over(TTL_S):.2f} s after the owner's end")
+
+
+def test_the_standby_takes_over_when_the_owner_dies(pair: Pair) -> None:
+    sent = send_events(pair.standby, 5)
+    wait_stored(pair.consumer, sent)
+    send_signal(pids(pair.owner), signal.SIGKILL)
+    seconds = pair.wait_taken_over(3 * TTL_S)
+    print(f"\ntaken over {seconds:.2f} s after SIGKILL, TTL {TTL_S:g} s")
+    assert seconds <= 1.5 * TTL_S + MARGIN_S
+    sent += send_events(pair.standby, 5)
+    wait_last(pair, sent)
+    check_take_over(pair, sent)
+
+
+def test_an_owner_that_was_suspended_and_continues_stores_nothing(pair: Pair) -> None:
+    """It is suspended while events arrive, for longer than its lease, and continues with unsent
+    groups."""
+    sent = send_events(pair.standby, 5)
+    wait_stored(pair.consumer, sent)
+    suspended = pids(pair.owner)
+    send_signal(suspended, signal.SIGSTOP)
+    try:
+        sent += send_events(pair.standby, 50)
+        print(f"\ntaken over {pair.wait_taken_over(3 * TTL_S):.2f} s after SIGSTOP and 50 events, TTL {TTL_S:g} s")
+        sent += send_events(pair.standby, 50)
+        wait_last(pair, sent)
+    finally:
+        send_signal(suspended[::-1], signal.SIGCONT)
+    eventually(lambda: "b holds the lease; this amid is on standby" in pair.owner.log.read_text(), "a is on standby")
+    sent += send_events(pair.standby, 20)
+    wait_last(pair, sent)
+    check_take_over(pair, sent)
+
+
+def check_take_over(pair: Pair, sent: list[int]) -> None:
+    """The instance changes once, with a greater epoch after a gap. No event is stored twice, and all
+    missing ones are in the gap."""
+    origins, stored = pair.origins(), pair.consumer.stored()
+    change = origins.index("b")
+    assert set(origins[:change]) == {"a"} and set(origins[change:]) == {"b"}
+    check_numbering(stored)
+    assert gaps(stored) == [stored[change]] and stored[change]["missed"] is None
+    assert stored[change]["epoch"] > stored[change - 1]["epoch"]
+    before, after = numbers_in(stored[:change]), numbers_in(stored[change:])
+    assert before == sent[: len(before)] and after == sent[-len(after) :]
+    print(f"stored {len(before + after)} of {len(sent)}, twice 0, in the gap {len(sent) - len(before + after)}")
