@@ -1,0 +1,260 @@
+"""Channels and bridges.
+
+Nearly every event about a channel has a snapshot of the channel (asterisk/asterisk,
+main/manager_channels.c, ast_manager_build_channel_state_string_prefix), so most events are handled
+in the same way. The exceptions:
+
+* Events of a channel arrive after its Hangup. Channels that have ended are therefore remembered,
+  and once all channels were listed, only Newchannel creates one.
+* When a Linkedid changes, VarSet is the only event that shows it.
+* Pickup has an outdated snapshot, and is ignored.
+* CoreShowChannels may name a bridge that the channel has left (parked, then transferred blindly)
+  until the channel hangs up.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from amid.state.model import CHANNEL_MEMBERS, Fields, Model, Thing, number, text
+
+SNAPSHOT = {
+    "name": "Channel",
+    "linkedid": "Linkedid",
+    "state": "ChannelStateDesc",
+    "caller": "CallerIDNum",
+    "caller_name": "CallerIDName",
+    "connected": "ConnectedLineNum",
+    "connected_name": "ConnectedLineName",
+    "account": "AccountCode",
+    "context": "Context",
+    "exten": "Exten",
+}
+"""Member of a channel -> header of a snapshot."""
+
+
+def snapshot(fields: Fields, prefix: str = "") -> Thing:
+    """The members of a channel that a snapshot has. prefix: of the names of its headers, such as
+    "Dest"."""
+    values = {member: text(fields, prefix + header) for member, header in SNAPSHOT.items()}
+    values["priority"] = number(fields, prefix + "Priority")
+    return values
+
+
+def put_channel(model: Model, uniqueid: str, values: Thing, since: float) -> None:
+    """Create a channel, or update it. since: when it began, or was answered if the state is new."""
+    known = model.get("channel", uniqueid)
+    if known is None:
+        new = {"bridge": "", "held": False, "since": since, "answered": since if values["state"] == "Up" else None}
+        values = {"uniqueid": uniqueid, **new, **values}
+    elif values.get("state") == "Up" and known["state"] != "Up":
+        values["answered"] = since
+    linkedid: str = values["linkedid"] if known is None or "linkedid" in values else known["linkedid"]
+    if known is not None and known["linkedid"] != linkedid:
+        _leave_call(model, uniqueid, known["linkedid"])
+    model.call_channels.setdefault(linkedid, {})[uniqueid] = None
+    model.stale_calls[linkedid] = None
+    model.put("channel", uniqueid, values)
+    if uniqueid in model.dependents:
+        update_dependents(model, uniqueid)
+
+
+def _leave_call(model: Model, uniqueid: str, linkedid: str) -> None:
+    channels = model.call_channels[linkedid]
+    del channels[uniqueid]
+    if not channels:
+        del model.call_channels[linkedid]
+    model.stale_calls[linkedid] = None
+
+
+def update_dependents(model: Model, uniqueid: str) -> None:
+    """Copy the channel's name and caller to the things that belong to the channel."""
+    channel = model.get("channel", uniqueid)
+    if channel is not None:
+        values = {"channel": channel["name"], **{name: channel[name] for name in CHANNEL_MEMBERS}}
+        for kind, thing_id in model.dependents.get(uniqueid, ()):
+            model.put(kind, thing_id, values)
+
+
+def remove_channel(model: Model, uniqueid: str) -> None:
+    known = model.get("channel", uniqueid)
+    model.last_left.pop(uniqueid, None)
+    if known is None:
+        return
+    _leave_bridge(model, uniqueid, known["bridge"])
+    _leave_call(model, uniqueid, known["linkedid"])
+    model.remove("channel", uniqueid)
+
+
+# ── events ──
+
+
+def new_channel(model: Model, fields: Fields, time: float) -> None:
+    uniqueid = text(fields, "Uniqueid")
+    if uniqueid not in model.tombstones:
+        put_channel(model, uniqueid, snapshot(fields), time)
+
+
+def update_channel(model: Model, fields: Fields, time: float, prefix: str = "") -> None:
+    uniqueid = text(fields, prefix + "Uniqueid")
+    if model.get("channel", uniqueid) is not None or (uniqueid and not model.channels_listed and uniqueid not in model.tombstones):
+        put_channel(model, uniqueid, snapshot(fields, prefix), time)
+
+
+def update_dialed(model: Model, fields: Fields, time: float) -> None:
+    """The events of a dial, for the dialed channel."""
+    update_channel(model, fields, time, "Dest")
+
+
+def update_linkedid(model: Model, fields: Fields, time: float) -> None:
+    known = model.get("channel", text(fields, "Uniqueid"))
+    linkedid = text(fields, "Linkedid")
+    if known is not None and linkedid and known["linkedid"] != linkedid:
+        put_channel(model, known["uniqueid"], {"linkedid": linkedid}, time)
+
+
+def rename_channel(model: Model, fields: Fields, time: float) -> None:
+    known = model.get("channel", text(fields, "Uniqueid"))
+    if known is not None:
+        put_channel(model, known["uniqueid"], {"name": text(fields, "Newname")}, time)
+
+
+def end_channel(model: Model, fields: Fields, time: float) -> None:
+    uniqueid = text(fields, "Uniqueid")
+    model.add_tombstone(uniqueid)
+    remove_channel(model, uniqueid)
+
+
+def hold(model: Model, fields: Fields, time: float) -> None:
+    _set_held(model, fields, True)
+
+
+def unhold(model: Model, fields: Fields, time: float) -> None:
+    _set_held(model, fields, False)
+
+
+def _set_held(model: Model, fields: Fields, held: bool) -> None:
+    uniqueid = text(fields, "Uniqueid")
+    if model.get("channel", uniqueid) is not None:
+        model.put("channel", uniqueid, {"held": held})
+
+
+# ── bridges ──
+
+
+def put_bridge(model: Model, fields: Fields, time: float) -> None:
+    """Create or update a bridge from its snapshot in an event or a list."""
+    bridge = text(fields, "BridgeUniqueid")
+    if not bridge or bridge in model.tombstones:
+        return
+    values: dict[str, Any] = {
+        "type": text(fields, "BridgeType"),
+        "technology": text(fields, "BridgeTechnology"),
+        "creator": text(fields, "BridgeCreator"),
+        "name": text(fields, "BridgeName"),
+    }
+    if model.get("bridge", bridge) is None:
+        values = {"uniqueid": bridge, **values, "channels": [], "since": time}
+    model.put("bridge", bridge, values)
+
+
+def end_bridge(model: Model, fields: Fields, time: float) -> None:
+    bridge = text(fields, "BridgeUniqueid")
+    model.add_tombstone(bridge)
+    known = model.get("bridge", bridge)
+    for uniqueid in known["channels"] if known is not None else ():
+        if model.get("channel", uniqueid) is not None:
+            _set_bridge(model, uniqueid, "")
+    model.remove("bridge", bridge)
+
+
+def enter_bridge(model: Model, fields: Fields, time: float) -> None:
+    uniqueid, bridge = text(fields, "Uniqueid"), text(fields, "BridgeUniqueid")
+    if model.get("channel", uniqueid) is not None:
+        _join_bridge(model, uniqueid, bridge)
+
+
+def _join_bridge(model: Model, uniqueid: str, bridge: str) -> None:
+    """Move a channel to this bridge from the one that it is in."""
+    channel = model.kinds["channel"][uniqueid]
+    if channel["bridge"] and channel["bridge"] != bridge:
+        _leave_bridge(model, uniqueid, channel["bridge"])
+    model.last_left.pop(uniqueid, None)
+    known = model.get("bridge", bridge)
+    if known is not None and uniqueid not in known["channels"]:
+        model.put("bridge", bridge, {"channels": sorted([*known["channels"], uniqueid])})
+    for other in known["channels"] if known is not None else ():
+        _mark_call_stale(model, other)
+    _set_bridge(model, uniqueid, bridge)
+
+
+def leave_bridge(model: Model, fields: Fields, time: float) -> None:
+    uniqueid, bridge = text(fields, "Uniqueid"), text(fields, "BridgeUniqueid")
+    channel = model.get("channel", uniqueid)
+    if channel is None:
+        return
+    model.last_left[uniqueid] = bridge
+    _leave_bridge(model, uniqueid, bridge)
+    if channel["bridge"] == bridge:
+        _set_bridge(model, uniqueid, "")
+
+
+def _leave_bridge(model: Model, uniqueid: str, bridge: str) -> None:
+    known = model.get("bridge", bridge)
+    if known is not None and uniqueid in known["channels"]:
+        model.put("bridge", bridge, {"channels": [one for one in known["channels"] if one != uniqueid]})
+        for other in known["channels"]:
+            _mark_call_stale(model, other)
+
+
+def _set_bridge(model: Model, uniqueid: str, bridge: str) -> None:
+    model.put("channel", uniqueid, {"bridge": bridge})
+    _mark_call_stale(model, uniqueid)
+
+
+def _mark_call_stale(model: Model, uniqueid: str) -> None:
+    channel = model.get("channel", uniqueid)
+    if channel is not None:
+        model.stale_calls[channel["linkedid"]] = None
+
+
+# ── lists ──
+
+
+def list_channel(model: Model, fields: Fields, time: float) -> None:
+    """An item of CoreShowChannels. `join_listed_bridges` must follow. The list does not have when
+    the channel was answered."""
+    since = time - seconds_of(text(fields, "Duration"))
+    values = {**snapshot(fields), "bridge": text(fields, "BridgeId"), "answered": None}
+    put_channel(model, text(fields, "Uniqueid"), values, since)
+
+
+def join_listed_bridges(listed: Model, live: Model) -> None:
+    """Give the listed bridges their channels. live: the model that the events have made.
+
+    The list of bridges may lack a bridge that still has channels, until its BridgeDestroy: it is
+    taken from `live`. A bridge that neither of them has, or that the channel has left, is removed
+    from the channel.
+    """
+    members: dict[str, list[str]] = {}
+    for uniqueid, channel in listed.kinds["channel"].items():
+        bridge = channel["bridge"]
+        if not bridge:
+            continue
+        left = live.last_left.get(uniqueid) == bridge
+        if left or (listed.get("bridge", bridge) is None and live.get("bridge", bridge) is None):
+            listed.put("channel", uniqueid, {"bridge": ""})
+        else:
+            listed.last_left.pop(uniqueid, None)
+            members.setdefault(bridge, []).append(uniqueid)
+    for bridge, uniqueids in members.items():
+        values = {} if listed.get("bridge", bridge) is not None else dict(live.kinds["bridge"][bridge])
+        listed.put("bridge", bridge, {**values, "channels": sorted(uniqueids)})
+
+
+def seconds_of(duration: Any) -> int:
+    """The seconds of "HH:MM:SS" or of a number of seconds."""
+    total = 0
+    for part in str(duration).split(":"):
+        total = total * 60 + (int(part) if part.isdigit() else 0)
+    return total

@@ -1,0 +1,55 @@
+"""The selection of things by kind and condition."""
+
+from __future__ import annotations
+
+import pytest
+
+from amid.state.model import Model
+from amid.state.query import parse_conditions, parse_kinds, select
+
+
+@pytest.fixture
+def model() -> Model:
+    model = Model()
+    model.put("queue", "sales", {"name": "sales", "waiting": 2})
+    for position, uniqueid in ((2, "1"), (1, "2")):
+        model.put("caller", f"sales/{uniqueid}", {"queue": "sales", "uniqueid": uniqueid, "position": position})
+    model.put("channel", "1", {"uniqueid": "1", "name": "PJSIP/1", "held": False, "state": "Up"})
+    model.put("channel", "2", {"uniqueid": "2", "name": b"Local/\xff", "held": True, "state": "Ring"})
+    return model
+
+
+def test_kinds_in_the_singular_and_in_the_plural() -> None:
+    assert parse_kinds(["channels", "call"]) == {"channel", "call"} and len(parse_kinds(None)) == 13
+
+
+def test_queues_contain_their_members_and_callers(model: Model) -> None:
+    found = select(model, None, [])
+    assert "callers" not in found
+    (queue,) = found["queues"]
+    assert [one["uniqueid"] for one in queue["callers"]] == ["2", "1"] and queue["members"] == []
+    assert [one["id"] for one in select(model, ["callers"], [])["callers"]] == ["sales/1", "sales/2"]
+    assert set(select(model, ["callers"], [])) == {"callers"}
+
+
+@pytest.mark.parametrize(
+    ("where", "found"),
+    [
+        ("state=Up", ["1"]),
+        (["state~R", "held=true"], ["2"]),
+        ({"held": False}, ["1"]),
+        ({"uniqueid": 2}, ["2"]),
+        ("name~Local", ["2"]),
+        ("nothing=x", []),
+        ([], ["1", "2"]),
+    ],
+)
+def test_conditions(model: Model, where: object, found: list[str]) -> None:
+    conditions = parse_conditions(where)  # type: ignore[arg-type]
+    assert [one["id"] for one in select(model, ["channels"], conditions)["channels"]] == found
+    assert "queue" not in model.kinds["queue"]["sales"], "the model is unchanged"
+
+
+def test_an_invalid_condition() -> None:
+    with pytest.raises(ValueError, match="not a condition"):
+        parse_conditions("state")

@@ -1,0 +1,333 @@
+"""Loads, barriers and reconciliations: lists and the events around them give the true state, in any
+order."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from amid.state.calls import derive_calls
+from amid.state.fold import apply
+from amid.state.lists import ALL_GROUPS
+from amid.state.model import Model
+from amid.state.server_state import BARRIER, STEP_THINGS, Load, ServerState
+from tests.state.test_fold import NOW, channel, member
+
+Event = tuple[str, dict[str, Any]]
+
+
+def barrier(value: str) -> Event:
+    return "VarSet", {"Channel": "none", "Variable": BARRIER, "Value": value}
+
+
+def listed(uniqueid: str, **headers: str) -> Event:
+    return "CoreShowChannel", {**channel(uniqueid), "Duration": "00:01:05", "BridgeId": "", **headers}
+
+
+class Server:
+    """A server state, and events and lists for it."""
+
+    def __init__(self) -> None:
+        self.state = ServerState("pbx1", 1_000_000)
+        self.state.begin_epoch(7)
+
+    def feed(self, *events: Event) -> list[str]:
+        return self.state.feed_events(self.state.seq + len(events), events, NOW)
+
+    def load(self, *items: Event, before: tuple[Event, ...] = (), after: tuple[Event, ...] = (), **how: Any) -> Load:
+        """Load a list between two barriers; these events arrive before and after the list."""
+        load = self.begin_load(**how)
+        self.feed(*before)
+        load.add(items, NOW)
+        self.feed(*after, barrier("2"))
+        self.finish(load)
+        return load
+
+    def begin_load(self, groups: tuple[str, ...] = ALL_GROUPS, **how: Any) -> Load:
+        """Begin a load whose first barrier arrives."""
+        load = Load(groups, **how)
+        self.state.begin_load(load)
+        load.first_barrier = "1"
+        assert self.feed(barrier("1")) == ["1"]
+        return load
+
+    def finish(self, load: Load, exact: bool = True) -> None:
+        for _ in self.state.finish_load(load, exact, NOW):
+            pass
+
+    @property
+    def channels(self) -> set[str]:
+        return set(self.state.model.kinds["channel"])
+
+
+@pytest.fixture
+def server() -> Server:
+    return Server()
+
+
+def test_a_load_is_exact_after_its_second_barrier(server: Server) -> None:
+    load = server.begin_load()
+    load.add([listed("1")], NOW)
+    server.feed(barrier("2"))
+    assert not server.state.ready
+    server.finish(load)
+    assert server.state.ready and server.state.exact and server.state.head()["seq"] == 2
+    assert server.state.model.kinds["channel"]["1"]["since"] == NOW - 65
+
+
+def test_events_during_the_steps_of_a_first_load(server: Server) -> None:
+    load = server.begin_load()
+    load.add([listed(str(number)) for number in range(STEP_THINGS + 1)], NOW)
+    steps = server.state.finish_load(load, True, NOW)
+    next(steps)
+    server.feed(("Hangup", channel("0")), ("Newchannel", channel("new")), ("Newstate", channel("1", Exten="9")))
+    assert not server.state.ready and len(list(steps)) > 2
+    assert server.state.ready and len(server.channels) == STEP_THINGS + 1
+    things: dict[str, Any] = {}
+    for delta in server.state.change_log.take_unpublished():
+        if delta["kind"] == "call":
+            things = {**things, delta["id"]: delta.get("set")}
+    assert {thing for thing, values in things.items() if values} == set(server.state.model.kinds["call"])
+    assert server.state.model.kinds["call"].keys() == server.channels
+
+
+def test_an_epoch_that_begins_during_the_steps_of_a_first_load(server: Server) -> None:
+    load = server.begin_load()
+    load.add([listed("1")], NOW)
+    steps = server.state.finish_load(load, True, NOW)
+    next(steps)
+    server.state.begin_epoch(8)
+    assert list(steps) and not server.state.ready and not server.channels
+    assert [delta["kind"] for delta in server.state.change_log.take_unpublished()] == ["reset"]
+
+
+def test_events_around_a_list(server: Server) -> None:
+    """Channel 1 hung up after the list, 2 before it; 3 began before it, 4 after it; 5 changed before
+    it."""
+    server.load(
+        listed("1"),
+        listed("3"),
+        listed("5", ChannelStateDesc="Up"),
+        before=(("Hangup", channel("2")), ("NewCallerid", channel("2")), ("Newchannel", channel("3")), ("Newstate", channel("5"))),
+        after=(("Newstate", channel("5", ChannelStateDesc="Up")), ("Hangup", channel("1")), ("Newchannel", channel("4"))),
+    )
+    assert server.channels == {"3", "4", "5"}
+    assert server.state.model.kinds["channel"]["5"]["state"] == "Up"
+
+
+def test_a_loaded_state_is_published_as_changes(server: Server) -> None:
+    server.feed(("Newchannel", channel("1")))
+    server.load(listed("1"), listed("2"))
+    deltas = server.state.change_log.take_unpublished()
+    assert [delta["kind"] for delta in deltas] == ["reset", *["channel"] * 2, *["call"] * 2]
+    assert {delta["id"] for delta in deltas[1:]} == {"1", "2"} and "id" not in deltas[1]["set"]
+
+
+def test_without_barriers_the_state_is_not_exact(server: Server) -> None:
+    load = Load(ALL_GROUPS)
+    server.state.begin_load(load)
+    server.feed(("Newchannel", channel("2")))
+    load.add([listed("1"), listed("2")], NOW)
+    server.finish(load, exact=False)
+    assert server.state.ready and not server.state.exact and server.channels == {"1", "2"}
+
+
+def test_a_reconciliation_counts_corrections(server: Server) -> None:
+    server.load(listed("1"), listed("2"))
+    server.load(listed("1"), listed("2"), reconciles=True, before=(("Newstate", channel("1", Exten="9")),))
+    assert server.state.corrections == 0
+    server.load(listed("1", Exten="300"), listed("3"), reconciles=True)
+    assert server.channels == {"1", "3"} and server.state.model.kinds["channel"]["1"]["exten"] == "300"
+    assert server.state.corrections == 3
+    assert {(one.id, one.member) for one in server.state.last_corrections} == {("1", "exten"), ("2", ""), ("3", "")}
+
+
+def test_members_that_a_list_lacks_are_kept(server: Server) -> None:
+    server.load()
+    server.feed(("Newchannel", channel("1")), ("Newstate", channel("1", ChannelStateDesc="Up")), ("Hold", channel("1")))
+    before = dict(server.state.model.kinds["channel"]["1"])
+    server.load(listed("1"), reconciles=True)
+    assert server.state.corrections == 0 or server.state.last_corrections[0].member == "state"
+    after = server.state.model.kinds["channel"]["1"]
+    assert {name: after[name] for name in ("since", "held", "answered")} == {
+        name: before[name] for name in ("since", "held", "answered")
+    }
+
+
+def test_a_channel_that_events_knew_before_the_first_load(server: Server) -> None:
+    """Newchannel shows when channel 1 began; NewCallerid of channel 2 does not."""
+    server.feed(("Newchannel", channel("1")), ("Newstate", channel("1", ChannelStateDesc="Up")))
+    server.feed(("NewCallerid", channel("2", ChannelStateDesc="Up")))
+    server.load(listed("1", ChannelStateDesc="Up", Duration="00:00:00"), listed("2", ChannelStateDesc="Up"))
+    known = server.state.model.kinds["channel"]
+    assert [(known[one]["since"], known[one]["answered"]) for one in "12"] == [(NOW, NOW), (NOW - 65, None)]
+
+
+def test_a_list_with_an_outdated_bridge_is_not_a_correction(server: Server) -> None:
+    server.load(listed("1"), ("BridgeListItem", {"BridgeUniqueid": "b"}))
+    of_bridge = {**channel("1"), "BridgeUniqueid": "b"}
+    server.feed(("BridgeEnter", of_bridge))
+    server.feed(("BridgeLeave", of_bridge))
+    server.load(listed("1", BridgeId="b"), ("BridgeListItem", {"BridgeUniqueid": "b"}), reconciles=True)
+    assert server.state.corrections == 0 and server.state.model.kinds["channel"]["1"]["bridge"] == ""
+
+
+def test_a_bridge_that_is_missing_in_the_list_keeps_its_channels(server: Server) -> None:
+    server.load(listed("1"), ("BridgeListItem", {"BridgeUniqueid": "b"}))
+    server.feed(("BridgeEnter", {**channel("1"), "BridgeUniqueid": "b"}))
+    server.load(listed("1", BridgeId="b"), reconciles=True)
+    assert server.state.corrections == 0 and server.state.model.kinds["channel"]["1"]["bridge"] == "b"
+    assert server.state.model.kinds["bridge"]["b"]["channels"] == ["1"]
+    server.load(listed("1"), reconciles=True)
+    assert not server.state.model.kinds["bridge"] and server.state.model.kinds["channel"]["1"]["bridge"] == ""
+
+
+def params(**statistics: str) -> Event:
+    return "QueueParams", {"Queue": "support", "Completed": "0", "Abandoned": "0", "ServicelevelPerf": "0.0", **statistics}
+
+
+def test_statistics_that_are_read_again_are_not_corrections(server: Server) -> None:
+    server.load(params())
+    server.feed(("AgentComplete", {"Queue": "support"}))
+    server.load(params(Completed="1"), groups=("queues",), statistics_only=True)
+    assert server.state.model.kinds["queue"]["support"]["completed"] == 1 and server.state.corrections == 0
+    server.load(params(Completed="5"), reconciles=True)
+    assert server.state.corrections == 0
+
+
+def test_a_caller_that_abandons_a_queue_during_its_listing_is_counted_once(server: Server) -> None:
+    server.load(params())
+    server.load(params(Abandoned="1"), reconciles=True, before=(("QueueCallerAbandon", {"Queue": "support"}),))
+    assert server.state.model.kinds["queue"]["support"]["abandoned"] == 1 and server.state.corrections == 0
+
+
+def test_a_reload_of_a_module_reloads_its_groups(server: Server) -> None:
+    server.load()
+    assert not server.state.outdated
+    server.feed(("Reload", {"Module": "app_queue.so"}))
+    assert list(server.state.outdated) == ["queues"]
+    server.load(params(), ("QueueMember", member(Location="PJSIP/bob")), groups=("queues",))
+    assert not server.state.outdated and set(server.state.model.kinds["member"]) == {"support/PJSIP/bob"}
+    server.feed(("Reload", {"Module": "All"}))
+    assert tuple(server.state.outdated) == ALL_GROUPS
+
+
+def test_a_new_epoch_forgets_everything_and_voids_a_load(server: Server) -> None:
+    server.load(listed("1"))
+    load = server.begin_load()
+    server.state.begin_epoch(8)
+    load.add([listed("1")], NOW)
+    server.finish(load)
+    assert not server.state.ready and not server.channels
+    assert server.state.change_log.page_after(7, 2, None, frozenset({"channel"}), 10).missed is None
+
+
+def test_groups_that_cannot_be_listed_are_known_from_events(server: Server) -> None:
+    load = Load(ALL_GROUPS)
+    load.missing = {"registrations": "denied", "channels": "denied"}
+    server.state.begin_load(load)
+    server.feed(("Registry", {"Username": "a", "Domain": "b", "Status": "Registered"}))
+    server.feed(("Newchannel", channel("1")))
+    server.finish(load)
+    assert "a" in server.state.model.kinds["registration"]
+    assert server.channels == {"1"} and set(server.state.model.kinds["call"]) == {"1"} and not server.state.exact
+    server.feed(("Newstate", channel("2")), ("Hangup", channel("1")))
+    assert server.channels == {"2"} == set(server.state.model.kinds["call"])
+
+
+# ── with hypothesis ──
+
+UNIQUEIDS = ("1", "2", "3")
+STATES = ("Down", "Ring", "Up")
+
+
+@st.composite
+def lives(draw: st.DrawFn) -> list[Event]:
+    """Events of some channels, in an order in which Asterisk could send them."""
+    alive: dict[str, None] = {}
+    ended: set[str] = set()
+    events: list[Event] = []
+    for _ in range(draw(st.integers(0, 15))):
+        uniqueid = draw(st.sampled_from(UNIQUEIDS))
+        if uniqueid in ended:
+            events.append(("NewCallerid", channel(uniqueid)))
+        elif uniqueid not in alive:
+            alive[uniqueid] = None
+            events.append(("Newchannel", channel(uniqueid)))
+        elif draw(st.integers(0, 3)):
+            state, linkedid = draw(st.sampled_from(STATES)), draw(st.sampled_from(UNIQUEIDS))
+            events.append(("Newstate", channel(uniqueid, ChannelStateDesc=state, Linkedid=linkedid)))
+        else:
+            ended.add(uniqueid)
+            del alive[uniqueid]
+            events.append(("Hangup", channel(uniqueid)))
+    return events
+
+
+def truth(events: list[Event]) -> Model:
+    model = Model()
+    model.channels_listed = True
+    for name, fields in events:
+        apply(model, name, fields, NOW)
+    derive_calls(model)
+    return model
+
+
+def plain(model: Model) -> dict[str, dict[str, Any]]:
+    """The members that lists have, and calls."""
+    return {
+        kind: {
+            thing: {name: value for name, value in of.items() if name not in ("since", "answered", "held")}
+            for thing, of in things.items()
+        }
+        for kind, things in model.kinds.items()
+    }
+
+
+@given(lives(), st.data())
+def test_a_load_at_any_moment_gives_the_true_state(events: list[Event], data: st.DataObject) -> None:
+    """Events lag: the list is newer than the events before it."""
+    first = data.draw(st.integers(0, len(events)))
+    at = data.draw(st.integers(first, len(events)))
+    come = data.draw(st.integers(first, at))
+    of_list = truth(events[:at]).kinds["channel"]
+    items = [listed(uniqueid, ChannelStateDesc=one["state"], Linkedid=one["linkedid"]) for uniqueid, one in of_list.items()]
+    server = Server()
+    server.feed(*events[:first])
+    server.load(*items, before=tuple(events[first:come]), after=tuple(events[come:]))
+    assert plain(server.state.model) == plain(truth(events))
+    assert server.state.corrections == 0
+
+
+@given(lives(), st.data())
+def test_a_reconciliation_at_any_moment_corrects_nothing(events: list[Event], data: st.DataObject) -> None:
+    first = data.draw(st.integers(0, len(events)))
+    at = data.draw(st.integers(first, len(events)))
+    of_list = truth(events[:at]).kinds["channel"]
+    items = [listed(uniqueid, ChannelStateDesc=one["state"], Linkedid=one["linkedid"]) for uniqueid, one in of_list.items()]
+    server = Server()
+    server.load()
+    server.feed(*events[:first])
+    server.load(*items, before=tuple(events[first:at]), after=tuple(events[at:]), reconciles=True)
+    assert server.state.corrections == 0, server.state.last_corrections
+    assert plain(server.state.model) == plain(truth(events))
+
+
+@given(lives(), st.integers(1, 5))
+def test_the_merged_changes_are_the_state(events: list[Event], size: int) -> None:
+    server = Server()
+    server.load()
+    things: dict[str, dict[str, dict[str, Any]]] = {}
+    for start in range(0, len(events), size):
+        server.feed(*events[start : start + size])
+        for delta in server.state.change_log.take_unpublished():
+            of_kind = things.setdefault(delta["kind"], {})
+            if delta.get("gone"):
+                of_kind.pop(delta["id"], None)
+            else:
+                of_kind.setdefault(delta["id"], {"id": delta["id"]}).update(delta["set"])
+    for kind, known in server.state.model.kinds.items():
+        assert things.get(kind, {}) == known

@@ -1,0 +1,84 @@
+"""The loader of a server's state, with a client that is a stand-in."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from typing import Any
+
+from amid.errors import AmidError
+from amid.state.server_state import BARRIER, ServerState
+from amid.state_service.loader import Loader
+
+
+class StandIn:
+    """A client that answers actions at once, with empty lists. refused: actions that it refuses."""
+
+    def __init__(self, state: ServerState, refused: tuple[str, ...] = ()) -> None:
+        self.state = state
+        self.loader = Loader(self, state, 60.0, lambda: None)  # type: ignore[arg-type]
+        self.actions: list[str] = []
+        self.fails_with_epoch = False
+        self._refused = refused
+
+    async def action(self, action: str, fields: Any = None, **headers: Any) -> dict[str, Any]:
+        self.actions.append(action)
+        if action in self._refused:
+            raise AmidError("denied", f"{action} is not allowed")
+        if action == "Setvar" and self.fails_with_epoch:
+            self.begin_epoch(self.state.epoch + 1)
+            raise AmidError("connection_lost", "the session ended")
+        if action == "Setvar":
+            event = "VarSet", {"Variable": BARRIER, "Value": headers["Value"]}
+            self.loader.pass_barriers(self.state.feed_events(self.state.seq + 1, [event], 1.0))
+        return {"events": []}
+
+    def begin_epoch(self, epoch: int) -> None:
+        self.state.begin_epoch(epoch)
+        self.loader.begin_epoch()
+
+    async def load(self) -> None:
+        """Run the loader for a hundred passes of the loop; it needs a few of them."""
+        running = asyncio.create_task(self.loader.run())
+        for _ in range(100):
+            await asyncio.sleep(0)
+        running.cancel()
+
+
+def test_a_load_between_two_barriers() -> None:
+    async def load() -> None:
+        client = StandIn(ServerState("pbx1", 10_000))
+        client.begin_epoch(7)
+        await client.load()
+        assert client.state.ready and client.state.exact and client.loader.lag_s is not None
+        assert client.actions[0] == client.actions[-1] == "Setvar" and "CoreShowChannels" in client.actions
+
+    asyncio.run(load())
+
+
+def test_a_user_that_may_not_set_variables() -> None:
+    async def load() -> None:
+        client = StandIn(ServerState("pbx1", 10_000), refused=("Setvar", "ParkedCalls"))
+        client.begin_epoch(7)
+        await client.load()
+        assert client.state.ready and not client.state.exact
+        assert "write = call" in client.state.detail and "parked: " in client.state.detail
+
+    asyncio.run(load())
+
+
+def test_an_epoch_that_begins_while_a_barrier_is_set() -> None:
+    """An error that nothing awaits would end the process."""
+    errors: list[dict[str, Any]] = []
+
+    async def load() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: errors.append(context))
+        client = StandIn(ServerState("pbx1", 10_000))
+        client.begin_epoch(7)
+        client.fails_with_epoch = True
+        await client.load()
+        assert client.loader.failure == "the session ended"
+        gc.collect()
+
+    asyncio.run(load())
+    assert not errors
