@@ -30,6 +30,22 @@ def main() -> None:
             from amid.gateway import gateway
 
             gateway.main(*([_config(debug_arguments)] if debug_arguments else []))
+        case ["state", *debug_arguments]:
+            from amid.state_service import state_service
+
+            state_service.main(*([_config(debug_arguments)] if debug_arguments else []))
+        case ["recorder", *debug_arguments]:
+            from amid.recorder import recorder
+
+            recorder.main(*([_config(debug_arguments)] if debug_arguments else []))
+        case ["listener", *debug_arguments]:
+            from amid.listener import listener
+
+            listener.main(*([_config(debug_arguments)] if debug_arguments else []))
+        case ["bus", *debug_arguments]:
+            from amid.bus import bus
+
+            bus.main(*([_config(debug_arguments)] if debug_arguments else []))
         case arguments:
             from amid.cli.main import run
 
@@ -54,7 +70,7 @@ def _config(arguments: list[str]) -> Any:
     from amid.config import ConfigError, load
 
     if len(arguments) != 2 or arguments[0] != "-c":
-        sys.exit("amid: usage without a supervisor: reader SERVER -c FILE, broker -c FILE or gateway -c FILE")
+        sys.exit("amid: usage without a supervisor: reader SERVER -c FILE, or the name of another process and -c FILE")
     try:
         return load(Path(arguments[1]))
     except ConfigError as error:

@@ -19,11 +19,29 @@ from amid.errors import CODES, AmidError
 
 RPC_SOCKET = "rpc"
 READERS_SOCKET = "readers"
-"""Names of the socket files in run_dir. Each server also has `events-<server>`, `stream-<server>`
-and `trace-<server>`."""
+"""Names of the socket files in run_dir. Each server also has `events-<server>`, `stream-<server>`,
+`trace-<server>` and `state-<server>`."""
 
 TICK = "amid:tick"
-METHODS = ("action", "servers", "status", "actions", "events", "cancel", "audit", "restart", "ping")
+METHODS = ("action", "servers", "status", "actions", "events", "state", "calls", "call", "cancel", "audit", "restart", "ping")
+
+STATE_KINDS = {
+    "channel": "channels",
+    "call": "calls",
+    "bridge": "bridges",
+    "queue": "queues",
+    "member": "members",
+    "caller": "callers",
+    "device": "devices",
+    "hint": "hints",
+    "contact": "contacts",
+    "registration": "registrations",
+    "parked": "parked",
+    "conference": "conferences",
+    "participant": "participants",
+}
+"""Kinds of things in the state of a PBX: the name in a change -> the name of the list in the result
+of the method `state`."""
 
 MAX_REQUEST_BYTES = 1024 * 1024
 """The largest request in bytes that a client sends. An action has at most 128 headers of 1,022
@@ -56,6 +74,10 @@ def stream_socket(server: str) -> str:
     return f"stream-{server}"
 
 
+def state_socket(server: str) -> str:
+    return f"state-{server}"
+
+
 def trace_socket(server: str) -> str:
     return f"trace-{server}"
 
@@ -76,6 +98,11 @@ def raw_topic(server: str) -> bytes:
 
 def tick_topic(server: str) -> bytes:
     return f"tick.{server}.".encode()
+
+
+def state_topic(server: str, kind: str) -> bytes:
+    """kind: of STATE_KINDS, or `reset`."""
+    return f"state.{server}.{kind}.".encode()
 
 
 def trace_topic(server: str) -> bytes:

@@ -15,8 +15,8 @@ import pytest
 def need(missing: str | None, of: str) -> None:
     """`missing` says what is not there and what to do; None or "" when nothing is.
 
-    of: "ASTERISK", "LANGUAGES", "BROWSER", "PROXIES" or "PACKAGES"; where AMID_REQUIRE_<of> is 1, a machine cannot go
-    green without it.
+    of: "ASTERISK", "LANGUAGES", "BROWSER", "PROXIES", "PACKAGES", "AMI_CLIENTS" or "NATS"; where AMID_REQUIRE_<of> is 1, a
+    machine cannot go green without it.
     """
     if missing and os.environ.get(f"AMID_REQUIRE_{of}") == "1":
         pytest.fail(f"AMID_REQUIRE_{of} is set, but {missing}", pytrace=False)

@@ -11,7 +11,7 @@ import click
 import pytest
 
 from amid.cli.main import COMMANDS, amid
-from amid.config import Caller, Config, Curve, Gateway, Rpc, Server, Supervision
+from amid.config import Caller, Config, Curve, Gateway, Listener, Nats, Recorder, Rpc, Server, State, Supervision
 from amid.config.tables import DERIVED
 from tests.need import need_programs
 
@@ -21,10 +21,14 @@ TABLES = {
     "supervision": Supervision,
     "curve": Curve,
     "gateway": Gateway,
+    "listener": Listener,
+    "nats": Nats,
+    "recorder": Recorder,
+    "state": State,
     "servers.NAME": Server,
     "callers.NAME": Caller,
 }
-READ_IN = DERIVED | {"servers", "rpc", "supervision", "curve", "gateway", "callers"}
+READ_IN = DERIVED | {"servers", "rpc", "supervision", "curve", "state", "recorder", "gateway", "listener", "nats", "callers"}
 """Fields that are not keys: tables, and contents of other files."""
 
 

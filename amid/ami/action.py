@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 MAX_LINE_BYTES = 1022
@@ -24,6 +24,8 @@ EXACT_FLOAT = 2**53
 one may have lost digits already."""
 
 _BREAK = re.compile(rb"[\r\n\0]")
+_BLANKS = bytes(range(33))
+"""What Asterisk skips in front of a value (`ast_skip_blanks`, strings.h)."""
 
 
 class InvalidAction(ValueError):
@@ -59,6 +61,50 @@ def field_lines(action: str, fields: Mapping[Any, Any]) -> Iterator[tuple[bytes,
                     f"{action} has at least {headers} headers, Action and ActionID included; Asterisk takes {MAX_HEADERS} at most"
                 )
             yield key, _line(key, item)[len(key) + 2 :]
+
+
+def encode_lines(action: str, action_id: str, lines: Sequence[Any]) -> bytes:
+    """The packet for `action` with these lines, unchanged and in this order.
+
+    lines: text or bytes, without Action. amid's ActionID replaces the first one among them. Raises
+    `InvalidAction`.
+    """
+    raw = [wire_bytes(line, b"lines") for line in lines]
+    own = next((number for number, line in enumerate(raw) if _is_named(line, b"actionid")), None)
+    if own is None:
+        raw.insert(0, _line(b"ActionID", action_id))
+    else:
+        raw[own] = _line(b"ActionID", action_id)
+    raw.insert(0, _line(b"Action", action))
+    if len(raw) > MAX_HEADERS:
+        raise InvalidAction(f"{action} has {len(raw)} lines with Action and ActionID; Asterisk takes {MAX_HEADERS} at most")
+    return b"".join(map(_ended, raw)) + b"\r\n"
+
+
+def fields_of_lines(lines: Sequence[Any]) -> dict[Any, Any]:
+    """The headers in `lines` in the form of `encode_action`, so that rules can check them.
+
+    They are the headers that Asterisk would read: a line without a colon is not a header, and
+    blanks belong to a name. Raises `InvalidAction`.
+    """
+    fields: dict[Any, Any] = {}
+    for line in lines:
+        name, colon, value = wire_bytes(line, b"lines").partition(b":")
+        if colon and name and name == name.strip():
+            fields.setdefault(name.lower(), []).append(value.lstrip(_BLANKS))
+    return fields
+
+
+def _is_named(line: bytes, name: bytes) -> bool:
+    found, colon, _ = line.partition(b":")
+    return bool(colon) and found.lower() == name
+
+
+def _ended(line: bytes) -> bytes:
+    """The line with its end. A line of one byte over the limit is complete with LF alone."""
+    if not line or b"\n" in line or b"\0" in line or len(line) > MAX_LINE_BYTES + 1:
+        raise InvalidAction(f"the line {_show(line)} is empty, holds LF or NUL, or has over {MAX_LINE_BYTES + 1} bytes")
+    return line + (b"\r\n" if len(line) <= MAX_LINE_BYTES else b"\n")
 
 
 def own_action_id(fields: Mapping[Any, Any]) -> bytes | None:

@@ -18,16 +18,14 @@ import msgspec
 import zmq
 
 from amid import wire
-from amid.ami.action import InvalidAction, encode_action, own_action_id, without_action_id
-from amid.ami.catalogue import is_quick
-from amid.ami.session import new_action_id
 from amid.broker import status_report
 from amid.broker.audit_log import AuditLog
-from amid.broker.caller_sockets import PASS_S, CallerSockets, Identity, Message, open_caller_sockets
-from amid.broker.origin import Origin
+from amid.broker.caller_sockets import PASS_S, CallerSockets, Message, open_caller_sockets
+from amid.broker.origin import Origin, denied_to_others, principal_of
 from amid.broker.reader_links import ReaderLink, ReaderLinks
 from amid.broker.replies import Replies
 from amid.broker.reply_backlog import Connection
+from amid.broker.service_links import ServiceLink, ServiceLinks
 from amid.config import Caller, Config
 from amid.errors import AmidError
 from amid.process import loop
@@ -36,7 +34,8 @@ from amid.process.loop import Alarm, Soon, clock
 from amid.process.pipe import Message as ReaderMessage
 from amid.process.run_dir import bind_error
 from amid.process.settings import BrokerSettings, broker_settings
-from amid.rpc import requests
+from amid.rpc import reader_requests, requests
+from amid.rpc.action_packet import with_fields
 from amid.rpc.calls import Calls
 from amid.rpc.messages import (
     Capacity,
@@ -46,19 +45,16 @@ from amid.rpc.messages import (
     Failure,
     FromReader,
     Progress,
-    PullEvents,
     Request,
     Returned,
-    RunAction,
+    ServiceStatus,
     Status,
 )
 from amid.rpc.open_call import Effect, Reply
-from amid.rpc.policy import Lists, check_action, check_admin
+from amid.rpc.policy import Lists, check_action, check_admin, check_history
+from amid.rpc.services import SERVICES
 
 log = logging.getLogger("amid.broker")
-
-PULL_GRACE_S = 0.03
-"""Time for a reader to report that no event came, before the broker does."""
 
 
 class Broker:
@@ -74,10 +70,11 @@ class Broker:
         self._settings = settings
         self._counters: Counter[str] = Counter()
         self._callers = open_callers(settings, self._counters)
-        self._readers = ReaderLinks(self._receive_from_reader, self._lose_reader, self._counters)
+        services = ServiceLinks(self._service_connected, self._receive_from_reader, self._lose_service)
+        self._readers = ReaderLinks(self._receive_from_reader, self._lose_reader, self._counters, services)
         self._calls = Calls(*self._limits(), clock.monotonic(), first_id=int(clock.monotonic() * 1e9))
         self._audit = AuditLog()
-        self._configure_audit()
+        self._configure_parts()
         self._replies = Replies(self._callers, self._counters, self._audit)
         loop = asyncio.get_running_loop()
         self._alarm = Alarm(loop, self._fail_overdue)
@@ -85,7 +82,8 @@ class Broker:
         self._draining = False
         self._answered = asyncio.Event()
 
-    def _configure_audit(self) -> None:
+    def _configure_parts(self) -> None:
+        self._calls.services.configured = self._settings.services
         self._audit.configure(self._settings.rpc.audit == "all", list(self._settings.servers))
 
     def _limits(self) -> tuple[dict[str, int], int, int]:
@@ -118,7 +116,7 @@ class Broker:
         self._settings = msgspec.convert(configuration, BrokerSettings)
         self._do(self._calls.configure(*self._limits(), clock.monotonic()))
         self._callers.configure(self._settings)
-        self._configure_audit()
+        self._configure_parts()
         log.info("new configuration applied: servers %s", ", ".join(self._settings.servers) or "none")
 
     # ── time ──
@@ -141,7 +139,7 @@ class Broker:
     # ── readers ──
 
     def _receive_from_reader(self, link: ReaderLink | None, received: list[ReaderMessage[FromReader]]) -> None:
-        """link: None for the pipe for large results."""
+        """link: None for the pipe for large results, and for a service."""
         now = clock.monotonic()
         for message, payload in received:
             match message:
@@ -154,6 +152,8 @@ class Broker:
                     self._do(self._calls.reader_reported(link, link.hello, message, now))
                 case Progress(call_id, response):
                     self._calls.progressed(call_id, response)
+                case ServiceStatus(name, report):
+                    self._calls.services.reports[name] = report
                 case Returned(call_id):
                     self._calls.returned(call_id)
                 case Draining() if link is not None:
@@ -162,6 +162,15 @@ class Broker:
 
     def _lose_reader(self, link: ReaderLink) -> None:
         self._do(self._calls.reader_lost(link, link.unwritten))
+        self._set_alarm_soon()
+
+    # ── services ──
+
+    def _service_connected(self, link: ServiceLink) -> None:
+        self._do(self._calls.service_connected(link, link.hello))
+
+    def _lose_service(self, link: ServiceLink) -> None:
+        self._do(self._calls.service_lost(link))
         self._set_alarm_soon()
 
     # ── callers ──
@@ -181,7 +190,7 @@ class Broker:
                 origin = origin._replace(request_id=requests.request_id(value))
                 request = requests.check_request(value)
             method, params, request_id, token = request
-            origin = Origin(sender, request_id, as_json, _principal(token, sender.identity))
+            origin = Origin(sender, request_id, as_json, principal_of(token, sender.identity))
             if self._audit.records_all:
                 origin = origin._replace(asked=origin.asks(method, params))
             self._answer(origin, method, params)
@@ -225,51 +234,48 @@ class Broker:
             case "actions":
                 asked = requests.ActionParams(action="ListCommands", server=params.server, timeout=params.timeout)
                 self._open_action(origin, rights, asked, "actions")
+            case "calls" | "call":
+                params = check_history(method, origin.caller, rights, params)
+                self._call_service(origin, SERVICES[method], method, params)
+            case _ if method in SERVICES:
+                self._call_service(origin, SERVICES[method], method, params)
             case _:
                 self._open_action(origin, rights, params, "raw" if params.raw else "action")
 
     def _open_action(self, origin: Origin, rights: Caller, params: requests.ActionParams, shape: str) -> None:
         server = self._server(params.server)
         settings = self._settings.servers[server]
+        if params.action_id is not None and not origin.sender.identity.own:
+            raise denied_to_others("action_id", origin.sender.identity)
+        params = with_fields(params)
         lists: dict[str, Lists] = {f"servers.{server}": settings, f"callers.{origin.caller}": rights}
         check_action(params.action, params.fields, origin.caller, lists)
         if params.until is not None and settings.events_off:
             raise AmidError("invalid_params", f"`until` waits for an event, but server {server} is configured without events")
-        action_id, now = new_action_id(), clock.monotonic()
-        try:
-            own_id = own_action_id(params.fields)
-            fields = without_action_id(params.fields) if own_id is not None else params.fields
-            packet = encode_action(params.action, action_id, fields)
-        except InvalidAction as error:
-            raise AmidError("invalid_params", str(error)) from None
-        request = RunAction(
-            self._calls.new_call_id(),
-            now + params.timeout,
-            params.action.encode("utf-8", "replace").decode(),
-            action_id,
-            packet,
-            now,
-            settings.max_reply_bytes,
-            origin.as_json,
-            quick=is_quick(params.action, params.fields),
-            shape=shape,
-            own_id=own_id,
-            until=params.until.encode("utf-8", "surrogateescape") if params.until is not None else None,
-        )
-        self._open(origin, server, request, now)
+        now = clock.monotonic()
+        what = params, shape, origin.as_json, settings.max_reply_bytes, now
+        self._open(origin, server, reader_requests.run_action(self._calls.new_call_id(), *what), now)
 
     def _open_pull(self, origin: Origin, params: requests.EventsParams) -> None:
-        now, after = clock.monotonic(), params.after
-        end = now + params.timeout
-        cursor = (after.epoch, after.seq) if after is not None else (None, 0)
-        what = *cursor, params.names or [], params.limit, origin.as_json
-        request = PullEvents(self._calls.new_call_id(), end + PULL_GRACE_S, end, *what)
+        if params.kinds is not None:
+            self._call_service(origin, "state", "events", params)
+            return
+        now = clock.monotonic()
+        request = reader_requests.pull_events(self._calls.new_call_id(), params, origin.as_json, now)
         self._open(origin, self._server(params.server), request, now)
 
-    def _open(self, origin: Origin, server: str, request: Request, now: float) -> None:
+    def _call_service(self, origin: Origin, service: str, method: str, params: Any) -> None:
+        """A method that a service answers. One with a param `server` is for one server."""
+        self._calls.services.check(service, method)
+        server = self._server(params.server) if "server" in params.__struct_fields__ else ""
+        now = clock.monotonic()
+        request = reader_requests.call_service(self._calls.new_call_id(), method, server, params, origin.as_json, now)
+        self._open(origin, server, request, now, service)
+
+    def _open(self, origin: Origin, server: str, request: Request, now: float, service: str = "") -> None:
         if self._draining:
             raise AmidError("not_connected", "amid is ending and accepts no new calls")
-        self._do(self._calls.open(origin, server, request, now))
+        self._do(self._calls.open(origin, server, request, now, service))
 
     def _server(self, name: str | None) -> str:
         """The server that a request means. The name may be omitted if there is only one server."""
@@ -321,16 +327,6 @@ class Broker:
                 self._replies.send(effect)
             else:
                 effect.reader.send(effect.message)
-
-
-def _principal(token: str | None, identity: Identity) -> str:
-    """Who a request counts for in quotas, fairness and audit; for the gateway, its token."""
-    if token is None:
-        return identity.principal
-    if not identity.own:
-        message = f"`on_behalf_of` is for processes of amid's own Unix user; this caller is {identity.principal}"
-        raise AmidError("denied", message)
-    return f"token:{token}"
 
 
 async def _run(by_hand: BrokerSettings | None) -> None:

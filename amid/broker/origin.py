@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from amid.broker.caller_sockets import Sender
+from amid.broker.caller_sockets import Identity, Sender
 from amid.broker.reply_backlog import Connection
+from amid.errors import AmidError
 from amid.process.loop import clock
 from amid.rpc.audit import AuditedRequest
 from amid.rpc.requests import Params
@@ -35,3 +36,20 @@ class Origin(NamedTuple):
     def caller(self) -> str:
         """The NAME of the [callers.NAME] whose rights apply."""
         return self.sender.identity.caller
+
+
+def principal_of(token: str | None, identity: Identity) -> str:
+    """Who a request counts for in quotas, fairness and audit; for the gateway, its token.
+
+    Raises `AmidError` of kind `denied`.
+    """
+    if token is None:
+        return identity.principal
+    if not identity.own:
+        raise denied_to_others("on_behalf_of", identity)
+    return f"token:{token}"
+
+
+def denied_to_others(member: str, identity: Identity) -> AmidError:
+    """The error for a member of a request that only amid's own processes may use."""
+    return AmidError("denied", f"`{member}` is for processes of amid's own Unix user; this caller is {identity.principal}")

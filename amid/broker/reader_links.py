@@ -1,7 +1,7 @@
 """The broker's ends of the pipes to its readers.
 
 A reader has two pipes, which both end with it. It counts as lost when both have ended and all their
-messages were received.
+messages were received. Services connect to the same socket; their pipes go to `service_links`.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ import logging
 from collections import Counter
 from collections.abc import Callable
 
+from amid.broker.service_links import ServiceLinks
 from amid.process.pipe import Message, Pipe, listen
 from amid.rpc import messages
-from amid.rpc.messages import FromReader, Hello, ToReader
+from amid.rpc.messages import FromReader, Hello, ServiceHello, ToReader
 from amid.wire import RPC_SOCKET
 
 log = logging.getLogger("amid.broker")
@@ -51,10 +52,12 @@ class ReaderLinks:
         on_messages: Callable[[ReaderLink | None, list[Message[FromReader]]], object],
         on_lost: Callable[[ReaderLink], object],
         counters: Counter[str],
+        services: ServiceLinks,
     ) -> None:
         self._on_messages = on_messages
         self._on_lost = on_lost
         self._counters = counters
+        self._services = services
         self._links: dict[ReaderPipe, ReaderLink] = {}
         self._bulk: dict[ReaderPipe, Hello] = {}
         self._unknown: set[ReaderPipe] = set()
@@ -76,10 +79,15 @@ class ReaderLinks:
         return pipe
 
     def _received(self, pipe: ReaderPipe, received: list[Message[FromReader]]) -> None:
-        if received and isinstance(received[0][0], Hello):
-            hello = received.pop(0)[0]
-            assert isinstance(hello, Hello)
-            self._greet(pipe, hello)
+        match received:
+            case [(Hello() as hello, _), *received]:
+                self._greet(pipe, hello)
+            case [(ServiceHello() as hello, _), *received]:
+                self._unknown.discard(pipe)
+                self._services.greet(pipe, hello)
+        if pipe in self._services:
+            self._services.receive(received)
+            return
         if pipe not in self._links and pipe not in self._bulk:
             raise ValueError("its first message is not a hello")
         if received:
@@ -101,6 +109,7 @@ class ReaderLinks:
             self._counters["unreadable_messages"] += 1
             log.error("cannot handle a reader's message", exc_info=error)
         self._unknown.discard(pipe)
+        self._services.lose(pipe)
         if self._bulk.pop(pipe, None) is not None:
             for link in [link for link in self._links.values() if link.bulk is pipe and link.ended]:
                 self._end(link)

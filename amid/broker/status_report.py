@@ -43,7 +43,7 @@ def status(settings: BrokerSettings, calls: Calls, counters: Mapping[str, int], 
     busiest = nlargest(MAX_CALLERS, calls.open_by_principal().items(), key=itemgetter(1))
     callers = [{"name": name, "open_calls": count} for name, count in busiest]
     view = {"version": __version__, "uptime": uptime, "servers": views, "processes": processes}
-    return {**view, "callers": callers, "counters": counted}
+    return {**view, "services": calls.services.reports, "callers": callers, "counters": counted}
 
 
 def _server(settings: BrokerSettings, queue: ServerQueue, local: bool, now: float) -> dict[str, Any]:

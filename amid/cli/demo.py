@@ -28,15 +28,18 @@ from rich.table import Table
 from rich.text import Text
 
 from amid import config as configuration
-from amid.cli.livecalls import LiveCalls, Row
+from amid.cli import text
+from amid.cli.live import Thing, Things, call_rows
 from amid.cli.run import REFUSED, config_or_exit
-from amid.client import Client, Event, Gap
+from amid.client import Client
+from amid.client.changes import Changes
 from amid.config import Config, default_run_dir
-from amid.errors import AmidError
+from amid.errors import AmidError, CallTimeout
 from amid.process.run_dir import RunDirError
 from amid.supervisor.serve import serve
 
-SERVER = "demo"
+KINDS = ["calls", "callers", "channels"]
+"""Kinds of the state that the display needs."""
 GATEWAY_PORT = 8088
 REDRAW_S = 0.5
 """Seconds between two updates of the display."""
@@ -48,8 +51,10 @@ STARTED_S = 10.0
 @click.command()
 @click.option("--seconds", type=click.FloatRange(0, min_open=True), metavar="N", help="End after N seconds instead of at Ctrl-C.")
 @click.option("--calls-per-minute", type=click.FloatRange(1, 6000), metavar="N", default=40.0, show_default=True)
+@click.option("--name", metavar="NAME", default="demo", show_default=True, help="Name of the simulated PBX.")
+@click.option("--nats", metavar="URL", help="Publish its events to NATS and accept calls from there (etc/doc/bus.md).")
 @click.pass_context
-def demo(context: click.Context, seconds: float | None, calls_per_minute: float) -> None:
+def demo(context: click.Context, seconds: float | None, calls_per_minute: float, name: str, nats: str | None) -> None:
     """Run a simulated PBX and the complete daemon in front of it.
 
     It needs no installation and no configuration. It shows the calls, and commands to try in a
@@ -58,8 +63,9 @@ def demo(context: click.Context, seconds: float | None, calls_per_minute: float)
     named = (context.obj or {}).get("run_dir")
     with tempfile.TemporaryDirectory(prefix="amid-demo-") as folder:
         run_dir = named or _usable_run_dir(folder)
-        with simulated_pbx(Path(folder), calls_per_minute) as tables:
-            raw = {"state_dir": folder, **tables, **_gateway(Path(folder))}
+        with simulated_pbx(Path(folder), calls_per_minute) as table:
+            raw = {"state_dir": folder, "recorder": {}, "callers": {"local": {"admin": True, "history": True}}}
+            raw |= {"servers": {name: table}, **({"nats": {"servers": nats}} if nats else {}), **_gateway(Path(folder))}
             config = config_or_exit(lambda: configuration.check(raw, "demo", Path(folder), run_dir=run_dir))
             view = View(config, seconds, named or (run_dir if run_dir.startswith(folder) else None))
             log = Path(folder, "log")
@@ -78,7 +84,7 @@ def demo(context: click.Context, seconds: float | None, calls_per_minute: float)
 
 @contextmanager
 def simulated_pbx(folder: Path, calls_per_minute: float) -> Iterator[dict[str, Any]]:
-    """Run the PBX as a child process. Yields the `servers` tables of its configuration."""
+    """Run the PBX as a child process. Yields its table in the configuration of a daemon."""
     secret_file = folder / "secret"
     secret_file.touch(mode=0o600)
     secret_file.write_text(secrets.token_hex(16))
@@ -90,7 +96,7 @@ def simulated_pbx(folder: Path, calls_per_minute: float) -> Iterator[dict[str, A
         host, _, port = line.removeprefix("listening ").strip().rpartition(":")
         table = {"host": host, "port": int(port), "username": "demo", "secret_file": str(secret_file)}
         try:
-            yield {"servers": {SERVER: table}}
+            yield table
         finally:
             simulator.stdin.close()
             simulator.terminate()
@@ -102,7 +108,7 @@ def _gateway(folder: Path) -> dict[str, Any]:
         return {}
     tokens = folder / "tokens.toml"
     tokens.touch(mode=0o600)
-    tokens.write_text(f'[demo]\ntoken = "{secrets.token_hex(16)}"\nadmin = true\n')
+    tokens.write_text(f'[demo]\ntoken = "{secrets.token_hex(16)}"\nadmin = true\nhistory = true\n')
     return {"gateway": {"listen": f"127.0.0.1:{_free_port()}", "tokens_file": str(tokens)}}
 
 
@@ -139,12 +145,12 @@ class View(threading.Thread):
     def __init__(self, config: Config, seconds: float | None, run_dir_to_name: str | None) -> None:
         super().__init__(name="view", daemon=True)
         self._run_dir = config.run_dir
+        (self._server,) = config.servers
         self._seconds = seconds
         self._page = _page(config)
         self._option = f" --run-dir {run_dir_to_name}" if run_dir_to_name else ""
         self._console = Console()
-        self._calls = LiveCalls()
-        self._events = 0
+        self._ended = 0
         self._stopped = threading.Event()
         self.failure = ""
 
@@ -185,50 +191,43 @@ class View(threading.Thread):
         raise TimeoutError(f"the daemon was not ready within {STARTED_S:g} s; the end of its log:")
 
     def _table(self, client: Client, end: float) -> None:
-        with Live(self._screen(), console=self._console, refresh_per_second=4, transient=False) as live:
-            for item in self._items(client, end):
-                if item is not None:
-                    self._process(item)
-                live.update(self._screen())
+        changes = client.changes(self._server, KINDS, timeout=REDRAW_S)
+        with Live(self._screen(changes), console=self._console, refresh_per_second=4, transient=False) as live:
+            for _ in self._updates(changes, end):
+                live.update(self._screen(changes))
 
     def _lines(self, client: Client, end: float) -> None:
         self._console.print(self._hints(), soft_wrap=True)
-        shown: dict[tuple[str, str], str] = {}
-        for item in self._items(client, end):
-            if item is not None:
-                self._process(item)
-            for row in self._calls.rows():
-                if shown.get((row.who, row.whom)) != row.state:
-                    shown[row.who, row.whom] = row.state
-                    line = f"{time.strftime('%H:%M:%S')}  {row.who} → {row.whom}  {row.state}"
-                    self._console.print(Text(line), soft_wrap=True)
+        changes = client.changes(self._server, KINDS, timeout=REDRAW_S)
+        shown: dict[str, str] = {}
+        for _ in self._updates(changes, end):
+            rows = call_rows(_things(changes), time.time())
+            for row in rows:
+                line = f"{row['who']} → {row['whom']}  {row['state']}"
+                if shown.get(row["id"]) != line:
+                    self._console.print(Text(f"{time.strftime('%H:%M:%S')}  {line}"), soft_wrap=True)
+                    shown[row["id"]] = line
+            shown = {row["id"]: shown[row["id"]] for row in rows}
 
-    def _items(self, client: Client, end: float) -> Iterator[Event | Gap | None]:
-        """Events and gaps, or None at least every `REDRAW_S` seconds. Ends at `end`, or with the
+    def _updates(self, changes: Changes, end: float) -> Iterator[None]:
+        """Yield after each change, and at least every `REDRAW_S` seconds. Ends at `end`, or with the
         daemon."""
-        with client.events(gaps=True, timeout=REDRAW_S) as events:
-            while time.monotonic() < end and not self._stopped.is_set():
-                try:
-                    yield next(events)
-                except TimeoutError:
-                    yield None
+        while time.monotonic() < end and not self._stopped.is_set():
+            with contextlib.suppress(CallTimeout):
+                change = next(changes)
+                self._ended += change["kind"] == "call" and bool(change.get("gone"))
+            yield
 
-    def _process(self, item: Event | Gap) -> None:
-        if isinstance(item, Gap):
-            self._calls.clear()
-        else:
-            self._events += 1
-            self._calls.apply(item)
-
-    def _screen(self) -> RenderableType:
-        title = f"{len(self._calls.rows())} calls now, {self._calls.ended} ended, {self._events} events"
-        table = Table(title=title, title_justify="left")
-        for heading in ("caller", "to", "state", "seconds"):
-            table.add_column(heading, no_wrap=True, justify="right" if heading == "seconds" else "left")
-        room = max(3, self._console.height - 14)
+    def _screen(self, changes: Changes) -> RenderableType:
         now = time.time()
-        for row in self._calls.rows()[:room]:
-            table.add_row(*_cells(row, now))
+        rows = call_rows(_things(changes), now)
+        title = f"{len(rows)} calls now, {self._ended} ended, {changes.view.seq} events"
+        table = Table(title=title, title_justify="left")
+        for heading in ("caller", "to", "state", "for"):
+            table.add_column(heading, no_wrap=True, justify="right" if heading == "for" else "left")
+        room = max(3, self._console.height - 14)
+        for row in rows[:room]:
+            table.add_row(*_cells(row))
         return Group(table, "", self._hints())
 
     def _hints(self) -> Text:
@@ -237,6 +236,7 @@ class View(threading.Thread):
             f"{self._page}In a second terminal:\n"
             f"  {amid} status\n"
             f"  {amid} events Newchannel Hangup\n"
+            f"  {amid} calls\n"
             f"  {amid} action QueueStatus\n"
             f"  {amid} command 'core show channels'\n"
             "Ctrl-C ends this."
@@ -251,9 +251,13 @@ def _page(config: Config) -> str:
     return f"In a browser:\n  http://{config.gateway.listen[0]}/#token={token.token}\n"
 
 
-def _cells(row: Row, now: float) -> list[Text]:
+def _things(changes: Changes) -> Things:
+    return {kind: list(things.values()) for kind, things in changes.view.things.items()}
+
+
+def _cells(row: Thing) -> list[Text]:
     """The cells of a row. Caller names are untrusted: `Text` does not interpret markup."""
-    return [Text(value) for value in (row.who, row.whom, row.state, f"{now - row.since:.0f}")]
+    return [Text(text.printable(row[name])) for name in ("who", "whom", "state", "for")]
 
 
 def _program() -> str:

@@ -28,7 +28,7 @@ class Exit(NamedTuple):
 
 EXITS = (
     Exit(0, "done", ()),
-    Exit(1, "Asterisk answered Error", ("action_failed",)),
+    Exit(1, "Asterisk answered Error, or there is no such call", ("action_failed",)),
     Exit(2, "usage: wrong options or values", ("invalid_params", "unknown_method", "invalid_request", "parse_error")),
     Exit(3, "timeout", ("timeout",)),
     Exit(4, "not reachable or not connected", ("unreachable", "not_connected", "connection_lost", "unknown_server")),

@@ -18,11 +18,13 @@ import zmq
 import zmq.asyncio
 
 from amid.client import discovery, event, protocol
+from amid.client.async_changes import AsyncChanges
 from amid.client.async_methods import AsyncMethods
 from amid.client.curve import Curve, open_dealer
 from amid.client.event import WAIT_S, Event, EventCursor, Inbox
 from amid.client.protocol import HANDOVER_S, TIMEOUT
 from amid.client.results import Cancelled, Packet
+from amid.client.view import View
 from amid.errors import AmidError
 from amid.events.sequence import Gap
 
@@ -61,6 +63,10 @@ class AsyncClient(AsyncMethods):
         The subscription starts with `async with` or the first `anext`.
         """
         return AsyncEvents(self, self._streams, (server, names), Inbox(gaps), timeout)
+
+    def changes(self, server: str | None = None, kinds: list[str] | None = None) -> AsyncChanges:
+        """Follow the live state: an iterator of its changes; see `Client.changes`."""
+        return AsyncChanges(self.call, View(server, kinds))
 
     async def close(self) -> None:
         """Close the socket and all event streams.

@@ -8,7 +8,19 @@ from typing import Any
 
 from amid.client import protocol
 from amid.client.protocol import TIMEOUT
-from amid.client.results import ActionResult, AuditPage, EventsPage, OfferedAction, Server, Status, Text
+from amid.client.results import (
+    ActionResult,
+    AuditPage,
+    CallsPage,
+    ChangesPage,
+    EventsPage,
+    OfferedAction,
+    RecordedCall,
+    Server,
+    State,
+    Status,
+    Text,
+)
 
 
 class AsyncMethods(ABC):
@@ -103,6 +115,89 @@ class AsyncMethods(ABC):
         """
         page: EventsPage = await self.call(protocol.events(server, after, names or [], limit, timeout))
         return page
+
+    async def state(
+        self,
+        server: str | None = None,
+        kinds: list[str] | None = None,
+        where: Mapping[str, Any] | list[str] | str | None = None,
+        timeout: float = TIMEOUT,
+    ) -> State:
+        """The live state of a PBX, exactly as of event `seq`: lists of maps, by kind.
+
+        kinds: for example ["channels", "queues"]. Without it, queues contain their members and
+        callers, and conferences their participants. where: conditions on members, such as
+        "state=Up" or {"queue": "sales"}.
+        """
+        result: State = await self.call(protocol.state(server, kinds, where, timeout))
+        return result
+
+    async def pull_changes(
+        self,
+        server: str | None = None,
+        after: Mapping[str, int] | None = None,
+        kinds: list[str] | None = None,
+        limit: int | None = None,
+        timeout: float = 25.0,
+    ) -> ChangesPage:
+        """One page of changes of state after the cursor `after`, as soon as there is one; an empty
+        page after `timeout` seconds. `changes` iterates over all changes.
+
+        after: `epoch`, `seq` and `rev` of a `state` or of the last page; None: from now on.
+        """
+        page: ChangesPage = await self.call(protocol.changes(server, after, kinds, limit, timeout))
+        return page
+
+    async def calls(
+        self,
+        server: str | None = None,
+        *,
+        since: float | None = None,
+        until: float | None = None,
+        number: str | None = None,
+        name: str | None = None,
+        queue: str | None = None,
+        agent: str | None = None,
+        ended_by: str | None = None,
+        outcome: str | None = None,
+        lost: bool | None = None,
+        longer: float | None = None,
+        shorter: float | None = None,
+        limit: int | None = None,
+        masked: bool | None = None,
+        timeout: float = TIMEOUT,
+    ) -> CallsPage:
+        """Recorded calls, the newest first. Requires `history`.
+
+        since, until: when they began, in seconds since 1970. number: a number in the call; of over
+        five digits, the last ones are enough. longer, shorter: duration in seconds. lost: nobody
+        spoke to the caller. limit: 50 by default, at most 1,000.
+        """
+        asked = {"server": server, "since": since, "until": until, "number": number, "name": name, "queue": queue, "agent": agent}
+        asked |= {"ended_by": ended_by, "outcome": outcome, "lost": lost, "longer": longer, "shorter": shorter, "limit": limit}
+        page: CallsPage = await self.call(protocol.calls({**asked, "masked": masked}, timeout))
+        return page
+
+    async def recorded_call(
+        self,
+        linkedid: str | None = None,
+        server: str | None = None,
+        *,
+        number: str | None = None,
+        at: float | None = None,
+        all: bool | None = None,
+        masked: bool | None = None,
+        timeout: float = TIMEOUT,
+    ) -> RecordedCall:
+        """What happened to a call: `call`, None if there is no such call, and `ladder`; with `all`
+        its `events` as well. Requires `history`.
+
+        linkedid: names the call. Instead, number: its last call, or its call `at` a time in seconds
+        since 1970.
+        """
+        asked = {"linkedid": linkedid, "server": server, "number": number, "at": at, "all": all, "masked": masked}
+        found: RecordedCall = await self.call(protocol.recorded_call(asked, timeout))
+        return found
 
     async def restart(self, server: str, timeout: float = TIMEOUT) -> dict[str, str]:
         """Replace the reader process of a server. Requires `admin`."""

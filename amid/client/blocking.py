@@ -19,12 +19,14 @@ import zmq
 from zmq.backend import zmq_poll
 
 from amid.client import discovery, event, protocol
+from amid.client.changes import Changes
 from amid.client.curve import Curve, open_dealer
 from amid.client.event import WAIT_S, Event, EventCursor, Inbox
 from amid.client.methods import Methods
 from amid.client.open_call import CancellableCall, OpenCall, Signal, milliseconds
 from amid.client.protocol import TIMEOUT
 from amid.client.results import Cancelled
+from amid.client.view import View
 from amid.errors import AmidError
 from amid.events.sequence import Gap
 
@@ -92,6 +94,14 @@ class Client(Methods):
         """
         cursors = event.cursors_of(self.servers(), server, names)
         return Events(self, cursors, Inbox(gaps), timeout, self._streams)
+
+    def changes(self, server: str | None = None, kinds: list[str] | None = None, timeout: float | None = None) -> Changes:
+        """Follow the live state: an iterator of its changes; see `Changes`.
+
+        kinds: for example ["channels", "queues"]; without it, all. timeout: seconds to wait for
+        each change, after which `next` raises `CallTimeout`; without it, the wait has no limit.
+        """
+        return Changes(self.call, View(server, kinds), timeout)
 
     def close(self) -> None:
         """Close all sockets and event streams.

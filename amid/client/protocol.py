@@ -17,6 +17,7 @@ from amid import wire
 from amid.client import discovery
 from amid.client.results import Packet, Server, Text
 from amid.errors import AmidError, CallTimeout
+from amid.wire import STATE_KINDS
 
 log = logging.getLogger("amid.client")
 
@@ -26,6 +27,8 @@ MARGIN_S = 1.0
 """Seconds added to the call's timeout for the transport of request and reply."""
 TIMEOUT = 5.0
 """Default timeout of a call in seconds; the daemon has the same default."""
+LARGE_BYTES = 128 * 1024
+"""Size of a reply from which it is decoded with msgspec, at twice the speed: a page of events, a long list."""
 MAX_TIMEOUT_S = 3600.0
 """The longest timeout of an action that the daemon accepts, in seconds."""
 
@@ -102,6 +105,25 @@ def events(server: str, after: Mapping[str, int] | None, names: list[str], limit
     return Call("events", params, timeout + MARGIN_S)
 
 
+def state(server: str | None, kinds: list[str] | None, where: Mapping[str, Any] | list[str] | str | None, timeout: float) -> Call:
+    return Call("state", _known(server=server, kinds=kinds, where=where, timeout=timeout), _client_timeout_s(timeout))
+
+
+def changes(
+    server: str | None, after: Mapping[str, int] | None, kinds: list[str] | None, limit: int | None, timeout: float
+) -> Call:
+    named = list(STATE_KINDS.values()) if kinds is None else kinds
+    return Call("events", _known(server=server, after=after, kinds=named, limit=limit, timeout=timeout), timeout + MARGIN_S)
+
+
+def calls(asked: Mapping[str, Any], timeout: float) -> Call:
+    return Call("calls", _known(**asked, timeout=timeout), _client_timeout_s(timeout))
+
+
+def recorded_call(asked: Mapping[str, Any], timeout: float) -> Call:
+    return Call("call", _known(**asked, timeout=timeout), _client_timeout_s(timeout))
+
+
 def restart(server: str, timeout: float) -> Call:
     return Call("restart", {"server": server}, _client_timeout_s(timeout), acts=True)
 
@@ -173,13 +195,24 @@ def reply(frames: list[bytes]) -> Packet | None:
     """Decode a reply; None for a message that is not one. It fails no call, since it belongs to no
     known call."""
     try:
-        value = wire.unpack(frames[-1])
+        value = _decode(frames[-1])
     except Exception:  # msgpack has a family of them, all about the bytes
         value = None
     if isinstance(value, dict) and ("result" in value or "error" in value):
         return value
     log.warning("ignored a message of %d bytes that is not a reply of amid", len(frames[-1]))
     return None
+
+
+def _decode(reply: bytes) -> Any:
+    if len(reply) < LARGE_BYTES:
+        return wire.unpack(reply)
+    import msgspec  # here, since the import takes longer than most programs with small replies
+
+    try:
+        return msgspec.msgpack.decode(reply)
+    except UnicodeDecodeError:  # the request had an id that is not UTF-8
+        return wire.unpack(reply)
 
 
 def unwrap(answer: Packet) -> Any:

@@ -76,12 +76,14 @@ class CallerCalls(TypedDict):
 
 
 class Status(TypedDict):
-    """The result of `status`. uptime: in seconds."""
+    """The result of `status`. uptime: in seconds. services: the report of each child that
+    has one, by its name."""
 
     version: str
     uptime: float
     servers: list[Server]
     processes: list[Process]
+    services: dict[str, dict[str, Any]]
     callers: list[CallerCalls]
     counters: dict[str, int]
 
@@ -116,6 +118,107 @@ class EventsPage(TypedDict):
     events: list[EventBody]
     missed: int | None
     more: bool
+
+
+class State(TypedDict):
+    """The state of a PBX as of event `seq`, with the lists that were requested.
+
+    rev: number of its last change. exact: False if it only converges; `detail` has the reason.
+    settled_at: when it was last loaded or reconciled, in seconds since 1970.
+    """
+
+    server: str
+    epoch: int
+    seq: int
+    rev: int
+    exact: bool
+    detail: str
+    settled_at: float
+    channels: NotRequired[list[dict[str, Any]]]
+    calls: NotRequired[list[dict[str, Any]]]
+    bridges: NotRequired[list[dict[str, Any]]]
+    queues: NotRequired[list[dict[str, Any]]]
+    members: NotRequired[list[dict[str, Any]]]
+    callers: NotRequired[list[dict[str, Any]]]
+    devices: NotRequired[list[dict[str, Any]]]
+    hints: NotRequired[list[dict[str, Any]]]
+    contacts: NotRequired[list[dict[str, Any]]]
+    registrations: NotRequired[list[dict[str, Any]]]
+    parked: NotRequired[list[dict[str, Any]]]
+    conferences: NotRequired[list[dict[str, Any]]]
+    participants: NotRequired[list[dict[str, Any]]]
+
+
+class ChangesPage(TypedDict):
+    """`EventsPage` for changes of state.
+
+    events: maps with `server`, `epoch`, `seq`, `rev`, `kind`, `id`, and `set` (the changed members)
+    or `gone`. missed: if not 0, some changes are no longer held; request the state again.
+    """
+
+    server: str
+    epoch: int
+    seq: int
+    rev: int
+    events: list[dict[str, Any]]
+    missed: int | None
+    more: bool
+
+
+class CallSummary(TypedDict):
+    """One recorded call. ended: None during the call."""
+
+    server: str
+    linkedid: str
+    joined: list[str]
+    began: float
+    ended: float | None
+    who: str
+    whom: str
+    dialled: str
+    queue: str
+    agent: str
+    outcome: str
+    waited: float
+    talked: float
+    ended_by: str
+    cause: int
+    cause_text: str
+    numbers: list[str]
+    channels: int
+    events: int
+
+
+class CallsPage(TypedDict):
+    """Recorded calls. unreadable: recorded files that could not be read, with the reason."""
+
+    server: str
+    calls: list[CallSummary]
+    more: bool
+    unreadable: NotRequired[list[str]]
+
+
+class LadderStep(TypedDict):
+    """after: seconds since the call began. The last step has no `epoch`, `seq` or `parties`."""
+
+    time: float
+    after: float
+    kind: str
+    text: str
+    epoch: NotRequired[int]
+    seq: NotRequired[int]
+    parties: NotRequired[list[str]]
+
+
+class RecordedCall(TypedDict):
+    """call: None if there is no such call. events: with `all`. left_out: number of further events."""
+
+    server: str
+    call: CallSummary | None
+    ladder: list[LadderStep]
+    events: NotRequired[list[EventBody]]
+    left_out: NotRequired[int]
+    unreadable: NotRequired[list[str]]
 
 
 class Cancelled(TypedDict):

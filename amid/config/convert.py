@@ -14,7 +14,22 @@ import msgspec
 from msgspec import inspect
 
 from amid.config.report import Report
-from amid.config.tables import DERIVED, Caller, Config, Curve, Directory, Gateway, Rpc, Server, Supervision, Table
+from amid.config.tables import (
+    DERIVED,
+    Caller,
+    Config,
+    Curve,
+    Directory,
+    Gateway,
+    Listener,
+    Nats,
+    Recorder,
+    Rpc,
+    Server,
+    State,
+    Supervision,
+    Table,
+)
 from amid.rpc.type_words import describe_type, suggest_key
 
 SERVER_NAME = re.compile(r"[A-Za-z0-9_-]{1,32}")
@@ -37,7 +52,11 @@ def convert(raw: dict[str, Any], report: Report, of_run_dir: Report, of_state_di
     rpc = to_table(tables.pop("rpc", {}), "rpc", Rpc, report)
     supervision = to_table(tables.pop("supervision", {}), "supervision", Supervision, report)
     curve = to_table(tables.pop("curve", {}), "curve", Curve, report)
-    gateway = to_table(_gateway(tables.pop("gateway")), "gateway", Gateway, report) if "gateway" in tables else None
+    state = to_table(tables.pop("state", {}), "state", State, report)
+    gateway = _optional(tables, "gateway", Gateway, report, "listen")
+    recorder = _optional(tables, "recorder", Recorder, report)
+    listener = _optional(tables, "listener", Listener, report, "listen", "tls_listen")
+    nats = _optional(tables, "nats", Nats, report, "servers")
     if "servers" not in raw:
         report.refuse("", "", "no server: add a table [servers.NAME] with host, username and secret or secret_file")
     config = to_table(tables, "", Config, report) or Config()
@@ -51,13 +70,22 @@ def convert(raw: dict[str, Any], report: Report, of_run_dir: Report, of_state_di
         supervision=supervision or Supervision(),
         curve=curve or Curve(),
         gateway=gateway,
+        state=state or State(),
+        recorder=recorder,
+        listener=listener,
+        nats=nats,
     )
 
 
-def _gateway(raw: Any) -> Any:
-    """Convert a single `listen` address to a list."""
-    one = isinstance(raw, dict) and isinstance(raw.get("listen"), str)
-    return {**raw, "listen": [raw["listen"]]} if one else raw
+def _optional(tables: dict[str, Any], name: str, kind: type[T], report: Report, *lists: str) -> T | None:
+    """Take the table `name` out of `tables`; None without one. lists: keys at which a single text
+    stands for a list of one."""
+    if name not in tables:
+        return None
+    raw = tables.pop(name)
+    if isinstance(raw, dict):
+        raw = {**raw, **{key: [raw[key]] for key in lists if isinstance(raw.get(key), str)}}
+    return to_table(raw, name, kind, report)
 
 
 def to_table(raw: Any, name: str, kind: type[T], report: Report) -> T | None:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import difflib
 import ipaddress
 import os
+from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from amid import wire
 from amid.ami.catalogue import MAYBE_NO_RESPONSE, UNMARKED_LISTS
 from amid.ami.targets import PLAIN, TABLES
 from amid.config.report import Report
-from amid.config.tables import Caller, Config, Gateway, Server, Token
-from amid.rpc.policy import matches
+from amid.config.tables import Caller, Config, Gateway, Listener, Nats, Server
+from amid.rpc.policy import Lists, matches
 
 MAX_SOCKET_PATH = 107
 """The longest path of a Unix socket in bytes (unix(7): sun_path has 108 with its NUL)."""
@@ -37,12 +38,17 @@ def crosscheck(config: Config, report: Report) -> None:
         _check_tcp(config, report)
     if config.gateway is not None:
         _check_gateway(config.gateway, report)
+    if config.listener is not None:
+        _check_listener(config.listener, report)
+    if config.nats is not None:
+        _check_nats(config.nats, report)
+    _check_prefixes(config.callers, report)
     local = config.callers.get("local")
     if local is not None and local.key is not None:
         report.refuse("callers.local", "key", "`local` stands for all programs on the ipc socket and has no key; use another name")
 
 
-def check_rules(lists: Caller | Server | Token, table: str, report: Report) -> None:
+def check_rules(lists: Lists, table: str, report: Report) -> None:
     """Check rules. A rule that can never match is refused, because in `deny` it would look like
     protection.
 
@@ -125,6 +131,56 @@ def _check_gateway(gateway: Gateway, report: Report) -> None:
     if clear:
         what = "a page that is loaded without TLS can be modified in transit, and it acts with its user's rights"
         report.warn("gateway", "origins", f"{', '.join(clear)}: {what}")
+
+
+def _check_listener(listener: Listener, report: Report) -> None:
+    if not listener.listen and not listener.tls_listen:
+        report.refuse("listener", "listen", "is empty, as is tls_listen; give one of them an address")
+    if (listener.tls_cert is None) != (listener.tls_key is None):
+        report.refuse("listener", "tls_cert", "needs tls_key, and vice versa")
+    if listener.tls_listen and listener.tls_cert is None:
+        report.refuse("listener", "tls_listen", "needs tls_cert and tls_key")
+    if listener.tls_cert and not listener.tls_listen:
+        report.refuse("listener", "tls_cert", "has no effect, because tls_listen is empty")
+    for address in [one for one in listener.listen if not is_loopback(one.rpartition(":")[0])]:
+        what = f"{address} is not on loopback: secrets, calls and events are sent in clear text; use tls_listen"
+        report.warn("listener", "listen", what)
+
+
+def check_users(listener: Listener, servers: Mapping[str, Server], report: Report) -> None:
+    """Check the rules and servers of the listener's users."""
+    for name, user in listener.users.items():
+        check_rules(user, name, report)
+        if user.server and user.server not in servers:
+            report.refuse(name, "server", f"there is no server {user.server!r}; the servers are {', '.join(servers) or 'none'}")
+        if not user.server and len(servers) > 1:
+            report.refuse(name, "server", f"is missing: name one of {', '.join(servers)}")
+
+
+def _check_nats(nats: Nats, report: Report) -> None:
+    if nats.credentials_file and (nats.user or nats.password_file):
+        report.refuse("nats", "credentials_file", "excludes user and password_file")
+    if (nats.user is None) != (nats.password_file is None):
+        report.refuse("nats", "user", "needs password_file, and vice versa")
+    if (nats.tls_cert is None) != (nats.tls_key is None):
+        report.refuse("nats", "tls_cert", "needs tls_key, and vice versa")
+    far = [server for server in nats.servers if not is_loopback(urlsplit(server).hostname or "")]
+    if far and not nats.tls:
+        report.warn("nats", "servers", f"without TLS, calls and events go to {', '.join(far)} in clear text; use tls://")
+    elif far and not (nats.credentials_file or nats.user or nats.tls_cert):
+        report.warn("nats", "", "gives no credentials: a NATS server without them lets every program read events and send calls")
+
+
+def _check_prefixes(callers: dict[str, Caller], report: Report) -> None:
+    """Refuse a prefix on NATS that two callers have."""
+    seen: dict[str, str] = {}
+    for name, caller in callers.items():
+        if caller.nats is None:
+            continue
+        if name == "local":
+            report.refuse("callers.local", "nats", "`local` has the prefix of [nats] itself; use another name")
+        elif (other := seen.setdefault(caller.nats, name)) != name:
+            report.refuse(f"callers.{name}", "nats", f"{caller.nats!r} is [callers.{other}] already")
 
 
 def is_loopback(host: str) -> bool:

@@ -14,6 +14,7 @@ import importlib.util
 import os
 import ssl
 import struct
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -23,20 +24,27 @@ from zmq.utils import z85
 
 from amid.config import permissions
 from amid.config.convert import to_table
-from amid.config.crosscheck import SHORT_SECRET, check_rules
-from amid.config.read import UnreadableError, read_bytes, read_first_line, read_toml
+from amid.config.crosscheck import SHORT_SECRET, check_rules, check_users
+from amid.config.read import UnreadableError, read_bytes, read_first_line, read_text, read_toml
 from amid.config.report import Report
-from amid.config.tables import Config, Curve, CurveKey, Gateway, Secret, Server, Table, Token
+from amid.config.tables import Config, Curve, CurveKey, Gateway, Listener, Nats, Secret, Server, Table, Token
+from amid.manager.users_file import read_users
 from amid.rpc.requests import MAX_ON_BEHALF_LENGTH
 
 TLS_FILES = ("tls_ca", "tls_cert", "tls_key")
 
 T = TypeVar("T", bound=Table)
+WithTls = TypeVar("WithTls", Server, Listener, Nats)
 
 
 def web_is_installed() -> bool:
     """Whether the packages of the extra `amid[web]` are installed, which the gateway needs."""
     return importlib.util.find_spec("uvicorn") is not None
+
+
+def bus_is_installed() -> bool:
+    """Whether the packages of the extra `amid[nats]` are installed, which the bus needs."""
+    return importlib.util.find_spec("nats") is not None
 
 
 class Resolver:
@@ -55,6 +63,8 @@ class Resolver:
             servers={name: self._server(name, server) for name, server in config.servers.items()},
             curve=self._curve(config.curve),
             gateway=self._gateway(config.gateway) if config.gateway else None,
+            listener=self._listener(config.listener, config.servers) if config.listener else None,
+            nats=self._nats(config.nats) if config.nats else None,
         )
 
     # ── servers ──
@@ -79,8 +89,8 @@ class Resolver:
             )
         return server
 
-    def _tls(self, server: Server, table: str) -> Server:
-        files = {key: self._folder / named for key in TLS_FILES if (named := getattr(server, key))}
+    def _tls(self, server: WithTls, table: str) -> WithTls:
+        files = {key: self._folder / named for key in TLS_FILES if (named := getattr(server, key, None))}
         server = replace(server, **{key: str(file) for key, file in files.items()})
         digest = hashlib.sha256()
         for key, file in files.items():
@@ -93,10 +103,10 @@ class Resolver:
                     self._try_tls(key, server, table)
         return replace(server, tls_fingerprint=digest.hexdigest() if files else "")
 
-    def _try_tls(self, key: str, server: Server, table: str) -> None:
+    def _try_tls(self, key: str, server: Server | Listener | Nats, table: str) -> None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         try:
-            if key == "tls_ca":
+            if key == "tls_ca" and not isinstance(server, Listener):
                 context.load_verify_locations(server.tls_ca)
             elif key == "tls_key" and server.tls_cert and server.tls_key:
                 context.load_cert_chain(server.tls_cert, server.tls_key, password="")
@@ -155,6 +165,62 @@ class Resolver:
             if is_placeholder(token.token):
                 report.refuse(name, "token", "is the token of the example file; make one with `openssl rand -hex 24`")
         return tokens
+
+    # ── users of the listener ──
+
+    def _listener(self, listener: Listener, servers: Mapping[str, Server]) -> Listener:
+        listener = self._tls(listener, "listener")
+        if listener.users_file is None:
+            self._report.refuse("listener", "", "users_file is missing; it has sections as in manager.conf")
+            return listener
+        if not servers:
+            self._report.refuse("listener", "", "there is no [servers.NAME] for it")
+        file = self._folder / listener.users_file
+        if not self._safe(file, "listener", "users_file", secret=True):
+            return listener
+        report = self._report.of_file(str(file))
+        try:
+            users, findings = read_users(read_text(file))
+        except UnreadableError as error:
+            self._report.refuse("listener", "users_file", str(error))
+            return listener
+        for section, key, what, refused in findings:
+            (report.refuse if refused else report.warn)(section, key, what)
+        if not users and not report.problems:
+            report.refuse("", "", "has no section [NAME] with a secret")
+        for name in [name for name, user in users.items() if is_placeholder(user.secret)]:
+            report.refuse(name, "secret", "is the one of an example; give the user one of its own")
+        for name in [name for name, user in users.items() if len(user.secret) < SHORT_SECRET]:
+            report.warn(name, "secret", f"has under {SHORT_SECRET} characters: it is easily guessed, and shown in the log")
+        listener = replace(listener, users=users, users_file=str(file))
+        check_users(listener, servers, report)
+        return listener
+
+    # ── the bus ──
+
+    def _nats(self, nats: Nats) -> Nats:
+        if not bus_is_installed():
+            self._report.refuse("nats", "", "needs what `pip install '.[nats]'` installs in the source tree")
+        nats = self._tls(nats, "nats")
+        if nats.credentials_file:
+            file = self._folder / nats.credentials_file
+            nats = replace(nats, credentials_file=str(file), tls_fingerprint=nats.tls_fingerprint + self._digest(file))
+        if nats.password_file:
+            file = self._folder / nats.password_file
+            nats = replace(nats, password=self._secret(file, Secret, "nats", "password_file"), password_file=str(file))
+        return nats
+
+    def _digest(self, credentials: Path) -> str:
+        if not self._safe(credentials, "nats", "credentials_file", secret=True):
+            return ""
+        try:
+            data = read_bytes(credentials)
+        except UnreadableError as error:
+            self._report.refuse("nats", "credentials_file", str(error))
+            return ""
+        if b"BEGIN NATS USER JWT" not in data or b"BEGIN USER NKEY SEED" not in data:
+            self._report.refuse("nats", "credentials_file", f"{credentials} holds no JWT and seed of a NATS user")
+        return hashlib.sha256(data).hexdigest()
 
     # ── files ──
 

@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from amid.manager.user import UserEntry
+
 Seconds = Annotated[float, Meta(gt=0, le=3600, description="a number of seconds, over 0 and at most 3,600")]
 Count = Annotated[int, Meta(ge=1, le=1_000_000)]
 Bytes = Annotated[int, Meta(ge=1024, le=1024**3)]
@@ -45,7 +47,24 @@ HttpAddresses = Annotated[
     ),
 ]
 """A single string is a list of one. (A union of both makes msgspec 0.22 free memory twice.)"""
+AmiAddresses = Annotated[
+    tuple[HttpAddress, ...],
+    Meta(description='an address and a port such as "127.0.0.1:5038", or a list of them; a port is 1 to 65535'),
+]
 Origin = Annotated[str, Meta(pattern=r"^https?://[^/\s]+\Z", description='an origin such as "https://crm.example.com"')]
+NatsServer = Annotated[str, Meta(pattern=r"^(nats|tls)://([^:/@\s]+|\[[0-9a-fA-F:]+\])(:" + _PORT[:-2] + r")?\Z")]
+NatsServers = Annotated[
+    tuple[NatsServer, ...],
+    Meta(min_length=1, description='an address such as "tls://nats.example.com:4222", without a user, or a list of them'),
+]
+"""Text stands for a list of one."""
+NatsToken = Annotated[
+    str, Meta(min_length=1, max_length=32, pattern=r"^[a-z0-9_-]+\Z", description="1 to 32 lower-case letters, digits, - and _")
+]
+Instance = Annotated[
+    str,
+    Meta(min_length=1, max_length=200, pattern=r"^[A-Za-z0-9._:/-]+\Z", description="1 to 200 letters, digits and . _ : / -"),
+]
 Rule = Annotated[
     str,
     Meta(
@@ -64,7 +83,13 @@ TokenText = Annotated[
         description="20 to 200 letters, digits and - . _ ~ + / =",
     ),
 ]
-DERIVED = frozenset({"tokens", "tls_fingerprint"})
+History = Annotated[bool | Literal["masked"], Meta(description='true, false or "masked"')]
+"""Whether a caller may see recorded calls, and whether with long numbers and their names masked."""
+Size = Annotated[
+    Annotated[int, Meta(ge=1024 * 1024)] | Annotated[str, Meta(pattern=r"^[1-9][0-9]{0,5} (MiB|GiB|TiB)\Z")],
+    Meta(description='a size such as "20 GiB" (MiB, GiB or TiB), or a number of bytes, at least 1,048,576'),
+]
+DERIVED = frozenset({"tokens", "users", "tls_fingerprint", "password"})
 """Fields that are not keys of the file: `resolve` sets them from the files that keys name."""
 
 
@@ -140,16 +165,18 @@ class Curve(Table, frozen=True, kw_only=True):
 class Caller(Table, frozen=True, kw_only=True):
     """`[callers.NAME]`: the rights of one caller.
 
-    A TCP caller is identified by its public `key`, a local caller by its Unix `user` or `group`;
-    `local` is every other local caller.
+    A TCP caller is identified by its public `key`, a local caller by its Unix `user` or `group`, a
+    caller on NATS by the prefix of its subjects; `local` is every other local caller.
     """
 
     key: CurveKey | None = None
     user: Line | None = None
     group: Line | None = None
+    nats: NatsToken | None = None
     allow: list[Rule] = []
     deny: list[Rule] = []
     admin: bool = False
+    history: History = False
 
 
 class Token(Table, frozen=True, kw_only=True):
@@ -162,6 +189,7 @@ class Token(Table, frozen=True, kw_only=True):
     events_allow: list[Name] = []
     events_deny: list[Name] = []
     admin: bool = False
+    history: History = False
 
 
 class Gateway(Table, frozen=True, kw_only=True):
@@ -181,6 +209,82 @@ class Gateway(Table, frozen=True, kw_only=True):
     session_idle_s: Annotated[int, Meta(ge=60, le=31_536_000)] = 43_200
 
 
+class State(Table, frozen=True, kw_only=True):
+    """`[state]`: the live state of each PBX, kept from the first request for it."""
+
+    enabled: bool = True
+    reconcile: Seconds = 60.0
+    history_bytes: Bytes = 16 * 1024 * 1024
+
+
+class Recorder(Table, frozen=True, kw_only=True):
+    """`[recorder]`: events and calls on disk. directory: by default `recordings` in state_dir."""
+
+    directory: Directory | None = None
+    keep_days: Annotated[int, Meta(ge=1, le=3650)] = 30
+    keep_bytes: Size = "20 GiB"
+    leave_out: tuple[Name, ...] = ("VarSet", "CEL", "TestEvent", "DTMFBegin", "DTMFEnd")
+
+    @property
+    def bytes_to_keep(self) -> int:
+        if isinstance(self.keep_bytes, int):
+            return self.keep_bytes
+        number, unit = self.keep_bytes.split(" ")
+        return int(number) << {"MiB": 20, "GiB": 30, "TiB": 40}[unit]
+
+
+class Listener(Table, frozen=True, kw_only=True):
+    """`[listener]`: AMI for existing programs.
+
+    users: read from `users_file`. tls_fingerprint: digest of the TLS files.
+    """
+
+    listen: AmiAddresses = ("127.0.0.1:5038",)
+    tls_listen: AmiAddresses = ()
+    tls_cert: File | None = None
+    tls_key: File | None = None
+    users_file: File | None = None
+    users: dict[str, UserEntry] = {}
+    tls_fingerprint: str = ""
+    auth_timeout: Seconds = 30.0
+    auth_limit: Count = 50
+    max_clients: Count = 2000
+    max_unread_bytes_per_client: Bytes = 4 * 1024 * 1024
+    max_open_actions: Count = 100
+    action_timeout: Seconds = 300.0
+
+
+class Nats(Table, frozen=True, kw_only=True):
+    """`[nats]`: the bus.
+
+    password: read from `password_file`. tls_fingerprint: digest of the TLS files and credentials.
+    """
+
+    servers: NatsServers = ("nats://127.0.0.1:4222",)
+    credentials_file: File | None = None
+    user: Line | None = None
+    password_file: File | None = None
+    password: Secret | None = None
+    tls_ca: File | None = None
+    tls_cert: File | None = None
+    tls_key: File | None = None
+    tls_fingerprint: str = ""
+    prefix: NatsToken = "amid"
+    instance: Instance | None = None
+    replicas: Annotated[int, Meta(ge=1, le=5)] = 1
+    max_age: Annotated[float, Meta(ge=0, le=315_360_000)] = 604_800.0
+    max_bytes: Annotated[int, Meta(ge=0, le=2**50)] = 1024**3
+    create_streams: bool = True
+    leave_out: list[Name] = []
+    lease_ttl: Annotated[float, Meta(ge=1, le=3600)] = 10.0
+    ack_timeout: Annotated[float, Meta(gt=0, le=60)] = 5.0
+
+    @property
+    def tls(self) -> bool:
+        """Whether connections without TLS are refused."""
+        return any(server.startswith("tls://") for server in self.servers) or self.tls_ca is not None or self.tls_cert is not None
+
+
 class Config(Table, frozen=True, kw_only=True):
     """The configuration file."""
 
@@ -193,3 +297,7 @@ class Config(Table, frozen=True, kw_only=True):
     curve: Curve = Curve()
     callers: dict[str, Caller] = {}
     gateway: Gateway | None = None
+    state: State = State()
+    recorder: Recorder | None = None
+    listener: Listener | None = None
+    nats: Nats | None = None

@@ -12,8 +12,9 @@ import sys
 from array import array
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Iterator
-from itertools import islice
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice, repeat
 from typing import NamedTuple
 
 from amid.events.sequence import Sequencer
@@ -40,14 +41,38 @@ class Cursor(NamedTuple):
     seq: int
 
 
-class StoredEvent(NamedTuple):
-    """One event. time: when it was read, in seconds since 1970. raw: its packet."""
+@dataclass(slots=True)
+class StoredEvents:
+    """Events in columns: nearly all of a page are whole blocks, which are appended without a loop
+    over their events.
 
-    seq: int
-    prev: int
-    name: str
-    time: float
-    raw: bytes
+    times: when each was read, in seconds since 1970. packets: in pieces, each event ended by an
+    empty line.
+    """
+
+    seqs: list[int] = field(default_factory=list)
+    prevs: list[int] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
+    times: list[float] = field(default_factory=list)
+    packets: list[bytes] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.seqs)
+
+    def append(self, block: _Block, chosen: Sequence[int]) -> None:
+        """Append events of a block. chosen: their positions in it, ascending."""
+        if len(chosen) == len(block.names):
+            self.seqs += range(block.first, block.last + 1)
+            self.prevs += block.prevs
+            self.names += block.names
+            self.packets.append(block.packets)
+        else:
+            packets = block.packets.split(_END)
+            self.seqs += [block.first + at for at in chosen]
+            self.prevs += [block.prevs[at] for at in chosen]
+            self.names += [block.names[at] for at in chosen]
+            self.packets += [packets[at] + _END for at in chosen]
+        self.times += repeat(block.time, len(chosen))
 
 
 class Page(NamedTuple):
@@ -59,7 +84,7 @@ class Page(NamedTuple):
     """
 
     cursor: Cursor
-    events: list[StoredEvent]
+    events: StoredEvents
     missed: int | None
     more: bool
 
@@ -77,10 +102,6 @@ class _Block(NamedTuple):
 
     def size(self) -> int:
         return len(self.packets) + EVENT_OVERHEAD * len(self.names) + BLOCK_OVERHEAD
-
-    def events(self) -> list[StoredEvent]:
-        numbered = zip(self.names, self.prevs, self.packets.split(_END), strict=False)  # the last piece is empty
-        return [StoredEvent(self.first + i, prev, name, self.time, raw) for i, (name, prev, raw) in enumerate(numbered)]
 
 
 class NamesFolder:
@@ -151,28 +172,34 @@ class ReplayBuffer:
         """A page that leads to the next epoch with events, if there is one."""
         end = self.cursor
         if after.epoch == end.epoch or not end.seq:
-            return Page(after, [], 0, False)
+            return Page(after, StoredEvents(), 0, False)
         epochs = list(dict.fromkeys([*self._epochs, end.epoch]))
         place = epochs.index(after.epoch) + 1 if after.epoch in epochs else 0
-        return Page(Cursor(epochs[place], 0), [], None, True)
+        return Page(Cursor(epochs[place], 0), StoredEvents(), None, True)
 
-    def _scan(self, blocks: deque[_Block], after: int, limit: int, names: frozenset[str]) -> tuple[list[StoredEvent], int]:
+    def _scan(self, blocks: deque[_Block], after: int, limit: int, names: frozenset[str]) -> tuple[StoredEvents, int]:
         """The events, and the number up to which the buffer was searched; 0 for all."""
-        chosen: list[StoredEvent] = []
+        events = StoredEvents()
         size_bytes = 0
         for block in _from(blocks, after):
-            if names and names.isdisjoint(map(self.fold, block.names)):
-                found = []
-            else:
-                found = [one for one in block.events() if one.seq > after and (not names or self.fold(one.name) in names)]
-            room = limit - len(chosen)
-            chosen += found[:room]
+            found = self._find(block, after, names)
+            room = limit - len(events)
+            if found:
+                events.append(block, found[:room])
+                size_bytes += len(block.packets)
             if len(found) >= room:
-                return chosen, chosen[-1].seq
-            size_bytes += len(block.packets) if found else 0
+                return events, events.seqs[-1]
             if size_bytes >= MAX_READ_BYTES or (names and block.last - after >= MAX_SCAN):
-                return chosen, block.last
-        return chosen, 0
+                return events, block.last
+        return events, 0
+
+    def _find(self, block: _Block, after: int, names: frozenset[str]) -> Sequence[int]:
+        """The positions in a block of the events that are wanted."""
+        begin = max(0, after + 1 - block.first)
+        if not names:
+            return range(begin, len(block.names))
+        wanted = {name for name in set(block.names) if self.fold(name) in names}
+        return [at for at in range(begin, len(block.names)) if block.names[at] in wanted] if wanted else ()
 
     def _may_lack(self, blocks: deque[_Block], after: Cursor, names: frozenset[str]) -> bool:
         """Whether an event of these names came after `after` and is no longer stored.

@@ -17,6 +17,9 @@ continues the event streams of the browsers.
     backlog   the latest events, stored once for all streams
     catch_up  pulls events that a stream missed from the daemon, page by page
     streams   Server-Sent Events and WebSockets
-    metrics   Prometheus metrics
+    state_stream    the live state as Server-Sent Events
+    recorded_calls  recorded calls over HTTP
+    sample_buffer, sampler    samples of the last hour
+    metrics, pbx_metrics      Prometheus metrics of amid and of the PBXs
     page/     the web page at /
 """

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -16,6 +18,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.websockets import WebSocket
 
 from amid.client import AsyncClient
+from amid.client.results import State, Status
 from amid.errors import AmidError
 from amid.gateway import metrics
 from amid.gateway.access import Principal
@@ -23,16 +26,21 @@ from amid.gateway.authentication import Authentication
 from amid.gateway.bodies import read_body, while_connected
 from amid.gateway.calls import Calls
 from amid.gateway.connections import Connections
-from amid.gateway.fields import decode_fields, decode_json
+from amid.gateway.fields import decode_fields, decode_json, number
 from amid.gateway.guard import Guard
 from amid.gateway.hub import Hub
 from amid.gateway.openapi import document_json
+from amid.gateway.pbx_metrics import KINDS as METRIC_KINDS
 from amid.gateway.quotas import Quotas
+from amid.gateway.recorded_calls import params_of
 from amid.gateway.replies import json_response, on_amid_error, on_disconnect, on_http_error, refusal, rpc_refusal
+from amid.gateway.sampler import Sampler
 from amid.gateway.streams import EventStreamResponse, Streams
 from amid.process.settings import GatewaySettings
 
 PAGE = Path(__file__).parent / "page"
+MAX_RIGHTS = 100
+"""Maximum number of actions in one request to /v1/rights."""
 READY_S = 1.0
 """Timeout in seconds for the daemon's answer on /readyz and /metrics."""
 
@@ -51,6 +59,7 @@ class Gateway:
         self._client = AsyncClient(settings.run_dir)
         self._calls = Calls(self._client)
         self._hub = Hub(self._client)
+        self._sampler = Sampler(self._client)
         self._streams = Streams(self._hub, settings.servers, settings.gateway)
         self._counted: Counter[str] = Counter()
         routes = [
@@ -64,6 +73,12 @@ class Gateway:
             Route("/v1/status", self._authenticated(self._method("status"))),
             Route("/v1/servers/{server}/actions", self._authenticated(self._actions)),
             Route("/v1/servers/{server}/actions/{action}", self._authenticated(self._action), methods=["POST"]),
+            Route("/v1/servers/{server}/state", self._authenticated(self._state)),
+            Route("/v1/state", self._authenticated(self._state_stream)),
+            Route("/v1/calls", self._authenticated(self._recorded_calls)),
+            Route("/v1/calls/{linkedid:path}", self._authenticated(self._recorded_calls)),
+            Route("/v1/samples", self._authenticated(self._samples)),
+            Route("/v1/rights", self._authenticated(self._rights)),
             Route("/v1/events", self._authenticated(self._events)),
             WebSocketRoute("/v1/events", self._socket),
             Route("/", lambda request: FileResponse(PAGE / "index.html")),
@@ -77,7 +92,9 @@ class Gateway:
     async def run(self) -> None:
         """Receive events for the browsers until cancelled. An exception here must end the process."""
         try:
-            await self._hub.run()
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._sampler.run())
+                await self._hub.run()
         finally:
             await self._client.close()
 
@@ -138,6 +155,11 @@ class Gateway:
         params = {"server": request.path_params["server"]}
         return await self._result(request, principal, {"method": "actions", "params": params})
 
+    async def _recorded_calls(self, request: Request, principal: Principal) -> Response:
+        """Search recorded calls, or return one of them with its ladder."""
+        params = {**params_of(request.query_params), **request.path_params}
+        return await self._result(request, principal, {"method": "call" if request.path_params else "calls", "params": params})
+
     async def _result(self, request: Request, principal: Principal, asked: dict[str, Any]) -> Response:
         return json_response(await while_connected(request, self._calls.result(asked, principal)))
 
@@ -151,14 +173,57 @@ class Gateway:
         params["fields"] = decode_fields(body, request.headers.get("content-type", ""))
         query = request.query_params
         if "timeout" in query:
-            params["timeout"] = _number(query["timeout"])
+            params["timeout"] = number(query["timeout"])
         if "until" in query:
             params["until"] = query["until"]
         return await self._result(request, principal, {"method": "action", "params": params})
 
+    async def _state(self, request: Request, principal: Principal) -> Response:
+        query = request.query_params
+        params: dict[str, Any] = {"server": request.path_params["server"]}
+        params |= {name: query.getlist(name) for name in ("kinds", "where") if name in query}
+        if "timeout" in query:
+            params["timeout"] = number(query["timeout"])
+        return await self._result(request, principal, {"method": "state", "params": params})
+
+    async def _state_stream(self, request: Request, principal: Principal) -> Response:
+        stream = self._streams.begin_state(request, principal, self._client)
+        if request.method == "HEAD":
+            stream.close()
+            return Response(media_type="text/event-stream")
+        return EventStreamResponse(stream)
+
+    async def _samples(self, request: Request, principal: Principal) -> Response:
+        principal.check_state()
+        self._sampler.start()
+        return json_response(self._sampler.buffer.report())
+
+    async def _rights(self, request: Request, principal: Principal) -> Response:
+        """The rights of this token, so that a page offers only what it allows. An action is true if the
+        token may send it with some fields; each call is checked again, with its fields."""
+        names = request.query_params.getlist("action")
+        if len(names) > MAX_RIGHTS:
+            raise AmidError("invalid_params", f"action: a request has at most {MAX_RIGHTS} actions, not {len(names)}")
+        rights = {"name": principal.name, "admin": principal.rights.admin, "history": principal.rights.history}
+        rights |= {"state": principal.may_see_state, "actions": {name: principal.may_act(name) for name in names}}
+        return json_response(rights)
+
+    async def _states(self, status: Status) -> list[State]:
+        """The state of each server that is up and answers within `READY_S`."""
+        up = [server["name"] for server in status["servers"] if server["state"] == "up"]
+        asked = (self._client.state(name, list(METRIC_KINDS), timeout=READY_S) for name in up)
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+        for answer in answers:
+            if isinstance(answer, BaseException) and not isinstance(answer, AmidError):
+                raise answer
+        return [answer for answer in answers if not isinstance(answer, BaseException)]
+
     async def _metrics(self, request: Request, principal: Principal) -> Response:
+        states: list[State] = []
         try:
             status = await self._client.status(timeout=READY_S)
+            if principal.may_see_state:
+                states = await self._states(status)
         except AmidError:
             status = None
         own = {
@@ -170,7 +235,7 @@ class Gateway:
             "events_total": self._hub.events,
             "streams": self._streams.open,
         }
-        return Response(metrics.text(status, own), media_type=metrics.CONTENT_TYPE)
+        return Response(metrics.text(status, own, states, time.time()), media_type=metrics.CONTENT_TYPE)
 
     # ── events ──
 
@@ -196,10 +261,3 @@ class Gateway:
             await stream.serve(websocket)
         finally:
             stream.close()
-
-
-def _number(text: str) -> Any:
-    try:
-        return float(text)
-    except ValueError:
-        return text

@@ -15,12 +15,13 @@ from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from amid.gateway.access import Access, Guesses, Principal
+from amid.gateway.access import Access, Principal
 from amid.gateway.bodies import read_body
-from amid.gateway.connections import Connections, network_of, plain_address
+from amid.gateway.connections import Connections
 from amid.gateway.replies import json_response
 from amid.gateway.sessions import Session, SessionFile, Sessions, digest
 from amid.process.settings import GatewaySettings
+from amid.rpc.guesses import Guesses, network_of, plain_address
 
 log = logging.getLogger("amid.gateway")
 

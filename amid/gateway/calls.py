@@ -68,7 +68,7 @@ class Calls:
         if method == "cancel":  # ids belong to the gateway's own connection
             raise AmidError("unknown_method", "cancel is not available over HTTP: close the connection of the request instead")
         try:
-            principal.check(method, params)
+            added = principal.check(method, params)
         except AmidError as error:
             self._audit.write_reply(
                 AuditedRequest(principal.name, f"token:{principal.name}", method, params, time.monotonic()), error
@@ -76,7 +76,8 @@ class Calls:
             raise
         client_timeout_s = getattr(params, "timeout", 5.0) + MARGIN_S
         acts = method in ("action", "restart")
-        return await self._client.call(Call(method, _given(value, params), client_timeout_s, acts, on_behalf_of=principal.name))
+        given = _given(value, params) | added
+        return await self._client.call(Call(method, given, client_timeout_s, acts, on_behalf_of=principal.name))
 
 
 def _given(value: Any, params: Params) -> dict[str, Any]:

@@ -9,7 +9,6 @@ that has the most. The new connection may send one request; a valid token takes 
 
 from __future__ import annotations
 
-import ipaddress
 from collections import Counter
 from collections.abc import Iterable
 from typing import Protocol
@@ -95,19 +94,3 @@ class Connections:
 
 def _open(transports: Iterable[Transport]) -> int:
     return sum(not one.is_closing() for one in transports)
-
-
-def plain_address(address: str) -> str:
-    """Convert an IPv4-mapped IPv6 address (RFC 4291, 2.5.5.2), as a dual-stack socket reports it,
-    to IPv4."""
-    return address.removeprefix("::ffff:")
-
-
-def network_of(address: str) -> str:
-    """The network of an address: the IPv4 address, or the first 64 bits of an IPv6 address (RFC
-    4291, 2.5.4), which one machine may own."""
-    try:
-        found = ipaddress.ip_address(plain_address(address).partition("%")[0])
-    except ValueError:
-        return address
-    return str(found) if found.version == 4 or found.is_loopback else str(ipaddress.ip_network((found, 64), strict=False))

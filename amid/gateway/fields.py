@@ -77,3 +77,11 @@ def _decode_form(body: bytes) -> dict[str, Any]:
 
 def _listed(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
+
+
+def number(text: str) -> Any:
+    """A number in a query. Other text is returned unchanged, and the daemon refuses it."""
+    try:
+        return float(text)
+    except ValueError:
+        return text

@@ -22,9 +22,10 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from amid.config import Config
 from amid.gateway.app import Gateway
-from amid.gateway.connections import Connections, network_of
+from amid.gateway.connections import Connections
 from amid.process.child import Child
 from amid.process.settings import GatewaySettings, gateway_settings
+from amid.rpc.guesses import network_of
 
 log = logging.getLogger("amid.gateway")
 

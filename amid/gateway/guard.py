@@ -15,8 +15,8 @@ from starlette.responses import Response
 from starlette.websockets import WebSocket
 
 from amid.config import Gateway
-from amid.gateway.connections import plain_address
 from amid.gateway.replies import json_response
+from amid.rpc.guesses import plain_address
 
 HEADERS = {
     "Content-Security-Policy": "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'",

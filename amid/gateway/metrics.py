@@ -1,26 +1,34 @@
-"""Prometheus metrics: the daemon's `status`, and the gateway's own counters."""
+"""Prometheus metrics: the daemon's `status`, the gateway's own counters, and the live state of the
+PBXs."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from amid.client.results import Process, Server, Status
+from amid.client.results import Process, Server, State, Status
+from amid.gateway.pbx_metrics import asterisk_metrics, tracking_metrics
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 STATES = ("up", "booting", "connecting", "rejected", "lost")
+LISTENER_GAUGES = ("clients", "unauthenticated_clients")
+"""Members of the listener's report that are not counters."""
 
 
 class StatusCollector(Collector):
     """The metrics of one scrape. status: result of the method `status`, None if the daemon did not
-    answer. own: the gateway's counters."""
+    answer. own: the gateway's counters. states: live state of each server that is up. now: Unix time
+    in seconds."""
 
-    def __init__(self, status: Status | None, own: dict[str, float]) -> None:
+    def __init__(self, status: Status | None, own: dict[str, float], states: list[State], now: float) -> None:
         self._status = status
         self._own = own
+        self._states = states
+        self._now = now
 
     def collect(self) -> Iterator[Metric]:
         yield GaugeMetricFamily("amid_broker_up", "Whether the broker answered this scrape.", float(self._status is not None))
@@ -31,11 +39,14 @@ class StatusCollector(Collector):
             yield from _daemon(self._status)
             yield from _servers(self._status["servers"])
             yield from _processes(self._status["processes"])
+            yield from tracking_metrics(self._status["services"].get("state", {}))
+            yield from _listener(self._status["services"].get("listener", {}))
+        yield from asterisk_metrics(self._states, self._now)
 
 
-def text(status: Status | None, own: dict[str, float]) -> bytes:
+def text(status: Status | None, own: dict[str, float], states: list[State], now: float) -> bytes:
     registry = CollectorRegistry()
-    registry.register(StatusCollector(status, own))
+    registry.register(StatusCollector(status, own, states, now))
     return generate_latest(registry)
 
 
@@ -85,3 +96,10 @@ def _processes(processes: list[Process]) -> Iterator[Metric]:
         uptime.add_metric([process["name"]], process["uptime"])
         restarts.add_metric([process["name"]], process["restarts"])
     yield from (uptime, restarts)
+
+
+def _listener(report: dict[str, Any]) -> Iterator[Metric]:
+    """report: of the AMI listener, empty if there is none."""
+    for name, value in report.items():
+        kind = GaugeMetricFamily if name in LISTENER_GAUGES else CounterMetricFamily
+        yield kind(f"amid_listener_{name}", f"The listener's {name.replace('_', ' ')}.", value)

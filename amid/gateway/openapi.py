@@ -10,7 +10,7 @@ import msgspec
 from amid import __version__
 from amid.gateway.calls import STATUSES
 from amid.rpc.requests import PARAMS, Params
-from amid.wire import METHODS, pack_json
+from amid.wire import METHODS, STATE_KINDS, pack_json
 
 Map = dict[str, Any]
 
@@ -108,6 +108,12 @@ def _document() -> Map:
             "/v1/status": {"get": _operation("The state of the daemon", {"200": _json({"type": "object"}), **_errors()})},
             "/v1/servers/{server}/actions": {"get": _actions()},
             "/v1/servers/{server}/actions/{action}": {"post": _action()},
+            "/v1/servers/{server}/state": {"get": _state()},
+            "/v1/state": {"get": _state_stream()},
+            "/v1/calls": {"get": _recorded("calls", "Recorded calls that match")},
+            "/v1/calls/{linkedid}": {"get": _recorded("call", "What happened to a call")},
+            "/v1/samples": {"get": _operation("Samples of the last hour", {"200": _json({"type": "object"}), **_errors()})},
+            "/v1/rights": {"get": _rights()},
             "/v1/events": {"get": _events()},
             "/metrics": {"get": _operation("For Prometheus", {"200": {"description": "", "content": {"text/plain": {}}}})},
         },
@@ -137,11 +143,43 @@ def _actions() -> Map:
     return {**made, "parameters": [_path("server")]}
 
 
+def _recorded(method: str, summary: str) -> Map:
+    """The query has the params of the method."""
+    known = msgspec.json.schema_components([PARAMS[method]], ref_template="{name}")[1][PARAMS[method].__name__]["properties"]
+    query = [_query(name, schema) for name, schema in known.items() if name != "linkedid"]
+    path = [_path("linkedid")] if method == "call" else []
+    return {**_operation(summary, {"200": _json({"type": "object"}), **_errors()}), "parameters": [*path, *query]}
+
+
 def _events() -> Map:
     stream = {"200": {"description": "Server-Sent Events", "content": {"text/event-stream": {}}}}
     made = _operation("Events as Server-Sent Events, or over a WebSocket", {**stream, **_errors()})
     several = [_query(name, {"type": "array", "items": {"type": "string"}}) for name in ("server", "event", "where")]
     return {**made, "parameters": [*several, _query("after", {"type": "string"})]}
+
+
+def _state() -> Map:
+    made = _operation("The method state", {"200": _json({"type": "object"}), **_errors()})
+    timeout = _query("timeout", {"type": "number", "exclusiveMinimum": 0, "maximum": 3600, "default": 5})
+    return {
+        **made,
+        "parameters": [_path("server"), _kinds(), _query("where", {"type": "array", "items": {"type": "string"}}), timeout],
+    }
+
+
+def _state_stream() -> Map:
+    stream = {"200": {"description": "Server-Sent Events", "content": {"text/event-stream": {}}}}
+    made = _operation("The state of servers and its changes, as Server-Sent Events; `*` is every server", {**stream, **_errors()})
+    return {**made, "parameters": [_query("server", {"type": "array", "items": {"type": "string"}}), _kinds()]}
+
+
+def _rights() -> Map:
+    made = _operation("The rights of the token, also for these actions", {"200": _json({"type": "object"}), **_errors()})
+    return {**made, "parameters": [_query("action", {"type": "array", "maxItems": 100, "items": {"type": "string"}})]}
+
+
+def _kinds() -> Map:
+    return _query("kinds", {"type": "array", "items": {"enum": sorted({*STATE_KINDS, *STATE_KINDS.values()})}})
 
 
 def _operation(summary: str, responses: Map, public: bool = False) -> Map:

@@ -15,6 +15,7 @@ import re
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Self
 
 from starlette.datastructures import QueryParams
@@ -22,7 +23,7 @@ from starlette.requests import HTTPConnection
 from starlette.responses import StreamingResponse
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from amid.client import Event
+from amid.client import AsyncClient, Event
 from amid.config import Gateway
 from amid.errors import AmidError
 from amid.events.where import Condition
@@ -30,6 +31,7 @@ from amid.gateway.access import Principal
 from amid.gateway.backlog import Cursor, Cursors, Item
 from amid.gateway.fields import decode_pairs
 from amid.gateway.hub import Follower, Hub
+from amid.gateway.state_stream import StateStream, parse_views
 
 CURSOR = re.compile(r"((?P<server>[A-Za-z0-9_-]{1,32}):)?(?P<epoch>[0-9]{1,18}):(?P<seq>[0-9]{1,18})")
 PARAMETERS = ("server", "event", "where", "after")
@@ -121,9 +123,16 @@ class Streams:
         after = parse_cursors(last, wanted.servers or self._servers) if last else None
         return Stream(self, wanted, self._hub.follower(wanted.servers, after), principal)
 
+    def begin_state(self, connection: HTTPConnection, principal: Principal, client: AsyncClient) -> StateStream:
+        """Open a stream of the live state for a request; the caller must close it. Raises `AmidError`."""
+        principal.check_state()
+        views = parse_views(_query(connection), self._servers)
+        self._reserve(principal)
+        return StateStream(client, views, partial(self.release, principal))
+
     def _parse_request(self, connection: HTTPConnection) -> tuple[StreamFilter, str]:
         """The filter, and the id of the last item that the client received, "" if none."""
-        query = QueryParams(decode_pairs(connection.scope["query_string"].decode("latin-1")))
+        query = _query(connection)
         wanted = StreamFilter.of(query)
         if unknown := wanted.servers - set(self._servers):
             known = ", ".join(self._servers) or "none"
@@ -144,6 +153,11 @@ class Streams:
 
     def release(self, principal: Principal) -> None:
         self._open[principal.name] -= 1
+
+
+def _query(connection: HTTPConnection) -> QueryParams:
+    """The query of a request. Raises `AmidError` for an unencoded plus sign (see `fields`)."""
+    return QueryParams(decode_pairs(connection.scope["query_string"].decode("latin-1")))
 
 
 class Stream:
@@ -208,7 +222,7 @@ class EventStreamResponse(StreamingResponse):
     """A Server-Sent Events response. Its stream is closed in every case, even if the body never
     starts."""
 
-    def __init__(self, stream: Stream) -> None:
+    def __init__(self, stream: Stream | StateStream) -> None:
         super().__init__(stream.lines(), media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
         self._stream = stream
 

@@ -27,7 +27,7 @@ log = logging.getLogger("amid.supervisor")
 LOCK_FILE = "lock"
 STATUS_FILE = "status.json"
 
-_OF_SERVER = (wire.events_socket, wire.stream_socket, wire.trace_socket)
+_OF_SERVER = (wire.events_socket, wire.stream_socket, wire.trace_socket, wire.state_socket)
 _OWN_SOCKET = re.compile("|".join([wire.RPC_SOCKET, wire.READERS_SOCKET, *(name(".*") for name in _OF_SERVER)]))
 
 

@@ -3,11 +3,13 @@ needs, with secrets, sent on its stdin."""
 
 from __future__ import annotations
 
+import re
+import socket
 from collections.abc import Mapping
 
 import msgspec
 
-from amid.config import Caller, Config, Curve, Gateway, Rpc, Server
+from amid.config import Caller, Config, Curve, Gateway, Listener, Nats, Recorder, Rpc, Server, State
 from amid.config.unix_users import LocalCaller, local_callers
 from amid.process.unix_socket import PRIVATE, SHARED
 
@@ -39,7 +41,7 @@ class ServerLimits(msgspec.Struct):
 
 
 class BrokerSettings(msgspec.Struct):
-    """The settings of the broker."""
+    """services: names of the children that answer methods for the broker."""
 
     run_dir: str
     log_level: str
@@ -49,6 +51,26 @@ class BrokerSettings(msgspec.Struct):
     callers: dict[str, Caller]
     local_callers: list[LocalCaller]
     curve: Curve
+    services: list[str]
+
+
+class StateSettings(msgspec.Struct):
+    """`servers`: the names of all."""
+
+    run_dir: str
+    log_level: str
+    state: State
+    servers: list[str]
+
+
+class RecorderSettings(msgspec.Struct):
+    """`directory` is the recorder's. `servers`: the names of all."""
+
+    run_dir: str
+    log_level: str
+    recorder: Recorder
+    directory: str
+    servers: list[str]
 
 
 class GatewaySettings(msgspec.Struct):
@@ -60,8 +82,49 @@ class GatewaySettings(msgspec.Struct):
     servers: list[str]
 
 
+class BusSettings(msgspec.Struct):
+    """instance: the name of this daemon on NATS. callers: those with a prefix there, and `local`."""
+
+    run_dir: str
+    log_level: str
+    nats: Nats
+    instance: str
+    servers: list[str]
+    callers: dict[str, Caller]
+
+
+def bus_settings(config: Config, nats: Nats) -> BusSettings:
+    instance = nats.instance or re.sub(r"[^A-Za-z0-9._:/-]", "_", f"{socket.gethostname()}:{config.run_dir}")[:200]
+    callers = {name: caller for name, caller in config.callers.items() if caller.nats or name == "local"}
+    return BusSettings(config.run_dir, config.log_level, nats, instance, list(config.servers), callers)
+
+
 def gateway_settings(config: Config, gateway: Gateway) -> GatewaySettings:
     return GatewaySettings(config.run_dir, config.log_level, gateway, list(config.servers))
+
+
+def state_settings(config: Config) -> StateSettings:
+    return StateSettings(config.run_dir, config.log_level, config.state, list(config.servers))
+
+
+def recorder_settings(config: Config) -> RecorderSettings:
+    """One that is run by hand needs no table of its own."""
+    recorder = config.recorder or Recorder()
+    directory = recorder.directory or f"{config.state_dir}/recordings"
+    return RecorderSettings(config.run_dir, config.log_level, recorder, directory, list(config.servers))
+
+
+class ListenerSettings(msgspec.Struct):
+    """servers: the names of all servers."""
+
+    run_dir: str
+    log_level: str
+    listener: Listener
+    servers: list[str]
+
+
+def listener_settings(config: Config, listener: Listener) -> ListenerSettings:
+    return ListenerSettings(config.run_dir, config.log_level, listener, list(config.servers))
 
 
 def reader_settings(config: Config, name: str, epoch_origin: int) -> ReaderSettings:
@@ -103,4 +166,5 @@ def broker_settings(config: Config) -> BrokerSettings:
         config.callers,
         local_callers(config.callers),
         config.curve,
+        [*(["state"] if config.state.enabled else []), *(["recorder"] if config.recorder else [])],
     )

@@ -15,7 +15,7 @@ from amid import wire
 from amid.ami.event_batch import BLANK, EventBatch
 from amid.ami.field_parser import FieldParser
 from amid.events.message import Event, RawEvents, Tick, pack_all, pack_raw
-from amid.events.replay_buffer import ReplayBuffer, StoredEvent
+from amid.events.replay_buffer import ReplayBuffer, StoredEvents
 from amid.events.sequence import Sequencer
 from amid.process.loop import Alarm, clock
 from amid.reader.event_socket import EventSocket, EventSockets
@@ -124,11 +124,10 @@ class Publisher:
                 self._send(subscriptions, self._tick_topic, [tick])
                 subscriptions.receive()  # libzmq may have sent the tick to a subscriber whose subscription was not read yet
 
-    def as_published(self, epoch: int, held: list[StoredEvent]) -> list[Event]:
+    def as_published(self, epoch: int, stored: StoredEvents) -> list[Event]:
         """Stored events in the form in which they are published."""
-        names = [one.name for one in held]
-        fields = self._field_parser.parse(EventBatch(b"".join([one.raw + BLANK for one in held]), names))
-        return [Event(self.server, epoch, h.seq, h.prev, h.time, h.name, f) for h, f in zip(held, fields, strict=True)]
+        fields = self._field_parser.parse(EventBatch(b"".join(stored.packets), stored.names))
+        return list(map(Event, repeat(self.server), repeat(epoch), stored.seqs, stored.prevs, stored.times, stored.names, fields))
 
     def _topic(self, name: str) -> bytes:
         topic = self._topics.get(name)

@@ -11,7 +11,6 @@ import asyncio
 import heapq
 from collections import deque
 
-from amid.events.message import pack_all
 from amid.events.replay_buffer import Cursor, ReplayBuffer
 from amid.process.loop import Alarm, Soon, clock
 from amid.reader.publisher import Publisher
@@ -19,7 +18,7 @@ from amid.reader.result_encoder import Deliver
 from amid.rpc import result
 from amid.rpc.messages import Failure, PullEvents
 
-PORTION = 200
+PORTION = 500
 """Events encoded in one step, which takes some 2 ms."""
 MAX_GROWING = 2
 """Answers that are encoded concurrently."""
@@ -179,7 +178,7 @@ class Pulls:
         pull.cursor = page.cursor
         pull.missed = None if page.missed is None or pull.missed is None else pull.missed + page.missed
         if page.events:
-            pull.events.add(len(page.events), pack_all(self._publisher.as_published(page.cursor.epoch, page.events)))
+            pull.events.add(self._publisher.as_published(page.cursor.epoch, page.events))
         now = clock.monotonic()
         if page.more and pull.remaining and now < pull.request.end + GROWTH_GRACE_S:
             return False

@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from itertools import islice
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from msgspec import Struct
 
-from amid.ami.action import InvalidAction
+from amid.ami.action import InvalidAction, fields_of_lines
 from amid.ami.targets import targets_of
 from amid.ami.trace import hidden
 from amid.rpc.requests import ActionParams, Params
@@ -131,9 +131,19 @@ def target_of(params: Params) -> str:
     if not isinstance(params, ActionParams):
         return ""
     try:
-        texts = [target.text for target in targets_of(params.action, params.fields) if target.text]
+        fields = params.fields if params.lines is None else _text_fields(params.lines)
+        texts = [target.text for target in targets_of(params.action, fields) if target.text]
     except InvalidAction:
         return ""
-    texts = texts or [str(value) for name, value in params.fields.items() if str(name).lower() in TARGETS]
+    texts = texts or [str(value) for name, value in fields.items() if str(name).lower() in TARGETS]
     text = ", ".join(texts)[:MAX_TARGET_LENGTH].encode("utf-8", "surrogateescape")
     return hidden(text).decode("utf-8", "backslashreplace")
+
+
+def _text_fields(lines: list[Any]) -> dict[str, str]:
+    """The headers in `lines` as text. Raises `InvalidAction`."""
+    fields = fields_of_lines(lines)
+    return {
+        name.decode("utf-8", "replace"): ", ".join(value.decode("utf-8", "surrogateescape") for value in values)
+        for name, values in fields.items()
+    }

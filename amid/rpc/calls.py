@@ -19,9 +19,10 @@ from collections.abc import Hashable, Iterable, Mapping
 from typing import Any
 
 from amid.errors import AmidError
-from amid.rpc.messages import Capacity, Forget, Hello, Request, RunAction, Status
+from amid.rpc.messages import CallService, Capacity, Forget, Hello, Request, RunAction, ServiceHello, Status
 from amid.rpc.open_call import Effect, OpenCall, Origin, Reply, Send
 from amid.rpc.server_queue import READER_TTL_S, SESSION_GRACE_S, ServerQueue
+from amid.rpc.services import Services
 
 PORTION = 100
 """Limit of replies per method for calls that fail together. Encoding and
@@ -38,6 +39,7 @@ class Calls:
 
     def __init__(self, limits: Mapping[str, int], max_calls: int, max_per_caller: int, now: float, first_id: int = 0) -> None:
         self.servers: dict[str, ServerQueue] = {}
+        self.services = Services()
         self.late = 0
         self.abandoned = 0
         self._open: dict[int, OpenCall] = {}
@@ -57,7 +59,8 @@ class Calls:
         for name in [name for name in self.servers if name not in limits]:
             queue, why = self.servers[name], f"server {name} was removed from the configuration"
             self._fail(list(queue.handed.values()), "connection_lost", why)
-            self._fail([*queue.waiting, *queue.pulls.values()], "not_connected", why)
+            service_calls = [call for call in self.services if call.server == name]
+            self._fail([*queue.waiting, *queue.pulls.values(), *service_calls], "not_connected", why)
             del self.servers[name]
         for name, limit in limits.items():
             self.servers.setdefault(name, ServerQueue(name, limit, now)).limit = limit
@@ -67,15 +70,24 @@ class Calls:
         self._last_id += 1
         return self._last_id
 
-    def open(self, origin: Origin, server: str, request: Request, now: float) -> list[Effect]:
-        """Accept a call, or refuse it."""
-        queue = self.servers[server]
+    def open(self, origin: Origin, server: str, request: Request, now: float, service: str = "") -> list[Effect]:
+        """Accept a call, or refuse it. service: the name of the service that answers a
+        `CallService`, whose server may be ""."""
         call = OpenCall(origin, server, request, request.call_id, request.deadline, origin.principal, origin.connection)
         if self._by_principal.get(call.principal, 0) >= self.max_per_caller:
             return [call.failure("busy", f"this caller has {self.max_per_caller} calls open (max_calls_per_caller in [rpc])")]
         if len(self._open) >= self.max_calls:
             return [call.failure("busy", f"{self.max_calls} calls are open already (max_calls in [rpc])")]
+        if call.service_call is not None:
+            return self._call_service(call, call.service_call, service, now)
+        queue = self.servers[server]
         return self._queue(queue, call, now) if call.pull is None else self._pull(queue, call)
+
+    def _call_service(self, call: OpenCall, request: CallService, service: str, now: float) -> list[Effect]:
+        """Send a call to its service, or let it wait a moment for one that is not connected."""
+        self._register(call)
+        link = self.services.add(call, service, now)
+        return [Send(link, request)] if link is not None else []
 
     def _queue(self, queue: ServerQueue, call: OpenCall, now: float) -> list[Effect]:
         if not queue.waits(now):
@@ -108,6 +120,7 @@ class Calls:
             for call in queue.pulls.values():
                 queue.set_cursor(call)
             self._fail(list(queue.pulls.values()), "timeout", "amid is ending")
+        self._fail(list(self.services), "not_connected", "amid is ending")
         return self._failures(len(self._failed))
 
     def _register(self, call: OpenCall) -> None:
@@ -150,8 +163,8 @@ class Calls:
             self.late += 1
             return []
         self._close(call)
-        if error is None or error.kind != "too_large":  # Asterisk still works on that one; the reader reports when it is done
-            self.servers[call.server].lanes.release(call_id)
+        if call.service_call is None and (error is None or error.kind != "too_large"):
+            self.servers[call.server].lanes.release(call_id)  # after too_large Asterisk still works; the reader reports the end
         return [Reply(call.origin, result, error)]
 
     def progressed(self, call_id: int, response: dict[Any, Any]) -> None:
@@ -190,6 +203,15 @@ class Calls:
                 queue.last_message_at = 0.0
         return self._failures()
 
+    # ── services ──
+
+    def service_connected(self, link: Any, hello: ServiceHello) -> list[Effect]:
+        return [Send(link, call.request) for call in self.services.connected(link, hello)]
+
+    def service_lost(self, link: Any) -> list[Effect]:
+        self._fail(self.services.lost(link), "not_connected", "the process that answers this method has ended; retry")
+        return self._failures()
+
     # ── callers ──
 
     def cancel(self, origin: Origin, request_id: Any) -> tuple[list[OpenCall], list[Effect]]:
@@ -211,9 +233,12 @@ class Calls:
         return ended, effects
 
     def _forget(self, calls: list[OpenCall]) -> list[Effect]:
-        """The messages that tell readers to forget these calls."""
-        readers = ((self.servers[call.server].reader, call) for call in calls if call.handed)
+        """The messages that tell readers and services to forget these calls."""
+        readers = ((self._reader_of(call), call) for call in calls if call.handed)
         return [Send(reader, Forget(call.call_id)) for reader, call in readers if reader is not None]
+
+    def _reader_of(self, call: OpenCall) -> Any:
+        return self.services.link_of(call) if call.service_call is not None else self.servers[call.server].reader
 
     def open_by_principal(self) -> dict[str, int]:
         """The number of open calls of each principal that has any."""
@@ -228,6 +253,8 @@ class Calls:
             call = self._open.get(heapq.heappop(self._deadlines)[1])
             if call is not None:
                 self._time_out(call)
+        absent = "the process that answers this method is not connected; `amid status` shows the processes"
+        self._fail(self.services.overdue(now), "not_connected", absent)
         for queue in self.servers.values():
             if queue.waiting and not queue.waits(now):
                 self._fail(list(queue.waiting), "not_connected", queue.unavailable_reason())
@@ -242,13 +269,16 @@ class Calls:
         while self._deadlines and self._deadlines[0][1] not in self._open:
             heapq.heappop(self._deadlines)
         times = [self._deadlines[0][0]] if self._deadlines else []
+        service = self.services.next_deadline()
+        times += [service] if service is not None else []
         times += [queue.last_ready + SESSION_GRACE_S for queue in self.servers.values() if queue.waiting]
         times += [queue.last_message_at + READER_TTL_S for queue in self.servers.values() if queue.handed]
         return min(times, default=None)
 
     def fail_all(self) -> list[Effect]:
         """Fail every open call, because the broker is ending."""
-        self._fail([call for call in self._open.values() if call.handed], "connection_lost", "amid has ended")
+        handed = [call for call in self._open.values() if call.handed and call.service_call is None]
+        self._fail(handed, "connection_lost", "amid has ended")
         self._fail(list(self._open.values()), "not_connected", "amid has ended")
         return self._failures(len(self._failed))
 
@@ -295,4 +325,4 @@ class Calls:
         del own[call.call_id]
         if not own:
             del self._by_connection[call.connection]
-        self.servers[call.server].remove(call)
+        (self.services if call.service_call is not None else self.servers[call.server]).remove(call)

@@ -5,6 +5,9 @@ together with a payload of bytes that is not decoded. A reader introduces itself
 After that it owes the broker an outcome for each `RunAction` and `PullEvents`: `Done`, or
 `Returned` if the action was not sent.
 
+A service is another child that answers methods. It names them (`ServiceHello`), and owes the
+broker a `Done` for each `CallService`.
+
 Both sides count what a reader can take, so that a lost or repeated message cannot make them
 disagree: the reader reports its capacity together with the number of calls that it has taken from
 this broker, and the broker deducts the calls that it has sent since.
@@ -63,6 +66,23 @@ class PullEvents(Struct, tag="pull", array_like=True):
     as_json: bool = False
 
 
+class CallService(Struct, tag="call", array_like=True):
+    """Answer a method. For a service.
+
+    deadline: monotonic seconds; the caller does not wait longer. end: when a call that waits for
+    something is answered without it, a moment earlier. params: of the method (`amid.rpc.requests`),
+    in MessagePack. server: the name of a server, "" for a method that has none.
+    """
+
+    call_id: int
+    deadline: float
+    end: float
+    method: str
+    server: str
+    params: bytes
+    as_json: bool = False
+
+
 class Forget(Struct, tag="forget", array_like=True):
     """The caller no longer waits for the answer to this call."""
 
@@ -82,8 +102,9 @@ class Drained(Struct, tag="drained", array_like=True):
 
 
 ToReader = RunAction | PullEvents | Forget | WantLanes | Drained
-Request = RunAction | PullEvents
-"""What a call asks of the reader."""
+ToService = CallService | Forget
+Request = RunAction | PullEvents | CallService
+"""What a call asks of a reader or a service."""
 
 # ── from a reader ──
 
@@ -98,6 +119,20 @@ class Hello(Struct, tag="hello", array_like=True):
     server: str
     started: int
     bulk: bool = False
+
+
+class ServiceHello(Struct, tag="service", array_like=True):
+    """The service `name`, for example "state", introduces itself and its methods."""
+
+    name: str
+    methods: list[str]
+
+
+class ServiceStatus(Struct, tag="service_status", array_like=True):
+    """The report of the service `name`, for the method `status`."""
+
+    name: str
+    report: dict[str, Any]
 
 
 class Capacity(Struct, tag="capacity", array_like=True):
@@ -175,8 +210,9 @@ class Draining(Struct, tag="draining", array_like=True):
     """The reader is ending. It returns every call that arrives from now on."""
 
 
-FromReader = Hello | Capacity | Status | Done | Progress | Returned | Draining
+FromReader = Hello | ServiceHello | ServiceStatus | Capacity | Status | Done | Progress | Returned | Draining
 
 encode = msgspec.msgpack.Encoder().encode
 decode_to_reader = msgspec.msgpack.Decoder(ToReader).decode
+decode_to_service = msgspec.msgpack.Decoder(ToService).decode
 decode_from_reader = msgspec.msgpack.Decoder(FromReader).decode

@@ -1,5 +1,5 @@
 """An accepted call without an answer yet, and its effects: a `Send` to
-a reader, a `Reply` to its caller."""
+a reader or a service, a `Reply` to its caller."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from msgspec import Struct
 
 from amid.errors import AmidError
-from amid.rpc.messages import PullEvents, Request, RunAction, ToReader
+from amid.rpc.messages import CallService, PullEvents, Request, RunAction, ToReader, ToService
 from amid.rpc.result import EncodedEvents, EventsPage
 
 
@@ -30,10 +30,10 @@ class Origin(Protocol):
 
 
 class Send(Struct, frozen=True):
-    """A message for a reader. reader: the object given to `Calls.reader_reported`."""
+    """A message. reader: the link to a reader or a service, as it was given to `Calls`."""
 
     reader: Any
-    message: ToReader
+    message: ToReader | ToService
 
 
 class Reply(Struct, frozen=True):
@@ -76,6 +76,11 @@ class OpenCall:
         """The request, if the call waits for events. Such a call outlives its reader."""
         return self.request if isinstance(self.request, PullEvents) else None
 
+    @property
+    def service_call(self) -> CallService | None:
+        """The request, if the call is for a service."""
+        return self.request if isinstance(self.request, CallService) else None
+
     def ended(self, kind: str, message: str) -> Reply:
         """A failure, or for a pull without an event in time, an
         empty result with the same cursor."""
@@ -87,11 +92,13 @@ class OpenCall:
     def failure(self, kind: str, message: str) -> Reply:
         sent = self.sent
         action_id = self.request.action_id if sent and isinstance(self.request, RunAction) else None
-        error = AmidError(kind, message, sent=sent, server=self.server, action_id=action_id, response=self.response)
+        error = AmidError(kind, message, sent=sent, server=self.server or None, action_id=action_id, response=self.response)
         return Reply(self.origin, error=error)
 
     def timeout_reason(self) -> str:
         """What was missing when the deadline passed."""
+        if self.service_call is not None:
+            return f"the process that answers `{self.service_call.method}` did not"
         if self.pull is not None:
             return f"the reader of server {self.server} did not answer, and the request has no cursor to continue from"
         if not self.handed:

@@ -22,10 +22,13 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple, Protocol
 
+from msgspec.structs import replace
+
 from amid.ami.action import InvalidAction
 from amid.ami.field_readers import Kind, Needs, Target
 from amid.ami.targets import targets_of
 from amid.errors import AmidError
+from amid.rpc.requests import LONGEST_EXTENSION, CallParams, CallsParams
 
 
 class Lists(Protocol):
@@ -42,6 +45,11 @@ class Admin(Protocol):
 
     @property
     def admin(self) -> bool: ...
+
+
+class History(Protocol):
+    @property
+    def history(self) -> bool | str: ...
 
 
 class Rule(NamedTuple):
@@ -82,11 +90,39 @@ def check_action(action: str, fields: Mapping[Any, Any], caller: str, lists: Map
             raise _denied(action, target.text, caller, _remedy(action, target, where, 'allow = ["*", {}]'))
 
 
+def permits_name(action: str, lists: Lists) -> bool:
+    """Whether `lists` permit `action` with some fields at least."""
+    name = _lower(action.strip())
+    if any(rule.pattern is None for rule in _rules(lists.deny, name)):
+        return False
+    return not lists.allow or bool(_rules(lists.allow, name))
+
+
 def check_admin(method: str, caller: str, rights: Admin) -> None:
     """Raise `AmidError` of kind `denied` unless this caller is an administrator of amid."""
     if not rights.admin:
         message = f"the configuration does not allow {caller!r} the method {method!r} (see admin in [callers.{caller}])"
         raise AmidError("denied", message)
+
+
+def check_history(method: str, caller: str, rights: History, params: CallsParams | CallParams) -> CallsParams | CallParams:
+    """The params that the caller may use, with `masked` if it may not see long numbers.
+
+    Raises `AmidError` of kind `denied` if it may not see recorded calls, or requests what cannot be
+    masked.
+    """
+    if not rights.history:
+        message = f"the configuration does not allow {caller!r} the method {method!r} (see history in [callers.{caller}])"
+        raise AmidError("denied", message)
+    if rights.history != "masked":
+        return params
+    if isinstance(params, CallParams) and params.all:
+        raise AmidError("denied", f"{caller!r} may see masked numbers only, and events contain them all")
+    if (params.number is not None and not params.number.isdecimal()) or len(params.number or "") > LONGEST_EXTENSION:
+        raise AmidError("denied", f"{caller!r} may see masked numbers only, and search for short ones only")
+    if isinstance(params, CallsParams) and params.name is not None:
+        raise AmidError("denied", f"{caller!r} may see masked numbers only, and cannot search for names")
+    return replace(params, masked=True)
 
 
 def matches(pattern: str, text: str) -> bool:

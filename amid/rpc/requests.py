@@ -13,7 +13,7 @@ from msgspec import Meta, inspect
 
 from amid.errors import AmidError
 from amid.rpc.type_words import describe_type, suggest_key
-from amid.wire import MAX_ITEMS, METHODS
+from amid.wire import MAX_ITEMS, METHODS, STATE_KINDS
 
 Timeout = Annotated[float, Meta(gt=0, le=3600, description="a number of seconds, over 0 and at most 3,600")]
 Natural = Annotated[int, Meta(ge=0, le=2**63 - 1, description="a whole number from 0 to 2^63 - 1")]
@@ -36,6 +36,9 @@ MAX_ON_BEHALF_LENGTH = 64
 """Characters of `on_behalf_of`."""
 
 
+Scalar = str | int | float | bool
+
+
 EventName = Annotated[
     str,
     Meta(
@@ -52,6 +55,16 @@ EventNames = Annotated[
 ]
 
 
+_KIND_NAMES = sorted({*STATE_KINDS, *STATE_KINDS.values()})
+Kinds = Annotated[
+    list[Annotated[str, Meta(pattern=rf"^({'|'.join(_KIND_NAMES)})\Z")]],
+    Meta(min_length=1, max_length=len(_KIND_NAMES), description=f"a list of some of {', '.join(STATE_KINDS.values())}"),
+]
+"""Kinds of state, in the singular or plural."""
+WireId = Annotated[str, Meta(pattern=r"^amid-[0-9a-f]{32}\Z", description="`amid-` and 32 hexadecimal digits")]
+"""An ActionID that Asterisk sees, as from `amid.ami.session.new_action_id`."""
+
+
 class Params(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The params of a method without any, and the base of all others."""
 
@@ -63,6 +76,8 @@ class ActionParams(Params, frozen=True, kw_only=True):
     timeout: Timeout = 5.0
     until: EventName | None = None
     raw: bool = False
+    lines: list[Any] | None = None
+    action_id: WireId | None = None
 
 
 class ServerParams(Params, frozen=True, kw_only=True):
@@ -75,18 +90,68 @@ class ActionsParams(Params, frozen=True, kw_only=True):
 
 
 class Cursor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A position: after event number `seq` of `epoch`."""
+    """A position: after event number `seq` of `epoch`. rev: after which change, where the events are
+    changes of state."""
 
     epoch: Natural
     seq: Natural
+    rev: Natural | None = None
 
 
 class EventsParams(Params, frozen=True, kw_only=True):
     server: str | None = None
     after: Annotated[Cursor, Meta(description="a map of `epoch` and `seq`, both whole numbers, or null")] | None = None
     names: EventNames | None = None
+    kinds: Kinds | None = None
     limit: Annotated[int, Meta(ge=1, le=10_000)] = DEFAULT_PULL_LIMIT
     timeout: Annotated[float, Meta(ge=0, le=3600, description="a number of seconds from 0 to 3,600")] = DEFAULT_PULL_TIMEOUT_S
+
+
+class StateParams(Params, frozen=True, kw_only=True):
+    server: str | None = None
+    kinds: Kinds | None = None
+    where: Annotated[
+        dict[str, Scalar] | list[str] | str,
+        Meta(description='a condition such as "state=Up", a list of them, or a map of member to value'),
+    ] = []
+    timeout: Timeout = 5.0
+
+
+LONGEST_EXTENSION = 5
+"""Maximum digits of an extension of the PBX. Such a number is compared completely and never masked;
+longer numbers are compared by their last digits."""
+Seconds1970 = Annotated[float, Meta(ge=0, le=1e11, description="seconds since 1970")]
+Text = Annotated[str, Meta(min_length=1, max_length=255, description="1 to 255 characters of text")]
+Outcome = Literal["answered", "voicemail", "abandoned", "busy", "no answer", "failed", "cancelled"]
+EndedBy = Literal["caller", "callee", "agent", "pbx", "restart"]
+
+
+class CallsParams(Params, frozen=True, kw_only=True):
+    server: str | None = None
+    since: Seconds1970 | None = None
+    until: Seconds1970 | None = None
+    number: Text | None = None
+    name: Text | None = None
+    queue: Text | None = None
+    agent: Text | None = None
+    ended_by: EndedBy | None = None
+    outcome: Outcome | None = None
+    lost: bool = False
+    longer: Annotated[float, Meta(ge=0, description="a number of seconds")] | None = None
+    shorter: Annotated[float, Meta(ge=0, description="a number of seconds")] | None = None
+    limit: Annotated[int, Meta(ge=1, le=1000)] = 50
+    masked: bool = False
+    timeout: Timeout = 5.0
+
+
+class CallParams(Params, frozen=True, kw_only=True):
+    server: str | None = None
+    linkedid: Text | None = None
+    number: Text | None = None
+    at: Seconds1970 | None = None
+    all: bool = False
+    masked: bool = False
+    timeout: Timeout = 5.0
 
 
 class CancelParams(Params, frozen=True, kw_only=True):
@@ -104,13 +169,14 @@ PARAMS: dict[str, type[Params]] = {
     "status": Params,
     "actions": ActionsParams,
     "events": EventsParams,
+    "state": StateParams,
+    "calls": CallsParams,
+    "call": CallParams,
     "cancel": CancelParams,
     "audit": AuditParams,
     "restart": ServerParams,
     "ping": Params,
 }
-
-Scalar = str | int | float | bool
 
 
 class _PlainActionParams(ActionParams, frozen=True, kw_only=True):

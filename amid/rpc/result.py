@@ -16,6 +16,7 @@ import msgpack
 import msgspec
 
 from amid import wire
+from amid.events.message import Event, pack_all
 
 PIECE_ITEMS = 100
 """Limit of items in one piece of JSON, nested ones included."""
@@ -45,14 +46,11 @@ class EncodedEvents:
         self.count = self.size = 0
         self.pieces: list[bytes] = []
 
-    def add(self, count: int, packed: bytes) -> None:
-        """Add `count` events. packed: a MessagePack array of them."""
-        if self.as_json:
-            piece = b",".join([b"".join(_json_pieces(event)) for event in wire.unpack(packed)])
-        else:
-            piece = packed[len(_array_header(count)) :]
+    def add(self, events: list[Event]) -> None:
+        """Encode and add events, at least one."""
+        piece = _json_events(events) if self.as_json else pack_all(events)[len(_array_header(len(events))) :]
         self.pieces.append(piece)
-        self.count += count
+        self.count += len(events)
         self.size += len(piece)
 
 
@@ -76,6 +74,18 @@ class EventsPage(NamedTuple):
             packer.pack(value)
         packer.pack("events")
         return b"".join((packer.bytes(), _array_header(events.count), *events.pieces))
+
+
+def _json_events(events: list[Event]) -> bytes:
+    """The events without the brackets of a list."""
+    if all(map(_is_text, events)):
+        return _JSON.encode(events)[1:-1]
+    return b",".join([_JSON.encode(one) if _is_text(one) else wire.pack_json(msgspec.structs.asdict(one)) for one in events])
+
+
+def _is_text(event: Event) -> bool:
+    """Whether all headers are text, and none is repeated. A record has no others."""
+    return isinstance(event.fields, msgspec.Struct) or _is_plain(event.fields)
 
 
 def _array_header(length: int) -> bytes:

@@ -11,7 +11,15 @@ import msgspec
 from amid import wire
 from amid.config import Config
 from amid.process.run_dir import Identity, identify
-from amid.process.settings import broker_settings, gateway_settings, reader_settings
+from amid.process.settings import (
+    broker_settings,
+    bus_settings,
+    gateway_settings,
+    listener_settings,
+    reader_settings,
+    recorder_settings,
+    state_settings,
+)
 from amid.supervision.backoff import Backoff
 from amid.supervision.watch import Limits, Watch
 from amid.supervisor.child_process import Process
@@ -19,10 +27,12 @@ from amid.supervisor.child_process import Process
 RESPAWN_MIN_S = 0.1
 RESPAWN_MAX_S = 30.0
 STOP_S = 3.0
-"""Time for a reader or the gateway to end after SIGTERM. The
+"""Time for a process other than the broker to end after SIGTERM. The
 broker has its drain time in addition."""
 
-BROKER, GATEWAY = "broker", "gateway"
+BROKER, GATEWAY, STATE, RECORDER, LISTENER, BUS = "broker", "gateway", "state", "recorder", "listener", "bus"
+CLIENTS = (GATEWAY, STATE, RECORDER, LISTENER, BUS)
+"""The children that are clients like any other: amid is ready without them."""
 
 
 class Wanted(NamedTuple):
@@ -81,18 +91,29 @@ def wanted_children(config: Config, epoch_origin: int) -> dict[str, Wanted]:
         wanted[f"reader {name}"] = Wanted(["reader", name], settings, limits, sockets)
     if config.gateway is not None:
         wanted[GATEWAY] = Wanted([GATEWAY], _line(gateway_settings(config, config.gateway)), limits, [])
+    if config.state.enabled:
+        sockets = [wire.state_socket(name) for name in config.servers]
+        wanted[STATE] = Wanted([STATE], _line(state_settings(config)), limits, sockets)
+    if config.recorder is not None:
+        wanted[RECORDER] = Wanted([RECORDER], _line(recorder_settings(config)), limits, [])
+    if config.listener is not None:
+        wanted[LISTENER] = Wanted([LISTENER], _line(listener_settings(config, config.listener)), limits, [])
+    if config.nats is not None:
+        wanted[BUS] = Wanted([BUS], _line(bus_settings(config, config.nats)), limits, [])
     return wanted
 
 
 def fixed_settings(name: str, configuration: bytes) -> Any:
     """The settings that need a restart of the child.
 
-    For the broker: where it listens, and its key.
+    For the broker: where it listens, and its key. For the listener: none, so that its clients stay.
     """
     settings = json.loads(configuration)
     if name == BROKER:
         rpc = settings["rpc"]
         return rpc["listen"], rpc["listen"] and rpc["max_request_bytes"], settings["curve"]
+    if name == LISTENER:  # its clients stay, whatever changes
+        return settings["run_dir"]
     return {key: value for key, value in settings.items() if key not in ("log_level", "trace")}
 
 

@@ -19,7 +19,7 @@ from amid.process.loop import Alarm, Soon, clock
 from amid.process.run_dir import RunDir, RunDirError, RunDirTaken
 from amid.supervision.watch import Command, State
 from amid.supervisor.child_process import Process
-from amid.supervisor.children import BROKER, GATEWAY, Supervised, fixed_settings, wanted_children
+from amid.supervisor.children import BROKER, CLIENTS, Supervised, fixed_settings, wanted_children
 from amid.supervisor.epochs import Epochs
 from amid.supervisor.notify import Systemd
 
@@ -337,8 +337,8 @@ class Supervisor:
             self._apply(config, now)
 
     def _is_ready(self) -> bool:
-        """The gateway does not count: its port may be in use by another program."""
-        return all(child.watch.state is State.UP for child in self._children.values() if child.name != GATEWAY)
+        """Clients such as the gateway do not count: their ports may be in use by other programs."""
+        return all(child.watch.state is State.UP for child in self._children.values() if child.name not in CLIENTS)
 
     def _notify_ready(self) -> None:
         self._systemd.ready(f"servers: {', '.join(self._config.servers) or 'none'}")

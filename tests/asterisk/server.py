@@ -54,9 +54,11 @@ class Asterisk:
     host = "127.0.0.1"
     username = "amid"
 
-    def __init__(self, version: str, directory: Path = ROOT) -> None:
-        """`directory` holds the provisioned versions, each in a folder named after it."""
+    def __init__(self, version: str, directory: Path = ROOT, more: Path | None = None) -> None:
+        """`directory` holds the provisioned versions, each in a folder named after it; `more` has files that are appended to those
+        of `config/`."""
         self.version = version
+        self.more = more
         self.root = directory / version
         self.port = free_port()
         self.sip_port = free_port(socket.SOCK_DGRAM)
@@ -199,7 +201,10 @@ class Asterisk:
             "rtp_last": rtp_first + 999,
         }
         for template in CONFIG.glob("*.conf"):
-            text = re.sub(r"@(\w+)@", lambda match: str(values[match[1]]), template.read_text())
+            text = template.read_text()
+            if self.more is not None and (self.more / template.name).exists():
+                text += (self.more / template.name).read_text()
+            text = re.sub(r"@(\w+)@", lambda match: str(values[match[1]]), text)
             (self.private / "etc" / template.name).write_text(text)
 
     def _modules(self) -> str:

@@ -1,11 +1,12 @@
-"""The load generator: an AMI server that is never the bottleneck. `python -m tests.bench.generator`
-prints its port.
+"""The load generator: an AMI server that is never the bottleneck. `python -m tests.bench.generator
+KIND [CHANNELS]` prints its port.
 
 All events are prepared in advance, so sending is a `send` of megabytes. Any login succeeds; a login
 with `Events: off` receives answers only. The action `Storm` (`Count`, `Rate` in events a second, 0
 for as fast as they are read) sends events to all sessions with events; `List` (`Count`) and
 `Command` (its lines) give answers of any size; `Originate` is answered after its `Timeout` and
-blocks its session until then, as in Asterisk; any other action is a Ping. A storm never waits for a
+blocks its session until then, as in Asterisk; CoreShowChannels and BridgeList list CHANNELS
+channels in pairs, and Setvar sends its event; any other action is a Ping. A storm never waits for a
 slow session: a session with 64 MB waiting is closed, as by Asterisk.
 """
 
@@ -18,7 +19,7 @@ import socket
 import time
 from collections import deque
 
-from tests.bench.traffic import packets, wide_packets
+from tests.bench.traffic import channel_lists, packets, wide_packets
 
 VARIETY = 20_000
 """Different events; after so many they come again."""
@@ -69,7 +70,8 @@ class Peer:
 
 
 class Generator:
-    def __init__(self, kind: str) -> None:
+    def __init__(self, kind: str, channels: int) -> None:
+        self._lists = channel_lists(channels)
         events = KINDS[kind](VARIETY)
         self._portions = [b"".join(events[at : at + PORTION]) for at in range(0, VARIETY, PORTION)]
         self._next = 0
@@ -170,10 +172,25 @@ class Generator:
                 count = int(action[b"command"]) if action[b"command"].isdigit() else 1
                 lines = b"".join([b"Output: line %d of the output of a command\r\n" % n for n in range(count)])
                 peer.send(success + b"Message: Command output follows\r\n" + lines + b"\r\n")
+            case b"coreshowchannels" | b"bridgelist":
+                items = self._lists[name]
+                peer.send(success + b"EventList: start\r\nMessage: A list follows\r\n\r\n")
+                peer.send(b"".join([item % identity for item in items]))
+                peer.send(b"Event: ListComplete\r\n" + identity + b"EventList: Complete\r\nListItems: %d\r\n\r\n" % len(items))
+            case b"setvar":
+                peer.send(success + b"Message: Variable Set\r\n\r\n")
+                self._publish(
+                    b"Event: VarSet\r\nChannel: none\r\nVariable: %s\r\nValue: %s\r\n\r\n" % (action[b"variable"], action[b"value"])
+                )
             case b"corestatus" | b"coresettings":
                 peer.send(success + b"AMIversion: 11.0.0\r\nAsteriskVersion: 22.10.0\r\n\r\n")
             case _:
                 peer.send(success + b"Ping: Pong\r\nTimestamp: 1795393193.838497\r\n\r\n")
+
+    def _publish(self, data: bytes) -> None:
+        for peer in [peer for peer in self._peers.values() if peer.listens]:
+            peer.send(data)
+            self._flush(peer)
 
     def _storm(self) -> None:
         """What is due of the storm."""
@@ -185,9 +202,7 @@ class Generator:
             data = self._portions[self._next]
             if count < PORTION:
                 data = b"\r\n\r\n".join(data.split(b"\r\n\r\n", count)[:count]) + b"\r\n\r\n"
-            for peer in [peer for peer in self._peers.values() if peer.listens]:
-                peer.send(data)
-                self._flush(peer)
+            self._publish(data)
             self._left -= count
             self._sent += count
 
@@ -215,7 +230,9 @@ def _headers(action: bytes) -> dict[bytes, bytes]:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("kind", choices=KINDS)
-    generator = Generator(parser.parse_args().kind)
+    parser.add_argument("channels", type=int, nargs="?", default=0)
+    options = parser.parse_args()
+    generator = Generator(options.kind, options.channels)
     print(generator.port, flush=True)
     generator.run()
 

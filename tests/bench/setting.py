@@ -101,9 +101,9 @@ def program(*argv: object) -> Iterator[str]:
 
 
 @contextmanager
-def generator(kind: str = "realistic") -> Iterator[int]:
+def generator(kind: str = "realistic", channels: int = 0) -> Iterator[int]:
     """Its port."""
-    with program("tests.bench.generator", kind) as port:
+    with program("tests.bench.generator", kind, channels) as port:
         yield int(port)
 
 

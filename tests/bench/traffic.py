@@ -94,6 +94,27 @@ def wide_packets(count: int, seed: int = 1) -> list[bytes]:
     return [_packet(_bridge_enter(chance)) for _ in range(count)]
 
 
+def channel_lists(count: int, seed: int = 1) -> dict[bytes, list[bytes]]:
+    """The items of CoreShowChannels, so many channels, and of BridgeList, where each two of them
+    talk. `%b` stands for the ActionID."""
+    chance = random.Random(seed)
+    channels: list[bytes] = []
+    bridges: list[bytes] = []
+    for number in range(0, count, 2):
+        caller = Leg(chance)
+        bridge = [("BridgeUniqueid", f"bridge-{number}"), ("BridgeType", "basic"), ("BridgeTechnology", "simple_bridge")]
+        bridges.append(_item("BridgeListItem", bridge))
+        for leg in (caller, Leg(chance, caller.linkedid)):
+            leg.state = (6, "Up")
+            more = [("Application", "AppDial"), ("Duration", "00:01:00"), ("BridgeId", f"bridge-{number}")]
+            channels.append(_item("CoreShowChannel", [*leg.snapshot(), *more]))
+    return {b"coreshowchannels": channels[:count], b"bridgelist": bridges}
+
+
+def _item(name: str, headers: list[Header]) -> bytes:
+    return f"Event: {name}\r\n".encode() + b"%b" + _packet(headers)
+
+
 def _bridge_enter(chance: random.Random) -> list[Header]:
     return next(event for event in _bridged(chance, Leg(chance)) if event[0][1] == "BridgeEnter")[:22]
 

@@ -47,7 +47,7 @@ def test_watch_requires_a_terminal(amid: Amid) -> None:
 
 
 def test_a_daemon_without_servers_is_shown() -> None:
-    empty: Status = {"version": "1", "uptime": 0, "servers": [], "processes": [], "callers": [], "counters": {}}
+    empty: Status = {"version": "1", "uptime": 0, "servers": [], "processes": [], "services": {}, "callers": [], "counters": {}}
     assert drawn(empty, 0.0, None)[1:] == ["", "no servers"]
 
 

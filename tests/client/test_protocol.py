@@ -101,3 +101,13 @@ def test_an_unanswered_action_may_have_run() -> None:
 
 def test_an_unanswered_query_was_not_sent() -> None:
     assert protocol.no_answer(PING, "ipc://x").sent is False
+
+
+@pytest.mark.parametrize("request_id", [1, "caf\udce9"])
+def test_a_large_reply_is_decoded_as_a_small_one(request_id: int | str) -> None:
+    """By another decoder, unless the id of the request is not UTF-8."""
+    result = {"events": [{b"\xff": [b"\xfc", "Gr\u00fc\u00dfe"], "time": 1.5, "epoch": 2**40, "missed": None}], "more": True}
+    padding = "x" * protocol.LARGE_BYTES
+    small, large = (protocol.reply([b"", wire.pack(wire.result(request_id, {**result, "A": text}))]) for text in ("", padding))
+    assert small == wire.result(request_id, {**result, "A": ""}) and large == wire.result(request_id, {**result, "A": padding})
+    assert protocol.reply([b"", b"\x81" + b"x" * protocol.LARGE_BYTES]) is None

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from amid import config as configuration
-from amid.config import Config, ConfigError, shown
+from amid.config import Config, ConfigError, secrets_of, shown
 from tests.config.samples import TOKENS, check, one, problems, secret_file, with_key, without_secret
 from tests.processes.tls import certificate
 
@@ -196,6 +196,58 @@ def test_the_error_for_a_missing_file_says_what_to_do(tmp_path: Path) -> None:
     for path in (tmp_path / "none.toml", tmp_path):
         with pytest.raises(ConfigError, match=r"write one .* or name it with -c"):
             configuration.load(path)
+
+
+# ── the bus ──
+
+CREDENTIALS = "-----BEGIN NATS USER JWT-----\nx\n-----BEGIN USER NKEY SEED-----\nSUAx\n"
+
+
+def with_nats(folder: Path, **keys: Any) -> Config:
+    for name, text in {"amid.creds": CREDENTIALS, "password": "streng-geheim\n", "empty.creds": "\n"}.items():
+        (folder / name).touch(0o600)
+        (folder / name).write_text(text)
+    return check({"servers": {}, "nats": keys}, folder)
+
+
+def test_a_bus_with_its_credentials(tmp_path: Path) -> None:
+    config = with_nats(tmp_path, servers="tls://nats:4222", credentials_file="amid.creds")
+    assert config == with_nats(tmp_path, servers=["tls://nats:4222"], credentials_file="amid.creds")
+    assert config.nats is not None and config.nats.credentials_file == str(tmp_path / "amid.creds")
+    (tmp_path / "amid.creds").write_text(CREDENTIALS + "renewed\n")
+    assert check({"servers": {}, "nats": {"servers": "tls://nats:4222", "credentials_file": "amid.creds"}}, tmp_path) != config
+
+
+def test_a_bus_with_a_password(tmp_path: Path) -> None:
+    config = with_nats(tmp_path, user="amid", password_file="password")
+    assert config.nats is not None and config.nats.password == "streng-geheim"
+    assert shown(config)["nats"]["password"] == "***"
+    assert "streng-geheim" in secrets_of(config)
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ({"user": "amid"}, r"\[nats\] user: needs password_file"),
+        ({"password_file": "password"}, r"\[nats\] user: needs password_file"),
+        ({"password": "x"}, r"\[nats\] password: unknown key"),
+        ({"credentials_file": "amid.creds", "user": "a", "password_file": "password"}, r"credentials_file: excludes user"),
+        ({"credentials_file": "empty.creds"}, r"credentials_file: .* holds no JWT and seed"),
+        ({"credentials_file": "none.creds"}, r"\[nats\] credentials_file: "),
+        ({"tls_cert": "x.pem"}, r"\[nats\] tls_cert: needs tls_key"),
+    ],
+)
+def test_a_bus_that_is_not_right(tmp_path: Path, keys: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        with_nats(tmp_path, **keys)
+
+
+def test_a_prefix_on_nats_is_of_one_caller_alone() -> None:
+    raw = {"servers": {}, "callers": {"crm": {"nats": "crm"}, "other": {"nats": "crm"}, "local": {"nats": "x"}}}
+    with pytest.raises(ConfigError) as caught:
+        check(raw)
+    assert "[callers.other] nats: 'crm' is [callers.crm] already" in str(caught.value)
+    assert "[callers.local] nats: `local` has the prefix of [nats] itself" in str(caught.value)
 
 
 # ── the gateway ──

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from amid import config as configuration
-from amid.config import Caller, Config, Curve, Gateway, Rpc, Server, Supervision
+from amid.config import Caller, Config, Curve, Gateway, Listener, Nats, Recorder, Rpc, Server, State, Supervision
 from amid.config.tables import DERIVED, Table
 from tests.config.samples import SERVER, check, one, problems, with_key
 
@@ -32,8 +32,12 @@ TABLES: dict[str, type[Table]] = {
     "curve": Curve,
     "callers.web": Caller,
     "gateway": Gateway,
+    "state": State,
+    "recorder": Recorder,
+    "listener": Listener,
+    "nats": Nats,
 }
-INNER = ("servers", "rpc", "supervision", "curve", "callers", "gateway")
+INNER = ("servers", "rpc", "supervision", "curve", "callers", "gateway", "state", "recorder", "listener", "nats")
 KEYS = [
     (where, field.name)
     for where, kind in TABLES.items()
@@ -103,6 +107,17 @@ def test_a_rule_that_matches_nothing_is_refused(where: str, key: str) -> None:
         ("rpc", "listen", ["tcp://*:99999x"]),
         ("rpc", "listen", ["tcp://*:65536"]),
         ("gateway", "listen", "127.0.0.1:99999"),
+        ("nats", "servers", "http://nats:4222"),
+        ("nats", "servers", "nats://amid:secret@nats:4222"),
+        ("nats", "servers", []),
+        ("nats", "servers", "nats://nats:99999"),
+        ("nats", "prefix", "a.b"),
+        ("nats", "prefix", "Amid"),
+        ("nats", "instance", "a b"),
+        ("nats", "replicas", 0),
+        ("nats", "max_age", -1),
+        ("nats", "lease_ttl", 0.5),
+        ("callers.web", "nats", "crm.*"),
         ("supervision", "silence", 0),
         ("supervision", "boot_grace", -1),
         ("supervision", "drain", "5s"),

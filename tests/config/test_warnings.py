@@ -15,6 +15,11 @@ CARELESS: dict[str, tuple[dict[str, Any], str]] = {
     "the gateway on all addresses": ({"gateway": {"listen": "0.0.0.0:8088"}}, "[gateway] listen: 0.0.0.0:8088 is not on loopback"),
     "the gateway on all of IPv6": ({"gateway": {"listen": "[::]:8088"}}, "[gateway] listen: [::]:8088 is not on loopback"),
     "the gateway on a name": ({"gateway": {"listen": "pbx:80"}}, "[gateway] listen: pbx:80 is not on loopback"),
+    "NATS without TLS": (
+        {"servers": {}, "nats": {"servers": "nats://far:4222"}},
+        "[nats] servers: without TLS, calls and events go to",
+    ),
+    "NATS without credentials": ({"servers": {}, "nats": {"servers": "tls://far:4222"}}, "[nats]: gives no credentials"),
     "a page without TLS": ({"gateway": {"origins": ["http://crm.example.com"]}}, "[gateway] origins: http://crm.example.com"),
     "the secret in clear text": (one(auth="plain"), '[servers.pbx1] auth: is "plain" without TLS'),
     "any certificate": (one(tls=True, tls_verify=False), "[servers.pbx1] tls_verify: is false"),

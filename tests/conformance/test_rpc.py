@@ -88,10 +88,10 @@ class TestMethods:
 
     def test_status(self, daemon: Daemon, transport: tuple[str, str]) -> None:
         status = ask(daemon, transport, "status", {}).result
-        assert set(status) == {"version", "uptime", "servers", "processes", "counters", "callers"}
+        assert set(status) == {"version", "uptime", "servers", "processes", "services", "counters", "callers"}
         check_view(status["servers"][0])
         assert all(isinstance(count, int) for count in status["servers"][0]["counters"].values())
-        assert {process["name"] for process in status["processes"]} == {"supervisor", "broker", f"reader {SERVER}"}
+        assert {process["name"] for process in status["processes"]} == {"supervisor", "broker", "state", f"reader {SERVER}"}
         assert all(set(one) >= {"name", "pid", "uptime", "restarts", "last_exit"} for one in status["processes"])
 
     def test_actions(self, daemon: Daemon, transport: tuple[str, str]) -> None:

@@ -27,7 +27,7 @@ from amid.ami.packet import Packet
 from amid.ami.parser import Parser
 from amid.broker.broker import Broker
 from amid.broker.caller_sockets import Identity, Sender, parse_message
-from amid.config import Caller, Config, Server
+from amid.config import Caller, Config, Server, State
 from amid.errors import CODES, AmidError
 from amid.process.child import Child
 from amid.process.settings import broker_settings
@@ -86,7 +86,8 @@ class Asked(Broker):
 
     def __init__(self, run_dir: str) -> None:
         servers = {"pbx1": Server(host="h", username="u", secret="s", deny=["Logoff", "Core*"], queue=10)}
-        config = Config(run_dir=run_dir, servers=servers, callers={"local": Caller(admin=True)})
+        off = State(enabled=False)  # no service answers, so `state` and changes of it are refused
+        config = Config(run_dir=run_dir, servers=servers, callers={"local": Caller(admin=True)}, state=off)
         super().__init__(NoSupervisor(), broker_settings(config))
         self._answers: list[list[bytes]] = []
         self._callers.send = self._catch  # type: ignore[method-assign]

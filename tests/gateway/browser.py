@@ -12,7 +12,7 @@ from pathlib import Path
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 from playwright.sync_api import Error as PlaywrightError
 
-from tests.daemon import BOUND_S
+from tests.daemon import BOUND_S, eventually
 from tests.gateway.conftest import TOKENS, Gateway
 from tests.need import need
 
@@ -49,6 +49,23 @@ def chromium() -> Iterator[Browser]:
         browser.close()
 
 
+def load(view: Page, url: str) -> None:
+    """Load the page, and load it again if a script of it could not be loaded. Chromium aborts all
+    requests when the machine's network changes, also to loopback, and tests that create network
+    namespaces run beside these."""
+    aborted: list[str] = []
+    view.on("requestfailed", lambda request: aborted.append(request.url) if request.resource_type == "script" else None)
+    ready = view.locator("#login:not([hidden]), #app:not([hidden])")
+
+    def loaded() -> bool:
+        aborted.clear()
+        view.goto(url)
+        eventually(lambda: ready.count() or aborted, "the log-in or the page is shown")
+        return not aborted
+
+    eventually(loaded, "the page is loaded")
+
+
 @contextmanager
 def page(browser: Browser, gateway: Gateway, size: tuple[int, int] = WIDE, theme: str = "light") -> Iterator[Page]:
     """The page before log-in. Errors in the browser's console fail the test."""
@@ -58,7 +75,7 @@ def page(browser: Browser, gateway: Gateway, size: tuple[int, int] = WIDE, theme
     made = context.new_page()
     made.on("console", lambda message: complaints.append(message.text) if message.type in ("error", "warning") else None)
     made.on("pageerror", lambda error: complaints.append(str(error)))
-    made.goto(gateway.url)
+    load(made, gateway.url)
     yield made
     context.close()
     expected = ("ERR_", "status of 50")  # what the browser itself says of a gateway that was killed

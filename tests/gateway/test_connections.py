@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from amid.errors import AmidError
-from amid.gateway.connections import MAX_PIPELINED_BYTES, MAX_UNREAD_BYTES, Connections, network_of
+from amid.gateway.connections import MAX_PIPELINED_BYTES, MAX_UNREAD_BYTES, Connections
 
 
 class Transport:
@@ -103,18 +103,3 @@ def test_the_connections_of_a_session_are_closed_with_it() -> None:
         connections.identify(transport, "crm", session)
     connections.end_session(b"one", besides=call)
     assert (stream.closed, call.closed, other.closed) == (True, False, False)
-
-
-@pytest.mark.parametrize(
-    ("address", "network"),
-    [
-        ("192.0.2.1", "192.0.2.1"),
-        ("::ffff:192.0.2.1", "192.0.2.1"),
-        ("2001:db8:0:1:2:3:4:5", "2001:db8:0:1::/64"),
-        ("fe80::1%eth0", "fe80::/64"),
-        ("::1", "::1"),
-        ("", ""),
-    ],
-)
-def test_networks_are_addresses_of_ipv4_and_prefixes_of_ipv6(address: str, network: str) -> None:
-    assert network_of(address) == network

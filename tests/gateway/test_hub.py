@@ -67,7 +67,8 @@ class Daemon:
         page = self.buffer.read(at, limit)
         if not page.events and page.more:
             page, missed = self.buffer.read(page.cursor, limit), None  # type: ignore[assignment]
-        at, events = page.cursor, [self._event(at.epoch, one.seq) for at, one in ((page.cursor, one) for one in page.events)]
+        at = page.cursor
+        events = [self._event(at.epoch, seq) for seq in page.events.seqs]
         missed = None if missed is None else page.missed  # type: ignore[assignment]
         return {"server": server, **at._asdict(), "events": events, "missed": missed, "more": page.more}
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from amid.client.results import Status
+from amid.gateway.metrics import text
 from tests.daemon import eventually
 from tests.gateway.conftest import Gateway
 from tests.processes.caller import Caller
@@ -27,6 +29,18 @@ def test_metrics_equal_the_status(gateway: Gateway) -> None:
     assert samples["amid_server_state", (("server", "away"), ("state", "up"))] == 0
     assert samples["amid_process_restarts_total", (("process", "broker"),)] == 0
     assert samples["amid_answers_total", (("kind", "ok"),)] > 0
+
+
+def test_metrics_of_the_listener() -> None:
+    report = {"clients": 2, "failed_logins": 3}
+    status: Status = {
+        "version": "1", "uptime": 0, "servers": [], "processes": [], "services": {"listener": report},
+        "callers": [], "counters": {},
+    }  # fmt: skip
+    families = {family.name: family for family in text_string_to_metric_families(text(status, {}, [], 0.0).decode())}
+    clients, failed = families["amid_listener_clients"], families["amid_listener_failed_logins"]
+    assert (clients.type, clients.samples[0].value) == ("gauge", 2)
+    assert (failed.type, failed.samples[0].name, failed.samples[0].value) == ("counter", "amid_listener_failed_logins_total", 3)
 
 
 def test_metrics_show_open_calls_of_callers(gateway: Gateway) -> None:

@@ -13,7 +13,10 @@ import pytest
 from tests.daemon import eventually
 from tests.gateway.conftest import TOKENS, Gateway
 
-PATHS = ["/v1/servers", "/v1/status", "/v1/events", "/v1/servers/pbx1/actions", "/metrics"]
+PATHS = [
+    "/v1/servers", "/v1/status", "/v1/events", "/v1/servers/pbx1/actions", "/metrics",
+    "/v1/servers/pbx1/state", "/v1/state?server=pbx1", "/v1/samples", "/v1/rights?action=Hangup", "/v1/calls", "/v1/calls/1.1",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("path", PATHS)

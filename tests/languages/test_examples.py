@@ -41,7 +41,8 @@ def pbx(request: pytest.FixtureRequest) -> Iterator[Pbx]:
 
 @pytest.fixture(scope="module")
 def daemon(tmp_path_factory: pytest.TempPathFactory, pbx: Pbx) -> Iterator[Daemon]:
-    with closing(Daemon(tmp_path_factory.mktemp("amid"), {"pbx1": pbx.table})) as daemon:
+    tables: dict[str, Any] = {"recorder": {}, "callers__local": {"history": True}}
+    with closing(Daemon(tmp_path_factory.mktemp("amid"), {"pbx1": pbx.table}, **tables)) as daemon:
         yield daemon.start()
 
 
@@ -68,8 +69,14 @@ def test_examples_are_compared_correctly() -> None:
 @pytest.mark.parametrize(("request_text", "reply_text"), EXCHANGES)
 def test_requests_in_the_contract_get_the_answers_shown(daemon: Daemon, request_text: str, reply_text: str) -> None:
     request = json.loads(request_text)
+    if request["method"] == "state":
+        _call(daemon)
+    if request["method"] == "calls":
+        _record_calls(daemon)
     if "after" in request["params"] and request["params"]["after"]:
         now = daemon.result("events", {"server": "pbx1", "timeout": 0})
+        if "kinds" in request["params"]:
+            _call(daemon)
         request["params"]["after"] = {"epoch": now["epoch"], "seq": now["seq"]}
         daemon.action("UserEvent", {"UserEvent": "Hello"})
     with daemon.socket(zmq.REQ) as rpc:
@@ -78,6 +85,25 @@ def test_requests_in_the_contract_get_the_answers_shown(daemon: Daemon, request_
         reply, example = json.loads(rpc.recv()), json.loads(reply_text)
     assert like(reply, example), reply
     assert reply["id"] == example["id"] and reply.get("error", {}).get("code") == example.get("error", {}).get("code")
+
+
+def _call(daemon: Daemon) -> None:
+    """What a question about the state, or about its changes, is answered with."""
+    daemon.result("state", {"timeout": 15})
+    call = {"Channel": "Local/answer@calls", "Context": "calls", "Exten": "answer", "Priority": 1, "Async": True}
+    daemon.action("Originate", call, until="OriginateResponse", timeout=20)
+
+
+def _record_calls(daemon: Daemon) -> None:
+    """At least two calls of Alice, whose number is 100."""
+    call = {"Channel": "Local/answer@calls", "Application": "Hangup", "CallerID": '"Alice" <100>', "Async": True}
+
+    def recorded() -> bool:
+        """Calls before the recorder has begun are missing."""
+        daemon.action("Originate", call, until="OriginateResponse", timeout=20)
+        return len(daemon.result("calls", {"number": "100"})["calls"]) > 1
+
+    eventually(recorded, "two calls are recorded")
 
 
 @pytest.mark.parametrize(("topic", "body"), MESSAGES)

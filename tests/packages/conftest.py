@@ -31,8 +31,12 @@ def fetch_wheels(python: str, folder: Path) -> None:
     """The wheels needed to build and run amid with this Python, fetched with this machine's pip configuration."""
     project = tomllib.loads((TREE / "pyproject.toml").read_text())
     needed = [*project["build-system"]["requires"], *project["project"]["dependencies"]]
-    needed += project["project"]["optional-dependencies"]["web"]
-    run(sys.executable, "-m", "pip", "download", "-q", "--only-binary=:all:", f"--python-version={python}", "-d", folder, *needed)
+    for extra in ("web", "nats"):
+        needed += project["project"]["optional-dependencies"][extra]
+    pip = (sys.executable, "-m", "pip")
+    run(*pip, "wheel", "-q", "--no-deps", "-w", folder, "nkeys")  # pure Python, and published as source only
+    target = ("--only-binary=:all:", f"--python-version={python}", f"--find-links={folder}")
+    run(*pip, "download", "-q", *target, "-d", folder, *needed)
 
 
 @pytest.fixture(scope="session", params=RELEASES)

@@ -40,6 +40,11 @@ def sockets(daemon: Daemon) -> list[str]:
     return sorted(file.name for file in daemon.run_dir.iterdir() if file.is_socket())
 
 
+def has_all_sockets(daemon: Daemon) -> bool:
+    """Whether they are those of a daemon with the server pbx1. Processes start in any order."""
+    return sockets(daemon) == ["events-pbx1", "readers", "rpc", "state-pbx1", "stream-pbx1", "trace-pbx1"]
+
+
 def pids(daemon: Daemon) -> dict[str, int]:
     return {name: process["pid"] for name, process in daemon.processes().items()}
 

@@ -154,14 +154,14 @@ def shows(daemon: Daemon, process: str, level: str) -> bool:
 def test_a_signal_to_the_supervisor_reaches_every_process(quiet: Daemon) -> None:
     before = pids(quiet)
     quiet.signal("supervisor", signal.SIGUSR1)
-    for process in ("supervisor", "broker", "reader"):
+    for process in ("supervisor", "broker", "reader", "state"):
         eventually(lambda process=process: shows(quiet, process, "debug"), f"{process} shows all")  # type: ignore[misc]
     pid = quiet.kill("reader pbx1")
     eventually(lambda: quiet.pid("reader pbx1") not in (0, pid), "a successor runs")
     quiet.wait_up("pbx1")
     eventually(lambda: quiet.log.read_text().count("level=debug process=reader") > 1, "which shows all too")
     quiet.signal("supervisor", signal.SIGUSR2)
-    eventually(lambda: quiet.log.read_text().count("log level is now warning") == 3, "all three are back")
+    eventually(lambda: quiet.log.read_text().count("log level is now warning") == 4, "all four are back")
     assert pids(quiet)["broker"] == before["broker"], "and no process was restarted"
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from amid.broker.reader_links import ReaderLink, ReaderLinks
+from amid.broker.service_links import ServiceLinks
 from amid.process.pipe import Message
 from amid.rpc import messages
 from amid.rpc.messages import Capacity, Done, FromReader, Hello, Returned, WantLanes
@@ -30,7 +31,8 @@ class Broker:
         self._path = path
 
         async def listen() -> ReaderLinks:
-            links = ReaderLinks(self.receive, self.lost.append, self.counters)
+            services = ServiceLinks(lambda _: None, lambda *_: None, lambda _: None)
+            links = ReaderLinks(self.receive, self.lost.append, self.counters, services)
             await links.listen(path)
             return links
 

@@ -90,7 +90,7 @@ def test_servers_can_be_added_and_removed(two: Daemon, pbx: SimulatedPbx, other:
     two.wait_up("pbx3")
     assert two.action("Ping", server="pbx3")["response"]["Ping"] == "Pong"
     eventually(lambda: not alive(before["reader pbx2"]) and "reader pbx2" not in pids(two), "its reader has gone")
-    assert set(replaced(two, before)) == {"reader pbx2", "reader pbx3"}
+    assert set(replaced(two, before)) == {"reader pbx2", "reader pbx3", "state"}
     files = {file.name for file in two.run_dir.iterdir()}
     assert {"events-pbx3", "stream-pbx3"} <= files
     assert not {"events-pbx2", "stream-pbx2"} & files, "its sockets have gone with it"
@@ -119,7 +119,7 @@ def test_a_server_removed_and_added_at_once_runs(two: Daemon, pbx: SimulatedPbx,
     reload(two)
     two.wait_up("pbx2")
     assert two.action("Ping", server="pbx2")["response"]["Ping"] == "Pong"
-    assert set(replaced(two, before)) == {"reader pbx2"}
+    assert set(replaced(two, before)) == {"reader pbx2", "state"}
 
 
 @pytest.mark.parametrize("text", ["[servers", 'run_dir = "/x"\n[servers.pbx1]\nhost = 7', ""], ids=["no TOML", "wrong", "empty"])

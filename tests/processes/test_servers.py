@@ -106,7 +106,12 @@ def test_status_lists_every_process_and_server(motley: Daemon) -> None:
     status = motley.result("status")
     names = ["fine", "down", "hung", "garbage", "stranger"]
     assert [server["name"] for server in status["servers"]] == names
-    assert {process["name"] for process in status["processes"]} == {"supervisor", "broker", *(f"reader {n}" for n in names)}
+    assert {process["name"] for process in status["processes"]} == {
+        "supervisor",
+        "broker",
+        "state",
+        *(f"reader {n}" for n in names),
+    }
     assert all(process["uptime"] > 0 for process in status["processes"])
 
 

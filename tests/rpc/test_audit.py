@@ -51,3 +51,8 @@ def test_records_are_returned_in_pages() -> None:
     for _ in range(5):
         add(trail, asked())
     assert [record.seq for record in trail.after(2, 2)] == [3, 4]
+
+
+def test_the_target_of_an_action_in_lines() -> None:
+    params = ActionParams(action="Command", raw=True, lines=[b"Command: core show version"])
+    assert target_of(params) == "core show version"

@@ -9,7 +9,8 @@ import pytest
 
 from amid.config import Caller
 from amid.errors import AmidError
-from amid.rpc.policy import check_action, check_admin, matches
+from amid.rpc.policy import check_action, check_admin, check_history, matches
+from amid.rpc.requests import CallParams, CallsParams
 
 LISTS = {
     "no lists": ((), (), "Ping", True),
@@ -272,3 +273,27 @@ def test_only_an_admin_may_change_amid() -> None:
         check_admin("restart", "web", Caller())
     assert (caught.value.kind, caught.value.sent) == ("denied", False)
     assert "admin in [callers.web]" in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("params", "allowed"),
+    [
+        (CallsParams(), True),
+        (CallsParams(number="12345", queue="support"), True),
+        (CallsParams(number="123456"), False),
+        (CallsParams(number="+1234"), False),
+        (CallsParams(name="Alice"), False),
+        (CallParams(linkedid="1.1"), True),
+        (CallParams(number="123456"), False),
+        (CallParams(linkedid="1.1", all=True), False),
+    ],
+)
+def test_what_a_caller_with_masked_history_may_ask(params: CallsParams | CallParams, allowed: bool) -> None:
+    assert not check_history("calls", "web", Caller(history=True), params).masked
+    with pytest.raises(AmidError, match="history"):
+        check_history("calls", "web", Caller(), params)
+    if allowed:
+        assert check_history("calls", "web", Caller(history="masked"), params).masked
+    else:
+        with pytest.raises(AmidError, match="masked"):
+            check_history("calls", "web", Caller(history="masked"), params)

@@ -131,7 +131,10 @@ WORDS = {
     "fields that are a list": (action(fields=[]), "action: `params.fields` must be a map"),
     "no action": ({"method": "action"}, "action: `params.action` is missing"),
     "a misspelt param": (action(timeuot=5), "action: there is no param `timeuot`; did you mean 'timeout'?"),
-    "an unknown param": (action(x=5), "action: there is no param `x` (known: action, fields, server, timeout, until, raw)"),
+    "an unknown param": (
+        action(x=5),
+        "action: there is no param `x` (known: action, fields, server, timeout, until, raw, lines, action_id)",
+    ),
     "a param where there are none": ({"method": "ping", "params": {"x": 5}}, "ping: there is no param `x`; it takes none"),
     "half an event": (
         events(after={"epoch": 1, "seq": 0.5}),

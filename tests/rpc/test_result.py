@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from amid import wire
+from amid.events.message import Event
 from amid.rpc import result
 from amid.rpc.result import Items
 
@@ -60,17 +62,27 @@ def test_a_large_result_is_encoded_in_small_portions(value: Any) -> None:
     wire.unpack_json(b"".join(pieces))
 
 
+FIELDS: list[tuple[Any, dict[str, Any]]] = [
+    ({"A": "Gr\xfc\xdfe \u2713"}, {"A": "Gr\xfc\xdfe \u2713"}),
+    (msgspec.defstruct("Record", [("value0", str)], rename={"value0": "Cause-txt"})("x"), {"Cause-txt": "x"}),
+    ({"A": ["x", "y"]}, {"A": ["x", "y"]}),
+    ({"A": b"\xfc", b"\xfc": "x"}, {"A": "\udcfc", "\udcfc": "x"}),
+]
+"""Headers as the field parser gives them, and as a caller in JSON gets them."""
+
+
 @pytest.mark.parametrize("as_json", [True, False])
-def test_a_page_of_events_is_encoded(as_json: bool) -> None:
-    body = {"server": "pbx1", "epoch": 1, "seq": 2, "prev": 1, "time": 1.5, "event": "X", "fields": {"A": b"\xfc"}}
+@given(st.lists(st.lists(st.sampled_from(FIELDS), min_size=1, max_size=4), max_size=4))
+def test_a_page_of_events_is_encoded(as_json: bool, reads: list[list[tuple[Any, dict[str, Any]]]]) -> None:
+    body = {"server": "pbx1", "epoch": 1, "seq": 2, "prev": 1, "time": 1.5, "event": "X"}
     events = result.EncodedEvents(as_json)
-    for count in (1, 20, 1):
-        events.add(count, wire.pack([body] * count))
+    for read in reads:
+        events.add([Event(**body, fields=fields) for fields, _ in read])  # type: ignore[arg-type]
     page = result.EventsPage("pbx1", 1, 2, None, True).encode(events)
-    odd = "\udcfc" if as_json else b"\xfc"
-    head = {"server": "pbx1", "epoch": 1, "seq": 2, "missed": None, "more": True}
-    found = (wire.unpack_json if as_json else wire.unpack)(page)
-    assert found == {**head, "events": [{**body, "fields": {"A": odd}}] * 22} and events.count == 22
+    found = wire.unpack_json(page) if as_json else wire.unpack_json(wire.pack_json(wire.unpack(page)))
+    expected = [{**body, "fields": fields} for read in reads for _, fields in read]
+    assert found == {"server": "pbx1", "epoch": 1, "seq": 2, "missed": None, "more": True, "events": expected}
+    assert events.count == len(expected)
 
 
 @pytest.mark.parametrize("as_json", [True, False])

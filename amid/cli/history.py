@@ -1,0 +1,124 @@
+"""`amid call`: what happened to a recorded call; and the list of recorded calls of `amid calls`."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import click
+
+from amid import wire
+from amid.cli import complete, text
+from amid.cli.events import line as event_line
+from amid.cli.exits import Reporting
+from amid.cli.options import JSON
+from amid.cli.text import printable, time_of_day
+from amid.cli.when import When
+from amid.client import Client
+from amid.client.event import as_event
+from amid.client.results import CallSummary, RecordedCall
+
+ENDED_BY = {
+    "caller": "ended by the caller",
+    "callee": "ended by the callee",
+    "agent": "ended by the agent",
+    "pbx": "ended by the PBX",
+    "restart": "ended by a restart of Asterisk",
+}
+OUTCOMES = ["answered", "voicemail", "abandoned", "busy", "no answer", "failed", "cancelled"]
+
+
+def show_calls(top: dict[str, Any], as_json: bool, filters: dict[str, Any]) -> None:
+    """Print the recorded calls that match `filters`, the params of `Client.calls`."""
+    with Client(top["run_dir"]) as client:
+        page = client.calls(**filters)
+    if as_json:
+        for call in page["calls"]:
+            click.echo(wire.pack_json(call))
+        return
+    _warn_of(page.get("unreadable", []))
+    for row in text.table([_columns(call) for call in page["calls"]], text.limit()) if page["calls"] else ["no calls"]:
+        click.echo(row)
+    if page["more"]:
+        click.echo("amid: there are more calls; use --until or --limit", err=True)
+
+
+@click.command(cls=Reporting)
+@click.argument("linkedid", required=False)
+@click.option("--number", metavar="N", help="Instead of a Linkedid: the last call of this number, or its call --at a time.")
+@click.option("--at", type=When(), metavar="TIME", help="14:03, yesterday, 2h, 2026-11-27, '2026-11-27 14:03'.")
+@click.option("--all", "every", is_flag=True, help="Show every event as well.")
+@click.option("--server", metavar="NAME", shell_complete=complete.servers, help="Required if there are several.")
+@JSON
+@click.pass_obj
+def call(
+    top: dict[str, Any],
+    linkedid: str | None,
+    number: str | None,
+    at: float | None,
+    every: bool,
+    server: str | None,
+    as_json: bool,
+) -> int:
+    """Show what happened to a call: who called whom, when it rang, what it waited for, and who hung
+    up first.
+
+    LINKEDID is the last column of `amid calls`. A current call is shown up to now.
+
+    \b
+    amid call 1795786966.0
+    amid call --number 5551234 --at 14:03
+    """
+    if (linkedid is None) == (number is None):
+        raise click.UsageError("the LINKEDID of the call is missing, or --number")
+    with Client(top["run_dir"]) as client:
+        found = client.recorded_call(linkedid, server, number=number, at=at, all=every or None)
+    if as_json:
+        click.echo(wire.pack_json(found))
+    elif found["call"] is not None:
+        click.echo("\n".join(_told(found, found["call"])))
+    _warn_of(found.get("unreadable", []))
+    if found["call"] is None:
+        click.echo("amid: no such call was recorded", err=True)
+        return 1
+    return 0
+
+
+def _columns(call: CallSummary) -> dict[str, Any]:
+    return {
+        "began": time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(call["began"])),
+        "seconds": f"{call['ended'] - call['began']:.0f}" if call["ended"] is not None else "…",
+        "who": call["who"],
+        "whom": call["whom"] or call["dialled"],
+        "queue": call["queue"],
+        "outcome": call["outcome"] or "goes on",
+        "ended by": call["ended_by"],
+        "linkedid": call["linkedid"],
+    }
+
+
+def _told(found: RecordedCall, call: CallSummary) -> list[str]:
+    """The call in a line, its ladder, and its events when they were asked for."""
+    lines = [_title(call), ""]
+    for step in found["ladder"]:
+        lead = f"{time_of_day(step['time'], 1)} {step['after']:8.1f} s"
+        lines.append(f"{click.style(lead, dim=True)}  {printable(step['text'])}")
+    if "events" in found:
+        lines += ["", *(event_line(as_event(event)) for event in found["events"])]
+    if found.get("left_out"):
+        lines.append(f"{found['left_out']} further events are left out")
+    return lines
+
+
+def _title(call: CallSummary) -> str:
+    began = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(call["began"]))
+    parties = f"{printable(call['who'])} → {printable(call['whom'] or call['dialled'])}"
+    if call["ended"] is None:
+        return f"{click.style(parties, bold=True)}  {began}, goes on"
+    facts = [call["outcome"], f"{call['ended'] - call['began']:.0f} s", ENDED_BY.get(call["ended_by"], "")]
+    return f"{click.style(parties, bold=True)}  {began}, {', '.join(fact for fact in facts if fact)}"
+
+
+def _warn_of(unreadable: list[str]) -> None:
+    for file in unreadable:
+        click.echo(f"amid: cannot read a recorded file: {printable(file)}", err=True)

@@ -1,0 +1,49 @@
+"""The iterator of changes of the live state for blocking programs, a thin shell on `view`.
+`async_changes` has the iterator for asyncio."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from amid.client import protocol
+from amid.client.event import WAIT_S
+from amid.client.view import View
+from amid.errors import AmidError, CallTimeout
+
+Change = dict[str, Any]
+
+
+class Changes(Iterator[Change]):
+    """An endless iterator of changes of the live state, made by `Client.changes`. `view.things` has
+    the state including the changes so far.
+
+    A change is a map with `server`, `epoch`, `seq`, `rev`, `kind`, `id`, and `set` (the changed
+    members) or `gone`. The first one, and the first one after a loss, has the kind `reset`: `view`
+    has a new state, which was requested as a whole.
+    """
+
+    def __init__(self, call: Callable[[protocol.Call], Any], view: View, timeout: float | None) -> None:
+        self.view = view
+        self._call = call
+        self._timeout = timeout
+        self._changes: Iterator[Change] = iter(())
+
+    def __next__(self) -> Change:
+        end = None if self._timeout is None else time.monotonic() + self._timeout
+        while True:
+            change = next(self._changes, None)
+            if change is not None:
+                return change
+            left = WAIT_S if end is None else min(WAIT_S, end - time.monotonic())
+            if left < 0:
+                raise no_change(self._timeout)
+            try:
+                self._changes = self.view.take(self._call(self.view.request(left)))
+            except AmidError as error:
+                time.sleep(min(self.view.refused(error), max(0.0, left)))
+
+
+def no_change(timeout: float | None) -> CallTimeout:
+    return CallTimeout("timeout", f"no change arrived within {timeout or 0:g} s; the iterator can be used again")

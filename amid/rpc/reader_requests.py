@@ -1,0 +1,61 @@
+"""Turns checked requests into messages for readers and services."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from amid.ami.catalogue import is_quick
+from amid.ami.session import new_action_id
+from amid.errors import AmidError
+from amid.rpc.action_packet import encode_params
+from amid.rpc.messages import CallService, PullEvents, RunAction
+from amid.rpc.requests import ActionParams, EventsParams, Params
+
+PULL_GRACE_S = 0.03
+"""Time for a reader to report that no event came, before the broker does."""
+ANSWER_GRACE_S = 0.25
+"""The same time for a service."""
+
+
+def run_action(call_id: int, params: ActionParams, shape: str, as_json: bool, max_bytes: int, now: float) -> RunAction:
+    """An action. shape: of its result (`RunAction`). max_bytes: limit of its answer.
+
+    Raises `AmidError` of kind `invalid_params`.
+    """
+    action_id = params.action_id or new_action_id()
+    packet, own_id = encode_params(params, action_id)
+    return RunAction(
+        call_id,
+        now + params.timeout,
+        params.action.encode("utf-8", "replace").decode(),
+        action_id,
+        packet,
+        now,
+        max_bytes,
+        as_json,
+        quick=is_quick(params.action, params.fields),
+        shape=shape,
+        own_id=own_id,
+        until=params.until.encode("utf-8", "surrogateescape") if params.until is not None else None,
+    )
+
+
+def pull_events(call_id: int, params: EventsParams, as_json: bool, now: float) -> PullEvents:
+    """A request for the events behind a cursor."""
+    end, after = now + params.timeout, params.after
+    epoch, seq = (after.epoch, after.seq) if after is not None else (None, 0)
+    return PullEvents(call_id, end + PULL_GRACE_S, end, epoch, seq, params.names or [], params.limit, as_json)
+
+
+def call_service(call_id: int, method: str, server: str, params: Params, as_json: bool, now: float) -> CallService:
+    """A call of a service; `params` have a timeout. Raises `AmidError` of kind `invalid_params`."""
+    try:
+        encoded = msgspec.msgpack.encode(params)
+    except UnicodeEncodeError:
+        raise AmidError("invalid_params", f"{method}: text in the params must be UTF-8") from None
+    members: Any = params
+    end = now + members.timeout
+    grace = ANSWER_GRACE_S if method == "events" else 0.0
+    return CallService(call_id, end + grace, end, method, server, encoded, as_json)

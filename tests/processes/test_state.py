@@ -1,0 +1,127 @@
+"""The process `state` of a whole daemon: requests, subscriptions, a kill, and a PBX that
+disconnects."""
+
+from __future__ import annotations
+
+import signal
+from typing import Any
+
+import zmq
+
+from amid import wire
+from tests.conftest import StartDaemon
+from tests.daemon import Daemon, eventually
+from tests.processes.pbx import simulated, table
+
+LONG_S = 15.0
+
+
+def state(daemon: Daemon, **params: Any) -> Any:
+    return daemon.result("state", {"timeout": LONG_S, **params})
+
+
+def call(daemon: Daemon) -> None:
+    fields = {"Channel": "Local/100@phones", "Application": "Wait", "Data": "600", "Async": "true"}
+    daemon.action("Originate", fields)
+
+
+def test_a_server_is_followed_from_the_first_request(daemon: Daemon) -> None:
+    eventually(lambda: daemon.result("status")["services"] == {"state": {}}, "the process has connected, and follows no server")
+    known = state(daemon)
+    assert known["exact"] and (known["server"], known["epoch"]) == ("pbx1", daemon.server("pbx1")["epoch"])
+    eventually(lambda: daemon.result("status")["services"]["state"]["pbx1"]["exact"], "status shows it")
+
+
+def test_a_state_and_its_changes_give_the_next_state(daemon: Daemon) -> None:
+    before = state(daemon, kinds=["queues", "members"])
+    daemon.action("QueuePause", {"Queue": "support", "Interface": "PJSIP/alice", "Paused": "true", "Reason": "lunch"})
+    cursor = {name: before[name] for name in ("epoch", "seq")}
+    page = daemon.result("events", {"kinds": ["member"], "after": cursor, "timeout": LONG_S})
+    (change,) = page["events"]
+    assert (change["kind"], change["id"], change["seq"] > before["seq"]) == ("member", "support/PJSIP/alice", True)
+    members = {one["id"]: one for one in before["members"]}
+    members[change["id"]].update(change["set"])
+    after = state(daemon, kinds=["members"])
+    assert {one["id"]: one for one in after["members"]} == members and members[change["id"]]["paused_reason"] == "lunch"
+
+
+def test_a_request_for_changes_ends_empty_after_its_timeout(daemon: Daemon) -> None:
+    state(daemon)
+    page = daemon.result("events", {"kinds": ["calls"], "timeout": 0.1})
+    assert (page["events"], page["missed"], page["more"]) == ([], 0, False)
+
+
+def test_conditions(daemon: Daemon) -> None:
+    found = state(daemon, kinds=["members"], where={"name": "Alice Martin"})["members"]
+    assert [one["interface"] for one in found] == ["PJSIP/alice"]
+    error = daemon.request("state", {"where": "nonsense", "timeout": LONG_S})["error"]
+    assert error["data"]["kind"] == "invalid_params" and "not a condition" in error["message"]
+
+
+def test_changes_by_subscription(daemon: Daemon) -> None:
+    with daemon.socket(zmq.SUB) as subscriber:
+        for topic in (b"state.pbx1.member.", b"tick.pbx1."):
+            subscriber.subscribe(topic)
+        subscriber.connect(f"ipc://{daemon.run_dir}/state-pbx1")
+        received: list[tuple[bytes, list[dict[str, Any]]]] = []
+
+        def receive() -> None:
+            while subscriber.poll(0):
+                topic, body = subscriber.recv_multipart()
+                received.append((topic, wire.unpack(body)))
+
+        def ticked() -> bool:
+            receive()
+            return any(topic == b"tick.pbx1." for topic, _ in received)
+
+        eventually(ticked, "the subscription is in effect")
+        state(daemon)
+        daemon.action("QueuePause", {"Queue": "support", "Interface": "PJSIP/bob", "Paused": "true"})
+
+        def changed() -> list[dict[str, Any]]:
+            receive()
+            deltas = [delta for topic, of in received if topic == b"state.pbx1.member." for delta in of]
+            return [delta for delta in deltas if "paused" in delta.get("set", {})]
+
+        delta = eventually(
+            lambda: [one for one in changed() if one["id"] == "support/PJSIP/bob" and one["set"]["paused"]], "the change arrives"
+        )[-1]
+        assert {"server", "epoch", "seq", "rev"} <= delta.keys()
+
+
+def test_the_successor_of_a_killed_state_process_loads_the_state(daemon: Daemon) -> None:
+    state(daemon)
+    pid = daemon.kill("state")
+    eventually(lambda: daemon.pid("state") not in (0, pid), "a successor runs")
+    eventually(lambda: state(daemon)["exact"], "it answers", 30.0)
+
+
+def test_a_pbx_that_disconnects_and_reconnects(daemon_for: StartDaemon) -> None:
+    with simulated() as pbx:
+        daemon = daemon_for({"pbx1": table(pbx)})
+        before = state(daemon)
+    eventually(lambda: daemon.request("state")["error"]["data"]["kind"] == "not_connected", "it is disconnected")
+    assert "pbx1" in daemon.request("state")["error"]["message"]
+    with simulated(pbx.port):
+        daemon.wait_up("pbx1")
+        after = eventually(lambda: state(daemon), "the state is available")
+    assert after["epoch"] > before["epoch"] and after["exact"]
+    cursor = {name: before[name] for name in ("epoch", "seq")}
+    assert daemon.result("events", {"kinds": ["channels"], "after": cursor, "timeout": 0})["missed"] is None
+
+
+def test_an_unknown_server(daemon: Daemon) -> None:
+    assert daemon.request("state", {"server": "pbx9"})["error"]["data"]["kind"] == "unknown_server"
+
+
+def test_a_cursor_of_a_killed_state_process_is_a_loss(daemon: Daemon) -> None:
+    before = state(daemon, kinds=["members"])
+    pid = daemon.signal("state", signal.SIGKILL)
+    eventually(lambda: daemon.pid("state") not in (0, pid), "a successor runs")
+    cursor = {name: before[name] for name in ("epoch", "seq", "rev")}
+
+    def missed() -> bool:
+        answer = daemon.request("events", {"kinds": ["members"], "after": cursor, "timeout": LONG_S})
+        return "result" in answer and answer["result"]["missed"] is None
+
+    eventually(missed, "the answer reports the loss")
