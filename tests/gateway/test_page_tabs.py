@@ -1,4 +1,4 @@
-"""Many tabs of one browser, which opens six connections to a host: they share one event stream."""
+"""Many tabs of one browser, which opens six connections to a host: they share two streams."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from tests.daemon import BOUND_S, eventually
-from tests.gateway.browser import chromium, log_in, log_out
+from tests.gateway.browser import chromium, load, log_in, log_out
 from tests.gateway.conftest import Gateway
 
 TABS = 8
+STREAMS = 2
+"""Of events, and of the state."""
 
 
 @pytest.fixture(scope="module")
@@ -32,11 +34,11 @@ def context(browser: Browser) -> Iterator[BrowserContext]:
 def tabs_of(context: BrowserContext, gateway: Gateway) -> list[Page]:
     """So many tabs, of which the first one logs in."""
     tabs = [context.new_page()]
-    tabs[0].goto(gateway.url)
+    load(tabs[0], gateway.url)
     log_in(tabs[0])
     for _ in range(TABS - 1):
         tabs.append(context.new_page())
-        tabs[-1].goto(gateway.url)
+        load(tabs[-1], gateway.url)
     for tab in tabs:
         expect(tab.locator("#link")).to_have_attribute("data-state", "live")
     return tabs
@@ -58,10 +60,10 @@ def all_show_the_next_event(tabs: list[Page], gateway: Gateway, token: str) -> N
         expect(tab.locator("#events li button")).to_have_count(1)
 
 
-def test_eight_tabs_share_one_stream_until_the_last_is_closed(context: BrowserContext, own_gateway: Gateway) -> None:
+def test_eight_tabs_share_two_streams_until_the_last_is_closed(context: BrowserContext, own_gateway: Gateway) -> None:
     tabs = tabs_of(context, own_gateway)
     all_show_the_next_event(tabs, own_gateway, "all")
-    assert streams(own_gateway) == 1
+    assert streams(own_gateway) == STREAMS
     tabs.pop(0).close()
     all_show_the_next_event(tabs, own_gateway, "without-the-first")
     tabs.pop().close()
@@ -69,13 +71,24 @@ def test_eight_tabs_share_one_stream_until_the_last_is_closed(context: BrowserCo
     while len(tabs) > 1:
         tabs.pop(0).close()
     all_show_the_next_event(tabs, own_gateway, "last")
-    assert streams(own_gateway) == 1
+    assert streams(own_gateway) == STREAMS
     tabs.append(context.new_page())
-    tabs[-1].goto(own_gateway.url)
+    load(tabs[-1], own_gateway.url)
     all_show_the_next_event(tabs, own_gateway, "and-one-more")
     for tab in context.pages:
         tab.close()
     eventually(lambda: streams(own_gateway) == 0, "the stream ends with the last tab")
+
+
+def test_a_later_tab_shows_the_same_calls(context: BrowserContext, own_gateway: Gateway) -> None:
+    tabs = tabs_of(context, own_gateway)
+    call = {"Channel": "Local/400@default/n", "Context": "default", "Exten": "400", "Priority": 1, "Async": True}
+    own_gateway.daemon.action("Originate", call, server="pbx1")
+    expect(tabs[0].locator("#calls .call")).to_have_count(1)
+    tabs.append(context.new_page())
+    load(tabs[-1], own_gateway.url)
+    for tab in tabs:
+        expect(tab.locator("#calls .call")).to_have_count(1)
 
 
 def test_all_tabs_reconnect_to_a_replaced_gateway(context: BrowserContext, own_gateway: Gateway) -> None:
@@ -87,7 +100,7 @@ def test_all_tabs_reconnect_to_a_replaced_gateway(context: BrowserContext, own_g
         tab.click("#tab-events")
         tab.fill("#events-filter", "Token=meanwhile")
         expect(tab.locator("#events li button")).to_have_count(1)
-    eventually(lambda: streams(own_gateway) == 1, "one stream for all")
+    eventually(lambda: streams(own_gateway) == STREAMS, "two streams for all")
 
 
 def test_logging_out_in_one_tab_ends_the_stream_and_all_tabs(context: BrowserContext, own_gateway: Gateway) -> None:
@@ -98,9 +111,9 @@ def test_logging_out_in_one_tab_ends_the_stream_and_all_tabs(context: BrowserCon
     eventually(lambda: streams(own_gateway) == 0, "the stream has ended")
 
 
-def test_a_browser_without_shared_workers_has_a_stream_in_each_tab(context: BrowserContext, own_gateway: Gateway) -> None:
+def test_a_browser_without_shared_workers_has_streams_in_each_tab(context: BrowserContext, own_gateway: Gateway) -> None:
     context.add_init_script("delete window.SharedWorker")
     tab = context.new_page()
-    tab.goto(own_gateway.url)
+    load(tab, own_gateway.url)
     log_in(tab)
     all_show_the_next_event([tab], own_gateway, "alone")

@@ -1,8 +1,11 @@
-// The gateway, as the page uses it: log in, call, and follow events.
+// The gateway as the page uses it: log in, call methods, and follow events.
 
-import { followStream } from "./stream.js";
+import { followAll } from "./stream.js";
 
-/** An error with the members of amid's errors: `kind` and `sent`; `status` is HTTP's, 0 for none. What broke off may have been sent. */
+/**
+ * An error with `kind` and `sent` of amid's errors. `status` is the HTTP status, 0 without a
+ * response. A request that broke off may have been carried out, so `sent` is true.
+ */
 export class CallError extends Error {
   constructor(message, status, data = {}) {
     super(message);
@@ -11,20 +14,26 @@ export class CallError extends Error {
     this.kind = data.kind ?? (this.sent ? "connection_lost" : "refused");
     this.response = data.response;
   }
+
+  /** Whether the action may have run, in words. */
+  get outcome() {
+    return this.sent ? "it may have been carried out" : "it was not sent";
+  }
 }
 
 let calls = new AbortController();
 
-// The page may be beneath a path of a proxy: every address is relative to this file's.
+// The page may be beneath a path of a proxy: every URL is relative to this file's.
 const ROOT = new URL("..", import.meta.url);
 const at = (path) => new URL(path, ROOT);
 
-// The half of the session that the page sends itself. The browser has the other one in a cookie, which it sends to every port of this host.
+// The half of the session that the page sends as a header. The other half is in a cookie, which the
+// browser sends to every port of this host.
 const HALF = `amid session ${ROOT.pathname}`;
 const CHANNEL = `amid events ${ROOT.pathname}`;
 const half = () => localStorage.getItem(HALF) ?? "";
 
-/** Exchange the token for a session: one half in a cookie that no script can read, the other one kept here. */
+/** Exchange the token for a session: one half in a cookie that no script can read, the other here. */
 export async function logIn(token) {
   const answer = await post("login", token);
   const body = await answer.json();
@@ -32,7 +41,7 @@ export async function logIn(token) {
   localStorage.setItem(HALF, body.session);
 }
 
-/** Who is logged in: a name, or null. */
+/** The name of the token that is logged in, or null. */
 export async function session() {
   try {
     return (await (await fetch(at("session"), { headers: { "Amid-Session": half() }, credentials: "same-origin" })).json()).name;
@@ -41,13 +50,13 @@ export async function session() {
   }
 }
 
-/** End the session, in all tabs. Calls under way end first, and no other begins: behind it they would be refused. */
+/** End the session in all tabs. Open calls end first, because they would be refused afterwards. */
 export async function logOut() {
   calls.abort();
   try {
     await post("logout", "");
     localStorage.removeItem(HALF);
-    new BroadcastChannel(CHANNEL).postMessage(["leave"]);
+    new BroadcastChannel(CHANNEL).postMessage(["logout"]);
   } catch (error) {
     calls = new AbortController();
     throw error;
@@ -55,8 +64,8 @@ export async function logOut() {
 }
 
 /**
- * Call a method; `params` as in the contract. It goes as a batch of one, whose HTTP status is 200 whatever becomes of the call: that
- * Asterisk refuses an action is no failure of the page, which a browser would note in its console.
+ * Call a method; `params` as in the contract. The request is a batch of one, whose HTTP status is
+ * always 200: a refused action is not an error of the page, and the browser would log it as one.
  */
 export async function call(method, params = {}) {
   const answer = await post("rpc", JSON.stringify([{ jsonrpc: "2.0", id: 1, method, params }]), calls.signal);
@@ -67,8 +76,35 @@ export async function call(method, params = {}) {
   throw typeof error === "string" ? new CallError(error, answer.status) : new CallError(error.message, answer.status, error.data);
 }
 
-/** An action on a server; the result's packets. */
+/** Run an action on a server. */
 export const action = (server, name, fields = {}, more = {}) => call("action", { server, action: name, fields, ...more });
+
+const offers = new Map(); // server -> promise of its actions by name
+
+/** The actions that a server's Asterisk offers, by name in lower case. Requested once until `forgetOffered`. */
+export function offered(server) {
+  if (!offers.has(server)) {
+    const request = call("actions", { server }).then((actions) => new Map(actions.map((one) => [one.name.toLowerCase(), one])));
+    offers.set(server, request);
+    request.catch(() => offers.delete(server)); // the PBX is not connected, or this token may not list actions
+  }
+  return offers.get(server);
+}
+
+/** Forget the actions of a server, which may offer others now. */
+export const forgetOffered = (server) => offers.delete(server);
+
+/** GET a path; returns its JSON. A browser aborts requests when the network changes, so it is retried once. */
+export async function get(path) {
+  const { signal } = calls;
+  const request = () =>
+    fetch(at(path), { headers: { "Amid-Session": half() }, signal, credentials: "same-origin" }).catch(() => null);
+  const answer = (await request()) ?? (signal.aborted ? null : await request());
+  if (!answer) throw new CallError("the gateway does not answer", 0);
+  const body = await answer.json().catch(() => ({}));
+  if (!answer.ok) throw new CallError(body.message ?? body.error ?? `HTTP status ${answer.status}`, answer.status, body.data);
+  return body;
+}
 
 async function post(path, body, signal) {
   const headers = { "Content-Type": "application/json", "Amid-Session": half() };
@@ -79,15 +115,18 @@ async function post(path, body, signal) {
   }
 }
 
-/** Follow the events of all servers: `on` has the functions open, event, gap, down and refused. All tabs share one stream. */
-export function follow(on) {
-  const told = ([name, value]) => on[name]?.(value);
-  const wanted = { channel: CHANNEL, url: at("v1/events").href, session: half() };
-  new BroadcastChannel(CHANNEL).onmessage = ({ data }) => told(data);
-  const alone = () => followStream(wanted.url, wanted.session, new AbortController().signal, (...what) => told(what));
-  if (!globalThis.SharedWorker) return alone(); // Chrome on Android
-  const worker = new SharedWorker(new URL("worker.js", import.meta.url), { type: "module", name: wanted.session });
-  worker.onerror = alone; // it could not be loaded
-  worker.port.onmessage = ({ data }) => told(data);
-  worker.port.postMessage(wanted);
+/**
+ * Follow the events of all servers, and their state if `state` is true. `handlers` has a function
+ * for each message of `stream.js`. All tabs share two streams.
+ */
+export function follow(handlers, state) {
+  const dispatch = ([name, value]) => handlers[name]?.(value);
+  const settings = { channel: CHANNEL, root: ROOT.href, session: half(), state };
+  new BroadcastChannel(CHANNEL).onmessage = ({ data }) => dispatch(data);
+  const followAlone = () => followAll(settings, new AbortController().signal, (...message) => dispatch(message));
+  if (!globalThis.SharedWorker) return followAlone(); // Chrome on Android
+  const worker = new SharedWorker(new URL("worker.js", import.meta.url), { type: "module", name: settings.session });
+  worker.onerror = followAlone; // it could not be loaded
+  worker.port.onmessage = ({ data }) => dispatch(data);
+  worker.port.postMessage(settings);
 }

@@ -1,9 +1,13 @@
-// Elements without a framework: make one, find one, and keep a list of them in step with a list of things.
+// Elements without a framework: create one, find one, and keep a list of elements in step with a
+// list of items.
 
 /** The element with this id. */
 export const $ = (id) => document.getElementById(id);
 
-/** An element: `make("td", { className: "name" }, "text", child)`. Text is set as text, never as markup. */
+/**
+ * Create an element: `make("td", { className: "name" }, "text", child)`. Text becomes a text node,
+ * never markup, so untrusted names are safe.
+ */
 export function make(name, properties = {}, ...children) {
   const element = document.createElement(name);
   Object.assign(element, properties);
@@ -11,42 +15,42 @@ export function make(name, properties = {}, ...children) {
   return element;
 }
 
-/** Set text only where it differs: what does not change costs the browser nothing. */
+/** Set the text of an element if it differs: an unchanged text costs the browser nothing. */
 export function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
 /**
- * Makes the children of `parent` those of `things`, in order: an element is made once for each key and updated while its thing is
- * there. `make(thing)` gives an element, `update(element, thing)` shows the thing in it.
+ * Make the children of `parent` those of `items`, in order. An element is created once for each
+ * key, updated while its item is in the list, and then removed. `create(item)` returns an element;
+ * `update(element, item)` shows the item in it.
  */
-export function keyed(parent, things, key, create, update) {
-  const known = (parent.keyedElements ??= new Map());
-  const left = new Set(known.keys());
-  let place = parent.firstChild;
-  for (const thing of things) {
-    const id = key(thing);
-    left.delete(id);
-    let element = known.get(id);
-    if (!element) known.set(id, (element = create(thing)));
-    update(element, thing);
-    if (element === place) place = place.nextSibling;
-    else parent.insertBefore(element, place);
+export function reconcile(parent, items, key, create, update = () => {}) {
+  const elements = (parent.keyedElements ??= new Map());
+  const removed = new Set(elements.keys());
+  let next = parent.firstChild;
+  for (const item of items) {
+    const id = key(item);
+    removed.delete(id);
+    let element = elements.get(id);
+    if (!element) elements.set(id, (element = create(item)));
+    update(element, item);
+    if (element === next) next = next.nextSibling;
+    else parent.insertBefore(element, next);
   }
-  for (const id of left) {
-    known.get(id).remove();
-    known.delete(id);
+  for (const id of removed) {
+    elements.get(id).remove();
+    elements.delete(id);
   }
 }
 
-/** Where a list is empty, say so; and in any case which PBX refused to give it. */
-export function showEmpty(element, filled, pbxs, list, empty) {
-  const refused = [...pbxs.values()].filter((pbx) => pbx.refusals[list]).map((pbx) => (pbxs.size > 1 ? `${pbx.server}: ` : "") + pbx.refusals[list]);
-  setText(element, refused.length ? `Not shown: ${refused.join("; ")}` : empty);
-  element.hidden = filled && !refused.length;
+/** A function that returns whether a text in lower case contains all words of `search`. */
+export function searchFilter(search) {
+  const words = search.toLowerCase().split(/\s+/).filter(Boolean);
+  return (text) => words.every((word) => text.includes(word));
 }
 
-/** Seconds as people read them: 0:07, 12:30, 1:02:03. */
+/** Format seconds: 0:07, 12:30, 1:02:03. */
 export function duration(seconds) {
   const whole = Math.max(0, Math.floor(seconds));
   const [hours, minutes, rest] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60];
@@ -54,5 +58,12 @@ export function duration(seconds) {
   return hours ? `${hours}:${two(minutes)}:${two(rest)}` : `${minutes}:${two(rest)}`;
 }
 
-/** The time of day of seconds since 1970. */
+/** The local time of day of a Unix time in seconds. */
 export const clock = (seconds) => new Date(seconds * 1000).toLocaleTimeString([], { hour12: false });
+
+/** The local date and time of a Unix time in seconds. */
+export function dateTime(seconds) {
+  const at = new Date(seconds * 1000);
+  const two = (number) => String(number).padStart(2, "0");
+  return `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())} ${clock(seconds)}`;
+}

@@ -1,29 +1,33 @@
-// The view of amid itself: its processes, and what happened while the page was open: gaps, restarts, lost sessions.
+// The view of amid itself: its processes, and gaps, restarts and lost sessions since the page was
+// opened.
 
-import { $, clock, duration, keyed, make, setText } from "./dom.js";
+import { $, clock, duration, make, reconcile, setText } from "./dom.js";
 
-const KEPT = 200;
+const MAX_ENTRIES = 200;
 
-export class Health {
+export class HealthView {
   constructor() {
     this.log = [];
-    this.restarts = new Map(); // process -> how often it was replaced when last seen
+    this.restarts = new Map(); // process -> its restarts in the last status
     this.processes = [];
-    this.number = 0;
+    this.entries = 0;
   }
 
-  show({ processes }) {
+  /** Show a result of the method `status`. */
+  load({ processes }) {
     this.processes = processes;
     for (const { name, restarts, last_exit } of processes) {
       const before = this.restarts.get(name);
-      if (before !== undefined && restarts > before) this.happened(Date.now() / 1000, "amid", `${name} was replaced (${last_exit || "asked for"})`);
+      if (before !== undefined && restarts > before)
+        this.add(Date.now() / 1000, "amid", `${name} was replaced (${last_exit || "on request"})`);
       this.restarts.set(name, restarts);
     }
   }
 
-  happened(time, server, what) {
-    this.log.unshift({ key: (this.number += 1), time, server, what });
-    this.log.length = Math.min(this.log.length, KEPT);
+  /** Add a line to the log. */
+  add(time, server, text) {
+    this.log.unshift({ key: (this.entries += 1), time, server, text });
+    this.log.length = Math.min(this.log.length, MAX_ENTRIES);
   }
 
   count() {
@@ -31,11 +35,18 @@ export class Health {
   }
 
   draw() {
-    keyed($("processes"), this.processes, (process) => process.name, () => make("tr", {}, ...Array.from({ length: 5 }, () => make("td"))), (row, process) => {
-      const cells = [process.name, process.pid || "–", process.pid ? duration(process.uptime) : "starting", process.restarts, process.last_exit];
-      cells.forEach((text, place) => setText(row.children[place], String(text)));
-    });
+    reconcile($("processes"), this.processes, (process) => process.name, createRow, updateRow);
     $("log-empty").hidden = this.log.length > 0;
-    keyed($("log"), this.log, (entry) => entry.key, (entry) => make("li", {}, make("time", {}, clock(entry.time)), make("b", {}, entry.server), entry.what), () => {});
+    reconcile($("log"), this.log, (entry) => entry.key, createEntry);
   }
 }
+
+const createRow = () => make("tr", {}, ...Array.from({ length: 5 }, () => make("td")));
+
+function updateRow(row, process) {
+  const uptime = process.pid ? duration(process.uptime) : "starting";
+  const cells = [process.name, process.pid || "–", uptime, process.restarts, process.last_exit];
+  cells.forEach((text, place) => setText(row.children[place], String(text)));
+}
+
+const createEntry = (entry) => make("li", {}, make("time", {}, clock(entry.time)), make("b", {}, entry.server), entry.text);

@@ -1,129 +1,85 @@
-// The page: who is logged in, what is followed, and when it is drawn. Everything is drawn four times a second at most, however many
-// events come.
+// The page: log-in, the views and what they follow. Views are drawn at most four times a second,
+// however many events arrive.
 
-import { action, call, follow, logIn, logOut, session } from "./api.js";
-import { Calls } from "./calls.js";
-import { Console } from "./console.js";
-import { $, keyed, make, setText } from "./dom.js";
-import { Events } from "./events.js";
-import { Health } from "./health.js";
-import { Pbx } from "./pbx.js";
-import { Queues } from "./queues.js";
+import { Actions } from "./actions.js";
+import { call, follow, forgetOffered, get, logIn, logOut, session } from "./api.js";
+import { CallsView } from "./calls.js";
+import { ConsoleView } from "./console.js";
+import { $, make, reconcile, setText } from "./dom.js";
+import { EventsView } from "./events.js";
+import { HealthView } from "./health.js";
+import { HistoryView } from "./history.js";
+import { QueuesView } from "./queues.js";
+import { Sparklines } from "./sparklines.js";
+import { PbxStates } from "./state.js";
 
 const DRAW_MS = 250;
 const STATUS_MS = 3000;
-const SETTLE_MS = 500; // behind a gap or a restart, until the PBX's state is loaded again; behind a call of a queue, until it is counted
-const REFUSED_MS = 10000; // until a PBX that refused is asked again: it may still have been loading its modules
+const SAMPLES_MS = 15000;
+const FIRST_SAMPLE_MS = 1000;
 
-const pbxs = new Map(); // by server
-const loading = new Map(); // server -> the events that came while its state is loaded
-const again = new Map(); // server -> the timer of the next load
-const counting = new Map(); // server -> the timer of the next look at the counters of its queues
-const views = { calls: new Calls(pbxs), queues: new Queues(pbxs), events: new Events(showDetails), console: new Console(), health: new Health() };
+const states = new PbxStates();
 let servers = [];
+let recorderRuns = false;
+let noState = ""; // why this token gets no state
 let shown = "calls";
-
-// ── the state of each PBX: asked for, and then followed ──
-
-/** Load the state of a server. Events that come meanwhile are kept and applied behind it: they change nothing twice. */
-async function load(server) {
-  clearTimeout(again.get(server));
-  again.delete(server);
-  if (!servers.some(({ name }) => name === server)) return; // not configured any more
-  if (loading.has(server)) return loadLater(server);
-  loading.set(server, []);
-  try {
-    const channels = await listed(server, "CoreShowChannels");
-    const queues = await listed(server, "QueueStatus");
-    const pbx = pbxs.get(server) ?? new Pbx(server);
-    pbx.load(channels.events, queues.events, Date.now() / 1000);
-    pbx.refusals = { calls: channels.refusal, queues: queues.refusal };
-    for (const event of loading.get(server)) pbx.apply(event);
-    pbxs.set(server, pbx);
-    if (channels.passing || queues.passing) loadLater(server, REFUSED_MS);
-    countLater(server);
-  } catch (error) {
-    failed(error);
-    loadLater(server, 2000);
-  } finally {
-    loading.delete(server);
-  }
-}
-
-/**
- * The packets of a list; none, and the reason, when this token may not have it or this PBX refuses it. A right changes with the
- * gateway; what the PBX refuses may be over in a moment.
- */
-async function listed(server, name) {
-  try {
-    return { events: (await action(server, name)).events, refusal: "", passing: false };
-  } catch (error) {
-    if (!["denied", "action_failed"].includes(error.kind)) throw error;
-    return { events: [], refusal: error.message, passing: error.kind === "action_failed" };
-  }
-}
-
-function loadLater(server, milliseconds = SETTLE_MS) {
-  if (!again.has(server)) again.set(server, setTimeout(() => load(server), milliseconds));
-}
-
-/** Ask for Asterisk's own counters of the queues in which a call ended: not every AgentComplete counts, and a snapshot may have it. */
-async function count(server) {
-  counting.delete(server);
-  const pbx = pbxs.get(server);
-  const uncounted = [...(pbx?.uncounted ?? [])];
-  if (!uncounted.length || loading.has(server)) return; // behind the load it is asked for again
-  pbx.uncounted.clear();
-  try {
-    pbx.count((await action(server, "QueueStatus", uncounted.length === 1 ? { Queue: uncounted[0] } : {})).events);
-  } catch (error) {
-    failed(error);
-    if (error.kind !== "denied") loadLater(server, REFUSED_MS);
-  }
-}
-
-function countLater(server) {
-  if (pbxs.get(server)?.uncounted.size && !counting.has(server)) counting.set(server, setTimeout(() => count(server), SETTLE_MS));
-}
+const actions = new Actions(() => servers.map(({ name }) => name));
+const recorded = new HistoryView(() => choose("history"));
+const views = {
+  calls: new CallsView(states, actions, recorded),
+  queues: new QueuesView(states, actions),
+  history: recorded,
+  events: new EventsView(showDetails),
+  console: new ConsoleView(),
+  health: new HealthView(),
+};
+const sparklines = new Sparklines();
 
 const handlers = {
   open() {
-    link("", "live");
-    for (const { name } of servers) loadLater(name, 0);
+    setConnection("", "live");
+    loadRights();
     refresh();
   },
   event(event) {
-    const kept = loading.get(event.server);
-    if (kept) kept.push(event);
-    else pbxs.get(event.server)?.apply(event);
-    countLater(event.server);
-    views.events.take(event);
-    if (event.event.startsWith("amid:")) {
-      views.health.happened(event.time, event.server, `${event.event.slice(5)}${event.fields.Reason ? `: ${event.fields.Reason}` : ""}`);
-      refresh();
-    }
-    if (["amid:connected", "amid:booted", "FullyBooted"].includes(event.event)) loadLater(event.server);
+    views.events.addEvent(event);
+    if (!event.event.startsWith("amid:")) return;
+    views.health.add(event.time, event.server, `${event.event.slice(5)}${event.fields.Reason ? `: ${event.fields.Reason}` : ""}`);
+    refresh();
   },
   gap(gap) {
-    const what = gap.missed === null ? "its event session was replaced; events may be missing" : `${gap.missed} events are missing`;
-    views.health.happened(Date.now() / 1000, gap.server, what);
-    views.events.gap(gap, what);
-    loadLater(gap.server);
+    const text = gap.missed === null ? "the event session was replaced; events may be missing" : `${gap.missed} events are missing`;
+    views.health.add(Date.now() / 1000, gap.server, text);
+    views.events.addGap(gap, text);
   },
-  down(why) {
-    link(why, "down");
+  state: (state) => states.apply("state", state),
+  change: (change) => states.apply("change", change),
+  away: (away) => states.apply("away", away),
+  noState(reason) {
+    noState = reason;
   },
-  refused() {
-    location.reload(); // the session has ended
+  down(reason) {
+    setConnection(reason, "down");
   },
-  leave() {
-    location.reload(); // another tab has logged out
-  },
+  ended: () => location.reload(),
+  logout: () => location.reload(), // in another tab
 };
 
-function link(text, state) {
+function setConnection(text, state) {
   setText($("link"), text);
   $("link").dataset.state = state;
+}
+
+/** Request what this token may do. Returns whether it may see the state. */
+async function loadRights() {
+  try {
+    const { state } = await actions.loadRights();
+    updateHistoryTab();
+    return state;
+  } catch (error) {
+    reloadAtEndOfSession(error);
+    return true; // the stream of the state reports it otherwise
+  }
 }
 
 // ── servers and processes ──
@@ -134,37 +90,54 @@ async function refresh() {
     const before = new Map(servers.map((server) => [server.name, server.state]));
     servers = status.servers;
     const names = servers.map((server) => server.name);
-    for (const { name, state } of servers) {
-      if (before.get(name) === state) continue;
-      loadLater(name, 0); // what it refused in another state says nothing of this one
-      views.console.forget(name);
-    }
-    for (const name of pbxs.keys()) if (!names.includes(name)) pbxs.delete(name);
-    views.health.show(status);
-    views.console.servers(names);
+    for (const { name, state } of servers) if (before.get(name) !== state) forgetActions(name, state);
+    for (const name of states.keys()) if (!names.includes(name)) states.delete(name);
+    views.health.load(status);
+    views.console.setServers(names);
+    recorded.setServers(names);
+    recorderRuns = status.processes.some(({ name }) => name === "recorder");
+    updateHistoryTab();
   } catch (error) {
-    failed(error);
+    reloadAtEndOfSession(error);
     servers = servers.map((server) => ({ ...server, state: "lost", detail: error.message }));
   }
   drawServers();
 }
 
-const SHAPES = { up: "●", connecting: "◌", booting: "◐", rejected: "▲", lost: "✕" }; // the state is told by shape as well as by colour
+/** A server has changed its state: its Asterisk may offer other actions than before. */
+function forgetActions(name, state) {
+  forgetOffered(name);
+  views.console.forget(name);
+  if (state === "up") actions.loadOffers(name);
+}
+
+/** Show the tab of recorded calls if there are any for this token. */
+function updateHistoryTab() {
+  recorded.setAvailable(recorderRuns, actions.rights?.history);
+  $("tab-history").hidden = !recorded.available;
+  const isKnown = actions.rights && servers.length;
+  if (!recorded.available && shown === "history" && isKnown) choose("calls");
+}
+
+const SHAPES = { up: "●", connecting: "◌", booting: "◐", rejected: "▲", lost: "✕" }; // shapes as well as colours
 
 function drawServers() {
-  keyed(
+  const create = () =>
+    make("li", {}, make("span", { className: "shape", ariaHidden: "true" }), make("b"), make("span", { className: "state" }));
+  reconcile(
     $("servers"),
     servers,
     (server) => server.name,
-    () => make("li", {}, make("span", { className: "shape", ariaHidden: "true" }), make("b"), make("span", { className: "state" })),
+    create,
     (element, server) => {
       const [shape, name, state] = element.children;
+      const pbx = states.get(server.name);
+      const inexact = pbx?.loaded && !pbx.exact ? `Its state is not exact: ${pbx.detail}` : "";
       element.dataset.state = server.state;
-      element.title = `${server.asterisk ? `Asterisk ${server.asterisk}` : ""} ${server.detail}`.trim();
+      element.title = [server.asterisk ? `Asterisk ${server.asterisk}` : "", server.detail, inexact].filter(Boolean).join("\n");
       setText(shape, SHAPES[server.state] ?? "?");
       setText(name, server.name);
-      const waiting = server.queued ? `, ${server.queued} calls wait` : "";
-      setText(state, `${server.state}${waiting}`);
+      setText(state, `${server.state}${server.queued ? `, ${server.queued} calls queued` : ""}`);
     },
   );
 }
@@ -174,22 +147,54 @@ function drawServers() {
 function draw() {
   if (document.hidden) return;
   const now = Date.now() / 1000;
-  const counts = { calls: views.calls.count(), queues: views.queues.count(), events: views.events.count(), health: views.health.count() };
-  for (const [name, count] of Object.entries(counts)) setText($(`count-${name}`), count);
+  for (const name of ["calls", "queues", "events", "health"]) setText($(`count-${name}`), views[name].count());
   views[shown].draw(now);
+  if (shown === "calls")
+    sparklines.update({ calls: views.calls.number(), waiting: views.queues.waiting(), events: views.events.perSecond() });
+  drawNotice();
+}
+
+/** Say why the calls and queues that are shown are incomplete or old. */
+function drawNotice() {
+  const connected = new Map(servers.map(({ name, state }) => [name, state === "up"]));
+  const reasons = [...states.values()]
+    .filter((pbx) => connected.get(pbx.server) === false || pbx.away)
+    .map((pbx) => {
+      const reason = pbx.away || "it is not connected";
+      return `${pbx.server}: ${reason}${pbx.loaded ? "; its last known state is shown" : ""}.`;
+    });
+  const text = noState ? `Not shown: ${noState}.` : reasons.join(" ");
+  setText($("notice"), text);
+  $("notice").hidden = !text || !["calls", "queues"].includes(shown);
+}
+
+async function drawSparklines() {
+  if (document.hidden || noState) return;
+  try {
+    const loaded = sparklines.load(await get("v1/samples"));
+    if (!loaded) setTimeout(drawSparklines, FIRST_SAMPLE_MS); // the first request has started the sampling
+  } catch (error) {
+    reloadAtEndOfSession(error);
+  }
 }
 
 function choose(name, focus) {
   shown = name;
   for (const tab of $("tabs").children) {
-    const here = tab.id === `tab-${name}`;
-    tab.setAttribute("aria-selected", here);
-    tab.tabIndex = here ? 0 : -1;
-    $(tab.getAttribute("aria-controls")).hidden = !here;
-    if (here && focus) tab.focus();
+    const selected = tab.id === `tab-${name}`;
+    tab.setAttribute("aria-selected", selected);
+    tab.tabIndex = selected ? 0 : -1;
+    $(tab.getAttribute("aria-controls")).hidden = !selected;
+    if (selected && focus) tab.focus();
   }
-  if (location.hash.slice(1) !== name) history.replaceState(null, "", `#${name}`);
+  setAddress();
   draw();
+}
+
+/** Put the view, and a recorded call that is open in it, into the page's address. */
+function setAddress() {
+  const address = `#${shown}${shown === "history" ? recorded.path : ""}`;
+  if (location.hash !== address) history.replaceState(null, "", address);
 }
 
 $("tabs").addEventListener("click", (click) => {
@@ -197,15 +202,16 @@ $("tabs").addEventListener("click", (click) => {
   if (tab) choose(tab.id.slice(4));
 });
 $("tabs").addEventListener("keydown", (key) => {
-  const names = Object.keys(views);
+  const names = Object.keys(views).filter((name) => !$(`tab-${name}`).hidden);
   const step = { ArrowRight: 1, ArrowLeft: -1 }[key.key];
   if (step) choose(names[(names.indexOf(shown) + step + names.length) % names.length], true);
 });
 
 function showDetails(title, fields) {
+  const row = (name, value) => make("tr", {}, make("th", { scope: "row" }, name), make("td", {}, String(value)));
   setText($("details-title"), title);
   $("details-fields").replaceChildren(
-    ...Object.entries(fields).flatMap(([name, value]) => [value].flat().map((one) => make("tr", {}, make("th", { scope: "row" }, name), make("td", {}, String(one))))),
+    ...Object.entries(fields).flatMap(([name, value]) => [value].flat().map((one) => row(name, one))),
   );
   $("details").showModal();
 }
@@ -214,28 +220,50 @@ $("details").addEventListener("click", (click) => click.target === $("details") 
 
 // ── light and dark ──
 
-const theme = (name) => (document.documentElement.dataset.theme = name);
-if (localStorage.theme) theme(localStorage.theme);
+const setTheme = (name) => (document.documentElement.dataset.theme = name);
+if (localStorage.theme) setTheme(localStorage.theme);
 $("theme").addEventListener("click", () => {
   const dark = localStorage.theme ? localStorage.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
-  theme((localStorage.theme = dark ? "light" : "dark"));
+  setTheme((localStorage.theme = dark ? "light" : "dark"));
 });
 
-// ── in and out ──
+// ── log-in and log-out ──
 
-/** Show what this token may see. There is one way out: the page begins anew, so that nothing of it is left to the next one. */
-function enter() {
+/** Start after a log-in. A log-out reloads the page, so that nothing is left for the next user. */
+async function start() {
   $("login").hidden = true;
   $("app").hidden = $("logout").hidden = false;
-  follow(handlers);
+  openAddress();
+  setInterval(drawSparklines, SAMPLES_MS);
   setInterval(draw, DRAW_MS);
   setInterval(refresh, STATUS_MS);
-  const wanted = location.hash.slice(1);
-  choose(wanted in views ? wanted : "calls");
+  const seesState = await loadRights();
+  if (!seesState) handlers.noState("this token may receive some events only, and the state contains what all of them report");
+  follow(handlers, seesState);
+  drawSparklines();
 }
 
-/** The token is not valid any more. */
-function failed(error) {
+/** Show the view, or the recorded call, that the page's address names. */
+function openAddress() {
+  const [name, server, linkedid] = location.hash.slice(1).split("/");
+  if (name === "history" && linkedid) recorded.open(decode(server), decode(linkedid));
+  else choose(Object.hasOwn(views, name) ? name : "calls");
+}
+window.addEventListener("hashchange", () => {
+  if (!$("app").hidden) openAddress();
+});
+
+/** Decode a part of an address; text that is not encoded correctly is returned unchanged. */
+function decode(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
+
+/** After a 401 the session has ended. */
+function reloadAtEndOfSession(error) {
   if (error.status === 401) location.reload();
 }
 
@@ -245,7 +273,7 @@ $("login").addEventListener("submit", async (submit) => {
   try {
     await logIn($("token").value.trim());
     $("token").value = "";
-    enter();
+    start();
   } catch (error) {
     setText($("login-error"), error.message);
   }
@@ -255,19 +283,19 @@ $("logout").addEventListener("click", async () => {
     await logOut();
     location.reload();
   } catch (error) {
-    link(`Not logged out: ${error.message}.`, "down");
+    setConnection(`Not logged out: ${error.message}.`, "down");
   }
 });
 document.addEventListener("visibilitychange", draw);
 
-// `amid demo` prints an address with a token behind the #, which a browser sends to nobody.
+// `amid demo` prints a URL with a token behind the #, which browsers never send.
 const given = /^#token=(.+)$/.exec(location.hash)?.[1];
 if (given) {
   history.replaceState(null, "", "#calls");
   await logIn(given).catch((error) => setText($("login-error"), error.message));
 }
 if ((await session().catch(() => null)) !== null) {
-  enter();
+  start();
 } else {
   $("login").hidden = false;
   $("token").focus();

@@ -1,31 +1,49 @@
-// One event stream for all tabs of a browser. A browser opens six connections to a host: with a stream in each tab, the seventh tab
-// would stay blank and the others would hang. A shared worker lives as long as any of its tabs, and no tab has to lead the others.
+// The two streams, of events and of the state, for all tabs of a browser. A browser opens six
+// connections to a host: with streams in each tab, the fourth tab would stay blank. A shared worker
+// lives as long as any of its tabs, so no tab has to lead the others.
 //
-// What comes goes to all tabs by a BroadcastChannel: a tab that is closed, or crashes, needs no word with the worker. A tab connects
-// with the name of the channel, the address of the stream and the page's half of the session; it is answered whether the stream is up.
+// Messages go to all tabs over a BroadcastChannel, so a tab that is closed or crashes needs no
+// message to the worker. A new tab sends the name of the channel, the gateway's address and the
+// page's half of the session; the reply is the state of the connection. The state so far goes over
+// the channel as well, in order with the changes that follow it. The other tabs load it once more.
 
-import { followStream } from "./stream.js";
+import { PbxStates } from "./state.js";
+import { followAll } from "./stream.js";
 
-let state = null; // the last word on the connection, for the next tab; null until a tab came
+let connection = null; // the last message about the connection; null before the first tab
+let noState = null; // the message that there is no state, if there was one
+let channel = null;
+const states = new PbxStates();
 const ending = new AbortController();
 
-function begin({ channel: name, url, session }) {
-  const channel = new BroadcastChannel(name);
-  channel.onmessage = ({ data: [kind] }) => {
-    if (kind !== "leave") return;
+function start(settings) {
+  channel = new BroadcastChannel(settings.channel);
+  channel.onmessage = ({ data: [name] }) => {
+    if (name !== "logout") return;
     ending.abort();
     self.close();
   };
-  state = ["down", "Connecting…"];
-  followStream(url, session, ending.signal, (...told) => {
-    if (["open", "down", "refused"].includes(told[0])) state = told;
-    channel.postMessage(told);
+  connection = ["down", "Connecting…"];
+  followAll(settings, ending.signal, (...message) => {
+    keep(message);
+    channel.postMessage(message);
   });
+}
+
+/** Keep what a later tab needs. */
+function keep(message) {
+  const [name, value] = message;
+  if (["open", "down", "ended"].includes(name)) connection = message;
+  if (name === "noState") noState = message;
+  if (name === "stateOpen") states.clear(); // the whole state of each server follows
+  if (["state", "change", "away"].includes(name)) states.apply(name, value);
 }
 
 self.onconnect = ({ ports: [port] }) => {
   port.onmessage = ({ data }) => {
-    if (state === null) begin(data);
-    port.postMessage(state);
+    if (connection === null) start(data);
+    port.postMessage(connection);
+    if (noState) port.postMessage(noState);
+    for (const message of states.messages()) channel.postMessage(message);
   };
 };

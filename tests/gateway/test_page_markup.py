@@ -1,0 +1,165 @@
+"""Names from callers and from Asterisk are shown as text in every part of the page, never as markup."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, Route, expect
+
+from tests.gateway.browser import chromium, log_in, page
+from tests.gateway.conftest import Gateway
+
+NAME = '<img src=x onerror="window.ran=1"><script>window.ran=1</script>'
+"""What a caller sends as its name."""
+MARKUP = "document.querySelectorAll('body img:not(.brand img), body script, body iframe, body a:not(.skip)').length"
+"""The elements that markup in a name could create."""
+
+
+def channel(uniqueid: str, name: str, bridge: str = "b1") -> dict[str, Any]:
+    texts = {"caller": NAME, "caller_name": NAME, "exten": NAME, "context": NAME, "linkedid": "1"}
+    times = {"since": 1.0, "answered": 2.0}
+    return {"id": uniqueid, "uniqueid": uniqueid, "name": name, "state": "Up", "bridge": bridge, "held": False, **texts, **times}
+
+
+CALL = {
+    "id": "1", "linkedid": "1", "channels": ["1", "2", "3"], "caller": NAME, "caller_name": NAME, "connected": NAME,
+    "connected_name": NAME, "context": NAME, "exten": NAME, "talking": True, "since": 1.0,
+}  # fmt: skip
+MEMBER = {
+    "id": "m", "queue": NAME, "interface": NAME, "name": NAME, "device": NAME, "status": NAME, "paused": True,
+    "paused_reason": NAME, "penalty": 0, "calls_taken": 3, "last_call": 50, "last_pause": 1,
+}  # fmt: skip
+CALLER = {
+    "id": "c",
+    "queue": NAME,
+    "uniqueid": "9",
+    "channel": NAME,
+    "caller": NAME,
+    "caller_name": NAME,
+    "position": 1,
+    "since": 1.0,
+}
+STATE = {
+    "server": "pbx1", "exact": False, "detail": NAME,
+    "channels": [channel("1", NAME), channel("2", f"PJSIP/{NAME}"), channel("3", "Local/x;1", "")],
+    "calls": [CALL], "bridges": [{"id": "b1", "uniqueid": "b1", "channels": ["1", "2"], "since": 1.0}],
+    "queues": [{"id": NAME, "name": NAME, "completed": 1, "abandoned": 0}], "members": [MEMBER], "callers": [CALLER],
+    "hints": [{"id": "h", "exten": NAME, "context": NAME, "hint": f"PJSIP/{NAME}", "status": 0, "state": NAME}],
+    "parked": [], "participants": [],
+}  # fmt: skip
+EVENT = {"server": "pbx1", "epoch": 1, "seq": 1, "prev": 0, "time": 1.0, "event": NAME, "fields": {"Channel": NAME, NAME: NAME}}
+RECORDED = {
+    "server": "pbx1", "linkedid": NAME, "joined": [NAME], "began": 1.0, "ended": 2.0, "who": NAME, "whom": NAME, "dialled": NAME,
+    "queue": NAME, "agent": NAME, "outcome": NAME, "waited": 3.0, "talked": 4.0, "ended_by": NAME, "cause": 17, "cause_text": NAME,
+    "numbers": [NAME], "channels": 1, "events": 1,
+}  # fmt: skip
+STEP = {"time": 1.0, "after": 0.0, "kind": NAME, "text": NAME, "parties": [NAME, f"{NAME} 2"], "epoch": 1, "seq": 1}
+STATUS = {
+    "servers": [{"name": "pbx1", "state": NAME, "detail": NAME, "asterisk": NAME, "queued": 1}],
+    "processes": [{"name": name, "pid": 1, "uptime": 1, "restarts": 0, "last_exit": NAME} for name in ("recorder", NAME)],
+}  # fmt: skip
+NAMES = ("Hangup", "BlindTransfer", "Park", "Originate", "QueuePause", "QueueAdd", "QueueRemove")
+RIGHTS = {"name": NAME, "admin": True, "history": True, "state": True, "actions": dict.fromkeys(NAMES, True)}
+ACTIONS = [{"name": name, "synopsis": NAME, "privilege": NAME} for name in (*NAMES, NAME)]
+ERROR = {"code": 1, "message": NAME, "data": {"kind": "action_failed", "sent": True, "response": {"Message": NAME, NAME: NAME}}}
+
+
+def answer_rpc(route: Route) -> None:
+    """Answer `status` and `actions`; any action fails with an error that contains the name."""
+    method = (route.request.post_data_json or [{}])[0].get("method")
+    results = {"status": STATUS, "actions": ACTIONS}
+    reply = {"result": results[method]} if method in results else {"error": ERROR}
+    route.fulfill(json=[{"jsonrpc": "2.0", "id": 1, **reply}])
+
+
+def stream(*messages: tuple[str, Any]) -> Callable[[Route], None]:
+    """A handler that answers with these Server-Sent Events."""
+    body = "".join(f"event: {name}\ndata: {json.dumps(value)}\n\n" for name, value in messages)
+    return lambda route: route.fulfill(body=body, content_type="text/event-stream")
+
+
+def answer(value: Any) -> Callable[[Route], None]:
+    return lambda route: route.fulfill(json=value)
+
+
+@pytest.fixture(scope="module")
+def view(gateway: Gateway) -> Iterator[Page]:
+    """The page with a gateway in whose answers every text is `NAME`."""
+    with chromium() as browser, page(browser, gateway) as view:
+        view.add_init_script("delete window.SharedWorker")  # its requests could not be answered here
+        view.reload()
+        lost = {**EVENT, "event": "amid:disconnected", "fields": {"Reason": NAME}, "seq": 2}
+        gap = {"server": NAME, "epoch": 1, "after": 0, "missed": 3}
+        away = {"server": NAME, "kind": NAME, "detail": NAME}
+        samples = {"interval": 15, "servers": {NAME: {"calls": [1, 2], "waiting": [0, 1], "events": [None, 1]}}}
+        call = {"call": RECORDED, "ladder": [STEP, {**STEP, "kind": "end", "parties": None}], "unreadable": [NAME]}
+        view.route("**/v1/state?*", stream(("state", STATE), ("away", away)))
+        view.route("**/v1/events", stream(("event", EVENT), ("event", lost), ("gap", gap)))
+        view.route("**/v1/rights?*", answer(RIGHTS))
+        view.route("**/v1/samples", answer(samples))
+        view.route("**/v1/calls?*", answer({"calls": [RECORDED], "more": True, "unreadable": [NAME]}))
+        view.route("**/v1/calls/**", answer(call))
+        view.route("**/rpc", answer_rpc)
+        log_in(view)
+        yield view
+        assert not view.evaluate("window.ran"), "no script of a name has run"
+
+
+@pytest.fixture(autouse=True)
+def shown_as_text(view: Page) -> Iterator[None]:
+    yield
+    assert view.evaluate(MARKUP) == 0, "a name became an element"
+    view.keyboard.press("Escape")
+
+
+@pytest.mark.parametrize("act", ["hangUp", "transfer", "park"])
+def test_a_call_and_its_dialogs(view: Page, act: str) -> None:
+    view.click("#tab-calls")
+    card = view.locator("#calls .call")
+    expect(card).to_contain_text(NAME)
+    card.locator(f"button[data-act={act}]").click()
+    expect(view.locator("#act")).to_contain_text(NAME)
+    if act != "hangUp":
+        view.keyboard.press("Escape")
+        return
+    view.click("#act-do")
+    expect(view.locator("#act-error")).to_contain_text(NAME)
+
+
+@pytest.mark.parametrize("act", ["addMember", "pauseMember", "removeMember"])
+def test_a_queue_and_its_dialogs(view: Page, act: str) -> None:
+    view.click("#tab-queues")
+    queue = view.locator("#queues .queue")
+    expect(queue).to_contain_text(f"paused: {NAME}")
+    queue.locator(f"button[data-act={act}]").click()
+    expect(view.locator("#act")).to_contain_text(NAME)
+
+
+def test_recorded_calls_and_a_ladder(view: Page) -> None:
+    view.click("#tab-history")
+    view.locator("#records button").click()
+    expect(view.locator("#ladder .step").first).to_have_text(NAME)
+    expect(view.locator("#ladder-parties")).to_contain_text(NAME)
+    expect(view.locator("#history-facts")).to_contain_text(NAME)
+    view.click("#history-back")
+    expect(view.locator("#records")).to_contain_text(NAME)
+
+
+def test_events_and_their_details(view: Page) -> None:
+    view.click("#tab-events")
+    view.locator("#events button.row", has_text=NAME).first.click()
+    expect(view.locator("#details")).to_contain_text(NAME)
+
+
+def test_the_console_and_the_health_of_amid(view: Page) -> None:
+    view.click("#tab-console")
+    view.fill("#console-action", NAME)
+    view.click("#console-send")
+    expect(view.locator("#console-answers")).to_contain_text(NAME)
+    view.click("#tab-health")
+    expect(view.locator("#processes")).to_contain_text(NAME)
+    expect(view.locator("#log")).to_contain_text(NAME)
+    expect(view.locator("#servers")).to_contain_text(NAME)
