@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from amid import wire
 from amid.ami import targets
 from amid.cli.main import COMMANDS, amid
-from amid.config import Caller, Config, Curve, Gateway, Rpc, Server, Supervision, Token, check
+from amid.config import Caller, Config, Curve, Gateway, Listener, Nats, Recorder, Rpc, Server, State, Supervision, Token, check
 from amid.config.tables import DERIVED
 from amid.errors import CODES
 from tests.faults import faults
@@ -28,8 +28,9 @@ SECURITY = (ROOT / "etc/doc/security.md").read_text()
 
 TABLES: dict[str, type[msgspec.Struct]] = {
     "": Config, "servers.pbx1": Server, "rpc": Rpc, "supervision": Supervision, "curve": Curve, "callers.local": Caller,
-    "gateway": Gateway,
+    "gateway": Gateway, "state": State, "recorder": Recorder, "listener": Listener, "nats": Nats,
 }  # fmt: skip
+TABLE_KEYS = {name.partition(".")[0] for name in TABLES}
 
 
 def uncommented() -> str:
@@ -48,7 +49,7 @@ def section(name: str) -> str:
 def test_every_key_is_in_the_example_with_its_default(table: str) -> None:
     text = section(table)
     for key in TABLES[table].__struct_fields__:
-        if (table == "" and key in ("servers", "rpc", "supervision", "curve", "callers", "gateway")) or key in DERIVED:
+        if (table == "" and key in TABLE_KEYS) or key in DERIVED:
             continue
         found = re.search(rf"^(# )?{key} += +(\S.*?)( +#.*)?$", CONFIG if key == "key" else text, flags=re.M)
         assert found, f"[{table}] {key} is not in etc/amid.toml"
@@ -81,6 +82,12 @@ def test_every_method_and_error_is_in_the_contract() -> None:
         assert f"| `{method}` |" in CONTRACT, method
     for kind, code in CODES.items():
         assert f"| {code} | `{kind}` |" in CONTRACT, kind
+
+
+def test_every_kind_of_state_is_described() -> None:
+    page = (ROOT / "etc/doc/state.md").read_text()
+    for kind, plural in wire.STATE_KINDS.items():
+        assert f"\n| `{kind}` |" in page and f"`{plural}`" in CONTRACT, kind
 
 
 def test_every_command_has_help() -> None:
@@ -161,7 +168,8 @@ def anchors(page: Path) -> set[str]:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_link_of_a_page_leads_somewhere(page: Path) -> None:
-    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+    prose = re.sub(r"`[^`\n]*`", "", page.read_text())
+    for target in re.findall(r"\]\(([^)\s]+)\)", prose):
         path, _, anchor = target.partition("#")
         if not path.startswith(("http://", "https://")):
             file = page.parent / path if path else page
