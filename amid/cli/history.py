@@ -76,7 +76,7 @@ def call(
     if as_json:
         click.echo(wire.pack_json(found))
     elif found["call"] is not None:
-        click.echo("\n".join(_told(found, found["call"])))
+        click.echo("\n".join(_describe(found, found["call"])))
     _warn_of(found.get("unreadable", []))
     if found["call"] is None:
         click.echo("amid: no such call was recorded", err=True)
@@ -86,7 +86,7 @@ def call(
 
 def _columns(call: CallSummary) -> dict[str, Any]:
     return {
-        "began": time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(call["began"])),
+        "began": _began(call),
         "seconds": f"{call['ended'] - call['began']:.0f}" if call["ended"] is not None else "…",
         "who": call["who"],
         "whom": call["whom"] or call["dialled"],
@@ -97,7 +97,7 @@ def _columns(call: CallSummary) -> dict[str, Any]:
     }
 
 
-def _told(found: RecordedCall, call: CallSummary) -> list[str]:
+def _describe(found: RecordedCall, call: CallSummary) -> list[str]:
     """The call in a line, its ladder, and its events when they were asked for."""
     lines = [_title(call), ""]
     for step in found["ladder"]:
@@ -110,8 +110,12 @@ def _told(found: RecordedCall, call: CallSummary) -> list[str]:
     return lines
 
 
+def _began(call: CallSummary) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(call["began"]))
+
+
 def _title(call: CallSummary) -> str:
-    began = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(call["began"]))
+    began = _began(call)
     parties = f"{printable(call['who'])} → {printable(call['whom'] or call['dialled'])}"
     if call["ended"] is None:
         return f"{click.style(parties, bold=True)}  {began}, goes on"

@@ -137,6 +137,11 @@ def wait_stored(consumer: Consumer, numbers: list[int], bound: float = 40.0) -> 
     eventually(lambda: stored_from(consumer, numbers[0]) == numbers, f"{len(numbers)} events stored once, in order", bound)
 
 
+def wait_served(consumer: Consumer, prefix: str = "amid") -> None:
+    """Wait until calls for pbx1 are answered over NATS."""
+    eventually(lambda: "result" in consumer.request(f"{prefix}.rpc.pbx1.ping"), "pbx1 is served on NATS")
+
+
 def gaps(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [event for event in events if event["event"] == "amid:gap"]
 

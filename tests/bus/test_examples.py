@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from tests.bus.conftest import send_events, wait_stored
+from tests.bus.conftest import send_events, wait_served, wait_stored
 from tests.bus.nats_server import Consumer, NatsServer
-from tests.daemon import Daemon, eventually
+from tests.daemon import Daemon
 from tests.need import need, need_programs
 
 EXAMPLES = Path(__file__).parents[2] / "etc/nats"
@@ -27,7 +27,7 @@ COMMANDS = {
 def stored(daemon: Daemon, consumer: Consumer) -> list[dict[str, Any]]:
     """The events in the stream."""
     wait_stored(consumer, send_events(daemon, 250))
-    eventually(lambda: "result" in consumer.request("amid.rpc.pbx1.ping"), "calls are served, too")
+    wait_served(consumer)
     return consumer.stored()
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from amid import wire
 from amid.simulator import SimulatedPbx
-from tests.bus.conftest import check_numbering, gaps, missing_version, nats_table, send_events, wait_stored
+from tests.bus.conftest import check_numbering, gaps, missing_version, nats_table, send_events, wait_served, wait_stored
 from tests.bus.nats_server import Consumer, NatsServer
 from tests.conftest import StartDaemon
 from tests.daemon import Daemon, eventually
@@ -39,10 +39,6 @@ def action(name: str, number: int = 1, **params: Any) -> dict[str, Any]:
 
 def expires(seconds: float) -> dict[str, str]:
     return {"Amid-Expires": str(int((time.time() + seconds) * 1000))}
-
-
-def wait_served(consumer: Consumer, prefix: str = "amid") -> None:
-    eventually(lambda: "result" in consumer.request(f"{prefix}.rpc.pbx1.ping"), "pbx1 is served on NATS")
 
 
 def test_both_versions_are_tested() -> None:
