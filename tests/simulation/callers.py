@@ -78,7 +78,7 @@ class Caller:
         if own_id is not None:
             fields["ActionID"] = own_id
         server, timeout = rng.choice(self._servers), timeout or rng.choice(TIMEOUTS_S)
-        asked = Asked(marker, server, timeout, until, own_id, self._scheduler.now, self.stalls)
+        asked = Asked(marker, server, timeout, until, own_id, self._scheduler.now, self.connection, self.stalls)
         params: dict[str, Any] = {"action": action, "fields": fields, "server": server, "timeout": timeout}
         if until is not None:
             params["until"] = until
@@ -93,7 +93,7 @@ class Caller:
         """A request that amid answers itself, or an action without a marker."""
         params = {"server": self._random.choice(self._servers), "timeout": OTHER_S} if method == "actions" else {}
         timeout = OTHER_S if method == "actions" else 0.0
-        asked = Asked(method, "", timeout, None, None, self._scheduler.now, self.stalls)
+        asked = Asked(method, "", timeout, None, None, self._scheduler.now, self.connection, self.stalls)
         self.connection.request(method, params, False, lambda reply: self._judge.end_question(asked, reply))
 
     def _end(self, asked: Asked, box: list[int], reply: dict[str, Any] | None) -> None:

@@ -16,6 +16,8 @@ GREETING = b"\xff" + bytes(8) + b"\x7f" + b"\x03\x00" + b"NULL".ljust(20, b"\0")
 READY = b"\x05READY\x0bSocket-Type\0\0\0\x06DEALER\x08Identity\0\0\0\0"
 MORE, LONG, COMMAND = 1, 2, 4
 RECONNECT_S = 0.1
+TURN_S = 0.001
+"""Seconds in which a full buffer is read and filled again."""
 
 OnReply = Callable[[dict[str, Any] | None], object]
 
@@ -36,6 +38,8 @@ class Connection:
         self._last_id = 0
         self.is_reading = True
         self.is_up = False
+        self.transfer_s = 0.0
+        """Seconds for all replies so far to pass through the connection's buffer."""
         self._endpoint: Endpoint | None = None
         self._connect()
 
@@ -107,6 +111,7 @@ class Connection:
             if not data:
                 self._lose()
                 return
+            self.transfer_s += len(data) / endpoint.incoming.capacity * TURN_S
             self._in += data
             self._parse()
 

@@ -11,6 +11,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests.simulation.client import Connection
 from tests.simulation.loop import Scheduler
 from tests.simulation.pbx import Received
 
@@ -31,7 +32,7 @@ ANSWERED = {"ok", "list", "slow", "twice"}
 
 @dataclass(slots=True)
 class Asked:
-    """A call, as its caller knows it. stalls: when the caller read no answers."""
+    """A call, as its caller knows it. connection: where its answer arrives; stalls: when the caller read no answers."""
 
     marker: str
     server: str
@@ -39,9 +40,19 @@ class Asked:
     until: str | None
     own_id: str | None
     asked: float
+    connection: Connection
     stalls: list[tuple[float, float]]
     cancelled: bool = False
     outcome: str = ""
+    _transferred: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._transferred = self.connection.transfer_s
+
+    @property
+    def transfer_s(self) -> float:
+        """Seconds for the replies that the connection carried since the call was made: the last of many waits for the others."""
+        return self.connection.transfer_s - self._transferred
 
 
 @dataclass
@@ -140,7 +151,7 @@ class Judge:
     def _slack(self, asked: Asked) -> float:
         now = self.scheduler.now
         stalled = sum(max(0.0, min(now, end) - max(asked.asked, begin)) for begin, end in asked.stalls)
-        return DELIVERY_S + float(self.away(asked.asked, now)) + stalled
+        return DELIVERY_S + float(self.away(asked.asked, now)) + stalled + asked.transfer_s
 
     def _check_time(self, asked: Asked) -> None:
         took = self.scheduler.now - asked.asked
