@@ -67,7 +67,8 @@ def _config(arguments: list[str]) -> Any:
     """The configuration of a process that is started without a supervisor: `-c FILE`."""
     from pathlib import Path
 
-    from amid.config import ConfigError, load
+    from amid.config.load import load
+    from amid.config.report import ConfigError
 
     if len(arguments) != 2 or arguments[0] != "-c":
         sys.exit("amid: usage without a supervisor: reader SERVER -c FILE, or the name of another process and -c FILE")

@@ -14,8 +14,22 @@ from click.testing import CliRunner
 from amid import wire
 from amid.ami import targets
 from amid.cli.main import COMMANDS, amid
-from amid.config import Caller, Config, Curve, Gateway, Listener, Nats, Recorder, Rpc, Server, State, Supervision, Token, check
-from amid.config.tables import DERIVED
+from amid.config.load import check
+from amid.config.tables import (
+    DERIVED,
+    Caller,
+    Config,
+    Curve,
+    Gateway,
+    Listener,
+    Nats,
+    Recorder,
+    Rpc,
+    Server,
+    State,
+    Supervision,
+    Token,
+)
 from amid.errors import CODES
 from tests.faults import faults
 

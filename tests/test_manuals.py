@@ -11,8 +11,7 @@ import click
 import pytest
 
 from amid.cli.main import COMMANDS, amid
-from amid.config import Caller, Config, Curve, Gateway, Listener, Nats, Recorder, Rpc, Server, State, Supervision
-from amid.config.tables import DERIVED
+from amid.config.tables import DERIVED, Caller, Config, Curve, Gateway, Listener, Nats, Recorder, Rpc, Server, State, Supervision
 from tests.need import need_programs
 
 ROOT = Path(__file__).parent.parent

@@ -26,7 +26,7 @@ from amid.broker.reader_links import ReaderLink, ReaderLinks
 from amid.broker.replies import Replies
 from amid.broker.reply_backlog import Connection
 from amid.broker.service_links import ServiceLink, ServiceLinks
-from amid.config import Caller, Config
+from amid.config.tables import Caller, Config
 from amid.errors import AmidError
 from amid.process import loop
 from amid.process.child import Child

@@ -26,7 +26,7 @@ from amid.bus.server_bus import ServerBus
 from amid.bus.server_states import ServerStates
 from amid.bus.stream_publisher import StreamPublisher
 from amid.bus.streams import open_bucket
-from amid.config import Config
+from amid.config.tables import Config
 from amid.process.child import Child
 from amid.process.loop import clock, new_event_loop
 from amid.process.settings import BusSettings, bus_settings

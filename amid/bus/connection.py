@@ -22,7 +22,7 @@ from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 
 from amid.bus.protocol.messages import Message, encode_publish
-from amid.config import Nats
+from amid.config.tables import Nats
 
 log = logging.getLogger("amid.bus")
 

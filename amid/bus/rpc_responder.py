@@ -20,7 +20,7 @@ from amid.bus.protocol import requests
 from amid.bus.protocol.requests import Caller
 from amid.bus.protocol.subjects import EVERY_INSTANCE, Subjects
 from amid.bus.server_states import ServerStates
-from amid.config import Caller as Rights
+from amid.config.tables import Caller as Rights
 from amid.errors import AmidError
 from amid.process.loop import clock
 from amid.rpc.audit import AuditedRequest

@@ -23,7 +23,7 @@ from amid.bus.protocol.messages import Group, Page, StreamWriter
 from amid.bus.protocol.subjects import Subjects
 from amid.bus.streams import ensure_stream, read_checkpoint
 from amid.client.event import PAUSE_S, TEMPORARY_ERRORS, WAIT_S
-from amid.config import Nats
+from amid.config.tables import Nats
 from amid.errors import AmidError
 from amid.events.sequence import MAX_NAMES
 from amid.process.loop import clock

@@ -11,7 +11,7 @@ from nats.js.kv import KeyValue
 
 from amid.bus.protocol.checkpoint import Checkpoint, parse_position
 from amid.bus.protocol.subjects import Subjects
-from amid.config import Nats
+from amid.config.tables import Nats
 
 log = logging.getLogger("amid.bus")
 

@@ -27,13 +27,14 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from amid import config as configuration
 from amid.cli import text
 from amid.cli.live import Thing, Things, call_rows
 from amid.cli.run import REFUSED, config_or_exit
 from amid.client import Client
 from amid.client.changes import Changes
-from amid.config import Config, default_run_dir
+from amid.config import load as configuration
+from amid.config.resolve import web_is_installed
+from amid.config.tables import Config
 from amid.errors import AmidError, CallTimeout
 from amid.process.run_dir import RunDirError
 from amid.supervisor.serve import serve
@@ -104,7 +105,7 @@ def simulated_pbx(folder: Path, calls_per_minute: float) -> Iterator[dict[str, A
 
 def _gateway(folder: Path) -> dict[str, Any]:
     """The table of a gateway with one token, if `amid[web]` is installed."""
-    if not configuration.web_is_installed():
+    if not web_is_installed():
         return {}
     tokens = folder / "tokens.toml"
     tokens.touch(mode=0o600)
@@ -123,7 +124,7 @@ def _free_port() -> int:
 
 def _usable_run_dir(folder: str) -> str:
     """The run_dir that clients search by default; a temporary one if that cannot be used."""
-    preferred = Path(default_run_dir())
+    preferred = Path(configuration.default_run_dir())
     try:
         preferred.mkdir(mode=0o750, parents=True, exist_ok=True)
     except OSError:

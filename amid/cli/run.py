@@ -12,8 +12,10 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from amid import config as configuration
-from amid.config import Config, ConfigError
+from amid.config import load as configuration
+from amid.config.masking import shown
+from amid.config.report import ConfigError
+from amid.config.tables import Config
 
 REFUSED = 6
 """Exit status when the daemon cannot start: invalid configuration or run_dir."""
@@ -71,12 +73,12 @@ def check(context: click.Context, file: Path | None, as_json: bool) -> None:
     """Validate the configuration and show the effective values, with secrets hidden."""
     path = file or Path(configuration.DEFAULT_FILE)
     settings = config_or_exit(lambda: configuration.load(path, _run_dir(context), _print_warning))
-    shown = configuration.shown(settings)
+    values = shown(settings)
     if as_json:
-        click.echo(json.dumps(shown))
+        click.echo(json.dumps(values))
         return
     click.echo(f"# {path} is valid; the effective configuration:")
-    for line in _toml(shown):
+    for line in _toml(values):
         click.echo(line)
 
 

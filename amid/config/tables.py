@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from amid.manager.user import UserEntry
+from amid.manager.user_entry import UserEntry
 
 Seconds = Annotated[float, Meta(gt=0, le=3600, description="a number of seconds, over 0 and at most 3,600")]
 Count = Annotated[int, Meta(ge=1, le=1_000_000)]

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from amid.config import Token
+from amid.config.tables import Token
 from amid.errors import AmidError
 from amid.gateway.sessions import digest
 from amid.rpc.action_packet import client_params

@@ -20,7 +20,7 @@ import msgspec
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from amid.config import Config
+from amid.config.tables import Config
 from amid.gateway.app import Gateway
 from amid.gateway.connections import Connections
 from amid.process.child import Child

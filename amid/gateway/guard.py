@@ -14,7 +14,7 @@ from typing import Any
 from starlette.responses import Response
 from starlette.websockets import WebSocket
 
-from amid.config import Gateway
+from amid.config.tables import Gateway
 from amid.gateway.replies import json_response
 from amid.rpc.guesses import plain_address
 

@@ -24,7 +24,7 @@ from starlette.responses import StreamingResponse
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from amid.client import AsyncClient, Event
-from amid.config import Gateway
+from amid.config.tables import Gateway
 from amid.errors import AmidError
 from amid.events.where import Condition
 from amid.gateway.access import Principal

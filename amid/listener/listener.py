@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 import zmq
 
-from amid.config import Config
+from amid.config.tables import Config
 from amid.errors import AmidError
 from amid.listener.broker_link import BrokerLink
 from amid.listener.client_connection import ClientConnection

@@ -15,7 +15,7 @@ import socket
 import ssl
 from collections.abc import Callable, Iterable
 
-from amid.config import Listener
+from amid.config.tables import Listener
 
 log = logging.getLogger("amid.listener")
 

@@ -5,35 +5,12 @@ from __future__ import annotations
 import hashlib
 import hmac
 import ipaddress
-from typing import Literal
-
-from msgspec import Struct
 
 from amid.manager.classes import parse_classes
 from amid.manager.event_filter import EventFilter
+from amid.manager.user_entry import UserEntry
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-OnReconnect = Literal["keep", "close"]
-
-
-class UserEntry(Struct, frozen=True, kw_only=True):
-    """A section as text.
-
-    access: `permit` and `deny` in their order, as (permitted, network). eventfilters: (pattern,
-    criteria), the latter None without parentheses. on_reconnect: whether a client is kept when the
-    session with Asterisk was lost, and gets a FullyBooted of the new session, or is closed.
-    """
-
-    secret: str = ""
-    read: str = ""
-    write: str = ""
-    eventfilters: list[tuple[str, str | None]] = []
-    access: list[tuple[bool, str]] = []
-    allow: list[str] = []
-    deny: list[str] = []
-    server: str = ""
-    allowmultiplelogin: bool = True
-    on_reconnect: OnReconnect = "keep"
 
 
 class User:

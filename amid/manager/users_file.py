@@ -17,7 +17,8 @@ import msgspec
 
 from amid.manager.classes import is_true, unknown_classes
 from amid.manager.event_filter import FilterError
-from amid.manager.user import UserEntry, make_filter
+from amid.manager.user import make_filter
+from amid.manager.user_entry import UserEntry
 
 MAX_NAME_BYTES = 59
 """Limit of a user's name: calls are counted for `ami:NAME`, which has at most 64 characters."""

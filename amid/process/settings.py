@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from amid.config import Caller, Config, Curve, Gateway, Listener, Nats, Recorder, Rpc, Server, State
+from amid.config.tables import Caller, Config, Curve, Gateway, Listener, Nats, Recorder, Rpc, Server, State
 from amid.config.unix_users import LocalCaller, local_callers
 from amid.process.unix_socket import PRIVATE, SHARED
 

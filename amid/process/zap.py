@@ -18,7 +18,7 @@ import zmq
 from zmq.utils import z85
 
 from amid import wire
-from amid.config import Caller, Curve
+from amid.config.tables import Caller, Curve
 from amid.process.socket_reader import SocketReader
 
 log = logging.getLogger("amid.zap")

@@ -31,7 +31,7 @@ from functools import partial
 import zmq
 from zmq.backend import Socket
 
-from amid.config import Caller, Curve
+from amid.config.tables import Caller, Curve
 from amid.process.acceptor import Acceptor, listen_locally
 from amid.process.sending import disconnect, high_water_mark, send
 from amid.process.socket_reader import SocketReader

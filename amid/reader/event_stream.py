@@ -17,7 +17,7 @@ from amid.ami.packet import Packet, ProtocolError
 from amid.ami.parser import Oversized
 from amid.ami.session import LoginRejected, Session
 from amid.ami.trace import Tap
-from amid.config import Server
+from amid.config.tables import Server
 from amid.process.loop import Alarm, clock
 from amid.reader.answers import Answers
 from amid.reader.lane_pool import describe

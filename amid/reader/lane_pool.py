@@ -16,7 +16,7 @@ from amid.ami.lane import Call, Lane, Outcome
 from amid.ami.packet import ProtocolError
 from amid.ami.session import Session
 from amid.ami.trace import Tap, Trace
-from amid.config import Server
+from amid.config.tables import Server
 from amid.process.loop import Alarm, clock
 from amid.reader.manager_connection import Address, Endpoint, ManagerConnection
 from amid.supervision.backoff import Backoff

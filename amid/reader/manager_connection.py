@@ -24,7 +24,7 @@ from typing import Any, cast
 from amid.ami.packet import ProtocolError
 from amid.ami.session import Login, Session, SessionTimeouts
 from amid.ami.trace import Tap
-from amid.config import Server
+from amid.config.tables import Server
 from amid.process.loop import Alarm, Soon, clock, start_task
 from amid.reader.tls import explained
 

@@ -24,7 +24,7 @@ from amid.ami.exchange import Answer, TooLarge
 from amid.ami.lane import Call, Outcome
 from amid.ami.packet import Headers, text
 from amid.ami.session import new_action_id
-from amid.config import Caller, Config, Curve
+from amid.config.tables import Caller, Config, Curve
 from amid.process import loop
 from amid.process.child import BEAT_S, Child
 from amid.process.loop import Alarm, Soon, clock

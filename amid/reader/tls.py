@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import ssl
 
-from amid.config import Server
+from amid.config.tables import Server
 
 
 def tls_context(server: Server) -> ssl.SSLContext | None:

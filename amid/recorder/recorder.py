@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from amid.client import AsyncClient
-from amid.config import Config
+from amid.config.tables import Config
 from amid.errors import AmidError
 from amid.events.replay_buffer import Cursor
 from amid.process import loop

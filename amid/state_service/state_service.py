@@ -19,7 +19,7 @@ import zmq
 
 from amid import wire
 from amid.client import AsyncClient
-from amid.config import Config, Curve
+from amid.config.tables import Config, Curve
 from amid.errors import AmidError
 from amid.process import loop
 from amid.process.child import Child

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from amid import wire
-from amid.config import Config
+from amid.config.tables import Config
 from amid.process.run_dir import Identity, identify
 from amid.process.settings import (
     broker_settings,

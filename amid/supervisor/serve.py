@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from amid.config import Config, secrets_of
+from amid.config.masking import secrets_of
+from amid.config.tables import Config
 from amid.process import loop
 from amid.process.log import Log
 from amid.process.run_dir import RunDir

@@ -13,7 +13,9 @@ import os
 import signal
 from collections.abc import Callable
 
-from amid.config import Config, ConfigError, secrets_of
+from amid.config.masking import secrets_of
+from amid.config.report import ConfigError
+from amid.config.tables import Config
 from amid.process.log import LEVEL_SIGNALS, Log
 from amid.process.loop import Alarm, Soon, clock
 from amid.process.run_dir import RunDir, RunDirError, RunDirTaken

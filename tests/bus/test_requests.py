@@ -9,7 +9,7 @@ import pytest
 
 from amid import wire
 from amid.bus.protocol.requests import Caller, accept, refusal, too_large
-from amid.config import Caller as Rights
+from amid.config.tables import Caller as Rights
 from amid.errors import AmidError
 
 NOW_MS = 1_795_000_000_000.0

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from amid import config as configuration
-from amid.config import Config, ConfigError
+from amid.config import load as configuration
+from amid.config.report import ConfigError
+from amid.config.tables import Config
 
 SERVER = {"host": "127.0.0.1", "username": "amid", "secret": "geheim"}
 KEY = "y" * 40

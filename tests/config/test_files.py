@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
-from amid import config as configuration
-from amid.config import Config, ConfigError, secrets_of, shown
+from amid.config import load as configuration
+from amid.config.masking import secrets_of, shown
+from amid.config.report import ConfigError
+from amid.config.tables import Config
 from tests.config.samples import TOKENS, check, one, problems, secret_file, with_key, without_secret
 from tests.processes.tls import certificate
 
@@ -89,9 +91,9 @@ def test_a_missing_secret_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_shown_configuration_hides_every_secret() -> None:
     config = check({**one(), "curve": {"secret_key": "k" * 40}})
-    shown = json.dumps(configuration.shown(config))
-    assert "geheim" not in shown and "k" * 40 not in shown
-    assert configuration.shown(config)["servers"]["pbx1"]["secret"] == "***"
+    text = json.dumps(shown(config))
+    assert "geheim" not in text and "k" * 40 not in text
+    assert shown(config)["servers"]["pbx1"]["secret"] == "***"
 
 
 # ── TLS and TCP ──

@@ -8,9 +8,22 @@ from typing import Any
 import msgspec
 import pytest
 
-from amid import config as configuration
-from amid.config import Caller, Config, Curve, Gateway, Listener, Nats, Recorder, Rpc, Server, State, Supervision
-from amid.config.tables import DERIVED, Table
+from amid.config import load as configuration
+from amid.config.tables import (
+    DERIVED,
+    Caller,
+    Config,
+    Curve,
+    Gateway,
+    Listener,
+    Nats,
+    Recorder,
+    Rpc,
+    Server,
+    State,
+    Supervision,
+    Table,
+)
 from tests.config.samples import SERVER, check, one, problems, with_key
 
 

@@ -7,7 +7,10 @@ from typing import Any
 
 import pytest
 
-from amid.config import Config, ConfigError, check, secrets_of, shown
+from amid.config.load import check
+from amid.config.masking import secrets_of, shown
+from amid.config.report import ConfigError
+from amid.config.tables import Config
 
 USERS = "[crm]\nsecret = geheim-genug\nread = all\nwrite = call\nallow = Originate: *@sales\n"
 SERVER = {"host": "127.0.0.1", "username": "amid", "secret": "geheim"}

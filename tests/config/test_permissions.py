@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from amid import config as configuration
-from amid.config import ConfigError
+from amid.config import load as configuration
+from amid.config.report import ConfigError
 from tests.config.samples import SERVER, problems, secret_file, without_secret
 from tests.processes.tls import certificate
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from amid import config as configuration
-from amid.config import ConfigError
+from amid.config import load as configuration
+from amid.config.report import ConfigError
 from tests.config.samples import SERVER, TOKENS, check, problems, without_secret
 from tests.processes.tls import certificate
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from amid import config as configuration
+from amid.config import load as configuration
 from tests.config.samples import SERVER, certain_tokens, one, problems, secret_file, without_secret
 
 REMOTE = {"host": "pbx.example.com"}

@@ -16,8 +16,10 @@ from pathlib import Path
 import msgspec
 from zmq.utils import z85
 
-from amid import config as configuration
-from amid.config import Config, ConfigError
+from amid.config import load as configuration
+from amid.config.masking import shown
+from amid.config.report import ConfigError
+from amid.config.tables import Config
 from amid.process.settings import BrokerSettings, ReaderSettings, broker_settings, reader_settings
 from tests.fuzz import campaign
 
@@ -76,10 +78,10 @@ def judge_refusal(message: str, data: bytes) -> None:
 
 def judge_config(config: Config) -> None:
     """An accepted configuration can be shown without secrets, sent to each child, and used there."""
-    shown = configuration.shown(config)
-    json.dumps(shown)
-    assert all(server["secret"] == "***" for server in shown["servers"].values())
-    assert shown["curve"]["secret_key"] in (None, "***")
+    values = shown(config)
+    json.dumps(values)
+    assert all(server["secret"] == "***" for server in values["servers"].values())
+    assert values["curve"]["secret_key"] in (None, "***")
     for_broker = broker_settings(config)
     assert msgspec.convert(json.loads(msgspec.json.encode(for_broker)), BrokerSettings) == for_broker
     for name in config.servers:

@@ -27,7 +27,7 @@ from amid.ami.packet import Packet
 from amid.ami.parser import Parser
 from amid.broker.broker import Broker
 from amid.broker.caller_sockets import Identity, Sender, parse_message
-from amid.config import Caller, Config, Server, State
+from amid.config.tables import Caller, Config, Server, State
 from amid.errors import CODES, AmidError
 from amid.process.child import Child
 from amid.process.settings import broker_settings

@@ -15,7 +15,8 @@ import pytest
 
 from amid import wire
 from amid.ami.action import InvalidAction, encode_action
-from amid.config import ConfigError, load
+from amid.config.load import load
+from amid.config.report import ConfigError
 from amid.errors import AmidError
 from amid.rpc.calls import Calls
 from amid.rpc.requests import check_request

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from amid.config import Token
+from amid.config.tables import Token
 from amid.errors import AmidError
 from amid.events.replay_buffer import NamesFolder
 from amid.gateway.access import Access, Principal

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from starlette.datastructures import QueryParams
 
 from amid.client import Event, Gap
-from amid.config import Token
+from amid.config.tables import Token
 from amid.errors import AmidError
 from amid.gateway.access import Principal
 from amid.gateway.backlog import Cursor, Item

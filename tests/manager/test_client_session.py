@@ -17,7 +17,8 @@ from amid.manager.failures import Failure
 from amid.manager.forwarding import Forward
 from amid.manager.login import LoginFailed
 from amid.manager.manager import Limits, Manager
-from amid.manager.user import User, UserEntry
+from amid.manager.user import User
+from amid.manager.user_entry import UserEntry
 
 LIST = (
     b"Response: Success\r\nActionID: x\r\n"

@@ -7,7 +7,8 @@ import hashlib
 import pytest
 
 from amid.manager.classes import ALL, BITS
-from amid.manager.user import User, UserEntry
+from amid.manager.user import User
+from amid.manager.user_entry import UserEntry
 from amid.manager.users_file import read_users
 
 COPIED = r"""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from amid.config import Curve
+from amid.config.tables import Curve
 from amid.reader.event_socket import EventSockets
 from amid.reader.publisher import Publisher
 from amid.simulator import SimulatedPbx

@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from amid.config import ConfigError, check
+from amid.config.load import check
+from amid.config.report import ConfigError
 from amid.process import log as logs
 from amid.process.log import MAX_PER_WINDOW, WINDOW_S, Fields, Journal, Limit
 from amid.simulator import SimulatedPbx

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from amid.ami.trace import Trace
-from amid.config import Server
+from amid.config.tables import Server
 from amid.reader import manager_connection
 from amid.reader.manager_connection import READ_BYTES, READS_PER_PASS, Endpoint, ManagerConnection
 from tests.processes.on_loop import FACTORIES, Loop

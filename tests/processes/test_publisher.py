@@ -13,7 +13,7 @@ import pytest
 import zmq
 
 from amid import wire
-from amid.config import Curve, Server
+from amid.config.tables import Curve, Server
 from amid.process.settings import ReaderSettings
 from amid.reader.publisher import STREAM_KEPT, Publisher, own_event
 from amid.reader.reader import Reader

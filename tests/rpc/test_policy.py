@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from amid.config import Caller
+from amid.config.tables import Caller
 from amid.errors import AmidError
 from amid.rpc.policy import check_action, check_admin, check_history, matches
 from amid.rpc.requests import CallParams, CallsParams

@@ -35,8 +35,8 @@ from amid import wire
 from amid.broker.broker import Broker
 from amid.broker.caller_sockets import CallerSockets
 from amid.broker.local_callers import LocalCallers
-from amid.config import Caller as Rights
-from amid.config import Config, Rpc, Server
+from amid.config.tables import Caller as Rights
+from amid.config.tables import Config, Rpc, Server
 from amid.process.loop import clock
 from amid.process.settings import BrokerSettings, ReaderSettings, broker_settings, reader_settings
 from amid.reader.reader import Reader
