@@ -153,8 +153,7 @@ class Supervisor:
             case Command.SPAWN:
                 self._spawn(child, now)
             case Command.KILL if child.process is not None:
-                asked = child.watch.state is State.LEAVING
-                why = "it did not end after SIGTERM" if asked else "its event loop sent no beat"
+                why = "it did not end after SIGTERM" if child.watch.state is State.LEAVING else "its event loop sent no beat"
                 log.error("%s: %s; sending SIGKILL", child.name, why, extra={"child": child.name})
                 child.process.kill()
             case Command.TERM if child.process is not None:
@@ -320,8 +319,7 @@ class Supervisor:
             return
         self._systemd.reloading(now)
         try:
-            config = self._reload()
-            self._apply_reloaded(config, now)
+            self._apply_reloaded(self._reload(), now)
         except ConfigError as error:
             problems = "; ".join(str(error).splitlines())
             log.error("SIGHUP: nothing was changed, because the new configuration is invalid: %s", problems)

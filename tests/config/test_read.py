@@ -70,7 +70,7 @@ def test_an_inaccessible_credentials_directory_is_ignored(tmp_path: Path) -> Non
     """In a process of another user, where `Path.exists` raises."""
     (tmp_path / "credentials").mkdir(0o700)
     code = (
-        "import os; from pathlib import Path; from amid.config import ConfigError, check\n"
+        "import os; from pathlib import Path; from amid.config.load import check\nfrom amid.config.report import ConfigError\n"
         "os.setgid(65533); os.setuid(65533)\n"
         "try: check({'servers': {'pbx1': {'host': 'h', 'username': 'u'}}}, 'amid.toml', Path('/'))\n"
         "except ConfigError as error: print(error)\n"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.gateway.conftest import TOKENS, Gateway
 
-EXAMPLES = 20
+EXAMPLES = 8
 """Requests for each operation and kind of data."""
 
 

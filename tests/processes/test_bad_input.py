@@ -216,7 +216,7 @@ def test_requests_on_the_readers_socket_do_no_harm(stranger: Caller, roomy_daemo
     assert roomy_daemon.pid("broker") == broker
 
 
-calm = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+calm = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @given(frames=st.lists(st.binary(max_size=60), min_size=1, max_size=4))

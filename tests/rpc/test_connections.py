@@ -106,4 +106,4 @@ class Sockets(RuleBasedStateMachine):
 
 
 TestSockets = Sockets.TestCase
-TestSockets.settings = settings(max_examples=200, stateful_step_count=30, deadline=None)
+TestSockets.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)

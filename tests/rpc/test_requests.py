@@ -209,7 +209,7 @@ requests = st.fixed_dictionaries(
 
 
 @given(anything | requests)
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_any_value_is_accepted_or_refused_unsent(value: Any) -> None:
     try:
         method, params, _, token = check_request(value)

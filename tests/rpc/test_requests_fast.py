@@ -209,14 +209,14 @@ def packed(value: Any) -> bytes:
 
 
 @given(requests(), st.booleans())
-@settings(max_examples=600)
+@settings(max_examples=200)
 @example([("method", "action"), ("params", Pairs([("action", "Ping"), ("timeout", 5)]))], True)
 def test_any_json_gives_the_same_result(members: list[tuple[str, Any]], ascii_only: bool) -> None:
     judge(as_json(Pairs(members), ascii_only).encode("utf-8", "surrogatepass"))
 
 
 @given(requests())
-@settings(max_examples=600)
+@settings(max_examples=200)
 def test_any_messagepack_gives_the_same_result(members: list[tuple[str, Any]]) -> None:
     try:
         payload = packed(Pairs(members))
@@ -231,7 +231,7 @@ SEEDS = [payload for value in VALID.values() for payload in encodings(value)]
 @given(
     st.sampled_from(SEEDS), st.lists(st.tuples(st.floats(0, 1), st.integers(0, 3), st.binary(max_size=2)), min_size=1, max_size=3)
 )
-@settings(max_examples=600)
+@settings(max_examples=200)
 def test_any_damaged_request_gives_the_same_result(seed: bytes, damage: list[tuple[float, int, bytes]]) -> None:
     payload = bytearray(seed)
     for where, size, put in damage:

@@ -224,4 +224,4 @@ class Child(RuleBasedStateMachine):
 
 
 TestChild = Child.TestCase
-TestChild.settings = settings(max_examples=200, stateful_step_count=30, deadline=None)
+TestChild.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)
