@@ -215,6 +215,8 @@ class Broker:
     def _answer(self, origin: Origin, method: str, params: Any) -> None:
         rights = self._rights(origin.caller)
         match method:
+            case "action":  # the first, since nearly all requests are actions
+                self._open_action(origin, rights, params, "raw" if params.raw else "action")
             case "ping":
                 self._result(origin, {})
             case "servers":
@@ -237,10 +239,8 @@ class Broker:
             case "calls" | "call":
                 params = check_history(method, origin.caller, rights, params)
                 self._call_service(origin, SERVICES[method], method, params)
-            case _ if method in SERVICES:
-                self._call_service(origin, SERVICES[method], method, params)
             case _:
-                self._open_action(origin, rights, params, "raw" if params.raw else "action")
+                self._call_service(origin, SERVICES[method], method, params)
 
     def _open_action(self, origin: Origin, rights: Caller, params: requests.ActionParams, shape: str) -> None:
         server = self._server(params.server)

@@ -110,7 +110,7 @@ class Soon:
 class Alarm:
     """Calls a function when a deadline has passed. A new deadline replaces the last one.
 
-    The function may be called early if the deadline was moved to a later time, because leaving a
+    The function may be called early, or although there is no deadline any more, because leaving a
     timer costs less than moving it with each message; it must then set the alarm again. If the
     process was suspended for longer than LATE_S, incoming data is read first: a peer counts as
     silent only after its messages were looked for.
@@ -124,10 +124,8 @@ class Alarm:
         self._deferred = False
 
     def set(self, deadline: float | None) -> None:
-        """deadline: monotonic seconds; None cancels."""
-        if deadline is None:
-            self.cancel()
-        elif self._timer is None or deadline < self._when:
+        """deadline: monotonic seconds, or None."""
+        if deadline is not None and (self._timer is None or deadline < self._when):
             self.cancel()
             self._when = deadline
             # uvloop's timers have a resolution of 1 ms and must not fire early
