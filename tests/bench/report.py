@@ -17,7 +17,7 @@ import msgspec
 import zmq
 
 from amid import __version__
-from tests.bench import answers, bus, calls, events, growth, start, state
+from tests.bench import answers, bus, calls, events, fleet, growth, start, state
 from tests.bench.setting import ROUNDS, Section
 
 Curves = dict[str, tuple[float, ...]]
@@ -43,7 +43,16 @@ def main() -> None:
     print(machine(), "\n", flush=True)
     done: list[Section] = []
     curves: Curves = {}
-    for measure in (events.sections, calls.section, answers.section, growth.sections, start.section, bus.sections, state.sections):
+    for measure in (
+        events.sections,
+        calls.section,
+        answers.section,
+        growth.sections,
+        start.section,
+        bus.sections,
+        state.sections,
+        fleet.section,
+    ):
         measured: Any = measure(options.rounds)
         if measure is calls.section:
             measured, curves = measured
