@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,14 @@ def listening(daemon: Daemon, keys: dict[str, Any]) -> Gateway:
 
     eventually(answers, f"the gateway answers; log:\n{daemon.log.read_text()[-2000:]}")
     return gateway
+
+
+@contextmanager
+def serving(directory: Path, servers: dict[str, dict[str, Any]], tokens: str = TOKENS_FILE, **tables: Any) -> Iterator[Gateway]:
+    """A daemon with a gateway, in a directory of its own."""
+    keys = gateway_table(directory, tokens)
+    with closing(Daemon(directory, servers, gateway=keys, **tables)) as daemon:
+        yield listening(daemon.start(), keys)
 
 
 @pytest.fixture(scope="module")

@@ -12,9 +12,9 @@ from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.conformance.pbx import Pbx, running
 from tests.conftest import StartDaemon
-from tests.daemon import Daemon, eventually
+from tests.daemon import eventually
 from tests.gateway.browser import PHONE, WIDE, chromium, log_in, log_out, page, shoot
-from tests.gateway.conftest import TOKENS, Gateway, listening, with_gateway
+from tests.gateway.conftest import TOKENS, Gateway, listening, serving, with_gateway
 from tests.languages.world import flood
 
 
@@ -32,13 +32,8 @@ def pbx(request: pytest.FixtureRequest) -> Iterator[Pbx]:
 
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory: pytest.TempPathFactory, pbx: Pbx) -> Iterator[Gateway]:
-    directory = tmp_path_factory.mktemp("amid")
-    keys = with_gateway(directory)
-    daemon = Daemon(directory, {"pbx1": pbx.table}, gateway=keys)
-    try:
-        yield listening(daemon.start(), keys)
-    finally:
-        daemon.close()
+    with serving(tmp_path_factory.mktemp("amid"), {"pbx1": pbx.table}) as gateway:
+        yield gateway
 
 
 @pytest.fixture

@@ -8,9 +8,8 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.conformance.pbx import Pbx, running
-from tests.daemon import Daemon, gateway_table
 from tests.gateway.browser import chromium, log_in, page, shoot
-from tests.gateway.conftest import Gateway, listening
+from tests.gateway.conftest import Gateway, serving
 
 TOKENS_FILE = """
 [operator]
@@ -37,13 +36,8 @@ def pbx(request: pytest.FixtureRequest) -> Iterator[Pbx]:
 
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory: pytest.TempPathFactory, pbx: Pbx) -> Iterator[Gateway]:
-    directory = tmp_path_factory.mktemp("amid")
-    keys = gateway_table(directory, TOKENS_FILE)
-    daemon = Daemon(directory, {"pbx1": pbx.table}, gateway=keys)
-    try:
-        yield listening(daemon.start(), keys)
-    finally:
-        daemon.close()
+    with serving(tmp_path_factory.mktemp("amid"), {"pbx1": pbx.table}, TOKENS_FILE) as gateway:
+        yield gateway
 
 
 @pytest.fixture

@@ -15,9 +15,9 @@ from playwright.sync_api import Browser, Page, expect
 from amid.cli.demo import simulated_pbx
 from amid.simulator import SimulatedPbx
 from tests.conftest import StartDaemon
-from tests.daemon import Daemon, eventually, gateway_table
+from tests.daemon import eventually, gateway_table
 from tests.gateway.browser import PHONE, WIDE, chromium, log_in, page, shoot
-from tests.gateway.conftest import Gateway, listening
+from tests.gateway.conftest import Gateway, listening, serving
 from tests.processes.pbx import simulated, table
 
 TOKENS_FILE = """
@@ -55,15 +55,11 @@ def quiet_pbx() -> Iterator[SimulatedPbx]:
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory: pytest.TempPathFactory, quiet_pbx: SimulatedPbx) -> Iterator[Gateway]:
     directory = tmp_path_factory.mktemp("amid")
-    keys = gateway_table(directory, TOKENS_FILE)
     with simulated_pbx(directory, CALLS_PER_MINUTE) as busy:
-        daemon = Daemon(directory, {"pbx1": busy, "pbx2": table(quiet_pbx)}, gateway=keys, **HISTORY)
-        try:
-            started = listening(daemon.start(), keys)
-            eventually(lambda: finished(started), "a call has ended", bound=90)  # calls last up to a minute
-            yield started
-        finally:
-            daemon.close()
+        servers = {"pbx1": busy, "pbx2": table(quiet_pbx)}
+        with serving(directory, servers, TOKENS_FILE, **HISTORY) as gateway:
+            eventually(lambda: finished(gateway), "a call has ended", bound=90)  # calls last up to a minute
+            yield gateway
 
 
 @pytest.fixture
