@@ -25,7 +25,7 @@ ENDED_BY = {
     "pbx": "ended by the PBX",
     "restart": "ended by a restart of Asterisk",
 }
-OUTCOMES = ["answered", "voicemail", "abandoned", "busy", "no answer", "failed", "cancelled"]
+OUTCOMES = ["answered", "voicemail", "abandoned", "busy", "no answer", "failed", "cancelled", "unknown"]
 
 
 def show_calls(top: dict[str, Any], as_json: bool, filters: dict[str, Any]) -> None:

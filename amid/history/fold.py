@@ -281,7 +281,10 @@ class Fold:
 
     def _find(self, event: Event, packed: Packed) -> Leg | None:
         h = channel_headers(packed)
-        return self._legs.find(event.fields.Uniqueid, event.fields.Linkedid, h.Channel, h.CallerIDNum, h.CallerIDName, self._at)
+        leg = self._legs.find(event.fields.Uniqueid, event.fields.Linkedid, h.Channel, h.CallerIDNum, h.CallerIDName, self._at)
+        if event.event != "Newchannel":
+            self._note_late(leg, event.fields.ChannelStateDesc)
+        return leg
 
     def _find_dialled(self, headers: DialHeaders) -> Leg | None:
         h = headers
@@ -291,7 +294,18 @@ class Fold:
         get = headers.get
         linkedid, name = get(f"{prefix}Linkedid"), get(f"{prefix}Channel")
         number, caller_name = get(f"{prefix}CallerIDNum"), get(f"{prefix}CallerIDName")
-        return self._legs.find(get(f"{prefix}Uniqueid"), linkedid, name, number, caller_name, self._at)
+        leg = self._legs.find(get(f"{prefix}Uniqueid"), linkedid, name, number, caller_name, self._at)
+        self._note_late(leg, get(f"{prefix}ChannelStateDesc"))
+        return leg
+
+    def _note_late(self, leg: Leg | None, state: Any) -> None:
+        """Note a call whose first recorded event is not a Newchannel: it began before the recording,
+        or in a gap. state: of its channel at that event."""
+        if leg is None or leg.call.first is not self._at or leg.call.late:
+            return
+        leg.call.late = True
+        leg.up = state == "Up"
+        self._add(leg.call, "late", ())
 
     def _open_calls(self) -> list[Call]:
         return [call for call in dict.fromkeys(self._calls.values()) if not call.ended]

@@ -51,6 +51,8 @@ def outcome(call: Call) -> str:
     """One of the outcomes in the contract; "" during the call if it is not known yet."""
     if call.outcome or not call.ended:
         return call.outcome
+    if call.late:
+        return "unknown"
     return "cancelled" if call.legs and call.first_end is call.legs[0] else "failed"
 
 

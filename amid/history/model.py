@@ -77,8 +77,9 @@ class Call(msgspec.Struct, eq=False):
     their Linkedids).
 
     first, last: its first and last event. first_end: who first requested the end after everything
-    else that happened: a leg, "pbx" or "restart". changed: its summary differs from the one that
-    was stored last; during the call, a mere count of events is no change.
+    else that happened: a leg, "pbx" or "restart". late: its beginning was not recorded. changed:
+    its summary differs from the one that was stored last; during the call, a mere count of events is
+    no change.
     """
 
     linkedid: str
@@ -102,6 +103,7 @@ class Call(msgspec.Struct, eq=False):
     events: int = 0
     channels: int = 0
     left_out: int = 0
+    late: bool = False
     changed: bool = True
 
     def add(self, step: Step) -> None:

@@ -97,6 +97,7 @@ PHRASES = {
     "tone": "{0} hears the {tone} tone",
     "hang_up": "{0} hangs up",
     "gap": "{missed} are missing here",
+    "late": "the beginning of this call was not recorded",
     "restart": "Asterisk stops",
 }
 """Kind of a step -> its line in a ladder. {0}, {1}: the parties; {all}: all of them."""

@@ -122,7 +122,7 @@ LONGEST_EXTENSION = 5
 longer numbers are compared by their last digits."""
 Seconds1970 = Annotated[float, Meta(ge=0, le=1e11, description="seconds since 1970")]
 Text = Annotated[str, Meta(min_length=1, max_length=255, description="1 to 255 characters of text")]
-Outcome = Literal["answered", "voicemail", "abandoned", "busy", "no answer", "failed", "cancelled"]
+Outcome = Literal["answered", "voicemail", "abandoned", "busy", "no answer", "failed", "cancelled", "unknown"]
 EndedBy = Literal["caller", "callee", "agent", "pbx", "restart"]
 
 

@@ -63,6 +63,7 @@ def _ring(number: int) -> dict[str, str]:
     return {**channel(number), "ChannelStateDesc": "Ring"}
 
 
+LATE = "the beginning of this call was not recorded"
 TALK = ["100 calls 200", "200 rings", "200 answers after N s", "100 and 200 talk"]
 
 
@@ -118,7 +119,17 @@ def test_a_call_that_began_before_the_recording() -> None:
     bridge = {"BridgeUniqueid": "b1", "BridgeTechnology": "simple_bridge"}
     events = [script.on("BridgeEnter", 1, **bridge), script.on("BridgeEnter", 2, **bridge), script.on("HangupRequest", 2)]
     folded = fold([*events, script.on("Hangup", 2), script.on("Hangup", 1)])
-    assert ladder_of(folded) == ["100 and 200 talk", "200 hangs up", "the call ends after N s"]
+    assert ladder_of(folded) == [LATE, "100 and 200 talk", "200 hangs up", "the call ends after N s"]
+    assert summary(folded.calls["1.1"], "pbx1")["outcome"] == "answered"
+
+
+def test_what_happened_before_the_recording_is_unknown() -> None:
+    script = Script()
+    end = [script.on("HangupRequest", 1), script.on("ConfbridgeLeave", 1, Conference="room"), script.on("Hangup", 1)]
+    folded = fold(end)
+    assert ladder_of(folded) == [LATE, "100 hangs up", "the call ends after N s"]
+    row = summary(folded.calls["1.1"], "pbx1")
+    assert (row["outcome"], row["ended_by"]) == ("unknown", "caller")
 
 
 def test_forged_headers_change_no_call() -> None:

@@ -12,7 +12,7 @@ const LAST_ACTS = new Set(["answer", "busy", "no_answer", "stop", "unreachable",
 const TONES = {
   ...{ answer: "good", agent_answer: "good", talk: "good", pickup: "good", unpark: "good" },
   ...{ busy: "bad", no_answer: "bad", unreachable: "bad", rejected: "bad", abandon: "bad", agent_no_answer: "bad" },
-  ...{ transfer_failed: "bad", park_give_up: "bad", gap: "bad", restart: "bad", left_out: "bad" },
+  ...{ transfer_failed: "bad", park_give_up: "bad", gap: "bad", late: "bad", restart: "bad", left_out: "bad" },
 };
 
 /** The parties that have a track, in the order in which they appear. */
