@@ -11,7 +11,6 @@ writes the files and others read them, so a slow disk delays neither the beat no
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -53,10 +52,6 @@ RETENTION_S = 60.0
 """Seconds between two checks of the age and size of all files."""
 CONCURRENT_REQUESTS = 2
 """Requests that are answered concurrently; each may read many files."""
-
-GC_THRESHOLD = 50_000
-"""New objects after which Python's garbage collector runs, by default 700. Most objects of the
-recorder are calls, which live for minutes, so frequent runs find little and cost CPU time."""
 
 T = TypeVar("T")
 
@@ -229,7 +224,6 @@ class Recorder:
 
 
 async def _run(by_hand: RecorderSettings | None) -> None:
-    gc.set_threshold(GC_THRESHOLD)
     child = Child(by_hand)
     settings = msgspec.convert(child.configuration, RecorderSettings)
     child.set_up_log(process="recorder")

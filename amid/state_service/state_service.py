@@ -8,7 +8,6 @@ by hand with a configuration, for debugging.
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import sys
 from collections import Counter
@@ -46,9 +45,6 @@ TICK_S = 1.0
 """Time between two ticks."""
 PASS_S = 0.02
 """Time for answers in one pass of the loop: a copy of 10,000 channels takes that long."""
-GC_THRESHOLD = 20_000
-"""New objects before a garbage collection. Nothing here is cyclic but errors, and a full collection
-visits the whole model: at the default of 700, several run while a large state is loaded."""
 EARLY_S = 0.1
 """Time before its deadline at which a request is answered with the reason for the delay."""
 
@@ -205,7 +201,6 @@ async def _run(by_hand: StateSettings | None) -> None:
     child = Child(by_hand)
     settings = msgspec.convert(child.configuration, StateSettings)
     child.set_up_log(process="state")
-    gc.set_threshold(GC_THRESHOLD)
     try:
         service = StateService(child, settings)
     except (OSError, zmq.ZMQError) as error:
