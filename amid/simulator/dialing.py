@@ -56,6 +56,7 @@ def _phone(pbx: Pbx, leg: Channel) -> Steps:
             raise HungUp(pbx.random.choice((17, 21)))
         pbx.set_state(leg, model.UP)
         yield from pause(pbx, pbx.random.uniform(5, 40))
+        pbx.request_hangup(leg)
         raise HungUp(16)
     except HungUp as hangup:
         leg.cause = leg.cause or hangup.cause
@@ -151,7 +152,7 @@ def dial(pbx: Pbx, channel: Channel, data: str) -> Steps:
             yield from talk(pbx, channel, leg)
     finally:
         if leg.watcher is channel.task:
-            pbx.hang_up(leg, 16)
+            pbx.hang_up(leg, requested=False)
 
 
 def queue(pbx: Pbx, channel: Channel, data: str) -> Steps:
@@ -228,6 +229,7 @@ def _offer(pbx: Pbx, channel: Channel, waiting: Queue, member: Member, joined: f
                 [("RingTime", str(int((pbx.now - began) * 1000)))],
             )
             return
+        pbx.set_connected(channel, leg.number, leg.caller_name)
         _leave_queue(pbx, channel, waiting)
         pbx.emit(
             "AgentConnect",
@@ -240,7 +242,7 @@ def _offer(pbx: Pbx, channel: Channel, waiting: Queue, member: Member, joined: f
         yield from _serve(pbx, channel, waiting, member, leg, joined)
     finally:
         if leg.watcher is channel.task:
-            pbx.hang_up(leg, 16)
+            pbx.hang_up(leg, requested=False)
 
 
 def _serve(pbx: Pbx, channel: Channel, waiting: Queue, member: Member, leg: Channel, joined: float) -> Steps:

@@ -180,12 +180,22 @@ class Pbx:
         channel.task = self.tasks.start(steps)
         return channel.task
 
-    def hang_up(self, channel: Channel, cause: int = 16) -> None:
-        """Request the end of a channel. A channel with a task ends when the task has cleaned up."""
+    def request_hangup(self, channel: Channel, cause: int = 16) -> None:
+        """Report that a party, or an action, ends the channel."""
+        channel.cause = channel.cause or cause
+        self.emit("HangupRequest", "call", channel.snapshot(), [("Cause", str(channel.cause))])
+
+    def hang_up(self, channel: Channel, cause: int = 16, *, requested: bool = True) -> None:
+        """End a channel. One with a task ends when the task has cleaned up.
+
+        requested: by a party or an action; the PBX itself ends a leg that it has dialled without a
+        request.
+        """
         if not channel.alive or (channel.task and channel.task.interruption):
             return
         channel.cause = channel.cause or cause
-        self.emit("HangupRequest", "call", channel.snapshot(), [("Cause", str(channel.cause))])
+        if requested:
+            self.request_hangup(channel)
         if channel.task is None or channel.task.ended:
             self.destroy(channel)
         else:
