@@ -95,7 +95,8 @@ class StreamPublisher:
             if not await self._store(self._writer.take_over(page, clock.wall())):
                 return
             after = {"epoch": page.epoch, "seq": page.seq}
-        log.info("%s: publishing to NATS from event %d of epoch %d on", self._server, after["seq"] + 1, after["epoch"])
+        where = f"event {after['seq'] + 1} of epoch {after['epoch']}" if after["epoch"] else "the oldest event that is held"
+        log.info("%s: publishing to NATS from %s on", self._server, where)
         await self._follow(after)
 
     async def _follow(self, after: dict[str, int]) -> None:

@@ -19,7 +19,7 @@ from amid.cli.when import When
 @click.option("--number", metavar="N", help="A number in the call; of over five digits, the last ones are enough.")
 @click.option("--name", metavar="TEXT", help="A part of what a call shows: a name, a number, a queue.")
 @click.option("--queue", metavar="NAME", help="The queue that the caller was in.")
-@click.option("--agent", metavar="NAME", help="The queue member that answered.")
+@click.option("--agent", metavar="NAME", help="The whole name of the queue member that answered.")
 @click.option("--ended-by", type=click.Choice(list(history.ENDED_BY)), help="Who hung up first.")
 @click.option("--outcome", type=click.Choice(history.OUTCOMES), help="How the call ended.")
 @click.option("--lost", is_flag=True, help="Calls in which nobody spoke to the caller.")

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from amid import wire
-from amid.cli import complete, text
+from amid.cli import complete, exits, text
 from amid.cli.exits import Reporting, ReportingAction
 from amid.cli.options import JSON, SERVER, TIMEOUT, Header, fields
 from amid.client import Client
@@ -33,16 +33,18 @@ def action(
     timeout: float,
     until: str | None,
     as_json: bool,
-) -> None:
+) -> int:
     """Send an action and show its complete answer.
 
     \b
     amid action QueueStatus Queue=support
-    amid action Originate Channel=Local/100@phones Application=Playback Data=hello Async=true --until OriginateResponse
+    amid action Originate Channel=Local/100@phones Application=Playback Data=hello Async=true --until OriginateResponse --timeout 60
     """
     with Client(top["run_dir"]) as client:
         result = client.action(name, fields(headers), server=server, timeout=timeout, until=until)
     _show(result, _answer(result), as_json)
+    has_failed = (result.get("until") or {}).get("Response") in ("Failure", "Error")
+    return exits.NOT_DONE if has_failed else 0
 
 
 @click.command(cls=ReportingAction)

@@ -36,7 +36,7 @@ from amid.config import load as configuration
 from amid.config.resolve import web_is_installed
 from amid.config.tables import Config
 from amid.errors import AmidError, CallTimeout
-from amid.process.run_dir import RunDirError
+from amid.process.run_dir import LOCK_FILE, RunDirError
 from amid.supervisor.serve import serve
 
 KINDS = ["calls", "callers", "channels"]
@@ -45,13 +45,13 @@ GATEWAY_PORT = 8088
 REDRAW_S = 0.5
 """Seconds between two updates of the display."""
 
-STARTED_S = 10.0
-"""Timeout in seconds for the daemon to become reachable."""
+STARTED_S = 60.0
+"""Timeout in seconds for the daemon to become reachable, also on a busy machine."""
 
 
 @click.command()
 @click.option("--seconds", type=click.FloatRange(0, min_open=True), metavar="N", help="End after N seconds instead of at Ctrl-C.")
-@click.option("--calls-per-minute", type=click.FloatRange(1, 6000), metavar="N", default=40.0, show_default=True)
+@click.option("--calls-per-minute", type=click.FloatRange(1, 6000), metavar="N", default=15.0, show_default=True)
 @click.option("--name", metavar="NAME", default="demo", show_default=True, help="Name of the simulated PBX.")
 @click.option("--nats", metavar="URL", help="Publish its events to NATS and accept calls from there (etc/doc/bus.md).")
 @click.pass_context
@@ -68,7 +68,8 @@ def demo(context: click.Context, seconds: float | None, calls_per_minute: float,
             raw = {"state_dir": folder, "recorder": {}, "callers": {"local": {"admin": True, "history": True}}}
             raw |= {"servers": {name: table}, **({"nats": {"servers": nats}} if nats else {}), **_gateway(Path(folder))}
             config = config_or_exit(lambda: configuration.check(raw, "demo", Path(folder), run_dir=run_dir))
-            view = View(config, seconds, named or (run_dir if run_dir.startswith(folder) else None))
+            is_default = not named and not os.environ.get("AMID_RUN_DIR") and not run_dir.startswith(folder)
+            view = View(config, seconds, None if is_default else run_dir)
             log = Path(folder, "log")
             _log_to(log, config)
             view.start()
@@ -184,12 +185,18 @@ class View(threading.Thread):
         limit = time.monotonic() + STARTED_S
         while time.monotonic() < limit:
             try:
-                if client.servers()[0]["asterisk"]:
+                if self._is_ours() and client.servers()[0]["asterisk"]:
                     return
             except AmidError:
                 pass
             time.sleep(0.05)
         raise TimeoutError(f"the daemon was not ready within {STARTED_S:g} s; the end of its log:")
+
+    def _is_ours(self) -> bool:
+        """Whether this process has locked run_dir, where another amid may be running."""
+        with contextlib.suppress(OSError):
+            return Path(self._run_dir, LOCK_FILE).read_text().split()[:1] == [str(os.getpid())]
+        return False
 
     def _table(self, client: Client, end: float) -> None:
         changes = client.changes(self._server, KINDS, timeout=REDRAW_S)
@@ -202,7 +209,7 @@ class View(threading.Thread):
         changes = client.changes(self._server, KINDS, timeout=REDRAW_S)
         shown: dict[str, str] = {}
         for _ in self._updates(changes, end):
-            rows = call_rows(_things(changes), time.time())
+            rows = [row for row in call_rows(_things(changes), time.time()) if row["who"]]
             for row in rows:
                 line = f"{row['who']} → {row['whom']}  {row['state']}"
                 if shown.get(row["id"]) != line:
@@ -238,6 +245,7 @@ class View(threading.Thread):
             f"  {amid} status\n"
             f"  {amid} events Newchannel Hangup\n"
             f"  {amid} calls\n"
+            f"  {amid} calls --since 1h\n"
             f"  {amid} action QueueStatus\n"
             f"  {amid} command 'core show channels'\n"
             "Ctrl-C ends this."

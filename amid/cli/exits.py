@@ -28,7 +28,7 @@ class Exit(NamedTuple):
 
 EXITS = (
     Exit(0, "done", ()),
-    Exit(1, "Asterisk answered Error, or there is no such call", ("action_failed",)),
+    Exit(1, "Asterisk answered Error or Failure, or there is no such call or queue", ("action_failed",)),
     Exit(2, "usage: wrong options or values", ("invalid_params", "unknown_method", "invalid_request", "parse_error")),
     Exit(3, "timeout", ("timeout",)),
     Exit(4, "not reachable or not connected", ("unreachable", "not_connected", "connection_lost", "unknown_server")),
@@ -41,7 +41,7 @@ EXITS = (
     Exit(12, "cancelled by the caller", ("cancelled",)),
     Exit(130, "interrupted by Ctrl-C", ()),
 )
-FAILED, UNWRITABLE, INTERRUPTED = 10, 11, 130
+NOT_DONE, FAILED, UNWRITABLE, INTERRUPTED = 1, 10, 11, 130
 STATUS = {kind: exit.status for exit in EXITS for kind in exit.kinds}
 
 MAY_HAVE_RUN = "Asterisk may have run the action: check before retrying."
@@ -111,7 +111,8 @@ def format_error(failure: AmidError, reaches_asterisk: bool) -> list[str]:
     lines = [click.style(f"amid: {failure.kind}: ", fg="red") + printable(failure.message)]
     if reaches_asterisk and failure.kind in _UNSURE:
         lines.append("      " + (MAY_HAVE_RUN if failure.sent else NEVER_SENT))
-    return lines + [printable(line, keep="\t") for line in lines_of((failure.response or {}).get("Output", []))]
+    output = [printable(line, keep="\t") for line in lines_of((failure.response or {}).get("Output", []))]
+    return lines + [line for line in output if line not in lines[0]]
 
 
 def table() -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from amid import wire
-from amid.cli import complete, text
+from amid.cli import complete, exits, text
 from amid.cli.events import line as event_line
 from amid.cli.exits import Reporting
 from amid.cli.options import JSON
@@ -80,7 +80,7 @@ def call(
     _warn_of(found.get("unreadable", []))
     if found["call"] is None:
         click.echo("amid: no such call was recorded", err=True)
-        return 1
+        return exits.NOT_DONE
     return 0
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from amid import wire
-from amid.cli import text
+from amid.cli import exits, text
 from amid.cli.exits import Reporting
 from amid.cli.options import JSON, SERVER, TIMEOUT
 from amid.cli.status import duration
@@ -53,13 +53,13 @@ def channels(top: dict[str, Any], server: str | None, timeout: float, watch: boo
 @WATCH
 @JSON
 @click.pass_obj
-def queues(top: dict[str, Any], name: str | None, server: str | None, timeout: float, watch: bool, as_json: bool) -> None:
+def queues(top: dict[str, Any], name: str | None, server: str | None, timeout: float, watch: bool, as_json: bool) -> int:
     """Show the queues, or the queue NAME with its members and waiting callers."""
 
     def draw(things: Things, now: float, columns: int | None) -> list[str]:
         return draw_queues(things, now, columns) if name is None else draw_queue(name, things, now, columns)
 
-    _show(top, server, ["queues", "members", "callers"], "queues", draw, timeout, watch, as_json, name)
+    return _show(top, server, ["queues", "members", "callers"], "queues", draw, timeout, watch, as_json, name)
 
 
 def _show(
@@ -72,8 +72,9 @@ def _show(
     watch: bool,
     as_json: bool,
     queue: str | None = None,
-) -> None:
-    """named: the kind that --json prints. queue: the name of the only queue to print."""
+) -> int:
+    """Return the exit status. named: the kind that --json prints. queue: the name of the only queue
+    to print."""
     if watch and not as_json and not sys.stdout.isatty():
         raise click.UsageError("--watch needs a terminal; in a pipe use --watch --json")
     with Client(top["run_dir"]) as client:
@@ -82,15 +83,22 @@ def _show(
                 _stream(client.changes(server, kinds), queue)
             elif watch:
                 _watch(client.changes(server, kinds, timeout=REDRAW_S), draw)
-            elif as_json:
-                state: Any = client.state(server, None, timeout=timeout)
-                click.echo(wire.pack_json([one for one in state[named] if queue is None or one["name"] == queue]))
             else:
-                state = client.state(server, kinds, timeout=timeout)
-                _warn(state["exact"], state["detail"])
-                click.echo("\n".join(draw(state, time.time(), text.limit())))
+                state: Any = client.state(server, None if as_json else kinds, timeout=timeout)
+                found = [one for one in state[named] if queue is None or one["name"] == queue]
+                _print(state, wire.pack_json(found) if as_json else draw(state, time.time(), text.limit()))
+                return 0 if queue is None or found else exits.NOT_DONE
         except KeyboardInterrupt:  # the ordinary way to end --watch
-            return
+            pass
+    return 0
+
+
+def _print(state: Any, lines: bytes | list[str]) -> None:
+    if isinstance(lines, bytes):
+        click.echo(lines)
+        return
+    _warn(state["exact"], state["detail"])
+    click.echo("\n".join(lines))
 
 
 def _warn(exact: bool, detail: str) -> None:

@@ -34,7 +34,8 @@ def load(path: Path, run_dir: str | None = None, warn: Warn = log.warning) -> Co
     try:
         raw = read_toml(path)
     except MissingFileError as error:
-        raise ConfigError(f"{error}; write one (etc/amid.toml shows every key) or name it with -c") from None
+        advice = "write one (etc/amid.toml shows every key), name it with -c, or run without one: --server HOST --username USER"
+        raise ConfigError(f"{error}; {advice}") from None
     except UnreadableError as error:
         raise ConfigError(str(error)) from None
     return check(raw, str(path), path.parent, run_dir=run_dir, file=path, warn=warn)

@@ -2,7 +2,7 @@
 #
 #   . amid.sh
 #   AMID_URL=http://127.0.0.1:8088 AMID_TOKEN_FILE=~/.amid-token
-#   amid_action pbx1 QueueStatus Queue=support | jq -r '.events[].Name'
+#   amid_action pbx1 QueueStatus Queue=support | jq -r '.events[] | select(.Event == "QueueMember").Name'
 #   amid_events Hangup UserEvent | while read -r item; do …; done
 #
 # Results are JSON on standard output. An error is amid's error object, as JSON on standard error, and its kind is the exit status, as

@@ -83,6 +83,13 @@ def test_the_awaited_event_is_shown(daemon: StandIn, amid: Amid) -> None:
     assert amid("action", "Originate").out == "\nOriginateResponse (1)\nReason  4\n"
 
 
+def test_an_awaited_event_that_says_failure_is_an_exit_status(daemon: StandIn, amid: Amid) -> None:
+    failure = {"Event": "OriginateResponse", "Response": "Failure"}
+    daemon.methods["action"] = lambda params: answered(response={}, until=failure)
+    ended = amid("action", "Originate")
+    assert ended.status == 1 and "Failure" in ended.out
+
+
 def test_json_is_the_result_on_one_line(daemon: StandIn, amid: Amid) -> None:
     daemon.methods["action"] = lambda params: answered(response={"Odd": b"\xe9"})
     out = amid("action", "Ping", "--json").out

@@ -61,13 +61,15 @@ def test_queues_and_one_queue(pbx: StandIn, amid: Amid) -> None:
     assert amid("queues").out.splitlines()[1].split()[:2] == ["support", "1"]
     out = amid("queues", "support").out
     assert "Alice 100" in out and "paused: lunch" in out and "PJSIP/bob" in out
-    assert amid("queues", "nobody").out == "no queue nobody; the queues are: support\n"
+    unknown = amid("queues", "nobody")
+    assert (unknown.out, unknown.status) == ("no queue nobody; the queues are: support\n", 1)
 
 
 def test_json(pbx: StandIn, amid: Amid) -> None:
     assert json.loads(amid("channels", "--json").out) == [CHANNEL]
     assert json.loads(amid("queues", "support", "--json").out) == [QUEUE]
-    assert json.loads(amid("queues", "nobody", "--json").out) == []
+    unknown = amid("queues", "nobody", "--json")
+    assert (json.loads(unknown.out), unknown.status) == ([], 1)
 
 
 def test_a_state_that_is_not_exact_has_a_warning(pbx: StandIn, amid: Amid) -> None:

@@ -38,6 +38,11 @@ def test_an_unknown_command_is_a_usage_error(amid: Amid) -> None:
     assert amid("nonsense").status == 2
 
 
+def test_a_misspelt_command_is_suggested(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.run(["stauts"]) == 2
+    assert "there is no command 'stauts'; did you mean 'status'?" in capsys.readouterr().err
+
+
 def test_without_a_daemon_the_error_names_paths_and_remedy(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

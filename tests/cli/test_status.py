@@ -29,7 +29,16 @@ def test_it_shows_servers_processes_and_counters(daemon: StandIn, amid: Amid) ->
     daemon.methods["status"] = lambda params: account(daemon)
     out = amid("status").out
     assert "amid 0.1.0, up 1h 1m" in out
-    shown = ("pbx1", "up", "22.10.0", "0 busy, 1 free of 4", "reader pbx1", "killed: silent for 2 s", "requests", "pbx1.events")
+    shown = (
+        "pbx1",
+        "up",
+        "22.10.0",
+        "0 busy, 1 idle, at most 4",
+        "reader pbx1",
+        "killed: silent for 2 s",
+        "requests",
+        "pbx1.events",
+    )
     for part in (*shown, "uid:1000"):
         assert part in out
     assert "pbx1.pings" not in out

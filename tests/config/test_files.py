@@ -196,7 +196,7 @@ def test_an_invalid_file_is_refused_by_name(tmp_path: Path, data: bytes, said: s
 
 def test_the_error_for_a_missing_file_says_what_to_do(tmp_path: Path) -> None:
     for path in (tmp_path / "none.toml", tmp_path):
-        with pytest.raises(ConfigError, match=r"write one .* or name it with -c"):
+        with pytest.raises(ConfigError, match=r"write one .* name it with -c"):
             configuration.load(path)
 
 
