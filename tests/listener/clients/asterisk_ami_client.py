@@ -1,6 +1,7 @@
 """asterisk-ami: threads, ActionIDs from 0 on, goes by a packet's first header."""
 
 import json
+import os
 import sys
 import time
 
@@ -11,7 +12,7 @@ numbers, originated, found = [], [], {}
 
 
 def on_event(source, event):
-    if event.name == "UserEvent" and event.keys.get("UserEvent") == "Numbered":
+    if event.name == "UserEvent" and event.keys.get("UserEvent") == os.environ["AMI_EVENT"]:
         numbers.append([event.keys["Number"], event.keys["Name"]])
     if event.name == "OriginateResponse":
         originated.append([event.keys["Response"], event.keys["ActionID"]])
@@ -32,7 +33,9 @@ found["command"] = client.send_action(SimpleAction("Command", Command="core show
 futures = [client.send_action(SimpleAction("Ping")) for _ in range(100)]
 found["hundred"] = sum(future.response.keys["Ping"] == "Pong" for future in futures)
 for number in range(20):
-    answered = client.send_action(SimpleAction("UserEvent", UserEvent="Numbered", Number=number, Name="Grüße")).response
+    answered = client.send_action(
+        SimpleAction("UserEvent", UserEvent=os.environ["AMI_EVENT"], Number=number, Name="Grüße")
+    ).response
 call = SimpleAction("Originate", Channel="Local/answer@calls", Application="Hangup", Async="true")
 call.keys["ActionID"] = "own-call"
 queued = client.send_action(call).response

@@ -1,4 +1,5 @@
-// nami: wants the greeting in a segment of its own, and reads ASCII (src/nami.js, setEncoding).
+// nami: wants the greeting in a segment of its own, and reads ASCII (src/nami.js, setEncoding). An event with the ActionID of an
+// open action of its own throws (onRawEvent), so actions with events have ActionIDs that the other client does not use.
 const [, , host, port, username, secret] = process.argv;
 const nami = require("nami");
 const silent = Object.fromEntries(["debug", "info", "warn", "error", "setLevel"].map((name) => [name, () => {}]));
@@ -11,7 +12,7 @@ const wait = async (fact) => {
   for (let left = 1500; left && !fact(); left--) await new Promise((resolve) => setTimeout(resolve, 10));
 };
 client.logger = silent;
-client.on("namiEventUserEvent", (event) => event.userevent === "Numbered" && numbers.push([event.number, event.name]));
+client.on("namiEventUserEvent", (event) => event.userevent === process.env.AMI_EVENT && numbers.push([event.number, event.name]));
 client.on("namiEventOriginateResponse", (event) => (originated = event.response));
 client.on("namiConnected", async () => {
   found.ping = (await act(new nami.Actions.Ping())).ping;
@@ -21,11 +22,12 @@ client.on("namiConnected", async () => {
   found.list = status.events.at(-1).event;
   for (let number = 0; number < 20; number++) {
     const action = new nami.Actions.UserEvent();
-    Object.assign(action, { UserEvent: "Numbered", Number: number, Name: "Gruesse" });
+    const ActionID = `${process.env.AMI_EVENT}-${number}`;
+    Object.assign(action, { ActionID, UserEvent: process.env.AMI_EVENT, Number: number, Name: "Gruesse" });
     await act(action);
   }
   const call = new nami.Actions.Originate();
-  Object.assign(call, { channel: "Local/answer@calls", application: "Hangup", async: "true" });
+  Object.assign(call, { ActionID: `${process.env.AMI_EVENT}-call`, channel: "Local/answer@calls", application: "Hangup", async: "true" });
   await act(call);
   await wait(() => originated && numbers.length === 20);
   found.originate = originated;

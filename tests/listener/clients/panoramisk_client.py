@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import sys
 
 from panoramisk import Manager
@@ -14,7 +15,7 @@ async def main():
     manager = Manager(host=host, port=int(port), username=username, secret=secret, ping_delay=0)
 
     def on_user_event(_, event):
-        if event.UserEvent == "Numbered":
+        if event.UserEvent == os.environ["AMI_EVENT"]:
             numbers.append([event.Number, event.Name])
 
     manager.register_event("UserEvent", on_user_event)
@@ -29,7 +30,9 @@ async def main():
     pings = [manager.send_action({"Action": "Ping"}) for _ in range(100)]
     found["hundred"] = sum(answer.Ping == "Pong" for answer in await asyncio.gather(*pings))
     for number in range(20):
-        await manager.send_action({"Action": "UserEvent", "UserEvent": "Numbered", "Number": str(number), "Name": "Grüße"})
+        await manager.send_action(
+            {"Action": "UserEvent", "UserEvent": os.environ["AMI_EVENT"], "Number": str(number), "Name": "Grüße"}
+        )
     call = {
         "Action": "Originate",
         "Channel": "Local/answer@calls",

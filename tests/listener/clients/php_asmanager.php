@@ -3,6 +3,7 @@
 [, $host, $port, $username, $secret] = $argv;
 $socket = stream_socket_client("tcp://$host:$port", $code, $message, 10);
 stream_set_timeout($socket, 15);
+$family = getenv("AMI_EVENT");
 $numbers = [];
 $originated = null;
 
@@ -26,7 +27,7 @@ function ask($socket, string $action, array $fields = []): array
     fwrite($socket, "$request\r\n");
     do {
         $packet = packet($socket);
-        if (($packet["Event"] ?? "") === "UserEvent" && $packet["UserEvent"] === "Numbered") {
+        if (($packet["Event"] ?? "") === "UserEvent" && $packet["UserEvent"] === getenv("AMI_EVENT")) {
             $numbers[] = [$packet["Number"], $packet["Name"]];
         }
         if (($packet["Event"] ?? "") === "OriginateResponse") {
@@ -38,12 +39,12 @@ function ask($socket, string $action, array $fields = []): array
 
 $found = ["greeting" => str_starts_with(fgets($socket), "Asterisk Call Manager/")];
 $found["login"] = ask($socket, "login", ["Username" => $username, "Secret" => $secret, "Events" => "on"])["Message"];
-ask($socket, "Command", ["Command" => "database put amid key value with blanks"]);
-$found["database"] = str_contains(ask($socket, "Command", ["Command" => "database show amid"])["Output"] ?? "", "/amid/key");
-ask($socket, "Command", ["Command" => "database deltree amid"]);
+ask($socket, "Command", ["Command" => "database put $family key value with blanks"]);
+$found["database"] = str_contains(ask($socket, "Command", ["Command" => "database show $family"])["Output"] ?? "", "/$family/key");
+ask($socket, "Command", ["Command" => "database deltree $family"]);
 $found["hundred"] = count(array_filter(range(1, 100), fn($_) => (ask($socket, "Ping")["Ping"] ?? "") === "Pong"));
 for ($number = 0; $number < 20; $number++) {
-    ask($socket, "UserEvent", ["UserEvent" => "Numbered", "Number" => $number, "Name" => "Grüße"]);
+    ask($socket, "UserEvent", ["UserEvent" => getenv("AMI_EVENT"), "Number" => $number, "Name" => "Grüße"]);
 }
 ask($socket, "Originate", ["Channel" => "Local/answer@calls", "Application" => "Hangup", "Async" => "true"]);
 for ($end = time() + 15; time() < $end && ($originated === null || count($numbers) < 20);) {

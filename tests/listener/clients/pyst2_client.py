@@ -1,6 +1,7 @@
 """pyst2: takes answers by their order."""
 
 import json
+import os
 import sys
 import time
 
@@ -11,7 +12,7 @@ numbers, originated, found = [], [], {}
 
 
 def on_user_event(event, manager):
-    if event.get_header("UserEvent") == "Numbered":
+    if event.get_header("UserEvent") == os.environ["AMI_EVENT"]:
         numbers.append([event.get_header("Number"), event.get_header("Name")])
 
 
@@ -30,11 +31,10 @@ found["ping"] = manager.ping().get_header("Ping")
 found["command"] = manager.command("core show uptime").get_header("Response")
 found["hundred"] = sum(manager.ping().get_header("Ping") == "Pong" for _ in range(100))
 for number in range(20):
-    manager.send_action({"Action": "UserEvent", "UserEvent": "Numbered", "Number": str(number), "Name": "Gruesse"})
-manager.originate("Local/answer@calls", "answer", context="calls", priority="1", run_async=True)
+    manager.send_action({"Action": "UserEvent", "UserEvent": os.environ["AMI_EVENT"], "Number": str(number), "Name": "Gruesse"})
+manager.originate("Local/answer@calls", "", application="Hangup", run_async=True)
 wait(lambda: originated and len(numbers) == 20)
 found["originate"], found["events"] = originated[0], numbers
-manager.send_action({"Action": "Hangup", "Channel": "/^Local/"})
 found["logoff"] = manager.logoff().get_header("Response")
 wait(lambda: not manager.connected())  # its close() logs off again while it has not seen the end
 manager.close()

@@ -1,6 +1,7 @@
 """pystrix: threads, a Challenge, aggregated lists."""
 
 import json
+import os
 import sys
 import time
 
@@ -18,7 +19,7 @@ def wait(fact):
 
 
 def on_event(event, manager):
-    if event.name == "UserEvent" and event.get("UserEvent") == "Numbered":
+    if event.name == "UserEvent" and event.get("UserEvent") == os.environ["AMI_EVENT"]:
         numbers.append([event["Number"], event["Name"]])
     if event.name == "OriginateResponse":
         originated.append(event["Response"])
@@ -27,7 +28,7 @@ def on_event(event, manager):
 class UserEvent(pystrix.ami.ami._Request):
     def __init__(self, number):
         super().__init__("UserEvent")
-        self["UserEvent"], self["Number"], self["Name"] = "Numbered", str(number), "Gruesse"
+        self["UserEvent"], self["Number"], self["Name"] = os.environ["AMI_EVENT"], str(number), "Gruesse"
 
 
 manager = pystrix.ami.Manager()

@@ -1,0 +1,35 @@
+"""pystrix. It has no UserEvent; a failed Login or Logoff of it waits until its own timeout."""
+
+import os
+import sys
+
+import pystrix
+
+host, port, username, secret = sys.argv[1:]
+NAME = os.environ["AMI_EVENT"]
+core = pystrix.ami.core
+
+
+class UserEvent(pystrix.ami.ami._Request):
+    def __init__(self, number):
+        super().__init__("UserEvent")
+        self["UserEvent"], self["Number"] = NAME, number
+
+
+def on_event(event, manager):
+    if event.name == "UserEvent" and event["UserEvent"] == NAME:
+        print("event", event["Number"], flush=True)
+
+
+manager = pystrix.ami.Manager()
+manager.register_callback(None, on_event)
+manager.register_callback("", on_event)
+manager.connect(host, int(port))
+challenge = manager.send_action(core.Challenge()).result["Challenge"]
+assert manager.send_action(core.Login(username, secret, challenge)).success
+print("ready", flush=True)
+for line in sys.stdin:
+    command, value = line.split()
+    action = {"event": UserEvent, "mask": core.Events, "ping": lambda _: core.Ping()}[command](value)
+    print("answer", manager.send_action(action).response["Response"], flush=True)
+os._exit(0)  # its close() waits for a thread that reads until its timeout (ami/ami.py)
