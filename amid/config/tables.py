@@ -250,6 +250,7 @@ class Listener(Table, frozen=True, kw_only=True):
     auth_limit: Count = 50
     max_clients: Count = 2000
     max_unread_bytes_per_client: Bytes = 4 * 1024 * 1024
+    max_unread_bytes_total: Bytes = 256 * 1024 * 1024
     max_open_actions: Count = 100
     action_timeout: Seconds = 300.0
 

@@ -15,7 +15,7 @@ from amid.gateway.pbx_metrics import asterisk_metrics, tracking_metrics
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 STATES = ("up", "booting", "connecting", "rejected", "lost")
-LISTENER_GAUGES = ("clients", "unauthenticated_clients")
+LISTENER_GAUGES = ("clients", "unauthenticated_clients", "unread_bytes")
 """Members of the listener's report that are not counters."""
 
 

@@ -109,6 +109,12 @@ class ClientConnection(asyncio.Protocol):
 
     # ── calls of the listener ──
 
+    @property
+    def unread_bytes(self) -> int:
+        """Bytes that the client has not read yet, or that wait for an answer."""
+        written = self._transport.get_write_buffer_size() if self._transport is not None else 0
+        return written + (self.session.held_bytes if self.session is not None else 0)
+
     def answer(self, number: int, packets: list[bytes] | None, failure: Failure | None) -> None:
         """Process the outcome of a `Forward`."""
         if self.session is None:
@@ -136,6 +142,13 @@ class ClientConnection(asyncio.Protocol):
             self._ended = True
             self._transport.close()
             asyncio.get_running_loop().call_later(CLOSE_S, self._abort)
+
+    def close_slow(self, limit: str) -> None:
+        """Close at once, because the client reads too slowly. limit: the key that it exceeds."""
+        self._owner.counters["slow_clients_closed"] += 1
+        message = "closed the connection of %s from %s: it left %d bytes unread (%s in [listener])"
+        log.warning(message, self._name, self._address, self.unread_bytes, limit)
+        self._abort()
 
     # ── effects ──
 
@@ -184,16 +197,10 @@ class ClientConnection(asyncio.Protocol):
         if self._ended or self._transport is None or self.session is None or not data:
             return
         self._transport.write(data)
-        unread = self._transport.get_write_buffer_size()
-        if not unread:
+        if not self._transport.get_write_buffer_size():
             self._unread_answers = 0
-        elif unread + self.session.held_bytes > self._owner.max_unread_bytes_per_client + min(
-            self._unread_answers, MAX_ANSWER_BYTES
-        ):
-            self._owner.counters["slow_clients_closed"] += 1
-            message = "closed the connection of %s from %s: it left %d bytes unread (max_unread_bytes_per_client in [listener])"
-            log.warning(message, self._name, self._address, unread)
-            self._abort()
+        elif self.unread_bytes > self._owner.max_unread_bytes_per_client + min(self._unread_answers, MAX_ANSWER_BYTES):
+            self.close_slow("max_unread_bytes_per_client")
 
     @property
     def _name(self) -> str:

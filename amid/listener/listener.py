@@ -24,6 +24,7 @@ from amid.listener.client_connection import ClientConnection
 from amid.listener.ports import Ports
 from amid.listener.raw_events import RawEvents
 from amid.listener.upstreams import Upstreams
+from amid.manager.backlog import largest_backlogs
 from amid.manager.event_block import EventBlock
 from amid.manager.failures import Failure
 from amid.manager.forwarding import Forward
@@ -43,7 +44,8 @@ HANDSHAKE_S = 10.0
 """Time for a TLS handshake."""
 REPORT_S = 1.0
 """Time between two reports for `status`."""
-
+BACKLOG_S = 0.1
+"""Time between two checks of the unread bytes of all clients."""
 
 COUNTERS = (
     "connections",
@@ -89,6 +91,7 @@ class AmiListener:
             sys.exit(1)
         self._child.start(self._configure)
         self._report()
+        self._check_backlog()
         await self._child.ended.wait()
         self._ports.close()
         for client in self._all():
@@ -98,8 +101,17 @@ class AmiListener:
         """Report to the broker, for `status`."""
         clients = sum(map(len, self._clients.values()))
         unauthenticated = len(self._unauthenticated) + self._handshakes
-        self._service.report({"clients": clients, "unauthenticated_clients": unauthenticated, **self.counters})
+        unread = sum(client.unread_bytes for client in self._all())
+        gauges = {"clients": clients, "unauthenticated_clients": unauthenticated, "unread_bytes": unread}
+        self._service.report({**gauges, **self.counters})
         asyncio.get_running_loop().call_later(REPORT_S, self._report)
+
+    def _check_backlog(self) -> None:
+        """Checked from time to time, because sockets take the bytes of a pass only at its end."""
+        limit = self._settings.listener.max_unread_bytes_total
+        for client in largest_backlogs({client: client.unread_bytes for client in self._all()}, limit):
+            client.close_slow("max_unread_bytes_total")
+        asyncio.get_running_loop().call_later(BACKLOG_S, self._check_backlog)
 
     # ── configuration ──
 

@@ -27,6 +27,7 @@ PING = b"Action: Ping\r\nActionID: p\r\n\r\n"
 MANY_DESCRIPTORS = 4096
 SPARE = 5
 """Descriptors that the listener may open for itself meanwhile; 300 connections would leave more."""
+LARGE = b"".join(b"H%d: %b\r\n" % (number, b"x" * 900) for number in range(20))
 EVENT = b"Action: UserEvent\r\nUserEvent: E\r\nX: %b\r\n\r\n"
 
 
@@ -56,7 +57,7 @@ def test_counters_in_status(front_for: MakeFront) -> None:
         def counted() -> bool:
             report = front.daemon.result("status")["services"].get("listener", {})
             expected = {"clients": 1, "unauthenticated_clients": 1, "logins": 1, "failed_logins": 1, "events_sent": 1, "actions": 1}
-            expected |= {"refused_connections": 0, "missed_events": 0, "slow_clients_closed": 0}
+            expected |= {"refused_connections": 0, "missed_events": 0, "slow_clients_closed": 0, "unread_bytes": 0}
             return all(report.get(name) == value for name, value in expected.items()) and bool(report["connections"] >= 4)
 
         eventually(counted, "status has the counters")
@@ -186,11 +187,10 @@ def test_a_client_that_does_not_read_is_closed_and_affects_no_other(front_for: M
         for each in (stalled, healthy):
             each.login(events="user")
         source.login(events="off")
-        large = b"".join(b"H%d: %b\r\n" % (number, b"x" * 900) for number in range(20))
 
         def closed() -> bool:
             for number in range(50):
-                source.send(b"Action: UserEvent\r\nUserEvent: E\r\nActionID: %d\r\n%bX: %d\r\n\r\n" % (number, large, number))
+                source.send(b"Action: UserEvent\r\nUserEvent: E\r\nActionID: %d\r\n%bX: %d\r\n\r\n" % (number, LARGE, number))
             source.fenced(b"")
             for _ in range(50):
                 healthy.until(b"X: ")
@@ -199,6 +199,35 @@ def test_a_client_that_does_not_read_is_closed_and_affects_no_other(front_for: M
         eventually(closed, "the stalled client is closed", 60)
         healthy.fenced(b"")
         source.fenced(b"")
+
+
+def test_the_unread_bytes_of_all_clients_are_limited(front_for: MakeFront) -> None:
+    front = front_for(max_unread_bytes_total=1_000_000)
+    with contextlib.ExitStack() as stack:
+        source, healthy, *stalled = [stack.enter_context(Connection(front.endpoint)) for _ in range(6)]
+        for each in stalled:
+            each.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        for each in (healthy, *stalled):
+            each.login(events="user")
+        source.login(events="off")
+
+        def reported(name: str) -> int:
+            count: int = front.daemon.result("status")["services"]["listener"][name]
+            return count
+
+        def closed() -> bool:
+            for number in range(20):
+                source.send(b"Action: UserEvent\r\nUserEvent: E\r\nActionID: %d\r\n%bX: %d\r\n\r\n" % (number, LARGE, number))
+            source.fenced(b"")
+            for _ in range(20):
+                healthy.until(b"X: ")
+            return reported("slow_clients_closed") >= 2
+
+        eventually(closed, "two of four stalled clients are closed", 60)
+        assert "(max_unread_bytes_total in [listener])" in front.daemon.log.read_text()
+        assert "(max_unread_bytes_per_client in [listener])" not in front.daemon.log.read_text()
+        eventually(lambda: reported("unread_bytes") <= 1_000_000, "what is left fits")
+        healthy.fenced(b"")
 
 
 def test_a_client_is_not_closed_for_large_answers(front_for: MakeFront) -> None:
