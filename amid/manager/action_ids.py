@@ -7,8 +7,8 @@ the action. So the original is restored for all clients, as long as such an even
 
 from __future__ import annotations
 
+import heapq
 import re
-from collections import deque
 from typing import NamedTuple
 
 MARK = b"ActionID: amid-"
@@ -29,7 +29,7 @@ class Original(NamedTuple):
 class ActionIds:
     def __init__(self) -> None:
         self._originals: dict[bytes, Original] = {}
-        self._expiring: deque[tuple[float, bytes]] = deque()
+        self._expiring: list[tuple[float, bytes]] = []
 
     def __len__(self) -> int:
         return len(self._originals)
@@ -42,12 +42,12 @@ class ActionIds:
 
     def expire(self, wire_id: str, at: float) -> None:
         """The action has ended; forget its original at `at`, in monotonic seconds."""
-        self._expiring.append((at, wire_id.encode()))
+        heapq.heappush(self._expiring, (at, wire_id.encode()))
 
     def drop_expired(self, now: float) -> None:
-        """Forget originals in the order of `expire`: one after a longer one is kept as long."""
+        """Forget the originals whose time has passed."""
         while self._expiring and now >= self._expiring[0][0]:
-            self._originals.pop(self._expiring.popleft()[1], None)
+            self._originals.pop(heapq.heappop(self._expiring)[1], None)
 
     def find(self, packets: bytes) -> set[str]:
         """amid's ActionIDs in these packets."""

@@ -467,6 +467,18 @@ def test_an_action_id_is_kept_for_originate_response() -> None:
     assert len(client.upstream.ids) == 0
 
 
+def test_action_ids_of_quick_actions_are_not_kept_as_long_as_those_of_an_originate() -> None:
+    client = Client("crm")
+    client.ask("Originate", ActionID="call", Channel="PJSIP/100", Context="calls", Exten="1", Priority="1")
+    client.answer()
+    for _ in range(1000):
+        client.ask("Ping")
+        client.answer()
+    assert len(client.upstream.ids) == 1001
+    client.upstream.ids.drop_expired(client.now + 11)
+    assert len(client.upstream.ids) == 1
+
+
 # ── WaitEvent ──
 
 
