@@ -12,6 +12,7 @@ import socket
 import ssl
 import sys
 from collections import Counter
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -30,6 +31,7 @@ from amid.manager.failures import Failure
 from amid.manager.forwarding import Forward
 from amid.manager.manager import Limits, Manager
 from amid.manager.raw_feed import Loss
+from amid.manager.responses import fully_booted
 from amid.manager.user import User
 from amid.process import loop
 from amid.process.child import Child
@@ -223,23 +225,21 @@ class AmiListener:
         self._link.call("action", params, on_reply, acts=True, user=f"ami:{user.name}")
 
     def _follow(self, server: str) -> RawEvents:
-        def on_events(data: bytes, count: int) -> None:
-            clients = self._clients[server]
-            if not clients:
-                return
-            block = EventBlock(data, count, self.manager.upstreams[server].ids)
-            now = clock.monotonic()
-            for client in list(clients) if block else ():
-                client.send_events(block, now)
-
-        def on_loss(loss: Loss) -> None:
-            self._handle_loss(server, loss)
-
+        on_events, on_loss = partial(self._send_events, server), partial(self._handle_loss, server)
         return RawEvents(self._context, self._settings.run_dir, server, on_events, on_loss)
+
+    def _send_events(self, server: str, data: bytes, count: int) -> None:
+        clients = self._clients[server]
+        if not clients:
+            return
+        block = EventBlock(data, count, self.manager.upstreams[server].ids)
+        now = clock.monotonic()
+        for client in list(clients) if block else ():
+            client.send_events(block, now)
 
     def _handle_loss(self, server: str, loss: Loss) -> None:
         """AMI cannot mark a gap. Clients whose user has `on_reconnect = close` are closed, so that
-        they request their lists again."""
+        they request their lists again; the others get the FullyBooted of a new session."""
         self.counters["missed_events"] += loss.missed or 0
         closed = [client for client in self._clients[server] if client.user and client.user.entry.on_reconnect == "close"]
         what = "a new session with Asterisk began" if loss.missed is None else f"{loss.missed} events were lost"
@@ -247,6 +247,8 @@ class AmiListener:
         log.warning(message, server, what, len(closed), len(self._clients[server]) - len(closed))
         for client in closed:
             client.close()
+        if loss.misses_boot:
+            self._send_events(server, fully_booted(*self.manager.upstreams[server].ages(clock.monotonic())), 1)
 
 
 def _limits(settings: ListenerSettings) -> Limits:

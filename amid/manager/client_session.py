@@ -242,8 +242,7 @@ class ClientSession:
         self._filters = EventFilters(user.new_filters())
         upstream = self._upstream
         if self._mask & SYSTEM and upstream.booted:
-            ages = (max(0, int(now - since)) for since in (upstream.booted_at, upstream.reloaded_at))
-            self._send(responses.fully_booted(*ages))
+            self._send(responses.fully_booted(*upstream.ages(now)))
 
     def _set_mask(self, request: Request) -> bytes:
         """The answer to Events."""

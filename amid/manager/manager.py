@@ -46,6 +46,10 @@ class Upstream:
         """Whether clients can be served: the greeting needs the version, and rights the actions."""
         return bool(self.version and self.commands)
 
+    def ages(self, now: float) -> tuple[int, int]:
+        """Seconds since its boot and since its last reload."""
+        return max(0, int(now - self.booted_at)), max(0, int(now - self.reloaded_at))
+
     @property
     def has_filter_criteria(self) -> bool:
         major, minor = self.release

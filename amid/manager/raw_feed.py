@@ -7,9 +7,11 @@ from typing import NamedTuple
 
 class Loss(NamedTuple):
     """missed: the number of missing events; None if unknown, because a new session with Asterisk
-    began."""
+    began. misses_boot: whether the first event of that session, FullyBooted, is missing too: a new
+    reader does not wait for its subscribers."""
 
     missed: int | None
+    misses_boot: bool = False
 
 
 class RawFeed:
@@ -36,5 +38,5 @@ class RawFeed:
         if known is None:
             return None
         if epoch != known:
-            return Loss(None)
+            return Loss(None, seq > 0)
         return Loss(seq - self._seq) if seq > self._seq else None

@@ -127,6 +127,22 @@ def test_clients_stay_connected_while_asterisk_is_down(front_for: MakeFront) -> 
             assert closing.until_closed() == b""
 
 
+def test_clients_notice_that_the_reader_was_replaced(front_for: MakeFront) -> None:
+    """By a FullyBooted, which is the new session's own or, if that was published before the listener
+    subscribed, the listener's."""
+    front = front_for()
+    with Connection(front.endpoint) as connection, Connection(front.endpoint) as unconcerned:
+        connection.login(events="system")
+        connection.until(b"Status: Fully Booted\r\n\r\n")
+        unconcerned.login(events="call")
+        front.daemon.kill("reader pbx1")
+        event = connection.until(b"Status: Fully Booted\r\n\r\n")
+        assert event.count(b"Event: FullyBooted\r\nPrivilege: system,all\r\nUptime: ") == 1
+        front.daemon.wait_up("pbx1")
+        connection.send(EVENT % b"1")
+        assert b"FullyBooted" not in connection.fenced(b"") + unconcerned.fenced(b"")
+
+
 def test_the_broker_ends_with_an_open_action(front_for: MakeFront) -> None:
     front = front_for()
     with Connection(front.endpoint) as connection:
