@@ -7,7 +7,9 @@ in the same way. The exceptions:
 * Events of a channel arrive after its Hangup. Channels that have ended are therefore remembered,
   and once all channels were listed, only Newchannel creates one.
 * When a Linkedid changes, VarSet is the only event that shows it.
-* Pickup has an outdated snapshot, and is ignored.
+* Pickup has an outdated snapshot. Those of DialBegin, DialState, DialEnd, HangupRequest and
+  SoftHangupRequest may be newer than the list of channels, such as a caller ID that no event has
+  reported yet. All of these events are ignored: what they show, other events report.
 * CoreShowChannels may name a bridge that the channel has left (parked, then transferred blindly)
   until the channel hangs up.
 """
@@ -95,15 +97,10 @@ def new_channel(model: Model, fields: Fields, time: float) -> None:
         put_channel(model, uniqueid, snapshot(fields), time)
 
 
-def update_channel(model: Model, fields: Fields, time: float, prefix: str = "") -> None:
-    uniqueid = text(fields, prefix + "Uniqueid")
+def update_channel(model: Model, fields: Fields, time: float) -> None:
+    uniqueid = text(fields, "Uniqueid")
     if model.get("channel", uniqueid) is not None or (uniqueid and not model.channels_listed and uniqueid not in model.tombstones):
-        put_channel(model, uniqueid, snapshot(fields, prefix), time)
-
-
-def update_dialed(model: Model, fields: Fields, time: float) -> None:
-    """The events of a dial, for the dialed channel."""
-    update_channel(model, fields, time, "Dest")
+        put_channel(model, uniqueid, snapshot(fields), time)
 
 
 def update_linkedid(model: Model, fields: Fields, time: float) -> None:

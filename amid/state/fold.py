@@ -12,7 +12,6 @@ Step = Callable[[Model, Fields, float], None]
 1970."""
 
 _CHANNEL = (channels.update_channel,)
-_BOTH_SIDES = (channels.update_channel, channels.update_dialed)
 _MEMBER = (queues.put_member,)
 _UNPARK = (parking.unpark,)
 
@@ -24,13 +23,8 @@ EVENTS: dict[str, tuple[Step, ...]] = {
     "NewConnectedLine": _CHANNEL,
     "NewAccountCode": _CHANNEL,
     "Newexten": _CHANNEL,
-    "HangupRequest": _CHANNEL,
-    "SoftHangupRequest": _CHANNEL,
     "MusicOnHoldStart": _CHANNEL,
     "MusicOnHoldStop": _CHANNEL,
-    "DialBegin": _BOTH_SIDES,
-    "DialState": _BOTH_SIDES,
-    "DialEnd": _BOTH_SIDES,
     "Hold": (channels.update_channel, channels.hold),
     "Unhold": (channels.update_channel, channels.unhold),
     "Rename": (channels.rename_channel,),

@@ -86,8 +86,10 @@ _OF_CHANNEL = UNLISTED | {"channel", *CHANNEL_MEMBERS}
 list of channels."""
 LATE = frozenset(
     {"completed", "hold_time", "talk_time", "service_level_percent", "calls_taken", "in_call", "last_call", "last_pause"}
+    | {"priority"}
 )
-"""Members that no event updates at once. A different value in a list is not a correction."""
+"""Members that no event updates at once. A different value in a list is not a correction. The
+priority of a channel grows when its Dial is answered, which the next event of the channel shows."""
 INCOMPLETE = frozenset({"device", "bridge"})
 """Kinds whose list lacks things that events report: bridges that are about to end, and devices
 whose state is not cached (AST_DEVSTATE_NOT_CACHABLE), such as Local channels."""

@@ -67,10 +67,17 @@ def end_member(model: Model, fields: Fields, time: float) -> None:
 
 
 def join_queue(model: Model, fields: Fields, time: float) -> None:
-    queue, position = text(fields, "Queue"), number(fields, "Position")
+    """A known caller is where the list has it. The position may count a channel Surrogate, see
+    `list_caller`."""
+    queue = text(fields, "Queue")
     if model.get("caller", child_id(queue, text(fields, "Uniqueid"))) is None:
+        position = min(number(fields, "Position"), _last_position(model, queue) + 1)
         _shift(model, queue, position, 1)
-    _put_caller(model, fields, time, position)
+        _put_caller(model, fields, time, position)
+
+
+def _last_position(model: Model, queue: str) -> int:
+    return len(model.queue_callers.get(queue, ()))
 
 
 def _put_caller(model: Model, fields: Fields, since: float, position: int) -> None:
@@ -138,7 +145,7 @@ def _shift(model: Model, queue: str, first: int, by: int) -> None:
 
 def _count_callers(model: Model, queue: str) -> None:
     if model.get("queue", queue) is not None:
-        model.put("queue", queue, {"waiting": len(model.queue_callers.get(queue, ()))})
+        model.put("queue", queue, {"waiting": _last_position(model, queue)})
 
 
 # ── lists ──
@@ -164,9 +171,11 @@ def list_queue(model: Model, fields: Fields, time: float) -> None:
 
 
 def list_caller(model: Model, fields: Fields, time: float) -> None:
-    """An item QueueEntry of QueueStatus. After the action Bridge has taken a caller away, Asterisk
-    lists a Surrogate channel for a moment, and counts it as abandoned when it ends."""
+    """An item QueueEntry of QueueStatus. The items are in the order of their positions. After the
+    action Bridge has taken a caller away, Asterisk lists a channel Surrogate in its position for a
+    moment, and counts it as abandoned when it ends."""
+    queue = text(fields, "Queue")
     if str(text(fields, "Channel")).startswith("Surrogate/"):
-        model.stale_queues[text(fields, "Queue")] = None
+        model.stale_queues[queue] = None
     else:
-        _put_caller(model, fields, time - number(fields, "Wait"), number(fields, "Position"))
+        _put_caller(model, fields, time - number(fields, "Wait"), _last_position(model, queue) + 1)

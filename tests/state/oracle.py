@@ -3,6 +3,9 @@
 The lists are requested between two barriers, which are events in the stream, and the state after
 them. A thing without an event between the first barrier and the event `seq` of the state must be in
 both, and equal. The oracle uses only RPC, as any program does, and shares no code with the state.
+
+The priority of a channel grows without an event when its Dial is answered. A list with another
+priority is right if the next event of the channel shows the same one.
 """
 
 from __future__ import annotations
@@ -62,6 +65,8 @@ class Oracle:
         self._after = {"epoch": page["epoch"], "seq": page["seq"]}
         self._events: list[tuple[int, str, dict[str, Any]]] = []
         self._left: dict[str, str] = {}
+        self._ahead: dict[str, str] = {}
+        """Uniqueid -> the priority in a list, which the next event of the channel must show."""
         self.findings = Findings()
 
     def compare(self) -> None:
@@ -102,6 +107,7 @@ class Oracle:
         if page["missed"] != 0:
             self._events.clear()
             self._left.clear()
+            self._ahead.clear()
             raise Interrupted
         if not page["events"] and not page["more"]:
             raise Interrupted
@@ -112,6 +118,12 @@ class Oracle:
                 self._left[fields["Uniqueid"]] = fields["BridgeUniqueid"]
             elif event["event"] == "BridgeEnter":
                 self._left.pop(fields["Uniqueid"], None)
+            if "Priority" in fields and fields.get("Uniqueid") in self._ahead:
+                self._check_priority(self._ahead.pop(fields["Uniqueid"]), event["event"], fields)
+
+    def _check_priority(self, listed: str, name: str, fields: dict[str, Any]) -> None:
+        if fields["Priority"] != listed:
+            self.findings.wrong.append(f"priority {listed} in a list, and then {name} {fields}")
 
     def _until_value(self, value: str) -> int:
         """Pull until this barrier has arrived, and return its number."""
@@ -142,7 +154,9 @@ class Oracle:
                     self._plain(thing, member, listed[thing].get(header, "")),
                     self._plain(thing, member, known[thing][member]),
                 )
-                if expected != has:
+                if expected != has and member == "priority":
+                    self._ahead[thing] = expected
+                elif expected != has:
                     self.findings.wrong.append(f"{kind} {thing} {member}: {has!r}, in Asterisk's list {expected!r}")
 
     def _plain(self, thing: str, member: str, value: Any) -> str:

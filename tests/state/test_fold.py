@@ -92,11 +92,12 @@ def test_events_after_hangup_are_ignored(pbx: Pbx) -> None:
         assert not pbx.model.kinds["channel"] and not pbx.model.kinds["call"]
 
 
-def test_a_dial_updates_both_channels(pbx: Pbx) -> None:
+@pytest.mark.parametrize("name", ["DialBegin", "DialState", "DialEnd", "HangupRequest", "SoftHangupRequest", "Pickup"])
+def test_events_whose_snapshot_is_not_that_of_the_list_are_ignored(pbx: Pbx, name: str) -> None:
     pbx.add_channels("1", "2")
     dialed = {f"Dest{header}": value for header, value in channel("2", CallerIDNum="222").items()}
-    pbx.feed("DialBegin", {**channel("1", CallerIDNum="111"), **dialed})
-    assert (pbx.get("channel", "1")["caller"], pbx.get("channel", "2")["caller"]) == ("111", "222")
+    pbx.feed(name, {**channel("1", CallerIDNum="111"), **dialed})
+    assert [pbx.get("channel", uniqueid)["caller"] for uniqueid in ("1", "2")] == ["100", "100"]
 
 
 def test_hold_rename_and_linkedid(pbx: Pbx) -> None:
@@ -109,10 +110,6 @@ def test_hold_rename_and_linkedid(pbx: Pbx) -> None:
     assert pbx.get("channel", "1")["name"] == "PJSIP/1<MASQ>"
     pbx.feed("VarSet", {"Uniqueid": "2", "Linkedid": "5"})
     assert pbx.get("call", "1")["channels"] == ["1"] and pbx.get("call", "5")["channels"] == ["2"]
-
-
-def test_pickup_is_ignored() -> None:
-    assert "Pickup" not in EVENTS, "its snapshot is outdated"
 
 
 # ── bridges and calls ──
@@ -161,7 +158,7 @@ def test_positions_of_callers(pbx: Pbx) -> None:
     for uniqueid, position in (("1", 1), ("2", 2), ("3", 1)):
         pbx.feed("QueueCallerJoin", caller(uniqueid, position))
     assert waiting(pbx) == ["3", "1", "2"] and pbx.get("queue", "support")["waiting"] == 3
-    pbx.feed("QueueCallerJoin", caller("3", 1))
+    pbx.feed("QueueCallerJoin", caller("3", 3))
     assert waiting(pbx) == ["3", "1", "2"], "a list included this event"
     pbx.feed("QueueCallerLeave", caller("1", 2))
     pbx.feed("QueueCallerLeave", caller("4", 1))
@@ -179,6 +176,16 @@ def test_a_caller_that_leaves_without_an_event_of_the_queue(pbx: Pbx, event: str
     pbx.feed(event, {**channel("1"), **bridge("b")})
     assert waiting(pbx) == ["2"] and pbx.get("queue", "support")["abandoned"] == 1
     assert "support" in pbx.model.stale_queues
+
+
+def test_a_caller_that_joins_behind_a_surrogate(pbx: Pbx) -> None:
+    """The action Bridge has taken caller 1 away, and Asterisk still counts a channel in its place."""
+    pbx.add_channels("1", "2", "3")
+    pbx.feed("QueueCallerJoin", caller("1", 1))
+    pbx.feed("QueueCallerJoin", caller("2", 2))
+    pbx.feed("BridgeEnter", {**channel("1"), **bridge("b")})
+    pbx.feed("QueueCallerJoin", caller("3", 3))
+    assert waiting(pbx) == ["2", "3"]
 
 
 def test_completed_is_not_counted_from_events(pbx: Pbx) -> None:

@@ -185,6 +185,12 @@ def test_a_bridge_that_is_missing_in_the_list_keeps_its_channels(server: Server)
     assert not server.state.model.kinds["bridge"] and server.state.model.kinds["channel"]["1"]["bridge"] == ""
 
 
+def test_a_priority_that_no_event_shows_yet_is_not_a_correction(server: Server) -> None:
+    server.load(listed("1"))
+    server.load(listed("1", Priority="3"), reconciles=True)
+    assert server.state.model.kinds["channel"]["1"]["priority"] == 3 and server.state.corrections == 0
+
+
 def params(**statistics: str) -> Event:
     return "QueueParams", {"Queue": "support", "Completed": "0", "Abandoned": "0", "ServicelevelPerf": "0.0", **statistics}
 
@@ -202,6 +208,23 @@ def test_a_caller_that_abandons_a_queue_during_its_listing_is_counted_once(serve
     server.load(params())
     server.load(params(Abandoned="1"), reconciles=True, before=(("QueueCallerAbandon", {"Queue": "support"}),))
     assert server.state.model.kinds["queue"]["support"]["abandoned"] == 1 and server.state.corrections == 0
+
+
+def test_a_surrogate_has_no_position(server: Server) -> None:
+    """Until it ends, QueueStatus has a channel Surrogate in place of a caller that the action Bridge took away."""
+
+    def entry(uniqueid: str, position: int, name: str) -> Event:
+        fields = {"Queue": "support", "Uniqueid": uniqueid, "Channel": f"{name}/{uniqueid}", "Position": str(position), "Wait": "1"}
+        return "QueueEntry", fields
+
+    channels = listed("1"), listed("2"), listed("3")
+    server.load(*channels, params(), entry("1", 1, "PJSIP"), entry("2", 2, "PJSIP"))
+    server.feed(("BridgeEnter", {**channel("1"), "BridgeUniqueid": "b", "BridgeType": "basic"}))
+    join = ("QueueCallerJoin", {**channel("3"), "Queue": "support", "Position": "2", "Count": "2"})
+    server.load(*channels, params(), entry("9", 1, "Surrogate"), entry("2", 2, "PJSIP"), reconciles=True, after=(join,))
+    callers = server.state.model.kinds["caller"]
+    assert {one["uniqueid"]: one["position"] for one in callers.values()} == {"2": 1, "3": 2}
+    assert not [one for one in server.state.last_corrections if one.kind == "caller"]
 
 
 def test_a_reload_of_a_module_reloads_its_groups(server: Server) -> None:
