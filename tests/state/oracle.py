@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import time
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
@@ -38,6 +39,9 @@ CHANNEL = {
 MEMBER = {"status": "Status", "paused": "Paused", "penalty": "Penalty", "name": "Name"}
 CALLER = {"position": "Position"}
 STATUS = ("unknown", "not in use", "in use", "busy", "invalid", "unavailable", "ringing", "ring in use", "on hold")
+
+BEHIND_S = 10.0
+"""Seconds by which the state may be behind the stream."""
 
 
 class Interrupted(Exception):
@@ -81,8 +85,7 @@ class Oracle:
         queues = self._client.action("QueueStatus", server=SERVER)["events"]
         second = self._barrier()
         begin = self._until_value(first)
-        self._until_value(second)
-        state = self._client.state(SERVER, kinds=["channels", "queues", "members", "callers"])
+        state = self._state(self._until_value(second))
         self._until_seq(state["seq"])
         if state["epoch"] != self._after["epoch"]:
             raise Interrupted
@@ -91,8 +94,18 @@ class Oracle:
         busy = {value for _, _, fields in after for name, value in fields.items() if name.endswith("niqueid")}
         busy_queues = {fields["Queue"] for _, _, fields in after if "Queue" in fields}
         self._check("channel", CHANNEL, {one["Uniqueid"]: one for one in channels}, by(state["channels"], "uniqueid"), busy)
-        self._check_queues(queues, dict(state), busy, busy_queues)
+        self._check_queues(queues, state, busy, busy_queues)
         self._events = [one for one in self._events if one[0] > state["seq"]]
+
+    def _state(self, seq: int) -> dict[str, Any]:
+        """The state, which includes this event. On a machine with other load the process may be behind."""
+        end = time.monotonic() + BEHIND_S
+        while True:
+            state: dict[str, Any] = {**self._client.state(SERVER, kinds=["channels", "queues", "members", "callers"])}
+            if state["seq"] >= seq or state["epoch"] != self._after["epoch"]:
+                return state
+            if time.monotonic() > end:
+                raise AssertionError(f"the state is at event {state['seq']}, and event {seq} came {BEHIND_S:g} s ago")
 
     # ── the stream ──
 
