@@ -63,6 +63,7 @@ final class Harness {
             case "call" -> say(call(asked.text("method"), asked.inner("params")));
             case "calls" -> say(calls((int) asked.number("count"), (int) asked.number("at_once")));
             case "events" -> events(asked);
+            case "changes" -> changes(asked);
             default -> throw new IllegalArgumentException(asked.toString());
         }
     }
@@ -92,6 +93,7 @@ final class Harness {
             case "servers" -> timed.servers().stream().map(Body::members).toList();
             case "status" -> timed.status().members();
             case "actions" -> timed.actions(params.text("server")).stream().map(Body::members).toList();
+            case "state" -> timed.state(params.named()).members();
             case "restart" -> timed.restart(params.text("server")).members();
             case "ping" -> {
                 timed.ping();
@@ -123,7 +125,7 @@ final class Harness {
     // ── events ──
 
     private void events(Asked asked) {
-        try (Events events = client.events(asked.text("server"), asked.names())) {
+        try (Events events = client.events(asked.text("server"), asked.strings("names"))) {
             say(members("listening", true));
             long missed = sayItems(events, asked.number("count"), asked.duration("timeout", Client.TIMEOUT));
             say(members("end", true, "missed", missed));
@@ -146,7 +148,30 @@ final class Harness {
         return missed;
     }
 
+    private void changes(Asked asked) {
+        try (Events changes = client.changes(asked.text("server"), asked.strings("kinds"))) {
+            for (long left = asked.number("resets"); left > 0; ) {
+                Item.Change change = (Item.Change) changes.next(asked.duration("timeout", Client.TIMEOUT));
+                left -= change.kind().equals("reset") ? 1 : 0;
+                say(members("change", map(change)));
+            }
+            say(members("end", true));
+        } catch (AmidException error) {
+            say(members("error", map(error)));
+        }
+    }
+
     // ── the client's records as the wire has them ──
+
+    private static Map<String, Object> map(Item.Change change) {
+        return members(
+                "server", change.server(),
+                "kind", change.kind(),
+                "id", change.id(),
+                "set", change.set().members(),
+                "gone", change.gone(),
+                "state", change.state().members());
+    }
 
     private static Map<String, Object> map(AmidException error) {
         Map<String, Object> map = members("kind", error.getKind(), "sent", error.wasSent(), "message", error.getMessage());
@@ -211,9 +236,9 @@ final class Harness {
             return new Asked(members.get(name) instanceof Map<?, ?> map ? map : Map.of());
         }
 
-        /** The event names; none, which is all events, for null. */
-        String[] names() {
-            return members.get("names") instanceof List<?> names ? names.toArray(String[]::new) : new String[0];
+        /** A list of texts; an empty one for null. */
+        String[] strings(String name) {
+            return members.get(name) instanceof List<?> texts ? texts.toArray(String[]::new) : new String[0];
         }
 
         Duration duration(String name, Duration otherwise) {

@@ -11,7 +11,6 @@ export type Text = string | Buffer;
  * name that is not UTF-8, each odd byte is a lone surrogate: `bytesOf` gives its bytes.
  */
 export type Packet = { [header: string]: Text | Text[] };
-
 /** A value to send: a list for a repeated header; bytes for text that is not UTF-8. */
 export type FieldValue = string | Uint8Array | number | boolean | (string | Uint8Array | number | boolean)[];
 /** The headers of an action. Undefined values are left out. A name that is not UTF-8 is bytes in a `Map`, or text of `textOf`. */
@@ -25,40 +24,30 @@ export type ServerOptions = CallOptions & { server?: string };
 export type ActionOptions = ServerOptions & { until?: string };
 
 /** `action_id` is as Asterisk saw it; `events` are the items of a list, `complete` is its end; `output` has the lines of a Command. */
-export interface ActionResult {
-  server: string;
-  action_id: string;
-  response: Packet;
-  events: Packet[];
-  complete: Packet | null;
-  output: Text[];
-  until?: Packet;
-  elapsed: number;
-}
+export type ActionResult = { server: string; action_id: string; response: Packet; events: Packet[]; complete: Packet | null } & {
+  output: Text[]; until?: Packet; elapsed: number;
+};
 
-export interface Server extends Cursor {
-  name: string;
-  state: "up" | "booting" | "connecting" | "rejected" | "lost";
-  /** Why it is not up. */
-  detail: string;
-  asterisk: string;
-  lanes: { free: number; busy: number; limit: number };
-  queued: number;
-  since: number;
-}
-
+/** `detail` says why it is not up. */
+export type Server = Cursor & { name: string; state: "up" | "booting" | "connecting" | "rejected" | "lost"; detail: string } & {
+  asterisk: string; lanes: { free: number; busy: number; limit: number }; queued: number; since: number;
+};
 export type Process = { name: string; pid: number; uptime: number; restarts: number; last_exit: string };
 export type Counters = { [name: string]: number };
 export type Status = { version: string; uptime: number; servers: Server[]; processes: Process[]; counters: Counters };
 
 /** Where one is in a server's events: behind number `seq` of the event session `epoch`. */
 export type Cursor = { epoch: number; seq: number };
-
 /** `seq` is its number within its epoch, `prev` that of the event of the same name before it. `fields` has all headers but `Event`. */
 export type Event = Cursor & { server: string; prev: number; time: number; event: string; fields: Packet };
-
 /** `missed` is how many events are no longer held, or null where an epoch ended. */
 export type EventsPage = Cursor & { server: string; events: Event[]; missed: number | null; more: boolean };
+
+/** The state exactly as of event `seq` if `exact`, else `detail` says what is missing; and a list of things for each kind. */
+export type State = Cursor & { server: string; rev: number; exact: boolean; detail: string } & { [kind: string]: any };
+/** Of the thing `id`: `set` has the members with new values, or it is `gone`. The kind `reset` has the whole `state` instead. */
+export type Change = Partial<Cursor> & { kind: string; id?: string; set?: { [member: string]: unknown }; gone?: true; state?: State };
+export type StateOptions = ServerOptions & { kinds?: readonly string[]; where?: string | string[] | { [member: string]: unknown } };
 
 /** Events that are missing: `missed` of them behind number `after` of `epoch`; null where the epoch ended: nobody knows. */
 export class Gap {
@@ -73,7 +62,7 @@ export class Gap {
  * Events as they come, in order and each once, also over the restart of a reader or of the daemon, and a `Gap` where the daemon no
  * longer holds what was missed. `next` rejects with a `timeout` when no item came in time, and may be called again.
  */
-export interface Events extends AsyncIterableIterator<Event | Gap> {
+export interface Events<Item = Event | Gap> extends AsyncIterableIterator<Item> {
   /** How many events are known to be missing, and how many gaps there were. */
   readonly missed: number;
   readonly gaps: number;
@@ -109,6 +98,8 @@ export class Client {
   actions(options?: ServerOptions): Promise<{ name: string; synopsis: string; privilege: string }[]>;
   /** One page of events behind `after` (null: from now on), as soon as there is one, or empty after `timeout`, 25 when left out. */
   pull(options?: ServerOptions & { after?: Cursor | null; names?: readonly string[]; limit?: number }): Promise<EventsPage>;
+  /** The live state of a PBX: these kinds, or all. timeout: 10 when left out, since the daemon loads it at the first request. */
+  state(options?: StateOptions): Promise<State>;
   /** The audit trail behind number `after`, for callers with `admin`. */
   audit(options?: CallOptions & { after?: number; limit?: number }): Promise<{ records: object[]; seq: number; left_out: number }>;
   /** Replaces a server's reader. */
@@ -119,6 +110,8 @@ export class Client {
   call(method: string, params?: { [name: string]: unknown }, options?: CallOptions): Promise<unknown>;
   /** Events with these names, or all. timeout: for each item; without a limit when left out. signal: ends them, with its reason. */
   events(names?: readonly string[], options?: ServerOptions): Events;
+  /** The live state of these kinds, as a `reset`, and then its changes. After a loss of changes there is a `reset` again. */
+  changes(kinds: readonly string[], options?: ServerOptions): Events<Change>;
   /** Ends the events, and the calls that are open, with `cancelled`. The client may be used again. */
   close(): void;
 }

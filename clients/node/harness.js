@@ -36,6 +36,21 @@ const DO = {
     yield { end: true, missed: events.missed };
     events.close();
   },
+
+  async *changes({ kinds, server, resets, timeout }) {
+    const changes = client.changes(kinds, { server, timeout });
+    try {
+      while (resets > 0) {
+        const { value: change } = await changes.next();
+        if (change.kind === "reset") resets -= 1;
+        yield { change };
+      }
+      yield { end: true };
+    } catch (error) {
+      yield { error: failure(error) };
+    }
+    changes.close();
+  },
 };
 
 /** The methods that have a function of their own. */
@@ -45,6 +60,7 @@ const METHODS = {
   status: (options) => client.status(options),
   actions: (options) => client.actions(options),
   events: (options) => client.pull(options),
+  state: (options) => client.state(options),
   audit: (options) => client.audit(options),
   restart: ({ server, ...options }) => client.restart(server, options),
   ping: (options) => client.ping(options),

@@ -27,6 +27,15 @@ export async function follow(take: (event: Event) => void, signal: AbortSignal):
   return events.missed + events.gaps;
 }
 
+export async function watch(show: (channels: object[]) => void): Promise<void> {
+  const { channels, exact } = await client.state({ server: "pbx1", kinds: ["channels"], where: "state=Up" });
+  if (exact) show(channels);
+  for await (const { kind, id, set, gone, state } of client.changes(["channels"], { server: "pbx1" })) {
+    if (kind === "reset") show(state!.channels);
+    else console.log(id, gone ? "has ended" : set);
+  }
+}
+
 export function isSafeToRepeat(error: unknown): boolean {
   return error instanceof AmidError && !error.sent && error.kind !== "invalid_params";
 }

@@ -13,7 +13,7 @@ my $JSON   = JSON::PP->new->ascii;
 my $CLIENT = Amid->new(run_dir => $ARGV[0]);
 
 # What each `do` does with its line.
-my %DO = (decode => \&decode, encode => \&encode, call => \&call, calls => \&calls, events => \&events);
+my %DO = (decode => \&decode, encode => \&encode, call => \&call, calls => \&calls, events => \&events, changes => \&changes);
 
 # The methods of the contract that the client has a function for.
 my %METHODS = (
@@ -21,6 +21,7 @@ my %METHODS = (
     servers => sub (%params) { [ $CLIENT->servers(%params) ] },
     status  => sub (%params) { $CLIENT->status(%params) },
     actions => sub (%params) { [ $CLIENT->actions(%params) ] },
+    state   => sub (%params) { $CLIENT->state(%params) },
     restart => sub (%params) { $CLIENT->restart(delete $params{server}, %params) },
     ping    => sub (%params) { $CLIENT->ping(%params) },
 );
@@ -74,6 +75,24 @@ sub events ($asked) {
         $left-- if $item isa Amid::Event;
     }
     return answer(end => true, missed => $events->missed);
+}
+
+sub changes ($asked) {
+    my $left = $asked->{resets};
+    try {
+        my $changes = $CLIENT->changes(kinds => $asked->{kinds}, server => $asked->{server});
+        while ($left) {
+            my $change = $changes->next($asked->{timeout});
+            $left-- if $change->kind eq 'reset';
+            answer(change => { map { defined $change->$_ ? ($_ => $change->$_) : () } qw(server epoch seq rev kind id set gone state) });
+        }
+        answer(end => true);
+    }
+    catch ($error) {
+        die $error unless $error isa Amid::Error;
+        answer(error => error($error));
+    }
+    return;
 }
 
 # The next item, or undef when `timeout` seconds brought none.

@@ -82,9 +82,7 @@ final class Harness
         try {
             yield ['result' => $this->result($method, (array) $params)];
         } catch (AmidException $error) {
-            $known = ['server' => $error->server, 'action_id' => $error->actionId, 'response' => $error->response];
-            $always = ['kind' => $error->kind, 'sent' => $error->sent, 'message' => $error->getMessage()];
-            yield ['error' => $always + array_filter($known, fn (mixed $one): bool => $one !== null)];
+            yield ['error' => $this->failure($error)];
         }
     }
 
@@ -115,6 +113,29 @@ final class Harness
         $events->close();
     }
 
+    public function changes(array $kinds, string $server, int $resets, float $timeout): Generator
+    {
+        try {
+            $changes = $this->client->changes($kinds, $server, $timeout);
+            while ($resets > 0) {
+                $change = $changes->next();
+                $resets -= (int) ($change['kind'] === 'reset');
+                yield ['change' => $change];
+            }
+            yield ['end' => true];
+        } catch (AmidException $error) {
+            yield ['error' => $this->failure($error)];
+        }
+    }
+
+    private function failure(AmidException $error): array
+    {
+        $known = ['server' => $error->server, 'action_id' => $error->actionId, 'response' => $error->response];
+        $always = ['kind' => $error->kind, 'sent' => $error->sent, 'message' => $error->getMessage()];
+
+        return $always + array_filter($known, fn (mixed $one): bool => $one !== null);
+    }
+
     private function result(string $method, array $params): mixed
     {
         switch ($method) {
@@ -131,6 +152,7 @@ final class Harness
             case 'servers':
             case 'status':
             case 'actions':
+            case 'state':
             case 'restart':
             case 'audit':
                 return $this->client->{$method}(...$params);

@@ -8,7 +8,7 @@ require_relative "notation"
 
 # A method for each `do`; what it yields are the lines of its answer.
 class Harness
-  METHODS = %w[servers status actions audit restart ping].freeze
+  METHODS = %w[servers status actions state audit restart ping].freeze
 
   def initialize(run_dir)
     @client = Amid::Client.new(run_dir)
@@ -40,6 +40,19 @@ class Harness
       take(events, count, &answer)
       yield({ end: true, missed: events.missed })
     end
+  end
+
+  def changes(kinds:, server:, resets:, timeout:)
+    @client.changes(*kinds, server: server, timeout: timeout) do |changes|
+      until resets.zero?
+        change = changes.next
+        resets -= 1 if change["kind"] == "reset"
+        yield({ change: change })
+      end
+    end
+    yield({ end: true })
+  rescue Amid::Error => e
+    yield({ error: e.to_h })
   end
 
   private

@@ -66,6 +66,21 @@ class Harness:
                 yield {"event" if isinstance(item, Event) else "gap": dataclasses.asdict(item)}
             yield {"end": True, "missed": stream.missed}
 
+    def changes(self, kinds: list[str], server: str, resets: int, timeout: float) -> Iterator[Any]:
+        changes = self._client.changes(server, kinds, timeout)
+        try:
+            for change in changes:
+                if change["kind"] == "reset":
+                    resets -= 1
+                    change = {**change, "state": {kind: list(things.values()) for kind, things in changes.view.things.items()}}
+                yield {"change": change}
+                if not resets:
+                    break
+        except AmidError as error:
+            yield {"error": {"message": error.message, **error.data()}}
+        else:
+            yield {"end": True}
+
 
 def main() -> None:
     harness = Harness(sys.argv[1] if len(sys.argv) > 1 else None)

@@ -367,6 +367,83 @@ def odd_bytes(world: World, harnesses: Harnesses) -> dict[str, str]:
     return failed
 
 
+# ── the live state ──
+
+
+def state(world: World, harnesses: Harnesses) -> dict[str, str]:
+    """The channels of a call, and the error for a kind that does not exist."""
+    _ring(world)
+    listed = {item["Uniqueid"] for item in world.daemon.action("CoreShowChannels", server="pbx1")["events"]}
+
+    def check(harness: Harness) -> None:
+        found = harness.result("state", server="pbx1", kinds=["channels"])
+        assert {channel["id"] for channel in found["channels"]} == listed, found
+        assert found["exact"] and found["epoch"] == world.daemon.server("pbx1")["epoch"], found
+        none = harness.result("state", server="pbx1", kinds=["channels"], where="name=nobody")
+        assert none["channels"] == [], none
+        for error in (
+            harness.error("state", server="pbx1", kinds=["nonsense"]),
+            harness.ask("changes", server="pbx1", kinds=["nonsense"], resets=1, timeout=5)["error"],
+        ):
+            assert (error["kind"], error["sent"]) == ("invalid_params", False), error
+            assert "channels" in error["message"], error
+
+    failed = each(harnesses, check)
+    hang_up(world)
+    return failed
+
+
+def _ring(world: World) -> None:
+    """A call that rings until it is hung up; it has two channels."""
+    fields = {**slow("pbx1", 120, timeout=5)["fields"], "Async": True}
+    world.daemon.action("Originate", fields, server="pbx1")
+    eventually(lambda: len(world.daemon.action("CoreShowChannels", server="pbx1")["events"]) == 2, "both channels exist")
+
+
+def changes(world: World, harnesses: Harnesses) -> dict[str, str]:
+    """A call from its first channel to its last; then the state process is killed: the loss shows, with the whole state."""
+    failed, alive = all_do(harnesses, _follow)
+    _ring(world)
+    hang_up(world)
+    wrong, alive = all_do(alive, _sees_a_call)
+    pid = world.daemon.signal("state", signal.SIGKILL)
+    eventually(lambda: world.daemon.pid("state") not in (0, pid), "it was replaced")
+
+    def check(harness: Harness) -> None:
+        assert _reset(harness)["channels"] == []
+        end = harness.hear()
+        assert end == {"end": True}, end
+
+    return failed | wrong | each(alive, check)
+
+
+def _follow(harness: Harness) -> None:
+    harness.say("changes", server="pbx1", kinds=["channels"], resets=2, timeout=BOUND_S / 2)
+    assert _reset(harness)["channels"] == []
+
+
+def _reset(harness: Harness) -> dict[str, Any]:
+    """The state in a line that must have the whole state."""
+    line = harness.hear()
+    assert line.get("change", {}).get("kind") == "reset", line
+    state: dict[str, Any] = line["change"]["state"]
+    return state
+
+
+def _sees_a_call(harness: Harness) -> None:
+    """Changes that add up to two channels, and then to none."""
+    known: dict[str, dict[str, Any]] = {}
+    names: set[str] = set()
+    while len(names) < 2 or known:
+        change = harness.hear()["change"]
+        assert (change["server"], change["kind"]) == ("pbx1", "channel"), change
+        if change.get("gone"):
+            del known[change["id"]]
+        else:
+            known.setdefault(change["id"], {}).update(change["set"])
+            names.add(known[change["id"]]["name"])
+
+
 TRIALS: dict[str, Trial] = {
     "vectors": vectors,
     "every method": methods,
@@ -378,5 +455,15 @@ TRIALS: dict[str, Trial] = {
     "a minute away, then catches up": minute,
     "a gap": gap,
     "UTF-8 and Latin-1": odd_bytes,
+    "state": state,
+    "changes of state": changes,
 }
 """By the heading of its column."""
+
+WITHOUT_STATE = frozenset({"C", "Go", "Rust"})
+"""Clients without functions for the live state. Their programs call the methods `state` and `events`
+by the function for any method."""
+
+
+def is_tried(language: str, trial: str) -> bool:
+    return language not in WITHOUT_STATE or TRIALS[trial] not in (state, changes)

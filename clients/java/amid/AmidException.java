@@ -36,17 +36,11 @@ public final class AmidException extends RuntimeException {
     }
 
     /** A kind of the contract, or {@code unreachable} when there is no daemon. A later daemon may have new ones. */
-    public String getKind() {
-        return kind;
-    }
+    public String getKind() { return kind; }
 
     /** False when Asterisk certainly never saw the action; true when it may have carried it out. */
-    public boolean wasSent() {
-        return sent;
-    }
+    public boolean wasSent() { return sent; }
 
     /** What else is known, where it is: {@code server}, {@code action_id}, and {@code response}, Asterisk's own packet. */
-    public Body getData() {
-        return data;
-    }
+    public Body getData() { return data; }
 }

@@ -13,14 +13,10 @@ import java.util.Map;
 public record Body(Map<Object, Object> members) {
     /** The body in an unpacked value; empty when that is no map. */
     @SuppressWarnings("unchecked") // keys and values are Object: any map will do
-    static Body of(Object value) {
-        return new Body(value instanceof Map<?, ?> map ? (Map<Object, Object>) map : Map.of());
-    }
+    static Body of(Object value) { return new Body(value instanceof Map<?, ?> map ? (Map<Object, Object>) map : Map.of()); }
 
     /** A value as it came, or null when there is none. */
-    public Object get(String name) {
-        return members.get(name);
-    }
+    public Object get(String name) { return members.get(name); }
 
     /** A value as text, the first when there are several, and null when there is none. */
     public String text(String name) {
@@ -29,19 +25,13 @@ public record Body(Map<Object, Object> members) {
     }
 
     /** A number, 0 when there is none. */
-    public long number(String name) {
-        return get(name) instanceof Number number ? number.longValue() : 0;
-    }
+    public long number(String name) { return get(name) instanceof Number number ? number.longValue() : 0; }
 
     /** A map, empty when there is none. */
-    public Body body(String name) {
-        return of(get(name));
-    }
+    public Body body(String name) { return of(get(name)); }
 
     /** A list of maps, such as the {@code events} of an answer; empty when there is none. */
-    public List<Body> bodies(String name) {
-        return listOf(get(name));
-    }
+    public List<Body> bodies(String name) { return listOf(get(name)); }
 
     static List<Body> listOf(Object value) {
         return value instanceof List<?> list ? list.stream().map(Body::of).toList() : List.of();

@@ -27,14 +27,10 @@ public final class Client implements AutoCloseable {
     private final Duration timeout;
 
     /** A client of the daemon in {@code $AMID_RUN_DIR}, or without it in {@code /run/amid} or {@code $XDG_RUNTIME_DIR/amid}. */
-    public Client() {
-        this(null);
-    }
+    public Client() { this(null); }
 
     /** A client of the daemon in this directory and no other. */
-    public Client(Path runDir) {
-        this(new Rpc(runDir), TIMEOUT);
-    }
+    public Client(Path runDir) { this(new Rpc(runDir), TIMEOUT); }
 
     private Client(Rpc rpc, Duration timeout) {
         this.rpc = rpc;
@@ -42,14 +38,10 @@ public final class Client implements AutoCloseable {
     }
 
     /** The same client, on the same sockets, with another timeout of its calls; an hour at most. */
-    public Client withTimeout(Duration timeout) {
-        return new Client(rpc, timeout);
-    }
+    public Client withTimeout(Duration timeout) { return new Client(rpc, timeout); }
 
     /** The same to the only server. */
-    public Body action(String name, Map<?, ?> fields) {
-        return action(name, fields, Map.of());
-    }
+    public Body action(String name, Map<?, ?> fields) { return action(name, fields, Map.of()); }
 
     /**
      * Sends an action, and returns its whole answer: {@code server}, {@code action_id}, {@code response}, {@code events}, {@code
@@ -70,45 +62,41 @@ public final class Client implements AutoCloseable {
     }
 
     /** Each server's name, state, version, epoch, endpoints, lanes and queue. */
-    public List<Body> servers() {
-        return Body.listOf(call("servers", Map.of()));
-    }
+    public List<Body> servers() { return Body.listOf(call("servers", Map.of())); }
 
     /** Servers, processes, counters, version and uptime of the daemon. */
-    public Body status() {
-        return Body.of(call("status", Map.of()));
-    }
+    public Body status() { return Body.of(call("status", Map.of())); }
 
     /** What a server's Asterisk offers: {@code name}, {@code synopsis}, {@code privilege}. A null is the only server. */
     public List<Body> actions(String server) {
         return Body.listOf(call("actions", with(Map.of(), "server", server, "timeout", seconds(timeout))));
     }
 
+    /** The live state of a PBX, with a list for each kind. params: {@code server}, {@code kinds}, {@code where}; none is required. */
+    public Body state(Map<String, ?> params) { return Body.of(call("state", with(params, "timeout", seconds(timeout)))); }
+
     /** Replaces a server's reader. */
-    public Body restart(String server) {
-        return Body.of(call("restart", Map.of("server", server)));
-    }
+    public Body restart(String server) { return Body.of(call("restart", Map.of("server", server))); }
 
     /** Asks the daemon, not Asterisk, for a sign of life. */
-    public void ping() {
-        call("ping", Map.of());
-    }
+    public void ping() { call("ping", Map.of()); }
 
     /** Calls any method, such as one that a later daemon has. Its result is as {@link Body} has values. */
-    public Object call(String method, Map<String, Object> params) {
-        return rpc.call(method, params, timeout);
-    }
+    public Object call(String method, Map<String, Object> params) { return rpc.call(method, params, timeout); }
 
     /** Events of a server, null for the only one, as they come: those with these names, or all. Every event from now on is given. */
     public Events events(String server, String... names) {
-        return new Events(rpc, server, List.of(names));
+        return new Events(rpc, with(Map.of(), "server", server, "names", names.length == 0 ? null : List.of(names)));
+    }
+
+    /** The live state of these kinds as it changes: each {@link Item} is an {@link Item.Change}. A null server is the only one. */
+    public Events changes(String server, String... kinds) {
+        return new Events(rpc, with(Map.of(), "server", server, "kinds", List.of(kinds)));
     }
 
     /** Closes every socket that no call uses; calls under way end by themselves, and {@link Events} are closed on their own. */
     @Override
-    public void close() {
-        rpc.close();
-    }
+    public void close() { rpc.close(); }
 
     /** Params, and what is set of more names and values in turn. */
     static Map<String, Object> with(Map<String, ?> params, Object... namesAndValues) {
@@ -120,7 +108,5 @@ public final class Client implements AutoCloseable {
         return all;
     }
 
-    static double seconds(Duration timeout) {
-        return timeout.toNanos() / 1e9;
-    }
+    static double seconds(Duration timeout) { return timeout.toNanos() / 1e9; }
 }

@@ -28,6 +28,7 @@ import java.util.stream.Stream;
  */
 public final class Events implements Iterable<Item>, AutoCloseable {
     private static final Duration WAIT = Duration.ofSeconds(5); // that one request waits for an event in the daemon
+    private static final Duration STATE_WAIT = Duration.ofSeconds(10); // for a state: the daemon may load the lists of a PBX first
     private static final Duration RETRY_DELAY = Duration.ofMillis(500);
     private static final Optional<Item> END = Optional.empty(); // among the items: the events were closed, or failed
     private static final Set<String> TRANSIENT = Set.of("unreachable", "not_connected", "busy", "timeout", "connection_lost");
@@ -40,9 +41,10 @@ public final class Events implements Iterable<Item>, AutoCloseable {
     private volatile RuntimeException failure; // why there are no more items
     private volatile boolean closed;
 
-    Events(Rpc rpc, String server, List<String> names) {
+    /** params: {@code server}, and {@code names} or {@code kinds}. */
+    Events(Rpc rpc, Map<String, Object> params) {
         this.rpc = rpc;
-        params = Client.with(Map.of(), "server", server, "names", names.isEmpty() ? null : names);
+        this.params = params;
         try {
             pull(Duration.ZERO).forEach(item -> ready.add(Optional.of(item)));
         } catch (AmidException error) {
@@ -110,14 +112,24 @@ public final class Events implements Iterable<Item>, AutoCloseable {
     }
 
     private List<Item> pull(Duration wait) {
-        Body page = Body.of(rpc.call("events", Client.with(params, "timeout", Client.seconds(wait), "after", cursor), wait));
+        boolean isChanges = params.containsKey("kinds");
+        boolean isState = isChanges && cursor == null; // the first answer, and the first one after a loss
+        Duration limit = isState ? STATE_WAIT : wait;
+        Map<String, Object> request = Client.with(params, "timeout", Client.seconds(limit), "after", cursor);
+        Body page = Body.of(rpc.call(isState ? "state" : "events", request, limit));
+        boolean isLost = !isState && (page.get("missed") == null || page.number("missed") > 0);
         Body behind = cursor == null ? page : Body.of(cursor);
-        cursor = Map.of("epoch", page.number("epoch"), "seq", page.number("seq"));
+        cursor = Client.with(Map.of(), "epoch", page.get("epoch"), "seq", page.get("seq"), "rev", page.get("rev"));
         List<Item> items = new ArrayList<>();
-        if (page.get("missed") == null || page.number("missed") > 0) {
+        if (isState) {
+            items.add(new Item.Change(page.text("server"), "reset", "", Body.of(null), false, page));
+        } else if (isLost && isChanges) {
+            cursor = null;
+            return items;
+        } else if (isLost) {
             items.add(new Item.Gap(page.text("server"), behind.number("epoch"), behind.number("seq"), (Long) page.get("missed")));
         }
-        page.bodies("events").forEach(body -> items.add(Item.Event.of(body)));
+        page.bodies("events").forEach(body -> items.add(isChanges ? Item.Change.of(body) : Item.Event.of(body)));
         return items;
     }
 }

@@ -1,6 +1,6 @@
 package amid;
 
-/** What {@link Events} gives: an event, or a gap where events are missing. */
+/** What {@link Events} gives: an event, or a gap where events are missing; or a change of state. */
 public sealed interface Item {
     String server();
 
@@ -21,4 +21,15 @@ public sealed interface Item {
      * ended, since what came behind its last event cannot be known.
      */
     record Gap(String server, long epoch, long after, Long missed) implements Item {}
+
+    /**
+     * A change of a thing: {@code set} has the members with new values, or it is {@code gone}. The first one, and the first one after a
+     * loss of changes, has the kind {@code reset} and the whole {@code state} instead.
+     */
+    record Change(String server, String kind, String id, Body set, boolean gone, Body state) implements Item {
+        static Change of(Body body) {
+            boolean gone = body.get("gone") != null;
+            return new Change(body.text("server"), body.text("kind"), body.text("id"), body.body("set"), gone, body.body("state"));
+        }
+    }
 }

@@ -6,6 +6,7 @@ import { Events } from "./events.js";
 
 /** Seconds that a call may take unless its caller says otherwise; the daemon has the same default. */
 const TIMEOUT = 5;
+const STATE_TIMEOUT = 10; // the daemon loads the lists of a PBX at the first request
 
 export class Client {
   #runDir;
@@ -21,34 +22,30 @@ export class Client {
   }
 
   async command(text, options) {
-    const { output } = await this.action("Command", { Command: text }, options);
-    return output;
+    return (await this.action("Command", { Command: text }, options)).output;
   }
 
   servers(options) {
     return this.call("servers", {}, options);
   }
-
   status(options) {
     return this.call("status", {}, options);
   }
-
   actions({ signal, ...options } = {}) {
     return this.call("actions", { timeout: TIMEOUT, ...options }, { signal });
   }
-
   pull({ signal, ...options } = {}) {
     return this.call("events", { timeout: 25, ...options }, { signal });
   }
-
+  state({ signal, ...options } = {}) {
+    return this.call("state", { timeout: STATE_TIMEOUT, ...options }, { signal });
+  }
   audit({ after, limit, ...options } = {}) {
     return this.call("audit", { after, limit }, options);
   }
-
   restart(server, options) {
     return this.call("restart", { server }, options);
   }
-
   ping(options) {
     return this.call("ping", {}, options);
   }
@@ -58,8 +55,11 @@ export class Client {
     return this.#dealer.ask(method, params, timeout, signal);
   }
 
-  events(names, options) {
-    return new Events(this, this.#streams, names, options);
+  events(names = [], options) {
+    return new Events(this, this.#streams, { names: names.length ? [...names] : undefined }, options);
+  }
+  changes(kinds, options) {
+    return new Events(this, this.#streams, { kinds }, options);
   }
 
   close() {

@@ -31,10 +31,11 @@ export class Events {
   #end = new AbortController();
   #abort = () => this.close();
 
-  constructor(client, streams, names = [], { server, timeout = Infinity, signal } = {}) {
+  /** query: `names` or `kinds`. With `kinds` the items are changes of state. */
+  constructor(client, streams, query, { server, timeout = Infinity, signal } = {}) {
     this.#client = client;
     this.#streams = streams.add(this);
-    this.#query = { server, names: names.length ? [...names] : undefined, after: null, signal: this.#end.signal };
+    this.#query = { server, ...query, signal: this.#end.signal };
     this.#timeout = timeout;
     this.#signal = signal;
     signal?.addEventListener("abort", this.#abort);
@@ -81,15 +82,16 @@ export class Events {
 
   #take(page) {
     if (!page) throw new AmidError("timeout", `no event came within ${this.#timeout} s; the events are still open`);
-    const { server, epoch, seq, events, missed } = page;
+    const { server, epoch, seq, rev, missed = 0, events = [{ kind: "reset", state: page }] } = page;
+    const { kinds, after = page } = this.#query;
+    const isVoid = kinds && missed !== 0; // without a cursor, the whole state is next
     if (missed !== 0) {
-      const behind = this.#query.after ?? page;
       this.gaps += 1;
       this.missed += missed ?? 0;
-      this.#ready.push(new Gap(server, behind.epoch, behind.seq, missed));
+      if (!isVoid) this.#ready.push(new Gap(server, after.epoch, after.seq, missed));
     }
-    if (epoch !== undefined) this.#query.after = { epoch, seq };
-    this.#ready.push(...events);
+    if (!isVoid) this.#ready.push(...events);
+    if (epoch !== undefined) this.#query.after = isVoid ? undefined : { epoch, seq, rev };
     this.#ask(this.#pull());
   }
 
@@ -100,16 +102,21 @@ export class Events {
 
   /** From the last event until now on. A server whose reader is away begins when it is back. */
   #begin() {
-    return this.#client.pull({ ...this.#query, timeout: 0 }).catch((error) => {
+    return this.#request(0).catch((error) => {
       if (error.kind === "unreachable" || !TRANSIENT.has(error.kind)) throw error;
       return { events: [], missed: 0 };
     });
   }
 
+  #request(timeout) {
+    const isState = this.#query.kinds && !this.#query.after;
+    return isState ? this.#client.state(this.#query) : this.#client.pull({ ...this.#query, timeout });
+  }
+
   async #pull() {
     for (;;) {
       try {
-        return await this.#client.pull({ ...this.#query, timeout: PULL_TIMEOUT });
+        return await this.#request(PULL_TIMEOUT);
       } catch (error) {
         if (!TRANSIENT.has(error.kind)) throw error;
         await sleep(RETRY_DELAY_MS, undefined, { signal: this.#end.signal });

@@ -1,7 +1,5 @@
 package Amid;
 use v5.36;
-use feature 'try';
-no warnings 'experimental::try';
 
 use Amid::Error;
 use Amid::Events;
@@ -73,12 +71,9 @@ sub action ($self, $name, $fields = {}, %options) {
     return $self->_call_within('action', %options, action => $name, fields => $fields);
 }
 
-=head2 command($text, server => $name, timeout => 5), restart($server, timeout => 5), ping(timeout => 5)
+=head2 command($text, server => $name), restart($server), ping, servers, status, actions(server => $name), each with timeout => 5
 
 The output lines of an Asterisk CLI command, a list. Replaces a server's reader. Asks the daemon, not Asterisk, for a sign of life.
-
-=head2 servers(timeout => 5), status(timeout => 5), actions(server => $name, timeout => 5)
-
 Each server's name, state, version, epoch, endpoints, lanes and queue, a list of maps. Version, uptime, processes and counters of
 the daemon, a map. The actions that this Asterisk offers, a list of maps: C<name>, C<synopsis>, C<privilege>.
 
@@ -98,9 +93,20 @@ now. Whatever comes once this has returned is given.
 
 =cut
 
-sub events ($self, %options) {
+=head2 state(kinds => \@kinds, where => 'state=Up', server => $name, timeout => 10), changes(kinds => \@kinds, server => $name)
+
+The live state of a PBX, a map with a list for each of these kinds, or of all. The same as it changes, an L<Amid::Events> of changes;
+C<kinds> is required, and C<server> is as for C<events>.
+
+=cut
+
+sub state ($self, %options)   { return $self->_call_within('state', timeout => Amid::Events::STATE_TIMEOUT, %options) }
+sub events ($self, %options)  { return $self->_follow({ names => @{ $options{names} // [] } ? $options{names} : undef }, %options) }
+sub changes ($self, %options) { return $self->_follow({ kinds => $options{kinds} }, %options) }
+
+sub _follow ($self, $wanted, %options) {
     my @all = map { $_->{name} } $self->servers;
-    return Amid::Events->new($self, $options{names}, defined $options{server} ? $options{server} : @all);
+    return Amid::Events->new($self, $wanted, defined $options{server} ? $options{server} : @all);
 }
 
 =head2 call($method, \%params, $timeout), close
@@ -148,12 +154,9 @@ sub _call_within ($self, $method, %params) {
 # Hands a request to a broker within so many seconds, and returns its id.
 sub send_request ($self, $socket, $method, $params, $seconds) {
     my $id = ++$self->{last_id};
-    my $request;
-    try { $request = encode_msgpack({ jsonrpc => '2.0', id => $id, method => $method, params => $params }) }
-    catch ($reason) {
-        chomp $reason;
-        Amid::Error->throw(kind => 'invalid_params', message => "$method: a value cannot be put into a request: $reason");
-    }
+    my $request = eval { encode_msgpack({ jsonrpc => '2.0', id => $id, method => $method, params => $params }) };
+    my $invalid = "$method: a value cannot be put into a request: " . ($@ =~ s/\n\z//r);
+    Amid::Error->throw(kind => 'invalid_params', message => $invalid) if !defined $request;
     my $too_large = "$method: the request has more than " . MAX_REQUEST_BYTES . ' bytes';
     Amid::Error->throw(kind => 'invalid_request', message => $too_large) if length $request > MAX_REQUEST_BYTES;
     $socket->send(min($seconds, SEND_TIMEOUT), q{}, $request) or $socket->throw_unreachable('nobody took the request');

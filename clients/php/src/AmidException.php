@@ -26,15 +26,8 @@ final class AmidException extends \RuntimeException
     /** The error in a reply. Without `sent` in it, Asterisk may have received the action. */
     public static function of(array $error): self
     {
-        $data = $error['data'] ?? [];
-
-        return new self(
-            $data['kind'] ?? 'internal_error',
-            $error['message'] ?? '',
-            $data['sent'] ?? true,
-            $data['server'] ?? null,
-            $data['action_id'] ?? null,
-            $data['response'] ?? null,
-        );
+        $unknown = ['kind' => 'internal_error', 'sent' => true, 'server' => null, 'action_id' => null, 'response' => null];
+        $data = ($error['data'] ?? []) + $unknown;
+        return new self($data['kind'], $error['message'] ?? '', $data['sent'], $data['server'], $data['action_id'], $data['response']);
     }
 }

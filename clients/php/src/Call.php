@@ -40,11 +40,7 @@ final class Call
         $this->end = Socket::now() + $this->clientTimeout;
     }
 
-    /**
-     * The result; null when it has not come within so many seconds.
-     *
-     * @throws AmidException the error in the answer, or of kind "timeout" when no answer will come
-     */
+    /** The result; null when it has not come within so many seconds. Throws "timeout" when no answer will come. */
     public function wait(float $seconds): mixed
     {
         $end = min($this->end, Socket::now() + $seconds);
@@ -53,7 +49,6 @@ final class Call
         } while ($reply === null && Socket::now() < $end);
         if ($reply !== null) {
             $this->answered = true;
-
             return isset($reply['error']) ? throw AmidException::of($reply['error']) : $reply['result'];
         }
         if ($end < $this->end) {

@@ -15,27 +15,17 @@ final class Client
     private int $lastId = 0;
 
     /** Without a directory, AMID_RUN_DIR, or without that the first of /run/amid and $XDG_RUNTIME_DIR/amid with a daemon. */
-    public function __construct(private readonly ?string $runDir = null)
-    {
-    }
+    public function __construct(private readonly ?string $runDir = null) {}
 
     /**
-     * Sends an action and waits for its whole answer.
+     * Sends an action and waits for its whole answer. The server may be left out when there is one.
      *
      * @param array $fields header name => text, number or boolean, or a list of them for a repeated header
-     * @param ?string $server may be left out when there is one
      * @param ?string $until the name of a later event with this ActionID to wait for as well
-     * @return array as clients/README.md says
      */
-    public function action(
-        string $name,
-        array $fields = [],
-        ?string $server = null,
-        float $timeout = Call::TIMEOUT,
-        ?string $until = null,
-    ): array {
+    public function action(string $name, array $fields = [], ?string $server = null, float $timeout = 5.0, ?string $until = null): array
+    {
         $params = ['action' => $name, 'fields' => (object) $fields, 'server' => $server, 'timeout' => $timeout, 'until' => $until];
-
         return $this->call('action', $params, $timeout);
     }
 
@@ -66,6 +56,12 @@ final class Client
     public function pull(array $params, float $timeout = 25.0): array
     {
         return $this->call('events', $params + ['timeout' => $timeout], $timeout);
+    }
+
+    /** The live state of a PBX: a list for each of these kinds, or of all, of the things that meet a condition such as "state=Up". */
+    public function state(?string $server = null, ?array $kinds = null, mixed $where = null, float $timeout = 10.0): array
+    {
+        return $this->call('state', ['server' => $server, 'kinds' => $kinds, 'where' => $where, 'timeout' => $timeout], $timeout);
     }
 
     /** "records" of the audit trail behind number `after`, for callers with `admin`. */
@@ -99,15 +95,16 @@ final class Client
         }
     }
 
-    /**
-     * Events as they come: those with these names, or all. Whatever comes once this has returned is given.
-     *
-     * @param ?string $server may be left out when there is one
-     * @param ?float $timeout seconds to wait for each item; null is without a limit
-     */
+    /** Events with these names, or all, as they come from now on. `timeout`: seconds to wait for each; null is without a limit. */
     public function events(array $names = [], ?string $server = null, ?float $timeout = null): Events
     {
-        return new Events($this, $names, $server, $timeout);
+        return new Events($this, ['server' => $server, 'names' => $names ?: null], $timeout);
+    }
+
+    /** The live state of these kinds, and its changes as they come. Server and timeout are those of `events`. */
+    public function changes(array $kinds, ?string $server = null, ?float $timeout = null): Changes
+    {
+        return new Changes($this, ['server' => $server, 'kinds' => $kinds], $timeout);
     }
 
     /** The client may be used again. */

@@ -21,14 +21,11 @@ final class Event
         public readonly float $time,
         public readonly string $event,
         public readonly array $fields,
-    ) {
-    }
+    ) {}
 
     /** The event in a body. */
     public static function of(array $body): self
     {
-        ['server' => $server, 'epoch' => $epoch, 'seq' => $seq, 'prev' => $prev, 'time' => $time] = $body;
-
-        return new self($server, $epoch, $seq, $prev, $time, $body['event'], $body['fields']);
+        return new self(...array_intersect_key($body, get_class_vars(self::class)));
     }
 }

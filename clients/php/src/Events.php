@@ -14,17 +14,15 @@ namespace Amid;
  *
  * @implements \IteratorAggregate<int, Event|Gap>
  */
-final class Events implements \IteratorAggregate
+class Events implements \IteratorAggregate
 {
     /** Seconds that one request waits for an event in the daemon, and before a request that failed is made again. */
     private const PULL_TIMEOUT = 5.0;
     private const RETRY_DELAY = 0.5;
     private const TRANSIENT = ['unreachable', 'not_connected', 'busy', 'timeout', 'connection_lost'];
 
-    /** The params of the next request. */
-    private array $query;
-    /** @var list<Event|Gap> what came and was not taken yet, the next one last */
-    private array $ready = [];
+    /** What came and was not taken yet, the next one last. */
+    protected array $ready = [];
     private ?Call $call = null;
     private ?Socket $socket = null;
     private float $retryAt = 0.0;
@@ -33,22 +31,18 @@ final class Events implements \IteratorAggregate
     public int $missed = 0;
     public int $gaps = 0;
 
-    public function __construct(
-        private readonly Client $client,
-        array $names,
-        ?string $server,
-        private readonly ?float $timeout,
-    ) {
-        $this->query = ['server' => $server, 'names' => $names ?: null];
+    /** @param array $query the params of the next request */
+    public function __construct(private readonly Client $client, protected array $query, private readonly ?float $timeout)
+    {
         try {
-            $this->take($client->pull($this->query, 0.0));
+            $this->take($client->call(...$this->request(0.0)));
         } catch (AmidException $error) { // a server whose reader is away begins when it is back
             $error->kind === 'unreachable' ? throw $error : $this->refused($error);
         }
     }
 
     /** The next item; null when this is closed. Throws "timeout" when none came in time, and may then be called again. */
-    public function next(): Event|Gap|null
+    public function next(): Event|Gap|array|null
     {
         $end = Socket::now() + ($this->timeout ?? INF);
         while (!$this->closed && $this->ready === []) {
@@ -63,7 +57,6 @@ final class Events implements \IteratorAggregate
             $this->gaps++;
             $this->missed += $item->missed ?? 0;
         }
-
         return $item;
     }
 
@@ -105,9 +98,14 @@ final class Events implements \IteratorAggregate
 
     private function ask(): void
     {
-        $params = $this->query + ['timeout' => self::PULL_TIMEOUT];
         $this->socket ??= $this->client->connect();
-        $this->call ??= $this->client->begin($this->socket, 'events', $params, self::PULL_TIMEOUT);
+        $this->call ??= $this->client->begin($this->socket, ...$this->request(self::PULL_TIMEOUT));
+    }
+
+    /** Method, params and timeout of the next request. */
+    protected function request(float $timeout): array
+    {
+        return ['events', $this->query + ['timeout' => $timeout], $timeout];
     }
 
     private function refused(AmidException $error): void
@@ -115,7 +113,7 @@ final class Events implements \IteratorAggregate
         $this->retryAt = in_array($error->kind, self::TRANSIENT, true) ? Socket::now() + self::RETRY_DELAY : throw $error;
     }
 
-    private function take(array $page): void
+    protected function take(array $page): void
     {
         $now = ['epoch' => $page['epoch'], 'seq' => $page['seq']];
         $behind = $this->query['after'] ?? $now;

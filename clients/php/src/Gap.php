@@ -12,6 +12,5 @@ final class Gap
         public readonly int $epoch,
         public readonly int $after,
         public readonly ?int $missed,
-    ) {
-    }
+    ) {}
 }

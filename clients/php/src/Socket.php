@@ -26,11 +26,7 @@ final class Socket
         }
     }
 
-    /**
-     * One to the daemon in `runDir`, or in AMID_RUN_DIR: that is then the only directory, since another could be another PBX's.
-     *
-     * @throws AmidException of kind "unreachable" when no directory holds its socket
-     */
+    /** One to the daemon in `runDir`, or in AMID_RUN_DIR: that is then the only directory, since another could be another PBX's. */
     public static function toDaemon(?string $runDir): self
     {
         $named = $runDir ?? (getenv('AMID_RUN_DIR') ?: null);
@@ -66,7 +62,6 @@ final class Socket
     public function receive(float $seconds): ?string
     {
         $frames = $this->isReady(\ZMQ::POLL_IN, $seconds) ? $this->socket->recvMulti(\ZMQ::MODE_DONTWAIT) : null;
-
         return is_array($frames) ? end($frames) : null;
     }
 
@@ -82,7 +77,6 @@ final class Socket
             } catch (\ZMQPollException) { // a signal ends the wait in ZeroMQ, but not this one
             }
         } while (self::now() < $end);
-
         return false;
     }
 

@@ -25,9 +25,7 @@ final class Wire
 
     /**
      * A map is an array by name, and an empty one looks like an empty list. The extension's own mode tells the two apart, but makes
-     * PHP objects of what asks for it: it is for data that one made oneself.
-     *
-     * @throws \UnexpectedValueException when it is not MessagePack
+     * PHP objects of what asks for it: it is for data that one made oneself. Throws UnexpectedValueException for what is no MessagePack.
      */
     public static function unpack(string $data, bool $ownMode = false): mixed
     {
@@ -36,7 +34,6 @@ final class Wire
         if (!$unpacker->execute()) {
             throw new \UnexpectedValueException('this is not MessagePack');
         }
-
         return $unpacker->data();
     }
 
@@ -57,7 +54,6 @@ final class Wire
         foreach ($map as $name => $value) {
             $packed .= self::packText((string) $name) . self::pack($value);
         }
-
         return $packed;
     }
 

@@ -14,17 +14,21 @@ module Amid
   # once, and a slow call holds up no other. It may be used in a forked child too, but not so the events opened before.
   class Client
     TIMEOUT = Call::TIMEOUT
+    # The first request for the state of a PBX makes the daemon load its lists.
+    STATE_TIMEOUT = 10.0
 
     # @yieldparam client [Client] closed at the block's end
     # @return [Object] what the block gives; the client when there is none
-    def self.open(run_dir = nil)
-      client = new(run_dir)
-      return client unless block_given?
+    def self.open(run_dir = nil, &block) = lend(new(run_dir), &block)
+
+    # @api private
+    def self.lend(opened)
+      return opened unless block_given?
 
       begin
-        yield client
+        yield opened
       ensure
-        client.close
+        opened.close
       end
     end
 
@@ -51,29 +55,21 @@ module Amid
 
     # @param text [String] an Asterisk CLI command
     # @return [Array<String>] the lines of its output
-    def command(text, server: nil, timeout: TIMEOUT)
+    def command(text, server: nil, timeout: TIMEOUT) =
       action("Command", { Command: text }, server: server, timeout: timeout)["output"]
-    end
 
     # @return [Array<Hash>] of each server `"name"`, `"state"`, `"epoch"`, endpoints, lanes and more
-    def servers(timeout: TIMEOUT)
-      call("servers", timeout: timeout)
-    end
+    def servers(timeout: TIMEOUT) = call("servers", timeout: timeout)
 
     # @return [Hash] servers, processes, counters, version and uptime of the daemon
-    def status(timeout: TIMEOUT)
-      call("status", timeout: timeout)
-    end
+    def status(timeout: TIMEOUT) = call("status", timeout: timeout)
 
     # @return [Array<Hash>] `"name"`, `"synopsis"` and `"privilege"` of each action that this Asterisk offers
-    def actions(server: nil, timeout: TIMEOUT)
-      call("actions", { server: server, timeout: timeout }.compact, timeout: timeout)
-    end
+    def actions(server: nil, timeout: TIMEOUT) = call("actions", { server: server, timeout: timeout }.compact, timeout: timeout)
 
     # One page of events behind the cursor `after` (nil: from now on), as soon as there is one, or empty after `timeout`. {#events}
     # does this for ever.
     #
-    # @param after [Hash, nil] `epoch` and `seq`
     # @param names [Array<String>, nil] all when it is nil
     # @return [Hash] `"epoch"`, `"seq"`, `"events"`, `"missed"` and `"more"`, as clients/README.md says
     def pull(server: nil, after: nil, names: nil, limit: nil, timeout: 25.0)
@@ -81,20 +77,21 @@ module Amid
       call("events", params.compact, timeout: timeout)
     end
 
+    # The live state of a PBX, a list for each kind, exactly as of event `"seq"`.
+    #
+    # @param kinds [Array<String>, nil] such as "channels"; all when it is nil
+    # @param where [String, Array<String>, Hash, nil] a condition on members, such as "state=Up"
+    def state(server: nil, kinds: nil, where: nil, timeout: STATE_TIMEOUT) =
+      call("state", { server: server, kinds: kinds, where: where, timeout: timeout }.compact, timeout: timeout)
+
     # @return [Hash] `"records"` of the audit trail behind number `after`, for callers with `admin`
-    def audit(after: 0, limit: 1000, timeout: TIMEOUT)
-      call("audit", { after: after, limit: limit }, timeout: timeout)
-    end
+    def audit(after: 0, limit: 1000, timeout: TIMEOUT) = call("audit", { after: after, limit: limit }, timeout: timeout)
 
     # Replaces a server's reader.
-    def restart(server:, timeout: TIMEOUT)
-      call("restart", { server: server }, timeout: timeout)
-    end
+    def restart(server:, timeout: TIMEOUT) = call("restart", { server: server }, timeout: timeout)
 
     # Asks the daemon, not Asterisk, for a sign of life.
-    def ping(timeout: TIMEOUT)
-      call("ping", timeout: timeout)
-    end
+    def ping(timeout: TIMEOUT) = call("ping", timeout: timeout)
 
     # Any method of the daemon, for one that is newer than this client. The timeout is how long it may take; this does not tell it.
     # @return [Object] its result
@@ -112,16 +109,12 @@ module Amid
     # @param timeout [Numeric, nil] to wait for each item; nil is for ever
     # @yieldparam events [Events] closed at the block's end
     # @return [Object] what the block gives; the {Events} when there is none
-    def events(*names, server: nil, timeout: nil)
-      stream = keep(Events.new(self, names, server: server, timeout: timeout))
-      return stream unless block_given?
+    def events(*names, server: nil, timeout: nil, &block) =
+      keep(Events.new(self, { server: server, names: (names unless names.empty?) }, timeout), &block)
 
-      begin
-        yield stream
-      ensure
-        stream.close
-      end
-    end
+    # The live state and its changes as they come: see {Changes}. Server, timeout and block are those of {#events}.
+    def changes(*kinds, server: nil, timeout: nil, &block) =
+      keep(Changes.new(self, { server: server, kinds: kinds }, timeout), &block)
 
     # Closes every socket, and the streams of {#events}. Only when no call is under way; the client may be used again.
     def close
@@ -130,20 +123,16 @@ module Amid
     end
 
     # @api private
-    def connect
-      Socket.new(Discovery.find_endpoint(@run_dir))
-    end
+    def connect = Socket.new(Discovery.find_endpoint(@run_dir))
 
     # @api private
-    def begin(socket, method, params, timeout)
-      Call.new(socket, synchronize { @last_id += 1 }, method, params, timeout)
-    end
+    def begin(socket, method, params, timeout) = Call.new(socket, synchronize { @last_id += 1 }, method, params, timeout)
 
     private
 
-    def keep(stream)
+    def keep(stream, &block)
       synchronize { @streams = @streams.reject(&:closed?).push(stream) }
-      stream
+      Client.lend(stream, &block)
     end
 
     def synchronize

@@ -25,11 +25,7 @@ module Amid
 
     def initialize(kind, message, sent: false, server: nil, action_id: nil, response: nil)
       super(message)
-      @kind = kind
-      @sent = sent
-      @server = server
-      @action_id = action_id
-      @response = response
+      @kind, @sent, @server, @action_id, @response = kind, sent, server, action_id, response
     end
 
     # @return [Hash{Symbol => Object}] all that is known of it

@@ -42,15 +42,17 @@ module Amid
     # @return [Integer] how many events are known to be missing, and how many gaps there were
     attr_reader :missed, :gaps
 
+    # @param query [Hash] `server`, and `names` or `kinds`; nil is left out
     # @param timeout [Numeric, nil] seconds to wait for each item
-    def initialize(client, names, server:, timeout:)
+    def initialize(client, query, timeout)
       @client = client
-      @query = { server: server, names: (names unless names.empty?) }.compact
+      @query = query.compact
       @timeout = timeout || Float::INFINITY
       @ready = []
       @missed = @gaps = 0
       @retry_at = 0.0
-      take(client.pull(**@query, timeout: 0))
+      method, params, limit = request(0)
+      take(client.call(method, params, timeout: limit))
     rescue Error => e # a server whose reader is away begins when it is back
       e.kind == :unreachable ? raise : refused(e)
     end
@@ -117,7 +119,11 @@ module Amid
 
     def ask
       @socket ||= @client.connect
-      @client.begin(@socket, "events", { **@query, timeout: PULL_TIMEOUT }, PULL_TIMEOUT)
+      @client.begin(@socket, *request(PULL_TIMEOUT))
+    end
+
+    def request(timeout)
+      ["events", { **@query, timeout: timeout }, timeout]
     end
 
     def drop
@@ -139,6 +145,23 @@ module Amid
         @ready << Gap.new(server: page["server"], epoch: behind[:epoch], after: behind[:seq], missed: page["missed"])
       end
       @ready.concat(page["events"].map { |body| Event.new(**Event.members.to_h { |name| [name, body[name.to_s]] }) })
+    end
+  end
+  # The state of a server as it changes: an iterator of the hashes that the method `events` gives for `kinds`. The first, and the
+  # first after a loss of changes, has the `"kind"` `"reset"` and the whole `"state"`. Made by {Client#changes}; for one thread.
+  class Changes < Events
+    private
+
+    def request(timeout)
+      @query[:after] ? super : ["state", { **@query, timeout: Client::STATE_TIMEOUT }, Client::STATE_TIMEOUT]
+    end
+
+    def take(page)
+      @query = @query.except(:after)
+      return if page.fetch("missed", 0) != 0
+
+      @query[:after] = page.slice("epoch", "seq", "rev")
+      @ready.concat(page["events"] || [{ "kind" => "reset", "state" => page }])
     end
   end
 end
