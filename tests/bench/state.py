@@ -165,7 +165,9 @@ def _send(caller: zmq.Socket[bytes], method: str, params: dict[str, object]) -> 
 
 
 def _receive(caller: zmq.Socket[bytes]) -> dict[str, Any]:
-    result: dict[str, Any] = msgpack.unpackb(caller.recv_multipart()[1])["result"]
+    reply = msgpack.unpackb(caller.recv_multipart()[1])
+    assert "result" in reply, reply["error"]
+    result: dict[str, Any] = reply["result"]
     return result
 
 

@@ -101,10 +101,11 @@ def channel_lists(count: int, seed: int = 1) -> dict[bytes, list[bytes]]:
     channels: list[bytes] = []
     bridges: list[bytes] = []
     for number in range(0, count, 2):
-        caller = Leg(chance)
+        legs = Leg(chance), Leg(chance)
         bridge = [("BridgeUniqueid", f"bridge-{number}"), ("BridgeType", "basic"), ("BridgeTechnology", "simple_bridge")]
         bridges.append(_item("BridgeListItem", bridge))
-        for leg in (caller, Leg(chance, caller.linkedid)):
+        for leg_number, leg in enumerate(legs, number):
+            leg.uniqueid, leg.linkedid = f"1795393100.{leg_number}", f"1795393100.{number}"
             leg.state = (6, "Up")
             more = [("Application", "AppDial"), ("Duration", "00:01:00"), ("BridgeId", f"bridge-{number}")]
             channels.append(_item("CoreShowChannel", [*leg.snapshot(), *more]))
