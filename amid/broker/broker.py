@@ -44,6 +44,7 @@ from amid.rpc.messages import (
     Draining,
     Failure,
     FromReader,
+    PassOn,
     Progress,
     Request,
     Returned,
@@ -150,6 +151,8 @@ class Broker:
                     self._do(self._calls.answered(call_id, None, error, now))
                 case Capacity() | Status() if link is not None:
                     self._do(self._calls.reader_reported(link, link.hello, message, now))
+                case PassOn():
+                    self._do(self._calls.passed_on(message, link is None, now))
                 case Progress(call_id, response):
                     self._calls.progressed(call_id, response)
                 case ServiceStatus(name, report):
@@ -261,7 +264,8 @@ class Broker:
             self._call_service(origin, "state", "events", params)
             return
         now = clock.monotonic()
-        request = reader_requests.pull_events(self._calls.new_call_id(), params, origin.as_json, now)
+        what = params, origin.as_json, now, "recorder" in self._settings.services
+        request = reader_requests.pull_events(self._calls.new_call_id(), *what)
         self._open(origin, self._server(params.server), request, now)
 
     def _call_service(self, origin: Origin, service: str, method: str, params: Any) -> None:

@@ -168,6 +168,11 @@ class ReplayBuffer:
             missed = 0
         return Page(Cursor(epoch, reached or last), events, missed, 0 < reached < last or epoch != end.epoch)
 
+    def holds_end_of(self, cursor: Cursor) -> bool:
+        """Whether `cursor` is after the last event of its epoch, which is followed without a hole by
+        the stored events of the next one."""
+        return cursor.epoch in self._epochs and self._epochs[cursor.epoch][-1].last == cursor.seq
+
     def _begin_next(self, after: Cursor) -> Page:
         """A page that leads to the next epoch with events, if there is one."""
         end = self.cursor

@@ -17,7 +17,7 @@ from amid.errors import AmidError
 from amid.process.loop import start_task
 from amid.process.pipe import Message, Pipe
 from amid.rpc import messages
-from amid.rpc.messages import CallService, Done, Failure, Forget, ServiceHello, ServiceStatus, ToService
+from amid.rpc.messages import CallService, Done, Failure, Forget, PassOn, ServiceHello, ServiceStatus, ToService
 from amid.rpc.requests import PARAMS, Params
 
 RECONNECT_S = 0.05
@@ -25,7 +25,7 @@ RECONNECT_S = 0.05
 
 
 class Service:
-    """on_call: takes a call and its params; `answer` or `refuse` must follow before its deadline.
+    """on_call: takes a call and its params; an answer must follow before its deadline.
     on_forget: takes the id of a call without a waiting caller, None for all calls."""
 
     def __init__(
@@ -57,6 +57,10 @@ class Service:
             Done(call.call_id, Failure(error.kind, error.message, error.sent, {"server": call.server} if call.server else {}))
         )
 
+    def pass_on(self, call: CallService, epoch: int, seq: int) -> None:
+        """Let the reader answer a request for events, from after this event on."""
+        self._send(PassOn(call.call_id, epoch, seq))
+
     def report(self, report: dict[str, Any]) -> None:
         """Set what `status` shows of this service. A new broker gets it as well."""
         self._status = ServiceStatus(self._hello.name, report)
@@ -69,7 +73,7 @@ class Service:
         if pipe is not None:
             await pipe.finish()
 
-    def _send(self, message: Done | ServiceStatus, payload: bytes = b"") -> None:
+    def _send(self, message: Done | PassOn | ServiceStatus, payload: bytes = b"") -> None:
         if self._pipe is not None:  # else the caller is gone with the broker
             self._pipe.send(message, payload)
 

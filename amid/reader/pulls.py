@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 from collections import deque
+from collections.abc import Callable
 
 from amid.events.replay_buffer import Cursor, ReplayBuffer
 from amid.process.loop import Alarm, Soon, clock
@@ -51,18 +52,25 @@ class _Pull:
         return not self.events.count and self.missed is not None
 
     @property
+    def may_be_recorded(self) -> bool:
+        """Whether the recorder may answer it, because nothing is in its answer yet."""
+        return self.request.recorded and not self.events.count and self.missed == 0
+
+    @property
     def remaining(self) -> int:
         """How many more events it may get."""
         return self.request.limit - self.events.count if self.events.size < MAX_ANSWER_BYTES else 0
 
 
 class Pulls:
-    """All requests without an answer yet. deliver: takes the answers."""
+    """All requests without an answer yet. deliver: takes the answers. pass_on: takes the requests
+    for events that the recorder may have, and a cursor to continue from."""
 
-    def __init__(self, publisher: Publisher, deliver: Deliver) -> None:
+    def __init__(self, publisher: Publisher, deliver: Deliver, pass_on: Callable[[int, Cursor], object]) -> None:
         self._publisher = publisher
         self._buffer: ReplayBuffer = publisher.buffer
         self._deliver = deliver
+        self._pass_on = pass_on
         loop = asyncio.get_running_loop()
         self._work_soon = Soon(loop, self._work)
         self._alarm = Alarm(loop, self._end_overdue)
@@ -173,6 +181,10 @@ class Pulls:
             page = self._buffer.read(pull.cursor, min(PORTION, pull.remaining), pull.names)
         except ValueError as error:
             return self._deliver_once(pull, None, Failure("invalid_params", f"`after`: {error}", False))
+        if pull.may_be_recorded and page.missed != 0 and not self._buffer.holds_end_of(pull.cursor):
+            self._open.pop(pull.request.call_id)
+            self._pass_on(pull.request.call_id, pull.cursor)
+            return True
         if (pull.events.count and page.cursor.epoch != pull.cursor.epoch) or (page.missed and not pull.is_empty):
             return self._answer(pull, more=True)  # the next answer reports the missing events
         pull.cursor = page.cursor

@@ -25,6 +25,7 @@ from amid.ami.lane import Call, Outcome
 from amid.ami.packet import Headers, text
 from amid.ami.session import new_action_id
 from amid.config.tables import Caller, Config, Curve
+from amid.events.replay_buffer import Cursor
 from amid.process import loop
 from amid.process.child import BEAT_S, Child
 from amid.process.loop import Alarm, Soon, clock
@@ -48,6 +49,7 @@ from amid.rpc.messages import (
     Failure,
     Forget,
     Lanes,
+    PassOn,
     Progress,
     PullEvents,
     Returned,
@@ -102,7 +104,7 @@ class Reader:
         self._work_soon = Soon(running, self._work)
         self._status_alarm = Alarm(running, self._send_status)
         self._answers = Answers(settings.name, self._deliver, self._report_progress, self._work_soon)
-        self._pulls = Pulls(self._publisher, self._deliver)
+        self._pulls = Pulls(self._publisher, self._deliver, self._pass_on)
         tls, trace = tls_context(server), self._tracer.trace
         listening = Endpoint(server, tls, server.events, MAX_EVENT_BYTES)
         acting = Endpoint(server, tls, "off", server.max_reply_bytes)
@@ -224,6 +226,9 @@ class Reader:
         if not self._send(Done(call_id, error), result or b""):
             self._undeliverable += 1
         self._status_alarm.set(clock.monotonic() + STATUS_DELAY_S)
+
+    def _pass_on(self, call_id: int, cursor: Cursor) -> None:
+        self._send(PassOn(call_id, *cursor))
 
     def _report_progress(self, call_id: int, response: Headers) -> None:
         self._send(Progress(call_id, response))

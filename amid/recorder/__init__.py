@@ -5,6 +5,7 @@ feed         receives events from the broker
 recording    makes batches of them, and knows the open calls
 store        writes the files of a server; day_file is one of them
 archive      reads these files: calls, one call, events
+replay       events that the reader no longer holds
 answers      the methods `calls` and `call`
 retention    deletes old files
 """

@@ -11,7 +11,7 @@ import sqlite3
 import time
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -171,7 +171,7 @@ class Archive:
 
     def tail(self, path: Path) -> list[msgspec.Raw]:
         """Packed events that are not in a block yet."""
-        return self._ask(path, _tail) if path.exists() else []
+        return self._ask(path, tail_of) if path.exists() else []
 
     def _read(self, path: Path, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         return self._ask(path, lambda db: db.execute(sql, values))
@@ -181,12 +181,20 @@ class Archive:
         file."""
         found: list[T] = []
         try:
-            with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=5.0)) as db:
+            with opened(path) as db:
                 for item in question(db):
                     found.append(item)  # keeps what comes before a damaged block
         except (sqlite3.Error, ValueError) as error:
             self.failures.append((path, error))
         return found
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[sqlite3.Connection]:
+    """A file, as it is at this moment. Raises `sqlite3.Error`."""
+    with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=5.0)) as db:
+        db.execute("BEGIN")
+        yield db
 
 
 def _packed_of(db: sqlite3.Connection, row: CallRow, hashes: set[int]) -> Iterator[msgspec.Raw]:
@@ -196,10 +204,10 @@ def _packed_of(db: sqlite3.Connection, row: CallRow, hashes: set[int]) -> Iterat
     for block in [block for block, calls in candidates if not hashes.isdisjoint(array("I", calls))]:
         for (body,) in db.execute("SELECT body FROM block WHERE id = ?", (block,)):
             yield from blocks.decompress(body)
-    yield from _tail(db)
+    yield from tail_of(db)
 
 
-def _tail(db: sqlite3.Connection) -> Iterator[msgspec.Raw]:
+def tail_of(db: sqlite3.Connection) -> Iterator[msgspec.Raw]:
     for (body,) in db.execute("SELECT body FROM tail ORDER BY id"):
         yield from blocks.split(body)
 

@@ -3,8 +3,13 @@
 Events come in batches, one transaction each. They are in `tail` as they were published, until there
 are enough of them for a block. A block has the hashes of the calls that its events belong to, and
 `call` has the numbers of the first and last event of each call, so that a call is found by looking
-at the hashes of few blocks. SQLite's write-ahead log makes a batch complete or absent, however the
-process ends, and lets other connections read meanwhile.
+at the hashes of few blocks. In the same way, events are found by their names.
+
+A block, and the tail, stand for a range of numbers without a gap: an event that is not in them was
+left out because of its name. The numbers between two ranges are those of missing events.
+
+SQLite's write-ahead log makes a batch complete or absent, however the process ends, and lets other
+connections read meanwhile.
 """
 
 from __future__ import annotations
@@ -33,7 +38,8 @@ SESSION_EVENTS = frozenset({"FullyBooted", "amid:disconnected"})
 """Events of no call that may end calls."""
 
 SCHEMA = """
-CREATE TABLE block (id INTEGER PRIMARY KEY, epoch INTEGER, first INTEGER, last INTEGER, events INTEGER, calls BLOB, body BLOB);
+CREATE TABLE block (id INTEGER PRIMARY KEY, epoch INTEGER, first INTEGER, last INTEGER, events INTEGER, names BLOB, calls BLOB,
+                    body BLOB);
 CREATE INDEX block_numbers ON block (epoch, last);
 CREATE TABLE tail (id INTEGER PRIMARY KEY, body BLOB);
 CREATE TABLE call (linkedid TEXT PRIMARY KEY, first_epoch INTEGER, first_seq INTEGER, last_epoch INTEGER, last_seq INTEGER,
@@ -43,16 +49,18 @@ CREATE INDEX call_began ON call (began);
 CREATE TABLE party (number TEXT, linkedid TEXT, PRIMARY KEY (number, linkedid)) WITHOUT ROWID;
 CREATE TABLE joined (linkedid TEXT PRIMARY KEY, target TEXT) WITHOUT ROWID;
 CREATE TABLE gap (epoch INTEGER, after INTEGER, missed INTEGER, time REAL, reason TEXT);
-CREATE TABLE cursor (one INTEGER PRIMARY KEY CHECK (one = 1), epoch INTEGER, seq INTEGER);
+CREATE TABLE left_out (name TEXT PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE cursor (one INTEGER PRIMARY KEY CHECK (one = 1), epoch INTEGER, first INTEGER, seq INTEGER);
 """
 
 
 class StoredEvent(msgspec.Struct, gc=False):
-    """An event to store. packed: as it was published. linkedids: its calls."""
+    """An event to store. name: case-folded. packed: as it was published. linkedids: its calls."""
 
     epoch: int
     seq: int
     time: float
+    name: str
     packed: Packed
     linkedids: Sequence[str]
 
@@ -63,7 +71,7 @@ def stored(event: Event, packed: Packed, linkedids: Sequence[str] | None = None)
         linkedids = linkedids_of(event, packed)
     if not linkedids and event.event in SESSION_EVENTS:
         linkedids = (SESSION,)
-    return StoredEvent(event.epoch, event.seq, event.time, packed, linkedids)
+    return StoredEvent(event.epoch, event.seq, event.time, event.event.casefold(), packed, linkedids)
 
 
 class CallRow(NamedTuple):
@@ -85,6 +93,30 @@ class GapRow(NamedTuple):
     reason: str
 
 
+class Batch(NamedTuple):
+    """Events of one epoch to store, calls that changed, and gaps.
+
+    All events from number `first` to `cursor` were read; those that are not in `events` were left
+    out, because they have one of the names in `left_out` (case-folded).
+    """
+
+    first: int
+    cursor: Cursor
+    events: Sequence[StoredEvent] = ()
+    calls: Sequence[CallRow] = ()
+    gaps: Sequence[GapRow] = ()
+    left_out: Iterable[str] = ()
+
+
+class Tail(NamedTuple):
+    """Events `first` to `last` of an epoch, which are not in a block yet."""
+
+    epoch: int
+    first: int
+    last: int
+    events: list[StoredEvent]
+
+
 class DayFile:
     """A file that is open for writing; it is created if necessary. All methods raise
     `sqlite3.Error` and `OSError`."""
@@ -103,49 +135,60 @@ class DayFile:
             self._db.close()
             raise
         self._compressor = Compressor()
-        self._tail = list(tail)
+        epoch, first, last = self._db.execute("SELECT epoch, first, seq FROM cursor").fetchone() or (0, 1, 0)
+        self._tail = Tail(epoch, first, last, list(tail))
 
-    def commit(self, events: Sequence[StoredEvent], calls: Sequence[CallRow], gaps: Iterable[GapRow], cursor: Cursor) -> None:
-        """Store one batch, completely or not at all. cursor: the last event that was read."""
+    def commit(self, batch: Batch) -> None:
+        """Store one batch, completely or not at all."""
         with _Transaction(self._db):
-            tail = self._put_events(events)
-            self._put_calls(calls)
-            self._db.executemany("INSERT INTO gap VALUES (?, ?, ?, ?, ?)", gaps)
-            self._db.execute("INSERT OR REPLACE INTO cursor VALUES (1, ?, ?)", cursor)
+            tail = self._put_events(batch)
+            self._put_calls(batch.calls)
+            self._db.executemany("INSERT INTO gap VALUES (?, ?, ?, ?, ?)", batch.gaps)
+            self._db.executemany("INSERT OR IGNORE INTO left_out VALUES (?)", [(name,) for name in batch.left_out])
+            self._db.execute("INSERT OR REPLACE INTO cursor VALUES (1, ?, ?, ?)", (tail.epoch, tail.first, tail.last))
         self._tail = tail
 
     def finish(self) -> None:
         """Complete the file, because another one is written from now on. Open calls continue there."""
         with _Transaction(self._db):
-            if self._tail:
-                self._put_block(self._tail)
+            self._put_block(self._tail)
             self._db.execute("DELETE FROM tail")
+            self._db.execute("UPDATE cursor SET first = seq + 1")
             self._db.execute("UPDATE call SET continued = 1 WHERE ended IS NULL")
-        self._tail = []
+        self._tail = Tail(self._tail.epoch, self._tail.last + 1, self._tail.last, [])
 
     def close(self) -> None:
         self._db.close()
 
-    def _put_events(self, events: Sequence[StoredEvent]) -> list[StoredEvent]:
-        """Store events. Returns the tail after them. A block, and the tail, have one epoch."""
-        tail, is_new = [*self._tail, *events], list(events)
-        while len(tail) > BLOCK_EVENTS or (tail and tail[0].epoch != tail[-1].epoch):
-            block = [event for event in tail[:BLOCK_EVENTS] if event.epoch == tail[0].epoch]
-            self._put_block(block)
-            tail = is_new = tail[len(block) :]
-        if len(tail) < len(self._tail) + len(events):
+    def _put_events(self, batch: Batch) -> Tail:
+        """Store events. Returns the tail after them."""
+        old = self._tail
+        if (batch.cursor.epoch, batch.first) == (old.epoch, old.last + 1):
+            first, events, is_new = old.first, [*old.events, *batch.events], batch.events
+        else:
+            self._put_block(old)
+            first, events, is_new = batch.first, list(batch.events), batch.events
+        while len(events) > BLOCK_EVENTS:
+            block, events = events[:BLOCK_EVENTS], events[BLOCK_EVENTS:]
+            self._put_block(Tail(batch.cursor.epoch, first, block[-1].seq, block))
+            first, is_new = block[-1].seq + 1, events
+        if (batch.cursor.epoch, first) != (old.epoch, old.first):
             self._db.execute("DELETE FROM tail")
         if is_new:
             self._db.execute("INSERT INTO tail (body) VALUES (?)", (join([event.packed for event in is_new]),))
-        return tail
+        return Tail(batch.cursor.epoch, first, batch.cursor.seq, events)
 
-    def _put_block(self, events: Sequence[StoredEvent]) -> None:
-        first, last = events[0], events[-1]
-        hashes = hashes_of({linkedid for event in events for linkedid in event.linkedids})
+    def _put_block(self, tail: Tail) -> None:
+        """Make a block of a tail, unless it stands for no numbers."""
+        if tail.first > tail.last:
+            return
+        events = tail.events
+        names = hashes_of({event.name for event in events})
+        calls = hashes_of({linkedid for event in events for linkedid in event.linkedids})
         body = self._compressor.compress([event.packed for event in events])
         self._db.execute(
-            "INSERT INTO block (epoch, first, last, events, calls, body) VALUES (?, ?, ?, ?, ?, ?)",
-            (first.epoch, first.seq, last.seq, len(events), array("I", hashes).tobytes(), body),
+            "INSERT INTO block (epoch, first, last, events, names, calls, body) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (tail.epoch, tail.first, tail.last, len(events), _packed(names), _packed(calls), body),
         )
 
     def _put_calls(self, calls: Sequence[CallRow]) -> None:
@@ -191,9 +234,14 @@ def as_json(value: Any) -> str:
         return json.dumps(value)
 
 
-def hashes_of(linkedids: Iterable[str]) -> set[int]:
-    """As `block.calls` has them, 32 bits each. Different calls may have the same hash."""
-    return {crc32(linkedid.encode("utf-8", "surrogateescape")) for linkedid in linkedids}
+def hashes_of(texts: Iterable[str]) -> set[int]:
+    """Of Linkedids and names of events, as `block` has them, 32 bits each. Different ones may have
+    the same hash."""
+    return {crc32(text.encode("utf-8", "surrogateescape")) for text in texts}
+
+
+def _packed(hashes: Iterable[int]) -> bytes:
+    return array("I", hashes).tobytes()
 
 
 def reverse(number: str) -> str:

@@ -11,6 +11,7 @@ writes the files and others read them, so a slow disk delays neither the beat no
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -29,12 +30,15 @@ from amid.process.loop import clock, start_task
 from amid.process.service import Service
 from amid.process.settings import RecorderSettings, recorder_settings
 from amid.recorder.answers import answer
+from amid.recorder.archive import Archive
+from amid.recorder.day_file import Batch
 from amid.recorder.feed import Feed
-from amid.recorder.recording import Batch, Recording
+from amid.recorder.recording import Recording
+from amid.recorder.replay import RecordedFiles, RecordedPull
 from amid.recorder.retention import delete_outdated
 from amid.recorder.store import Store, StoreError
 from amid.rpc.messages import CallService, ServiceHello
-from amid.rpc.requests import Params
+from amid.rpc.requests import EventsParams, Params
 
 log = logging.getLogger("amid.recorder")
 
@@ -50,8 +54,15 @@ SETTLE_S = 1.0
 """Seconds within which the Hangup of a channel arrives after Asterisk stopped listing it."""
 RETENTION_S = 60.0
 """Seconds between two checks of the age and size of all files."""
+PENDING_S = 0.2
+"""Seconds that a request for events waits for what is being written, or for the last number."""
+FILL_S = 0.1
+"""Seconds after which a page with events, but fewer than its limit, is returned."""
 CONCURRENT_REQUESTS = 2
 """Requests that are answered concurrently; each may read many files."""
+
+METHODS = ["calls", "call", "events"]
+"""`events`: of those that the reader no longer holds."""
 
 T = TypeVar("T")
 
@@ -71,12 +82,15 @@ class ServerRecorder:
         self._committed = Cursor(0, 0)
         self._wake = asyncio.Event()
         self._written = asyncio.Event()
+        self._probing = asyncio.Lock()
+        self.files = RecordedFiles(Archive(Path(settings.directory), server))
 
     async def run(self) -> None:
         while True:
             try:
                 cursor, events = await self._in_writer(self._store.load)
                 self._recording.resume(cursor, events)
+                self._committed = cursor or Cursor(0, 0)
                 await self._follow()
             except StoreError as error:
                 self._report(f"recording has stopped: {error}; retrying every {RETRY_S:g} s")
@@ -86,13 +100,36 @@ class ServerRecorder:
         """Store all events that the daemon has, before a request is answered."""
         try:
             async with asyncio.timeout(within_s):
-                page = await self._probe.pull(None, 0.0)
-                while self._committed < (page.epoch, page.seq):
-                    self._written.clear()
-                    self._wake.set()
-                    await self._written.wait()
+                latest = await self._latest()
+                self._wake.set()
+                await self._until_committed(latest)
         except (TimeoutError, AmidError):
             log.debug("%s: the answer may lack the last events", self._server)
+
+    async def write_pending(self) -> None:
+        """Wait until the events are stored that were received."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(PENDING_S):
+                await self._until_committed(self._recording.cursor or Cursor(0, 0))
+
+    async def may_have_more(self, cursor: Cursor) -> bool:
+        """Whether the daemon may have events after a cursor."""
+        try:
+            async with asyncio.timeout(PENDING_S):
+                return cursor < await self._latest()
+        except (TimeoutError, AmidError):
+            return True
+
+    async def _latest(self) -> Cursor:
+        """The last event that the daemon has."""
+        async with self._probing:
+            page = await self._probe.pull(None, 0.0)
+        return Cursor(page.epoch, page.seq)
+
+    async def _until_committed(self, cursor: Cursor) -> None:
+        while self._committed < cursor:
+            self._written.clear()
+            await self._written.wait()
 
     async def close(self) -> None:
         await self._client.close()
@@ -119,7 +156,7 @@ class ServerRecorder:
 
     async def _write(self, batch: Batch) -> None:
         store, open_calls = self._store, self._recording.open_calls
-        await self._in_writer(store.commit, batch.events, batch.calls, batch.gaps, batch.cursor, open_calls)
+        await self._in_writer(store.commit, batch, open_calls)
         self._committed = batch.cursor
 
     async def _sleep(self) -> None:
@@ -172,7 +209,7 @@ class Recorder:
         self._readers = ThreadPoolExecutor(CONCURRENT_REQUESTS, "reader")
         self._servers = {name: ServerRecorder(settings, name, self._in_writer) for name in settings.servers}
         self._open: set[int] = set()
-        self._service = Service(settings.run_dir, ServiceHello("recorder", ["calls", "call"]), self._handle_call, self._forget)
+        self._service = Service(settings.run_dir, ServiceHello("recorder", METHODS), self._handle_call, self._forget)
 
     async def run(self) -> None:
         self._child.start()
@@ -203,24 +240,50 @@ class Recorder:
 
     def _handle_call(self, call: CallService, params: Params) -> None:
         self._open.add(call.call_id)
-        start_task(self._answer(call, params))
+        start_task(self._answer_events(call, params) if isinstance(params, EventsParams) else self._answer(call, params))
 
     def _forget(self, call_id: int | None) -> None:
         self._open = set() if call_id is None else self._open - {call_id}
 
     async def _answer(self, call: CallService, params: Params) -> None:
         await self._servers[call.server].refresh(min(COMMIT_S, call.deadline - clock.monotonic()))
-        if call.call_id not in self._open or clock.monotonic() > call.deadline:
-            return  # nothing waits for the answer
-        loop = asyncio.get_running_loop()
+        if not self._is_awaited(call):
+            return
         try:
-            result = await loop.run_in_executor(self._readers, answer, self._directory, call.server, params)
+            result = await self._in_reader(answer, self._directory, call.server, params)
         except AmidError as error:
             self._service.refuse(call, error)
         else:
             if call.call_id in self._open:
                 self._service.answer(call, result)
         self._open.discard(call.call_id)
+
+    async def _answer_events(self, call: CallService, params: EventsParams) -> None:
+        server = self._servers[call.server]
+        pull = RecordedPull(server.files, params, call.as_json)
+        filled = clock.monotonic() + FILL_S
+        await server.write_pending()
+        try:
+            while self._is_awaited(call) and not pull.is_complete and not pull.is_at_end:
+                await self._in_reader(pull.advance)
+                if clock.monotonic() >= (max(call.end, filled) if pull.is_empty else filled):
+                    break
+        except AmidError as error:
+            self._service.refuse(call, error)
+        else:
+            if pull.is_at_end and pull.is_empty:
+                self._service.pass_on(call, *pull.cursor)
+            elif self._is_awaited(call):
+                more = not pull.is_at_end or await server.may_have_more(pull.cursor)
+                self._service.answer_encoded(call, pull.page(call.server, more))
+        self._open.discard(call.call_id)
+
+    def _is_awaited(self, call: CallService) -> bool:
+        """Whether its caller still waits for the answer."""
+        return call.call_id in self._open and clock.monotonic() < call.deadline
+
+    def _in_reader(self, function: Callable[..., T], *arguments: Any) -> asyncio.Future[T]:
+        return asyncio.get_running_loop().run_in_executor(self._readers, function, *arguments)
 
 
 async def _run(by_hand: RecorderSettings | None) -> None:

@@ -8,7 +8,6 @@ requested again.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
 
 import msgspec
 
@@ -18,7 +17,7 @@ from amid.history.event import Event, Packed, decode_array
 from amid.history.fold import Fold
 from amid.history.ladder import summary
 from amid.history.model import Call
-from amid.recorder.day_file import CallRow, GapRow, StoredEvent, stored
+from amid.recorder.day_file import Batch, CallRow, GapRow, StoredEvent, stored
 
 
 class Page(msgspec.Struct):
@@ -29,15 +28,6 @@ class Page(msgspec.Struct):
     events: msgspec.Raw
     missed: int | None
     more: bool
-
-
-class Batch(NamedTuple):
-    """What a page contained. cursor: the last event that was read."""
-
-    events: list[StoredEvent]
-    calls: list[CallRow]
-    gaps: list[GapRow]
-    cursor: Cursor
 
 
 class Recording:
@@ -76,12 +66,16 @@ class Recording:
         """Fold the events after the cursor."""
         events = decode_array(page.events)
         gaps = self._gaps_before(page, events)
+        first = self._first_of(page, events)
         kept: list[StoredEvent] = []
+        left_out_names: set[str] = set()
         feed, leave_out = self._fold.feed, self._leave_out
         for event, packed in zip(events, split(page.events), strict=True):
             linkedids = feed(event, packed)
             if event.event not in leave_out:
                 kept.append(stored(event, packed, linkedids))
+            else:
+                left_out_names.add(event.event.casefold())
             if event.event == "FullyBooted":
                 gaps += self._explain_gap(event.time)
         if events:
@@ -89,14 +83,15 @@ class Recording:
                 gaps += self._explain_gap(events[-1].time)
             self._fold.expire(events[-1].time)
         self._cursor = Cursor(page.epoch, page.seq)
-        return Batch(kept, self._changed_calls(), gaps, self._cursor)
+        return Batch(first, self._cursor, kept, self._changed_calls(), gaps, left_out_names)
 
     def hang_up(self, gone: Iterable[str], time: float) -> Batch:
         """End channels (Uniqueids) that hung up in a gap: no Hangup came, and Asterisk does not
         list them."""
         self.needs_channel_list = False
         self._fold.hang_up_unlisted(self._fold.live_channels - set(gone), time)
-        return Batch([], self._changed_calls(), [], self._cursor or Cursor(0, 0))
+        cursor = self._cursor or Cursor(0, 0)
+        return Batch(cursor.seq + 1, cursor, calls=self._changed_calls())
 
     def open_calls(self) -> list[CallRow]:
         return [self._row(call) for call in dict.fromkeys(self._fold.calls.values()) if not call.ended]
@@ -110,6 +105,12 @@ class Recording:
     def _row(self, call: Call) -> CallRow:
         last = Cursor(*call.last.number) if call.ended else None
         return CallRow(summary(call, self.server), Cursor(*call.first.number), last)
+
+    def _first_of(self, page: Page, events: list[Event]) -> int:
+        """The number from which on all events of a page are there."""
+        if page.missed == 0 and self._cursor is not None:
+            return self._cursor.seq + 1
+        return events[0].seq if events else page.seq + 1
 
     def _gaps_before(self, page: Page, events: list[Event]) -> list[GapRow]:
         """The events that are missing before a page."""

@@ -16,7 +16,7 @@ from pathlib import Path
 from amid.events.replay_buffer import Cursor
 from amid.history.event import decode
 from amid.recorder.archive import SUFFIX, Archive, Numbered, day_of
-from amid.recorder.day_file import CallRow, DayFile, GapRow, StoredEvent, stored
+from amid.recorder.day_file import Batch, CallRow, DayFile, GapRow, StoredEvent, stored
 
 log = logging.getLogger("amid.recorder")
 
@@ -63,18 +63,17 @@ class Store:
         self._open(path, archive)
         return cursor, archive.open_calls(path)
 
-    def commit(
-        self, events: Sequence[StoredEvent], calls: list[CallRow], gaps: list[GapRow], cursor: Cursor, open_calls: OpenCalls
-    ) -> None:
+    def commit(self, batch: Batch, open_calls: OpenCalls) -> None:
         """Store one batch. open_calls: returns the open calls, for the file of a new day. Raises
         `StoreError`."""
         try:
-            groups = _by_day(events)
-            for day, group in groups[:-1]:
-                self._commit(day, group, [], [], Cursor(group[-1].epoch, group[-1].seq), open_calls)
-            day, group = groups[-1] if groups else (self._day or day_of(time.time()), [])
-            gaps = [*gaps, *self._gaps_of_damage(cursor)]
-            self._commit(day, group, calls, gaps, cursor, open_calls)
+            *earlier, (day, last) = _by_day(batch.events) or [(self._day or day_of(time.time()), [])]
+            for earlier_day, group in earlier:
+                cursor = Cursor(group[-1].epoch, group[-1].seq)
+                self._commit(earlier_day, batch._replace(cursor=cursor, events=group, calls=(), gaps=()), open_calls)
+                batch = batch._replace(first=cursor.seq + 1)
+            gaps = [*batch.gaps, *self._gaps_of_damage(batch.cursor)]
+            self._commit(day, batch._replace(events=last, gaps=gaps), open_calls)
         except (sqlite3.Error, OSError) as error:
             raise self._failed(error) from None
 
@@ -83,17 +82,9 @@ class Store:
             self._file.close()
         self._file, self._day = None, ""
 
-    def _commit(
-        self,
-        day: str,
-        events: list[StoredEvent],
-        calls: list[CallRow],
-        gaps: list[GapRow],
-        cursor: Cursor,
-        open_calls: OpenCalls,
-    ) -> None:
-        self._file_of(day, open_calls).commit(events, calls, gaps, cursor)
-        self._cursor = cursor
+    def _commit(self, day: str, batch: Batch, open_calls: OpenCalls) -> None:
+        self._file_of(day, open_calls).commit(batch)
+        self._cursor = batch.cursor
 
     def _file_of(self, day: str, open_calls: OpenCalls) -> DayFile:
         """The file of this day. It may be an earlier day, if the clock was set back."""
@@ -103,7 +94,7 @@ class Store:
         path = self.directory / f"{self.server}-{day}{SUFFIX}"
         file = self._open(path, Archive(self.directory, self.server))
         if old is not None:
-            file.commit((), open_calls(), (), self._cursor)
+            file.commit(Batch(self._cursor.seq + 1, self._cursor, calls=open_calls()))
             old.finish()
             old.close()
         return file

@@ -13,20 +13,22 @@ the last one is out.
 
 from __future__ import annotations
 
-import heapq
 from collections import deque
 from collections.abc import Hashable, Iterable, Mapping
 from typing import Any
 
 from amid.errors import AmidError
-from amid.rpc.messages import CallService, Capacity, Forget, Hello, Request, RunAction, ServiceHello, Status
+from amid.rpc import recorded_pulls
+from amid.rpc.deadlines import Deadlines
+from amid.rpc.messages import Capacity, Forget, Hello, PassOn, PullEvents, Request, RunAction, ServiceHello, Status
 from amid.rpc.open_call import Effect, OpenCall, Origin, Reply, Send
 from amid.rpc.server_queue import READER_TTL_S, SESSION_GRACE_S, ServerQueue
 from amid.rpc.services import Services
 
 PORTION = 100
-"""Limit of replies per method for calls that fail together. Encoding and
-sending them takes the broker 2 ms."""
+"""Limit of replies per method for calls that fail together. They take the broker 2 ms."""
+
+NO_SERVICE = "the process that answers this method is not connected; `amid status` shows the processes"
 
 
 class Calls:
@@ -45,7 +47,7 @@ class Calls:
         self._open: dict[int, OpenCall] = {}
         self._by_principal: dict[str, int] = {}
         self._by_connection: dict[Hashable, dict[int, OpenCall]] = {}
-        self._deadlines: list[tuple[float, int]] = []
+        self._deadlines = Deadlines(self._open)
         self._failed: deque[tuple[OpenCall, str, str]] = deque()
         self._last_id = first_id
         self.configure(limits, max_calls, max_per_caller, now)
@@ -78,16 +80,17 @@ class Calls:
             return [call.failure("busy", f"this caller has {self.max_per_caller} calls open (max_calls_per_caller in [rpc])")]
         if len(self._open) >= self.max_calls:
             return [call.failure("busy", f"{self.max_calls} calls are open already (max_calls in [rpc])")]
-        if call.service_call is not None:
-            return self._call_service(call, call.service_call, service, now)
-        queue = self.servers[server]
-        return self._queue(queue, call, now) if call.pull is None else self._pull(queue, call)
-
-    def _call_service(self, call: OpenCall, request: CallService, service: str, now: float) -> list[Effect]:
-        """Send a call to its service, or let it wait a moment for one that is not connected."""
+        if isinstance(request, RunAction):
+            return self._queue(self.servers[server], call, now)
         self._register(call)
+        if isinstance(request, PullEvents):
+            return self._queue_pull(self.servers[server], call)
+        return self._hand_to_service(call, service, now)
+
+    def _hand_to_service(self, call: OpenCall, service: str, now: float) -> list[Effect]:
+        """Send a call to its service, or let it wait a moment for one that is not connected."""
         link = self.services.add(call, service, now)
-        return [Send(link, request)] if link is not None else []
+        return [Send(link, call.request)] if link is not None else []
 
     def _queue(self, queue: ServerQueue, call: OpenCall, now: float) -> list[Effect]:
         if not queue.waits(now):
@@ -102,9 +105,8 @@ class Calls:
         queue.waiting.append(call)
         return self._hand_out(queue, now) + self._failures()
 
-    def _pull(self, queue: ServerQueue, call: OpenCall) -> list[Effect]:
+    def _queue_pull(self, queue: ServerQueue, call: OpenCall) -> list[Effect]:
         """Queue a request for events. It needs a reader, but no connection to Asterisk."""
-        self._register(call)
         queue.pulls[call.call_id] = call
         queue.unhanded_pulls[call.call_id] = call
         return self._hand_pulls(queue)
@@ -130,9 +132,7 @@ class Calls:
         if own is None:
             own = self._by_connection[call.connection] = {}
         own[call.call_id] = call
-        heapq.heappush(self._deadlines, (call.deadline, call.call_id))
-        if len(self._deadlines) > 2 * len(self._open) + 1000:  # most belong to calls answered long ago
-            self._deadlines = sorted((one.deadline, one.call_id) for one in self._open.values())  # a sorted list is a heap
+        self._deadlines.add(call)
 
     # ── readers ──
 
@@ -168,8 +168,7 @@ class Calls:
         return [Reply(call.origin, result, error)]
 
     def progressed(self, call_id: int, response: dict[Any, Any]) -> None:
-        """Asterisk has answered a call that now waits for an event; the
-        caller receives the response in any case."""
+        """Asterisk has answered a call that now waits for an event; the caller gets the response."""
         call = self._open.get(call_id)
         if call is not None:
             call.response = response
@@ -204,6 +203,23 @@ class Calls:
         return self._failures()
 
     # ── services ──
+
+    def passed_on(self, message: PassOn, by_recorder: bool, now: float) -> list[Effect]:
+        """Pass a request for events on to the recorder, or back to the reader."""
+        call = self._open.get(message.call_id)
+        if call is None or by_recorder != (call.recorded_pull is not None):
+            return []
+        if by_recorder:
+            return self._pass_back(call, message.epoch, message.seq)
+        self.servers[call.server].remove(call)
+        recorded_pulls.hand_over(call, message.epoch, message.seq, now)
+        self._deadlines.add(call)
+        return self._hand_to_service(call, "recorder", now)
+
+    def _pass_back(self, call: OpenCall, epoch: int, seq: int) -> list[Effect]:
+        self.services.remove(call)
+        recorded_pulls.take_back(call, epoch, seq)
+        return self._queue_pull(self.servers[call.server], call)
 
     def service_connected(self, link: Any, hello: ServiceHello) -> list[Effect]:
         return [Send(link, call.request) for call in self.services.connected(link, hello)]
@@ -249,28 +265,33 @@ class Calls:
     def tick(self, now: float) -> list[Effect]:
         """Fail the calls that are overdue, wait too long for a session,
         or are assigned to a silent reader."""
-        while self._deadlines and self._deadlines[0][0] <= now and len(self._failed) < PORTION:
-            call = self._open.get(heapq.heappop(self._deadlines)[1])
-            if call is not None:
-                self._time_out(call)
-        absent = "the process that answers this method is not connected; `amid status` shows the processes"
-        self._fail(self.services.overdue(now), "not_connected", absent)
+        while len(self._failed) < PORTION and (call := self._deadlines.pop_overdue(now)) is not None:
+            self._time_out(call)
+        effects = self._end_overdue(now)
         for queue in self.servers.values():
             if queue.waiting and not queue.waits(now):
                 self._fail(list(queue.waiting), "not_connected", queue.unavailable_reason())
             if queue.handed and now >= queue.last_message_at + READER_TTL_S:
                 self._fail(list(queue.handed.values()), "connection_lost", f"the reader of server {queue.name} does not report")
-        return self._failures()
+        return effects + self._failures()
+
+    def _end_overdue(self, now: float) -> list[Effect]:
+        """End the waits for services. The reader answers instead of the recorder, and reports what
+        is missing."""
+        effects: list[Effect] = []
+        for call in self.services.overdue(now):
+            if call.recorded_pull is not None:
+                effects += self._pass_back(call, call.recorded_pull.epoch or 0, call.recorded_pull.seq)
+            else:
+                self._fail([call], "not_connected", NO_SERVICE)
+        return effects
 
     def next_deadline(self) -> float | None:
         """When `tick` is due, in monotonic seconds; None if nothing is open."""
         if self._failed:
             return 0.0
-        while self._deadlines and self._deadlines[0][1] not in self._open:
-            heapq.heappop(self._deadlines)
-        times = [self._deadlines[0][0]] if self._deadlines else []
-        service = self.services.next_deadline()
-        times += [service] if service is not None else []
+        firsts = (self._deadlines.first(), self.services.next_deadline())
+        times = [first for first in firsts if first is not None]
         times += [queue.last_ready + SESSION_GRACE_S for queue in self.servers.values() if queue.waiting]
         times += [queue.last_message_at + READER_TTL_S for queue in self.servers.values() if queue.handed]
         return min(times, default=None)

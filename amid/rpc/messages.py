@@ -53,7 +53,8 @@ class PullEvents(Struct, tag="pull", array_like=True):
     """Return at most `limit` events after number `seq` of `epoch`, or wait for one until `end`.
 
     epoch: None for events from now on. names: those wanted, all if empty. end, deadline: monotonic
-    seconds; the deadline is a moment later.
+    seconds; the deadline is a moment later. recorded: the recorder may have events that the reader
+    no longer holds; such a request is passed on.
     """
 
     call_id: int
@@ -64,6 +65,7 @@ class PullEvents(Struct, tag="pull", array_like=True):
     names: list[str]
     limit: int
     as_json: bool = False
+    recorded: bool = False
 
 
 class CallService(Struct, tag="call", array_like=True):
@@ -192,6 +194,15 @@ class Done(Struct, tag="done", array_like=True):
     error: Failure | None = None
 
 
+class PassOn(Struct, tag="pass_on", array_like=True):
+    """The next events of a request for events are not here. From a reader: it no longer holds them,
+    and the recorder may have them. From the recorder: it has none after number `seq` of `epoch`."""
+
+    call_id: int
+    epoch: int
+    seq: int
+
+
 class Progress(Struct, tag="progress", array_like=True):
     """Asterisk has answered, and the call now waits for an event.
     response: the packet's headers."""
@@ -210,7 +221,7 @@ class Draining(Struct, tag="draining", array_like=True):
     """The reader is ending. It returns every call that arrives from now on."""
 
 
-FromReader = Hello | ServiceHello | ServiceStatus | Capacity | Status | Done | Progress | Returned | Draining
+FromReader = Hello | ServiceHello | ServiceStatus | Capacity | Status | Done | PassOn | Progress | Returned | Draining
 
 encode = msgspec.msgpack.Encoder().encode
 decode_to_reader = msgspec.msgpack.Decoder(ToReader).decode

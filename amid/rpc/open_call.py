@@ -49,8 +49,9 @@ Effect = Send | Reply
 
 @dataclass(slots=True, eq=False)
 class OpenCall:
-    """`principal` and `connection` are copies of the origin's,
-    whose properties are slow to read."""
+    """`principal` and `connection` are copies of the origin's, whose properties are slow to read.
+
+    recorded_pull: the request of the caller, while the recorder answers it."""
 
     origin: Origin
     server: str
@@ -61,6 +62,7 @@ class OpenCall:
     connection: Hashable
     handed: bool = False
     response: dict[Any, Any] | None = None
+    recorded_pull: PullEvents | None = None
 
     @property
     def sent(self) -> bool:
@@ -82,12 +84,15 @@ class OpenCall:
         return self.request if isinstance(self.request, CallService) else None
 
     def ended(self, kind: str, message: str) -> Reply:
-        """A failure, or for a pull without an event in time, an
-        empty result with the same cursor."""
-        pull = self.pull
-        if pull is None or kind != "timeout" or pull.epoch is None:
+        """A failure. A pull without an event in time gets an empty result with the same cursor, and
+        so does one whose recorder has ended."""
+        pull, kinds = self.pull, ["timeout"]
+        if self.recorded_pull is not None:
+            pull, kinds = self.recorded_pull, ["timeout", "not_connected"]
+        if pull is None or kind not in kinds or pull.epoch is None:
             return self.failure(kind, message)
-        return Reply(self.origin, EventsPage(self.server, pull.epoch, pull.seq, 0, False).encode(EncodedEvents(pull.as_json)))
+        page = EventsPage(self.server, pull.epoch, pull.seq, 0, more=pull is self.recorded_pull)
+        return Reply(self.origin, page.encode(EncodedEvents(pull.as_json)))
 
     def failure(self, kind: str, message: str) -> Reply:
         sent = self.sent

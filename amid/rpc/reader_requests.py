@@ -42,11 +42,11 @@ def run_action(call_id: int, params: ActionParams, shape: str, as_json: bool, ma
     )
 
 
-def pull_events(call_id: int, params: EventsParams, as_json: bool, now: float) -> PullEvents:
-    """A request for the events behind a cursor."""
+def pull_events(call_id: int, params: EventsParams, as_json: bool, now: float, recorded: bool = False) -> PullEvents:
+    """A request for the events behind a cursor. recorded: whether there is a recorder."""
     end, after = now + params.timeout, params.after
     epoch, seq = (after.epoch, after.seq) if after is not None else (None, 0)
-    return PullEvents(call_id, end + PULL_GRACE_S, end, epoch, seq, params.names or [], params.limit, as_json)
+    return PullEvents(call_id, end + PULL_GRACE_S, end, epoch, seq, params.names or [], params.limit, as_json, recorded)
 
 
 def call_service(call_id: int, method: str, server: str, params: Params, as_json: bool, now: float) -> CallService:

@@ -9,7 +9,7 @@ other bytes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import msgpack
@@ -49,8 +49,18 @@ class EncodedEvents:
     def add(self, events: list[Event]) -> None:
         """Encode and add events, at least one."""
         piece = _json_events(events) if self.as_json else pack_all(events)[len(_array_header(len(events))) :]
+        self._append(piece, len(events))
+
+    def add_packed(self, events: Sequence[msgspec.Raw]) -> None:
+        """Add events that are encoded in MessagePack, at least one."""
+        if self.as_json:
+            self.add([Event(**msgspec.msgpack.decode(packed)) for packed in events])
+        else:
+            self._append(b"".join(events), len(events))
+
+    def _append(self, piece: bytes, count: int) -> None:
         self.pieces.append(piece)
-        self.count += len(events)
+        self.count += count
         self.size += len(piece)
 
 

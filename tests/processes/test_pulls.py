@@ -174,14 +174,17 @@ def test_one_event_answers_many_pulls(daemon: Daemon, cursor: dict[str, int]) ->
 
 
 def pulls_of(loop: Loop, publisher: Publisher) -> tuple[Pulls, list[dict[str, Any]]]:
-    """The pulls of this publisher, and their answers."""
+    """The pulls of this publisher, and their answers. One that is passed on is `passed_on` from its cursor."""
     answers: list[dict[str, Any]] = []
+
+    def pass_on(call_id: int, cursor: tuple[int, int]) -> None:
+        answers.append({"passed_on": tuple(cursor)})
 
     def answer(call_id: int, result: bytes | None, error: object) -> None:
         answers.append(wire.unpack(result or b""))
 
     async def start() -> Pulls:
-        return Pulls(publisher, answer)
+        return Pulls(publisher, answer, pass_on)
 
     return loop.run(start()), answers
 
@@ -204,6 +207,30 @@ def test_expired_events_of_a_new_epoch_are_counted_separately(loop: Loop, publis
     ended, begun = pages
     assert (ended["epoch"], ended["seq"], ended["missed"], ended["events"], ended["more"]) == (2, 0, None, [], True)
     assert begun["missed"] == begun["events"][0]["seq"] - 1 > 0 and begun["seq"] == 50
+
+
+def test_a_request_for_events_that_are_no_longer_held_is_passed_on(loop: Loop, publisher: Publisher) -> None:
+    pulls, answers = pulls_of(loop, publisher)
+    publisher.publish(own_event("First"), 0.0)
+    publisher.numbers.new_epoch(2)
+    publisher.buffer._max_bytes = 2000
+    publisher.publish(own_event("First"), 0.0)
+    requests = [((1, 1), []), ((1, 0), []), ((2, 0), []), ((2, 1), ["Nothing"]), ((9, 7), [])]
+
+    def ask() -> list[Any]:
+        found = []
+        for cursor, names in requests:
+            pulls.add(PullEvents(1, 2**40, 0, *cursor, names, 1000, recorded=True))
+            loop.eventually(lambda: answers, "it is answered")
+            answer = answers.pop()
+            found.append(answer.get("passed_on") or len(answer["events"]))
+        return found
+
+    assert ask() == [0, 1, 1, 0, (9, 7)], "everything is held, except the epoch of an earlier process"
+    for _ in range(50):
+        publisher.publish(own_event("UserEvent"), 0.0)
+    assert ask() == [(1, 1), (1, 0), (2, 0), 0, (9, 7)], "none with the requested name is missing"
+    assert not pulls._open
 
 
 @pytest.mark.parametrize("names", [[], ["Nothing"]], ids=["all", "names"])

@@ -48,7 +48,7 @@ class Writer:
         self.recording.resume(*self.store.load())
 
     def write(self, events: list[bytes], missed: int | None = 0) -> None:
-        self.store.commit(*self.recording.feed_page(page(events, missed)), self.recording.open_calls)
+        self.store.commit(self.recording.feed_page(page(events, missed)), self.recording.open_calls)
 
     def write_all(self, events: list[bytes]) -> None:
         for event in events:
@@ -188,7 +188,7 @@ def test_channels_that_asterisk_no_longer_lists(tmp_path: Path) -> None:
     script = at(NOON)
     writer = Writer(tmp_path)
     writer.write_all(talking(script))
-    writer.store.commit(*writer.recording.hang_up(["1.1", "1.2"], script.time), writer.recording.open_calls)
+    writer.store.commit(writer.recording.hang_up(["1.1", "1.2"], script.time), writer.recording.open_calls)
     assert ladder_of(tmp_path) == [*TALK, "the PBX ends the call after 1 s"]
 
 

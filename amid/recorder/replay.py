@@ -1,0 +1,212 @@
+"""Requests for events that the reader no longer holds, answered from the files of one server.
+
+A request is answered in steps of a few blocks, so that others get their turn. Files and blocks are
+found by number, and blocks without an event of the requested names are not decompressed.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from array import array
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from itertools import groupby
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from amid.errors import AmidError
+from amid.events.replay_buffer import Cursor
+from amid.history.blocks import decompress
+from amid.recorder.archive import Archive, opened, tail_of
+from amid.recorder.day_file import hashes_of
+from amid.rpc.requests import EventsParams
+from amid.rpc.result import EncodedEvents, EventsPage
+
+log = logging.getLogger("amid.recorder")
+
+STEP_BLOCKS = 20
+"""Blocks read in one step, which takes some 10 ms."""
+MAX_ANSWER_BYTES = 1024 * 1024
+"""Bytes of events at which an answer ends, as in the reader."""
+
+BLOCKS = """SELECT id, epoch, first, last, events, names FROM block WHERE (epoch, last) > (?, ?)
+            ORDER BY epoch, last LIMIT ?"""
+FIRST = "SELECT epoch, first FROM block ORDER BY epoch, last LIMIT 1"
+TAIL = "SELECT epoch, first, seq FROM cursor WHERE first <= seq AND (epoch, seq) > (?, ?)"
+
+
+class _Head(msgspec.Struct, gc=False):
+    """What is decoded of an event."""
+
+    seq: int
+    event: str
+
+
+class _Numbered(NamedTuple):
+    seq: int
+    name: str
+    packed: msgspec.Raw
+
+
+_HEAD = msgspec.msgpack.Decoder(_Head)
+
+
+class Run(NamedTuple):
+    """Numbers `first` to `last` of an epoch, and the events among them. No other event among them has
+    a requested name. events: None if none of them has one."""
+
+    epoch: int
+    first: int
+    last: int
+    events: list[_Numbered] | None = None
+
+
+class RecordedFiles:
+    """The files of one server in the order of their events."""
+
+    def __init__(self, archive: Archive) -> None:
+        self._archive = archive
+        self._firsts: dict[tuple[Path, int], Cursor] = {}
+        """The first number of a file, which never changes, by path and inode."""
+
+    def after(self, cursor: Cursor) -> list[Path]:
+        """The files that may have events after this one. Raises `AmidError` if one cannot be read."""
+        firsts = sorted((first, path) for path in self._archive.files() if (first := self._first_of(path)) is not None)
+        earlier = [place for place, (first, _) in enumerate(firsts) if first <= cursor]
+        return [path for _, path in firsts[max(earlier, default=0) :]]
+
+    def _first_of(self, path: Path) -> Cursor | None:
+        with _reading(path):
+            key = path, path.stat().st_ino
+            if key not in self._firsts:
+                with opened(path) as db:
+                    found = db.execute(FIRST).fetchone() or db.execute(TAIL, (0, 0)).fetchone()
+                if found is None:
+                    return None
+                self._firsts[key] = Cursor(*found[:2])
+            return self._firsts[key]
+        return None
+
+
+class RecordedPull:
+    """One request. cursor: up to where its answer is complete."""
+
+    def __init__(self, files: RecordedFiles, params: EventsParams, as_json: bool) -> None:
+        assert params.after is not None
+        self._limit = params.limit
+        self._names = frozenset(name.casefold() for name in params.names or ())
+        self._files = files
+        self._paths: list[Path] | None = None
+        self.cursor = self._position = Cursor(params.after.epoch, params.after.seq)
+        self.missed: int | None = 0
+        self.events = EncodedEvents(as_json)
+        self.is_complete = False
+        self.is_at_end = False
+        """Whether nothing after the cursor is recorded."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether its answer reports nothing yet."""
+        return not self.events.count and self.missed == 0
+
+    def page(self, server: str, more: bool) -> bytes:
+        """The answer, encoded."""
+        return EventsPage(server, *self.cursor, self.missed, more).encode(self.events)
+
+    def advance(self) -> None:
+        """Read the next blocks. Raises `AmidError` if a file cannot be read at present."""
+        if self._paths is None:
+            self._paths = self._files.after(self.cursor)
+        runs: list[Run] = []
+        position = None
+        while self._paths and position is None:
+            with _reading(self._paths[0]), opened(self._paths[0]) as db:
+                runs, position = _read(db, self._position, self._names)
+            if position is None:
+                self._paths.pop(0)
+        self._position = position or self._position
+        self.is_at_end = position is None
+        self.is_complete = not all(map(self._add, runs))
+
+    def _add(self, run: Run) -> bool:
+        """Add the events of a run. False once the answer is complete. Missing events are before all
+        events of an answer."""
+        if run.epoch != self.cursor.epoch:
+            if not self.is_empty:
+                return False
+            self.missed, self.cursor = None, Cursor(run.epoch, 0)
+        hole = run.first - 1 - self.cursor.seq
+        if hole > 0:
+            if self.events.count or self.missed is None:
+                return False
+            self.missed += hole
+        new = [event for event in run.events or () if event.seq > self.cursor.seq and self._is_wanted(event)]
+        chosen = new[: self._limit - self.events.count]
+        if chosen:
+            self.events.add_packed([event.packed for event in chosen])
+        is_full = self.events.count == self._limit
+        self.cursor = Cursor(run.epoch, chosen[-1].seq if is_full else max(run.last, self.cursor.seq))
+        return not is_full and self.events.size < MAX_ANSWER_BYTES
+
+    def _is_wanted(self, event: _Numbered) -> bool:
+        return not self._names or event.name.casefold() in self._names
+
+
+def _read(db: sqlite3.Connection, after: Cursor, names: frozenset[str]) -> tuple[list[Run], Cursor | None]:
+    """The next runs of a file, and the number up to which it was read; None if nothing is after
+    `after`. names: the requested ones, case-folded, all if empty."""
+    lacks = not names or any(name in names for (name,) in db.execute("SELECT name FROM left_out"))
+    hashes = hashes_of(names)
+    runs: list[Run] = []
+    rows = db.execute(BLOCKS, (*after, STEP_BLOCKS)).fetchall()
+    for block, epoch, first, last, stored, found in rows:
+        may_lack = lacks and stored < last - first + 1
+        if not names or may_lack or not hashes.isdisjoint(array("I", found)):
+            runs += _runs(epoch, first, last, _events_of(db, block), may_lack)
+        else:
+            runs.append(Run(epoch, first, last))
+        after = Cursor(epoch, last)
+    if len(rows) < STEP_BLOCKS:
+        for epoch, first, last in db.execute(TAIL, after):
+            rows.append((epoch, last))
+            runs += _runs(epoch, first, last, _numbered(tail_of(db)), lacks)
+            after = Cursor(epoch, last)
+    return runs, after if rows else None
+
+
+def _runs(epoch: int, first: int, last: int, events: list[_Numbered] | None, may_lack: bool) -> list[Run]:
+    """A block as runs; none if it is damaged. may_lack: an event with a requested name may have been
+    left out, so that each run ends where one is missing."""
+    if events is None or not may_lack:
+        return [] if events is None else [Run(epoch, first, last, events)]
+    stretches = groupby(enumerate(events), lambda one: one[1].seq - one[0])
+    in_sequence = [[event for _, event in stretch] for _, stretch in stretches]
+    return [Run(epoch, stretch[0].seq, stretch[-1].seq, stretch) for stretch in in_sequence]
+
+
+def _events_of(db: sqlite3.Connection, block: int) -> list[_Numbered] | None:
+    """The events of a block, None if it is damaged."""
+    (body,) = db.execute("SELECT body FROM block WHERE id = ?", (block,)).fetchone()
+    try:
+        return _numbered(decompress(body))
+    except ValueError as error:
+        log.error("block %d of recorded events cannot be read: %s", block, error)
+        return None
+
+
+def _numbered(packed: Iterable[msgspec.Raw]) -> list[_Numbered]:
+    return [_Numbered((head := _HEAD.decode(one)).seq, head.event, one) for one in packed]
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """A damaged or deleted file has no events. Raises `AmidError` if it cannot be read at present."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise AmidError("not_connected", f"cannot read recorded events in {path}: {error}; retry") from None
+    except (sqlite3.DatabaseError, FileNotFoundError) as error:
+        log.error("recorded events in %s cannot be read: %s", path, error)
