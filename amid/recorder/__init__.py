@@ -3,6 +3,7 @@
 recorder     the process, and the methods that it answers
 feed         receives events from the broker
 recording    makes batches of them, and knows the open calls
+claim        one recorder for the files of a server
 store        writes the files of a server; day_file is one of them
 archive      reads these files: calls, one call, events
 replay       events that the reader no longer holds

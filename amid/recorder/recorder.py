@@ -30,7 +30,8 @@ from amid.process.loop import clock, start_task
 from amid.process.service import Service
 from amid.process.settings import RecorderSettings, recorder_settings
 from amid.recorder.answers import answer
-from amid.recorder.archive import Archive
+from amid.recorder.archive import Archive, Numbered
+from amid.recorder.claim import Claim
 from amid.recorder.day_file import Batch
 from amid.recorder.feed import Feed
 from amid.recorder.recording import Recording
@@ -74,6 +75,7 @@ class ServerRecorder:
         self._server = server
         self._in_writer = in_writer
         self._store = Store(Path(settings.directory), server)
+        self._claim = Claim(Path(settings.directory), server)
         self._recording = Recording(server, settings.recorder.leave_out)
         self._feed = Feed(settings.run_dir, server)
         self._probe = Feed(settings.run_dir, server)
@@ -88,13 +90,19 @@ class ServerRecorder:
     async def run(self) -> None:
         while True:
             try:
-                cursor, events = await self._in_writer(self._store.load)
+                cursor, events = await self._in_writer(self._load)
                 self._recording.resume(cursor, events)
                 self._committed = cursor or Cursor(0, 0)
                 await self._follow()
             except StoreError as error:
                 self._report(f"recording has stopped: {error}; retrying every {RETRY_S:g} s")
                 await asyncio.sleep(RETRY_S)
+
+    def _load(self) -> tuple[Cursor | None, list[Numbered]]:
+        """Claim and read the files. Raises `StoreError`."""
+        self._store.make_directory()
+        self._claim.take()
+        return self._store.load()
 
     async def refresh(self, within_s: float) -> None:
         """Store all events that the daemon has, before a request is answered."""
@@ -136,6 +144,7 @@ class ServerRecorder:
         self._feed.close()
         self._probe.close()
         await self._in_writer(self._store.close)
+        self._claim.release()
 
     async def _follow(self) -> None:
         """Raises `StoreError`."""

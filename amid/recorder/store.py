@@ -44,12 +44,7 @@ class Store:
         """The last recorded event, None for none, and the events of the calls that were open then.
         Raises `StoreError`."""
         self.close()
-        try:
-            if not self.directory.is_dir():
-                self.directory.mkdir(parents=True)
-                self.directory.chmod(DIRECTORY_MODE)  # mkdir applies the umask
-        except OSError as error:
-            raise StoreError(f"cannot create {self.directory}: {error.strerror}") from None
+        self.make_directory()
         archive = Archive(self.directory, self.server)
         found = archive.cursor()
         for unread, why in archive.failures:
@@ -62,6 +57,15 @@ class Store:
         self._cursor = cursor
         self._open(path, archive)
         return cursor, archive.open_calls(path)
+
+    def make_directory(self) -> None:
+        """Raises `StoreError`."""
+        try:
+            if not self.directory.is_dir():
+                self.directory.mkdir(parents=True)
+                self.directory.chmod(DIRECTORY_MODE)  # mkdir applies the umask
+        except OSError as error:
+            raise StoreError(f"cannot create {self.directory}: {error.strerror}") from None
 
     def commit(self, batch: Batch, open_calls: OpenCalls) -> None:
         """Store one batch. open_calls: returns the open calls, for the file of a new day. Raises

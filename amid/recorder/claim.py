@@ -1,0 +1,42 @@
+"""The right to write the files of a server: two recorders would mix their events."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+
+from amid.recorder.store import StoreError
+
+FILE_MODE = 0o640
+
+
+class Claim:
+    """A lock of the kernel's (flock(2)), which ends with the process. directory: must exist when the
+    claim is taken."""
+
+    def __init__(self, directory: Path, server: str) -> None:
+        self._path = directory / f"{server}.lock"
+        self._server = server
+        self._lock = -1
+
+    def take(self) -> None:
+        """Take it, unless this process has it. Raises `StoreError`."""
+        if self._lock >= 0:
+            return
+        try:
+            lock = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
+        except OSError as error:
+            raise StoreError(f"cannot create {self._path}: {error.strerror}") from None
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lock)
+            advice = "give each its own `state_dir`, or `directory` in [recorder]"
+            raise StoreError(f"another amid records server {self._server} in {self._path.parent}; {advice}") from None
+        self._lock = lock
+
+    def release(self) -> None:
+        if self._lock >= 0:
+            os.close(self._lock)
+        self._lock = -1
