@@ -84,6 +84,15 @@ def _hide_talk(call: Call, parties: tuple[Leg | None, ...]) -> None:
         leg.announced = pair
 
 
+def _pickup(call: Call, step: Step) -> None:
+    """Move the step before the `talk` that it leads to, whose events may come first."""
+    recent = call.steps[-RECENT_STEPS:]
+    for other in recent if recent[-1] is step else []:
+        if other.kind == "talk" and step.parties[0] in other.parties and step.at.time - other.at.time < RECENT_S:
+            call.steps.insert(call.steps.index(other), call.steps.pop())
+            return
+
+
 def _conference_join(call: Call, step: Step) -> None:
     call.answered_at = call.answered_at or step.at.time
     call.outcome = "answered"
@@ -110,6 +119,7 @@ CONSEQUENCES: dict[str, Callable[[Call, Step], None]] = {
     "blind_transfer": _blind_transfer,
     "attended_transfer": _attended_transfer,
     "unpark": _unpark,
+    "pickup": _pickup,
     "conference_join": _conference_join,
     "conference_leave": _conference_leave,
 }

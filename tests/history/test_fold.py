@@ -132,6 +132,16 @@ def test_what_happened_before_the_recording_is_unknown() -> None:
     assert (row["outcome"], row["ended_by"]) == ("unknown", "caller")
 
 
+def test_a_pickup_is_told_before_the_talk_that_it_leads_to() -> None:
+    script = Script()
+    bridge = {"BridgeUniqueid": "b1", "BridgeTechnology": "simple_bridge"}
+    third = script.event("Newchannel", **{**channel(3, "1.3"), "ChannelStateDesc": "Ring", "Exten": "820"})
+    bridged = [script.on("BridgeEnter", 1, **bridge), script.on("BridgeEnter", 3, **bridge)]
+    pickup = script.event("Pickup", **channel(3), **channel(2, prefix="Target"))
+    folded = fold([*ringing(script), third, *bridged, pickup])
+    assert ladder_of(folded)[-2:] == ["300 picks up the call to 200", "100 and 300 talk"]
+
+
 def test_forged_headers_change_no_call() -> None:
     script = Script()
     twice = ["1.1", "1.2"]
