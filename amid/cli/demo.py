@@ -17,7 +17,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -36,11 +36,13 @@ from amid.config import load as configuration
 from amid.config.resolve import web_is_installed
 from amid.config.tables import Config
 from amid.errors import AmidError, CallTimeout
+from amid.playback.recording import PLAY, Recording, RecordingError
 from amid.process.run_dir import LOCK_FILE, RunDirError
 from amid.supervisor.serve import serve
 
 KINDS = ["calls", "callers", "channels"]
 """Kinds of the state that the display needs."""
+CALLS_PER_MINUTE = 15.0
 GATEWAY_PORT = 8088
 REDRAW_S = 0.5
 """Seconds between two updates of the display."""
@@ -51,25 +53,45 @@ STARTED_S = 60.0
 
 @click.command()
 @click.option("--seconds", type=click.FloatRange(0, min_open=True), metavar="N", help="End after N seconds instead of at Ctrl-C.")
-@click.option("--calls-per-minute", type=click.FloatRange(1, 6000), metavar="N", default=15.0, show_default=True)
+@click.option("--calls-per-minute", type=click.FloatRange(1, 6000), metavar="N", help="Rate of random calls.  [default: 15]")
+@click.option(
+    "--recorded",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Play a day of the recorder (SERVER-YYYY-MM-DD.db) instead of random calls.",
+)
+@click.option("--speed", type=click.FloatRange(0.1, 1000), metavar="N", help="Play it N times as fast.  [default: 1]")
 @click.option("--name", metavar="NAME", default="demo", show_default=True, help="Name of the simulated PBX.")
 @click.option("--nats", metavar="URL", help="Publish its events to NATS and accept calls from there (etc/doc/bus.md).")
 @click.pass_context
-def demo(context: click.Context, seconds: float | None, calls_per_minute: float, name: str, nats: str | None) -> None:
+def demo(
+    context: click.Context,
+    seconds: float | None,
+    calls_per_minute: float | None,
+    recorded: Path | None,
+    speed: float | None,
+    name: str,
+    nats: str | None,
+) -> None:
     """Run a simulated PBX and the complete daemon in front of it.
 
     It needs no installation and no configuration. It shows the calls, and commands to try in a
     second terminal.
+
+    With --recorded, the PBX sends the events of a recorded day, with their pauses, and answers lists
+    as they were at that moment. Other actions on the PBX are refused. After the last event it is
+    idle.
     """
+    calls = _source(recorded, speed, calls_per_minute)
     named = (context.obj or {}).get("run_dir")
     with tempfile.TemporaryDirectory(prefix="amid-demo-") as folder:
         run_dir = named or _usable_run_dir(folder)
-        with simulated_pbx(Path(folder), calls_per_minute) as table:
+        with running_pbx(Path(folder), calls) as table:
             raw = {"state_dir": folder, "recorder": {}, "callers": {"local": {"admin": True, "history": True}}}
             raw |= {"servers": {name: table}, **({"nats": {"servers": nats}} if nats else {}), **_gateway(Path(folder))}
             config = config_or_exit(lambda: configuration.check(raw, "demo", Path(folder), run_dir=run_dir))
             is_default = not named and not os.environ.get("AMID_RUN_DIR") and not run_dir.startswith(folder)
-            view = View(config, seconds, None if is_default else run_dir)
+            view = View(config, seconds, None if is_default else run_dir, recorded is not None)
             log = Path(folder, "log")
             _log_to(log, config)
             view.start()
@@ -84,14 +106,34 @@ def demo(context: click.Context, seconds: float | None, calls_per_minute: float,
                 sys.exit(1)
 
 
+def _source(recorded: Path | None, speed: float | None, calls_per_minute: float | None) -> list[str]:
+    """The module of the PBX and its arguments. Raises `click.UsageError`."""
+    if recorded is None:
+        if speed is not None:
+            raise click.UsageError("--speed needs --recorded FILE")
+        return ["amid.simulator", "--calls-per-minute", str(calls_per_minute or CALLS_PER_MINUTE)]
+    if calls_per_minute is not None:
+        raise click.UsageError("--calls-per-minute is for random calls, not for --recorded")
+    try:
+        Recording(recorded)
+    except RecordingError as error:
+        raise click.BadParameter(str(error), param_hint="--recorded") from None
+    return ["amid.playback", "--recorded", str(recorded.absolute()), "--speed", str(speed or 1.0)]
+
+
+def simulated_pbx(folder: Path, calls_per_minute: float) -> AbstractContextManager[dict[str, Any]]:
+    """Run a PBX with random calls. Yields its table in the configuration of a daemon."""
+    return running_pbx(folder, _source(None, None, calls_per_minute))
+
+
 @contextmanager
-def simulated_pbx(folder: Path, calls_per_minute: float) -> Iterator[dict[str, Any]]:
-    """Run the PBX as a child process. Yields its table in the configuration of a daemon."""
+def running_pbx(folder: Path, calls: list[str]) -> Iterator[dict[str, Any]]:
+    """Run the PBX as a child process. calls: its module and arguments. Yields its table in the
+    configuration of a daemon."""
     secret_file = folder / "secret"
     secret_file.touch(mode=0o600)
     secret_file.write_text(secrets.token_hex(16))
-    argv = [sys.executable, "-m", "amid.simulator", "--port", "0", "--username", "demo", "--secret-file", str(secret_file)]
-    argv += ["--calls-per-minute", str(calls_per_minute), "--with-stdin"]
+    argv = [sys.executable, "-m", *calls, "--port", "0", "--username", "demo", "--secret-file", str(secret_file), "--with-stdin"]
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, process_group=0) as simulator:
         assert simulator.stdout is not None and simulator.stdin is not None
         line = simulator.stdout.readline()
@@ -142,13 +184,14 @@ def _log_to(file: Path, config: Config) -> None:
 
 class View(threading.Thread):
     """Displays the calls: on a terminal as a live table, otherwise as lines. `failure` is the error
-    that ended it early."""
+    that ended it early. plays: whether the PBX plays a recording, which this starts."""
 
-    def __init__(self, config: Config, seconds: float | None, run_dir_to_name: str | None) -> None:
+    def __init__(self, config: Config, seconds: float | None, run_dir_to_name: str | None, plays: bool) -> None:
         super().__init__(name="view", daemon=True)
         self._run_dir = config.run_dir
         (self._server,) = config.servers
         self._seconds = seconds
+        self._plays = plays
         self._page = _page(config)
         self._option = f" --run-dir {run_dir_to_name}" if run_dir_to_name else ""
         self._console = Console()
@@ -176,10 +219,14 @@ class View(threading.Thread):
             version = client.servers()[0]["asterisk"]
             where = f" runs in {self._run_dir}, in front of a simulated Asterisk {version}\n"
             self._console.print(Text.assemble(("amid", "bold"), where), soft_wrap=True)
+            changes = client.changes(self._server, KINDS, timeout=REDRAW_S)
+            if self._plays:
+                client.calls(self._server, limit=1)  # the recorder answers, so it misses nothing
+                client.action(PLAY)
             if self._console.is_terminal:
-                self._table(client, end)
+                self._table(changes, end)
             else:
-                self._lines(client, end)
+                self._lines(changes, end)
 
     def _wait_until_up(self, client: Client) -> None:
         limit = time.monotonic() + STARTED_S
@@ -198,15 +245,13 @@ class View(threading.Thread):
             return Path(self._run_dir, LOCK_FILE).read_text().split()[:1] == [str(os.getpid())]
         return False
 
-    def _table(self, client: Client, end: float) -> None:
-        changes = client.changes(self._server, KINDS, timeout=REDRAW_S)
+    def _table(self, changes: Changes, end: float) -> None:
         with Live(self._screen(changes), console=self._console, refresh_per_second=4, transient=False) as live:
             for _ in self._updates(changes, end):
                 live.update(self._screen(changes))
 
-    def _lines(self, client: Client, end: float) -> None:
+    def _lines(self, changes: Changes, end: float) -> None:
         self._console.print(self._hints(), soft_wrap=True)
-        changes = client.changes(self._server, KINDS, timeout=REDRAW_S)
         shown: dict[str, str] = {}
         for _ in self._updates(changes, end):
             rows = [row for row in call_rows(_things(changes), time.time()) if row["who"]]
