@@ -17,7 +17,7 @@ import msgspec
 import zmq
 
 from amid import __version__
-from tests.bench import answers, bus, calls, events, fleet, growth, start, state
+from tests.bench import answers, bus, calls, events, fleet, growth, recorder, start, state
 from tests.bench.setting import ROUNDS, Section
 
 Curves = dict[str, tuple[float, ...]]
@@ -51,6 +51,7 @@ def main() -> None:
         start.section,
         bus.sections,
         state.sections,
+        recorder.sections,
         fleet.section,
     ):
         measured: Any = measure(options.rounds)

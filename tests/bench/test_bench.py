@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.bench import answers, start
+from tests.bench import answers, recorder, start
 from tests.bench.growth import _linear
 from tests.bench.setting import Bar, Section, percentile
 from tests.bench.traffic import packets, wide_packets
@@ -59,3 +59,8 @@ def test_large_answers_are_measured_and_whole(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(answers, "LISTS", (10, 1000, 10_000))
     monkeypatch.setattr(answers, "COMMANDS", (10, 1000, 10_000))
     assert len(answers.section(1).rows) == 6
+
+
+def test_requests_to_recorded_days_are_measured() -> None:
+    section = recorder.requests(3000)
+    assert (len(section.rows), len(section.bars)) == (4, 3)
