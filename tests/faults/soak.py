@@ -77,7 +77,10 @@ class Soak:
             self.trouble.append(f"the soak ended early: {traceback.format_exc()}")
 
     def found(self) -> int:
-        return len(self.trouble) + self.world.load.report().found
+        return len(self.trouble) + len(self._of_ami_client()) + self.world.load.report().found
+
+    def _of_ami_client(self) -> list[str]:
+        return [f"AMI client: {violation}" for violation in self.world.ami.violations] if self.world.ami is not None else []
 
     def _round(self, fault: Fault) -> None:
         before = self.found()
@@ -88,10 +91,12 @@ class Soak:
         except Exception:
             self.trouble.append(f"{fault.title}: {traceback.format_exc()}")
         seconds = self.world.load.well(count=self.world.random.randint(50, LONGEST_CALM), bound=60)
+        if self.world.ami is not None:
+            self.world.ami.well()
         self._measure()
         print(f"; the first answer {seconds:.2f} s after it was over", flush=True)
         if broken := self.found() - before:
-            told = [*self.trouble, *self.world.load.report().violations][-broken:]
+            told = [*self.trouble, *self._of_ami_client(), *self.world.load.report().violations][-broken:]
             print(f"{broken} VIOLATIONS", *told, sep="\n", flush=True)
 
     def _measure(self) -> None:
@@ -104,7 +109,9 @@ class Soak:
     def report(self, title: str) -> str:
         load = self.world.load.finish()
         lines = [f"{title}, {(time.monotonic() - self.began) / 60:.1f} minutes", str(load), "", *self._faults(), "", *self._table()]
-        return "\n".join([*lines, "", f"{self.found()} violations", *self.trouble])
+        if self.world.ami is not None:
+            lines += ["", f"AMI client: {self.world.ami.received} events, {self.world.ami.ends} connections ended or failed"]
+        return "\n".join([*lines, "", f"{self.found()} violations", *self.trouble, *self._of_ami_client()])
 
     def _faults(self) -> list[str]:
         return [f"{self.drawn.total()} faults", *(f"{count:5} {name}" for name, count in sorted(self.drawn.items()))]
@@ -125,7 +132,10 @@ def main() -> int:
     parser.add_argument("--asterisk", choices=VERSIONS, default=VERSIONS[0])
     options = parser.parse_args()
     faults = [fault for fault in load_all() if fault.soak]
-    with tempfile.TemporaryDirectory(prefix="soak-") as directory, world(options.asterisk, Path(directory), options.seed) as here:
+    with (
+        tempfile.TemporaryDirectory(prefix="soak-") as directory,
+        world(options.asterisk, Path(directory), options.seed, listener=True) as here,
+    ):
         soak = Soak(here, faults)
         soak.run(options.minutes * 60)
         print(soak.report(f"Soak on Asterisk {options.asterisk}, seed {options.seed}"))

@@ -17,21 +17,29 @@ from pathlib import Path
 
 from tests.asterisk.server import Asterisk
 from tests.daemon import Daemon, eventually
+from tests.faults.ami_client import AmiClient
 from tests.faults.load import Load
 from tests.faults.relay import Relay
+from tests.listener.setting import endpoint_of, listener_table
 from tests.processes.process import gone
 
 SERVER = "pbx1"
 READER = f"reader {SERVER}"
+SECRET = "s3cret-of-a-client"
+USERS = f"[crm]\nsecret = {SECRET}\nread = all\nwrite = all\n[guessed](crm)\n"
+"""Of the AMI listener."""
 
 
 @dataclass
 class World:
+    """ami: a client of the AMI listener, None in a world without one."""
+
     daemon: Daemon
     asterisk: Asterisk
     relay: Relay
     load: Load
     random: random.Random
+    ami: AmiClient | None = None
 
     def replaced(self, name: str, old: int) -> int:
         """Wait until process `name` is another than `old`, and `old` is dead; the new pid."""
@@ -51,8 +59,9 @@ class World:
 
 
 @contextmanager
-def world(version: str, directory: Path, seed: int, pace: float = 250.0) -> Iterator[World]:
-    """A world with load on it. version: of Asterisk. pace: calls per second that the load aims at."""
+def world(version: str, directory: Path, seed: int, pace: float = 250.0, listener: bool = False) -> Iterator[World]:
+    """A world with load on it. version: of Asterisk. pace: calls per second that the load aims at.
+    listener: whether there is an AMI listener with a client."""
     print(f"\nAsterisk {version}, seed {seed}")
     with ExitStack() as stack:
         asterisk = Asterisk(version)
@@ -60,7 +69,11 @@ def world(version: str, directory: Path, seed: int, pace: float = 250.0) -> Iter
         asterisk.start()
         relay = stack.enter_context(Relay(asterisk.host, asterisk.port, seed=seed))
         table = {"host": relay.host, "port": relay.port, "username": asterisk.username, "secret": asterisk.secret}
-        daemon = stack.enter_context(closing(Daemon(directory, {SERVER: table}, log_level="info")))
+        tables = {"listener": listener_table(directory, USERS)} if listener else {}
+        daemon = stack.enter_context(closing(Daemon(directory, {SERVER: table}, log_level="info", **tables)))
         daemon.start()
         load = stack.enter_context(closing(Load(daemon.run_dir, asterisk, seed, pace)))
-        yield World(daemon, asterisk, relay, load, random.Random(seed))
+        here = World(daemon, asterisk, relay, load, random.Random(seed))
+        if listener:
+            here.ami = stack.enter_context(closing(AmiClient(endpoint_of(daemon, tables["listener"], "crm", SECRET))))
+        yield here
