@@ -14,7 +14,7 @@ def on_event(source, event):
         print("event", event.keys["Number"], flush=True)
 
 
-client = AMIClient(address=host, port=int(port), timeout=10)
+client = AMIClient(address=host, port=int(port), timeout=30)
 client.add_event_listener(on_event)
 assert not client.login(username=username, secret=secret).response.is_error()
 print("ready", flush=True)

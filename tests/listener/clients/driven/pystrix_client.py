@@ -1,4 +1,4 @@
-"""pystrix. It has no UserEvent; a failed Login or Logoff of it waits until its own timeout."""
+"""pystrix. It has no UserEvent, and gives an action up after 5 s by default."""
 
 import os
 import sys
@@ -31,5 +31,6 @@ print("ready", flush=True)
 for line in sys.stdin:
     command, value = line.split()
     action = {"event": UserEvent, "mask": core.Events, "ping": lambda _: core.Ping()}[command](value)
+    action.timeout = 30
     print("answer", manager.send_action(action).response["Response"], flush=True)
 os._exit(0)  # its close() waits for a thread that reads until its timeout (ami/ami.py)
