@@ -4,6 +4,8 @@
 #   AMID_URL=http://127.0.0.1:8088 AMID_TOKEN_FILE=~/.amid-token
 #   amid_action pbx1 QueueStatus Queue=support | jq -r '.events[] | select(.Event == "QueueMember").Name'
 #   amid_events Hangup UserEvent | while read -r item; do …; done
+#   amid_call state '{"server": "pbx1", "kinds": ["channels"], "where": "state=Up"}' | jq -r '.channels[].name'
+#   amid_changes pbx1 channels | while read -r item; do …; done
 #
 # Results are JSON on standard output. An error is amid's error object, as JSON on standard error, and its kind is the exit status, as
 # the command line has it: 1 Asterisk said Error, 2 a bad request, 3 timeout, 4 not reachable or not connected, 5 denied or a wrong
@@ -67,6 +69,30 @@ amid_events() {
                     ;;
             esac
         done < <(_amid_curl -N --speed-limit 1 --speed-time 15 ${at:+-H "Last-Event-ID: $at"} "$AMID_URL/v1/events?$query" && echo)
+        [[ $kind == refused && $data != *'"unreachable"'* ]] && { _amid_failed "$data"; return; }
+        sleep 1
+    done
+}
+
+# amid_changes SERVER [KIND …]: the live state of these kinds, or of all, for ever: {"state": …}, the whole state, and then
+# {"change": …} for each change, one a line. After a loss of changes or of the connection comes the whole state again;
+# {"away": …} says why the server has none. Only a refusal ends it.
+amid_changes() {
+    local query line kind data
+    query=$(jq -nr '$ARGS.positional | "server=\(.[0] | @uri)", (.[1:][] | "&kinds=\(@uri)")' --args -- "$@" | tr -d '\n')
+    while :; do
+        kind='' data=''
+        while IFS= read -r line; do
+            case $line in
+                'event: '*) kind=${line#event: } ;;
+                'data: '*) data=${line#data: } ;;
+                '{'*) data=$line kind=refused ;;
+                '')
+                    [[ $data ]] && { printf '{"%s":%s}\n' "$kind" "$data" || return 0; }
+                    kind='' data=''
+                    ;;
+            esac
+        done < <(_amid_curl -N --speed-limit 1 --speed-time 15 "$AMID_URL/v1/state?$query" && echo)
         [[ $kind == refused && $data != *'"unreachable"'* ]] && { _amid_failed "$data"; return; }
         sleep 1
     done

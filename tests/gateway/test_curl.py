@@ -129,6 +129,27 @@ def test_a_gap_is_reported(own_gateway: Gateway) -> None:
     assert gap["server"] == "pbx1" and gap["missed"] is None
 
 
+def test_the_live_state_and_its_changes(own_gateway: Gateway) -> None:
+    with started(own_gateway, "amid_changes pbx1 channels calls") as process:
+        try:
+            assert process.stdout is not None
+            items = map(json.loads, process.stdout)
+            assert next(items)["state"]["channels"] == []
+            fields = {"Channel": "Local/6001@default", "Application": "Wait", "Data": "30", "Async": "true"}
+            own_gateway.daemon.action("Originate", fields, server="pbx1")
+            assert next(items)["change"]["kind"] in ("channel", "call")
+            pid = own_gateway.daemon.signal("gateway", signal.SIGKILL)
+            eventually(lambda: own_gateway.daemon.pid("gateway") not in (0, pid), "it is replaced")
+            assert next(item["state"]["channels"] for item in items if "state" in item), "the whole state comes again"
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def test_an_unknown_kind_ends_the_changes(gateway: Gateway) -> None:
+    status, out, err = ran(gateway, "amid_changes pbx1 nonsense")
+    assert (status, out) == (2, "") and json.loads(err.splitlines()[-1])["data"]["kind"] == "invalid_params"
+
+
 def test_a_wrong_token_ends_the_events(gateway: Gateway) -> None:
     status, out, err = ran(gateway, "amid_events", AMID_TOKEN="wrong")
     assert (status, out) == (5, "") and "in no table of the tokens file" in err
