@@ -117,14 +117,15 @@ class Fold:
 
     def _on_variable(self, event: Event, packed: Packed) -> None:
         """The value is ignored. No other event reports that the Linkedid of a channel changed."""
-        leg = self._legs.live.get(text(event.fields.Uniqueid))
-        if leg is not None and leg.call.linkedid != event.fields.Linkedid:
+        fields = event.fields
+        leg = self._legs.live.get(fields.Uniqueid) if type(fields.Uniqueid) is str else None
+        if leg is not None and leg.call.linkedid != fields.Linkedid:
             self._find(event, packed)
 
     def _on_extension(self, event: Event, packed: Packed) -> None:
         leg = self._leg_of(event, packed)
-        application = text(event.fields.Application)
-        if leg is None or not (application in VOICEMAIL or application in TONES):
+        application = event.fields.Application
+        if leg is None or type(application) is not str or not (application in VOICEMAIL or application in TONES):
             return
         call = leg.call
         call.first_end = ""

@@ -55,7 +55,7 @@ CREATE TABLE cursor (one INTEGER PRIMARY KEY CHECK (one = 1), epoch INTEGER, fir
 
 
 class StoredEvent(msgspec.Struct, gc=False):
-    """An event to store. name: case-folded. packed: as it was published. linkedids: its calls."""
+    """An event to store. packed: as it was published. linkedids: its calls."""
 
     epoch: int
     seq: int
@@ -71,7 +71,7 @@ def stored(event: Event, packed: Packed, linkedids: Sequence[str] | None = None)
         linkedids = linkedids_of(event, packed)
     if not linkedids and event.event in SESSION_EVENTS:
         linkedids = (SESSION,)
-    return StoredEvent(event.epoch, event.seq, event.time, event.event.casefold(), packed, linkedids)
+    return StoredEvent(event.epoch, event.seq, event.time, event.event, packed, linkedids)
 
 
 class CallRow(NamedTuple):
@@ -183,7 +183,7 @@ class DayFile:
         if tail.first > tail.last:
             return
         events = tail.events
-        names = hashes_of({event.name for event in events})
+        names = hashes_of(map(str.casefold, {event.name for event in events}))
         calls = hashes_of({linkedid for event in events for linkedid in event.linkedids})
         body = self._compressor.compress([event.packed for event in events])
         self._db.execute(
