@@ -10,7 +10,7 @@ costs one buffer.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 WINDOW_BYTES = 1024
 """Bytes within which a line must end (`inbuf`)."""
@@ -25,11 +25,22 @@ _BLANKS = bytes(range(33))
 """Bytes that Asterisk skips before a value (`ast_skip_blanks`)."""
 
 
-class Request(NamedTuple):
-    """lines: without their line ends. fault: the message of Asterisk's error, or empty."""
+@dataclass
+class Request:
+    """lines: without their line ends. fault: the message of Asterisk's error, or empty. action: the
+    first `Action` that is not empty."""
 
     lines: list[bytes]
     fault: bytes = b""
+
+    def __post_init__(self) -> None:
+        self._first: dict[bytes | None, int] = {}
+        self.action = b""
+        for number, line in enumerate(self.lines):
+            name = name_of(line)
+            self._first.setdefault(name, number)
+            if name == b"action" and not self.action:
+                self.action = value_of(line)
 
     def get(self, name: bytes) -> bytes:
         """The value of the first header `name`, in lower case; empty if there is none."""
@@ -38,13 +49,7 @@ class Request(NamedTuple):
 
     def find(self, name: bytes) -> int:
         """The index of the line with the first header `name`; -1 if there is none."""
-        return next((number for number, line in enumerate(self.lines) if name_of(line) == name), -1)
-
-    @property
-    def action(self) -> bytes:
-        """The first `Action` that is not empty."""
-        values = (value_of(line) for line in self.lines if name_of(line) == b"action")
-        return next(filter(None, values), b"")
+        return self._first.get(name, -1)
 
     @property
     def action_id(self) -> bytes:
