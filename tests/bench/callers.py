@@ -110,6 +110,20 @@ def many(endpoint: str, count: int, clients: int) -> Times:
     return times[clients:]
 
 
+def logins(where: str, count: int, in_flight: int) -> Times:
+    """Short AMI sessions, one at a time: greeting, Login, Logoff."""
+    assert in_flight == 1
+    times: Times = []
+    for _ in range(count):
+        began = time.perf_counter()
+        with login(where, b"off") as connection:
+            connection.sendall(b"Action: Logoff\r\n\r\n")
+            while connection.recv(65536):
+                pass
+        times.append(time.perf_counter() - began)
+    return times
+
+
 def panoramisk(where: str, count: int, in_flight: int) -> Times:
     from panoramisk import Manager
 
@@ -181,6 +195,7 @@ CALLERS: dict[str, Callable[[str, int, int], Times]] = {
     "panoramisk-beside": panoramisk_beside,
     "storm": storm,
     "echo": echo,
+    "logins": logins,
 }
 
 if __name__ == "__main__":

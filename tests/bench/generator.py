@@ -184,6 +184,8 @@ class Generator:
                 )
             case b"corestatus" | b"coresettings":
                 peer.send(success + b"AMIversion: 11.0.0\r\nAsteriskVersion: 22.10.0\r\n\r\n")
+            case b"listcommands":
+                peer.send(success + b"Ping: Keepalive command.  (Priv: <none>)\r\n\r\n")
             case _:
                 peer.send(success + b"Ping: Pong\r\nTimestamp: 1795393193.838497\r\n\r\n")
 

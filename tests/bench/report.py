@@ -17,7 +17,7 @@ import msgspec
 import zmq
 
 from amid import __version__
-from tests.bench import answers, bus, calls, events, fleet, growth, recorder, start, state
+from tests.bench import answers, bus, calls, events, fleet, growth, listener, recorder, start, state
 from tests.bench.setting import ROUNDS, Section
 
 Curves = dict[str, tuple[float, ...]]
@@ -52,6 +52,7 @@ def main() -> None:
         bus.sections,
         state.sections,
         recorder.sections,
+        listener.section,
         fleet.section,
     ):
         measured: Any = measure(options.rounds)
