@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from amid.state import channels, conferences, devices, parking, queues
+from amid.state import channels, conferences, devices, parking, queues, transfers
 from amid.state.model import Fields, Model
 
 Step = Callable[[Model, Fields, float], None]
@@ -22,14 +22,21 @@ EVENTS: dict[str, tuple[Step, ...]] = {
     "NewCallerid": _CHANNEL,
     "NewConnectedLine": _CHANNEL,
     "NewAccountCode": _CHANNEL,
-    "Newexten": _CHANNEL,
+    "Newexten": (channels.update_channel, transfers.take_place),
     "MusicOnHoldStart": _CHANNEL,
     "MusicOnHoldStop": _CHANNEL,
     "Hold": (channels.update_channel, channels.hold),
     "Unhold": (channels.update_channel, channels.unhold),
     "Rename": (channels.rename_channel,),
     "VarSet": (channels.update_linkedid,),
-    "Hangup": (queues.leave_all_queues, parking.unpark_channel, channels.end_channel),
+    "AttendedTransfer": (transfers.transfer,),
+    "Hangup": (
+        transfers.take_place,
+        transfers.yield_place,
+        queues.leave_all_queues,
+        parking.unpark_channel,
+        channels.end_channel,
+    ),
     # bridges
     "BridgeCreate": (channels.put_bridge,),
     "BridgeEnter": (channels.put_bridge, channels.update_channel, channels.enter_bridge, queues.leave_all_queues),

@@ -42,6 +42,8 @@ class Model:
         """Ids of channels and bridges that have ended: events of them may still arrive."""
         self.last_left: dict[str, str] = {}
         """Uniqueid -> the bridge that the channel left last, which a list may still name."""
+        self.replacing: dict[str, str] = {}
+        """Uniqueid of a channel that an attended transfer moves -> of the channel whose place it takes."""
         self.call_channels: dict[str, dict[str, None]] = {}
         """Linkedid -> Uniqueids."""
         self.stale_calls: dict[str, None] = {}

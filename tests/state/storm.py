@@ -10,10 +10,13 @@ from typing import Any
 
 from amid import AmidError, Client
 from tests.asterisk.server import Asterisk
+from tests.state.phone import Phone
 
 QUEUES = ("sales", "repair", "office")
 MEMBERS = 4
-TIMEOUT_S = 20.0
+SIP_EXTENS = ("dialwait", "dial", "conf", "queue2", "wait3")
+"""What the SIP phone calls. A phone that is parked shares its bridge with other parked calls, and
+Asterisk may transfer one of those, without an event that names it."""
 
 DIALPLAN = """
 [oracle]
@@ -46,7 +49,11 @@ exten => name,1,Set(CALLERID(name)=Call ${RAND(1,9)})
  same => n,Set(CHANNEL(accountcode)=acc${RAND(1,9)})
  same => n,Answer()
  same => n,Wait(2)
+
+[calls](+)
+include => oracle
 """
+"""SIP phones call into the context `calls`."""
 
 
 def configure(asterisk: Asterisk) -> None:
@@ -65,27 +72,39 @@ def configure(asterisk: Asterisk) -> None:
 
 
 class Storm:
-    """`with Storm(...)` sends some `rate` actions a second. most: channels beyond which it hangs up
-    instead of originating."""
+    """`with Storm(...)` sends some `rate` actions a second, and a SIP phone transfers calls. most: channels
+    beyond which it hangs up instead of originating. transferred: the attended transfers of the phone."""
 
-    def __init__(self, client: Client, seed: int, rate: float, most: int = 60) -> None:
+    def __init__(self, client: Client, sip_port: int, seed: int, rate: float, most: int = 60) -> None:
         self._client = client
+        self._sip_port = sip_port
+        self._seed = seed
         self._random = random.Random(seed)
         self._pause_s = 1.0 / rate
         self._most = most
         self._over = threading.Event()
-        self._thread = threading.Thread(target=self._run)
+        self._threads = [threading.Thread(target=run) for run in (self._run, self._transfer_calls)]
+        self.transferred = 0
         self.done = 0
         self.refused = 0
         self.failure: BaseException | None = None
 
     def __enter__(self) -> Storm:
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._over.set()
-        self._thread.join()
+        for thread in self._threads:
+            thread.join()
+
+    def _transfer_calls(self) -> None:
+        chance = random.Random(self._seed)
+        with Phone(self._sip_port) as phone:
+            while not self._over.wait(10 * self._pause_s):
+                phone.transfer((chance.choice(SIP_EXTENS), chance.choice(SIP_EXTENS)))
+                self.transferred = phone.transferred
 
     def _run(self) -> None:
         actions: list[Callable[[list[str]], Any]] = [

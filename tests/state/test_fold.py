@@ -112,6 +112,44 @@ def test_hold_rename_and_linkedid(pbx: Pbx) -> None:
     assert pbx.get("call", "1")["channels"] == ["1"] and pbx.get("call", "5")["channels"] == ["2"]
 
 
+@pytest.mark.parametrize("event", [("Newexten", "2"), ("Hangup", "1")])
+@pytest.mark.parametrize("second_bridge", ["", "b"])
+def test_an_attended_transfer_to_an_application(pbx: Pbx, event: tuple[str, str], second_bridge: str) -> None:
+    """Phone 1 waits in a queue, and transfers channel 2 there."""
+    pbx.model.put("queue", "support", {"name": "support", "waiting": 0, "abandoned": 0})
+    pbx.add_channels("1", "2", "3", "4")
+    for uniqueid, position in (("3", 1), ("1", 2), ("4", 3)):
+        pbx.feed("QueueCallerJoin", caller(uniqueid, position))
+    phone, moved = ("OrigTransferer", "TransferTarget") if second_bridge else ("SecondTransferer", "Transferee")
+    fields = {"Result": "Success", "DestType": "App", "SecondBridgeUniqueid": second_bridge}
+    pbx.feed("AttendedTransfer", {**fields, f"{phone}Uniqueid": "1", f"{moved}Uniqueid": "2"})
+    pbx.feed(event[0], channel(event[1], CallerIDNum="200"))
+    pbx.feed("Hangup", channel("1"))
+    assert waiting(pbx) == ["3", "2", "4"] and pbx.get("caller", "support/2")["channel"] == "PJSIP/2"
+    assert pbx.get("queue", "support")["abandoned"] == 0
+    pbx.feed("QueueCallerLeave", caller("2", 2))
+    assert waiting(pbx) == ["3", "4"] and not pbx.model.replacing
+
+
+def test_an_attended_transfer_to_a_conference(pbx: Pbx) -> None:
+    """Of several channels, so a Local channel takes the place of phone 1 in the bridge."""
+    pbx.add_channels("1", "8", "9")
+    pbx.feed("BridgeEnter", {**bridge("b"), **channel("1")})
+    pbx.feed("ConfbridgeJoin", {**channel("1"), "Conference": "room"})
+    fields = {"Result": "Success", "DestType": "App", "SecondTransfererUniqueid": "1", "TransfereeUniqueid": ""}
+    pbx.feed("AttendedTransfer", {**fields, "LocalOneUniqueid": "8", "LocalTwoUniqueid": "9"})
+    pbx.feed("Newexten", channel("9"))
+    pbx.feed("Hangup", channel("1"))
+    assert pbx.get("channel", "9")["bridge"] == "b" and pbx.get("bridge", "b")["channels"] == ["9"]
+    assert set(pbx.model.kinds["participant"]) == {"room/9"}
+
+
+def test_other_attended_transfers_move_nothing(pbx: Pbx) -> None:
+    for fields in ({"Result": "Fail", "DestType": "App"}, {"Result": "Success", "DestType": "Bridge"}):
+        pbx.feed("AttendedTransfer", {**fields, "SecondTransfererUniqueid": "1", "TransfereeUniqueid": "2"})
+    assert not pbx.model.replacing
+
+
 # ── bridges and calls ──
 
 

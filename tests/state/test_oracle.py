@@ -106,9 +106,9 @@ def setting(own_asterisk: Callable[[], Asterisk], tmp_path: Path) -> Iterator[Ca
 
 def test_a_storm(setting: Callable[..., Setting]) -> None:
     at = setting()
-    with Storm(at.client, 1, RATE) as storm:
+    with Storm(at.client, at.asterisk.sip_port, 1, RATE) as storm:
         at.compare(COMPARISONS)
-    assert storm.failure is None
+    assert storm.failure is None and storm.transferred
     findings = at.oracle.findings
     assert findings.compared["channel"] and not findings.inexact
     at.check_at_rest()
@@ -144,7 +144,7 @@ def _restart_asterisk(at: Setting) -> None:
 def test_a_storm_with_a_fault(setting: Callable[..., Setting], disturb: Callable[[Setting], None]) -> None:
     at = setting()
     share = max(COMPARISONS // 10, 40)
-    with Storm(at.client, 2, RATE):
+    with Storm(at.client, at.asterisk.sip_port, 2, RATE):
         at.compare(share)
         disturb(at)
         at.compare(share)
@@ -157,7 +157,7 @@ def test_a_storm_with_a_fault(setting: Callable[..., Setting], disturb: Callable
 def test_a_loss_of_events(setting: Callable[..., Setting]) -> None:
     """The state process is stopped until the reader no longer holds the events that it misses."""
     at = setting(replay_bytes=128 * 1024)
-    with Storm(at.client, 3, RATE):
+    with Storm(at.client, at.asterisk.sip_port, 3, RATE):
         at.compare(40)
         before = at.client.state(SERVER)["seq"]
         pid = at.daemon.signal("state", signal.SIGSTOP)
