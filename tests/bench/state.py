@@ -118,12 +118,8 @@ def _load(port: int, size: int) -> Figure:
             _send(caller, "state", {"timeout": 60})
             pause = _longest_pause(made, caller)
             assert len(_receive(caller)["channels"]) == size
-        ready = time.monotonic() - began
-        answers = []
-        for _ in range(10):
-            asked = time.monotonic()
-            _ask(made)
-            answers.append((time.monotonic() - asked) * 1e3)
+            ready = time.monotonic() - began
+            answers = [_answer_ms(caller) for _ in range(10)]
         settled = _report(made)["settled_at"]
         for _ in range(RECONCILIATIONS):
             with context.socket(zmq.DEALER) as caller:
@@ -132,6 +128,14 @@ def _load(port: int, size: int) -> Figure:
                 pause = max(pause, _longest_pause(made, caller))
         assert _report(made)["settled_at"] > settled and not _report(made)["corrections"]
         return Figure(ready, median(answers), resident(made.pid("state")), pause)
+
+
+def _answer_ms(caller: zmq.Socket[bytes]) -> float:
+    """Milliseconds until the whole state has arrived, which is not decoded."""
+    asked = time.monotonic()
+    _send(caller, "state", {"timeout": 60})
+    caller.recv_multipart()
+    return (time.monotonic() - asked) * 1e3
 
 
 def _longest_pause(made: Daemon, until: zmq.Socket[bytes]) -> float:
