@@ -18,6 +18,9 @@ DEPENDENT_KINDS = frozenset({"caller", "parked", "participant"})
 """Kinds whose things belong to a channel, `uniqueid`, and repeat its name and CHANNEL_MEMBERS."""
 CHANNEL_MEMBERS = ("caller", "caller_name")
 
+UNKNOWN = ("<unknown>", "(null)", "(None)")
+"""How Asterisk shows a value that it does not have."""
+
 Thing = dict[str, Any]
 Fields = dict[Any, Any]
 """The headers of an event, or of an item of a list."""
@@ -128,7 +131,7 @@ def text(fields: Fields, name: str) -> Any:
     value = fields.get(name, "")
     if isinstance(value, list):
         value = value[-1]
-    return "" if value in ("<unknown>", "(null)", "(None)") else value
+    return "" if value in UNKNOWN else value
 
 
 def number(fields: Fields, name: str) -> int:
