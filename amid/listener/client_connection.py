@@ -41,6 +41,8 @@ class Owner(Protocol):
     max_unread_bytes_per_client: int
     counters: Counter[str]
 
+    @property
+    def is_ready(self) -> bool: ...
     def forward(self, client: ClientConnection, forward: Forward, user: User) -> None: ...
     def logged_in(self, client: ClientConnection, user: User) -> None: ...
     def disconnected(self, client: ClientConnection) -> None: ...
@@ -74,7 +76,7 @@ class ClientConnection(asyncio.Protocol):
 
     def greet(self) -> None:
         """Send the greeting if Asterisk is known."""
-        if self.session is None and self._transport is not None and self._owner.manager.is_ready:
+        if self.session is None and self._transport is not None and self._owner.is_ready:
             self.session = ClientSession(self._owner.manager, self._address, clock.monotonic())
             self._run()
 

@@ -185,6 +185,11 @@ class AmiListener:
     def _new_client(self, address: str) -> ClientConnection:
         return ClientConnection(self, address, self._unauthenticated)
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether clients can be greeted: Asterisk is known, and its events arrive here."""
+        return self.manager.is_ready and self._events[self.manager.first].has_begun
+
     def _greet_all(self) -> None:
         for client in list(self._unauthenticated):
             client.greet()
@@ -226,7 +231,7 @@ class AmiListener:
 
     def _follow(self, server: str) -> RawEvents:
         on_events, on_loss = partial(self._send_events, server), partial(self._handle_loss, server)
-        return RawEvents(self._context, self._settings.run_dir, server, on_events, on_loss)
+        return RawEvents(self._context, self._settings.run_dir, server, on_events, on_loss, self._greet_all)
 
     def _send_events(self, server: str, data: bytes, count: int) -> None:
         clients = self._clients[server]

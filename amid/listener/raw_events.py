@@ -36,7 +36,8 @@ _decode_tick = msgspec.msgpack.Decoder(list[_Tick]).decode
 
 class RawEvents:
     """on_events: takes the packets of each read, and their number. on_loss: called before it when
-    events are missing."""
+    events are missing. on_begin: called after the first message, from which on none is lost in
+    silence."""
 
     def __init__(
         self,
@@ -45,10 +46,12 @@ class RawEvents:
         server: str,
         on_events: Callable[[bytes, int], object],
         on_loss: Callable[[Loss], object],
+        on_begin: Callable[[], object],
     ) -> None:
         self._feed = RawFeed()
         self._on_events = on_events
         self._on_loss = on_loss
+        self._on_begin = on_begin
         self._raw_topic = wire.raw_topic(server)
         self._socket = context.socket(zmq.SUB)
         for option, value in ((zmq.LINGER, 0), (zmq.RCVHWM, MAX_BUFFERED), (zmq.RECONNECT_IVL_MAX, 500)):
@@ -57,6 +60,11 @@ class RawEvents:
         self._socket.subscribe(wire.tick_topic(server))
         self._socket.connect(wire.ipc(run_dir, wire.stream_socket(server)))
         self._reader = SocketReader(asyncio.get_running_loop(), self._socket, self._receive)
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether a message has arrived."""
+        return self._feed.epoch is not None
 
     def close(self) -> None:
         self._reader.close()
@@ -72,6 +80,7 @@ class RawEvents:
         return True
 
     def _dispatch(self, topic: bytes, body: bytes) -> None:
+        had_begun = self.has_begun
         if topic == self._raw_topic:
             raw = _decode_raw(body)
             loss, data, count = self._feed.receive(raw.epoch, raw.first, raw.count), raw.data, raw.count
@@ -82,3 +91,5 @@ class RawEvents:
             self._on_loss(loss)
         if data:
             self._on_events(data, count)
+        if not had_begun:
+            self._on_begin()
