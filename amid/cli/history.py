@@ -70,7 +70,7 @@ def call(
     amid call --number 5551234 --at 14:03
     """
     if (linkedid is None) == (number is None):
-        raise click.UsageError("the LINKEDID of the call is missing, or --number")
+        raise click.UsageError("give either the LINKEDID of the call or --number")
     with Client(top["run_dir"]) as client:
         found = client.recorded_call(linkedid, server, number=number, at=at, all=every or None)
     if as_json:

@@ -50,6 +50,8 @@ class Compressor:
 def decompress(body: bytes) -> list[msgspec.Raw]:
     """The packed events of a block. Raises `ValueError` if it is damaged."""
     try:
+        if zstandard.frame_content_size(body) > MAX_BYTES:  # max_output_size applies only to frames that do not state it
+            raise ValueError(f"a block would have over {MAX_BYTES} bytes")
         return split(zstandard.ZstdDecompressor().decompress(body, max_output_size=MAX_BYTES))
     except zstandard.ZstdError as error:
         raise ValueError(f"a block cannot be decompressed: {error}") from None

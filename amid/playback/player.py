@@ -7,6 +7,7 @@ Other actions on the PBX are refused: what they change would contradict the reco
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from amid.playback.lists import LISTS
 from amid.playback.recording import PLAY, RecordedEvent, Recording
@@ -95,5 +96,6 @@ def _lines(event: RecordedEvent) -> Iterator[str]:
                 yield f"{_text(name)}: {_text(value)}" if name else _text(value)
 
 
-def _text(value: str | bytes) -> str:
-    return value if isinstance(value, str) else value.decode("utf-8", "surrogateescape")
+def _text(value: Any) -> str:
+    """A damaged file may have other values than text and bytes."""
+    return value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else str(value)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from amid.history.blocks import decompress
-from amid.recorder.archive import opened, tail_of
+from amid.history.blocks import decompress, split
+from amid.recorder.archive import opened
 
 PLAY = "PlayRecording"
 """The action that starts it, once everything is connected that should receive its beginning."""
@@ -55,12 +55,16 @@ class Recording:
         while True:
             with opened(self._path) as db:
                 row = db.execute("SELECT id, body FROM block WHERE id > ? ORDER BY id LIMIT 1", (last,)).fetchone()
-                tail = [_EVENT.decode(packed) for packed in tail_of(db)] if row is None else []
+                tail = db.execute("SELECT body FROM tail ORDER BY id").fetchall() if row is None else []
             if row is None:
-                yield tail
+                yield from (self._decode("its end", split, body) for (body,) in tail)
                 return
             last, body = row
-            try:
-                yield [_EVENT.decode(packed) for packed in decompress(body)]
-            except ValueError as error:
-                log.warning("%s: events are missing, because block %d is damaged: %s", self._path.name, last, error)
+            yield self._decode(f"block {last}", decompress, body)
+
+    def _decode(self, what: str, unpack: Callable[[bytes], list[msgspec.Raw]], body: bytes) -> Sequence[RecordedEvent]:
+        try:
+            return [_EVENT.decode(packed) for packed in unpack(body)]
+        except (ValueError, TypeError) as error:
+            log.warning("%s: events are missing, because %s is damaged: %s", self._path.name, what, error)
+            return []

@@ -56,7 +56,7 @@ class Archive:
     def __init__(self, directory: Path, server: str) -> None:
         self._directory = directory
         self._server = server
-        self.failures: list[tuple[Path, sqlite3.Error | ValueError]] = []
+        self.failures: list[tuple[Path, Exception]] = []
         """The files that this archive could not read, and why."""
 
     def files(self) -> list[Path]:
@@ -184,9 +184,15 @@ class Archive:
             with opened(path) as db:
                 for item in question(db):
                     found.append(item)  # keeps what comes before a damaged block
-        except (sqlite3.Error, ValueError) as error:
-            self.failures.append((path, error))
+        except (sqlite3.Error, ValueError, TypeError) as error:
+            if not is_unfinished(error):
+                self.failures.append((path, error))
         return found
+
+
+def is_unfinished(error: Exception) -> bool:
+    """Whether a file has no tables: its creation was interrupted, or is under way. It has nothing."""
+    return isinstance(error, sqlite3.OperationalError) and str(error).startswith("no such table")
 
 
 @contextmanager

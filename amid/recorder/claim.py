@@ -19,6 +19,8 @@ class Claim:
         self._path = directory / f"{server}.lock"
         self._server = server
         self._lock = -1
+        self.is_refused = False
+        """Whether another process had it at the last attempt."""
 
     def take(self) -> None:
         """Take it, unless this process has it. Raises `StoreError`."""
@@ -32,9 +34,10 @@ class Claim:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(lock)
+            self.is_refused = True
             advice = "give each its own `state_dir`, or `directory` in [recorder]"
             raise StoreError(f"another amid records server {self._server} in {self._path.parent}; {advice}") from None
-        self._lock = lock
+        self._lock, self.is_refused = lock, False
 
     def release(self) -> None:
         if self._lock >= 0:

@@ -124,7 +124,9 @@ class DayFile:
     def __init__(self, path: Path, tail: Sequence[StoredEvent] = ()) -> None:
         """tail: the events in its tail, which the caller has read."""
         self.path = path
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR, MODE))  # the write-ahead log gets the mode of this file
+        created = os.open(path, os.O_CREAT | os.O_RDWR, MODE)  # the write-ahead log gets the mode of this file
+        self._inode = os.fstat(created).st_ino
+        os.close(created)
         self._db = sqlite3.connect(path, isolation_level=None, timeout=5.0)
         try:
             self._db.execute("PRAGMA journal_mode = WAL")
@@ -137,6 +139,14 @@ class DayFile:
         self._compressor = Compressor()
         epoch, first, last = self._db.execute("SELECT epoch, first, seq FROM cursor").fetchone() or (0, 1, 0)
         self._tail = Tail(epoch, first, last, list(tail))
+
+    @property
+    def is_removed(self) -> bool:
+        """Whether it was deleted or replaced, so that nothing stored in it would be found."""
+        try:
+            return self.path.stat().st_ino != self._inode
+        except FileNotFoundError:
+            return True
 
     def commit(self, batch: Batch) -> None:
         """Store one batch, completely or not at all."""

@@ -114,11 +114,18 @@ class ServerRecorder:
         except (TimeoutError, AmidError):
             log.debug("%s: the answer may lack the last events", self._server)
 
-    async def write_pending(self) -> None:
-        """Wait until the events are stored that were received."""
+    @property
+    def is_refused(self) -> bool:
+        """Whether another amid has the files of this server."""
+        return self._claim.is_refused
+
+    async def write_pending(self) -> bool:
+        """Wait until the events are stored that were received. False if they may be stored later."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(PENDING_S):
                 await self._until_committed(self._recording.cursor or Cursor(0, 0))
+                return True
+        return bool(self._failed)
 
     async def may_have_more(self, cursor: Cursor) -> bool:
         """Whether the daemon may have events after a cursor."""
@@ -255,10 +262,13 @@ class Recorder:
         self._open = set() if call_id is None else self._open - {call_id}
 
     async def _answer(self, call: CallService, params: Params) -> None:
-        await self._servers[call.server].refresh(min(COMMIT_S, call.deadline - clock.monotonic()))
+        server = self._servers[call.server]
+        await server.refresh(min(COMMIT_S, call.deadline - clock.monotonic()))
         if not self._is_awaited(call):
             return
         try:
+            if server.is_refused:
+                raise AmidError("not_connected", f"another amid records server {call.server}, in the same directory")
             result = await self._in_reader(answer, self._directory, call.server, params)
         except AmidError as error:
             self._service.refuse(call, error)
@@ -271,7 +281,11 @@ class Recorder:
         server = self._servers[call.server]
         pull = RecordedPull(server.files, params, call.as_json)
         filled = clock.monotonic() + FILL_S
-        await server.write_pending()
+        if server.is_refused and params.after is not None:
+            self._service.pass_on(call, params.after.epoch, params.after.seq)
+            self._open.discard(call.call_id)
+            return
+        is_written = await server.write_pending()
         try:
             while self._is_awaited(call) and not pull.is_complete and not pull.is_at_end:
                 await self._in_reader(pull.advance)
@@ -280,10 +294,10 @@ class Recorder:
         except AmidError as error:
             self._service.refuse(call, error)
         else:
-            if pull.is_at_end and pull.is_empty:
+            if pull.is_at_end and pull.is_empty and is_written:
                 self._service.pass_on(call, *pull.cursor)
             elif self._is_awaited(call):
-                more = not pull.is_at_end or await server.may_have_more(pull.cursor)
+                more = not pull.is_at_end or not is_written or await server.may_have_more(pull.cursor)
                 self._service.answer_encoded(call, pull.page(call.server, more))
         self._open.discard(call.call_id)
 

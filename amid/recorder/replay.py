@@ -20,7 +20,7 @@ import msgspec
 from amid.errors import AmidError
 from amid.events.replay_buffer import Cursor
 from amid.history.blocks import decompress
-from amid.recorder.archive import Archive, opened, tail_of
+from amid.recorder.archive import Archive, is_unfinished, opened, tail_of
 from amid.recorder.day_file import hashes_of
 from amid.rpc.requests import EventsParams
 from amid.rpc.result import EncodedEvents, EventsPage
@@ -162,7 +162,8 @@ def _read(db: sqlite3.Connection, after: Cursor, names: frozenset[str]) -> tuple
     hashes = hashes_of(names)
     runs: list[Run] = []
     rows = db.execute(BLOCKS, (*after, STEP_BLOCKS)).fetchall()
-    for block, epoch, first, last, stored, found in rows:
+    for block, *numbers, found in rows:
+        epoch, first, last, stored = map(int, numbers)  # a damaged file has other types
         may_lack = lacks and stored < last - first + 1
         if not names or may_lack or not hashes.isdisjoint(array("I", found)):
             runs += _runs(epoch, first, last, _events_of(db, block), may_lack)
@@ -172,7 +173,7 @@ def _read(db: sqlite3.Connection, after: Cursor, names: frozenset[str]) -> tuple
     if len(rows) < STEP_BLOCKS:
         for epoch, first, last in db.execute(TAIL, after):
             rows.append((epoch, last))
-            runs += _runs(epoch, first, last, _numbered(tail_of(db)), lacks)
+            runs += _runs(epoch, first, last, _events_of_tail(db), lacks)
             after = Cursor(epoch, last)
     return runs, after if rows else None
 
@@ -192,8 +193,17 @@ def _events_of(db: sqlite3.Connection, block: int) -> list[_Numbered] | None:
     (body,) = db.execute("SELECT body FROM block WHERE id = ?", (block,)).fetchone()
     try:
         return _numbered(decompress(body))
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
         log.error("block %d of recorded events cannot be read: %s", block, error)
+        return None
+
+
+def _events_of_tail(db: sqlite3.Connection) -> list[_Numbered] | None:
+    """The events of the tail, None if it is damaged."""
+    try:
+        return _numbered(tail_of(db))
+    except (ValueError, TypeError) as error:
+        log.error("the last recorded events cannot be read: %s", error)
         return None
 
 
@@ -203,10 +213,12 @@ def _numbered(packed: Iterable[msgspec.Raw]) -> list[_Numbered]:
 
 @contextmanager
 def _reading(path: Path) -> Iterator[None]:
-    """A damaged or deleted file has no events. Raises `AmidError` if it cannot be read at present."""
+    """A damaged, deleted or unfinished file has no events. Raises `AmidError` if it cannot be read at
+    present."""
     try:
         yield
     except sqlite3.OperationalError as error:
-        raise AmidError("not_connected", f"cannot read recorded events in {path}: {error}; retry") from None
-    except (sqlite3.DatabaseError, FileNotFoundError) as error:
+        if not is_unfinished(error):
+            raise AmidError("not_connected", f"cannot read recorded events in {path}: {error}; retry") from None
+    except (sqlite3.DatabaseError, ValueError, TypeError, FileNotFoundError) as error:
         log.error("recorded events in %s cannot be read: %s", path, error)

@@ -93,6 +93,11 @@ class Store:
     def _file_of(self, day: str, open_calls: OpenCalls) -> DayFile:
         """The file of this day. It may be an earlier day, if the clock was set back."""
         old = self._file
+        if old is not None and old.is_removed:
+            log.error("%s was removed; what it contained is lost, and recording continues in a new file", old.path)
+            self.close()
+            _remove_logs(old.path)
+            old = None
         if old is not None and day == self._day:
             return old
         path = self.directory / f"{self.server}-{day}{SUFFIX}"
@@ -129,8 +134,7 @@ class Store:
             path.rename(renamed)
         except OSError as error:
             raise StoreError(f"{path} is damaged and cannot be renamed: {error.strerror}") from None
-        for suffix in ("-wal", "-shm"):
-            path.with_name(path.name + suffix).unlink(missing_ok=True)
+        _remove_logs(path)
         self._damaged.append(f"{path.name}: {damage}")
         log.error("%s is damaged (%s) and was renamed to %s; its calls are no longer shown", path, damage, renamed.name)
 
@@ -138,6 +142,12 @@ class Store:
         gaps = [GapRow(*cursor, None, time.time(), f"damaged file {damage}") for damage in self._damaged]
         self._damaged = []
         return gaps
+
+
+def _remove_logs(path: Path) -> None:
+    """Remove SQLite's files beside a file that is gone. They would be applied to its successor."""
+    for suffix in ("-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
 
 
 def _by_day(events: Sequence[StoredEvent]) -> list[tuple[str, list[StoredEvent]]]:

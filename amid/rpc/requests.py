@@ -50,8 +50,8 @@ EventName = Annotated[
 
 
 EventNames = Annotated[
-    list[EventName],
-    Meta(min_length=1, max_length=MAX_NAMES, description=f"a list of 1 to {MAX_NAMES} names of events"),
+    list[Annotated[str, Meta(pattern=r"^[^\r\n\x00\ud800-\udfff]+\Z", max_length=MAX_UNTIL_LENGTH)]],  # no bytes but UTF-8
+    Meta(min_length=1, max_length=MAX_NAMES, description=f"a list of 1 to {MAX_NAMES} names of events, in UTF-8"),
 ]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import signal
+import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -192,3 +193,38 @@ def test_a_token_gets_only_its_events(recording_of: StartRecording, tmp_path: Pa
         with http.stream("GET", f"/v1/events?server=pbx1&after=pbx1:{start[0]}:{start[1]}") as stream:
             body = next(line for line in stream.iter_lines() if line.startswith("data: "))
         assert json.loads(body.removeprefix("data: "))["event"] == "Hangup"
+
+
+def read_burst(daemon: Daemon) -> None:
+    """A burst, which may not be recorded yet."""
+    before = now(daemon)
+    daemon.action("SimFault", {"Kind": "burst", "Count": BURST}, timeout=60)
+    eventually(lambda: now(daemon) >= (before[0], before[1] + BURST), "the burst is read")
+
+
+def test_a_write_that_takes_long_is_no_loss(recording_of: StartRecording, tmp_path: Path) -> None:
+    recording = recording_of(callers__local={"history": True, "admin": True})
+    burst(recording, tmp_path)
+    start = now(recording)
+    (path,) = Archive(tmp_path, "pbx1").files()
+    with sqlite3.connect(path, isolation_level=None) as db:
+        db.execute("BEGIN IMMEDIATE")
+        read_burst(recording)
+        recording.request("calls", {"timeout": 2})  # lets the recorder fetch the events now
+        for _ in range(2):
+            read_burst(recording)
+        page = next(pages(recording, start, timeout=0))
+        db.execute("ROLLBACK")
+    assert (page["missed"], page["more"]) == (0, True)
+    check([page, *pages(recording, (page["epoch"], page["seq"]))], start)
+
+
+def test_a_refused_recorder_does_not_answer_from_the_files_of_another(recording_of: StartRecording, tmp_path: Path) -> None:
+    first, second = recording_of(), recording_of()
+    eventually(lambda: "another amid records server pbx1" in second.log.read_text(), "it is refused")
+    burst(first, tmp_path)
+    epoch, _ = now(second)
+    page = next(pages(second, (epoch, 0)))
+    assert page["epoch"] == epoch and {event["epoch"] for event in page["events"]} <= {epoch}
+    error = second.request("calls")["error"]
+    assert error["data"]["kind"] in ("not_connected", "denied"), error

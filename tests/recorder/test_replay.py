@@ -290,3 +290,39 @@ def test_every_event_is_returned_once_or_counted(steps: list[Step], limit: int, 
             position, found = cursor, found + events
         stored = [one for one in wanted if one in found]
         assert found == stored, "in order, each once"
+
+
+DAMAGE = {
+    "tail": "UPDATE tail SET body = x'93c1'",
+    "no tail": "UPDATE tail SET body = NULL",
+    "names": "UPDATE block SET names = x'010203'",
+    "no names": "UPDATE block SET names = NULL",
+    "no body": "UPDATE block SET body = NULL",
+    "numbers": "UPDATE block SET last = 'x'",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+@pytest.mark.parametrize("names", [None, ["Hold"]], ids=["all", "by name"])
+def test_damaged_content_ends_no_request(damage: str, names: list[str] | None, tmp_path: Path) -> None:
+    script = at(NOON)
+    Writer(tmp_path).write([script.event("UserEvent") for _ in range(300)])
+    (path,) = Archive(tmp_path, "pbx1").files()
+    with sqlite3.connect(path) as db:
+        db.execute(DAMAGE[damage])
+    assert all(page["seq"] <= 300 for page in follow(tmp_path, (1, 0), names=names))
+
+
+def test_a_block_that_states_a_size_over_the_limit_is_damaged(monkeypatch: pytest.MonkeyPatch) -> None:
+    script = at(NOON)
+    body = blocks.Compressor().compress([script.event("UserEvent")])
+    monkeypatch.setattr(blocks, "MAX_BYTES", 10)
+    with pytest.raises(ValueError, match="over 10 bytes"):
+        blocks.decompress(body)
+
+
+def test_a_file_without_tables_has_no_events(tmp_path: Path) -> None:
+    script = at(NOON)
+    Writer(tmp_path).write([script.event("UserEvent") for _ in range(3)])
+    (tmp_path / "pbx1-2026-01-01.db").touch()
+    assert seqs(pull(tmp_path, (1, 0))) == [1, 2, 3]

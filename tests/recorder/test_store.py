@@ -216,6 +216,30 @@ def test_a_damaged_file_is_renamed(tmp_path: Path) -> None:
     assert gap.missed is None and "damaged" in gap.reason
 
 
+@pytest.mark.parametrize("day", [NOON, NOON - DAY_S], ids=["today", "yesterday"])
+@pytest.mark.parametrize("content", [b"", b"a database without tables"], ids=["empty", "without tables"])
+def test_a_file_whose_creation_was_interrupted_is_completed(day: float, content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / f"pbx1-{day_of(day)}.db"
+    path.touch()
+    if content:
+        with sqlite3.connect(path) as db:
+            db.execute("PRAGMA journal_mode = WAL")
+    Writer(tmp_path).write_all(talking(at(NOON)))
+    assert calls(tmp_path) == ["1.1"]
+    assert not Archive(tmp_path, "pbx1").failures
+
+
+def test_a_removed_file_is_replaced(tmp_path: Path) -> None:
+    script = at(NOON)
+    writer = Writer(tmp_path)
+    writer.write_all(talking(script))
+    (path,) = Archive(tmp_path, "pbx1").files()
+    for suffix in ("", "-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink()
+    writer.write([script.event("UserEvent")])
+    assert sequence(tmp_path) == [8]
+
+
 def test_a_damaged_block_affects_no_other(tmp_path: Path) -> None:
     script = at(NOON)
     Writer(tmp_path).write([*talking(script), *(script.on("Hold", 1) for _ in range(300))])

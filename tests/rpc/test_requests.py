@@ -78,6 +78,7 @@ WRONG_PARAMS = {
     "no params": ({"method": "action"}, "`params.action`"),
     "an action that is a number": (action(action=7), "`params.action`"),
     "an action that is null": (action(action=None), "`params.action`"),
+    "a name of an event that is not UTF-8": (events(names=["\udc80x"]), "`params.names` must be a list"),
     "an action with a surrogate that is no byte": (action(action="\ud800"), "`params.action` has a lone surrogate"),
     "fields that are a list": (action(fields=[]), "`params.fields`"),
     "fields that are null": (action(fields=None), "`params.fields`"),
@@ -141,7 +142,7 @@ WORDS = {
         "events: `params.after` must be a map of `epoch` and `seq`, both whole numbers, or null",
     ),
     "a timeout of events": (events(timeout=-1), "events: `params.timeout` must be a number of seconds from 0 to 3,600"),
-    "names": (events(names=[]), "events: `params.names` must be a list of 1 to 100 names of events"),
+    "names": (events(names=[]), "events: `params.names` must be a list of 1 to 100 names of events, in UTF-8"),
     "an id that is a list": ({"method": "cancel", "params": {"id": []}}, "cancel: `params.id` must be text or a number"),
 }  # fmt: skip
 
