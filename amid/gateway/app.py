@@ -195,6 +195,7 @@ class Gateway:
 
     async def _samples(self, request: Request, principal: Principal) -> Response:
         principal.check_state()
+        self._sampler.start()
         return json_response(self._sampler.buffer.report())
 
     async def _rights(self, request: Request, principal: Principal) -> Response:

@@ -1,5 +1,8 @@
-"""Takes a sample of each server every 15 seconds (`sample_buffer`), also while no page is open: who
-opens one wants to see the last hour.
+"""Takes a sample of each server every 15 seconds (`sample_buffer`).
+
+Sampling starts with the first request for the samples, so a gateway whose page nobody opens asks
+the daemon nothing. It then continues until the gateway ends, so that an hour is there at the next
+request.
 """
 
 from __future__ import annotations
@@ -16,14 +19,20 @@ ANSWER_S = 5.0
 
 
 class Sampler:
-    """`buffer` has the samples. `run` must run as a task."""
+    """`buffer` has the samples. `run` must run as a task; it waits for `start`."""
 
     def __init__(self, client: AsyncClient) -> None:
         self.buffer = SampleBuffer()
         self._client = client
+        self._started = asyncio.Event()
+
+    def start(self) -> None:
+        """Start sampling; without effect if it has started."""
+        self._started.set()
 
     async def run(self) -> None:
         """Sample until cancelled."""
+        await self._started.wait()
         now = asyncio.get_running_loop().time
         next_at = now()
         while True:

@@ -22,7 +22,7 @@ def test_samples_of_an_hour_are_kept() -> None:
     assert buffer.report()["servers"]["pbx1"]["calls"] == list(range(MAX_SAMPLES, 2 * MAX_SAMPLES))
 
 
-def test_each_server_is_sampled(gateway: Gateway) -> None:
+def test_sampling_starts_with_the_first_request(gateway: Gateway) -> None:
     def sampled() -> bool:
         with gateway.http as http:
             servers = http.get("/v1/samples").json()["servers"]
