@@ -54,13 +54,14 @@ def test_unread_messages_for_a_child_are_buffered() -> None:
 
 
 FAILING = """
-import sys, amid.config, amid.__main__
-load = amid.config.load
+import amid.__main__
+from amid.config import load as configuration
+load = configuration.load
 def failing(path, *rest):
     if path.with_name("fail").exists():
         raise RuntimeError("a fault of the new configuration's")
     return load(path, *rest)
-amid.config.load = failing
+configuration.load = failing
 amid.__main__.main()
 """
 """A daemon whose next reload raises what no reload should."""
