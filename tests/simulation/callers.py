@@ -58,7 +58,10 @@ class Caller:
         if not self.is_calling or not self.connection.is_up:
             return
         for _ in range(30 if self._random.random() < self._bursts else 1):
-            self.call()
+            if self.connection.is_up:  # it may end in the middle of a burst
+                self.call()
+        if not self.connection.is_up:
+            return
         if self._random.random() < 0.05:
             self._ask(self._random.choice(("ping", "servers", "actions")))
         if self._open and self._random.random() < 0.02:
