@@ -40,11 +40,12 @@ class Guesses:
         return waiting if waiting > LOCK_OVER_S and (network, token) not in self._right else 0.0
 
     def failed(self, network: str, now: float) -> float:
-        """Count a wrong token. Returns the delay of its answer in seconds."""
+        """Count a wrong token. Returns the delay of its answer: at most `LOCK_OVER_S` + `MAX_DELAY_S` seconds."""
         self.count += 1
         last = self._recent.pop(network, _Recent(0, now, now))
         tries = last.tries + 1 if now - last.at < FORGET_S else 1
         answered_at = max(last.answered_at, now) + min(MAX_DELAY_S, self._first_s * 2.0 ** min(tries - 1, 10))
+        answered_at = min(answered_at, now + LOCK_OVER_S + MAX_DELAY_S)
         self._recent[network] = _Recent(tries, now, answered_at)
         _forget_oldest(self._recent)
         return answered_at - now

@@ -141,14 +141,24 @@ def test_a_wrong_login_is_answered_after_a_second_and_ends(fields: dict[str, str
 
 
 def test_wrong_secrets_are_delayed_and_a_right_one_among_many_is_refused() -> None:
-    client = Client()
+    client, deadlines = Client(), []
     for _ in range(12):
         session = ClientSession(client.manager, "127.0.0.1", 100.0)
         session.receive(b"Action: Login\r\nUsername: crm\r\nSecret: guess\r\n\r\n", 100.0)
-        deadline = session.next_deadline()
-    assert deadline is not None and deadline > 110
+        deadlines.append(session.next_deadline())
+    assert deadlines == [101.0, 103.0, 107.0, *[112.0] * 9]
     assert client.ask("Login", Username="crm", Secret="s3cret") == b"", "it may be another guess"
+    assert client.session.next_deadline() == 112.0, "when the guesses are answered: the time does not tell which was right"
     assert Client().ask("Login", Username="wall", Secret="s3cret") != b""
+
+
+def test_a_right_secret_is_accepted_soon_after_many_wrong_ones() -> None:
+    """A client that tried all the time with an old secret must be able to log in after it was corrected."""
+    client = Client()
+    for _ in range(100):
+        ClientSession(client.manager, "127.0.0.1", 100.0).receive(b"Action: Login\r\nUsername: crm\r\nSecret: old\r\n\r\n", 100.0)
+    client.now = 103.0
+    assert b"accepted" in client.ask("Login", Username="crm", Secret="s3cret")
 
 
 def test_a_second_login_without_allowmultiplelogin() -> None:

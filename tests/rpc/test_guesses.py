@@ -49,6 +49,11 @@ def test_the_number_of_remembered_networks_is_limited() -> None:
     assert len(guesses._recent) == len(guesses._right) == REMEMBERED
 
 
+def test_an_answer_is_never_delayed_for_longer_than_two_limits() -> None:
+    guesses = Guesses()
+    assert max(guesses.failed("192.0.2.1", 0.0) for _ in range(1000)) == LOCK_OVER_S + MAX_DELAY_S
+
+
 @pytest.mark.parametrize(
     ("address", "network"),
     [
