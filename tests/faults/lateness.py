@@ -1,8 +1,8 @@
 """The part of a call's lateness that the machine and the load cause, not amid.
 
 Two things are measured every few milliseconds: the delay of the load's own loop, and the time for
-which threads of the load and the broker were ready but had no CPU, from the kernel's `schedstat`.
-Only with both can a promise of 50 ms be judged on two noisy cores.
+which threads of the load, the broker and the readers were ready but had no CPU, from the kernel's
+`schedstat`. Only with both can a promise of 50 ms be judged on two noisy cores.
 """
 
 from __future__ import annotations
@@ -37,16 +37,16 @@ class Held(NamedTuple):
 class Lateness:
     def __init__(self, client: AsyncClient) -> None:
         self._client = client
-        self._broker = 0
+        self._amid: list[int] = []
         self._waited: dict[Path, int] = {}
         self._held: deque[Held] = deque(maxlen=2000)
 
-    async def find_broker(self) -> None:
-        """Track the broker's process."""
+    async def find_processes(self) -> None:
+        """Track the processes of amid that a call passes."""
         while True:
             with contextlib.suppress(AmidError):
-                pids = {one["name"]: one["pid"] for one in (await self._client.status(timeout=1.0))["processes"]}
-                self._broker = pids.get("broker", 0)  # a supervisor that cannot write lists no processes
+                processes = (await self._client.status(timeout=1.0))["processes"]  # none if the supervisor cannot write
+                self._amid = [one["pid"] for one in processes if one["name"].startswith(("broker", "reader"))]
             await asyncio.sleep(0.5)
 
     async def look(self) -> None:
@@ -64,7 +64,7 @@ class Lateness:
     def _without_cpu(self) -> list[float]:
         """For each thread, the seconds that it had waited for a CPU when it got one, since the last look."""
         before, self._waited = self._waited, {}
-        for process in (str(self._broker), "self"):
+        for process in ("self", *self._amid):
             for file in Path(f"/proc/{process}/task").glob("*/schedstat"):
                 with contextlib.suppress(OSError):
                     self._waited[file] = int(file.read_text().split()[1])

@@ -89,7 +89,7 @@ class Traffic:
             lasting = [group.create_task(one.receive()) for one in self._listeners]
             lasting += [group.create_task(wire.receive()) for wire in self._wires]
             lasting += [
-                group.create_task(one) for one in (self._log.run(), self._lateness.find_broker(), self._dispatch_commands())
+                group.create_task(one) for one in (self._log.run(), self._lateness.find_processes(), self._dispatch_commands())
             ]
             await self._witness.up.wait()
             async with asyncio.TaskGroup() as callers:
