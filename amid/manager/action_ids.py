@@ -11,11 +11,13 @@ import heapq
 import re
 from typing import NamedTuple
 
+HEADER = b"\nActionID: "
 MARK = b"ActionID: amid-"
 MAX_KEPT = 100_000
 """Limit of remembered ActionIDs; beyond it the oldest is forgotten."""
 
 _LINE = re.compile(rb"(?<=\n)ActionID: (amid-[0-9a-f]+)\r\n")
+_ANY_LINE = re.compile(HEADER + rb"([^\r\n]+)\r\n")
 _ECHO = b"Event: UserEvent\r\n"
 
 
@@ -49,9 +51,12 @@ class ActionIds:
         while self._expiring and now >= self._expiring[0][0]:
             self._originals.pop(heapq.heappop(self._expiring)[1], None)
 
-    def find(self, packets: bytes) -> set[str]:
-        """amid's ActionIDs in these packets."""
-        return {wire_id.decode() for wire_id in _LINE.findall(packets)}
+    def find(self, packets: bytes) -> set[bytes]:
+        """The ActionIDs in these packets, amid's and those in their place."""
+        if HEADER not in packets:
+            return set()
+        found = set(_ANY_LINE.findall(packets))
+        return found | {self._originals[one].action_id for one in found & self._originals.keys()} - {b""}
 
     def restore(self, packets: bytes) -> bytes:
         """`packets` with the originals in place of amid's ActionIDs. Unknown ones stay: they belong to

@@ -143,7 +143,7 @@ class ClientSession:
             self._proceed(now)
         elif self._mask and (events := block.select(self._mask, self._filters)).number:
             if self._actions or self._outbox:
-                self._outbox.add(events, self._actions.newest, self._actions.number_of(block.wire_ids), now)
+                self._outbox.add(events, self._actions.newest, self._actions.number_of(block.action_ids), now)
             else:
                 self._effects.append(Send(*events))
 

@@ -31,16 +31,15 @@ NONE = Events()
 class EventBlock:
     """data: `count` packets, each with its blank line. amid's own events are left out.
 
-    wire_ids: the amid ActionIDs in it.
+    action_ids: in its events, amid's and those of the clients.
     """
 
     def __init__(self, data: bytes, count: int, ids: ActionIds) -> None:
         if AMID_EVENT in data:
             packets = [packet for packet in _split(data) if not packet.startswith(AMID_EVENT)]
             data, count = b"".join(packets), len(packets)
-        self.wire_ids: set[str] = set()
+        self.action_ids = ids.find(data)
         if MARK in data:
-            self.wire_ids = ids.find(data)
             data = b"".join(map(ids.restore_event, _split(data)))
         self._all = Events(data, count)
         self._packets: list[bytes] | None = None

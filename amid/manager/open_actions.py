@@ -28,6 +28,10 @@ class OpenAction(Struct):
     until: float
     answer: bytes | None = None
 
+    def was_sent_with(self, action_ids: Set[bytes]) -> bool:
+        forward = self.forward
+        return forward is not None and (self.action_id in action_ids or forward.wire_id.encode() in action_ids)
+
 
 class OpenActions:
     """By number, in the order of the requests.
@@ -55,12 +59,11 @@ class OpenActions:
     def has_action_id(self, action_id: bytes) -> bool:
         return any(opened.action_id == action_id for opened in self._open.values())
 
-    def number_of(self, wire_ids: Set[str]) -> int | None:
-        """The last open action that was sent with one of these amid ActionIDs."""
-        if not wire_ids:
-            return None
-        newest_first = reversed(self._open.items())
-        return next((number for number, one in newest_first if one.forward is not None and one.forward.wire_id in wire_ids), None)
+    def number_of(self, action_ids: Set[bytes]) -> int | None:
+        """The last open action that has one of these ActionIDs, as the client or as amid sent it. (The
+        event may be another client's with the same one: this client takes it for its own, too.)"""
+        newest_first = reversed(self._open.items()) if action_ids else ()
+        return next((number for number, one in newest_first if one.was_sent_with(action_ids)), None)
 
     def add(self, opened: OpenAction) -> None:
         self.newest += 1

@@ -3,8 +3,8 @@
 On Asterisk no event comes between an action and its answer, and the events that an action causes
 come after the answer. amid has separate sessions for events and for actions, so an event may arrive
 before the answer of the action that caused it. Events therefore wait for the actions that were open
-when they arrived, at most `hold_s`. An event with the ActionID of an open action is certainly
-caused by it, and a program would take it for the answer: it waits at most `hold_own_s`, as do the
+when they arrived, at most `hold_s`. A program would take an event with the ActionID of an open
+action for its answer, also if another program caused it: it waits at most `hold_own_s`, as do the
 events after it.
 """
 

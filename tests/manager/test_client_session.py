@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from amid.manager.action_ids import Original
 from amid.manager.client_session import ClientSession, Close, Send
 from amid.manager.commands import Commands
 from amid.manager.event_block import EventBlock
@@ -448,6 +449,17 @@ def test_an_event_with_the_action_id_of_an_open_action_waits_longer() -> None:
     client.ask("UserEvent", ActionID="2")
     client.events(echo.replace(client.forwards[0].wire_id.encode(), client.forwards[1].wire_id.encode()))
     assert client.tick(0.1) == b"" and client.tick(2.0).endswith(b"ActionID: 2\r\n\r\n")
+
+
+@pytest.mark.parametrize("by_a_client", [True, False], ids=["another client of the listener", "another client of Asterisk"])
+def test_an_event_of_another_program_with_the_action_id_of_an_open_action_waits_too(by_a_client: bool) -> None:
+    """Many programs number their actions from 1."""
+    client = Client("crm")
+    client.ask("Originate", ActionID="1", Channel="PJSIP/100", Context="calls", Exten="1", Priority="1")
+    client.upstream.ids.add("amid-0f", Original(b"1", b"ActionID: 1"))
+    event = b"Event: OriginateResponse\r\nPrivilege: call,all\r\nActionID: %b\r\nResponse: Success\r\n\r\n"
+    assert client.events(event % (b"amid-0f" if by_a_client else b"1")) == b"" and client.tick(0.2) == b""
+    assert client.answer().endswith(event % b"1")
 
 
 def test_the_echo_of_a_user_event_has_the_original_action_id_for_all_clients() -> None:
