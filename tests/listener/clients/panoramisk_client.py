@@ -1,4 +1,8 @@
-"""panoramisk: asyncio, an ActionID for each action."""
+"""panoramisk: asyncio, an ActionID for each action.
+
+The ActionID of the call is its own: panoramisk takes the first OriginateResponse with it for that
+of this call (`Action.add_message`, actions.py), also if another program sent the same one.
+"""
 
 import asyncio
 import json
@@ -33,15 +37,16 @@ async def main():
         await manager.send_action(
             {"Action": "UserEvent", "UserEvent": os.environ["AMI_EVENT"], "Number": str(number), "Name": "Grüße"}
         )
+    own_id = os.environ["AMI_EVENT"] + "-call"
     call = {
         "Action": "Originate",
         "Channel": "Local/answer@calls",
         "Application": "Hangup",
         "Async": "true",
-        "ActionID": "own-call",
+        "ActionID": own_id,
     }
     *_, ended = await asyncio.wait_for(manager.send_action({**call, "Variable": ["A=1", "B=2"]}), 15)
-    found["originate"] = [ended.Event, ended.Response, ended.ActionID]
+    found["originate"] = [ended.Event, ended.Response, ended.ActionID == own_id]
     found["events"] = numbers
     found["logoff"] = (await manager.send_action({"Action": "Logoff"})).Response
     manager.close()
