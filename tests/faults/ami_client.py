@@ -9,7 +9,9 @@ the next one.
 from __future__ import annotations
 
 import re
+import socket
 import threading
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from tests.daemon import eventually
@@ -90,6 +92,7 @@ class AmiClient:
         self.ends = 0
         self._judge = AmiJudge()
         self._stopped = threading.Event()
+        self._connection: Connection | None = None
         self._thread = threading.Thread(target=self._run, name="AMI client", daemon=True)
         self._thread.start()
 
@@ -107,6 +110,12 @@ class AmiClient:
         wanted = self._judge.received + count
         eventually(lambda: self._judge.received >= wanted, "the AMI client receives its events", bound)
 
+    def reconnect(self) -> None:
+        """Give up an action whose answer was lost on its way to amid; amid waits for it for minutes."""
+        if self._connection is not None:
+            with suppress(OSError):
+                self._connection.socket.shutdown(socket.SHUT_RDWR)
+
     def close(self) -> None:
         self._stopped.set()
         self._thread.join()
@@ -115,6 +124,7 @@ class AmiClient:
         while not self._stopped.wait(AGAIN_S):
             try:
                 with Connection(self.endpoint) as connection:
+                    self._connection = connection
                     if b"accepted" in connection.login(events="user,system"):
                         self._talk(connection)
             except OSError:

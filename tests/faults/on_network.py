@@ -136,7 +136,9 @@ def mangled(world: World, behaviour: str) -> None:
         eventually(lambda: world.relay.acted() > MANGLED, "answers were mangled", BACKED_OFF_S)
         eventually(lambda: world.load.kinds(since=mark)["timeout"] > 0, "calls have timed out")
         eventually(lambda: world.load.kinds(since=mark)["ok"] > ENOUGH, "others are answered", BACKED_OFF_S)
-    eventually(lambda: strays(world) > before, "answers were dropped and counted")
+        eventually(lambda: strays(world) > before, "answers were dropped and counted", BACKED_OFF_S)
+    if world.ami is not None:
+        world.ami.reconnect()
 
 
 def cut(world: World, reset: bool) -> None:
