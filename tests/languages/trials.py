@@ -460,7 +460,7 @@ TRIALS: dict[str, Trial] = {
 }
 """By the heading of its column."""
 
-WITHOUT_STATE = frozenset({"C", "Go", "Rust"})
+WITHOUT_STATE = frozenset({"C", "Rust"})
 """Clients without functions for the live state. Their programs call the methods `state` and `events`
 by the function for any method."""
 
