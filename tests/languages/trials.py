@@ -460,7 +460,7 @@ TRIALS: dict[str, Trial] = {
 }
 """By the heading of its column."""
 
-WITHOUT_STATE = frozenset({"C", "Rust"})
+WITHOUT_STATE = frozenset({"C"})
 """Clients without functions for the live state. Their programs call the methods `state` and `events`
 by the function for any method."""
 
