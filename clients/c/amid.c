@@ -25,6 +25,7 @@
 #define MAX_TIMEOUT 3600.0 /* the longest timeout of an action that the daemon accepts, in seconds */
 #define MAX_POLL 1e6       /* the longest wait that is handed to ZeroMQ at once, in seconds */
 #define PULL_TIMEOUT 5.0   /* seconds that a request for events waits in the daemon */
+#define STATE_TIMEOUT 10.0 /* the same for one for the whole state: the daemon may load the lists of a PBX first */
 #define RETRY_DELAY 0.5    /* seconds before a request for events that failed is made again */
 #define MAX_REQUEST_BYTES (1024 * 1024)
 #define MAX_IDLE 16        /* sockets that are kept for the next call */
@@ -375,63 +376,84 @@ bool amid_restart(amid_client *client, const char *server, double timeout, msgpa
     return call_with(client, "restart", members, 0, (amid_options){.server = server, .timeout = timeout}, result, error);
 }
 
+/* Copies of texts in memory of the zone, as a list. */
+static msgpack_object text_list(msgpack_zone *zone, const char *const *texts, size_t size) {
+    msgpack_object *list = check_memory(msgpack_zone_malloc(zone, (size + 1) * sizeof *list));
+    for (size_t i = 0; i < size; i++) {
+        msgpack_object text = amid_text(texts[i]);
+        list[i] = amid_text(string(zone, &text));
+    }
+    return amid_list(list, (uint32_t)size);
+}
+
+bool amid_state(amid_client *client, const char *const *kinds, size_t size, const char *where, const amid_options *options,
+                msgpack_unpacked *result, amid_error *error) {
+    msgpack_zone *zone = zone_new();
+    msgpack_object_kv members[6];
+    uint32_t used = 0;
+    if (size)
+        members[used++] = amid_pair("kinds", text_list(zone, kinds, size));
+    if (where)
+        members[used++] = amid_pair("where", amid_text(where));
+    bool done = call_with(client, "state", members, used, options ? *options : (amid_options){0}, result, error);
+    msgpack_zone_free(zone);
+    return done;
+}
+
 /* ── events ── */
 
-/* Where the stream is in the events of one server. id: of the open request, 0 for none. due: when to ask again, or until when the
- * open request may take. */
-struct position {
-    const char *server;
-    bool has_cursor;
-    uint64_t epoch, seq, id;
-    double due;
-};
-
-/* zone: of the names and the servers. page: the answer that is being given out. has_gap: the item is a gap in front of it. */
+/* zone: of the server, or NULL, and the list of names or kinds. id: of the open request, 0 for none. due: when to ask again, or until
+ * when the open request may take. page: the answer that is being given out. has_item: the item is in front of its events. */
 struct amid_events {
     amid_client *client;
     void *socket;
     msgpack_zone *zone;
-    msgpack_object names;
-    struct position *positions;
-    size_t size;
+    const char *server;
+    msgpack_object list;
+    bool is_changes, has_cursor, has_item;
+    uint64_t epoch, seq, rev, id;
+    double due;
     msgpack_unpacked page;
     uint32_t given;
     amid_item item;
-    bool has_gap;
     uint64_t missed;
 };
 
-static void advance(struct position *position, const msgpack_object *page) {
-    position->has_cursor = true;
-    position->epoch = to_integer(amid_get(page, "epoch"));
-    position->seq = to_integer(amid_get(page, "seq"));
+/* A request that waits so long. Changes begin, and after a loss begin again, with the whole state. */
+struct pull {
+    const char *method;
+    double timeout;
+    msgpack_object params;
+    msgpack_object_kv members[4], after[3];
+};
+
+static void prepare_pull(const amid_events *events, double wait, struct pull *pull) {
+    bool is_state = events->is_changes && !events->has_cursor;
+    uint32_t size = 0;
+    pull->method = is_state ? "state" : "events";
+    pull->timeout = is_state ? STATE_TIMEOUT : wait;
+    pull->members[size++] = amid_pair("timeout", amid_real(pull->timeout));
+    if (events->server)
+        pull->members[size++] = amid_pair("server", amid_text(events->server));
+    if (events->is_changes || events->list.via.array.size)
+        pull->members[size++] = amid_pair(events->is_changes ? "kinds" : "names", events->list);
+    pull->after[0] = amid_pair("epoch", amid_integer((int64_t)events->epoch));
+    pull->after[1] = amid_pair("seq", amid_integer((int64_t)events->seq));
+    pull->after[2] = amid_pair("rev", amid_integer((int64_t)events->rev));
+    if (events->has_cursor)
+        pull->members[size++] = amid_pair("after", amid_map(pull->after, events->is_changes ? 3 : 2));
+    pull->params = amid_map(pull->members, size);
 }
 
-/* The params of a request that waits so long. `after` is null as long as there is no cursor. */
-static msgpack_object pull_params(const amid_events *events, const struct position *position, double wait,
-                                  msgpack_object_kv members[6]) {
-    members[4] = amid_pair("epoch", amid_integer((int64_t)position->epoch));
-    members[5] = amid_pair("seq", amid_integer((int64_t)position->seq));
-    members[0] = amid_pair("server", amid_text(position->server));
-    members[1] = amid_pair("after", position->has_cursor ? amid_map(members + 4, 2) : VALUE(NIL, u64, 0));
-    members[2] = amid_pair("timeout", amid_real(wait));
-    members[3] = amid_pair("names", events->names);
-    return amid_map(members, events->names.via.array.size ? 4 : 3);
-}
-
-/* Keep a request of each server open. Returns when to look again, at `end` at the latest. */
-static double send_pulls(amid_events *events, double end) {
-    double next = end;
-    for (struct position *each = events->positions; each < events->positions + events->size; each++) {
-        if (each->due <= now()) {
-            msgpack_object_kv members[6];
-            msgpack_object params = pull_params(events, each, PULL_TIMEOUT, members);
-            each->id = send_request(events->client, events->socket, "events", &params, end, NULL);
-            each->due = now() + (each->id ? PULL_TIMEOUT + MARGIN : RETRY_DELAY);
-        }
-        next = fmin(next, each->due);
+/* Keep a request open. Returns when to look again, at `end` at the latest. */
+static double send_pull(amid_events *events, double end) {
+    if (events->due <= now()) {
+        struct pull pull;
+        prepare_pull(events, PULL_TIMEOUT, &pull);
+        events->id = send_request(events->client, events->socket, pull.method, &pull.params, end, NULL);
+        events->due = now() + (events->id ? pull.timeout + MARGIN : RETRY_DELAY);
     }
-    return next;
+    return fmin(end, events->due);
 }
 
 /* Whether an error may be over in a moment. It is given to the caller otherwise. */
@@ -443,56 +465,69 @@ static bool discard_transient(amid_error *error, amid_error failure) {
     return fill(error, failure);
 }
 
-static void take_page(amid_events *events, struct position *position, msgpack_unpacked page) {
-    struct position before = *position;
-    advance(position, &page.data);
-    if (!before.has_cursor)
-        before = *position;
-    const msgpack_object *missed = amid_get(&page.data, "missed");
-    amid_gap gap = {before.server, before.epoch, before.seq, missed && missed->type == MSGPACK_OBJECT_NIL, to_integer(missed)};
-    events->missed += gap.missed;
-    events->has_gap = gap.ended || gap.missed > 0;
-    events->item = (amid_item){.kind = AMID_GAP, .gap = gap};
+/* Take the result of a pull: the next events or changes, or the whole state. */
+static void take_page(amid_events *events, msgpack_unpacked page) {
+    bool is_state = events->is_changes && !events->has_cursor;
     msgpack_unpacked_destroy(&events->page);
     events->page = page;
     events->given = 0;
+    const msgpack_object *data = &events->page.data, *missed = amid_get(data, "missed");
+    const char *server = string(page.zone, amid_get(data, "server"));
+    amid_gap gap = {server, events->epoch, events->seq, missed && missed->type == MSGPACK_OBJECT_NIL, to_integer(missed)};
+    bool is_loss = gap.ended || gap.missed > 0;
+    events->epoch = to_integer(amid_get(data, "epoch"));
+    events->seq = to_integer(amid_get(data, "seq"));
+    events->rev = to_integer(amid_get(data, "rev"));
+    events->has_cursor = !(is_loss && events->is_changes);
+    events->has_item = is_state || (is_loss && !events->is_changes);
+    events->missed += gap.missed;
+    events->item = (amid_item){.kind = AMID_GAP, .gap = gap};
+    if (is_state)
+        events->item = (amid_item){.kind = AMID_CHANGE, .change = {.server = server, .kind = "reset", .id = "", .state = data}};
 }
 
-/* Take a reply to an open request. False with an error that asking again would not change. */
+/* Take a reply. False with an error that asking again would not change. */
 static bool take_reply(amid_events *events, msgpack_unpacked reply, amid_error *error) {
     uint64_t id = to_integer(amid_get(&reply.data, "id"));
     amid_error failure = {0};
-    struct position *position = events->positions, *end = position + events->size;
-    while (position < end && (position->id != id || id == 0))
-        position++;
-    if (position == end) { /* it is late */
+    if (id == 0 || id != events->id) { /* it is late */
         msgpack_unpacked_destroy(&reply);
         return true;
     }
     bool done = outcome(&reply, &failure);
-    position->id = 0;
-    position->due = done ? 0 : now() + RETRY_DELAY;
+    events->id = 0;
+    events->due = done ? 0 : now() + RETRY_DELAY;
     if (done)
-        take_page(events, position, reply);
+        take_page(events, reply);
     return done || discard_transient(error, failure);
 }
 
 static bool next_item(amid_events *events) {
     const msgpack_object *list = amid_get(&events->page.data, "events");
-    bool has_gap = events->has_gap, has_event = list && list->type == MSGPACK_OBJECT_ARRAY && events->given < list->via.array.size;
-    events->has_gap = false;
-    if (has_gap || !has_event)
-        return has_gap;
+    bool has_item = events->has_item, has_body = list && list->type == MSGPACK_OBJECT_ARRAY && events->given < list->via.array.size;
+    events->has_item = false;
+    if (has_item || !has_body)
+        return has_item;
+    msgpack_zone *zone = events->page.zone;
     const msgpack_object *body = &list->via.array.ptr[events->given++];
-    events->item = (amid_item){.kind = AMID_EVENT, .event = {
-        .server = string(events->page.zone, amid_get(body, "server")),
-        .epoch = to_integer(amid_get(body, "epoch")),
-        .seq = to_integer(amid_get(body, "seq")),
-        .prev = to_integer(amid_get(body, "prev")),
-        .time = to_double(amid_get(body, "time")),
-        .event = string(events->page.zone, amid_get(body, "event")),
-        .fields = amid_get(body, "fields"),
-    }};
+    const char *server = string(zone, amid_get(body, "server"));
+    if (events->is_changes)
+        events->item = (amid_item){.kind = AMID_CHANGE, .change = {
+            .server = server,
+            .kind = string(zone, amid_get(body, "kind")),
+            .id = string(zone, amid_get(body, "id")),
+            .set = amid_get(body, "set"),
+        }};
+    else
+        events->item = (amid_item){.kind = AMID_EVENT, .event = {
+            .server = server,
+            .epoch = to_integer(amid_get(body, "epoch")),
+            .seq = to_integer(amid_get(body, "seq")),
+            .prev = to_integer(amid_get(body, "prev")),
+            .time = to_double(amid_get(body, "time")),
+            .event = string(zone, amid_get(body, "event")),
+            .fields = amid_get(body, "fields"),
+        }};
     return true;
 }
 
@@ -500,10 +535,10 @@ const amid_item *amid_events_next(amid_events *events, double timeout, amid_erro
     double end = timeout == 0 ? INFINITY : now() + timeout;
     msgpack_unpacked reply;
     while (!next_item(events)) {
-        if (receive(events->socket, 0, &reply, send_pulls(events, end))) {
+        if (receive(events->socket, 0, &reply, send_pull(events, end))) {
             if (!take_reply(events, reply, error))
                 return NULL;
-            send_pulls(events, end); /* the daemon works on the next answer while the caller works on this one */
+            send_pull(events, end); /* the daemon works on the next answer while the caller works on this one */
             if (next_item(events))
                 break;
         }
@@ -517,55 +552,41 @@ const amid_item *amid_events_next(amid_events *events, double timeout, amid_erro
 
 uint64_t amid_events_missed(const amid_events *events) { return events->missed; }
 
-/* The servers of the stream: the one that is named, or all. */
-static bool find_servers(amid_events *events, const char *server, amid_error *error) {
-    msgpack_object name = amid_text(server ? server : ""), entry;
-    msgpack_unpacked listed = {.data = amid_list(&entry, 1)};
-    if (!server && !amid_servers(events->client, 0, &listed, error))
-        return false;
-    events->size = listed.data.via.array.size;
-    events->positions = check_memory(calloc(events->size + 1, sizeof *events->positions));
-    for (size_t i = 0; i < events->size; i++)
-        events->positions[i].server = string(events->zone, server ? &name : amid_get(&listed.data.via.array.ptr[i], "name"));
-    if (!server)
-        msgpack_unpacked_destroy(&listed);
-    return true;
+/* Take the first page: what comes from now on, or the whole state. A server whose reader is away begins when it is back. */
+static bool take_first_page(amid_events *events, amid_error *error) {
+    struct pull pull;
+    msgpack_unpacked page;
+    amid_error failure = {0};
+    prepare_pull(events, 0, &pull);
+    bool done = amid_call(events->client, pull.method, &pull.params, pull.timeout, &page, &failure);
+    if (done)
+        take_page(events, page);
+    return done || (strcmp(failure.kind, "unreachable") == 0 ? fill(error, failure) : discard_transient(error, failure));
 }
 
-/* Take the first cursors: from now on. A server whose reader is away begins when it is back. */
-static bool take_cursors(amid_events *events, amid_error *error) {
-    for (struct position *each = events->positions; each < events->positions + events->size; each++) {
-        msgpack_object_kv members[6];
-        msgpack_object params = pull_params(events, each, 0, members);
-        msgpack_unpacked page;
-        amid_error failure = {0};
-        if (amid_call(events->client, "events", &params, 0, &page, &failure)) {
-            advance(each, &page.data);
-            msgpack_unpacked_destroy(&page);
-        } else if (strcmp(failure.kind, "unreachable") == 0) {
-            return fill(error, failure);
-        } else if (!discard_transient(error, failure)) {
-            return false;
-        }
-    }
-    return true;
-}
-
-amid_events *amid_events_open(amid_client *client, const char *const *names, size_t size, const char *server, amid_error *error) {
+static amid_events *follow(amid_client *client, bool is_changes, const char *const *texts, size_t size, const char *server,
+                           amid_error *error) {
     amid_events *events = check_memory(calloc(1, sizeof *events));
     events->client = client;
     events->zone = zone_new();
-    events->names = amid_list(check_memory(msgpack_zone_malloc(events->zone, (size + 1) * sizeof(msgpack_object))), (uint32_t)size);
-    for (size_t i = 0; i < size; i++) {
-        msgpack_object name = amid_text(names[i]);
-        events->names.via.array.ptr[i] = amid_text(string(events->zone, &name));
-    }
-    if (find_servers(events, server, error) && take_cursors(events, error))
+    events->is_changes = is_changes;
+    events->list = text_list(events->zone, texts, size);
+    msgpack_object name = amid_text(server ? server : "");
+    events->server = server ? string(events->zone, &name) : NULL;
+    if (take_first_page(events, error))
         events->socket = connect_to_daemon(client, error);
     if (events->socket)
         return events;
     amid_events_close(events);
     return NULL;
+}
+
+amid_events *amid_events_open(amid_client *client, const char *const *names, size_t size, const char *server, amid_error *error) {
+    return follow(client, false, names, size, server, error);
+}
+
+amid_events *amid_changes_open(amid_client *client, const char *const *kinds, size_t size, const char *server, amid_error *error) {
+    return follow(client, true, kinds, size, server, error);
 }
 
 void amid_events_close(amid_events *events) {
@@ -575,6 +596,5 @@ void amid_events_close(amid_events *events) {
         zmq_close(events->socket);
     msgpack_unpacked_destroy(&events->page);
     msgpack_zone_free(events->zone);
-    free(events->positions);
     free(events);
 }

@@ -91,6 +91,11 @@ bool amid_command(amid_client *client, const char *command, const char *server, 
 bool amid_actions(amid_client *client, const char *server, double timeout, msgpack_unpacked *result, amid_error *error);
 bool amid_restart(amid_client *client, const char *server, double timeout, msgpack_unpacked *result, amid_error *error);
 
+/* The live state of a PBX: a map that has a list of things for each kind. kinds: such as "channels" and "calls"; size: how many, 0
+ * means all kinds. where: a condition such as "name=support", or NULL. options: server and timeout, or NULL. */
+bool amid_state(amid_client *client, const char *const *kinds, size_t size, const char *where, const amid_options *options,
+                msgpack_unpacked *result, amid_error *error);
+
 /* Any method. params: a map, or NULL for none. timeout: how long the daemon may take; where the method has a `timeout` too, put it
  * among the params yourself. result: whatever the method gives. */
 bool amid_call(amid_client *client, const char *method, const msgpack_object *params, double timeout, msgpack_unpacked *result,
@@ -121,23 +126,35 @@ typedef struct amid_gap {
     uint64_t missed;
 } amid_gap;
 
+/* A change of a thing of the live state. The first one, and the first one after a loss of changes, has the kind "reset" and the
+ * whole state instead, which replaces what you know. */
+typedef struct amid_change {
+    const char *server, *kind, *id;
+    const msgpack_object *set;   /* a map of the members with new values; NULL: the thing is gone */
+    const msgpack_object *state; /* of a "reset" only, as amid_state gives it */
+} amid_change;
+
 typedef struct amid_item {
-    enum { AMID_EVENT, AMID_GAP } kind;
+    enum { AMID_EVENT, AMID_GAP, AMID_CHANGE } kind;
     union {
         amid_event event;
         amid_gap gap;
+        amid_change change;
     };
 } amid_item;
 
-/* The events of one server or of all, each once, and in order for each server, with a gap where the daemon no longer holds some. It
- * goes on through every restart of the daemon. */
+/* The events of a server, each once and in order, with a gap where the daemon no longer holds some, or the changes of its live
+ * state. It goes on through every restart of the daemon. */
 typedef struct amid_events amid_events;
 
 /* Whatever comes once this has returned is given. names: the event names wanted, which compare without case; they are copied. size:
- * how many; 0 means all events. server: NULL for all that the daemon has now. Close it with amid_events_close, before its client. */
+ * how many; 0 means all events. server: NULL when there is only one. Close it with amid_events_close, before its client. */
 amid_events *amid_events_open(amid_client *client, const char *const *names, size_t size, const char *server, amid_error *error);
 
-/* The next event or gap. timeout: seconds to wait for it; 0 is for ever. NULL with error "timeout" when none came; it may be called
+/* The same for the changes of things of these kinds, such as "channels" and "calls": each item is an AMID_CHANGE. */
+amid_events *amid_changes_open(amid_client *client, const char *const *kinds, size_t size, const char *server, amid_error *error);
+
+/* The next item. timeout: seconds to wait for it; 0 is for ever. NULL with error "timeout" when none came; it may be called
  * again then. The item and all that it points to live until the next call, or until amid_events_close. */
 const amid_item *amid_events_next(amid_events *events, double timeout, amid_error *error);
 

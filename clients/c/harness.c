@@ -200,6 +200,26 @@ static void encode(amid_client *client, json_t *asked)
 
 /* ── call ── */
 
+/* The texts of a list, or none for null; they are of the line, the array is to be freed. */
+static const char **texts_of(json_t *list, size_t *size)
+{
+    *size = json_array_size(list);
+    const char **texts = allocate(*size, sizeof *texts);
+    for (size_t i = 0; i < *size; i++)
+        texts[i] = json_string_value(json_array_get(list, i));
+    return texts;
+}
+
+static bool state(amid_client *client, json_t *given, const amid_options *options, msgpack_unpacked *result, amid_error *error)
+{
+    size_t size;
+    const char **kinds = texts_of(json_object_get(given, "kinds"), &size);
+    const char *where = json_string_value(json_object_get(given, "where"));
+    bool done = amid_state(client, kinds, size, where, options, result, error);
+    free(kinds);
+    return done;
+}
+
 static bool call_method(amid_client *client, const char *method, json_t *given, msgpack_zone *zone, msgpack_unpacked *result,
                         amid_error *error)
 {
@@ -219,6 +239,8 @@ static bool call_method(amid_client *client, const char *method, json_t *given, 
         return amid_status(client, timeout, result, error);
     if (strcmp(method, "actions") == 0)
         return amid_actions(client, server, timeout, result, error);
+    if (strcmp(method, "state") == 0)
+        return state(client, given, &(amid_options){.server = server, .timeout = timeout}, result, error);
     if (strcmp(method, "restart") == 0)
         return amid_restart(client, server, timeout, result, error);
     if (strcmp(method, "ping") == 0)
@@ -301,16 +323,6 @@ static void calls(amid_client *client, json_t *asked)
 
 /* ── events ── */
 
-/* The names of a list, or none for null; they are of the line, the array is to be freed. */
-static const char **names_of(json_t *list, size_t *size)
-{
-    *size = json_array_size(list);
-    const char **names = allocate(*size, sizeof *names);
-    for (size_t i = 0; i < *size; i++)
-        names[i] = json_string_value(json_array_get(list, i));
-    return names;
-}
-
 static json_t *event_shown(const amid_event *event)
 {
     return json_pack("{s: s, s: I, s: I, s: I, s: f, s: s, s: o}", "server", event->server, "epoch", (json_int_t)event->epoch,
@@ -341,7 +353,7 @@ static void say_items(amid_events *events, json_int_t count, double timeout)
 static void events(amid_client *client, json_t *asked)
 {
     size_t size;
-    const char **names = names_of(json_object_get(asked, "names"), &size);
+    const char **names = texts_of(json_object_get(asked, "names"), &size);
     const char *server = json_string_value(json_object_get(asked, "server"));
     amid_error error = {0};
     amid_events *stream = amid_events_open(client, names, size, server, &error);
@@ -357,12 +369,52 @@ static void events(amid_client *client, json_t *asked)
     amid_events_close(stream);
 }
 
+/* ── changes ── */
+
+static json_t *change_shown(const amid_change *change)
+{
+    json_t *set = change->set ? shown(change->set) : NULL, *state = change->state ? shown(change->state) : NULL;
+    bool gone = !change->set && !change->state;
+    return json_pack("{s: s, s: s, s: s, s: b, s: o*, s: o*}", "server", change->server, "kind", change->kind, "id", change->id,
+                     "gone", gone, "set", set, "state", state);
+}
+
+/* False with an error before so many resets. */
+static bool say_changes(amid_events *changes, json_int_t resets, double timeout, amid_error *error)
+{
+    while (resets > 0) {
+        const amid_item *item = amid_events_next(changes, timeout, error);
+        if (!item)
+            return false;
+        resets -= item->change.state != NULL;
+        say(json_pack("{s: o}", "change", change_shown(&item->change)));
+    }
+    return true;
+}
+
+static void changes(amid_client *client, json_t *asked)
+{
+    size_t size;
+    const char **kinds = texts_of(json_object_get(asked, "kinds"), &size);
+    const char *server = json_string_value(json_object_get(asked, "server"));
+    json_int_t resets = json_integer_value(json_object_get(asked, "resets"));
+    amid_error error = {0};
+    amid_events *stream = amid_changes_open(client, kinds, size, server, &error);
+    free(kinds);
+    if (stream && say_changes(stream, resets, json_number_value(json_object_get(asked, "timeout")), &error))
+        say(json_pack("{s: b}", "end", 1));
+    else
+        say(json_pack("{s: o}", "error", error_shown(&error)));
+    amid_error_free(&error);
+    amid_events_close(stream);
+}
+
 /* ── lines ── */
 
 static const struct {
     const char *name;
     void (*answer)(amid_client *client, json_t *asked);
-} tasks[] = {{"decode", decode}, {"encode", encode}, {"call", call}, {"calls", calls}, {"events", events}};
+} tasks[] = {{"decode", decode}, {"encode", encode}, {"call", call}, {"calls", calls}, {"events", events}, {"changes", changes}};
 
 static void answer(amid_client *client, json_t *asked)
 {

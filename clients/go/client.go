@@ -11,7 +11,6 @@ package amid
 import (
 	"context"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -22,7 +21,6 @@ import (
 // second time. A call ends two seconds after its own timeout at the latest.
 type Client struct {
 	runDir string
-	lastID int64
 	lock   sync.Mutex
 	idle   []*dealer
 }
@@ -30,9 +28,8 @@ type Client struct {
 // Options of a call. The zero value is the only server there is, and 5 s. Until is the name of a later event with the action's
 // ActionID to wait for as well.
 type Options struct {
-	Server  string
-	Timeout time.Duration
-	Until   string
+	Server, Until string
+	Timeout       time.Duration
 }
 
 // New returns a client of the daemon in runDir; "" is $AMID_RUN_DIR, or without it the first of /run/amid and
@@ -43,47 +40,41 @@ func New(runDir string) *Client { return &Client{runDir: runDir} }
 // more, as clients/README.md says. A field is text, a []byte, a number or a bool, or a list of them for a repeated header.
 func (c *Client) Action(ctx context.Context, name string, fields Map, options Options) (Map, error) {
 	params := options.params()
-	params["action"] = name
-	if fields != nil {
-		params["fields"] = fields
-	}
-	return asMap(c.Call(ctx, "action", params, options.Timeout))
+	params["action"], params["fields"] = name, fields
+	return c.one(ctx, "action", params, options.Timeout)
 }
 
 // Servers returns of each server "name", "state", "epoch", endpoints, lanes and more.
-func (c *Client) Servers(ctx context.Context) ([]Map, error) {
-	return maps(c.Call(ctx, "servers", Map{}, 0))
-}
+func (c *Client) Servers(ctx context.Context) ([]Map, error) { return c.many(ctx, "servers", nil, 0) }
 
 // Status returns servers, processes, counters, version and uptime of the daemon.
-func (c *Client) Status(ctx context.Context) (Map, error) {
-	return asMap(c.Call(ctx, "status", Map{}, 0))
-}
+func (c *Client) Status(ctx context.Context) (Map, error) { return c.one(ctx, "status", nil, 0) }
 
 // Actions returns "name", "synopsis" and "privilege" of each action that this Asterisk offers.
 func (c *Client) Actions(ctx context.Context, options Options) ([]Map, error) {
-	return maps(c.Call(ctx, "actions", options.params(), options.Timeout))
+	return c.many(ctx, "actions", options.params(), options.Timeout)
 }
 
-// Pull returns a page of events: clients/README.md has the params of the method events, their "timeout" included.
-func (c *Client) Pull(ctx context.Context, params Map, timeout time.Duration) (Map, error) {
-	return asMap(c.Call(ctx, "events", params, timeout))
+// State returns the live state of a PBX, with a list of the things of each of these kinds, or of every kind when there are none.
+// where is nil or a condition such as "name=support", a []string of them, or a Map of member to value.
+func (c *Client) State(ctx context.Context, where any, options Options, kinds ...string) (Map, error) {
+	params := options.params()
+	params["where"], params["kinds"] = where, kinds
+	return c.one(ctx, "state", set(params), options.Timeout)
 }
 
 // Audit returns "records" of the audit trail behind number after, at most limit, for callers with admin.
 func (c *Client) Audit(ctx context.Context, after, limit int64) (Map, error) {
-	return asMap(c.Call(ctx, "audit", Map{"after": after, "limit": limit}, 0))
+	return c.one(ctx, "audit", Map{"after": after, "limit": limit}, 0)
 }
 
 // Restart replaces a server's reader.
 func (c *Client) Restart(ctx context.Context, server string) (Map, error) {
-	return asMap(c.Call(ctx, "restart", Map{"server": server}, 0))
+	return c.one(ctx, "restart", Map{"server": server}, 0)
 }
 
 // Ping asks the daemon, not Asterisk, for a sign of life.
-func (c *Client) Ping(ctx context.Context) (Map, error) {
-	return asMap(c.Call(ctx, "ping", Map{}, 0))
-}
+func (c *Client) Ping(ctx context.Context) (Map, error) { return c.one(ctx, "ping", nil, 0) }
 
 // Call is any method of the daemon, for one that is newer than this client. The timeout, 5 s when it is 0, is only this client's.
 func (c *Client) Call(ctx context.Context, method string, params Map, timeout time.Duration) (any, error) {
@@ -91,7 +82,7 @@ func (c *Client) Call(ctx context.Context, method string, params Map, timeout ti
 	if err != nil {
 		return nil, err
 	}
-	reply, err := borrowed.ask(ctx, atomic.AddInt64(&c.lastID, 1), method, params, timeout)
+	reply, err := borrowed.ask(ctx, method, params, timeout)
 	if err != nil {
 		borrowed.close()
 		return nil, err
@@ -131,29 +122,16 @@ func (c *Client) Close() {
 }
 
 func (o Options) params() Map {
-	params := Map{}
-	if o.Server != "" {
-		params["server"] = o.Server
-	}
-	if o.Timeout != 0 {
-		params["timeout"] = o.Timeout.Seconds()
-	}
-	if o.Until != "" {
-		params["until"] = o.Until
-	}
-	return params
+	return set(Map{"server": o.Server, "timeout": o.Timeout.Seconds(), "until": o.Until})
 }
 
-func asMap(result any, err error) (Map, error) {
-	found, _ := result.(Map)
-	return found, err
+// one calls a method whose result is a map, and many one whose result is a list of maps.
+func (c *Client) one(ctx context.Context, method string, params Map, timeout time.Duration) (Map, error) {
+	result, err := c.Call(ctx, method, params, timeout)
+	return as[Map](result), err
 }
 
-func maps(result any, err error) ([]Map, error) {
-	list, _ := result.([]any)
-	found := make([]Map, len(list))
-	for n, one := range list {
-		found[n], _ = one.(Map)
-	}
-	return found, err
+func (c *Client) many(ctx context.Context, method string, params Map, timeout time.Duration) ([]Map, error) {
+	result, err := c.Call(ctx, method, params, timeout)
+	return maps(result), err
 }

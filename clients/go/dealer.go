@@ -3,16 +3,13 @@ package amid
 /*
 #cgo pkg-config: libzmq
 #include <errno.h>
-#include <stdlib.h>
 #include <zmq.h>
 
 static void *amid_open(void *context, const char *endpoint, int *fd) {
-	int on = 1, none = 0;
-	size_t size = sizeof *fd;
 	void *socket = zmq_socket(context, ZMQ_DEALER);
-	zmq_setsockopt(socket, ZMQ_LINGER, &none, sizeof none);
-	zmq_setsockopt(socket, ZMQ_IMMEDIATE, &on, sizeof on);
-	if (zmq_getsockopt(socket, ZMQ_FD, fd, &size) == 0 && zmq_connect(socket, endpoint) == 0) return socket;
+	zmq_setsockopt(socket, ZMQ_LINGER, &(int){0}, sizeof(int));
+	zmq_setsockopt(socket, ZMQ_IMMEDIATE, &(int){1}, sizeof(int));
+	if (zmq_getsockopt(socket, ZMQ_FD, fd, &(size_t){sizeof *fd}) == 0 && zmq_connect(socket, endpoint) == 0) return socket;
 	zmq_close(socket);
 	return NULL;
 }
@@ -20,8 +17,7 @@ static void *amid_open(void *context, const char *endpoint, int *fd) {
 #define AGAIN(call) ({ int rc; do rc = (call); while (rc < 0 && zmq_errno() == EINTR); rc; })
 static int amid_events(void *socket) {
 	int events = 0;
-	size_t size = sizeof events;
-	AGAIN(zmq_getsockopt(socket, ZMQ_EVENTS, &events, &size));
+	AGAIN(zmq_getsockopt(socket, ZMQ_EVENTS, &events, &(size_t){sizeof events}));
 	return events;
 }
 static void amid_send(void *socket, void *data, size_t size) {
@@ -51,6 +47,7 @@ const (
 	sendTimeout     = time.Second     // until a request must be with a broker
 	margin          = time.Second     // that an answer may come after the call's timeout
 	pullTimeout     = 5 * time.Second // that one request waits for an event in the daemon
+	stateTimeout    = 2 * pullTimeout // of a request for the whole state: the daemon may load the lists of a PBX first
 	retryDelay      = time.Second / 2 // before such a request that failed is made again
 	maxRequestBytes = 1024 * 1024
 )
@@ -63,26 +60,24 @@ type dealer struct {
 	endpoint string
 	handle   unsafe.Pointer
 	file     *os.File // readable when the socket has news
-	news     syscall.RawConn
+	lastID   int64
 }
 
 func newDealer(endpoint string) (*dealer, error) {
 	var fd C.int
-	name := C.CString(endpoint)
-	defer C.free(unsafe.Pointer(name))
-	handle := C.amid_open(zmqContext, name, &fd)
+	name := append([]byte(endpoint), 0)
+	handle := C.amid_open(zmqContext, (*C.char)(unsafe.Pointer(&name[0])), &fd)
 	if handle == nil {
 		return nil, unreachable("no amid daemon answers at " + endpoint)
 	}
 	own, _ := syscall.Dup(int(fd)) // Go closes it, and ZeroMQ its own
-	file := os.NewFile(uintptr(own), endpoint)
-	news, err := file.SyscallConn()
-	return &dealer{endpoint, handle, file, news}, err
+	return &dealer{endpoint, handle, os.NewFile(uintptr(own), endpoint), 0}, nil
 }
 
 // ask returns the reply. After an error the dealer is to be closed, which cancels the call; a reply that comes late goes to no call.
-func (d *dealer) ask(ctx context.Context, id int64, method string, params Map, timeout time.Duration) (Map, error) {
-	request, err := Pack(Map{"jsonrpc": "2.0", "id": id, "method": method, "params": params})
+func (d *dealer) ask(ctx context.Context, method string, params Map, timeout time.Duration) (Map, error) {
+	d.lastID++
+	request, err := Pack(Map{"jsonrpc": "2.0", "id": d.lastID, "method": method, "params": params})
 	if err != nil {
 		return nil, failed("invalid_params", "", params, "%s: a value cannot be put into a request: %s", method, err)
 	}
@@ -97,17 +92,16 @@ func (d *dealer) ask(ctx context.Context, id int64, method string, params Map, t
 		C.amid_send(d.handle, unsafe.Pointer(&request[0]), C.size_t(len(request)))
 	}
 	var reply Map
-	if taken && d.wait(ctx, timeout+margin, func(C.int) bool { reply = d.receive(id); return reply != nil }) {
+	if taken && d.wait(ctx, timeout+margin, func(C.int) bool { reply = d.receive(); return reply != nil }) {
 		return reply, nil
 	}
-	switch {
-	case ctx.Err() != nil:
+	if ctx.Err() != nil {
 		return nil, ctx.Err()
-	case !taken:
+	} else if !taken {
 		return nil, unreachable("no amid daemon answers at " + d.endpoint)
 	}
 	const why = "the daemon at %s took %s %s and gave no answer within %s: see `amid status`"
-	return nil, failed("timeout", method, params, why, d.endpoint, method, text(params["action"]), timeout+margin)
+	return nil, failed("timeout", method, params, why, d.endpoint, method, as[string](params["action"]), timeout+margin)
 }
 
 func (d *dealer) close() {
@@ -118,12 +112,12 @@ func (d *dealer) close() {
 // wait reports whether ready was true before the timeout and the end of the context. ZeroMQ gives news once: only EVENTS says all.
 func (d *dealer) wait(ctx context.Context, timeout time.Duration, ready func(events C.int) bool) bool {
 	d.file.SetReadDeadline(time.Now().Add(timeout))
-	over, stopped := make(chan struct{}), make(chan struct{})
+	over := make(chan struct{})
 	go func() {
-		defer close(stopped)
 		select {
 		case <-ctx.Done():
 			d.file.SetReadDeadline(time.Unix(1, 0))
+			<-over
 		case <-over:
 		}
 	}()
@@ -132,21 +126,21 @@ func (d *dealer) wait(ctx context.Context, timeout time.Duration, ready func(eve
 		found = ready(C.amid_events(d.handle))
 		return found
 	}
-	if err := d.news.Read(look); err != nil && ctx.Err() == nil {
+	news, _ := d.file.SyscallConn()
+	if err := news.Read(look); err != nil && ctx.Err() == nil {
 		look(0) // a process that was stopped for so long may have news all the same
 	}
-	close(over)
-	<-stopped
+	over <- struct{}{}
 	return found
 }
 
 // receive returns the reply to this call, or nil. One without an id can only be this call's.
-func (d *dealer) receive(id int64) Map {
+func (d *dealer) receive() Map {
 	var frame C.zmq_msg_t
 	for C.amid_events(d.handle)&C.ZMQ_POLLIN != 0 && C.amid_receive(d.handle, &frame) >= 0 {
 		body, _ := Unpack(C.GoBytes(C.zmq_msg_data(&frame), C.int(C.zmq_msg_size(&frame))))
 		C.zmq_msg_close(&frame)
-		if reply, ok := body.(Map); ok && (reply["id"] == nil || integer(reply["id"]) == id) {
+		if reply, ok := body.(Map); ok && (reply["id"] == nil || Int(reply["id"]) == d.lastID) {
 			return reply
 		}
 	}

@@ -22,19 +22,18 @@ func (e *Error) Error() string { return fmt.Sprintf("amid: %s: %s", e.Kind, e.Me
 
 // errorOf is the error in a reply. Without "sent" in it, Asterisk may have received the action.
 func errorOf(reply Map) *Error {
-	data, _ := reply["data"].(Map)
-	sent, ok := data["sent"].(bool)
-	response, _ := data["response"].(Map)
+	data := as[Map](reply["data"])
 	if data["kind"] == nil {
 		data = Map{"kind": "internal_error"}
 	}
-	return &Error{text(data["kind"]), sent || !ok, text(reply["message"]), text(data["server"]), text(data["action_id"]), response}
+	kind, server, actionID := as[string](data["kind"]), as[string](data["server"]), as[string](data["action_id"])
+	return &Error{kind, data["sent"] != false, as[string](reply["message"]), server, actionID, as[Map](data["response"])}
 }
 
 // failed is an error of this client. Without an answer, only the methods that change something were perhaps sent.
 func failed(kind, method string, params Map, format string, known ...any) *Error {
 	sent := method == "action" || method == "restart"
-	return &Error{Kind: kind, Sent: sent, Message: fmt.Sprintf(format, known...), Server: text(params["server"])}
+	return &Error{Kind: kind, Sent: sent, Message: fmt.Sprintf(format, known...), Server: as[string](params["server"])}
 }
 
 func unreachable(what string) *Error {
@@ -55,14 +54,13 @@ func findEndpoint(runDir string) (string, error) {
 	}
 	var looked []string
 	for _, directory := range directories {
-		info, err := os.Stat(directory + "/rpc")
-		switch {
-		case err != nil || info.Mode()&os.ModeSocket == 0:
+		path := directory + "/rpc"
+		if info, err := os.Stat(path); err != nil || info.Mode()&os.ModeSocket == 0 {
 			looked = append(looked, directory+": no socket")
-		case syscall.Access(directory+"/rpc", 2) != nil: // W_OK: connecting takes the permission to write it
+		} else if syscall.Access(path, 2) != nil { // W_OK: connecting takes the permission to write it
 			looked = append(looked, directory+": this user may not use its socket")
-		default:
-			return "ipc://" + directory + "/rpc", nil
+		} else {
+			return "ipc://" + path, nil
 		}
 	}
 	return "", unreachable("no amid daemon found (" + strings.Join(looked, "; ") + ")")

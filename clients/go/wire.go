@@ -22,12 +22,10 @@ func Pack(value any) ([]byte, error) {
 }
 
 func encode(to *msgpack.Encoder, value any) error {
-	switch of := reflect.ValueOf(value); of.Kind() {
-	case reflect.String:
-		if !utf8.ValidString(of.String()) {
-			return to.EncodeBytes([]byte(of.String()))
-		}
-	case reflect.Map:
+	switch of := reflect.ValueOf(value); {
+	case of.Kind() == reflect.String && !utf8.ValidString(of.String()):
+		return to.EncodeBytes([]byte(of.String()))
+	case of.Kind() == reflect.Map:
 		err := to.EncodeMapLen(of.Len())
 		for each := of.MapRange(); err == nil && each.Next(); {
 			if err = encode(to, each.Key().Interface()); err == nil {
@@ -35,10 +33,7 @@ func encode(to *msgpack.Encoder, value any) error {
 			}
 		}
 		return err
-	case reflect.Slice:
-		if raw, ok := value.([]byte); ok {
-			return to.EncodeBytes(raw)
-		}
+	case of.Kind() == reflect.Slice && of.Type().Elem().Kind() != reflect.Uint8:
 		err := to.EncodeArrayLen(of.Len())
 		for n := 0; err == nil && n < of.Len(); n++ {
 			err = encode(to, of.Index(n).Interface())
@@ -48,23 +43,41 @@ func encode(to *msgpack.Encoder, value any) error {
 	return to.Encode(value)
 }
 
-// Unpack returns the value in MessagePack bytes; maps are Map, lists []any, and an integer has the type that its size needs.
+// Unpack returns the value in MessagePack bytes; maps are Map, lists []any, and an integer has the type that its size needs: see Int.
 func Unpack(data []byte) (any, error) {
 	return msgpack.NewDecoder(bytes.NewReader(data)).DecodeInterface()
 }
 
-// text is a string, or "" for anything else.
-func text(value any) string {
-	found, _ := value.(string)
+// as is the value if it has this type, or the zero value of the type.
+func as[T any](value any) T {
+	found, _ := value.(T)
 	return found
 }
 
-// integer is a number without a fraction, or 0 for anything else.
-func integer(value any) int64 {
+// maps are the maps of a list.
+func maps(value any) (found []Map) {
+	for _, one := range as[[]any](value) {
+		found = append(found, as[Map](one))
+	}
+	return found
+}
+
+// Int is an integer of any type, or 0 for anything else.
+func Int(value any) int64 {
 	if found := reflect.ValueOf(value); found.CanInt() {
 		return found.Int()
 	} else if found.CanUint() {
 		return int64(found.Uint())
 	}
 	return 0
+}
+
+// set returns params without those that are not set.
+func set(params Map) Map {
+	for name, value := range params {
+		if value == nil || reflect.ValueOf(value).IsZero() {
+			delete(params, name)
+		}
+	}
+	return params
 }

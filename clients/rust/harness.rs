@@ -23,6 +23,7 @@ fn main() -> Outcome {
             Some("call") => say(call(&client, &asked)?)?,
             Some("calls") => say(calls(&client, &asked))?,
             Some("events") => events(&client, &asked)?,
+            Some("changes") => say(changes(&client, &asked).map_or_else(|error| failure(&error), |()| json!({ "end": true })))?,
             _ => return Err(format!("cannot do {}", asked["do"]).into()),
         }
     }
@@ -52,7 +53,7 @@ fn encode(asked: &Json) -> Result<Json, rmp_serde::encode::Error> {
 fn call(client: &Client, asked: &Json) -> Result<Json, Error> {
     match result(client, text(asked, "method"), &asked["params"]) {
         Ok(value) => Ok(json!({ "result": shown(&value) })),
-        Err(error) => Ok(json!({ "error": error_shown(&error) })),
+        Err(error) => Ok(failure(&error)),
     }
 }
 
@@ -64,6 +65,7 @@ fn result(client: &Client, method: &str, params: &Json) -> Result<Value, Error> 
         "servers" => Ok(list(client.servers()?)),
         "status" => client.status().map(Value::from),
         "actions" => Ok(list(client.actions(server)?)),
+        "state" => client.state(&texts(&params["kinds"]), &texts(&params["where"]), server).map(Value::from),
         "restart" => client.restart(text(params, "server")).map(Value::from),
         "ping" => client.ping().map(Value::from),
         _ => client.call(method, map(params)),
@@ -84,7 +86,7 @@ fn value_of(result: &impl Serialize) -> Value {
     rmp_serde::from_slice(&packed).expect("it was packed here")
 }
 
-fn error_shown(error: &Error) -> Json {
+fn failure(error: &Error) -> Json {
     let response = error.response.as_deref().map(|packet| shown(&packet.clone().into()));
     let members = [
         ("kind", Some(json!(error.kind))),
@@ -94,7 +96,8 @@ fn error_shown(error: &Error) -> Json {
         ("action_id", error.action_id.as_ref().map(|id| json!(id))),
         ("response", response),
     ];
-    members.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
+    let shown: Json = members.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect();
+    json!({ "error": shown })
 }
 
 /// Threads that share the client, each taking the next number.
@@ -127,9 +130,9 @@ fn has_own_answer(client: &Client, number: u64) -> bool {
 
 fn events(client: &Client, asked: &Json) -> Outcome {
     let timeout = Duration::from_secs_f64(asked["timeout"].as_f64().ok_or("no timeout")?);
-    let mut stream = client.events(&names(asked), asked["server"].as_str())?;
+    let mut stream = client.events(&texts(&asked["names"]), asked["server"].as_str())?;
     say(json!({ "listening": true }))?;
-    let mut left = number(asked, "count");
+    let (mut left, mut lost) = (number(asked, "count"), 0);
     while left > 0 {
         match stream.next_within(timeout)? {
             Some(Item::Event(event)) => {
@@ -137,12 +140,34 @@ fn events(client: &Client, asked: &Json) -> Outcome {
                 say(json!({ "event": shown(&value_of(&event)) }))?;
             }
             Some(Item::Gap { server, epoch, after, missed }) => {
+                lost += missed.unwrap_or_default();
                 say(json!({ "gap": { "server": server, "epoch": epoch, "after": after, "missed": missed } }))?;
             }
-            None => break,
+            _ => break,
         }
     }
-    Ok(say(json!({ "end": true, "missed": stream.missed() }))?)
+    Ok(say(json!({ "end": true, "missed": lost }))?)
+}
+
+/// Ends without an error after so many resets.
+fn changes(client: &Client, asked: &Json) -> Result<(), Error> {
+    let timeout = Duration::from_secs_f64(asked["timeout"].as_f64().unwrap_or_default());
+    let mut stream = client.changes(&texts(&asked["kinds"]), asked["server"].as_str())?;
+    let mut left = number(asked, "resets");
+    while left > 0 {
+        let change = match stream.next_within(timeout)? {
+            Some(Item::Change(change)) => change,
+            other => return Err(no_change(&other)),
+        };
+        left -= u64::from(change.kind == "reset");
+        say(json!({ "change": shown(&value_of(&change)) })).expect("the suite reads it");
+    }
+    Ok(())
+}
+
+fn no_change(came: &Option<Item>) -> Error {
+    let message = format!("no change, but {came:?}");
+    Error { kind: "timeout".into(), message, sent: false, server: None, action_id: None, response: None }
 }
 
 // ── members of a line ───────────────────────────────────────────────────────────────────────────
@@ -155,9 +180,9 @@ fn number(line: &Json, name: &str) -> u64 {
     line[name].as_u64().unwrap_or_default()
 }
 
-/// The event names of a line; null, which is all events, is none here.
-fn names(line: &Json) -> Vec<&str> {
-    line["names"].as_array().map_or(&[][..], Vec::as_slice).iter().filter_map(Json::as_str).collect()
+/// The texts of a list, or one text; null is none.
+fn texts(value: &Json) -> Vec<&str> {
+    value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice).iter().filter_map(Json::as_str).collect()
 }
 
 fn map(line: &Json) -> Map {

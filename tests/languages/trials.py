@@ -459,11 +459,3 @@ TRIALS: dict[str, Trial] = {
     "changes of state": changes,
 }
 """By the heading of its column."""
-
-WITHOUT_STATE = frozenset({"C", "Go", "Rust"})
-"""Clients without functions for the live state. Their programs call the methods `state` and `events`
-by the function for any method."""
-
-
-def is_tried(language: str, trial: str) -> bool:
-    return language not in WITHOUT_STATE or TRIALS[trial] not in (state, changes)

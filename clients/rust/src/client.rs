@@ -3,9 +3,7 @@
 use crate::events::Events;
 use crate::rpc::{Error, Rpc, TIMEOUT};
 use crate::value::{Map, Value};
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::Duration;
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 /// What an action may have besides its fields: `Options { server: Some("pbx1"), ..Options::default() }`.
 #[derive(Clone, Copy, Debug, Default)]
@@ -40,9 +38,8 @@ impl Client {
     /// Send an action and wait for its whole answer: `server`, `action_id`, `response`, `events`, `complete`, `output`, `until`,
     /// `elapsed`. The value of a field is text, bytes, a number or a boolean, or a list of them for a header that is repeated.
     pub fn action(&self, name: impl Into<Value>, fields: impl Into<Map>, options: Options) -> Result<Map, Error> {
-        let timeout = self.timeout.as_secs_f64();
-        let mut params = Map::from([("action", name.into()), ("fields", fields.into().into()), ("timeout", timeout.into())]);
-        params.extend(options.server.map(|server| ("server", server)));
+        let mut params = params(Some(self.timeout), options.server, []);
+        params.extend([("action", name.into()), ("fields", Value::Map(fields.into()))]);
         params.extend(options.until.map(|until| ("until", until)));
         params.extend(options.raw.then_some(("raw", true)));
         self.rpc.call("action", &params, self.timeout)
@@ -66,9 +63,14 @@ impl Client {
 
     /// The actions that this Asterisk offers: `name`, `synopsis`, `privilege`. A server may be left out when there is one.
     pub fn actions(&self, server: Option<&str>) -> Result<Vec<Map>, Error> {
-        let mut params = Map::from([("timeout", self.timeout.as_secs_f64())]);
-        params.extend(server.map(|server| ("server", server)));
-        self.rpc.call("actions", &params, self.timeout)
+        self.rpc.call("actions", &params(Some(self.timeout), server, []), self.timeout)
+    }
+
+    /// The live state of a PBX, with a list of the things of each of these kinds, or of every kind when there are none. All of the
+    /// conditions hold for each, such as `"state=Up"` (equal) and `"name~PJSIP"` (contains).
+    pub fn state(&self, kinds: &[&str], conditions: &[&str], server: Option<&str>) -> Result<Map, Error> {
+        let params = params(Some(self.timeout), server, [("kinds", kinds), ("where", conditions)]);
+        self.rpc.call("state", &params, self.timeout)
     }
 
     /// Replace a server's reader.
@@ -86,11 +88,25 @@ impl Client {
         self.rpc.call(method, &params.into(), self.timeout)
     }
 
-    /// Events as they come: those with these names, or all when there are none; of one server, or of all that the daemon has now.
-    /// Whatever comes once this has returned is given.
+    /// Events of a server as they come: those with these names, or all when there are none. The server may be left out when there
+    /// is one. Whatever comes once this has returned is given.
     pub fn events(&self, names: &[&str], server: Option<&str>) -> Result<Events, Error> {
-        let listed = self.servers()?;
-        let all = listed.iter().filter_map(|server| server.text("name")).collect();
-        Events::open(Arc::clone(&self.rpc), names, server.map_or(all, |server| vec![server]))
+        Events::open(Arc::clone(&self.rpc), params(None, server, [("names", names)]))
     }
+
+    /// The live state of a server as it changes: each item is an [`Item::Change`](crate::Item) of a thing of these kinds.
+    pub fn changes(&self, kinds: &[&str], server: Option<&str>) -> Result<Events, Error> {
+        let mut query = params(None, server, []);
+        query.extend([("kinds", kinds)]);
+        Events::open(Arc::clone(&self.rpc), query)
+    }
+}
+
+/// Params without what is not set; an empty list is not.
+fn params<const N: usize>(timeout: Option<Duration>, server: Option<&str>, lists: [(&str, &[&str]); N]) -> Map {
+    let mut params = Map::default();
+    params.extend(timeout.map(|timeout| ("timeout", timeout.as_secs_f64())));
+    params.extend(server.map(|server| ("server", server)));
+    params.extend(lists.into_iter().filter(|(_, list)| !list.is_empty()));
+    params
 }

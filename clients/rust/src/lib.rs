@@ -8,7 +8,7 @@
 //! for item in client.events(&["Hangup"], None)? {
 //!     match item? {
 //!         Item::Event(event) => println!("{:?} hung up", event.fields.text("Channel")),
-//!         Item::Gap { missed, .. } => println!("{missed:?} events were lost"),
+//!         other => println!("{other:?}"), // events were lost
 //!     }
 //! }
 //! # Ok::<(), amid::Error>(())
@@ -20,6 +20,6 @@ mod rpc;
 mod value;
 
 pub use client::{Client, Options};
-pub use events::{Event, Events, Item};
+pub use events::{Change, Event, Events, Item};
 pub use rpc::Error;
 pub use value::{Map, Value};

@@ -3,22 +3,19 @@
 //! is queued for a broker that is not there, and so `unreachable` really means that nothing was sent.
 
 use crate::value::{Map, Value};
-use serde::de::DeserializeOwned;
-use serde::Deserialize;
-use std::os::unix::fs::FileTypeExt;
+use serde::{de::DeserializeOwned, Deserialize};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::Mutex;
 use std::time::{Duration, Instant};
-use std::{env, fmt, fs};
+use std::{env, fmt, fs, os::unix::fs::FileTypeExt, sync::Mutex};
 
 pub(crate) const SECOND: Duration = Duration::from_secs(1); // until a request is with a broker, and that its answer may come late
-pub(crate) const TIMEOUT: Duration = Duration::from_secs(5); // of a call, unless its caller says otherwise
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(5); // of a call, unless its caller says otherwise, and of a request for events
 const MAX_TIMEOUT: Duration = Duration::from_secs(3600); // the longest timeout that the daemon accepts
 const MAX_REQUEST_BYTES: usize = 1024 * 1024;
 
-/// A call that failed. `sent` is the word that matters to a dialer. False: Asterisk never saw the action, and trying again is safe. True: it may have
-/// been carried out, so a second try may be a second phone call. This client never sends anything twice by itself.
+/// A call that failed. `sent` false: Asterisk never saw the action, and trying again is safe. True: it may have been carried out, so a
+/// second try may be a second phone call. This client never sends anything twice.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Error {
     /// A kind of clients/README.md, or `unreachable`: there is no daemon, and nothing was sent. A later daemon may have new ones.
@@ -153,10 +150,8 @@ fn wait(socket: &zmq::Socket, ready: zmq::PollEvents, deadline: Instant) -> bool
 /// in: another could be another PBX's.
 fn find_endpoint(run_dir: Option<&Path>) -> Result<String, Error> {
     let of = |variable| env::var_os(variable).filter(|path| !path.is_empty()).map(PathBuf::from);
-    let dirs = match run_dir.map(Path::to_owned).or_else(|| of("AMID_RUN_DIR")) {
-        Some(named) => vec![named],
-        None => [Some("/run/amid".into()), of("XDG_RUNTIME_DIR").map(|dir| dir.join("amid"))].into_iter().flatten().collect(),
-    };
+    let usual = || [Some("/run/amid".into()), of("XDG_RUNTIME_DIR").map(|dir| dir.join("amid"))].into_iter().flatten().collect();
+    let dirs = run_dir.map(Path::to_owned).or_else(|| of("AMID_RUN_DIR")).map_or_else(usual, |named| vec![named]);
     let mut looked = String::new();
     for path in dirs.iter().map(|dir| dir.join("rpc")) {
         match fs::metadata(&path) {

@@ -20,36 +20,32 @@ pub enum Value {
     Map(Map),
 }
 
-impl Value {
-    pub fn as_str(&self) -> Option<&str> {
-        if let Value::Text(text) = self {
-            Some(text)
-        } else {
-            None
-        }
-    }
+macro_rules! accessors {
+    ($($name:ident -> $type:ty: $kind:pat => $found:expr;)*) => {
+        $(pub fn $name(&self) -> Option<$type> { if let $kind = self { Some($found) } else { None } })*
+    };
+}
 
-    pub fn as_map(&self) -> Option<&Map> {
-        if let Value::Map(map) = self {
-            Some(map)
-        } else {
-            None
-        }
+impl Value {
+    accessors! {
+        as_i64 -> i64: Value::Integer(number) => *number;
+        as_str -> &str: Value::Text(text) => text;
+        as_list -> &[Value]: Value::List(list) => list;
+        as_map -> &Map: Value::Map(map) => map;
     }
 
     /// The bytes of text or of what is not UTF-8.
     pub fn as_bytes(&self) -> Option<&[u8]> {
-        if let Value::Bytes(bytes) = self {
-            Some(bytes)
-        } else {
-            self.as_str().map(str::as_bytes)
+        match self {
+            Value::Bytes(bytes) => Some(bytes),
+            _ => self.as_str().map(str::as_bytes),
         }
     }
 }
 
 /// A map whose members keep their order: a packet's headers are in the order in which Asterisk sent them.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct Map(#[serde(serialize_with = "as_map")] Vec<(Value, Value)>);
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Map(#[serde(serialize_with = "as_map", deserialize_with = "members")] Vec<(Value, Value)>);
 
 impl Map {
     /// The value under a name, which is text or bytes.
@@ -90,6 +86,7 @@ from_values! {
     f64, value => Value::Float(value);
     &str, value => Value::Text(value.to_owned());
     &[u8], value => Value::Bytes(value.to_vec());
+    &[&str], value => Value::List(value.iter().copied().map(Value::from).collect());
     Vec<Value>, value => Value::List(value);
     Map, value => Value::Map(value);
 }
@@ -108,12 +105,10 @@ impl<'de> Deserialize<'de> for Value {
     }
 }
 
-impl<'de> Deserialize<'de> for Map {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Map, D::Error> {
-        match Value::deserialize(from)? {
-            Value::Map(map) => Ok(map),
-            _ => Err(D::Error::custom("it is no map")),
-        }
+fn members<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<(Value, Value)>, D::Error> {
+    match Value::deserialize(from)? {
+        Value::Map(Map(members)) => Ok(members),
+        _ => Err(D::Error::custom("it is no map")),
     }
 }
 
@@ -142,12 +137,10 @@ impl<'de> Visitor<'de> for AnyVisitor {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
-        let list: Result<Vec<Value>, _> = std::iter::from_fn(|| items.next_element().transpose()).collect();
-        list.map(Value::List)
+        std::iter::from_fn(|| items.next_element().transpose()).collect::<Result<_, _>>().map(Value::List)
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
-        let map: Result<Vec<(Value, Value)>, _> = std::iter::from_fn(|| members.next_entry().transpose()).collect();
-        map.map(|map| Value::Map(Map(map)))
+        std::iter::from_fn(|| members.next_entry().transpose()).collect::<Result<_, _>>().map(|map| Value::Map(Map(map)))
     }
 }

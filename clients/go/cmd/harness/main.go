@@ -57,19 +57,18 @@ func do(asked amid.Map) {
 		calls(int(asked["count"].(int64)), int(asked["at_once"].(int64)))
 	case "events":
 		events(namesIn(asked["names"]), asked["server"].(string), asked["count"].(int64), seconds(asked["timeout"]))
+	case "changes":
+		err := changes(namesIn(asked["kinds"]), asked["server"].(string), asked["resets"].(int64), seconds(asked["timeout"]))
+		say(endOf(err))
 	}
 }
 
 func call(method string, params amid.Map) {
 	result, err := resultOf(context.Background(), method, params)
-	var failed *amid.Error
-	switch {
-	case err == nil:
+	if err != nil {
+		say(failureOf(err))
+	} else {
 		say(amid.Map{"result": result})
-	case errors.As(err, &failed):
-		say(amid.Map{"error": ofError(failed)})
-	default:
-		panic(err)
 	}
 }
 
@@ -87,8 +86,8 @@ func resultOf(ctx context.Context, method string, params amid.Map) (any, error) 
 		return client.Status(ctx)
 	case "actions":
 		return client.Actions(ctx, options)
-	case "events":
-		return client.Pull(ctx, params, options.Timeout)
+	case "state":
+		return client.State(ctx, params["where"], options, namesIn(params["kinds"])...)
 	case "audit":
 		return client.Audit(ctx, 0, params["limit"].(int64))
 	case "restart":
@@ -155,7 +154,43 @@ func events(names []string, server string, count int64, timeout time.Duration) {
 	say(amid.Map{"end": true, "missed": missed})
 }
 
+// changes ends without an error after so many resets.
+func changes(kinds []string, server string, resets int64, timeout time.Duration) error {
+	stream, err := client.Changes(context.Background(), server, kinds...)
+	if err != nil {
+		return err
+	}
+	defer stream.Close()
+	for resets > 0 {
+		ctx, cancel := context.WithTimeout(context.Background(), timeout)
+		item, err := stream.Next(ctx)
+		cancel()
+		if err != nil {
+			return err
+		}
+		change := item.(*amid.Change)
+		if change.Kind == "reset" {
+			resets--
+		}
+		say(amid.Map{"change": ofChange(change)})
+	}
+	return nil
+}
+
+func endOf(err error) amid.Map {
+	if err != nil {
+		return failureOf(err)
+	}
+	return amid.Map{"end": true}
+}
+
 // ── values in lines ──
+
+func ofChange(change *amid.Change) amid.Map {
+	return amid.Map{
+		"server": change.Server, "kind": change.Kind, "id": change.ID, "set": change.Set, "gone": change.Gone, "state": change.State,
+	}
+}
 
 func ofEvent(event *amid.Event) amid.Map {
 	return amid.Map{
@@ -172,7 +207,11 @@ func ofGap(gap *amid.Gap) amid.Map {
 	return shown
 }
 
-func ofError(err *amid.Error) amid.Map {
+func failureOf(failed error) amid.Map {
+	var err *amid.Error
+	if !errors.As(failed, &err) {
+		err = &amid.Error{Kind: "timeout", Message: failed.Error()} // the context's
+	}
 	shown := amid.Map{"kind": err.Kind, "sent": err.Sent, "message": err.Message}
 	for name, value := range map[string]string{"server": err.Server, "action_id": err.ActionID} {
 		if value != "" {
@@ -182,7 +221,7 @@ func ofError(err *amid.Error) amid.Map {
 	if err.Response != nil {
 		shown["response"] = err.Response
 	}
-	return shown
+	return amid.Map{"error": shown}
 }
 
 func say(answer amid.Map) {
