@@ -20,8 +20,8 @@ from typing import Any
 from amid.errors import AmidError
 from amid.rpc import recorded_pulls
 from amid.rpc.call_table import CallTable
-from amid.rpc.messages import Capacity, Forget, Hello, PassOn, PullEvents, Request, RunAction, ServiceHello, Status
-from amid.rpc.open_call import Effect, OpenCall, Origin, Reply, Send
+from amid.rpc.messages import CallService, Capacity, Forget, Hello, PassOn, PullEvents, Request, RunAction, ServiceHello, Status
+from amid.rpc.open_call import BUG, Effect, OpenCall, Origin, Reply, Send
 from amid.rpc.server_queue import READER_TTL_S, SESSION_GRACE_S, ServerQueue
 from amid.rpc.services import Services
 
@@ -247,6 +247,21 @@ class Calls:
     def open_by_principal(self) -> dict[str, int]:
         """The number of open calls of each principal that has any."""
         return self._open.by_principal
+
+    # ── bugs ──
+
+    def cannot_carry_out(self, effect: Effect) -> list[Effect]:
+        """End the call of an effect that has raised an exception, with `internal_error`."""
+        match effect:
+            case Reply(origin, _, error) if error is None or error.kind != "internal_error":
+                sent = error is None or error.sent
+                return [Reply(origin, error=AmidError("internal_error", BUG, sent=sent))]
+            case Send(_, RunAction() | PullEvents() | CallService() as request) if call := self._open.get(request.call_id):
+                if call.sent:
+                    self.servers[call.server].unhand(call)
+                self._fail([call], "internal_error", BUG)
+                return self._failures()
+        return []
 
     # ── time ──
 
