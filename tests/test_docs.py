@@ -15,21 +15,7 @@ from amid import wire
 from amid.ami import targets
 from amid.cli.main import COMMANDS, amid
 from amid.config.load import check
-from amid.config.tables import (
-    DERIVED,
-    Caller,
-    Config,
-    Curve,
-    Gateway,
-    Listener,
-    Nats,
-    Recorder,
-    Rpc,
-    Server,
-    State,
-    Supervision,
-    Token,
-)
+from amid.config.tables import DERIVED, TABLES, Config, Table, Token
 from amid.errors import CODES
 from tests.faults import faults
 
@@ -40,11 +26,9 @@ README = (ROOT / "README.md").read_text()
 TOKENS = (ROOT / "etc/tokens.toml").read_text()
 SECURITY = (ROOT / "etc/doc/security.md").read_text()
 
-TABLES: dict[str, type[msgspec.Struct]] = {
-    "": Config, "servers.pbx1": Server, "rpc": Rpc, "supervision": Supervision, "curve": Curve, "callers.local": Caller,
-    "gateway": Gateway, "state": State, "recorder": Recorder, "listener": Listener, "nats": Nats,
-}  # fmt: skip
-TABLE_KEYS = {name.partition(".")[0] for name in TABLES}
+EXAMPLES = {"servers": "servers.pbx1", "callers": "callers.local"}
+SECTIONS: dict[str, type[Table]] = {"": Config, **{EXAMPLES.get(name, name): kind for name, kind in TABLES.items()}}
+"""The tables of the example by their titles."""
 
 
 def uncommented() -> str:
@@ -59,15 +43,15 @@ def section(name: str) -> str:
     return sections.get(name, CONFIG)  # a table that is commented out as a whole
 
 
-@pytest.mark.parametrize("table", TABLES)
+@pytest.mark.parametrize("table", SECTIONS)
 def test_every_key_is_in_the_example_with_its_default(table: str) -> None:
     text = section(table)
-    for key in TABLES[table].__struct_fields__:
-        if (table == "" and key in TABLE_KEYS) or key in DERIVED:
+    for key in SECTIONS[table].__struct_fields__:
+        if (table == "" and key in TABLES) or key in DERIVED:
             continue
         found = re.search(rf"^(# )?{key} += +(\S.*?)( +#.*)?$", CONFIG if key == "key" else text, flags=re.M)
         assert found, f"[{table}] {key} is not in etc/amid.toml"
-        default = dict(zip(TABLES[table].__struct_fields__[::-1], TABLES[table].__struct_defaults__[::-1], strict=False)).get(key)
+        default = next(field.default for field in msgspec.structs.fields(SECTIONS[table]) if field.name == key)
         if found[1] and isinstance(default, int | float) and key != "port":
             assert tomllib.loads(f"value = {found[2]}")["value"] == default, f"[{table}] {key}: the example shows another default"
 
@@ -166,7 +150,7 @@ def test_the_limits_in_the_page_are_those_of_the_configuration() -> None:
     for keys, values in rows:
         for key, value in zip(re.findall(r"`(\w+)`", keys), values.split(" and "), strict=True):
             number = int(re.sub(r"\D", "", value)) * (1024**2 if value.endswith("MiB") else 1)
-            fields = [one for table in TABLES.values() for one in msgspec.structs.fields(table)]
+            fields = [one for table in SECTIONS.values() for one in msgspec.structs.fields(table)]
             assert number in [one.default for one in fields if one.name == key], key
 
 

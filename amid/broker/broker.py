@@ -51,7 +51,7 @@ from amid.rpc.messages import (
     ServiceStatus,
     Status,
 )
-from amid.rpc.open_call import Effect, Reply
+from amid.rpc.open_call import BUG, Effect, Reply
 from amid.rpc.policy import Lists, check_action, check_admin, check_history
 from amid.rpc.services import SERVICES
 
@@ -203,7 +203,7 @@ class Broker:
             self._replies.send(Reply(origin, error=error))
         except Exception:  # a bug must cost only this caller an error
             log.exception("cannot handle a request")
-            self._replies.send(Reply(origin, error=AmidError("internal_error", "amid failed on this request; see its log")))
+            self._replies.send(Reply(origin, error=AmidError("internal_error", BUG)))
         self._set_alarm_soon()
 
     def _decode(self, payload: bytes, principal: str) -> Any:
@@ -282,16 +282,7 @@ class Broker:
         self._do(self._calls.open(origin, server, request, now, service))
 
     def _server(self, name: str | None) -> str:
-        """The server that a request means. The name may be omitted if there is only one server."""
-        servers = self._settings.servers
-        if name is None and len(servers) == 1:
-            return next(iter(servers))
-        known = ", ".join(servers) or "none"
-        if name is None:
-            raise AmidError("invalid_params", f"`server` is missing; the servers are {known}")
-        if name not in servers:
-            raise AmidError("unknown_server", f"there is no server {name[:60]!r}; the servers are {known}")
-        return name
+        return requests.choose_server(name, self._settings.servers)
 
     def _drop_calls(self, connection: Connection) -> None:
         """End the calls of a caller that has disconnected."""
@@ -327,10 +318,14 @@ class Broker:
 
     def _do(self, effects: list[Effect]) -> None:
         for effect in effects:
-            if isinstance(effect, Reply):
-                self._replies.send(effect)
-            else:
-                effect.reader.send(effect.message)
+            try:
+                if isinstance(effect, Reply):
+                    self._replies.send(effect)
+                else:
+                    effect.reader.send(effect.message)
+            except Exception:  # a bug must cost only this call an error
+                log.exception("cannot carry out a %s of a call", type(effect).__name__)
+                self._do(self._calls.cannot_carry_out(effect))
 
 
 async def _run(by_hand: BrokerSettings | None) -> None:

@@ -26,6 +26,7 @@ from amid import wire
 from amid.broker.connection_monitor import ConnectionMonitor
 from amid.broker.local_callers import MAX_FRAMES, LocalCallers, LocalConnection
 from amid.broker.reply_backlog import Connection, ReplyBacklog
+from amid.config.unix_users import find_caller
 from amid.process.acceptor import BACKLOG, Acceptor, listen_locally
 from amid.process.loop import Alarm, Soon, clock
 from amid.process.sending import disconnect
@@ -34,9 +35,6 @@ from amid.process.socket_reader import SocketReader
 from amid.process.zap import ZapAuthenticator
 
 log = logging.getLogger("amid.broker")
-
-LOCAL = "local"
-"""The caller on ipc, unless the configuration names one for its Unix user or group."""
 
 NO_CALLER = ""
 """The caller of a connection without a table in the configuration."""
@@ -234,12 +232,9 @@ class CallerSockets:
         if identity is None:
             if len(self._identities) >= MAX_IDENTITIES:
                 self._identities.clear()
-            name = self._local_caller(uid, gid)
+            name = find_caller(self._local_callers, uid, gid)
             identity = self._identities[uid, gid] = Identity(name, f"uid:{uid}", local=True, own=uid == os.geteuid())
         return identity
-
-    def _local_caller(self, uid: int, gid: int) -> str:
-        return next((one.name for one in self._local_callers if uid in one.uids or gid == one.gid), LOCAL)
 
     def _key_holder(self, frame: zmq.Frame) -> Identity:
         key = str(frame.get("User-Id"))

@@ -14,25 +14,13 @@ import msgspec
 from msgspec import inspect
 
 from amid.config.report import Report
-from amid.config.tables import (
-    DERIVED,
-    Caller,
-    Config,
-    Curve,
-    Directory,
-    Gateway,
-    Listener,
-    Nats,
-    Recorder,
-    Rpc,
-    Server,
-    State,
-    Supervision,
-    Table,
-)
+from amid.config.tables import DERIVED, GROUPS, TABLES, Config, Directory, Table
 from amid.rpc.type_words import describe_type, suggest_key
 
 SERVER_NAME = re.compile(r"[A-Za-z0-9_-]{1,32}")
+
+LISTS = {"gateway": ["listen"], "listener": ["listen", "tls_listen"], "nats": ["servers"]}
+"""Keys of tables at which a text stands for a list of one."""
 
 T = TypeVar("T", bound=Table)
 
@@ -44,48 +32,18 @@ def convert(raw: dict[str, Any], report: Report, of_run_dir: Report, of_state_di
     of_run_dir, of_state_dir: the reports for these two keys, which may come from an option or the
     environment.
     """
-    tables = dict(raw)
-    run_dir = _value(tables.pop("run_dir"), Directory, of_run_dir, "", "")
-    state_dir = _value(tables.pop("state_dir"), Directory, of_state_dir, "", "")
-    servers = _group(tables.pop("servers", {}), "servers", Server, report)
-    callers = _group(tables.pop("callers", {}), "callers", Caller, report)
-    rpc = to_table(tables.pop("rpc", {}), "rpc", Rpc, report)
-    supervision = to_table(tables.pop("supervision", {}), "supervision", Supervision, report)
-    curve = to_table(tables.pop("curve", {}), "curve", Curve, report)
-    state = to_table(tables.pop("state", {}), "state", State, report)
-    gateway = _optional(tables, "gateway", Gateway, report, "listen")
-    recorder = _optional(tables, "recorder", Recorder, report)
-    listener = _optional(tables, "listener", Listener, report, "listen", "tls_listen")
-    nats = _optional(tables, "nats", Nats, report, "servers")
+    keys = dict(raw)
+    values = {
+        "run_dir": _value(keys.pop("run_dir"), Directory, of_run_dir, "", ""),
+        "state_dir": _value(keys.pop("state_dir"), Directory, of_state_dir, "", ""),
+    }
+    for name, kind in TABLES.items():
+        if name in raw:
+            values[name] = (_group if name in GROUPS else to_table)(keys.pop(name), name, kind, report)
     if "servers" not in raw:
         report.refuse("", "", "no server: add a table [servers.NAME] with host, username and secret or secret_file")
-    config = to_table(tables, "", Config, report) or Config()
-    return msgspec.structs.replace(
-        config,
-        run_dir=run_dir or config.run_dir,
-        state_dir=state_dir or config.state_dir,
-        servers=servers,
-        callers=callers,
-        rpc=rpc or Rpc(),
-        supervision=supervision or Supervision(),
-        curve=curve or Curve(),
-        gateway=gateway,
-        state=state or State(),
-        recorder=recorder,
-        listener=listener,
-        nats=nats,
-    )
-
-
-def _optional(tables: dict[str, Any], name: str, kind: type[T], report: Report, *lists: str) -> T | None:
-    """Take the table `name` out of `tables`; None without one. lists: keys at which a single text
-    stands for a list of one."""
-    if name not in tables:
-        return None
-    raw = tables.pop(name)
-    if isinstance(raw, dict):
-        raw = {**raw, **{key: [raw[key]] for key in lists if isinstance(raw.get(key), str)}}
-    return to_table(raw, name, kind, report)
+    config = to_table(keys, "", Config, report) or Config()
+    return msgspec.structs.replace(config, **{name: value for name, value in values.items() if value is not None})
 
 
 def to_table(raw: Any, name: str, kind: type[T], report: Report) -> T | None:
@@ -93,6 +51,7 @@ def to_table(raw: Any, name: str, kind: type[T], report: Report) -> T | None:
     if not isinstance(raw, dict):
         report.refuse(name, "", "must be a table")
         return None
+    raw = {key: [value] if key in LISTS.get(name, ()) and isinstance(value, str) else value for key, value in raw.items()}
     fields = {field.name: field for field in msgspec.structs.fields(kind) if field.name not in DERIVED}
     known = len(report.problems)
     for key in raw:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import msgspec
 from msgspec import Meta
@@ -302,3 +302,15 @@ class Config(Table, frozen=True, kw_only=True):
     recorder: Recorder | None = None
     listener: Listener | None = None
     nats: Nats | None = None
+
+
+def _table_in(kind: Any) -> type[Table] | None:
+    """The table in the type of a key: `Rpc`, `Gateway | None` or `dict[str, Server]`."""
+    return next((one for one in (kind, *get_args(kind)) if isinstance(one, type) and issubclass(one, Table)), None)
+
+
+_FIELDS = {field.name: field.type for field in msgspec.structs.fields(Config)}
+TABLES: dict[str, type[Table]] = {name: table for name, kind in _FIELDS.items() if (table := _table_in(kind)) is not None}
+"""Every table of the file, by its key."""
+GROUPS = frozenset(name for name in TABLES if get_origin(_FIELDS[name]) is dict)
+"""Those of which the file has several, `[servers.NAME]`."""

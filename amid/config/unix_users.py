@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import grp
 import pwd
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
 from amid.config.report import Report
 from amid.config.tables import Caller
 
+LOCAL = "local"
+"""The caller on ipc, unless the configuration names one for its Unix user or group."""
 OVERFLOW_ID = 65534
 """The id that the kernel reports for users and groups outside amid's user namespace
 (user_namespaces(7))."""
@@ -33,6 +35,11 @@ def local_callers(callers: Mapping[str, Caller]) -> list[LocalCaller]:
     """The callers in the order in which they apply: users before groups, then in the order of the
     file."""
     return [*_of_users(callers), *_of_groups(callers)]
+
+
+def find_caller(callers: Iterable[LocalCaller], uid: int, gid: int) -> str:
+    """The name of the caller that a process of this user and group is."""
+    return next((one.name for one in callers if uid in one.uids or gid == one.gid), LOCAL)
 
 
 def check(callers: Mapping[str, Caller], report: Report) -> None:

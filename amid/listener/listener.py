@@ -35,7 +35,7 @@ from amid.manager.responses import fully_booted
 from amid.manager.user import User
 from amid.process import loop
 from amid.process.child import Child
-from amid.process.loop import clock
+from amid.process.loop import Alarm, clock
 from amid.process.service import Service
 from amid.process.settings import ListenerSettings, listener_settings
 from amid.rpc.messages import ServiceHello
@@ -79,6 +79,8 @@ class AmiListener:
         self._clients: dict[str, set[ClientConnection]] = {name: set() for name in settings.servers}
         self._unauthenticated: set[ClientConnection] = set()
         self._handshakes = 0
+        self._unread_bytes = 0
+        self._backlog_alarm = Alarm(asyncio.get_running_loop(), self._check_backlog)
         self._events = {name: self._follow(name) for name in settings.servers}
         self._upstreams = Upstreams(self.manager, self._link, self._greet_all)
         self._ports = Ports(self._accept)
@@ -93,7 +95,6 @@ class AmiListener:
             sys.exit(1)
         self._child.start(self._configure)
         self._report()
-        self._check_backlog()
         await self._child.ended.wait()
         self._ports.close()
         for client in self._all():
@@ -103,17 +104,20 @@ class AmiListener:
         """Report to the broker, for `status`."""
         clients = sum(map(len, self._clients.values()))
         unauthenticated = len(self._unauthenticated) + self._handshakes
-        unread = sum(client.unread_bytes for client in self._all())
-        gauges = {"clients": clients, "unauthenticated_clients": unauthenticated, "unread_bytes": unread}
+        gauges = {"clients": clients, "unauthenticated_clients": unauthenticated, "unread_bytes": self._unread_bytes}
         self._service.report({**gauges, **self.counters})
         asyncio.get_running_loop().call_later(REPORT_S, self._report)
 
     def _check_backlog(self) -> None:
-        """Checked from time to time, because sockets take the bytes of a pass only at its end."""
-        limit = self._settings.listener.max_unread_bytes_total
-        for client in largest_backlogs({client: client.unread_bytes for client in self._all()}, limit):
+        """Checked from time to time while there are clients, because sockets take the bytes of a
+        pass only at its end."""
+        unread = {client: client.unread_bytes for client in self._all()}
+        self._unread_bytes = sum(unread.values())
+        for client in largest_backlogs(unread, self._settings.listener.max_unread_bytes_total):
             client.close_slow("max_unread_bytes_total")
-        asyncio.get_running_loop().call_later(BACKLOG_S, self._check_backlog)
+            self._unread_bytes -= unread[client]
+        if unread or self._handshakes:
+            self._backlog_alarm.set(clock.monotonic() + BACKLOG_S)
 
     # ── configuration ──
 
@@ -183,6 +187,7 @@ class AmiListener:
             self._handshakes -= 1
 
     def _new_client(self, address: str) -> ClientConnection:
+        self._backlog_alarm.set(clock.monotonic() + BACKLOG_S)
         return ClientConnection(self, address, self._unauthenticated)
 
     @property

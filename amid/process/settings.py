@@ -3,6 +3,7 @@ needs, with secrets, sent on its stdin."""
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 from collections.abc import Mapping
@@ -10,7 +11,7 @@ from collections.abc import Mapping
 import msgspec
 
 from amid.config.tables import Caller, Config, Curve, Gateway, Listener, Nats, Recorder, Rpc, Server, State
-from amid.config.unix_users import LocalCaller, local_callers
+from amid.config.unix_users import LocalCaller, find_caller, local_callers
 from amid.process.unix_socket import PRIVATE, SHARED
 
 
@@ -54,13 +55,23 @@ class BrokerSettings(msgspec.Struct):
     services: list[str]
 
 
+class Rules(msgspec.Struct):
+    """The rules of a caller or of a server."""
+
+    allow: list[str]
+    deny: list[str]
+
+
 class StateSettings(msgspec.Struct):
-    """`servers`: the names of all."""
+    """servers: the names of all. caller: the one that the process is to the broker. rules: for its
+    actions, by server and by name of the table."""
 
     run_dir: str
     log_level: str
     state: State
     servers: list[str]
+    caller: str
+    rules: dict[str, dict[str, Rules]]
 
 
 class RecorderSettings(msgspec.Struct):
@@ -104,7 +115,13 @@ def gateway_settings(config: Config, gateway: Gateway) -> GatewaySettings:
 
 
 def state_settings(config: Config) -> StateSettings:
-    return StateSettings(config.run_dir, config.log_level, config.state, list(config.servers))
+    caller = find_caller(local_callers(config.callers), os.geteuid(), os.getegid())
+    own = config.callers[caller]
+    rules = {
+        name: {f"servers.{name}": Rules(server.allow, server.deny), f"callers.{caller}": Rules(own.allow, own.deny)}
+        for name, server in config.servers.items()
+    }
+    return StateSettings(config.run_dir, config.log_level, config.state, list(config.servers), caller, rules)
 
 
 def recorder_settings(config: Config) -> RecorderSettings:

@@ -256,26 +256,31 @@ class Recorder:
 
     def _handle_call(self, call: CallService, params: Params) -> None:
         self._open.add(call.call_id)
-        start_task(self._answer_events(call, params) if isinstance(params, EventsParams) else self._answer(call, params))
+        start_task(self._answer(call, params))
 
     def _forget(self, call_id: int | None) -> None:
         self._open = set() if call_id is None else self._open - {call_id}
 
     async def _answer(self, call: CallService, params: Params) -> None:
+        try:
+            if isinstance(params, EventsParams):
+                await self._answer_events(call, params)
+            else:
+                await self._answer_calls(call, params)
+        except AmidError as error:
+            self._service.refuse(call, error)
+        self._open.discard(call.call_id)
+
+    async def _answer_calls(self, call: CallService, params: Params) -> None:
         server = self._servers[call.server]
         await server.refresh(min(COMMIT_S, call.deadline - clock.monotonic()))
         if not self._is_awaited(call):
             return
-        try:
-            if server.is_refused:
-                raise AmidError("not_connected", f"another amid records server {call.server}, in the same directory")
-            result = await self._in_reader(answer, self._directory, call.server, params)
-        except AmidError as error:
-            self._service.refuse(call, error)
-        else:
-            if call.call_id in self._open:
-                self._service.answer(call, result)
-        self._open.discard(call.call_id)
+        if server.is_refused:
+            raise AmidError("not_connected", f"another amid records server {call.server}, in the same directory")
+        result = await self._in_reader(answer, self._directory, call.server, params)
+        if call.call_id in self._open:
+            self._service.answer(call, result)
 
     async def _answer_events(self, call: CallService, params: EventsParams) -> None:
         server = self._servers[call.server]
@@ -283,23 +288,17 @@ class Recorder:
         filled = clock.monotonic() + FILL_S
         if server.is_refused and params.after is not None:
             self._service.pass_on(call, params.after.epoch, params.after.seq)
-            self._open.discard(call.call_id)
             return
         is_written = await server.write_pending()
-        try:
-            while self._is_awaited(call) and not pull.is_complete and not pull.is_at_end:
-                await self._in_reader(pull.advance)
-                if clock.monotonic() >= (max(call.end, filled) if pull.is_empty else filled):
-                    break
-        except AmidError as error:
-            self._service.refuse(call, error)
-        else:
-            if pull.is_at_end and pull.is_empty and is_written:
-                self._service.pass_on(call, *pull.cursor)
-            elif self._is_awaited(call):
-                more = not pull.is_at_end or not is_written or await server.may_have_more(pull.cursor)
-                self._service.answer_encoded(call, pull.page(call.server, more))
-        self._open.discard(call.call_id)
+        while self._is_awaited(call) and not pull.is_complete and not pull.is_at_end:
+            await self._in_reader(pull.advance)
+            if clock.monotonic() >= (max(call.end, filled) if pull.is_empty else filled):
+                break
+        if pull.is_at_end and pull.is_empty and is_written:
+            self._service.pass_on(call, *pull.cursor)
+        elif self._is_awaited(call):
+            more = not pull.is_at_end or not is_written or await server.may_have_more(pull.cursor)
+            self._service.answer_encoded(call, pull.page(call.server, more))
 
     def _is_awaited(self, call: CallService) -> bool:
         """Whether its caller still waits for the answer."""

@@ -19,9 +19,9 @@ from typing import Any
 
 from amid.errors import AmidError
 from amid.rpc import recorded_pulls
-from amid.rpc.deadlines import Deadlines
-from amid.rpc.messages import Capacity, Forget, Hello, PassOn, PullEvents, Request, RunAction, ServiceHello, Status
-from amid.rpc.open_call import Effect, OpenCall, Origin, Reply, Send
+from amid.rpc.call_table import CallTable
+from amid.rpc.messages import CallService, Capacity, Forget, Hello, PassOn, PullEvents, Request, RunAction, ServiceHello, Status
+from amid.rpc.open_call import BUG, Effect, OpenCall, Origin, Reply, Send
 from amid.rpc.server_queue import READER_TTL_S, SESSION_GRACE_S, ServerQueue
 from amid.rpc.services import Services
 
@@ -44,10 +44,7 @@ class Calls:
         self.services = Services()
         self.late = 0
         self.abandoned = 0
-        self._open: dict[int, OpenCall] = {}
-        self._by_principal: dict[str, int] = {}
-        self._by_connection: dict[Hashable, dict[int, OpenCall]] = {}
-        self._deadlines = Deadlines(self._open)
+        self._open = CallTable()
         self._failed: deque[tuple[OpenCall, str, str]] = deque()
         self._last_id = first_id
         self.configure(limits, max_calls, max_per_caller, now)
@@ -76,13 +73,13 @@ class Calls:
         """Accept a call, or refuse it. service: the name of the service that answers a
         `CallService`, whose server may be ""."""
         call = OpenCall(origin, server, request, request.call_id, request.deadline, origin.principal, origin.connection)
-        if self._by_principal.get(call.principal, 0) >= self.max_per_caller:
+        if self._open.by_principal.get(call.principal, 0) >= self.max_per_caller:
             return [call.failure("busy", f"this caller has {self.max_per_caller} calls open (max_calls_per_caller in [rpc])")]
         if len(self._open) >= self.max_calls:
             return [call.failure("busy", f"{self.max_calls} calls are open already (max_calls in [rpc])")]
         if isinstance(request, RunAction):
             return self._queue(self.servers[server], call, now)
-        self._register(call)
+        self._open.add(call)
         if isinstance(request, PullEvents):
             return self._queue_pull(self.servers[server], call)
         return self._hand_to_service(call, service, now)
@@ -101,7 +98,7 @@ class Calls:
             if dropped is None:
                 return [call.failure("busy", message)]
             self._fail([dropped], "busy", f"{message}, and this caller has the most of them")
-        self._register(call)
+        self._open.add(call)
         queue.waiting.append(call)
         return self._hand_out(queue, now) + self._failures()
 
@@ -124,15 +121,6 @@ class Calls:
             self._fail(list(queue.pulls.values()), "timeout", "amid is ending")
         self._fail(list(self.services), "not_connected", "amid is ending")
         return self._failures(len(self._failed))
-
-    def _register(self, call: OpenCall) -> None:
-        self._open[call.call_id] = call
-        self._by_principal[call.principal] = self._by_principal.get(call.principal, 0) + 1
-        own = self._by_connection.get(call.connection)
-        if own is None:
-            own = self._by_connection[call.connection] = {}
-        own[call.call_id] = call
-        self._deadlines.add(call)
 
     # ── readers ──
 
@@ -213,7 +201,7 @@ class Calls:
             return self._pass_back(call, message.epoch, message.seq)
         self.servers[call.server].remove(call)
         recorded_pulls.hand_over(call, message.epoch, message.seq, now)
-        self._deadlines.add(call)
+        self._open.deadlines.add(call)
         return self._hand_to_service(call, "recorder", now)
 
     def _pass_back(self, call: OpenCall, epoch: int, seq: int) -> list[Effect]:
@@ -233,7 +221,7 @@ class Calls:
     def cancel(self, origin: Origin, request_id: Any) -> tuple[list[OpenCall], list[Effect]]:
         """End and return the calls with this `request_id`, on the
         connection and for the principal of `origin`."""
-        own = self._by_connection.get(origin.connection, {}).values()
+        own = self._open.of_connection(origin.connection)
         ended = [call for call in own if call.origin.request_id == request_id and call.principal == origin.principal]
         effects = self._forget(ended)
         self._fail(ended, "cancelled", "its caller cancelled it")
@@ -241,7 +229,7 @@ class Calls:
 
     def disconnected(self, connection: Hashable) -> tuple[list[OpenCall], list[Effect]]:
         """End and return the calls of a connection that has ended. They get no reply."""
-        ended = list(self._by_connection.get(connection, {}).values())
+        ended = self._open.of_connection(connection)
         effects = self._forget(ended)
         for call in ended:
             self._close(call)
@@ -258,14 +246,29 @@ class Calls:
 
     def open_by_principal(self) -> dict[str, int]:
         """The number of open calls of each principal that has any."""
-        return self._by_principal
+        return self._open.by_principal
+
+    # ── bugs ──
+
+    def cannot_carry_out(self, effect: Effect) -> list[Effect]:
+        """End the call of an effect that has raised an exception, with `internal_error`."""
+        match effect:
+            case Reply(origin, _, error) if error is None or error.kind != "internal_error":
+                sent = error is None or error.sent
+                return [Reply(origin, error=AmidError("internal_error", BUG, sent=sent))]
+            case Send(_, RunAction() | PullEvents() | CallService() as request) if call := self._open.get(request.call_id):
+                if call.sent:
+                    self.servers[call.server].unhand(call)
+                self._fail([call], "internal_error", BUG)
+                return self._failures()
+        return []
 
     # ── time ──
 
     def tick(self, now: float) -> list[Effect]:
         """Fail the calls that are overdue, wait too long for a session,
         or are assigned to a silent reader."""
-        while len(self._failed) < PORTION and (call := self._deadlines.pop_overdue(now)) is not None:
+        while len(self._failed) < PORTION and (call := self._open.deadlines.pop_overdue(now)) is not None:
             self._time_out(call)
         effects = self._end_overdue(now)
         for queue in self.servers.values():
@@ -290,7 +293,7 @@ class Calls:
         """When `tick` is due, in monotonic seconds; None if nothing is open."""
         if self._failed:
             return 0.0
-        firsts = (self._deadlines.first(), self.services.next_deadline())
+        firsts = (self._open.deadlines.first(), self.services.next_deadline())
         times = [first for first in firsts if first is not None]
         times += [queue.last_ready + SESSION_GRACE_S for queue in self.servers.values() if queue.waiting]
         times += [queue.last_message_at + READER_TTL_S for queue in self.servers.values() if queue.handed]
@@ -298,9 +301,9 @@ class Calls:
 
     def fail_all(self) -> list[Effect]:
         """Fail every open call, because the broker is ending."""
-        handed = [call for call in self._open.values() if call.handed and call.service_call is None]
+        handed = [call for call in self._open if call.handed and call.service_call is None]
         self._fail(handed, "connection_lost", "amid has ended")
-        self._fail(list(self._open.values()), "not_connected", "amid has ended")
+        self._fail(list(self._open), "not_connected", "amid has ended")
         return self._failures(len(self._failed))
 
     # ── shared steps ──
@@ -338,12 +341,5 @@ class Calls:
         return [call.ended(kind, message) for call, kind, message in failed]
 
     def _close(self, call: OpenCall) -> None:
-        del self._open[call.call_id]
-        self._by_principal[call.principal] -= 1
-        if not self._by_principal[call.principal]:
-            del self._by_principal[call.principal]
-        own = self._by_connection[call.connection]
-        del own[call.call_id]
-        if not own:
-            del self._by_connection[call.connection]
+        self._open.remove(call)
         (self.services if call.service_call is not None else self.servers[call.server]).remove(call)

@@ -13,6 +13,9 @@ from amid.errors import AmidError
 from amid.rpc.messages import CallService, PullEvents, Request, RunAction, ToReader, ToService
 from amid.rpc.result import EncodedEvents, EventsPage
 
+BUG = "amid failed on this request; see its log"
+"""The message of an `internal_error`."""
+
 
 class Origin(Protocol):
     """Where a call came from.

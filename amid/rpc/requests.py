@@ -6,6 +6,7 @@ Every refusal names the member and what was expected. A request without `id` is 
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Annotated, Any, Literal, Union
 
 import msgspec
@@ -270,6 +271,21 @@ def check_request(value: Any) -> Request:
     if method not in PARAMS:
         raise AmidError("unknown_method", f"there is no method {method[:60]!r}; the methods are {', '.join(METHODS)}")
     return method, _params(method, value.get("params")), request_id(value), on_behalf_of(value)
+
+
+def choose_server(name: str | None, servers: Collection[str]) -> str:
+    """The server that a request means. The name may be omitted if there is only one server.
+
+    Raises `AmidError` of kind `invalid_params` or `unknown_server`.
+    """
+    if name is None and len(servers) == 1:
+        return next(iter(servers))
+    known = ", ".join(servers) or "none"
+    if name is None:
+        raise AmidError("invalid_params", f"`server` is missing; the servers are {known}")
+    if name not in servers:
+        raise AmidError("unknown_server", f"there is no server {name[:MAX_SHOWN_LENGTH]!r}; the servers are {known}")
+    return name
 
 
 def _params(method: str, params: Any) -> Params:

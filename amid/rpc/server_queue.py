@@ -207,6 +207,14 @@ class ServerQueue:
         call.handed = True
         return request
 
+    def unhand(self, call: OpenCall) -> None:
+        """Undo `hand` for an action whose message could not be sent."""
+        assert isinstance(call.request, RunAction)
+        self.sent_idle -= not call.request.behind
+        self.sent_behind -= call.request.behind
+        self.lanes.release(call.call_id)
+        self.take_back(call)
+
     def take_back(self, call: OpenCall) -> None:
         """Queue a call again that Asterisk has not received, at its old place."""
         del self.handed[call.call_id]

@@ -9,7 +9,7 @@ amid, so that a misreading of the protocol is not repeated here.
     dialplan.py, dialing.py  what channels do
     traffic.py           random incoming calls, and originated calls
     session.py, actions/ an AMI session and its actions
-    server.py            the TCP server
+    server.py            the TCP server; command_line.py: the process
 """
 
 from amid.simulator.server import SimulatedPbx

@@ -16,7 +16,7 @@ from amid.process.loop import Soon, clock, start_task
 from amid.reader.event_socket import EventSocket
 from amid.state.change_log import Delta
 from amid.state.server_state import Event, ServerState
-from amid.state_service.loader import Loader
+from amid.state_service.loader import Check, Loader
 from amid.state_service.subscription import Subscription
 
 log = logging.getLogger("amid.state")
@@ -41,9 +41,11 @@ class Follower:
         server: str,
         socket: EventSocket,
         limits: tuple[float, int],
+        check: Check,
         on_change: Soon,
     ) -> None:
-        """limits: seconds between reconciliations, and bytes of changes that are held."""
+        """limits: seconds between reconciliations, and bytes of changes that are held. check: of
+        the actions that it sends."""
         reconcile_s, history_bytes = limits
         self.state = ServerState(server, history_bytes, first_rev=int(clock.wall() * 1e6))
         self._socket = socket
@@ -54,7 +56,7 @@ class Follower:
         """Why there is no session with Asterisk, "" if there is one."""
         self._messages: deque[tuple[bytes, list[Delta]]] = deque()
         self._send_soon = Soon(asyncio.get_running_loop(), self._send_messages)
-        self._loader = Loader(client, self.state, reconcile_s, self._publish)
+        self._loader = Loader(client, self.state, reconcile_s, check, self._publish)
         endpoint = wire.ipc(run_dir, wire.stream_socket(server))
         self._subscription = Subscription(
             client, context, server, endpoint, self._begin_epoch, self._receive_events, self._receive_tick

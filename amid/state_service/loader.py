@@ -6,11 +6,13 @@ import asyncio
 import itertools
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from amid.client import AsyncClient
 from amid.client.event import TEMPORARY_ERRORS
+from amid.client.protocol import TIMEOUT
+from amid.client.results import ActionResult
 from amid.errors import AmidError
 from amid.process.loop import clock
 from amid.state.lists import ALL_GROUPS, GROUPS, Item, Listing
@@ -33,18 +35,24 @@ EMPTY_LIST = "no "
 NOT_LOADED = "invalid/unknown command"
 """Asterisk's error for an action whose module is not loaded."""
 
+Check = Callable[[str, Mapping[str, Any]], object]
+
 
 class Loader:
     """`run` keeps `state` loaded until it is cancelled.
 
-    on_change: called after each load and attempt. lag_s: how long the last barrier took, None
+    check: raises `AmidError` for an action that the broker would deny. Such an action is not sent,
+    because each denial is audited. on_change: called after each load and attempt. lag_s: how long the last barrier took, None
     before the first one. failure: why the last load failed, "" if it succeeded.
     """
 
-    def __init__(self, client: AsyncClient, state: ServerState, reconcile_s: float, on_change: Callable[[], object]) -> None:
+    def __init__(
+        self, client: AsyncClient, state: ServerState, reconcile_s: float, check: Check, on_change: Callable[[], object]
+    ) -> None:
         self._client = client
         self._state = state
         self._reconcile_s = reconcile_s
+        self._check = check
         self._on_change = on_change
         self._barriers: dict[str, asyncio.Future[bool]] = {}
         """Value of a barrier that was set -> whether its event arrives."""
@@ -52,8 +60,7 @@ class Loader:
         self._barriers_work = False
         self._barrier_error = ""
         self._refused: dict[str, str] = {}
-        """Groups that may not be listed, and why. A reconciliation does not request them again,
-        because each denial is audited."""
+        """Groups that may not be listed, and why. A reconciliation does not request them again."""
         self.lag_s: float | None = None
         self.failure = ""
         self._work_due = asyncio.Event()
@@ -151,7 +158,7 @@ class Loader:
         passed = self._barriers[value] = asyncio.get_running_loop().create_future()
         began = clock.monotonic()
         try:
-            await self._client.action("Setvar", Variable=BARRIER, Value=value, server=self._state.server)
+            await self._action("Setvar", {"Variable": BARRIER, "Value": value})
             if not await asyncio.wait_for(passed, BARRIER_TIMEOUT_S if self._barriers_work else FIRST_BARRIER_TIMEOUT_S):
                 raise AmidError("connection_lost", "the event session ended during a load of the state")
         except AmidError as error:
@@ -197,15 +204,19 @@ class Loader:
 
     async def _list(self, listing: Listing, **headers: Any) -> list[Item]:
         """The items of a list. Raises `AmidError`."""
-        server = self._state.server
         try:
-            answer = await self._client.action(listing.action, headers, server=server, timeout=LIST_TIMEOUT_S)
+            answer = await self._action(listing.action, headers, LIST_TIMEOUT_S)
         except AmidError as error:
             message = str((error.response or {}).get("Message", "")).lower()
             if message.startswith((EMPTY_LIST, NOT_LOADED)):
                 return []
             raise
         return [(item["Event"], item) for item in answer["events"] if item.get("Event") in listing.items]
+
+    async def _action(self, action: str, headers: Mapping[str, Any], timeout_s: float = TIMEOUT) -> ActionResult:
+        """Raises `AmidError`."""
+        self._check(action, headers)
+        return await self._client.action(action, headers, server=self._state.server, timeout=timeout_s)
 
     def _explain(self, load: Load, exact: bool) -> None:
         missing = [f"{group}: known from events only: {why}" for group, why in load.missing.items()]

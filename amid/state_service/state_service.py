@@ -11,6 +11,8 @@ import asyncio
 import logging
 import sys
 from collections import Counter
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -29,6 +31,7 @@ from amid.process.settings import StateSettings, state_settings
 from amid.reader.event_socket import EventSocket, EventSockets
 from amid.reader.result_encoder import ResultEncoder
 from amid.rpc.messages import CallService, Failure, ServiceHello
+from amid.rpc.policy import check_action
 from amid.rpc.requests import Cursor, EventsParams, Params, StateParams
 from amid.rpc.result import Items
 from amid.state import query
@@ -73,11 +76,14 @@ class StateService:
         return self._sockets.open(wire.state_socket(server), SEND_HWM, LINGER_MS, lambda _: self._follow(server))
 
     async def run(self) -> None:
-        self._child.start()
+        self._child.start(self._configure)
         self._tick()
         await self._child.ended.wait()
         if not self._child.orphaned:
             await self._service.close()
+
+    def _configure(self, configuration: dict[str, Any]) -> None:
+        self._settings = msgspec.convert(configuration, StateSettings)
 
     def _tick(self) -> None:
         for follower in self._followers.values():
@@ -93,9 +99,14 @@ class StateService:
             state, run_dir = self._settings.state, self._settings.run_dir
             limits = state.reconcile, state.history_bytes
             socket = self._published[server]
-            follower = Follower(self._client, self._context, run_dir, server, socket, limits, self._answer_soon)
+            check = partial(self._check_action, server)
+            follower = Follower(self._client, self._context, run_dir, server, socket, limits, check, self._answer_soon)
             self._followers[server] = follower
         return follower
+
+    def _check_action(self, server: str, action: str, headers: Mapping[str, Any]) -> None:
+        """Raise `AmidError` of kind `denied` if the broker would deny an action."""
+        check_action(action, headers, self._settings.caller, self._settings.rules[server])
 
     # ── requests ──
 

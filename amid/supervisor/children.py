@@ -114,7 +114,7 @@ def fixed_settings(name: str, configuration: bytes) -> Any:
         return rpc["listen"], rpc["listen"] and rpc["max_request_bytes"], settings["curve"]
     if name == LISTENER:  # its clients stay, whatever changes
         return settings["run_dir"]
-    return {key: value for key, value in settings.items() if key not in ("log_level", "trace")}
+    return {key: value for key, value in settings.items() if key not in ("log_level", "trace", "caller", "rules")}
 
 
 def _line(settings: msgspec.Struct) -> bytes:

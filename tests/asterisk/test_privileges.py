@@ -103,6 +103,8 @@ def test_the_sample_user_can_run_the_first_examples(own_asterisk: Callable[[], A
     file.write_text(file.read_text() + SAMPLE.replace("[amid]", "[sample]").replace("change-me", asterisk.secret))
     asterisk.command("manager reload")
     daemon = daemon_for({"pbx1": {"host": asterisk.host, "port": asterisk.port, "username": "sample", "secret": asterisk.secret}})
+    assert daemon.result("state", {"timeout": 15})["channels"] == []
+    assert "answers_denied" not in daemon.result("status")["counters"], "amid denies itself nothing"
     offered = {one["name"] for one in daemon.result("actions")}
     written = re.findall(r"\w+", re.findall(r"^write = (.*)$", SAMPLE, flags=re.M)[0])
     assert "Command" not in offered, "it lets a caller do nearly everything"

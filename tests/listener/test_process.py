@@ -196,54 +196,59 @@ def test_connections_without_a_login_are_limited(front_for: MakeFront) -> None:
         assert pong(user)
 
 
-def test_a_client_that_does_not_read_is_closed_and_affects_no_other(front_for: MakeFront) -> None:
-    front = front_for(max_unread_bytes_per_client=65536)
-    with Connection(front.endpoint) as stalled, Connection(front.endpoint) as healthy, Connection(front.endpoint) as source:
-        stalled.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        for each in (stalled, healthy):
+@contextlib.contextmanager
+def flooded(front: Front, stalled: int) -> Iterator[Callable[[int], None]]:
+    """Clients that do not read, beside one that does. Yields a function that causes so many large
+    events, and returns when the latter has them."""
+    with contextlib.ExitStack() as stack:
+        source, healthy, *others = [stack.enter_context(Connection(front.endpoint)) for _ in range(2 + stalled)]
+        for each in others:
+            each.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        for each in (healthy, *others):
             each.login(events="user")
         source.login(events="off")
 
-        def closed() -> bool:
-            for number in range(50):
+        def send(count: int) -> None:
+            for number in range(count):
                 source.send(b"Action: UserEvent\r\nUserEvent: E\r\nActionID: %d\r\n%bX: %d\r\n\r\n" % (number, LARGE, number))
             source.fenced(b"")
-            for _ in range(50):
+            for _ in range(count):
                 healthy.until(b"X: ")
-            return "bytes unread" in front.daemon.log.read_text()
 
-        eventually(closed, "the stalled client is closed", 60)
+        yield send
         healthy.fenced(b"")
         source.fenced(b"")
 
 
-def test_the_unread_bytes_of_all_clients_are_limited(front_for: MakeFront) -> None:
-    front = front_for(max_unread_bytes_total=1_000_000)
-    with contextlib.ExitStack() as stack:
-        source, healthy, *stalled = [stack.enter_context(Connection(front.endpoint)) for _ in range(6)]
-        for each in stalled:
-            each.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        for each in (healthy, *stalled):
-            each.login(events="user")
-        source.login(events="off")
-
-        def reported(name: str) -> int:
-            count: int = front.daemon.result("status")["services"]["listener"][name]
-            return count
+def test_a_client_that_does_not_read_is_closed_and_affects_no_other(front_for: MakeFront) -> None:
+    front = front_for(max_unread_bytes_per_client=65536)
+    with flooded(front, stalled=1) as send:
 
         def closed() -> bool:
-            for number in range(20):
-                source.send(b"Action: UserEvent\r\nUserEvent: E\r\nActionID: %d\r\n%bX: %d\r\n\r\n" % (number, LARGE, number))
-            source.fenced(b"")
-            for _ in range(20):
-                healthy.until(b"X: ")
+            send(50)
+            return "(max_unread_bytes_per_client in [listener])" in front.daemon.log.read_text()
+
+        eventually(closed, "the stalled client is closed", 60)
+
+
+def test_the_unread_bytes_of_all_clients_are_limited(front_for: MakeFront) -> None:
+    front = front_for(max_unread_bytes_total=1_000_000)
+
+    def reported(name: str) -> int:
+        count: int = front.daemon.result("status")["services"]["listener"][name]
+        return count
+
+    with flooded(front, stalled=4) as send:
+
+        def closed() -> bool:
+            send(20)
             return reported("slow_clients_closed") >= 2
 
         eventually(closed, "two of four stalled clients are closed", 60)
         assert "(max_unread_bytes_total in [listener])" in front.daemon.log.read_text()
         assert "(max_unread_bytes_per_client in [listener])" not in front.daemon.log.read_text()
         eventually(lambda: reported("unread_bytes") <= 1_000_000, "what is left fits")
-        healthy.fenced(b"")
+    eventually(lambda: reported("unread_bytes") == 0, "nothing is unread without clients")
 
 
 def test_a_client_is_not_closed_for_large_answers(front_for: MakeFront) -> None:

@@ -51,6 +51,26 @@ def test_a_request_for_changes_ends_empty_after_its_timeout(daemon: Daemon) -> N
     assert (page["events"], page["missed"], page["more"]) == ([], 0, False)
 
 
+def test_a_list_that_the_rules_deny_is_not_requested(daemon: Daemon) -> None:
+    """Each denial would be audited. A rule of a new configuration applies to the next session."""
+
+    def detail() -> str:
+        state(daemon)
+        known = eventually(lambda: daemon.result("status")["services"]["state"].get("pbx1"), "status shows it")
+        return str(known["detail"])
+
+    eventually(lambda: "PJSIPShowRegistrationsOutbound: passwords" in detail(), "the detail names the rule")
+    assert "answers_denied" not in daemon.result("status")["counters"]
+    pid = daemon.pid("state")
+    rights = {"allow": ["*", "PJSIPShowRegistrationsOutbound: passwords"]}
+    daemon.configure(daemon.servers, supervision={"silence": 1.5}, callers__local=rights)
+    daemon.signal("supervisor", signal.SIGHUP)
+    eventually(lambda: "applied" in daemon.log.read_text(), "the configuration is applied")
+    daemon.kill("reader pbx1")
+    eventually(lambda: not detail(), "the list is requested")
+    assert daemon.pid("state") == pid
+
+
 def test_conditions(daemon: Daemon) -> None:
     found = state(daemon, kinds=["members"], where={"name": "Alice Martin"})["members"]
     assert [one["interface"] for one in found] == ["PJSIP/alice"]

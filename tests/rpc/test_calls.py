@@ -486,6 +486,34 @@ def test_shutdown_answers_every_call() -> None:
     assert len(calls) == 0
 
 
+# ── bugs ──
+
+
+def test_a_call_that_cannot_be_sent_ends_unsent_and_frees_its_lane() -> None:
+    calls = up(free=1)
+    (send,) = sends(open_(calls, "a"))
+    failure = error(calls.cannot_carry_out(send))
+    assert (failure.kind, failure.sent, len(calls)) == ("internal_error", False, 0)
+    assert actions(open_(calls, "b")) == ["b"], "nothing is on the lane"
+    assert calls.cannot_carry_out(send) == [], "it has ended"
+
+
+def test_a_pull_that_cannot_be_sent_ends() -> None:
+    calls = up()
+    (send,) = sends(pull(calls), PullEvents)
+    assert error(calls.cannot_carry_out(send)).kind == "internal_error"
+    assert len(calls) == 0
+
+
+def test_a_reply_that_cannot_be_sent_becomes_an_error_once() -> None:
+    calls = up()
+    open_(calls, "a")
+    (reply,) = calls.answered(1, b"result", None, NOW + 1)
+    (instead,) = calls.cannot_carry_out(reply)
+    assert (error([instead]).kind, error([instead]).sent) == ("internal_error", True)
+    assert calls.cannot_carry_out(instead) == []
+
+
 def test_ended_pulls_do_not_accumulate_without_a_reader() -> None:
     calls = fresh()
     for _ in range(3):

@@ -12,24 +12,30 @@ from amid.state_service.loader import Loader
 
 
 class StandIn:
-    """A client that answers actions at once, with empty lists. refused: actions that it refuses."""
+    """A client that answers actions at once, with empty lists. refused: actions that Asterisk
+    refuses. denied: actions that the rules deny."""
 
-    def __init__(self, state: ServerState, refused: tuple[str, ...] = ()) -> None:
+    def __init__(self, state: ServerState, refused: tuple[str, ...] = (), denied: tuple[str, ...] = ()) -> None:
         self.state = state
-        self.loader = Loader(self, state, 60.0, lambda: None)  # type: ignore[arg-type]
+        self.loader = Loader(self, state, 60.0, self.check, lambda: None)  # type: ignore[arg-type]
         self.actions: list[str] = []
         self.fails_with_epoch = False
         self._refused = refused
+        self._denied = denied
+
+    def check(self, action: str, headers: Any) -> None:
+        if action in self._denied:
+            raise AmidError("denied", f"the configuration does not allow {action}")
 
     async def action(self, action: str, fields: Any = None, **headers: Any) -> dict[str, Any]:
         self.actions.append(action)
         if action in self._refused:
-            raise AmidError("denied", f"{action} is not allowed")
+            raise AmidError("action_failed", "Permission denied")
         if action == "Setvar" and self.fails_with_epoch:
             self.begin_epoch(self.state.epoch + 1)
             raise AmidError("connection_lost", "the session ended")
         if action == "Setvar":
-            event = "VarSet", {"Variable": BARRIER, "Value": headers["Value"]}
+            event = "VarSet", {"Variable": BARRIER, "Value": fields["Value"]}
             self.loader.pass_barriers(self.state.feed_events(self.state.seq + 1, [event], 1.0))
         return {"events": []}
 
@@ -63,6 +69,21 @@ def test_a_user_that_may_not_set_variables() -> None:
         await client.load()
         assert client.state.ready and not client.state.exact
         assert "write = call" in client.state.detail and "parked: " in client.state.detail
+
+    asyncio.run(load())
+
+
+def test_an_action_that_the_rules_deny_is_not_requested() -> None:
+    """The broker would record a denial."""
+
+    async def load() -> None:
+        client = StandIn(ServerState("pbx1", 10_000), denied=("Setvar", "PJSIPShowRegistrationsOutbound"))
+        client.begin_epoch(7)
+        await client.load()
+        assert client.state.ready and not client.state.exact
+        assert "registrations: known from events only: the configuration does not allow" in client.state.detail
+        assert "PJSIPShowContacts" in client.actions
+        assert not {"Setvar", "PJSIPShowRegistrationsOutbound"} & set(client.actions)
 
     asyncio.run(load())
 
