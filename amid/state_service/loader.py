@@ -6,9 +6,11 @@ import asyncio
 import itertools
 import logging
 import os
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar
 
+from amid.ami.event_batch import BLANK
+from amid.ami.packet import Packet
 from amid.client import AsyncClient
 from amid.client.event import TEMPORARY_ERRORS
 from amid.client.protocol import TIMEOUT
@@ -35,6 +37,7 @@ EMPTY_LIST = "no "
 NOT_LOADED = "invalid/unknown command"
 """Asterisk's error for an action whose module is not loaded."""
 
+T = TypeVar("T")
 Check = Callable[[str, Mapping[str, Any]], object]
 
 
@@ -42,8 +45,8 @@ class Loader:
     """`run` keeps `state` loaded until it is cancelled.
 
     check: raises `AmidError` for an action that the broker would deny. Such an action is not sent,
-    because each denial is audited. on_change: called after each load and attempt. lag_s: how long the last barrier took, None
-    before the first one. failure: why the last load failed, "" if it succeeded.
+    because each denial is audited. on_change: called after each load and attempt. lag_s: how long
+    the last barrier took, None before the first one. failure: why the last load failed, "" if it succeeded.
     """
 
     def __init__(
@@ -137,8 +140,8 @@ class Loader:
         requested_at = clock.wall()
         for group in load.groups:
             items = await self._list_group(load, group, queues)
-            for start in range(0, len(items), STEP_THINGS):
-                load.add(items[start : start + STEP_THINGS], requested_at)
+            for portion in _portions(items):
+                load.add(portion, requested_at)
                 await asyncio.sleep(0)
         exact = exact and await self._pass_barrier()
         self._explain(load, exact)
@@ -203,20 +206,28 @@ class Loader:
         return items
 
     async def _list(self, listing: Listing, **headers: Any) -> list[Item]:
-        """The items of a list. Raises `AmidError`."""
+        """The items of a list. Raises `AmidError`.
+
+        They are requested raw, to be parsed in portions: decoding 10,000 channels takes 0.1 s.
+        """
         try:
-            answer = await self._action(listing.action, headers, LIST_TIMEOUT_S)
+            answer = await self._action(listing.action, headers, LIST_TIMEOUT_S, raw=True)
         except AmidError as error:
-            message = str((error.response or {}).get("Message", "")).lower()
+            message = Packet(error.packets[0] if error.packets else b"").get("Message").lower()
             if message.startswith((EMPTY_LIST, NOT_LOADED)):
                 return []
             raise
-        return [(item["Event"], item) for item in answer["events"] if item.get("Event") in listing.items]
+        items: list[Item] = []
+        for portion in _portions(answer["packets"]):
+            parsed = [Packet(raw.removesuffix(BLANK)) for raw in portion]
+            items += [(packet.event, packet.headers) for packet in parsed if packet.event in listing.items]
+            await asyncio.sleep(0)
+        return items
 
-    async def _action(self, action: str, headers: Mapping[str, Any], timeout_s: float = TIMEOUT) -> ActionResult:
+    async def _action(self, action: str, headers: Mapping[str, Any], timeout_s: float = TIMEOUT, raw: bool = False) -> ActionResult:
         """Raises `AmidError`."""
         self._check(action, headers)
-        return await self._client.action(action, headers, server=self._state.server, timeout=timeout_s)
+        return await self._client.action(action, headers, server=self._state.server, timeout=timeout_s, raw=raw)
 
     def _explain(self, load: Load, exact: bool) -> None:
         missing = [f"{group}: known from events only: {why}" for group, why in load.missing.items()]
@@ -228,3 +239,7 @@ class Loader:
         shown = ", ".join(f"{one.kind} {one.id} {one.member}: {one.was!r} is {one.now!r}" for one in found[:5])
         log.warning("%s: corrected %d differences between its state and its lists: %s", self._state.server, len(found), shown)
         self._state.last_corrections = []
+
+
+def _portions(items: list[T]) -> Iterator[list[T]]:
+    return (items[start : start + STEP_THINGS] for start in range(0, len(items), STEP_THINGS))

@@ -37,7 +37,7 @@ class StandIn:
         if action == "Setvar":
             event = "VarSet", {"Variable": BARRIER, "Value": fields["Value"]}
             self.loader.pass_barriers(self.state.feed_events(self.state.seq + 1, [event], 1.0))
-        return {"events": []}
+        return {"packets": []}
 
     def begin_epoch(self, epoch: int) -> None:
         self.state.begin_epoch(epoch)
