@@ -35,6 +35,7 @@ def judged(*actions: list[bytes]) -> AmiJudge:
         [[answer(1)], [BOOTED, answer(2, b"Error")], [answer(3), event(3)]],
         [[BOOTED, answer(1)], [answer(2), event(2)]],
         [[answer(1, b"Error"), event(1)], [answer(2, b"Error")], [answer(3), event(3)]],
+        [[answer(1)], [answer(2), event(2), event(1)]],
     ],
 )
 def test_what_a_client_may_receive(actions: list[list[bytes]]) -> None:
@@ -48,8 +49,9 @@ def test_what_a_client_may_receive(actions: list[list[bytes]]) -> None:
         ([[answer(7)]], "an answer to b'7' after action 1"),
         ([[answer(1), answer(1)]], "an answer to b'1' after action 1"),
         ([[answer(1), event(1), event(1)]], "event 1 after event 1"),
-        ([[answer(1)], [answer(2), event(2), event(1)]], "event 1 after event 2"),
-        ([[answer(1)], [answer(2), event(2)]], "events [1] are missing before event 2"),
+        ([[answer(1)], [answer(2), event(2), event(1), event(1)]], "event 1 after event 2"),
+        ([[answer(1)], [BOOTED], [answer(3), event(3), event(1)]], "event 1 after event 3"),
+        ([[answer(1)], *([answer(number), event(number)] for number in range(2, 53))], "events [1] are missing before event 52"),
     ],
 )
 def test_what_a_client_must_not_receive(actions: list[list[bytes]], said: str) -> None:
