@@ -35,8 +35,7 @@ def pong(connection: Connection) -> bool:
     return connection.fenced(b"") == b""
 
 
-def test_an_action_and_its_event(front_for: MakeFront) -> None:
-    front = front_for()
+def test_an_action_and_its_event(front: Front) -> None:
     with Connection(front.endpoint) as one, Connection(front.endpoint) as other:
         assert b"accepted" in one.login(events="user") and b"accepted" in other.login("wall", events="on")
         one.send(b"Action: UserEvent\r\nActionID: 1\r\nUserEvent: E\r\nX: \xff\r\nY: 1\r\nX: 2\r\n\r\n")
@@ -65,8 +64,7 @@ def test_counters_in_status(front_for: MakeFront) -> None:
     assert "refused the login of 'crm' from 127.0.0.1: wrong secret" in front.daemon.log.read_text()
 
 
-def test_the_rules_of_a_user(front_for: MakeFront) -> None:
-    front = front_for()
+def test_the_rules_of_a_user(front: Front) -> None:
     with Connection(front.endpoint) as connection:
         connection.login("wall")
         denied = b"Response: Error\r\nActionID: 1\r\nMessage: Permission denied\r\n\r\n"
@@ -283,8 +281,7 @@ def test_tls(front_for: MakeFront, tmp_path: Path) -> None:
         assert b"accepted" in plain.login()
 
 
-def test_requests_before_a_half_close_are_processed(front_for: MakeFront) -> None:
-    front = front_for()
+def test_requests_before_a_half_close_are_processed(front: Front) -> None:
     with Connection(front.endpoint) as watcher, Connection(front.endpoint) as leaving:
         watcher.login(events="user")
         login = f"Action: Login\r\nUsername: crm\r\nSecret: {SECRET}\r\nEvents: off\r\n\r\n".encode()
@@ -321,8 +318,7 @@ def test_a_thousand_clients(front_for: MakeFront) -> None:
             client.socket.close()
 
 
-def test_a_flood_of_requests_delays_no_other_client(front_for: MakeFront) -> None:
-    front = front_for()
+def test_a_flood_of_requests_delays_no_other_client(front: Front) -> None:
     with Connection(front.endpoint) as flood, Connection(front.endpoint) as other:
         flood.login()
         other.login()
@@ -338,8 +334,7 @@ def test_a_flood_of_requests_delays_no_other_client(front_for: MakeFront) -> Non
         assert front.daemon.processes()["listener"]["restarts"] == 0
 
 
-def test_short_connections_leave_no_descriptors(front_for: MakeFront) -> None:
-    front = front_for()
+def test_short_connections_leave_no_descriptors(front: Front) -> None:
     descriptors = Path(f"/proc/{front.daemon.pid('listener')}/fd")
     before = len(list(descriptors.iterdir()))
     for number in range(300):

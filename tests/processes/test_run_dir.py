@@ -18,8 +18,14 @@ from amid.supervisor.epochs import RESERVE_MS, Epochs
 from tests.conftest import StartDaemon
 from tests.daemon import BOUND_S, Daemon, eventually
 from tests.faults.faults import row
+from tests.processes.conftest import Lend
 from tests.processes.pbx import table
 from tests.processes.process import Listener, has_all_sockets, pids, sockets
+
+
+@pytest.fixture
+def daemon(lend: Lend) -> Daemon:
+    return lend()
 
 
 @pytest.fixture
