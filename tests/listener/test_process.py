@@ -11,6 +11,7 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -159,20 +160,20 @@ def _ask_ping(connection: Connection) -> bytes:
     return connection.until(b"\r\n\r\n")
 
 
-@pytest.mark.parametrize("signal_number", [signal.SIGKILL, signal.SIGSTOP])
-def test_a_listener_that_ends_or_hangs_is_replaced(front_for: MakeFront, signal_number: signal.Signals) -> None:
+def test_a_listener_that_ends_or_hangs_is_replaced(front_for: MakeFront) -> None:
     front = front_for()
-    with Connection(front.endpoint) as connection:
-        connection.login()
-        pid = front.daemon.pid("listener")
-        os.kill(pid, signal_number)
-        assert connection.until_closed() == b""
 
-    def is_replaced() -> bool:
+    def is_replaced(pid: int) -> bool:
         with Connection(front.endpoint) as again:
             return b"accepted" in again.login() and front.daemon.pid("listener") != pid
 
-    eventually(is_replaced, "its replacement listens", 60)
+    for signal_number in (signal.SIGKILL, signal.SIGSTOP):
+        with Connection(front.endpoint) as connection:
+            connection.login()
+            pid = front.daemon.pid("listener")
+            os.kill(pid, signal_number)
+            assert connection.until_closed() == b""
+        eventually(partial(is_replaced, pid), "its replacement listens", 60)
 
 
 def test_connections_without_a_login_are_limited(front_for: MakeFront) -> None:
