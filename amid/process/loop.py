@@ -7,7 +7,6 @@ tests replaces it with a virtual clock.
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import os
 import time
@@ -22,12 +21,8 @@ except ImportError:  # no build for this Python or machine; the standard library
 
 log = logging.getLogger("amid.process")
 
-
 LATE_S = 0.1
 """An alarm later than this finds out first what has arrived meanwhile."""
-GC_THRESHOLD = 20_000
-"""New objects before a garbage collection. Little here is cyclic, and a full collection visits every
-open call or the whole model of a PBX: at Python's 700, several run while a large list is read."""
 
 
 class Clock:
@@ -52,7 +47,6 @@ def run(main: Coroutine[Any, Any, None]) -> None:
 def run_child(main: Coroutine[Any, Any, None]) -> None:
     """Run `main`, and end the process without waiting for threads:
     a name lookup may hang for ever."""
-    gc.set_threshold(GC_THRESHOLD)
     runner = _runner()
     runner.run(main)
     logging.shutdown()

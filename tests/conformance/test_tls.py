@@ -161,7 +161,14 @@ def test_new_keys_during_a_session_lose_nothing(
 def test_a_peer_without_a_handshake_does_not_block_the_reader(daemon_for: StartDaemon, said: bytes, drop: bytes) -> None:
     """The reader's loop continues: it sends heartbeats and reports the reason."""
     with socket.create_server(("127.0.0.1", 0)) as mute:
-        table = {"host": "127.0.0.1", "port": mute.getsockname()[1], "username": "amid", "secret": "s", "tls": True}
+        table = {
+            "host": "127.0.0.1",
+            "port": mute.getsockname()[1],
+            "username": "amid",
+            "secret": "s",
+            "tls": True,
+            "login_timeout": 1.0,
+        }
         daemon = daemon_for({"mute": table}, start=False).start(wait=False)
         peer, _ = mute.accept()
         with peer:

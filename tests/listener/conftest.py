@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,6 +50,25 @@ class Front:
     @property
     def users_file(self) -> Path:
         return Path(self.table["users_file"])
+
+
+@pytest.fixture(scope="module")
+def shared_front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
+    """A daemon with the default limits, shared by the tests of a module, which leave it as it was."""
+    folder = tmp_path_factory.mktemp("amid")
+    own = listener_table(folder, USERS)
+    with simulated() as pbx, closing(Daemon(folder, {"pbx1": table(pbx)}, listener=own)) as daemon:
+        daemon.start()
+        yield Front(daemon, own, endpoint_of(daemon, own, "crm", SECRET), pbx)
+
+
+@pytest.fixture
+def front(shared_front: Front) -> Front:
+    """`shared_front`, with an empty log."""
+    shared_front.daemon.wait_up("pbx1")
+    assert shared_front.daemon.processes()["listener"]["restarts"] == 0, "no test has harmed it"
+    os.truncate(shared_front.daemon.log, 0)
+    return shared_front
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -35,8 +36,7 @@ def pong(connection: Connection) -> bool:
     return connection.fenced(b"") == b""
 
 
-def test_an_action_and_its_event(front_for: MakeFront) -> None:
-    front = front_for()
+def test_an_action_and_its_event(front: Front) -> None:
     with Connection(front.endpoint) as one, Connection(front.endpoint) as other:
         assert b"accepted" in one.login(events="user") and b"accepted" in other.login("wall", events="on")
         one.send(b"Action: UserEvent\r\nActionID: 1\r\nUserEvent: E\r\nX: \xff\r\nY: 1\r\nX: 2\r\n\r\n")
@@ -65,8 +65,7 @@ def test_counters_in_status(front_for: MakeFront) -> None:
     assert "refused the login of 'crm' from 127.0.0.1: wrong secret" in front.daemon.log.read_text()
 
 
-def test_the_rules_of_a_user(front_for: MakeFront) -> None:
-    front = front_for()
+def test_the_rules_of_a_user(front: Front) -> None:
     with Connection(front.endpoint) as connection:
         connection.login("wall")
         denied = b"Response: Error\r\nActionID: 1\r\nMessage: Permission denied\r\n\r\n"
@@ -161,20 +160,20 @@ def _ask_ping(connection: Connection) -> bytes:
     return connection.until(b"\r\n\r\n")
 
 
-@pytest.mark.parametrize("signal_number", [signal.SIGKILL, signal.SIGSTOP])
-def test_a_listener_that_ends_or_hangs_is_replaced(front_for: MakeFront, signal_number: signal.Signals) -> None:
+def test_a_listener_that_ends_or_hangs_is_replaced(front_for: MakeFront) -> None:
     front = front_for()
-    with Connection(front.endpoint) as connection:
-        connection.login()
-        pid = front.daemon.pid("listener")
-        os.kill(pid, signal_number)
-        assert connection.until_closed() == b""
 
-    def is_replaced() -> bool:
+    def is_replaced(pid: int) -> bool:
         with Connection(front.endpoint) as again:
             return b"accepted" in again.login() and front.daemon.pid("listener") != pid
 
-    eventually(is_replaced, "its replacement listens", 60)
+    for signal_number in (signal.SIGKILL, signal.SIGSTOP):
+        with Connection(front.endpoint) as connection:
+            connection.login()
+            pid = front.daemon.pid("listener")
+            os.kill(pid, signal_number)
+            assert connection.until_closed() == b""
+        eventually(partial(is_replaced, pid), "its replacement listens", 60)
 
 
 def test_connections_without_a_login_are_limited(front_for: MakeFront) -> None:
@@ -288,8 +287,7 @@ def test_tls(front_for: MakeFront, tmp_path: Path) -> None:
         assert b"accepted" in plain.login()
 
 
-def test_requests_before_a_half_close_are_processed(front_for: MakeFront) -> None:
-    front = front_for()
+def test_requests_before_a_half_close_are_processed(front: Front) -> None:
     with Connection(front.endpoint) as watcher, Connection(front.endpoint) as leaving:
         watcher.login(events="user")
         login = f"Action: Login\r\nUsername: crm\r\nSecret: {SECRET}\r\nEvents: off\r\n\r\n".encode()
@@ -326,8 +324,7 @@ def test_a_thousand_clients(front_for: MakeFront) -> None:
             client.socket.close()
 
 
-def test_a_flood_of_requests_delays_no_other_client(front_for: MakeFront) -> None:
-    front = front_for()
+def test_a_flood_of_requests_delays_no_other_client(front: Front) -> None:
     with Connection(front.endpoint) as flood, Connection(front.endpoint) as other:
         flood.login()
         other.login()
@@ -343,8 +340,7 @@ def test_a_flood_of_requests_delays_no_other_client(front_for: MakeFront) -> Non
         assert front.daemon.processes()["listener"]["restarts"] == 0
 
 
-def test_short_connections_leave_no_descriptors(front_for: MakeFront) -> None:
-    front = front_for()
+def test_short_connections_leave_no_descriptors(front: Front) -> None:
     descriptors = Path(f"/proc/{front.daemon.pid('listener')}/fd")
     before = len(list(descriptors.iterdir()))
     for number in range(300):

@@ -1,9 +1,15 @@
-"""Real processes in front of a simulated PBX that misbehaves on demand."""
+"""Real processes in front of a simulated PBX that misbehaves on demand.
+
+Starting a daemon costs more than most tests do. Modules whose tests leave a daemon as it was
+therefore replace the fixture `daemon` by one that lends the same daemon (`lend`) again.
+"""
 
 from __future__ import annotations
 
+import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -17,6 +23,12 @@ from tests.daemon import Daemon
 from tests.processes.caller import Caller
 from tests.processes.on_loop import Loop
 from tests.processes.pbx import simulated, table
+from tests.processes.process import is_intact, pids
+
+SILENCE_S = 1.5
+"""Shorter than the default, so that tests see a process replaced sooner."""
+
+Lend = Callable[[], Daemon]
 
 
 @pytest.fixture
@@ -26,9 +38,40 @@ def pbx() -> Iterator[SimulatedPbx]:
 
 
 @pytest.fixture
-def daemon(daemon_for: StartDaemon, pbx: SimulatedPbx) -> Daemon:
-    """A daemon with one server, `pbx1`, whose readers have shorter timeouts than the default."""
-    return daemon_for({"pbx1": table(pbx)}, supervision={"silence": 1.5})
+def own_daemon(daemon_for: StartDaemon, pbx: SimulatedPbx) -> Daemon:
+    """A daemon with one server, `pbx1`, for one test, which may break it."""
+    return daemon_for({"pbx1": table(pbx)}, supervision={"silence": SILENCE_S})
+
+
+@pytest.fixture
+def daemon(own_daemon: Daemon) -> Daemon:
+    """`own_daemon`, or what a module lends (`lend`)."""
+    return own_daemon
+
+
+@pytest.fixture(scope="module")
+def lend(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lend]:
+    """`lend()` is the daemon of the module, with an empty log. If a test has replaced or stopped one
+    of its processes, or left a call behind, it is a new one."""
+    with ExitStack() as stack:
+        lent: list[tuple[Daemon, dict[str, int]]] = []
+
+        def start() -> None:
+            stack.close()
+            pbx = stack.enter_context(simulated())
+            daemon = Daemon(tmp_path_factory.mktemp("amid"), {"pbx1": table(pbx)}, supervision={"silence": SILENCE_S})
+            stack.callback(daemon.close)
+            daemon.start()
+            lent[:] = [(daemon, pids(daemon))]
+
+        def lend() -> Daemon:
+            if not lent or not is_intact(*lent[0]):
+                start()
+            daemon, _ = lent[0]
+            os.truncate(daemon.log, 0)
+            return daemon
+
+        yield lend
 
 
 @pytest.fixture

@@ -11,10 +11,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import pytest
 import zmq
 
 from amid import Event, Gap, wire
+from amid.cli.main import run
+from amid.cli.run import REFUSED
 from tests.daemon import Daemon, eventually
+
+IDLE_S = 1.0
+"""Time for the calls that a test has left to end with their connections."""
 
 
 def alive(pid: int) -> bool:
@@ -47,6 +53,30 @@ def has_all_sockets(daemon: Daemon) -> bool:
 
 def pids(daemon: Daemon) -> dict[str, int]:
     return {name: process["pid"] for name, process in daemon.processes().items()}
+
+
+def is_intact(daemon: Daemon, before: dict[str, int]) -> bool:
+    """Whether the processes are those of `before`, pbx1 is up, and no call is open."""
+
+    def is_idle() -> bool:
+        server = daemon.server("pbx1")
+        return server["state"] == "up" and not server["lanes"]["busy"] and not server["queued"] and not open_calls(daemon)
+
+    if daemon.process is None or daemon.process.poll() is not None:
+        return False
+    try:
+        eventually(is_idle, "the daemon is idle", IDLE_S)
+        return pids(daemon) == before
+    except (AssertionError, TimeoutError):
+        return False
+
+
+def refusal(daemon: Daemon, capsys: pytest.CaptureFixture[str]) -> str:
+    """What `amid check` writes when it refuses the configuration."""
+    with pytest.raises(SystemExit) as ended:
+        run(["check", "-c", str(daemon.file)])
+    assert ended.value.code == REFUSED
+    return capsys.readouterr().err
 
 
 def next_event(events: Iterator[Event | Gap]) -> Event:

@@ -8,34 +8,49 @@ import json
 import os
 import pwd
 import signal
-import subprocess
+from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
 import zmq
 
 from amid import Curve
-from amid.simulator import SimulatedPbx
 from tests.conftest import StartDaemon
 from tests.daemon import Daemon, eventually
-from tests.processes.pbx import table
-from tests.processes.test_tcp import Tcp, make_keys, tcp
+from tests.processes.conftest import Lend
+from tests.processes.pbx import simulated, table
+from tests.processes.process import refusal
+from tests.processes.test_tcp import Tcp, make_keys, module_tcp, tcp
 from tests.processes.zmtp import GREETING_2, RawPeer
 
-__all__ = ["tcp"]
+__all__ = ["module_tcp", "tcp"]
 
 root = pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
 
 
 @pytest.fixture
-def guarded(daemon_for: StartDaemon, pbx: SimulatedPbx) -> Daemon:
-    """`local` may only Ping; `boss`, who has a key, may do everything."""
-    daemon = daemon_for({}, start=False)
-    public = make_keys(daemon.directory / "server.key")
-    tables: dict[str, Any] = {"curve": {"secret_key_file": str(daemon.directory / "server.key")}}
-    tables["callers__boss"] = {"key": public, "admin": True}
-    daemon.configure({"pbx1": table(pbx)}, callers__local={"allow": ["Ping"]}, **tables)
-    return daemon.start()
+def daemon(lend: Lend) -> Daemon:
+    return lend()
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    """`local` may only Ping; `boss`, who has a key, may do everything; `crm`, a Unix user, and
+    `wallboard`, a group, may only CoreStatus. Shared: leave it as it was."""
+    folder = tmp_path_factory.mktemp("amid")
+    public = make_keys(folder / "server.key")
+    callers = {
+        "local": {"allow": ["Ping"]},
+        "boss": {"key": public, "admin": True},
+        "crm": {"user": "daemon", "allow": ["CoreStatus"]},
+        "wallboard": {"group": "games", "allow": ["CoreStatus"]},
+    }
+    tables = {f"callers__{name}": keys for name, keys in callers.items()}
+    with simulated() as pbx:
+        daemon = Daemon(folder, {"pbx1": table(pbx)}, curve={"secret_key_file": str(folder / "server.key")}, **tables)
+        with closing(daemon.start()):
+            yield daemon
 
 
 def ask(peer: RawPeer, method: str, params: dict[str, Any] | None = None, **members: Any) -> dict[str, Any]:
@@ -73,41 +88,33 @@ def test_another_user_cannot_call_on_behalf_of_a_token(daemon: Daemon) -> None:
 # ── Unix users and groups ──
 
 
-def started_with(daemon_for: StartDaemon, pbx: SimulatedPbx, **callers: dict[str, Any]) -> Daemon:
-    tables = {f"callers__{name}": table for name, table in callers.items()}
-    return daemon_for({"pbx1": table(pbx)}, callers__local={"allow": ["Ping"]}, **tables)
-
-
 def may(peer: RawPeer, action: str) -> bool:
     return "result" in ask(peer, "action", {"action": action})
 
 
 @root
-def test_a_local_caller_is_identified_by_its_unix_user(daemon_for: StartDaemon, pbx: SimulatedPbx) -> None:
-    daemon = started_with(daemon_for, pbx, crm={"user": "daemon", "allow": ["CoreStatus"]})
-    with RawPeer.of_user(pwd.getpwnam("daemon").pw_uid, daemon.run_dir) as crm, RawPeer.of_user(65533, daemon.run_dir) as other:
+def test_a_local_caller_is_identified_by_its_unix_user(guarded: Daemon) -> None:
+    with RawPeer.of_user(pwd.getpwnam("daemon").pw_uid, guarded.run_dir) as crm, RawPeer.of_user(65533, guarded.run_dir) as other:
         assert (may(crm, "CoreStatus"), may(crm, "Ping")) == (True, False)
         assert (may(other, "CoreStatus"), may(other, "Ping")) == (False, True)
 
 
 @root
-def test_a_local_caller_is_identified_by_a_group(daemon_for: StartDaemon, pbx: SimulatedPbx) -> None:
+def test_a_local_caller_is_identified_by_a_group(guarded: Daemon) -> None:
     """By the group of its process, by its user's primary group, and by the members in the group
     database."""
     games = grp.getgrnam("games").gr_gid
-    daemon = started_with(daemon_for, pbx, wallboard={"group": "games", "allow": ["CoreStatus"]})
-    (daemon.run_dir / "rpc").chmod(0o666)
-    daemon.run_dir.chmod(0o755)
+    (guarded.run_dir / "rpc").chmod(0o666)
+    guarded.run_dir.chmod(0o755)
     by_first = pwd.getpwnam("games").pw_uid
-    with RawPeer.of_user(65533, daemon.run_dir, games) as by_process, RawPeer.of_user(by_first, daemon.run_dir) as by_user:
+    with RawPeer.of_user(65533, guarded.run_dir, games) as by_process, RawPeer.of_user(by_first, guarded.run_dir) as by_user:
         assert may(by_process, "CoreStatus") and may(by_user, "CoreStatus")
         assert not may(by_process, "Ping")
 
 
-def test_the_user_comes_from_the_kernel_not_from_the_handshake(daemon_for: StartDaemon, pbx: SimulatedPbx) -> None:
-    daemon = started_with(daemon_for, pbx, crm={"user": "daemon", "allow": ["CoreStatus"]})
+def test_the_user_comes_from_the_kernel_not_from_the_handshake(guarded: Daemon) -> None:
     uid = pwd.getpwnam("daemon").pw_uid
-    with RawPeer(daemon.run_dir / "rpc", {"Peer-Address": f"localhost:{uid}:{uid}:1".encode()}) as peer:
+    with RawPeer(guarded.run_dir / "rpc", {"Peer-Address": f"localhost:{uid}:{uid}:1".encode()}) as peer:
         assert (may(peer, "CoreStatus"), may(peer, "Ping")) == (False, True)
 
 
@@ -121,11 +128,12 @@ def test_the_user_comes_from_the_kernel_not_from_the_handshake(daemon_for: Start
         ({"local": {"user": "daemon"}}, "[callers.local] user: `local` stands for all local callers"),
     ],
 )
-def test_check_refuses_an_invalid_user(daemon_for: StartDaemon, callers: dict[str, dict[str, Any]], said: str) -> None:
+def test_check_refuses_an_invalid_user(
+    daemon_for: StartDaemon, capsys: pytest.CaptureFixture[str], callers: dict[str, dict[str, Any]], said: str
+) -> None:
     tables = {f"callers__{name}": keys for name, keys in callers.items()}
     daemon = daemon_for({"pbx1": {"host": "h", "username": "u", "secret": "s"}}, start=False, **tables)
-    check = subprocess.run(daemon.argv("check"), capture_output=True, text=True)
-    assert check.returncode == 6 and said in check.stderr
+    assert said in refusal(daemon, capsys)
 
 
 # ── keys that were taken out, routing ids, frames ──

@@ -4,11 +4,12 @@ that it answers."""
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
 
-from amid.simulator import SimulatedPbx
 from tests.conftest import StartDaemon
 from tests.daemon import Daemon, eventually
 from tests.processes.caller import Caller
@@ -148,11 +149,13 @@ def test_an_answer_with_an_unknown_id_is_dropped(shared: Daemon) -> None:
     eventually(lambda: counters(shared)["unknown_packets"] == unknown + 1, "it is counted")
 
 
-@pytest.fixture
-def strict(daemon_for: StartDaemon, pbx: SimulatedPbx) -> Daemon:
-    """Small answers only, and no Originate for those on the ipc socket."""
-    servers = {"pbx1": table(pbx, max_reply_bytes=2048, deny=["Command"])}
-    return daemon_for(servers, callers__local={"deny": ["Originate"]})
+@pytest.fixture(scope="module")
+def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    """Small answers only, and no Originate for those on the ipc socket. Shared: leave it as it was."""
+    with simulated() as pbx:
+        servers = {"pbx1": table(pbx, max_reply_bytes=2048, deny=["Command"])}
+        with closing(Daemon(tmp_path_factory.mktemp("amid"), servers, callers__local={"deny": ["Originate"]})) as daemon:
+            yield daemon.start()
 
 
 def test_limits_and_rights_of_the_configuration(strict: Daemon) -> None:

@@ -6,7 +6,6 @@ import asyncio
 import resource
 import socket
 import struct
-import subprocess
 import threading
 from typing import Any
 
@@ -17,7 +16,14 @@ from amid import AsyncClient, wire
 from amid.simulator import SimulatedPbx
 from tests.conftest import StartDaemon
 from tests.daemon import BOUND_S, Daemon, eventually
+from tests.processes.conftest import Lend
 from tests.processes.pbx import SECRET
+from tests.processes.process import refusal
+
+
+@pytest.fixture
+def daemon(lend: Lend) -> Daemon:
+    return lend()
 
 
 class Dying(threading.Thread):
@@ -145,15 +151,21 @@ NONSENSE = {
 }
 
 
+def unreadable_messages(daemon: Daemon) -> int:
+    count: int = daemon.result("status")["counters"].get("unreadable_messages", 0)
+    return count
+
+
 @pytest.mark.parametrize("nonsense", NONSENSE.values(), ids=NONSENSE)
 def test_invalid_messages_on_the_readers_socket_are_counted(daemon: Daemon, nonsense: bytes) -> None:
     pid = daemon.pid("broker")
+    before = unreadable_messages(daemon)
     with socket.socket(socket.AF_UNIX) as stranger:
         stranger.connect(f"{daemon.run_dir}/readers")
         stranger.sendall(nonsense)
         stranger.settimeout(BOUND_S)
         assert stranger.recv(1) == b"", "and its connection is closed"
-    assert daemon.result("status")["counters"]["unreadable_messages"] == 1
+    assert unreadable_messages(daemon) == before + 1
     assert daemon.pid("broker") == pid and daemon.action("Ping")["response"]["Ping"] == "Pong"
 
 
@@ -197,7 +209,7 @@ def test_a_child_that_cannot_be_started_is_retried(daemon_for: StartDaemon, pbx:
     assert daemon.process is not None and daemon.process.poll() is None
 
 
-def test_impossible_settings_are_refused(daemon_for: StartDaemon) -> None:
+def test_impossible_settings_are_refused(daemon_for: StartDaemon, capsys: pytest.CaptureFixture[str]) -> None:
     base = {"host": "h", "username": "u", "secret": "s"}
     for keys, said in (
         ({"host": "[::1]"}, "[servers.pbx1] host: must be a host name or an address"),
@@ -206,8 +218,6 @@ def test_impossible_settings_are_refused(daemon_for: StartDaemon) -> None:
         ({"events": "on\r\n"}, "[servers.pbx1] events: must be one line"),
     ):
         daemon = daemon_for({"pbx1": {**base, **keys}}, start=False)
-        check = subprocess.run(daemon.argv("check"), capture_output=True, text=True)
-        assert check.returncode == 6 and said in check.stderr
+        assert said in refusal(daemon, capsys)
     quick = daemon_for({"pbx1": base}, start=False, supervision={"silence": 0.1})
-    check = subprocess.run(quick.argv("check"), capture_output=True, text=True)
-    assert check.returncode == 6 and "[supervision] silence: must be a number of at least 1" in check.stderr
+    assert "[supervision] silence: must be a number of at least 1" in refusal(quick, capsys)

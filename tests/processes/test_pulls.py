@@ -17,12 +17,18 @@ from amid.simulator import SimulatedPbx
 from tests.conftest import StartDaemon
 from tests.daemon import Daemon, eventually
 from tests.processes.caller import Caller
+from tests.processes.conftest import Lend
 from tests.processes.on_loop import Loop
 from tests.processes.pbx import table
 
 PROMISE_S = 0.05
 NOISE_S = 0.5
 """What a busy machine may add."""
+
+
+@pytest.fixture
+def daemon(lend: Lend) -> Daemon:
+    return lend()
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from contextlib import closing
 from functools import partial
 
 import pytest
@@ -26,6 +27,25 @@ def other() -> Iterator[SimulatedPbx]:
 @pytest.fixture
 def two(daemon_for: StartDaemon, pbx: SimulatedPbx, other: SimulatedPbx) -> Daemon:
     return daemon_for({"pbx1": table(pbx), "pbx2": table(other)})
+
+
+@pytest.fixture(scope="module")
+def module_two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Daemon, dict[str, int]]]:
+    """A daemon with two servers, and its processes."""
+    with simulated() as one, simulated() as other:
+        servers = {"pbx1": table(one), "pbx2": table(other)}
+        with closing(Daemon(tmp_path_factory.mktemp("amid"), servers)) as daemon:
+            yield daemon.start(), pids(daemon)
+
+
+@pytest.fixture
+def kept(module_two: tuple[Daemon, dict[str, int]]) -> Daemon:
+    """Shared by the tests whose reload changes nothing. Its file is as it was, and its log empty."""
+    daemon, before = module_two
+    daemon.configure(daemon.servers)
+    os.truncate(daemon.log, 0)
+    assert pids(daemon) == before, "no test has changed it"
+    return daemon
 
 
 def reload(daemon: Daemon) -> None:
@@ -54,19 +74,19 @@ def test_only_the_changed_server_is_restarted(two: Daemon, pbx: SimulatedPbx, ot
     assert list(replaced(two, before)) == ["reader pbx2"]
 
 
-def test_all_problems_are_logged_on_one_line(two: Daemon, pbx: SimulatedPbx) -> None:
-    two.configure({"pbx1": table(pbx, lanes=0), "pbx2": table(pbx, queue=-1)})
-    reload(two)
-    (line,) = [line for line in two.log.read_text().splitlines() if "nothing was changed" in line]
+def test_all_problems_are_logged_on_one_line(kept: Daemon) -> None:
+    kept.file.write_text(kept.file.read_text().replace("[servers.pbx1]", "[servers.pbx1]\nlanes = 0") + "queue = -1\n")
+    reload(kept)
+    (line,) = [line for line in kept.log.read_text().splitlines() if "nothing was changed" in line]
     assert "[servers.pbx1] lanes: must be" in line and "; " in line and "[servers.pbx2] queue: must be" in line
     assert "\\n" not in line
 
 
-def test_an_unchanged_file_restarts_nothing(two: Daemon) -> None:
-    before = pids(two)
-    reload(two)
-    assert two.action("Ping", server="pbx1")["response"]["Ping"] == "Pong"
-    assert pids(two) == before
+def test_an_unchanged_file_restarts_nothing(kept: Daemon) -> None:
+    before = pids(kept)
+    reload(kept)
+    assert kept.action("Ping", server="pbx1")["response"]["Ping"] == "Pong"
+    assert pids(kept) == before
 
 
 def test_the_broker_receives_new_settings_without_a_restart(two: Daemon, pbx: SimulatedPbx, other: SimulatedPbx) -> None:
@@ -123,14 +143,14 @@ def test_a_server_removed_and_added_at_once_runs(two: Daemon, pbx: SimulatedPbx,
 
 
 @pytest.mark.parametrize("text", ["[servers", 'run_dir = "/x"\n[servers.pbx1]\nhost = 7', ""], ids=["no TOML", "wrong", "empty"])
-def test_an_invalid_file_changes_nothing_and_is_logged(two: Daemon, text: str) -> None:
-    before = pids(two)
-    two.file.write_text(text)
-    reload(two)
-    assert "nothing was changed" in two.log.read_text()
-    assert str(two.file) in two.log.read_text()
-    assert pids(two) == before
-    assert two.action("Ping", server="pbx2")["response"]["Ping"] == "Pong"
+def test_an_invalid_file_changes_nothing_and_is_logged(kept: Daemon, text: str) -> None:
+    before = pids(kept)
+    kept.file.write_text(text)
+    reload(kept)
+    assert "nothing was changed" in kept.log.read_text()
+    assert str(kept.file) in kept.log.read_text()
+    assert pids(kept) == before
+    assert kept.action("Ping", server="pbx2")["response"]["Ping"] == "Pong"
 
 
 def test_new_supervision_limits_take_effect(two: Daemon, pbx: SimulatedPbx, other: SimulatedPbx) -> None:

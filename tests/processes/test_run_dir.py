@@ -18,8 +18,14 @@ from amid.supervisor.epochs import RESERVE_MS, Epochs
 from tests.conftest import StartDaemon
 from tests.daemon import BOUND_S, Daemon, eventually
 from tests.faults.faults import row
+from tests.processes.conftest import Lend
 from tests.processes.pbx import table
 from tests.processes.process import Listener, has_all_sockets, pids, sockets
+
+
+@pytest.fixture
+def daemon(lend: Lend) -> Daemon:
+    return lend()
 
 
 @pytest.fixture
@@ -72,12 +78,12 @@ def test_a_removed_trace_socket_is_bound_again_without_a_restart(daemon: Daemon)
 
 
 @row("machine", "a socket in run_dir is removed", "Its process is replaced within a second.")
-@pytest.mark.parametrize("name", ["rpc", "readers", "events-pbx1", "stream-pbx1"])
-def test_a_removed_socket_is_bound_again(daemon: Daemon, name: str) -> None:
-    (daemon.run_dir / name).unlink()
-    eventually((daemon.run_dir / name).is_socket, "it is there again")
-    daemon.wait_up("pbx1")
-    assert daemon.action("Ping")["response"]["Ping"] == "Pong"
+def test_a_removed_socket_is_bound_again(daemon: Daemon) -> None:
+    for name in ("rpc", "readers", "events-pbx1", "stream-pbx1"):
+        (daemon.run_dir / name).unlink()
+        eventually((daemon.run_dir / name).is_socket, f"{name} is there again")
+        daemon.wait_up("pbx1")
+        assert daemon.action("Ping")["response"]["Ping"] == "Pong"
 
 
 def test_a_removed_lock_is_recreated_without_a_restart(daemon: Daemon) -> None:

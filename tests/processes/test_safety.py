@@ -17,15 +17,16 @@ import pytest
 import zmq
 
 from amid import AmidError, Client, Curve, wire
+from amid.cli.main import run
 from amid.simulator import SimulatedPbx
 from tests.conftest import StartDaemon
 from tests.daemon import BOUND_S, Daemon, eventually
 from tests.gateway.conftest import TOKENS, with_gateway
 from tests.processes.pbx import SECRET, table
 from tests.processes.process import Listener, next_event, pids
-from tests.processes.test_tcp import Tcp, make_keys, tcp
+from tests.processes.test_tcp import Tcp, make_keys, module_tcp, tcp
 
-__all__ = ["tcp"]
+__all__ = ["module_tcp", "tcp"]
 
 # ── callers with limited rights ──
 
@@ -134,15 +135,17 @@ def test_no_secret_is_visible_to_other_users(daemon_for: StartDaemon, pbx: Simul
 
 
 @pytest.mark.parametrize("key", ["secret", "secret_key"])
-def test_check_warns_about_a_secret_in_a_file_readable_by_everybody(tmp_path: Path, daemon_for: StartDaemon, key: str) -> None:
+def test_check_warns_about_a_secret_in_a_file_readable_by_everybody(
+    tmp_path: Path, daemon_for: StartDaemon, capsys: pytest.CaptureFixture[str], key: str
+) -> None:
     (tmp_path / "file").touch(0o600)
     (tmp_path / "file").write_text("geheim")
     server = {"host": "h", "username": "u", **({"secret": "s"} if key == "secret" else {"secret_file": str(tmp_path / "file")})}
     daemon = daemon_for({"pbx1": server}, start=False, **({"curve": {"secret_key": "0" * 40}} if key == "secret_key" else {}))
     for mode, warned in ((0o644, True), (0o640, False)):
         daemon.file.chmod(mode)
-        check = subprocess.run(daemon.argv("check"), capture_output=True, text=True, check=True)
-        assert ("holds a secret and can be read by everybody" in check.stderr) is warned
+        assert run(["check", "-c", str(daemon.file)]) == 0
+        assert ("holds a secret and can be read by everybody" in capsys.readouterr().err) is warned
 
 
 def test_a_crash_leaves_no_core_dump(daemon_for: StartDaemon, pbx: SimulatedPbx, tmp_path: Path, monkeypatch: Any) -> None:
@@ -160,16 +163,16 @@ def test_a_crash_leaves_no_core_dump(daemon_for: StartDaemon, pbx: SimulatedPbx,
     assert list(tmp_path.glob("*core*")) == []
 
 
-@pytest.mark.parametrize("name", ["rpc", "events-pbx1", "status.json", ".status.json"])
-def test_symlinks_in_the_run_dir_are_not_followed(daemon_for: StartDaemon, pbx: SimulatedPbx, tmp_path: Path, name: str) -> None:
-    victim = tmp_path / "victim"
-    victim.write_text("precious")
+def test_symlinks_in_the_run_dir_are_not_followed(daemon_for: StartDaemon, pbx: SimulatedPbx, tmp_path: Path) -> None:
     daemon = daemon_for({"pbx1": table(pbx)}, start=False)
     daemon.run_dir.mkdir(0o750)
-    (daemon.run_dir / name).symlink_to(victim)
+    victims = {name: tmp_path / name for name in ("rpc", "events-pbx1", "status.json", ".status.json")}
+    for name, victim in victims.items():
+        victim.write_text("precious")
+        (daemon.run_dir / name).symlink_to(victim)
     daemon.start()
     assert daemon.stop() == 0
-    assert victim.read_text() == "precious"
+    assert {name: victim.read_text() for name, victim in victims.items()} == dict.fromkeys(victims, "precious")
 
 
 def test_a_symlink_in_place_of_the_lock_is_refused(daemon_for: StartDaemon, pbx: SimulatedPbx, tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
@@ -22,7 +21,7 @@ from tests.processes.process import Listener
 IMPATIENT = {"username": "amid", "secret": SECRET, "login_timeout": 0.5, "reconnect_max": 0.5, "host": "127.0.0.1"}
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def down() -> int:
     """A port without a listener."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -30,14 +29,14 @@ def down() -> int:
         return port
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def hung() -> Iterator[int]:
     """A port that accepts connections and sends nothing."""
     with socket.create_server(("127.0.0.1", 0), backlog=100) as listener:
         yield listener.getsockname()[1]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def garbage() -> Iterator[int]:
     """A port that sends endless noise."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -59,15 +58,16 @@ def _babble(listener: socket.socket) -> None:
             peer.sendall(os.urandom(1 << 20))
 
 
-@pytest.fixture
-def motley(daemon_for: StartDaemon, down: int, hung: int, garbage: int) -> Iterator[Daemon]:
-    """A PBX with calls beside three failing ones and one that rejects the login."""
+@pytest.fixture(scope="module")
+def motley(tmp_path_factory: pytest.TempPathFactory, down: int, hung: int, garbage: int) -> Iterator[Daemon]:
+    """A PBX with calls beside three failing ones and one that rejects the login. Shared: leave it as it was."""
     with simulated() as stranger, SimulatedPbx(users=[User("amid", SECRET)], calls_per_minute=600) as pbx:
         troubled = {name: {**IMPATIENT, "port": port} for name, port in (("down", down), ("hung", hung), ("garbage", garbage))}
         servers = {"fine": table(pbx), **troubled, "stranger": table(stranger, username="nobody")}
-        daemon = daemon_for(servers, start=False).start(wait=False)
-        daemon.wait_up("fine")
-        yield daemon
+        with contextlib.closing(Daemon(tmp_path_factory.mktemp("amid"), servers)) as daemon:
+            daemon.start(wait=False)
+            daemon.wait_up("fine")
+            yield daemon
 
 
 @pytest.mark.alone
@@ -115,21 +115,19 @@ def test_status_lists_every_process_and_server(motley: Daemon) -> None:
     assert all(process["uptime"] > 0 for process in status["processes"])
 
 
-NAMES: dict[str, tuple[dict[str, Any], str]] = {
-    "no such name": ({"host": "no-such-host.invalid"}, "name"),
-    "not a name at all": ({"host": "a..b"}, "a..b"),
-    "a name with a long label": ({"host": "x" * 70 + ".example"}, "not a valid host name"),
+NAMES: dict[str, tuple[str, str]] = {
+    "no-such-name": ("no-such-host.invalid", "name"),
+    "not-a-name": ("a..b", "a..b"),
+    "long-label": ("x" * 70 + ".example", "not a valid host name"),
 }
 
 
-@pytest.mark.parametrize(("keys", "said"), NAMES.values(), ids=NAMES)
-def test_an_unresolvable_name_is_reported_and_retried(daemon_for: StartDaemon, keys: dict[str, Any], said: str) -> None:
-    daemon = daemon_for({"pbx1": {**IMPATIENT, **keys}}, start=False).start(wait=False)
-    eventually(lambda: said in daemon.server("pbx1")["detail"].lower(), "the detail says so")
-    assert daemon.server("pbx1")["state"] == "connecting"
+def test_an_unresolvable_name_is_reported_and_retried(daemon_for: StartDaemon, pbx: SimulatedPbx) -> None:
+    troubled = {server: {**IMPATIENT, "host": host} for server, (host, _) in NAMES.items()}
+    daemon = daemon_for({"pbx1": table(pbx, host="localhost"), **troubled}, start=False).start(wait=False)
+    for server, (_, said) in NAMES.items():
+        eventually(lambda server=server, said=said: said in daemon.server(server)["detail"].lower(), f"{server} is reported")  # type: ignore[misc]
+        assert daemon.server(server)["state"] == "connecting"
+    daemon.wait_up("pbx1")
+    assert daemon.action("Ping", server="pbx1")["response"]["Ping"] == "Pong", "a name that can be resolved is connected"
     assert daemon.log.read_text().count("Traceback") == 0
-
-
-def test_a_resolvable_name_is_connected(daemon_for: StartDaemon, pbx: SimulatedPbx) -> None:
-    daemon = daemon_for({"pbx1": table(pbx, host="localhost")})
-    assert daemon.action("Ping")["response"]["Ping"] == "Pong"

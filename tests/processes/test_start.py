@@ -17,8 +17,14 @@ import pytest
 from amid.simulator import SimulatedPbx
 from tests.conftest import StartDaemon
 from tests.daemon import BOUND_S, Daemon, eventually
+from tests.processes.conftest import Lend
 from tests.processes.pbx import SECRET, table
 from tests.processes.process import Notified, has_all_sockets, pids, sockets
+
+
+@pytest.fixture
+def daemon(lend: Lend) -> Daemon:
+    return lend()
 
 
 def amid(*argv: str) -> subprocess.CompletedProcess[str]:
@@ -117,7 +123,8 @@ def test_sockets_are_for_owner_and_group_in_a_directory_that_others_cannot_enter
     assert all(not mode(file) & stat.S_IRWXO for file in daemon.run_dir.iterdir())
 
 
-def test_the_secret_appears_nowhere_else(daemon: Daemon, pbx: SimulatedPbx) -> None:
+def test_the_secret_appears_nowhere_else(own_daemon: Daemon, pbx: SimulatedPbx) -> None:
+    daemon = own_daemon
     daemon.action("Ping")
     daemon.signal("supervisor", signal.SIGHUP)
     daemon.configure({"pbx1": table(pbx, secret="falsch-" + SECRET)})

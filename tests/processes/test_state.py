@@ -6,14 +6,21 @@ from __future__ import annotations
 import signal
 from typing import Any
 
+import pytest
 import zmq
 
 from amid import wire
 from tests.conftest import StartDaemon
 from tests.daemon import Daemon, eventually
+from tests.processes.conftest import Lend
 from tests.processes.pbx import simulated, table
 
 LONG_S = 15.0
+
+
+@pytest.fixture
+def daemon(lend: Lend) -> Daemon:
+    return lend()
 
 
 def state(daemon: Daemon, **params: Any) -> Any:
@@ -25,7 +32,8 @@ def call(daemon: Daemon) -> None:
     daemon.action("Originate", fields)
 
 
-def test_a_server_is_followed_from_the_first_request(daemon: Daemon) -> None:
+def test_a_server_is_followed_from_the_first_request(own_daemon: Daemon) -> None:
+    daemon = own_daemon
     eventually(lambda: daemon.result("status")["services"] == {"state": {}}, "the process has connected, and follows no server")
     known = state(daemon)
     assert known["exact"] and (known["server"], known["epoch"]) == ("pbx1", daemon.server("pbx1")["epoch"])

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,9 @@ import zmq
 
 from amid import Curve
 from amid.client import curve as client_curve
-from amid.simulator import SimulatedPbx
 from tests.conftest import StartDaemon
 from tests.daemon import Daemon, eventually
-from tests.processes.pbx import table
+from tests.processes.pbx import simulated, table
 from tests.processes.test_subscriptions import SUBSCRIBER, still_open
 from tests.processes.test_tcp import Tcp, a_pbx
 from tests.processes.zmtp import RawPeer
@@ -27,11 +27,21 @@ def disconnected(daemon: Daemon) -> int:
     return int(daemon.result("status")["servers"][0]["counters"]["disconnected_subscribers"])
 
 
+@pytest.fixture(scope="module")
+def limited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    """Shared: leave it as it was. Each event socket counts its own connections."""
+    with simulated() as pbx:
+        servers = {"pbx1": table(pbx, max_subscribers_per_caller=LIMIT)}
+        with closing(Daemon(tmp_path_factory.mktemp("amid"), servers)) as daemon:
+            yield daemon.start()
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can connect as another user")
 @pytest.mark.parametrize("name", ["events-pbx1", "stream-pbx1", "trace-pbx1"])
-def test_event_connections_of_a_unix_user_are_limited(daemon_for: StartDaemon, pbx: SimulatedPbx, name: str) -> None:
+def test_event_connections_of_a_unix_user_are_limited(limited: Daemon, name: str) -> None:
     """With 200 that did not read, the reader grew by 490 MB."""
-    daemon = daemon_for({"pbx1": table(pbx, max_subscribers_per_caller=LIMIT)})
+    daemon = limited
+    os.truncate(daemon.log, 0)
 
     def subscribed(uid: int) -> RawPeer:
         peer = RawPeer.of_user(uid, daemon.run_dir, name=name, properties=SUBSCRIBER)

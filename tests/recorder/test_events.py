@@ -7,6 +7,7 @@ import json
 import signal
 import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -43,9 +44,28 @@ def recording_of(daemon_for: StartDaemon, tmp_path: Path) -> Iterator[StartRecor
         yield start
 
 
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of `recording`, which records everything."""
+    return tmp_path_factory.mktemp("recorder")
+
+
+@pytest.fixture(scope="module")
+def module_recording(directory: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    with simulated() as pbx:
+        servers = {"pbx1": table(pbx, replay_bytes=REPLAY_BYTES)}
+        with closing(
+            Daemon(tmp_path_factory.mktemp("amid"), servers, recorder={"directory": str(directory), "leave_out": []})
+        ) as daemon:
+            yield daemon.start()
+
+
 @pytest.fixture
-def recording(recording_of: StartRecording) -> Daemon:
-    return recording_of()
+def recording(module_recording: Daemon, directory: Path) -> Daemon:
+    """Shared: its processes may be killed, but its files must stay. It is up and records."""
+    module_recording.wait_up("pbx1")
+    burst(module_recording, directory)
+    return module_recording
 
 
 def now(daemon: Daemon) -> Cursor:
@@ -84,7 +104,7 @@ def check(found: list[dict[str, Any]], after: Cursor) -> None:
     assert {event["epoch"] for event in events} == {after[0]}
 
 
-def test_a_consumer_that_was_away_misses_nothing(recording: Daemon, tmp_path: Path) -> None:
+def test_a_consumer_that_was_away_misses_nothing(recording: Daemon, directory: Path) -> None:
     """While the recorder is killed in bursts of events, and another program takes part of them."""
     start = cursor = now(recording)
     slow: list[dict[str, Any]] = []
@@ -94,18 +114,18 @@ def test_a_consumer_that_was_away_misses_nothing(recording: Daemon, tmp_path: Pa
             page = next(pages(recording, cursor, limit=700))
             slow.append(page)
             cursor = page["epoch"], page["seq"]
-        burst(recording, tmp_path)
+        burst(recording, directory)
     away = list(pages(recording, start, limit=10_000))
     check(away, start)
     check([*slow, *pages(recording, cursor, limit=1000)], start)
     assert sum(len(page["events"]) for page in away) >= 6 * BURST and away[-1]["seq"] == now(recording)[1]
 
 
-def test_it_is_the_same_in_messagepack_and_with_names(recording: Daemon, tmp_path: Path) -> None:
+def test_it_is_the_same_in_messagepack_and_with_names(recording: Daemon, directory: Path) -> None:
     start = now(recording)
     recording.action("Originate", {"Channel": "Local/answer@calls", "Application": "Hangup", "Async": True})
     for _ in range(3):
-        burst(recording, tmp_path)
+        burst(recording, directory)
     as_json = next(pages(recording, start, limit=100))
     with Caller(recording) as caller:
         params = {"after": {"epoch": start[0], "seq": start[1]}, "limit": 100, "timeout": 5}
@@ -118,14 +138,14 @@ def test_it_is_the_same_in_messagepack_and_with_names(recording: Daemon, tmp_pat
     assert all(page["missed"] == 0 and len(page["events"]) <= 1 for page in hangups)
 
 
-def test_two_epochs(recording: Daemon, tmp_path: Path) -> None:
+def test_two_epochs(recording: Daemon, directory: Path) -> None:
     start = now(recording)
-    burst(recording, tmp_path)
+    burst(recording, directory)
     recording.kill("reader pbx1")
     eventually(lambda: now(recording)[0] > start[0], "another epoch has begun")
     recording.wait_up("pbx1")
     for _ in range(2):
-        burst(recording, tmp_path)
+        burst(recording, directory)
     found = list(pages(recording, start, limit=10_000))
     (border,) = [place for place, page in enumerate(found) if page["missed"] is None]
     check(found[:border], start)
@@ -149,10 +169,10 @@ def test_events_that_are_left_out_are_missing(recording_of: StartRecording, tmp_
     assert all(page["missed"] == 0 for page in hangups) and hangups[0]["events"]
 
 
-def test_a_recorder_that_hangs_costs_no_event(recording: Daemon, tmp_path: Path) -> None:
+def test_a_recorder_that_hangs_costs_no_event(recording: Daemon, directory: Path) -> None:
     start = now(recording)
     for _ in range(3):
-        burst(recording, tmp_path)
+        burst(recording, directory)
     recording.signal("recorder", signal.SIGSTOP)
     page = next(pages(recording, start, timeout=0))
     assert (page["events"], page["seq"], page["missed"], page["more"]) == ([], start[1], 0, True)
@@ -160,7 +180,8 @@ def test_a_recorder_that_hangs_costs_no_event(recording: Daemon, tmp_path: Path)
     check(list(pages(recording, start)), start)
 
 
-def test_events_that_are_not_recorded_are_missing(recording: Daemon, tmp_path: Path) -> None:
+def test_events_that_are_not_recorded_are_missing(recording_of: StartRecording, tmp_path: Path) -> None:
+    recording = recording_of()
     start = now(recording)
     for _ in range(3):
         burst(recording, tmp_path)
