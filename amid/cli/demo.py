@@ -1,7 +1,7 @@
 """`amid demo`: a simulated PBX with calls, and the complete daemon in front of it.
 
 This process is the daemon's supervisor. The PBX is a child process, the display is a thread with a
-normal client. When one of the three ends, all end.
+normal client. When one of the three ends, all end; the end of the PBX is an error.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -84,12 +85,11 @@ def demo(
     """
     calls = _source(recorded, speed, calls_per_minute)
     named = (context.obj or {}).get("run_dir")
+    ends: list[str] = []
     with tempfile.TemporaryDirectory(prefix="amid-demo-") as folder:
         run_dir = named or _usable_run_dir(folder)
-        with running_pbx(Path(folder), calls) as table:
-            raw = {"state_dir": folder, "recorder": {}, "callers": {"local": {"admin": True, "history": True}}}
-            raw |= {"servers": {name: table}, **({"nats": {"servers": nats}} if nats else {}), **_gateway(Path(folder))}
-            config = config_or_exit(lambda: configuration.check(raw, "demo", Path(folder), run_dir=run_dir))
+        with running_pbx(Path(folder), calls, partial(_end_early, ends)) as table:
+            config = _config(Path(folder), run_dir, {name: table}, nats)
             is_default = not named and not os.environ.get("AMID_RUN_DIR") and not run_dir.startswith(folder)
             view = View(config, seconds, None if is_default else run_dir, recorded is not None)
             log = Path(folder, "log")
@@ -101,9 +101,21 @@ def demo(
                 click.echo(f"amid: {error}", err=True)
                 sys.exit(REFUSED)
             view.stop()
-            if view.failure:
-                click.echo(f"amid: {view.failure}\n{log.read_text()[-2000:]}", err=True)
+            if failure := "".join(ends) or view.failure:
+                click.echo(f"amid: {failure}\n{log.read_text()[-2000:]}", err=True)
                 sys.exit(1)
+
+
+def _end_early(ends: list[str], how: str) -> None:
+    """End this process, because the PBX has ended. ends: takes the message."""
+    ends.append(f"the simulated PBX has ended ({how}); the end of the daemon's log:")
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _config(folder: Path, run_dir: str, servers: dict[str, Any], nats: str | None) -> Config:
+    raw = {"state_dir": str(folder), "recorder": {}, "callers": {"local": {"admin": True, "history": True}}}
+    raw |= {"servers": servers, **({"nats": {"servers": nats}} if nats else {}), **_gateway(folder)}
+    return config_or_exit(lambda: configuration.check(raw, "demo", folder, run_dir=run_dir))
 
 
 def _source(recorded: Path | None, speed: float | None, calls_per_minute: float | None) -> list[str]:
@@ -127,9 +139,9 @@ def simulated_pbx(folder: Path, calls_per_minute: float) -> AbstractContextManag
 
 
 @contextmanager
-def running_pbx(folder: Path, calls: list[str]) -> Iterator[dict[str, Any]]:
-    """Run the PBX as a child process. calls: its module and arguments. Yields its table in the
-    configuration of a daemon."""
+def running_pbx(folder: Path, calls: list[str], on_end: Callable[[str], object] = lambda _: None) -> Iterator[dict[str, Any]]:
+    """Run the PBX as a child process. calls: its module and arguments. on_end: called in a thread
+    when the PBX ends too early, with how. Yields its table in the configuration of a daemon."""
     secret_file = folder / "secret"
     secret_file.touch(mode=0o600)
     secret_file.write_text(secrets.token_hex(16))
@@ -138,12 +150,22 @@ def running_pbx(folder: Path, calls: list[str]) -> Iterator[dict[str, Any]]:
         assert simulator.stdout is not None and simulator.stdin is not None
         line = simulator.stdout.readline()
         host, _, port = line.removeprefix("listening ").strip().rpartition(":")
+        leaving = threading.Event()
+        threading.Thread(target=_watch, args=(simulator, leaving, on_end), name="pbx", daemon=True).start()
         table = {"host": host, "port": int(port), "username": "demo", "secret_file": str(secret_file)}
         try:
             yield table
         finally:
+            leaving.set()
             simulator.stdin.close()
             simulator.terminate()
+
+
+def _watch(pbx: subprocess.Popen[str], leaving: threading.Event, on_end: Callable[[str], object]) -> None:
+    """Wait for the end of the PBX, and report it unless it was asked to end."""
+    status = pbx.wait()
+    if not leaving.is_set():
+        on_end(f"killed by {signal.Signals(-status).name}" if status < 0 else f"exit status {status}")
 
 
 def _gateway(folder: Path) -> dict[str, Any]:

@@ -1,9 +1,14 @@
-"""`amid demo` beside another amid."""
+"""`amid demo` beside another amid, and without its PBX."""
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
+from pathlib import Path
+
+import pytest
 
 from tests.daemon import BOUND_S, Daemon
 
@@ -13,3 +18,26 @@ def test_it_does_not_show_the_calls_of_another_amid(daemon: Daemon) -> None:
     ended = subprocess.run(argv, capture_output=True, text=True, timeout=3 * BOUND_S, check=False)
     assert ended.returncode == 6
     assert ended.stdout == "" and f"already serves {daemon.run_dir}" in ended.stderr
+
+
+def pbx_of(demo: subprocess.Popen[str]) -> int:
+    """The process id of the simulated PBX of a demo."""
+    children = Path(f"/proc/{demo.pid}/task/{demo.pid}/children").read_text().split()
+    (pid,) = [int(child) for child in children if b"amid.simulator" in Path(f"/proc/{child}/cmdline").read_bytes()]
+    return pid
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_it_ends_with_its_pbx(tmp_path: Path, number: signal.Signals) -> None:
+    argv = [sys.executable, "-m", "amid", "--run-dir", str(tmp_path / "run"), "demo"]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as demo:
+        assert demo.stdout is not None
+        assert any("Ctrl-C" in line for line in demo.stdout)
+        os.kill(pbx_of(demo), number)
+        try:
+            _, errors = demo.communicate(timeout=BOUND_S)
+        finally:
+            demo.kill()
+    how = "killed by SIGKILL" if number == signal.SIGKILL else "exit status 0"
+    assert demo.returncode == 1
+    assert f"amid: the simulated PBX has ended ({how})" in errors
