@@ -241,11 +241,11 @@ def test_a_write_that_takes_long_is_no_loss(recording_of: StartRecording, tmp_pa
 
 
 def test_a_refused_recorder_does_not_answer_from_the_files_of_another(recording_of: StartRecording, tmp_path: Path) -> None:
-    first, second = recording_of(), recording_of()
+    first, second = recording_of(), recording_of(callers__local={"history": True})
     eventually(lambda: "another amid records server pbx1" in second.log.read_text(), "it is refused")
     burst(first, tmp_path)
-    epoch, _ = now(second)
-    page = next(pages(second, (epoch, 0)))
+    (recorded, _), (epoch, _) = now(first), now(second)
+    page = next(pages(second, (recorded, 0)))
     assert page["epoch"] == epoch and {event["epoch"] for event in page["events"]} <= {epoch}
     error = second.request("calls")["error"]
-    assert error["data"]["kind"] in ("not_connected", "denied"), error
+    assert error["data"]["kind"] == "not_connected" and "another amid records server pbx1" in error["message"]

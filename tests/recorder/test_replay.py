@@ -182,6 +182,16 @@ def test_a_damaged_block_is_missing_and_no_other(tmp_path: Path) -> None:
     assert pull(tmp_path, (1, 0), names=["Newchannel"]) == Cursor(1, 900), "none of this name was in it"
 
 
+def test_a_damaged_tail_is_missing_and_no_block(tmp_path: Path) -> None:
+    script = at(NOON)
+    Writer(tmp_path).write([script.event("UserEvent") for _ in range(blocks.BLOCK_EVENTS + 50)])
+    (path,) = Archive(tmp_path, "pbx1").files()
+    with sqlite3.connect(path) as db:
+        db.execute(DAMAGE["tail"])
+    found = [event["seq"] for page in follow(tmp_path, (1, 0)) for event in page["events"]]
+    assert found == list(range(1, blocks.BLOCK_EVENTS + 1))
+
+
 def test_a_damaged_file_is_missing_and_no_other(tmp_path: Path) -> None:
     script = at(NOON)
     writer = Writer(tmp_path)

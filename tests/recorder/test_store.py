@@ -240,6 +240,20 @@ def test_a_removed_file_is_replaced(tmp_path: Path) -> None:
     assert sequence(tmp_path) == [8]
 
 
+def test_a_replaced_file_is_continued(tmp_path: Path) -> None:
+    script = at(NOON)
+    Writer(tmp_path / "backup").write([script.event("UserEvent") for _ in range(3)])
+    writer = Writer(tmp_path)
+    writer.write_all(talking(script))
+    (path,) = Archive(tmp_path, "pbx1").files()
+    (backup,) = Archive(tmp_path / "backup", "pbx1").files()
+    with sqlite3.connect(backup) as db:
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    backup.rename(path)
+    writer.write([script.event("UserEvent")])
+    assert len(sequence(tmp_path)) == 4
+
+
 def test_a_damaged_block_affects_no_other(tmp_path: Path) -> None:
     script = at(NOON)
     Writer(tmp_path).write([*talking(script), *(script.on("Hold", 1) for _ in range(300))])

@@ -1,28 +1,19 @@
 """panoramisk."""
 
 import asyncio
-import os
 import sys
 
+from driver import action_of, host, port, report, secret, username
 from panoramisk import Manager
-
-host, port, username, secret = sys.argv[1:]
-NAME = os.environ["AMI_EVENT"]
 
 
 async def main():
-    manager = Manager(host=host, port=int(port), username=username, secret=secret, ping_delay=0)
-    manager.register_event("UserEvent", lambda _, event: event.UserEvent == NAME and print("event", event.Number, flush=True))
+    manager = Manager(host=host, port=port, username=username, secret=secret, ping_delay=0)
+    manager.register_event("UserEvent", lambda _, event: report(event.UserEvent, event.Number))
     await asyncio.wait_for(manager.connect(), 10)
     print("ready", flush=True)
     while line := await asyncio.to_thread(sys.stdin.readline):
-        command, value = line.split()
-        action = {
-            "event": {"Action": "UserEvent", "UserEvent": NAME, "Number": value},
-            "mask": {"Action": "Events", "EventMask": value},
-            "ping": {"Action": "Ping"},
-        }[command]
-        print("answer", (await manager.send_action(action)).Response, flush=True)
+        print("answer", (await manager.send_action(action_of(line))).Response, flush=True)
     manager.close()
 
 
