@@ -291,6 +291,7 @@ def test_a_removed_key_receives_no_more_events(tcp: Tcp) -> None:
         _reload(tcp, other)
         eventually(lambda: tcp.daemon.pid("reader pbx1") != pid, "its connections end with the reader")
         tcp.daemon.wait_up("pbx1")
+        eventually(lambda: _is_refused(client), "the broker, too, has the new configuration")
         with Client(str(tcp.daemon.run_dir)) as local, local.events("UserEvent", timeout=BOUND_S) as heard:
             tcp.daemon.action("UserEvent", {"UserEvent": "not for crm"})
             assert next_event(heard)["UserEvent"] == "not for crm"
@@ -299,6 +300,14 @@ def test_a_removed_key_receives_no_more_events(tcp: Tcp) -> None:
             while True:
                 left.append(next_event(events)["UserEvent"])
         assert set(left) <= {"still"}, "as often as it was asked for above"
+
+
+def _is_refused(client: Client) -> bool:
+    try:
+        client.ping()
+    except AmidError:
+        return True
+    return False
 
 
 def _heard(tcp: Tcp, events: Any, text: str) -> None:
