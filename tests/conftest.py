@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from tests.daemon import Daemon
 
 pytest_plugins = ["tests.asterisk.fixtures", "tests.languages.outcomes", "tests.turns"]
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it, and so would their children
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # or each of a thousand daemons compiles amid again
 
 settings.register_profile("amid", deadline=None)  # how long an example takes depends on what else the machine does

@@ -48,8 +48,9 @@ def start_failure(program: str) -> str:
     """Why an installed program does not start, in one line, or "". A loader that lacks a library
     exits with status 127; any other status means that the program runs, even if it does not know
     the option."""
+    path = shutil.which(program) or program  # or an error may be of another directory of PATH
     try:
-        done = subprocess.run([program, "--version"], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=STARTS_S)
+        done = subprocess.run([path, "--version"], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=STARTS_S)
     except (OSError, subprocess.TimeoutExpired) as error:
         return str(error)
     if done.returncode in (126, 127) or done.returncode < 0:
