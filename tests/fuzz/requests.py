@@ -11,7 +11,6 @@ the bytes of a request, or frames, or a recipe for a value, which bypasses the d
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
 import struct
 import time
@@ -118,7 +117,6 @@ class Asked(Broker):
 
 @cache
 def broker() -> Asked:
-    logging.getLogger("amid.broker").disabled = True  # an internal error is the finding, and the log of it noise
     return asyncio.new_event_loop().run_until_complete(_new_broker())
 
 
