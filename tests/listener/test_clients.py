@@ -56,8 +56,11 @@ def test_two_of_a_client_at_once(endpoints: tuple[Endpoint, Endpoint], program: 
     """And one on Asterisk itself. They use the same ActionIDs; all have the same results."""
     asterisk, listener = endpoints
     names = {"OfAsterisk": asterisk, "First": listener, "Second": listener}
-    programs = [start(CLIENTS / program, endpoint, name) for name, endpoint in names.items()]
-    on_asterisk, first, second = [results_of(each) for each in programs]
+    with ExitStack() as stack:
+        programs = [start(CLIENTS / program, endpoint, name) for name, endpoint in names.items()]
+        for each in programs:
+            stack.callback(each.kill)  # its events would be the next test's
+        on_asterisk, first, second = [results_of(each) for each in programs]
     assert first == on_asterisk and second == on_asterisk
     assert all(on_asterisk.get(check, value) in (value, True) for check, value in EXPECTED.items()), on_asterisk
     events = on_asterisk["events"]

@@ -9,7 +9,7 @@ const wait = async (fact) => {
   for (let left = 1500; left && !fact(); left--) await new Promise((resolve) => setTimeout(resolve, 10));
 };
 ami.on("userevent", (event) => event.userevent === process.env.AMI_EVENT && numbers.push([event.number, event.name]));
-ami.on("originateresponse", (event) => (originated = [event.response, event.actionid]));
+ami.on("originateresponse", (event) => event.actionid === "own-call" && (originated = event.response));
 ami.on("connect", async () => {
   const ping = await act({ action: "ping" });
   found.ping = ping.ping;

@@ -14,8 +14,8 @@ numbers, originated, found = [], [], {}
 def on_event(source, event):
     if event.name == "UserEvent" and event.keys.get("UserEvent") == os.environ["AMI_EVENT"]:
         numbers.append([event.keys["Number"], event.keys["Name"]])
-    if event.name == "OriginateResponse":
-        originated.append([event.keys["Response"], event.keys["ActionID"]])
+    if event.name == "OriginateResponse" and event.keys["ActionID"] == "own-call":
+        originated.append(event.keys["Response"])
 
 
 def wait(fact):

@@ -1,23 +1,20 @@
 """asterisk-ami."""
 
-import os
 import sys
 
 from asterisk.ami import AMIClient, SimpleAction
-
-host, port, username, secret = sys.argv[1:]
-NAME = os.environ["AMI_EVENT"]
+from driver import NAME, host, port, report, say, secret, username
 
 
 def on_event(source, event):
-    if event.name == "UserEvent" and event.keys.get("UserEvent") == NAME:
-        print("event", event.keys["Number"], flush=True)
+    if event.name == "UserEvent":
+        report(event.keys.get("UserEvent"), event.keys["Number"])
 
 
-client = AMIClient(address=host, port=int(port), timeout=30)
+client = AMIClient(address=host, port=port, timeout=30)
 client.add_event_listener(on_event)
 assert not client.login(username=username, secret=secret).response.is_error()
-print("ready", flush=True)
+say("ready")
 for line in sys.stdin:
     command, value = line.split()
     action = {
@@ -25,5 +22,5 @@ for line in sys.stdin:
         "mask": SimpleAction("Events", EventMask=value),
         "ping": SimpleAction("Ping"),
     }[command]
-    print("answer", client.send_action(action).response.status, flush=True)
+    say("answer", client.send_action(action).response.status)
 client.logoff()

@@ -18,7 +18,12 @@ def action_of(line):
     }[command]
 
 
+def say(*words):
+    """Write a line at once: with `print`, those of two threads mix."""
+    os.write(1, " ".join(words).encode() + b"\n")
+
+
 def report(name, number):
-    """Print an event if it is one of this client."""
+    """Say an event if it is one of this client."""
     if name == NAME:
-        print("event", number, flush=True)
+        say("event", number)

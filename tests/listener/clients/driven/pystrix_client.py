@@ -4,9 +4,8 @@ import os
 import sys
 
 import pystrix
+from driver import NAME, host, port, report, say, secret, username
 
-host, port, username, secret = sys.argv[1:]
-NAME = os.environ["AMI_EVENT"]
 core = pystrix.ami.core
 
 
@@ -17,20 +16,20 @@ class UserEvent(pystrix.ami.ami._Request):
 
 
 def on_event(event, manager):
-    if event.name == "UserEvent" and event["UserEvent"] == NAME:
-        print("event", event["Number"], flush=True)
+    if event.name == "UserEvent":
+        report(event["UserEvent"], event["Number"])
 
 
 manager = pystrix.ami.Manager()
 manager.register_callback(None, on_event)
 manager.register_callback("", on_event)
-manager.connect(host, int(port))
+manager.connect(host, port)
 challenge = manager.send_action(core.Challenge()).result["Challenge"]
 assert manager.send_action(core.Login(username, secret, challenge)).success
-print("ready", flush=True)
+say("ready")
 for line in sys.stdin:
     command, value = line.split()
     action = {"event": UserEvent, "mask": core.Events, "ping": lambda _: core.Ping()}[command](value)
     action.timeout = 30
-    print("answer", manager.send_action(action).response["Response"], flush=True)
+    say("answer", manager.send_action(action).response["Response"])
 os._exit(0)  # its close() waits for a thread that reads until its timeout (ami/ami.py)
