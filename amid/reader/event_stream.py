@@ -40,6 +40,8 @@ REJECTED_MAX_S = 30.0
 class EventConnection(ManagerConnection):
     """One session, from its login to its end. boot: whether Asterisk has loaded its modules."""
 
+    gathers = True
+
     def __init__(self, stream: EventStream, endpoint: Endpoint, tap: Tap) -> None:
         self._stream = stream
         self.was_up = False

@@ -37,6 +37,13 @@ READ_BYTES = 65536
 READS_PER_PASS = 4
 """Reads in one pass of the loop, so that a storm does not delay calls; libuv itself makes 32."""
 
+GATHER_S = 0.002
+"""Pause between small reads that follow each other closely. The next one then has several events,
+and the cost of a read and of its messages, here and in each consumer, is paid once for them."""
+
+GATHER_BYTES = 16384
+"""A pass that reads more has enough events."""
+
 LOGOFF_S = 1.0
 """Time for Asterisk to answer a Logoff before the connection is closed."""
 
@@ -63,7 +70,10 @@ class ManagerConnection(asyncio.BufferedProtocol):
 
     on_end: called once with the error that ended the connection, unless the owner called `close`.
     only: the address to connect to, without a name lookup. address: the current or last one.
+    gathers: whether it pauses between small reads.
     """
+
+    gathers = False
 
     def __init__(
         self, endpoint: Endpoint, tap: Tap, on_end: Callable[[Any, OSError | ProtocolError], object], only: Address | None = None
@@ -74,8 +84,9 @@ class ManagerConnection(asyncio.BufferedProtocol):
         self._on_end = on_end
         self._only = only
         self._buffer = bytearray(READ_BYTES)
-        self._reads = 0
-        self._resume_soon = Soon(self._loop, self._resume_reading)
+        self._reads = self._read_bytes = 0
+        self._last_pass = 0.0
+        self._end_pass_soon = Soon(self._loop, self._end_pass)
         self._flush_soon = Soon(self._loop, self._flush)
         self._alarm = Alarm(self._loop, self._check_deadlines)
         self._transport: asyncio.Transport | None = None
@@ -208,9 +219,10 @@ class ManagerConnection(asyncio.BufferedProtocol):
 
     def buffer_updated(self, size: int) -> None:
         self._reads += 1
+        self._read_bytes += size
         if self._reads == READS_PER_PASS and self._transport is not None:
             self._transport.pause_reading()
-        self._resume_soon()
+        self._end_pass_soon()
         self._receive(bytes(memoryview(self._buffer)[:size]))
 
     def eof_received(self) -> None:
@@ -238,9 +250,20 @@ class ManagerConnection(asyncio.BufferedProtocol):
         else:
             self._flush_soon()
 
+    def _end_pass(self) -> None:
+        """Continue to read, now or after a pause. Called once after each pass with reads."""
+        now = clock.monotonic()
+        is_small, is_close = self._read_bytes < GATHER_BYTES, now - self._last_pass < 2 * GATHER_S
+        self._reads = self._read_bytes = 0
+        self._last_pass = now
+        if self.gathers and is_small and is_close and self._transport is not None:
+            self._transport.pause_reading()
+            self._loop.call_later(GATHER_S, self._resume_reading)
+        else:
+            self._resume_reading()
+
     def _resume_reading(self) -> None:
-        paused, self._reads = self._reads >= READS_PER_PASS, 0
-        if paused and self._transport is not None:
+        if self._transport is not None:
             self._transport.resume_reading()
 
     def _flush(self) -> None:

@@ -198,3 +198,24 @@ def test_a_storm_does_not_block_the_loop(loop: Loop, listener: socket.socket) ->
         assert max(dialled.connection.reads) <= READ_BYTES
         dialled.connection.close()
         loop.turn()
+
+
+def test_small_reads_that_follow_closely_are_joined(loop: Loop, listener: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(manager_connection, "GATHER_S", 1.0)
+    dialled = Dialled(loop, port_of(listener))
+    with accepted(loop, listener, dialled) as peer:
+        log_in(loop, peer, dialled)
+        dialled.connection.gathers = True
+        assert [_reads(loop, dialled, peer, events) for events in (1, 1, 50)] == [1, 1, 1]
+        dialled.connection.close()
+        loop.turn()
+
+
+def _reads(loop: Loop, dialled: Dialled, peer: socket.socket, events: int) -> int:
+    """The number of reads of so many small events, sent one by one."""
+    dialled.connection.reads = []
+    for _ in range(events):
+        peer.sendall(b"Event: X\r\n\r\n")
+        loop.turn()
+    loop.eventually(lambda: sum(dialled.connection.reads) == len(b"Event: X\r\n\r\n") * events, "all have come")
+    return len(dialled.connection.reads)
