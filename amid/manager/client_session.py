@@ -25,7 +25,7 @@ from amid.manager.event_filter import WRONG_FORMAT, EventFilter, EventFilters, F
 from amid.manager.failures import Failure, message_of
 from amid.manager.forwarding import Forward, check_rights, may_list, prepare
 from amid.manager.login import LoggedIn, Login, LoginFailed
-from amid.manager.manager import Manager, Upstream
+from amid.manager.manager import Manager
 from amid.manager.open_actions import OpenAction, OpenActions
 from amid.manager.outbox import Outbox
 from amid.manager.request_parser import Request, RequestParser
@@ -57,6 +57,7 @@ class ClientSession:
         self._manager = manager
         self._parser = RequestParser()
         self._login = Login(manager, address, now)
+        self._upstream = manager.upstreams[manager.first]
         self._outbox = Outbox(manager.limits.hold_s, manager.limits.hold_own_s)
         self._actions = OpenActions()
         self._next: Request | None = None
@@ -240,9 +241,9 @@ class ClientSession:
         mask = parse_event_mask(request.get(b"events"))
         self._mask = user.read if mask is None else mask & user.read
         self._filters = EventFilters(user.new_filters())
-        upstream = self._upstream
-        if self._mask & SYSTEM and upstream.booted:
-            self._send(responses.fully_booted(*upstream.ages(now)))
+        self._upstream = self._manager.upstream_of(user)
+        if self._mask & SYSTEM and self._upstream.booted:
+            self._send(responses.fully_booted(*self._upstream.ages(now)))
 
     def _set_mask(self, request: Request) -> bytes:
         """The answer to Events."""
@@ -336,7 +337,3 @@ class ClientSession:
     def _user(self) -> User:
         assert self.user is not None
         return self.user
-
-    @property
-    def _upstream(self) -> Upstream:
-        return self._manager.upstream_of(self._user)
