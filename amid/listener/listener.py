@@ -263,7 +263,8 @@ class AmiListener:
 
 def _limits(settings: ListenerSettings) -> Limits:
     listener = settings.listener
-    return Limits(listener.auth_timeout, listener.max_open_actions, listener.action_timeout)
+    hold_bytes = listener.max_unread_bytes_per_client // 4
+    return Limits(listener.auth_timeout, listener.max_open_actions, listener.action_timeout, hold_bytes=hold_bytes)
 
 
 async def _run(by_hand: ListenerSettings | None) -> None:

@@ -13,6 +13,8 @@ one begins before its answer.
 
 from __future__ import annotations
 
+import math
+
 from msgspec import Struct
 
 from amid.errors import AmidError
@@ -58,7 +60,7 @@ class ClientSession:
         self._parser = RequestParser()
         self._login = Login(manager, address, now)
         self._upstream = manager.upstreams[manager.first]
-        self._outbox = Outbox(manager.limits.hold_s, manager.limits.hold_own_s)
+        self._outbox = Outbox(manager.limits)
         self._actions = OpenActions()
         self._next: Request | None = None
         self._wait: WaitEvent | None = None
@@ -144,7 +146,7 @@ class ClientSession:
             self._proceed(now)
         elif self._mask and (events := block.select(self._mask, self._filters)).number:
             if self._actions or self._outbox:
-                self._outbox.add(events, self._actions.newest, self._actions.number_of(block.action_ids), now)
+                self._outbox.add(events, self._actions.newest, self._actions.numbers_of(block.action_ids), now)
             else:
                 self._effects.append(Send(*events))
 
@@ -214,8 +216,10 @@ class ClientSession:
         elif self.user is None:
             self._reply(action_id, responses.error(action_id, responses.PERMISSION_DENIED), now)
         elif name == b"events":
+            self._release(math.inf)  # after the answer, none comes that the old mask selected
             self._reply(action_id, self._set_mask(request), now)
         elif name == b"filter":
+            self._release(math.inf)
             self._reply(action_id, self._add_filter(request), now)
         elif name == b"waitevent":
             self._wait = WaitEvent.of(request, now)

@@ -68,7 +68,8 @@ class Limits:
     of Asterisk.
 
     hold_s: how long events wait for the answer of an action that may have caused them. hold_own_s:
-    the same for events with its ActionID. order_s: how long an answer waits for earlier ones.
+    the same for events with its ActionID. hold_bytes: limit of such events of one client. order_s:
+    how long an answer waits for earlier ones.
     """
 
     auth_timeout_s: float = 30.0
@@ -76,6 +77,7 @@ class Limits:
     action_timeout_s: float = 300.0
     hold_s: float = 0.1
     hold_own_s: float = 2.0
+    hold_bytes: int = 1024 * 1024
     order_s: float = 0.2
 
 
