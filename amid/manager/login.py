@@ -54,7 +54,7 @@ class Login:
         """Check a Login. If it fails, `refusal` is set."""
         name = request.get(b"username").decode("utf-8", "surrogateescape")
         user = self._manager.user(name)
-        if user is not None and not user.entry.allowmultiplelogin and self._manager.logged_in[user.name]:
+        if user is not None and not user.entry.allowmultiplelogin and self._manager.logged_in[user.key]:
             return self._refuse(request, b"Login Already In Use", now + FIRST_DELAY_S, name, "the user is logged in")
         source = f"{network_of(self._address)} {user.name if user else UNKNOWN_NAMES}"
         guesses = self._manager.guesses

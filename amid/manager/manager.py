@@ -89,7 +89,7 @@ def new_challenge() -> bytes:
 class Manager:
     """first: the server whose version is in the greeting, which is sent before a login.
 
-    logged_in: the number of sessions of each user.
+    logged_in: the number of sessions of each user, by its key.
     """
 
     def __init__(self, first: str, servers: Iterable[str], limits: Limits, wire_id: Callable[[], str] = new_action_id) -> None:
@@ -108,7 +108,7 @@ class Manager:
         self.upstreams = {name: self.upstreams.get(name) or Upstream() for name in servers}
 
     def set_users(self, users: Iterable[User]) -> None:
-        self._users = {user.name.lower(): user for user in users}
+        self._users = {user.key: user for user in users}
 
     def user(self, name: str) -> User | None:
         """The user of this name, without regard to case."""

@@ -97,3 +97,25 @@ def test_a_server_is_removed_during_an_action(tmp_path: Path, daemon_for: StartD
             finally:
                 os.kill(broker, signal.SIGCONT)
             assert pong(stays) and daemon.processes()["listener"]["restarts"] == 0
+
+
+def test_a_user_whose_name_changes_case_may_log_in_again(front_for: MakeFront) -> None:
+    front = front_for()
+    once = f"[once]\nsecret = {SECRET}\nallowmultiplelogin = no\n"
+
+    def users_are(text: str) -> None:
+        front.users_file.write_text(text)
+        os.truncate(front.daemon.log, 0)
+        reload(front.daemon)
+        eventually(lambda: "applied a new configuration" in front.daemon.log.read_text(), "the listener has the users")
+
+    users_are(once)
+    with Connection(front.endpoint) as connection:
+        assert b"accepted" in connection.login("once")
+        users_are(once.replace("once", "Once"))
+
+    def accepted() -> bool:
+        with Connection(front.endpoint) as again:
+            return b"accepted" in again.login("once")
+
+    eventually(accepted, "it may log in when its first session has ended")
