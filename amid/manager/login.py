@@ -12,7 +12,6 @@ from amid.rpc.guesses import network_of
 
 UNKNOWN_NAMES = "?"
 """The name under which wrong logins with unknown user names are counted."""
-FAILED = b"Authentication failed"
 
 
 class LoggedIn(Struct, frozen=True):
@@ -59,10 +58,10 @@ class Login:
         source = f"{network_of(self._address)} {user.name if user else UNKNOWN_NAMES}"
         guesses = self._manager.guesses
         if locked_s := guesses.locked_s(source, user.digest() if user else b"", now):
-            return self._refuse(request, FAILED, now + locked_s, name, "too many wrong secrets came from this network")
+            return self._refuse(request, responses.LOGIN_FAILED, now + locked_s, name, "too many wrong secrets from this network")
         reason = self._fault(user, request)
         if user is None or reason:
-            return self._refuse(request, FAILED, now + guesses.failed(source, now), name, reason)
+            return self._refuse(request, responses.LOGIN_FAILED, now + guesses.failed(source, now), name, reason)
         guesses.succeeded(source, user.digest())
         self.user = user
         return LoggedIn(user)
