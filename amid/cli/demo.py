@@ -1,7 +1,8 @@
 """`amid demo`: a simulated PBX with calls, and the complete daemon in front of it.
 
 This process is the daemon's supervisor. The PBX is a child process, the display is a thread with a
-normal client. When one of the three ends, all end; the end of the PBX is an error.
+normal client. When one of the three ends, or the terminal is closed, all end; the end of the PBX is
+an error.
 """
 
 from __future__ import annotations
@@ -96,7 +97,7 @@ def demo(
             _log_to(log, config)
             view.start()
             try:
-                serve(config)
+                serve(config, partial(_hang_up, config))
             except RunDirError as error:
                 click.echo(f"amid: {error}", err=True)
                 sys.exit(REFUSED)
@@ -110,6 +111,12 @@ def _end_early(ends: list[str], how: str) -> None:
     """End this process, because the PBX has ended. ends: takes the message."""
     ends.append(f"the simulated PBX has ended ({how}); the end of the daemon's log:")
     os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _hang_up(config: Config) -> Config:
+    """End this process at SIGHUP, because its terminal was closed."""
+    os.kill(os.getpid(), signal.SIGTERM)
+    return config
 
 
 def _config(folder: Path, run_dir: str, servers: dict[str, Any], nats: str | None) -> Config:
@@ -147,7 +154,7 @@ def running_pbx(folder: Path, calls: list[str], on_end: Callable[[str], object] 
     secret_file.write_text(secrets.token_hex(16))
     argv = [sys.executable, "-m", *calls, "--port", "0", "--username", "demo", "--secret-file", str(secret_file), "--with-stdin"]
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, process_group=0) as simulator:
-        assert simulator.stdout is not None and simulator.stdin is not None
+        assert simulator.stdout is not None
         line = simulator.stdout.readline()
         host, _, port = line.removeprefix("listening ").strip().rpartition(":")
         leaving = threading.Event()
@@ -157,8 +164,7 @@ def running_pbx(folder: Path, calls: list[str], on_end: Callable[[str], object] 
             yield table
         finally:
             leaving.set()
-            simulator.stdin.close()
-            simulator.terminate()
+            simulator.kill()  # it may hang
 
 
 def _watch(pbx: subprocess.Popen[str], leaving: threading.Event, on_end: Callable[[str], object]) -> None:

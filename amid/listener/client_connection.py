@@ -141,7 +141,7 @@ class ClientConnection(asyncio.Protocol):
     def close(self) -> None:
         """Close after everything was sent; a client that does not read it is disconnected."""
         if self._transport is not None and not self._ended:
-            self._ended = True
+            self._end()
             self._transport.close()
             asyncio.get_running_loop().call_later(CLOSE_S, self._abort)
 
@@ -223,7 +223,13 @@ class ClientConnection(asyncio.Protocol):
         else:
             self._transport.pause_reading()
 
-    def _abort(self) -> None:
+    def _end(self) -> None:
+        """Also the session, in which requests may wait for an answer."""
         self._ended = True
+        if self.session is not None:
+            self.session.ended = True
+
+    def _abort(self) -> None:
+        self._end()
         if self._transport is not None:
             self._transport.abort()

@@ -202,14 +202,14 @@ class AmiListener:
     def logged_in(self, client: ClientConnection, user: User) -> None:
         self._unauthenticated.discard(client)
         self._clients[user.entry.server or self.manager.first].add(client)
-        self.manager.logged_in[user.name] += 1
+        self.manager.logged_in[user.key] += 1
 
     def disconnected(self, client: ClientConnection) -> None:
         self._unauthenticated.discard(client)
         for clients in self._clients.values():
             clients.discard(client)
         if client.user is not None:
-            self.manager.logged_in[client.user.name] -= 1
+            self.manager.logged_in[client.user.key] -= 1
 
     def _all(self) -> list[ClientConnection]:
         return [*self._unauthenticated, *(client for clients in self._clients.values() for client in clients)]
@@ -263,7 +263,8 @@ class AmiListener:
 
 def _limits(settings: ListenerSettings) -> Limits:
     listener = settings.listener
-    return Limits(listener.auth_timeout, listener.max_open_actions, listener.action_timeout)
+    hold_bytes = listener.max_unread_bytes_per_client // 4
+    return Limits(listener.auth_timeout, listener.max_open_actions, listener.action_timeout, hold_bytes=hold_bytes)
 
 
 async def _run(by_hand: ListenerSettings | None) -> None:

@@ -14,10 +14,11 @@ from typing import NamedTuple
 HEADER = b"\nActionID: "
 MARK = b"ActionID: amid-"
 MAX_KEPT = 100_000
-"""Limit of remembered ActionIDs; beyond it the oldest is forgotten."""
+"""Limit of the remembered ActionIDs of actions that have ended; beyond it, the next one to expire is
+forgotten."""
 
 _LINE = re.compile(rb"(?<=\n)ActionID: (amid-[0-9a-f]+)\r\n")
-_ANY_LINE = re.compile(HEADER + rb"([^\r\n]+)\r\n")
+_ANY_LINE = re.compile(rb"(?<=\n)ActionID: ([^\r\n]+)\r\n")
 _ECHO = b"Event: UserEvent\r\n"
 
 
@@ -39,12 +40,12 @@ class ActionIds:
     def add(self, wire_id: str, original: Original) -> None:
         """Remember the original of an action that is sent with `wire_id`."""
         self._originals[wire_id.encode()] = original
-        if len(self._originals) > MAX_KEPT:
-            del self._originals[next(iter(self._originals))]
 
     def expire(self, wire_id: str, at: float) -> None:
         """The action has ended; forget its original at `at`, in monotonic seconds."""
         heapq.heappush(self._expiring, (at, wire_id.encode()))
+        if len(self._expiring) > MAX_KEPT:
+            self._originals.pop(heapq.heappop(self._expiring)[1], None)
 
     def drop_expired(self, now: float) -> None:
         """Forget the originals whose time has passed."""

@@ -13,6 +13,8 @@ one begins before its answer.
 
 from __future__ import annotations
 
+import math
+
 from msgspec import Struct
 
 from amid.errors import AmidError
@@ -25,7 +27,7 @@ from amid.manager.event_filter import WRONG_FORMAT, EventFilter, EventFilters, F
 from amid.manager.failures import Failure, message_of
 from amid.manager.forwarding import Forward, check_rights, may_list, prepare
 from amid.manager.login import LoggedIn, Login, LoginFailed
-from amid.manager.manager import Manager, Upstream
+from amid.manager.manager import Manager
 from amid.manager.open_actions import OpenAction, OpenActions
 from amid.manager.outbox import Outbox
 from amid.manager.request_parser import Request, RequestParser
@@ -57,7 +59,8 @@ class ClientSession:
         self._manager = manager
         self._parser = RequestParser()
         self._login = Login(manager, address, now)
-        self._outbox = Outbox(manager.limits.hold_s, manager.limits.hold_own_s)
+        self._upstream = manager.upstreams[manager.first]
+        self._outbox = Outbox(manager.limits)
         self._actions = OpenActions()
         self._next: Request | None = None
         self._wait: WaitEvent | None = None
@@ -143,7 +146,7 @@ class ClientSession:
             self._proceed(now)
         elif self._mask and (events := block.select(self._mask, self._filters)).number:
             if self._actions or self._outbox:
-                self._outbox.add(events, self._actions.newest, self._actions.number_of(block.action_ids), now)
+                self._outbox.add(events, self._actions.newest, self._actions.numbers_of(block.action_ids), now)
             else:
                 self._effects.append(Send(*events))
 
@@ -213,8 +216,10 @@ class ClientSession:
         elif self.user is None:
             self._reply(action_id, responses.error(action_id, responses.PERMISSION_DENIED), now)
         elif name == b"events":
+            self._release(math.inf)  # after the answer, none comes that the old mask selected
             self._reply(action_id, self._set_mask(request), now)
         elif name == b"filter":
+            self._release(math.inf)
             self._reply(action_id, self._add_filter(request), now)
         elif name == b"waitevent":
             self._wait = WaitEvent.of(request, now)
@@ -240,9 +245,9 @@ class ClientSession:
         mask = parse_event_mask(request.get(b"events"))
         self._mask = user.read if mask is None else mask & user.read
         self._filters = EventFilters(user.new_filters())
-        upstream = self._upstream
-        if self._mask & SYSTEM and upstream.booted:
-            self._send(responses.fully_booted(*upstream.ages(now)))
+        self._upstream = self._manager.upstream_of(user)
+        if self._mask & SYSTEM and self._upstream.booted:
+            self._send(responses.fully_booted(*self._upstream.ages(now)))
 
     def _set_mask(self, request: Request) -> bytes:
         """The answer to Events."""
@@ -336,7 +341,3 @@ class ClientSession:
     def _user(self) -> User:
         assert self.user is not None
         return self.user
-
-    @property
-    def _upstream(self) -> Upstream:
-        return self._manager.upstream_of(self._user)

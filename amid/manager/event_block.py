@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from amid.ami.event_batch import BLANK
-from amid.manager.action_ids import MARK, ActionIds
+from amid.manager.action_ids import ActionIds
 from amid.manager.classes import ALL, parse_privilege
 from amid.manager.event_filter import EventFilters
 
@@ -39,7 +39,7 @@ class EventBlock:
             packets = [packet for packet in _split(data) if not packet.startswith(AMID_EVENT)]
             data, count = b"".join(packets), len(packets)
         self.action_ids = ids.find(data)
-        if MARK in data:
+        if self.action_ids:
             data = b"".join(map(ids.restore_event, _split(data)))
         self._all = Events(data, count)
         self._packets: list[bytes] | None = None

@@ -12,7 +12,6 @@ from amid.rpc.guesses import network_of
 
 UNKNOWN_NAMES = "?"
 """The name under which wrong logins with unknown user names are counted."""
-FAILED = b"Authentication failed"
 
 
 class LoggedIn(Struct, frozen=True):
@@ -54,15 +53,15 @@ class Login:
         """Check a Login. If it fails, `refusal` is set."""
         name = request.get(b"username").decode("utf-8", "surrogateescape")
         user = self._manager.user(name)
-        if user is not None and not user.entry.allowmultiplelogin and self._manager.logged_in[user.name]:
+        if user is not None and not user.entry.allowmultiplelogin and self._manager.logged_in[user.key]:
             return self._refuse(request, b"Login Already In Use", now + FIRST_DELAY_S, name, "the user is logged in")
         source = f"{network_of(self._address)} {user.name if user else UNKNOWN_NAMES}"
         guesses = self._manager.guesses
         if locked_s := guesses.locked_s(source, user.digest() if user else b"", now):
-            return self._refuse(request, FAILED, now + locked_s, name, "too many wrong secrets came from this network")
+            return self._refuse(request, responses.LOGIN_FAILED, now + locked_s, name, "too many wrong secrets from this network")
         reason = self._fault(user, request)
         if user is None or reason:
-            return self._refuse(request, FAILED, now + guesses.failed(source, now), name, reason)
+            return self._refuse(request, responses.LOGIN_FAILED, now + guesses.failed(source, now), name, reason)
         guesses.succeeded(source, user.digest())
         self.user = user
         return LoggedIn(user)

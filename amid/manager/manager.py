@@ -68,7 +68,8 @@ class Limits:
     of Asterisk.
 
     hold_s: how long events wait for the answer of an action that may have caused them. hold_own_s:
-    the same for events with its ActionID. order_s: how long an answer waits for earlier ones.
+    the same for events with its ActionID. hold_bytes: limit of such events of one client. order_s:
+    how long an answer waits for earlier ones.
     """
 
     auth_timeout_s: float = 30.0
@@ -76,6 +77,7 @@ class Limits:
     action_timeout_s: float = 300.0
     hold_s: float = 0.1
     hold_own_s: float = 2.0
+    hold_bytes: int = 1024 * 1024
     order_s: float = 0.2
 
 
@@ -87,7 +89,7 @@ def new_challenge() -> bytes:
 class Manager:
     """first: the server whose version is in the greeting, which is sent before a login.
 
-    logged_in: the number of sessions of each user.
+    logged_in: the number of sessions of each user, by its key.
     """
 
     def __init__(self, first: str, servers: Iterable[str], limits: Limits, wire_id: Callable[[], str] = new_action_id) -> None:
@@ -106,7 +108,7 @@ class Manager:
         self.upstreams = {name: self.upstreams.get(name) or Upstream() for name in servers}
 
     def set_users(self, users: Iterable[User]) -> None:
-        self._users = {user.name.lower(): user for user in users}
+        self._users = {user.key: user for user in users}
 
     def user(self, name: str) -> User | None:
         """The user of this name, without regard to case."""

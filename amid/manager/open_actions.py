@@ -59,11 +59,10 @@ class OpenActions:
     def has_action_id(self, action_id: bytes) -> bool:
         return any(opened.action_id == action_id for opened in self._open.values())
 
-    def number_of(self, action_ids: Set[bytes]) -> int | None:
-        """The last open action that has one of these ActionIDs, as the client or as amid sent it. (The
+    def numbers_of(self, action_ids: Set[bytes]) -> list[int]:
+        """The open actions that have one of these ActionIDs, as the client or as amid sent it. (The
         event may be another client's with the same one: this client takes it for its own, too.)"""
-        newest_first = reversed(self._open.items()) if action_ids else ()
-        return next((number for number, one in newest_first if one.was_sent_with(action_ids)), None)
+        return [number for number, one in self._open.items() if one.was_sent_with(action_ids)] if action_ids else []
 
     def add(self, opened: OpenAction) -> None:
         self.newest += 1

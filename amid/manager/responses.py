@@ -12,6 +12,7 @@ COMMAND_BYTES = 511
 UNKNOWN = b"Invalid/unknown command: %b. Use Action: ListCommands to show available commands."
 MISSING = b"Missing action in request"
 PERMISSION_DENIED = b"Permission denied"
+LOGIN_FAILED = b"Authentication failed"
 
 
 def greeting(version: str) -> bytes:

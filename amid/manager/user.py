@@ -14,10 +14,12 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class User:
-    """A user that can log in. read, write: bits of classes. entry: has the lists of rules."""
+    """A user that can log in. key: the name without case. read, write: bits of
+    classes. entry: has the lists of rules."""
 
     def __init__(self, name: str, entry: UserEntry) -> None:
         self.name = name
+        self.key = name.lower()
         self.entry = entry
         self.read = parse_classes(entry.read.encode())
         self.write = parse_classes(entry.write.encode())

@@ -125,6 +125,8 @@ class Connection:
         """Send `data` and a Ping. Returns the bytes before the answer to the Ping."""
         mark = b"fence-%d" % time.monotonic_ns()
         self.send(data + b"Action: Ping\r\nActionID: %b\r\n\r\n" % mark)
-        before = self.until(b"Response: Success\r\nActionID: %b\r\n" % mark)
+        answer = b"Response: Success\r\nActionID: %b\r\n" % mark
+        before = self.until(answer)
+        assert before.endswith(answer), f"the connection ended before the answer: {before!r}"
         self.until(b"\r\n\r\n")
-        return before.removesuffix(b"Response: Success\r\nActionID: %b\r\n" % mark)
+        return before.removesuffix(answer)

@@ -18,7 +18,7 @@ import pytest
 
 from tests.asterisk.server import free_port
 from tests.daemon import eventually
-from tests.listener.conftest import SECRET, USERS, Front
+from tests.listener.conftest import SECRET, Front
 from tests.listener.setting import BOUND_S, Connection, Endpoint
 from tests.processes.pbx import simulated
 from tests.processes.tls import certificate
@@ -71,36 +71,6 @@ def test_the_rules_of_a_user(front: Front) -> None:
         denied = b"Response: Error\r\nActionID: 1\r\nMessage: Permission denied\r\n\r\n"
         for action in (b"QueueStatus", b"UserEvent", b"Command"):
             assert connection.fenced(b"Action: %b\r\nActionID: 1\r\n\r\n" % action) == denied
-
-
-def test_a_reload_keeps_clients_and_applies_users(front_for: MakeFront) -> None:
-    front = front_for()
-    with Connection(front.endpoint) as crm, Connection(front.endpoint) as wall, Connection(front.endpoint) as removed:
-        crm.login()
-        wall.login("wall")
-        removed.login("closing")
-        text = USERS.replace("write = call", "write = user").partition("[closing]")[0] + f"[new]\nsecret = {SECRET}\n"
-        front.users_file.write_text(text)
-        another = f"127.0.0.1:{free_port()}"
-        front.daemon.configure(front.daemon.servers, listener={**front.table, "listen": [front.table["listen"], another]})
-        front.daemon.process.send_signal(signal.SIGHUP)  # type: ignore[union-attr]
-        assert removed.until_closed() == b"", "its user was removed"
-        assert pong(crm)
-        ask = b"Action: UserEvent\r\nUserEvent: a\r\nActionID: 1\r\n\r\n"
-        assert b"Permission denied" not in wall.fenced(ask) and front.daemon.processes()["listener"]["restarts"] == 0
-        host, _, port = another.partition(":")
-        with Connection(Endpoint("listener", host, int(port), "new", SECRET)) as new:
-            assert b"accepted" in new.login()
-
-
-def test_a_reload_with_an_invalid_users_file_is_refused(front_for: MakeFront) -> None:
-    front = front_for()
-    with Connection(front.endpoint) as connection:
-        connection.login()
-        front.users_file.write_text("[crm]\nread = all\n")
-        front.daemon.process.send_signal(signal.SIGHUP)  # type: ignore[union-attr]
-        eventually(lambda: "[crm] secret: is missing" in front.daemon.log.read_text(), "the reload is refused")
-        assert pong(connection)
 
 
 def test_clients_stay_connected_while_asterisk_is_down(front_for: MakeFront) -> None:

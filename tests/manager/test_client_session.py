@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from amid.manager import action_ids
 from amid.manager.action_ids import Original
 from amid.manager.client_session import ClientSession, Close, Send
 from amid.manager.commands import Commands
@@ -460,6 +461,53 @@ def test_an_event_of_another_program_with_the_action_id_of_an_open_action_waits_
     event = b"Event: OriginateResponse\r\nPrivilege: call,all\r\nActionID: %b\r\nResponse: Success\r\n\r\n"
     assert client.events(event % (b"amid-0f" if by_a_client else b"1")) == b"" and client.tick(0.2) == b""
     assert client.answer().endswith(event % b"1")
+
+
+def test_events_of_one_read_wait_for_each_action_whose_action_id_they_have() -> None:
+    client = Client("crm")
+    for action_id in ("1", "2"):
+        client.ask("UserEvent", ActionID=action_id)
+    event = ECHO.removesuffix(b"\r\n") + b"ActionID: %b\r\n\r\n"
+    events = event % b"1" + event % b"2\r\nActionID: 3"
+    assert client.events(events) == b"" and client.tick(0.3) == b""
+    assert events not in client.answer(1), "the first action has no answer yet"
+    assert client.answer(0).endswith(events)
+    client.ask("UserEvent", ActionID="3")
+    assert client.events(events) == b"" and client.tick(0.3) == b"", "each of several ActionIDs counts"
+
+
+def test_many_held_bytes_are_sent_before_the_answer() -> None:
+    client = Client("crm")
+    client.manager.limits.hold_bytes = 2 * len(CALL)
+    client.ask("Command", ActionID="1")
+    assert client.events(CALL) == client.events(CALL) == client.events(CALL) == b""
+    assert client.session.next_deadline() == client.now
+    assert client.tick(0.0) == CALL and client.session.held_bytes == 2 * len(CALL)
+
+
+@pytest.mark.parametrize(("action", "fields"), [("Events", {"EventMask": "off"}), ("Filter", {"Operation": "Add", "Filter": "!."})])
+def test_no_held_event_comes_after_the_answer_that_turns_it_off(action: str, fields: dict[str, str]) -> None:
+    client = Client("crm")
+    client.ask("Command", ActionID="1")
+    client.tick(0.5)
+    assert client.events(CALL) == b""
+    changed = client.ask(action, **fields, ActionID="2")
+    assert changed.startswith(CALL + b"Response: Success\r\n")
+    assert client.tick(5.0) == b""
+
+
+def test_the_action_ids_of_open_actions_are_not_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other clients' quick actions may outnumber any limit meanwhile."""
+    monkeypatch.setattr(action_ids, "MAX_KEPT", 3)
+    client = Client("crm")
+    client.ask("Command", ActionID="slow")
+    for number in range(5):
+        client.ask("Command", ActionID=str(number))
+        client.answer()
+    assert b"\r\nActionID: slow\r\n" in client.answer(0)
+    assert len(client.upstream.ids) == 3
+    client.upstream.ids.drop_expired(client.now + 60)
+    assert not client.upstream.ids
 
 
 def test_the_echo_of_a_user_event_has_the_original_action_id_for_all_clients() -> None:

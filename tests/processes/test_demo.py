@@ -1,7 +1,8 @@
-"""`amid demo` beside another amid, and without its PBX."""
+"""`amid demo` beside another amid, and without its PBX or its terminal."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -41,3 +42,34 @@ def test_it_ends_with_its_pbx(tmp_path: Path, number: signal.Signals) -> None:
     how = "killed by SIGKILL" if number == signal.SIGKILL else "exit status 0"
     assert demo.returncode == 1
     assert f"amid: the simulated PBX has ended ({how})" in errors
+
+
+def test_it_ends_although_its_pbx_hangs(tmp_path: Path) -> None:
+    argv = [sys.executable, "-m", "amid", "--run-dir", str(tmp_path / "run"), "demo"]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as demo:
+        assert demo.stdout is not None
+        assert any("Ctrl-C" in line for line in demo.stdout)
+        pbx = pbx_of(demo)
+        os.kill(pbx, signal.SIGSTOP)
+        demo.send_signal(signal.SIGINT)
+        try:
+            demo.communicate(timeout=BOUND_S)
+        finally:
+            demo.kill()
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pbx, signal.SIGKILL)
+    assert demo.returncode == 0
+
+
+def test_it_ends_with_its_terminal(tmp_path: Path) -> None:
+    """The kernel sends SIGHUP when a terminal is closed."""
+    argv = [sys.executable, "-m", "amid", "--run-dir", str(tmp_path / "run"), "demo"]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as demo:
+        assert demo.stdout is not None
+        assert any("Ctrl-C" in line for line in demo.stdout)
+        demo.send_signal(signal.SIGHUP)
+        try:
+            demo.communicate(timeout=BOUND_S)
+        finally:
+            demo.kill()
+    assert demo.returncode == 0

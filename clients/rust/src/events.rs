@@ -29,7 +29,7 @@ pub struct Event {
 pub struct Change {
     pub server: String,
     pub kind: String,
-    pub id: String,
+    pub id: Value, // text, or bytes that are not UTF-8: a queue may have such a name
     pub set: Map, // the members with new values
     pub gone: bool,
     pub state: Map,
@@ -125,7 +125,7 @@ impl Events {
                 let number = |name| state.get(name).and_then(Value::as_i64);
                 self.cursor = number("epoch").zip(number("seq")).map(|(epoch, seq)| (epoch, seq, number("rev")));
                 let server = state.text("server").unwrap_or_default().into();
-                self.ready.push_back(Item::Change(Change { server, kind: "reset".into(), state, ..Change::default() }));
+                self.ready.push_back(Item::Change(Change { server, kind: "reset".into(), id: "".into(), state, ..Change::default() }));
             }
             Ok(Answer::Page { missed, .. }) if missed != Some(0) && self.query.get("kinds").is_some() => self.cursor = None,
             Ok(Answer::Page { server, epoch, seq, rev, missed, events }) => {
