@@ -62,9 +62,9 @@ class Judge:
         return self._pulled["client"].missed
 
     @property
-    def unrecorded(self) -> int:
-        """Events that the recorder reported as missing."""
-        return self._pulled["recorder"].missed
+    def unrecorded(self) -> tuple[int, int]:
+        """Events that the recorder reported as missing, and ends of epochs, where their number is unknown."""
+        return self._pulled["recorder"].missed, self._pulled["recorder"].ends
 
     def remembered(self) -> int:
         """How many records are kept: bounded, however long it lasts."""

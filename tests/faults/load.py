@@ -49,14 +49,15 @@ class Report:
     violations: list[str]
     found: int
     recorded_calls: int
-    unrecorded: int
+    unrecorded: tuple[int, int]
 
     def __str__(self) -> str:
         kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(self.by_kind().items()))
         events = ", ".join(f"{name} {count}" for name, count in self.events.items())
         lines = [f"{self.calls} calls: {kinds}", f"events: {events}; {self.missed} told to be missing"]
         if self.recorded_calls:
-            lines.append(f"recorder: {self.recorded_calls} calls; {self.unrecorded} events told to be missing")
+            missed, ends = self.unrecorded
+            lines.append(f"recorder: {self.recorded_calls} calls; {missed} events told to be missing, and {ends} ends of epochs")
         late = f"latest answer {self.over * 1000:+.0f} ms after its timeout"
         lines.append(f"{late}; of that the machine's and the load's own: {self.allowed * 1000:.0f} ms at most")
         return "\n".join([*lines, f"{self.found} violations", *self.violations[:20]])

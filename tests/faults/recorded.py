@@ -8,11 +8,13 @@ a call is complete if no event between its first Newchannel and its last Hangup 
 
 from __future__ import annotations
 
+import heapq
 import json
 import sqlite3
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -95,13 +97,13 @@ class Recorded:
 
     def _read(self, path: Path, db: sqlite3.Connection) -> Iterator[Record]:
         ended: list[tuple[str, Expected]] = []
-        for gap, event in self._in_order(path, db):
-            if gap:
+        for one in self._in_order(path, db):
+            if isinstance(one, Missed):
                 self._calls.interrupt()
-                yield gap
-            if event:
-                yield self._seen(event)
-                ended += self._calls.feed(event)
+                yield one
+            else:
+                yield self._seen(one)
+                ended += self._calls.feed(one)
         rows = {one: json.loads(text) for one, text in db.execute("SELECT linkedid, summary FROM call")}
         joined = dict(db.execute("SELECT linkedid, target FROM joined"))
         now = time.monotonic()
@@ -112,19 +114,26 @@ class Recorded:
         for linkedid in rows.keys() - self._calls.known:
             yield RecordedCall(now, linkedid, None, rows[linkedid])
 
-    def _in_order(self, path: Path, db: sqlite3.Connection) -> list[tuple[Missed | None, Packet | None]]:
+    def _in_order(self, path: Path, db: sqlite3.Connection) -> Iterator[Missed | Packet]:
         """New events and gaps; a gap follows the event after which others are missing."""
-        found: list[tuple[tuple[int, int, int], Missed | None, Packet | None]] = []
-        packed = [one for (body,) in db.execute(BLOCKS, self._cursor) for one in decompress(body)]
-        for event in map(msgspec.msgpack.decode, [*packed, *tail_of(db)]):
-            if (event["epoch"], event["seq"]) > self._cursor:
-                found.append(((event["epoch"], event["seq"], 0), None, event))
-        gaps = db.execute("SELECT rowid, epoch, after, missed FROM gap WHERE rowid > ?", (self._gaps.get(path, 0),))
-        for self._gaps[path], epoch, after, missed in gaps:
-            found.append(((epoch, after, 1), Missed(NAME, time.monotonic(), epoch, after, missed), None))
-        found.sort(key=lambda one: one[0])
-        self._cursor = max([self._cursor, *(number[:2] for number, _, event in found if event)])
-        return [(gap, event) for _, gap, event in found]
+        gaps: list[tuple[tuple[int, int, int], Missed | Packet]] = []
+        sql = "SELECT rowid, epoch, after, missed FROM gap WHERE rowid > ? ORDER BY epoch, after"
+        for rowid, epoch, after, missed in db.execute(sql, (self._gaps.get(path, 0),)).fetchall():
+            self._gaps[path] = max(rowid, self._gaps.get(path, 0))
+            gaps.append(((epoch, after, 1), Missed(NAME, time.monotonic(), epoch, after, missed)))
+        for _, one in heapq.merge(self._new_events(db), gaps, key=lambda one: one[0]):
+            yield one
+
+    def _new_events(self, db: sqlite3.Connection) -> Iterator[tuple[tuple[int, int, int], Missed | Packet]]:
+        """A block at a time: the events of minutes would be large."""
+        read = self._cursor
+        blocks = (decompress(body) for (body,) in db.execute(BLOCKS, read))
+        for packed in chain(chain.from_iterable(blocks), tail_of(db)):
+            event = msgspec.msgpack.decode(packed)
+            number = event["epoch"], event["seq"]
+            if number > read:
+                self._cursor = max(self._cursor, number)
+                yield (*number, 0), event
 
     def _seen(self, event: Packet) -> Seen:
         said = token(event["event"], event["fields"])
