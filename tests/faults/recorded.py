@@ -104,15 +104,15 @@ class Recorded:
             else:
                 yield self._seen(one)
                 ended += self._calls.feed(one)
-        rows = {one: json.loads(text) for one, text in db.execute("SELECT linkedid, summary FROM call")}
         joined = dict(db.execute("SELECT linkedid, target FROM joined"))
         now = time.monotonic()
         for linkedid, call in ended:
             if linkedid not in joined:
-                row = rows.get(linkedid)
-                yield RecordedCall(now, linkedid, call.as_row(), row and {key: row[key] for key in call.as_row()})
-        for linkedid in rows.keys() - self._calls.known:
-            yield RecordedCall(now, linkedid, None, rows[linkedid])
+                expected, row = call.as_row(), _summary(db, linkedid)
+                yield RecordedCall(now, linkedid, expected, row and {key: row[key] for key in expected})
+        listed = {linkedid for (linkedid,) in db.execute("SELECT linkedid FROM call")}
+        for linkedid in listed - self._calls.known:
+            yield RecordedCall(now, linkedid, None, _summary(db, linkedid))
 
     def _in_order(self, path: Path, db: sqlite3.Connection) -> Iterator[Missed | Packet]:
         """New events and gaps; a gap follows the event after which others are missing."""
@@ -140,3 +140,9 @@ class Recorded:
         self.has_all |= said == END
         at = event["time"] - time.time() + time.monotonic()
         return Seen(NAME, at, event["epoch"], event["seq"], event["prev"], event["event"], said)
+
+
+def _summary(db: sqlite3.Connection, linkedid: str) -> dict[str, Any] | None:
+    """The call as the contract describes it, None if it is not there."""
+    found = db.execute("SELECT summary FROM call WHERE linkedid = ?", (linkedid,)).fetchone()
+    return json.loads(found[0]) if found else None
