@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 Test = TypeVar("Test", bound=Callable[..., Any])
 
-PARTS = ("reader", "broker", "listener", "supervisor", "asterisk", "network", "slow actions", "clients", "machine")
+PARTS = ("reader", "broker", "listener", "recorder", "supervisor", "asterisk", "network", "slow actions", "clients", "machine")
 """What can break, in the order of the table."""
 
 

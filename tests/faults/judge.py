@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from tests.faults.records import Away, Call, Cut, Deaf, Missed, Record, Seen, Stray, Tick, Witnessed
+from tests.faults.records import Away, Call, Cut, Deaf, Missed, Record, RecordedCall, Seen, Stray, Tick, Witnessed
 from tests.faults.sequences import Named, Told, Whole
 from tests.faults.testimony import Testimony
 
@@ -46,10 +46,11 @@ class Judge:
     events: Counter[str] = field(default_factory=Counter)
     worst: float = 0.0
     allowed: float = 0.0
+    recorded_calls: int = 0
 
     def __post_init__(self) -> None:
         self._published: dict[str, Whole | Named] = {"stream": Whole(), "names": Named()}
-        self._pulled = {"client": Told(), "pull": Told(by_name=True)}
+        self._pulled = {"client": Told(), "pull": Told(by_name=True), "recorder": Told()}
         self.sequences: dict[str, Whole | Named | Told] = {**self._published, **self._pulled}
         self._testimony = Testimony()
         self._away: list[Away] = []
@@ -59,6 +60,11 @@ class Judge:
     def missed(self) -> int:
         """Events that the client library reported as missing."""
         return self._pulled["client"].missed
+
+    @property
+    def unrecorded(self) -> tuple[int, int]:
+        """Events that the recorder reported as missing, and ends of epochs, where their number is unknown."""
+        return self._pulled["recorder"].missed, self._pulled["recorder"].ends
 
     def remembered(self) -> int:
         """How many records are kept: bounded, however long it lasts."""
@@ -85,6 +91,9 @@ class Judge:
                 self._find([f"unexpected or duplicate answer: {record}"])
             case Deaf():
                 self._find([f"{record.who} never had the last event of all"])
+            case RecordedCall():
+                self.recorded_calls += 1
+                self._find([f"not the call of its events: {record}"] if record.found != record.expected else [])
 
     def end(self) -> list[str]:
         """No record comes any more."""

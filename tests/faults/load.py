@@ -7,13 +7,14 @@ a load may run for hours.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ from tests.asterisk.raw import Place
 from tests.daemon import BOUND_S, eventually
 from tests.faults.judge import Judge
 from tests.faults.listeners import PULL
+from tests.faults.recorded import Recorded
 from tests.faults.records import Away, Call, Record, unpacked
 from tests.faults.traffic import CALLERS, Plan
 
@@ -46,11 +48,16 @@ class Report:
     allowed: float
     violations: list[str]
     found: int
+    recorded_calls: int
+    unrecorded: tuple[int, int]
 
     def __str__(self) -> str:
         kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(self.by_kind().items()))
         events = ", ".join(f"{name} {count}" for name, count in self.events.items())
         lines = [f"{self.calls} calls: {kinds}", f"events: {events}; {self.missed} told to be missing"]
+        if self.recorded_calls:
+            missed, ends = self.unrecorded
+            lines.append(f"recorder: {self.recorded_calls} calls; {missed} events told to be missing, and {ends} ends of epochs")
         late = f"latest answer {self.over * 1000:+.0f} ms after its timeout"
         lines.append(f"{late}; of that the machine's and the load's own: {self.allowed * 1000:.0f} ms at most")
         return "\n".join([*lines, f"{self.found} violations", *self.violations[:20]])
@@ -80,9 +87,11 @@ class Watch:
 
 
 class Load:
-    def __init__(self, run_dir: Path, asterisk: Place, seed: int, pace: float) -> None:
+    def __init__(self, run_dir: Path, asterisk: Place, seed: int, pace: float, recorded: Recorded | None = None) -> None:
+        """recorded: what is judged of the recorder, None in a world without one."""
         plan = Plan(str(run_dir), asterisk.host, asterisk.port, asterisk.username, asterisk.secret, seed, pace)
         self.judge = Judge()
+        self._recorded = recorded
         self._watches: list[Watch] = []
         self._recent: deque[Call] = deque(maxlen=RECENT)
         self._lock = threading.Lock()
@@ -156,6 +165,8 @@ class Load:
                 judge.allowed,
                 violations,
                 judge.found,
+                judge.recorded_calls,
+                judge.unrecorded,
             )
 
     def stop(self) -> Report:
@@ -171,6 +182,10 @@ class Load:
         status = self._process.wait(STOP_S)
         self._thread.join(STOP_S)
         assert status == 0, f"the load ended with status {status}; its stderr says why"
+        if self._recorded is not None:
+            with contextlib.suppress(AssertionError):  # the judge reports the last event as missing
+                eventually(self._has_recorded_all, "all events are recorded")
+            self._take_from(self._recorded.end())
         self.judge.end()
         return self.report()
 
@@ -184,6 +199,19 @@ class Load:
             pipe.close()
 
     # ── records ──
+
+    def read_recorded(self) -> None:
+        """Judge what the recorder has written."""
+        if self._recorded is not None:
+            self._take_from(self._recorded.read())
+
+    def _has_recorded_all(self) -> bool:
+        self.read_recorded()
+        return self._recorded is None or self._recorded.has_all
+
+    def _take_from(self, records: Iterable[Record]) -> None:
+        for record in records:
+            self._take(record)
 
     def _alive(self) -> bool:
         assert self._process.poll() is None, f"the load ended with status {self._process.returncode}; its stderr says why"

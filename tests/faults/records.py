@@ -98,8 +98,19 @@ class Deaf(NamedTuple):
     at: float
 
 
-Record = Call | Stray | Seen | Tick | Missed | Witnessed | Cut | Away | Deaf
-KINDS: dict[str, Any] = {kind.__name__: kind for kind in (Call, Stray, Seen, Tick, Missed, Witnessed, Cut, Away, Deaf)}
+class RecordedCall(NamedTuple):
+    """A call as the recorder has it, and as its events say; None: not at all."""
+
+    at: float
+    linkedid: str
+    expected: dict[str, Any] | None
+    found: dict[str, Any] | None
+
+
+Record = Call | Stray | Seen | Tick | Missed | Witnessed | Cut | Away | Deaf | RecordedCall
+KINDS: dict[str, Any] = {
+    kind.__name__: kind for kind in (Call, Stray, Seen, Tick, Missed, Witnessed, Cut, Away, Deaf, RecordedCall)
+}
 
 
 def pack(record: Record) -> bytes:

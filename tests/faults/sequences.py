@@ -107,6 +107,7 @@ class Told:
     def __init__(self, by_name: bool = False) -> None:
         self.run = 0
         self.missed = 0
+        self.ends = 0
         self._by_name = by_name
         self._epoch = self._seq = 0
         self._ended = False
@@ -131,6 +132,7 @@ class Told:
     def _end(self, gap: Missed) -> str:
         wrong = f"the end of epoch {gap.epoch} was told in epoch {self._epoch}" if gap.epoch < self._epoch else ""
         self._epoch, self._ended = max(gap.epoch, self._epoch), True
+        self.ends += 1
         return wrong
 
     def _place(self, epoch: int, after: int, what: str) -> str:

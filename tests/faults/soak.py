@@ -93,6 +93,7 @@ class Soak:
         seconds = self.world.load.well(count=self.world.random.randint(50, LONGEST_CALM), bound=60)
         if self.world.ami is not None:
             self.world.ami.well()
+        self.world.load.read_recorded()
         self._measure()
         print(f"; the first answer {seconds:.2f} s after it was over", flush=True)
         if broken := self.found() - before:
@@ -134,7 +135,7 @@ def main() -> int:
     faults = [fault for fault in load_all() if fault.soak]
     with (
         tempfile.TemporaryDirectory(prefix="soak-") as directory,
-        world(options.asterisk, Path(directory), options.seed, listener=True) as here,
+        world(options.asterisk, Path(directory), options.seed, listener=True, recorder=True) as here,
     ):
         soak = Soak(here, faults)
         soak.run(options.minutes * 60)

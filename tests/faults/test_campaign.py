@@ -16,7 +16,7 @@ SEED = int(os.environ.get("AMID_FAULTS_SEED") or random.randrange(1_000_000))
 
 @pytest.mark.parametrize("fault", load_all(), ids=lambda fault: fault.title)
 def test_fault(fault: Fault, asterisk_version: str, tmp_path: Path) -> None:
-    with world(asterisk_version, tmp_path, SEED, listener=fault.part == "listener") as here:
+    with world(asterisk_version, tmp_path, SEED, listener=fault.part == "listener", recorder=fault.part == "recorder") as here:
         here.load.well()
         fault.act(here)
         seconds = here.load.well()

@@ -9,7 +9,7 @@ import msgpack
 import pytest
 
 from tests.faults.judge import Judge
-from tests.faults.records import Away, Call, Cut, Deaf, Missed, Record, Seen, Stray, Tick, Witnessed, pack, unpacked
+from tests.faults.records import Away, Call, Cut, Deaf, Missed, Record, RecordedCall, Seen, Stray, Tick, Witnessed, pack, unpacked
 
 
 def call(**other: Any) -> Call:
@@ -161,6 +161,10 @@ BAD: dict[str, tuple[str, list[Record]]] = {
     "one of the witness's is left out": ("had t3 behind t1", [W1, W2, W3, seen(5, "t1"), seen(6, "t3")]),
     "the witness speaks last": ("had t3 behind t1", [seen(5, "t1"), seen(6, "t3"), W1, W2, W3]),
     "an event that was never sent": ("the witness never saw", [seen(5, "forged")]),
+    "a call that is recorded otherwise": (
+        "not the call of its events",
+        [RecordedCall(100.0, "1.1", {"began": 1.0}, {"began": 2.0})],
+    ),
     "deaf at the end": ("never had the last event", [Deaf("names", 100.0)]),
 }
 

@@ -20,7 +20,7 @@ from tests.daemon import BOUND_S, Daemon, eventually
 from tests.faults.faults import row
 from tests.faults.on_machine import mounted_read_only
 from tests.faults.test_campaign import SEED
-from tests.faults.world import READER, SERVER, world
+from tests.faults.world import READER, SERVER, recordings_in, world
 from tests.need import need
 from tests.processes.process import gone, pids
 
@@ -39,9 +39,9 @@ def mounts(tmp_path: Path) -> None:
 
 
 @contextmanager
-def small_file_system(directory: Path) -> Iterator[None]:
+def small_file_system(directory: Path, size: int = SIZE) -> Iterator[None]:
     directory.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={SIZE},mode=750", "tmpfs", directory], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size},mode=750", "tmpfs", directory], check=True)
     try:
         yield
     finally:
@@ -139,6 +139,25 @@ def test_run_dir_fills_up(mounts: None, asterisk_version: str, tmp_path: Path) -
         assert here.daemon.stop() == 0
         assert sorted(file.name for file in here.daemon.run_dir.iterdir()) == ["lock", "others"]
         assert "status file" not in here.daemon.log.read_text()
+
+
+@row(
+    "recorder",
+    "its disk is full",
+    "Recording stops, with the reason in the log. Once there is space it continues after the last event on disk; nothing is "
+    "missing as long as the reader still has it. Calls and events notice nothing.",
+)
+def test_the_disk_of_the_recorder_is_full(mounts: None, asterisk_version: str, tmp_path: Path) -> None:
+    recordings = recordings_in(tmp_path)
+    with small_file_system(recordings, 64 << 20), world(asterisk_version, tmp_path, SEED, recorder=True) as here:
+        here.load.well()
+        fill(recordings)
+        eventually(lambda: "recording has stopped: cannot " in here.daemon.log.read_text(), "it is said")
+        here.load.well()
+        (recordings / "others").unlink()
+        eventually(lambda: "recording resumed" in here.daemon.log.read_text(), "it continues")
+        here.load.well()
+        assert here.load.stop().unrecorded == (0, 0)
 
 
 @row(
