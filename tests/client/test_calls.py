@@ -66,7 +66,7 @@ def test_audit_returns_pages(daemon: StandIn, do: Run) -> None:
 
 def test_both_clients_have_every_method_of_the_wire_with_the_same_parameters() -> None:
     """The methods of one are coroutines; otherwise they are equal."""
-    for method in (*wire.METHODS, "command", "pull", "pull_changes"):
+    for method in (*wire.METHODS, "command", "pull", "pull_changes", "changes"):
         blocking, aio = (inspect.signature(getattr(client, method)).parameters for client in (Client, AsyncClient))
         assert list(blocking.values()) == list(aio.values()), method
 
