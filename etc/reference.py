@@ -29,7 +29,7 @@ WIDTH = 100
 SECTIONS = {"Args:": "Parameters", "Returns:": "Result", "Raises:": "Errors", "Attributes:": "Attributes"}
 INTERNAL = {"begin", "call", "put_on"}
 """Public to the modules of the client alone."""
-MADE_BY_METHODS = (client.Events, client.AsyncEvents)
+MADE_BY_METHODS = (client.Events, client.AsyncEvents, client.Changes, client.AsyncChanges)
 GENERATED = "<!-- Made by `python etc/reference.py etc/doc`: edit the source instead. -->"
 
 PYTHON = """\
@@ -71,10 +71,11 @@ def wrapped(words: str) -> str:
 
 def python_page() -> Iterator[str]:
     yield "## Clients"
-    for one in (client.Client, client.Events):
+    for one in (client.Client, client.Events, client.Changes):
         yield from described(one)
     yield from described(client.AsyncClient, without=client.Client)
     yield from described(client.AsyncEvents, without=client.Events)
+    yield from described(client.AsyncChanges)
     yield from described(client.Curve)
     yield "## Events and gaps"
     yield from described(client.Event)

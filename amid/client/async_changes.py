@@ -15,7 +15,8 @@ from amid.errors import AmidError
 
 
 class AsyncChanges(AsyncIterator[Change]):
-    """`Changes` for asyncio, made by `AsyncClient.changes`."""
+    """`Changes` for asyncio: an async iterator with the same `view`, created by
+    `AsyncClient.changes`."""
 
     def __init__(self, call: Callable[[protocol.Call], Coroutine[Any, Any, Any]], view: View, timeout: float | None) -> None:
         self.view = view
