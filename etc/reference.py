@@ -47,8 +47,9 @@ COMMAND_LINE = """\
 
 `amid COMMAND --help` shows the same in a terminal, and `man amid` where the Debian package is installed.
 
-With `--json`, a command prints one JSON value for scripts. The [exit status](#exit-status) says how it ended. After
-`eval "$(amid completion bash)"`, Tab completes commands, options, and the action names of the PBX."""
+With `--json`, a command prints JSON for scripts: one value, or one a line, as its table says. A call that fails prints
+`{"error": …}` with the error of the [contract](../../clients/README.md#errors). The [exit status](#exit-status) says how the
+command ended. After `eval "$(amid completion bash)"`, Tab completes commands, options, and the action names of the PBX."""
 
 
 def main(directory: Path) -> None:

@@ -9,7 +9,7 @@ import click
 
 from amid import wire
 from amid.cli.exits import Reporting
-from amid.cli.options import JSON
+from amid.cli.options import json_option
 from amid.cli.text import printable
 from amid.client import Client
 from amid.client.results import AuditRecord
@@ -24,7 +24,7 @@ NONE_DENIED = "amid: no records of denied requests"
 @click.command(cls=Reporting)
 @click.option("--denied", is_flag=True, help="Show denied requests only.")
 @click.option("--follow", "-f", is_flag=True, help="Show new records as they are written, until Ctrl-C.")
-@JSON
+@json_option("Print each record as a line of JSON.")
 @click.pass_obj
 def audit(top: dict[str, Any], denied: bool, follow: bool, as_json: bool) -> None:
     """Show the audit trail: caller, action, server, target and outcome of each request, with

@@ -9,7 +9,7 @@ import click
 
 from amid.cli import history, live
 from amid.cli.exits import Reporting
-from amid.cli.options import JSON, SERVER, TIMEOUT
+from amid.cli.options import SERVER, TIMEOUT, json_option
 from amid.cli.when import When
 
 
@@ -29,15 +29,14 @@ from amid.cli.when import When
 @SERVER
 @TIMEOUT
 @live.WATCH
-@JSON
+@json_option("Print the current calls as one JSON array, or each recorded call as a line of JSON.")
 @click.pass_obj
 def calls(
     top: dict[str, Any], /, server: str | None, timeout: float, watch: bool, as_json: bool, lost: bool, **filters: Any
 ) -> None:
     """Show the current calls or, with a filter, recorded calls, the newest first.
 
-    Recorded calls need [recorder] in the configuration, and `history` for this user. With --json,
-    each recorded call is one line.
+    Recorded calls need [recorder] in the configuration, and `history` for this user.
 
     \b
     amid calls --watch

@@ -1,7 +1,7 @@
 """Exit statuses, and error messages.
 
 Errors are printed to stderr. With --json the JSON-RPC error object is also printed to stdout as
-{"error": …}, so that scripts always find one JSON value there.
+{"error": …}, so that scripts find JSON there whatever happens.
 """
 
 from __future__ import annotations

@@ -79,7 +79,9 @@ def test_lazily_imported_names_are_listed() -> None:
     for package in (amid, amid.client):
         assert set(package.__all__) <= set(dir(package))
         assert "AsyncClient" in dir(package)
-        assert {"Changes", "AsyncChanges", "Events", "AsyncEvents"} <= set(package.__all__), "what a method returns has a type to name"
+        assert {"Changes", "AsyncChanges", "Events", "AsyncEvents"} <= set(package.__all__), (
+            "what a method returns has a type to name"
+        )
         assert all(getattr(package, name) for name in package.__all__)
 
 
