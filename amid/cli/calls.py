@@ -76,7 +76,10 @@ def actions(top: dict[str, Any], server: str | None, as_json: bool) -> None:
 @RESULT_AS_JSON
 @click.pass_obj
 def restart(top: dict[str, Any], server: str, as_json: bool) -> None:
-    """Replace the reader process of a server."""
+    """Replace the reader process of a server.
+
+    Calls in flight finish first. The event session ends: programs see a gap and a new epoch.
+    """
     with Client(top["run_dir"]) as client:
         result = client.restart(server)
     _show(result, [f"{text.printable(result['server'])}: the reader is being replaced; see `amid status`"], as_json)

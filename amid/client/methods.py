@@ -204,7 +204,10 @@ class Methods(ABC):
         return found
 
     def restart(self, server: str, timeout: float = TIMEOUT) -> dict[str, str]:
-        """Replace the reader process of a server. Requires `admin`."""
+        """Replace the reader process of a server. Requires `admin`.
+
+        Its event session ends: programs see a gap and a new epoch.
+        """
         result: dict[str, str] = self.call(protocol.restart(server, timeout))
         return result
 
