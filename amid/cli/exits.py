@@ -39,7 +39,7 @@ EXITS = (
     Exit(10, "internal error; see the daemon's log", ("internal_error",)),
     Exit(11, "the output cannot be written; the call has run unless stdout was closed", ()),
     Exit(12, "cancelled by the caller", ("cancelled",)),
-    Exit(130, "interrupted by Ctrl-C", ()),
+    Exit(130, "interrupted by Ctrl-C, which ends run, demo, events, trace, --watch and --follow with 0", ()),
 )
 NOT_DONE, FAILED, UNWRITABLE, INTERRUPTED = 1, 10, 11, 130
 STATUS = {kind: exit.status for exit in EXITS for kind in exit.kinds}

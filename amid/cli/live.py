@@ -154,7 +154,7 @@ def call_rows(things: Things, now: float) -> list[dict[str, str]]:
                 "state": f"waiting, position {waits['position']}" if waits else call_state(call, by_id),
                 "for": duration(now - (waits["since"] if waits else call["since"])),
                 "channels": str(len(call["channels"])),
-                "id": call["linkedid"],
+                "linkedid": call["linkedid"],
             }
         )
     return rows
