@@ -38,7 +38,8 @@ def calls(
 ) -> None:
     """Show the current calls or, with a filter, recorded calls, the newest first.
 
-    Recorded calls need [recorder] in the configuration, and `history` for this user.
+    Recorded calls need [recorder] in the configuration, and `history` for this user
+    (etc/doc/recorder.md).
 
     \b
     amid calls --watch
