@@ -1,4 +1,8 @@
 //! One action, the live state, and then three events: cargo run --example example [RUN_DIR]
+//!
+//! With Debian's packages in place of crates.io (clients/README.md lists them), in this directory:
+//! cargo run --example example --offline --config 'source.crates-io.replace-with="debian"' \
+//!     --config 'source.debian.directory="/usr/share/cargo/registry"'
 
 use amid::{Client, Error, Item, Map, Options, Value};
 use std::time::Duration;
