@@ -7,10 +7,24 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from amid.client import AsyncClient, Client, Curve, Event, Gap
+    from amid.client import AsyncChanges, AsyncClient, AsyncEvents, Changes, Client, Curve, Event, Events, Gap
     from amid.errors import ActionFailed, AmidError, CallTimeout
 
-__all__ = ["ActionFailed", "AmidError", "AsyncClient", "CallTimeout", "Client", "Curve", "Event", "Gap", "__version__"]
+__all__ = [
+    "ActionFailed",
+    "AmidError",
+    "AsyncChanges",
+    "AsyncClient",
+    "AsyncEvents",
+    "CallTimeout",
+    "Changes",
+    "Client",
+    "Curve",
+    "Event",
+    "Events",
+    "Gap",
+    "__version__",
+]
 
 _HOMES = {"ActionFailed": "amid.errors", "AmidError": "amid.errors", "CallTimeout": "amid.errors"}
 

@@ -29,7 +29,7 @@ WIDTH = 100
 SECTIONS = {"Args:": "Parameters", "Returns:": "Result", "Raises:": "Errors", "Attributes:": "Attributes"}
 INTERNAL = {"begin", "call", "put_on"}
 """Public to the modules of the client alone."""
-MADE_BY_METHODS = (client.Events, client.AsyncEvents)
+MADE_BY_METHODS = (client.Events, client.AsyncEvents, client.Changes, client.AsyncChanges)
 GENERATED = "<!-- Made by `python etc/reference.py etc/doc`: edit the source instead. -->"
 
 PYTHON = """\
@@ -47,8 +47,9 @@ COMMAND_LINE = """\
 
 `amid COMMAND --help` shows the same in a terminal, and `man amid` where the Debian package is installed.
 
-With `--json`, a command prints one JSON value for scripts. The [exit status](#exit-status) says how it ended. After
-`eval "$(amid completion bash)"`, Tab completes commands, options, and the action names of the PBX."""
+With `--json`, a command prints JSON for scripts: one value, or one a line, as its table says. A call that fails prints
+`{"error": …}` with the error of the [contract](../../clients/README.md#errors). The [exit status](#exit-status) says how the
+command ended. After `eval "$(amid completion bash)"`, Tab completes commands, options, and the action names of the PBX."""
 
 
 def main(directory: Path) -> None:
@@ -71,10 +72,11 @@ def wrapped(words: str) -> str:
 
 def python_page() -> Iterator[str]:
     yield "## Clients"
-    for one in (client.Client, client.Events):
+    for one in (client.Client, client.Events, client.Changes):
         yield from described(one)
     yield from described(client.AsyncClient, without=client.Client)
     yield from described(client.AsyncEvents, without=client.Events)
+    yield from described(client.AsyncChanges)
     yield from described(client.Curve)
     yield "## Events and gaps"
     yield from described(client.Event)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import click
 
 from amid import wire
 from amid.cli.exits import Reporting
-from amid.cli.options import JSON
+from amid.cli.options import json_option
 from amid.cli.text import printable
 from amid.client import Client
 from amid.client.results import AuditRecord
@@ -24,7 +25,7 @@ NONE_DENIED = "amid: no records of denied requests"
 @click.command(cls=Reporting)
 @click.option("--denied", is_flag=True, help="Show denied requests only.")
 @click.option("--follow", "-f", is_flag=True, help="Show new records as they are written, until Ctrl-C.")
-@JSON
+@json_option("Print each record as a line of JSON.")
 @click.pass_obj
 def audit(top: dict[str, Any], denied: bool, follow: bool, as_json: bool) -> None:
     """Show the audit trail: caller, action, server, target and outcome of each request, with
@@ -33,24 +34,34 @@ def audit(top: dict[str, Any], denied: bool, follow: bool, as_json: bool) -> Non
     Denied requests are always recorded, other requests only with audit = "all" in [rpc]. The broker
     keeps the latest 5,000 records until it ends; the log has all of them.
     """
-    seen = shown = 0
-    with Client(top["run_dir"]) as client:
-        while True:
-            page = client.audit(seen)
-            for record in page["records"]:
+    shown = 0
+    try:
+        with Client(top["run_dir"]) as client:
+            for record in _records(client, follow):
                 if not denied or record["outcome"] == "denied":
                     shown += 1
                     click.echo(wire.pack_json(record) if as_json else line(record))
-            if page["records"]:
-                seen = page["records"][-1]["seq"]
-            elif page["seq"] < seen:  # a new broker numbers its records from 1
-                seen = 0
-            elif follow:
-                time.sleep(INTERVAL_S)
-            else:
-                break
+    except KeyboardInterrupt:
+        if follow:  # the ordinary way to end it
+            return
+        raise
     if not shown:
         click.echo(NONE_DENIED if denied else NONE, err=True)
+
+
+def _records(client: Client, follow: bool) -> Iterator[AuditRecord]:
+    seen = 0
+    while True:
+        page = client.audit(seen)
+        yield from page["records"]
+        if page["records"]:
+            seen = page["records"][-1]["seq"]
+        elif page["seq"] < seen:  # a new broker numbers its records from 1
+            seen = 0
+        elif follow:
+            time.sleep(INTERVAL_S)
+        else:
+            return
 
 
 def line(record: AuditRecord) -> str:

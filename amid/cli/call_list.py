@@ -9,14 +9,16 @@ import click
 
 from amid.cli import history, live
 from amid.cli.exits import Reporting
-from amid.cli.options import JSON, SERVER, TIMEOUT
+from amid.cli.options import SERVER, TIMEOUT, json_option
 from amid.cli.when import When
 
 
 @click.command(cls=Reporting)
 @click.option("--since", type=When(), metavar="TIME", help="Calls that began then or later: 14:03, yesterday, 2h, 2026-11-27.")
 @click.option("--until", type=When(), metavar="TIME", help="Calls that began then or earlier.")
-@click.option("--number", metavar="N", help="A number in the call; of over five digits, the last ones are enough.")
+@click.option(
+    "--number", metavar="N", help="A number in the call: six or more digits match the end of a number, fewer only a whole number."
+)
 @click.option("--name", metavar="TEXT", help="A part of what a call shows: a name, a number, a queue.")
 @click.option("--queue", metavar="NAME", help="The queue that the caller was in.")
 @click.option("--agent", metavar="NAME", help="The whole name of the queue member that answered.")
@@ -29,15 +31,15 @@ from amid.cli.when import When
 @SERVER
 @TIMEOUT
 @live.WATCH
-@JSON
+@json_option("Print the current calls as one JSON array, or each recorded call as a line of JSON.")
 @click.pass_obj
 def calls(
     top: dict[str, Any], /, server: str | None, timeout: float, watch: bool, as_json: bool, lost: bool, **filters: Any
 ) -> None:
     """Show the current calls or, with a filter, recorded calls, the newest first.
 
-    Recorded calls need [recorder] in the configuration, and `history` for this user. With --json,
-    each recorded call is one line.
+    Recorded calls need [recorder] in the configuration, and `history` for this user
+    (etc/doc/recorder.md).
 
     \b
     amid calls --watch

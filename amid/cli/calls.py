@@ -9,7 +9,7 @@ import click
 from amid import wire
 from amid.cli import complete, exits, text
 from amid.cli.exits import Reporting, ReportingAction
-from amid.cli.options import JSON, SERVER, TIMEOUT, Header, fields
+from amid.cli.options import LIST_AS_JSON, RESULT_AS_JSON, SERVER, TIMEOUT, Header, fields
 from amid.client import Client
 from amid.client.results import ActionResult, OfferedAction
 
@@ -23,7 +23,7 @@ _FRAME = text.HIDDEN | {"ListItems"}
 @SERVER
 @TIMEOUT
 @click.option("--until", metavar="EVENT", shell_complete=complete.events, help="Also wait for this later event of the action.")
-@JSON
+@RESULT_AS_JSON
 @click.pass_obj
 def action(
     top: dict[str, Any],
@@ -51,7 +51,7 @@ def action(
 @click.argument("words", nargs=-1, required=True, metavar="TEXT")
 @SERVER
 @TIMEOUT
-@JSON
+@RESULT_AS_JSON
 @click.pass_obj
 def command(top: dict[str, Any], words: tuple[str, ...], server: str | None, timeout: float, as_json: bool) -> None:
     """Run an Asterisk CLI command: amid command core show channels"""
@@ -62,7 +62,7 @@ def command(top: dict[str, Any], words: tuple[str, ...], server: str | None, tim
 
 @click.command(cls=Reporting)
 @SERVER
-@JSON
+@LIST_AS_JSON
 @click.pass_obj
 def actions(top: dict[str, Any], server: str | None, as_json: bool) -> None:
     """Show the actions that this Asterisk offers."""
@@ -73,10 +73,13 @@ def actions(top: dict[str, Any], server: str | None, as_json: bool) -> None:
 
 @click.command(cls=Reporting)
 @click.argument("server", shell_complete=complete.servers)
-@JSON
+@RESULT_AS_JSON
 @click.pass_obj
 def restart(top: dict[str, Any], server: str, as_json: bool) -> None:
-    """Replace the reader process of a server."""
+    """Replace the reader process of a server.
+
+    Calls in flight finish first. The event session ends: programs see a gap and a new epoch.
+    """
     with Client(top["run_dir"]) as client:
         result = client.restart(server)
     _show(result, [f"{text.printable(result['server'])}: the reader is being replaced; see `amid status`"], as_json)

@@ -285,10 +285,10 @@ class View(threading.Thread):
             rows = [row for row in call_rows(_things(changes), time.time()) if row["who"]]
             for row in rows:
                 line = f"{row['who']} → {row['whom']}  {row['state']}"
-                if shown.get(row["id"]) != line:
+                if shown.get(row["linkedid"]) != line:
                     self._console.print(Text(f"{time.strftime('%H:%M:%S')}  {line}"), soft_wrap=True)
-                    shown[row["id"]] = line
-            shown = {row["id"]: shown[row["id"]] for row in rows}
+                    shown[row["linkedid"]] = line
+            shown = {row["linkedid"]: shown[row["linkedid"]] for row in rows}
 
     def _updates(self, changes: Changes, end: float) -> Iterator[None]:
         """Yield after each change, and at least every `REDRAW_S` seconds. Ends at `end`, or with the

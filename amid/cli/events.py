@@ -10,7 +10,7 @@ import click
 from amid import wire
 from amid.cli import complete
 from amid.cli.exits import Reporting
-from amid.cli.options import JSON
+from amid.cli.options import json_option
 from amid.cli.text import lines_of, printable, time_of_day
 from amid.client import Client, Event, Gap
 from amid.client.event import describe
@@ -36,7 +36,7 @@ class Where(click.ParamType[Condition]):
     "--where", "conditions", multiple=True, type=Where(), help="Show only events whose header K is V, or contains V (K~V)."
 )
 @click.option("--count", type=click.IntRange(1), metavar="N", help="End after N events.")
-@JSON
+@json_option("Print each event as a line of JSON.")
 @click.pass_obj
 def events(
     top: dict[str, Any],

@@ -1,7 +1,7 @@
 """Exit statuses, and error messages.
 
 Errors are printed to stderr. With --json the JSON-RPC error object is also printed to stdout as
-{"error": …}, so that scripts always find one JSON value there.
+{"error": …}, so that scripts find JSON there whatever happens.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ EXITS = (
     Exit(10, "internal error; see the daemon's log", ("internal_error",)),
     Exit(11, "the output cannot be written; the call has run unless stdout was closed", ()),
     Exit(12, "cancelled by the caller", ("cancelled",)),
-    Exit(130, "interrupted by Ctrl-C", ()),
+    Exit(130, "interrupted by Ctrl-C, which ends run, demo, events, trace, --watch and --follow with 0", ()),
 )
 NOT_DONE, FAILED, UNWRITABLE, INTERRUPTED = 1, 10, 11, 130
 STATUS = {kind: exit.status for exit in EXITS for kind in exit.kinds}

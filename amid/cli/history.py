@@ -11,7 +11,7 @@ from amid import wire
 from amid.cli import complete, exits, text
 from amid.cli.events import line as event_line
 from amid.cli.exits import Reporting
-from amid.cli.options import JSON
+from amid.cli.options import RESULT_AS_JSON
 from amid.cli.text import printable, time_of_day
 from amid.cli.when import When
 from amid.client import Client
@@ -49,7 +49,7 @@ def show_calls(top: dict[str, Any], as_json: bool, filters: dict[str, Any]) -> N
 @click.option("--at", type=When(), metavar="TIME", help="14:03, yesterday, 2h, 2026-11-27, '2026-11-27 14:03'.")
 @click.option("--all", "every", is_flag=True, help="Show every event as well.")
 @click.option("--server", metavar="NAME", shell_complete=complete.servers, help="Required if there are several.")
-@JSON
+@RESULT_AS_JSON
 @click.pass_obj
 def call(
     top: dict[str, Any],

@@ -14,7 +14,7 @@ import click
 from amid import wire
 from amid.cli import exits, text
 from amid.cli.exits import Reporting
-from amid.cli.options import JSON, SERVER, TIMEOUT
+from amid.cli.options import LIST_AS_JSON, SERVER, TIMEOUT
 from amid.cli.status import duration
 from amid.client import Client
 from amid.client.changes import Changes
@@ -27,7 +27,12 @@ Thing = dict[str, Any]
 Things = dict[str, list[Thing]]
 Draw = Callable[[Things, float, int | None], list[str]]
 
-WATCH = click.option("--watch", is_flag=True, help="Redraw at each change; Ctrl-C ends it. With --json: one line for each change.")
+WATCH = click.option(
+    "--watch",
+    is_flag=True,
+    help="Redraw at each change until Ctrl-C. With --json: print a line for each change; the first, and the first after a "
+    "loss, has the kind `reset` and the whole state in `things`.",
+)
 
 
 def show_calls(top: dict[str, Any], server: str | None, timeout: float, watch: bool, as_json: bool) -> None:
@@ -39,7 +44,7 @@ def show_calls(top: dict[str, Any], server: str | None, timeout: float, watch: b
 @SERVER
 @TIMEOUT
 @WATCH
-@JSON
+@LIST_AS_JSON
 @click.pass_obj
 def channels(top: dict[str, Any], server: str | None, timeout: float, watch: bool, as_json: bool) -> None:
     """Show the current channels."""
@@ -51,7 +56,7 @@ def channels(top: dict[str, Any], server: str | None, timeout: float, watch: boo
 @SERVER
 @TIMEOUT
 @WATCH
-@JSON
+@LIST_AS_JSON
 @click.pass_obj
 def queues(top: dict[str, Any], name: str | None, server: str | None, timeout: float, watch: bool, as_json: bool) -> int:
     """Show the queues, or the queue NAME with its members and waiting callers."""
@@ -149,7 +154,7 @@ def call_rows(things: Things, now: float) -> list[dict[str, str]]:
                 "state": f"waiting, position {waits['position']}" if waits else call_state(call, by_id),
                 "for": duration(now - (waits["since"] if waits else call["since"])),
                 "channels": str(len(call["channels"])),
-                "id": call["linkedid"],
+                "linkedid": call["linkedid"],
             }
         )
     return rows

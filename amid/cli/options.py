@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
 import click
 
 from amid.cli import complete
 
-JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON as the daemon sends it, one object a line.")
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 SERVER = click.option("--server", metavar="NAME", shell_complete=complete.servers, help="Required if there are several servers.")
 TIMEOUT = click.option(
     "--timeout",
@@ -19,6 +19,15 @@ TIMEOUT = click.option(
     metavar="SECONDS",
     help="Timeout for the answer.",
 )
+
+
+def json_option(help: str) -> Callable[[Decorated], Decorated]:
+    """The option --json. help: what the command then prints."""
+    return click.option("--json", "as_json", is_flag=True, help=help)
+
+
+RESULT_AS_JSON = json_option("Print the result as one JSON object.")
+LIST_AS_JSON = json_option("Print the list as one JSON array.")
 
 
 class Header(click.ParamType[tuple[str, str]]):

@@ -10,7 +10,7 @@ import click
 
 from amid import wire
 from amid.cli import exits, text
-from amid.cli.options import JSON
+from amid.cli.options import RESULT_AS_JSON
 from amid.client import Client
 from amid.client.results import Process, Server, Status
 from amid.errors import AmidError
@@ -23,7 +23,7 @@ _COLOURS = {"up": "green", "connecting": "yellow", "booting": "yellow", "lost": 
 
 @click.command(cls=exits.Reporting)
 @click.option("--watch", is_flag=True, help="Update every second until Ctrl-C; with --json, print a line every second.")
-@JSON
+@RESULT_AS_JSON
 @click.pass_obj
 def status(top: dict[str, Any], watch: bool, as_json: bool) -> None:
     """Show the servers, the daemon's processes, and its counters."""

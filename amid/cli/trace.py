@@ -12,7 +12,7 @@ import zmq
 from amid import wire
 from amid.cli import complete
 from amid.cli.exits import Reporting
-from amid.cli.options import JSON
+from amid.cli.options import json_option
 from amid.cli.text import decoded, printable, time_of_day
 from amid.client import Client
 from amid.client.discovery import find_endpoint
@@ -26,7 +26,7 @@ ARROWS = {"sent": "-->", "received": "<--"}
 @click.command(cls=Reporting)
 @click.option("--server", metavar="NAME", shell_complete=complete.servers, help="Show one server only.  [default: all]")
 @click.option("--action", metavar="ID", help="Show only packets with this ActionID, amid's or the caller's.")
-@JSON
+@json_option("Print each packet as a line of JSON.")
 @click.pass_obj
 def trace(top: dict[str, Any], server: str | None, action: str | None, as_json: bool) -> None:
     """Show the packets between amid and Asterisk, with secrets hidden, until Ctrl-C.

@@ -12,23 +12,27 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from amid.client.blocking import Client, Events
+from amid.client.changes import Changes
 from amid.client.curve import Curve
 from amid.client.event import Event
 from amid.events.sequence import Gap
 
 if TYPE_CHECKING:
     from amid.client.aio import AsyncClient, AsyncEvents
+    from amid.client.async_changes import AsyncChanges
 
-__all__ = ["AsyncClient", "AsyncEvents", "Client", "Curve", "Event", "Events", "Gap"]
+_ASYNC = {"AsyncChanges": "async_changes", "AsyncClient": "aio", "AsyncEvents": "aio"}
+
+__all__ = ["AsyncChanges", "AsyncClient", "AsyncEvents", "Changes", "Client", "Curve", "Event", "Events", "Gap"]
 
 
 def __getattr__(name: str) -> object:
     """Import the asyncio client on first use, so that a command that makes one call starts faster."""
-    if name not in ("AsyncClient", "AsyncEvents"):
+    if name not in _ASYNC:
         raise AttributeError(f"module 'amid.client' has no attribute {name!r}")
-    import amid.client.aio
+    import importlib
 
-    return getattr(amid.client.aio, name)
+    return getattr(importlib.import_module(f"amid.client.{_ASYNC[name]}"), name)
 
 
 def __dir__() -> list[str]:

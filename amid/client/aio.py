@@ -64,9 +64,9 @@ class AsyncClient(AsyncMethods):
         """
         return AsyncEvents(self, self._streams, (server, names), Inbox(gaps), timeout)
 
-    def changes(self, server: str | None = None, kinds: list[str] | None = None) -> AsyncChanges:
+    def changes(self, server: str | None = None, kinds: list[str] | None = None, timeout: float | None = None) -> AsyncChanges:
         """Follow the live state: an iterator of its changes; see `Client.changes`."""
-        return AsyncChanges(self.call, View(server, kinds))
+        return AsyncChanges(self.call, View(server, kinds), timeout)
 
     async def close(self) -> None:
         """Close the socket and all event streams.

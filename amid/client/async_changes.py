@@ -3,28 +3,37 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from typing import Any
 
 from amid.client import protocol
-from amid.client.changes import Change
+from amid.client.changes import Change, no_change
 from amid.client.event import WAIT_S
 from amid.client.view import View
 from amid.errors import AmidError
 
 
 class AsyncChanges(AsyncIterator[Change]):
-    """`Changes` for asyncio, made by `AsyncClient.changes`."""
+    """`Changes` for asyncio: an async iterator with the same `view`, created by
+    `AsyncClient.changes`."""
 
-    def __init__(self, call: Callable[[protocol.Call], Coroutine[Any, Any, Any]], view: View) -> None:
+    def __init__(self, call: Callable[[protocol.Call], Coroutine[Any, Any, Any]], view: View, timeout: float | None) -> None:
         self.view = view
         self._call = call
+        self._timeout = timeout
         self._changes: Iterator[Change] = iter(())
 
     async def __anext__(self) -> Change:
-        while (change := next(self._changes, None)) is None:
+        end = None if self._timeout is None else time.monotonic() + self._timeout
+        while True:
+            change = next(self._changes, None)
+            if change is not None:
+                return change
+            left = WAIT_S if end is None else min(WAIT_S, end - time.monotonic())
+            if left < 0:
+                raise no_change(self._timeout)
             try:
-                self._changes = self.view.take(await self._call(self.view.request(WAIT_S)))
+                self._changes = self.view.take(await self._call(self.view.request(left)))
             except AmidError as error:
-                await asyncio.sleep(self.view.refused(error))
-        return change
+                await asyncio.sleep(min(self.view.refused(error), max(0.0, left)))

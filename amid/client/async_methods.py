@@ -169,9 +169,9 @@ class AsyncMethods(ABC):
     ) -> CallsPage:
         """Recorded calls, the newest first. Requires `history`.
 
-        since, until: when they began, in seconds since 1970. number: a number in the call; of over
-        five digits, the last ones are enough. longer, shorter: duration in seconds. lost: nobody
-        spoke to the caller. limit: 50 by default, at most 1,000.
+        since, until: when they began, in seconds since 1970. number: a number in the call; six or
+        more digits match the end of a number, fewer only a whole number. longer, shorter: duration
+        in seconds. lost: nobody spoke to the caller. limit: 50 by default, at most 1,000.
         """
         asked = {"server": server, "since": since, "until": until, "number": number, "name": name, "queue": queue, "agent": agent}
         asked |= {"ended_by": ended_by, "outcome": outcome, "lost": lost, "longer": longer, "shorter": shorter, "limit": limit}
@@ -200,7 +200,10 @@ class AsyncMethods(ABC):
         return found
 
     async def restart(self, server: str, timeout: float = TIMEOUT) -> dict[str, str]:
-        """Replace the reader process of a server. Requires `admin`."""
+        """Replace the reader process of a server. Requires `admin`.
+
+        Its event session ends: programs see a gap and a new epoch.
+        """
         result: dict[str, str] = await self.call(protocol.restart(server, timeout))
         return result
 

@@ -16,12 +16,21 @@ Change = dict[str, Any]
 
 
 class Changes(Iterator[Change]):
-    """An endless iterator of changes of the live state, made by `Client.changes`. `view.things` has
-    the state including the changes so far.
+    """An endless iterator of changes of the live state, created by `Client.changes`.
 
-    A change is a map with `server`, `epoch`, `seq`, `rev`, `kind`, `id`, and `set` (the changed
-    members) or `gone`. The first one, and the first one after a loss, has the kind `reset`: `view`
-    has a new state, which was requested as a whole.
+    A change is a dictionary with `server`, `epoch`, `seq`, `rev`, `kind` (in the singular, such as
+    `channel`) and `id`. Its `set` has the members with new values, all of them if the thing is new;
+    `gone` instead is true if the thing no longer exists. The first change, and the first one after
+    a loss, has the kind `reset`, an empty `id` and neither: the state was requested as a whole, and
+    `view` has it.
+
+    Temporary errors are retried. With a timeout, `next` raises `CallTimeout` when no change has
+    arrived in time, and can be called again.
+
+    Attributes:
+        view: the state including this change. `view.things` maps the plural of a kind (`channels`)
+            to a dictionary from `id` to the members of each thing. `view.exact` and `view.detail`
+            are those of the last whole state, as in `State`.
     """
 
     def __init__(self, call: Callable[[protocol.Call], Any], view: View, timeout: float | None) -> None:

@@ -1,4 +1,4 @@
-/* One action, and then three events: build/example [RUN_DIR] */
+/* One action, the live state, and then three events: build/example [RUN_DIR] */
 
 #include "amid.h"
 
@@ -13,6 +13,18 @@ int main(int argc, char **argv)
         msgpack_object_print(stdout, lines.data);
         msgpack_unpacked_destroy(&lines);
     }
+    const char *kinds[] = {"channels", "calls"};
+    msgpack_unpacked state;
+    if (!error.kind && amid_state(client, kinds, 2, NULL, NULL, &state, &error)) {
+        printf("\n%u calls now", amid_get(&state.data, "calls")->via.array.size);
+        msgpack_unpacked_destroy(&state);
+    }
+    amid_events *changes = error.kind ? NULL : amid_changes_open(client, kinds, 2, NULL, &error);
+    const amid_item *first = changes ? amid_events_next(changes, 10, &error) : NULL;
+    if (first) /* the whole state, of the kind reset; then each change comes */
+        printf("\n%s", first->change.kind);
+    amid_events_close(changes);
+
     amid_events *events = error.kind ? NULL : amid_events_open(client, NULL, 0, NULL, &error);
     for (int i = 0; i < 3 && events; i++) {
         const amid_item *item = amid_events_next(events, 10, &error);

@@ -45,6 +45,7 @@ def test_calls(pbx: StandIn, amid: Amid) -> None:
     ended = amid("calls")
     assert ended.status == 0 and ended.err == ""
     assert "Alice 100" in ended.out and "queue support" in ended.out and "waiting, position 1" in ended.out
+    assert ended.out.splitlines()[0].split()[-1] == "linkedid", "amid call --help says so"
 
 
 def test_a_call_without_a_queue_shows_its_connected_party() -> None:

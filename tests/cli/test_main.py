@@ -148,6 +148,15 @@ def test_ctrl_c_ends_events_quietly(daemon: StandIn, process: Start) -> None:
     assert (child.returncode, err) == (0, "")
 
 
+def test_ctrl_c_ends_audit_follow_quietly(daemon: StandIn, process: Start) -> None:
+    daemon.methods["audit"] = lambda params: {"records": [], "seq": 0, "left_out": 0}
+    child = process("audit", "--follow")
+    _until(lambda: bool(daemon.asked))
+    child.send_signal(signal.SIGINT)
+    out, err = child.communicate(timeout=30)
+    assert (child.returncode, out, err) == (0, "", "")
+
+
 def test_ctrl_c_ends_a_call_with_its_own_status(daemon: StandIn, process: Start) -> None:
     daemon.methods["action"] = lambda params: SILENCE
     child = process("action", "Originate", "--timeout", "60")

@@ -66,7 +66,7 @@ def test_audit_returns_pages(daemon: StandIn, do: Run) -> None:
 
 def test_both_clients_have_every_method_of_the_wire_with_the_same_parameters() -> None:
     """The methods of one are coroutines; otherwise they are equal."""
-    for method in (*wire.METHODS, "command", "pull", "pull_changes"):
+    for method in (*wire.METHODS, "command", "pull", "pull_changes", "changes"):
         blocking, aio = (inspect.signature(getattr(client, method)).parameters for client in (Client, AsyncClient))
         assert list(blocking.values()) == list(aio.values()), method
 
@@ -79,6 +79,10 @@ def test_lazily_imported_names_are_listed() -> None:
     for package in (amid, amid.client):
         assert set(package.__all__) <= set(dir(package))
         assert "AsyncClient" in dir(package)
+        assert {"Changes", "AsyncChanges", "Events", "AsyncEvents"} <= set(package.__all__), (
+            "what a method returns has a type to name"
+        )
+        assert all(getattr(package, name) for name in package.__all__)
 
 
 def cancelling(daemon: StandIn, sent: bool) -> None:

@@ -94,3 +94,15 @@ def test_a_wait_with_a_timeout() -> None:
         assert next(changes)["kind"] == "reset"
         with pytest.raises(CallTimeout):
             next(changes)
+
+
+def test_a_wait_with_a_timeout_for_asyncio() -> None:
+    async def wait(run_dir: str) -> None:
+        async with AsyncClient(run_dir) as client:
+            changes = client.changes("pbx1", ["devices"], timeout=0.2)
+            assert (await anext(changes))["kind"] == "reset"
+            with pytest.raises(CallTimeout):
+                await anext(changes)
+
+    with StandIn(state=lambda params: state(4), events=lambda params: page(4)) as daemon:
+        asyncio.run(asyncio.wait_for(wait(daemon.run_dir), 10.0))

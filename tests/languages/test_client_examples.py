@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +24,8 @@ EXAMPLES = {
     "Rust": ("rust/example.rs", ["clients/rust/target/release/examples/example"]),
 }
 """By language: the file as the page links it, and the command that runs it."""
+STATE = ("C", "Go", "Rust")
+"""Languages whose example shows the live state and its first change."""
 
 
 @pytest.mark.parametrize("language", EXAMPLES)
@@ -42,4 +45,8 @@ def test_an_example_shows_events(daemon: Daemon, tmp_path: Path, language: str, 
         finally:
             example.kill()
     assert example.returncode == 0
-    assert "UserEvent" in output.read_text(), output.read_text()
+    shown = output.read_text()
+    assert "UserEvent" in shown, shown
+    if language in STATE:
+        assert re.search(r"^(\w+ )?UserEvent\b", shown, flags=re.M), "an event has its name"
+        assert "calls now" in shown and "\nreset" in shown, shown
