@@ -16,7 +16,7 @@ fn main() -> Result<(), Error> {
     println!("{} calls now", state.get("calls").and_then(Value::as_list).map_or(0, <[Value]>::len));
     let mut changes = client.changes(&["calls"], None)?; // the first is a reset, the whole state; then each change comes
     if let Some(Item::Change(change)) = changes.next_within(Duration::from_secs(10))? {
-        println!("{} {} {} {:?}", change.kind, change.id, change.gone, change.set);
+        println!("{} {:?} {} {:?}", change.kind, change.id, change.gone, change.set);
     }
 
     let mut events = client.events(&[], None)?;
