@@ -230,7 +230,7 @@ class Broker:
             case "restart":
                 self._result(origin, self._restart(origin.caller, rights, params))
             case "audit":
-                check_admin("audit", origin.caller, rights)
+                check_admin("audit", origin.caller, _table(origin.caller), rights)
                 self._result(origin, self._audit.page(params.after, params.limit))
             case "cancel":
                 self._result(origin, self._cancel(origin, params))
@@ -240,7 +240,7 @@ class Broker:
                 asked = requests.ActionParams(action="ListCommands", server=params.server, timeout=params.timeout)
                 self._open_action(origin, rights, asked, "actions")
             case "calls" | "call":
-                params = check_history(method, origin.caller, rights, params)
+                params = check_history(method, origin.caller, _table(origin.caller), rights, params)
                 self._call_service(origin, SERVICES[method], method, params)
             case _:
                 self._call_service(origin, SERVICES[method], method, params)
@@ -251,7 +251,7 @@ class Broker:
         if params.action_id is not None and not origin.sender.identity.own:
             raise denied_to_others("action_id", origin.sender.identity)
         params = with_fields(params)
-        lists: dict[str, Lists] = {f"servers.{server}": settings, f"callers.{origin.caller}": rights}
+        lists: dict[str, Lists] = {f"servers.{server}": settings, _table(origin.caller): rights}
         check_action(params.action, params.fields, origin.caller, lists)
         if params.until is not None and settings.events_off:
             raise AmidError("invalid_params", f"`until` waits for an event, but server {server} is configured without events")
@@ -299,7 +299,7 @@ class Broker:
         return {"cancelled": len(ended), "sent": any(call.sent for call in ended)}
 
     def _restart(self, caller: str, rights: Caller, params: requests.ServerParams) -> dict[str, Any]:
-        check_admin("restart", caller, rights)
+        check_admin("restart", caller, _table(caller), rights)
         server = self._server(params.server)
         self._child.send(f"restart {server}")
         return {"server": server}
@@ -337,6 +337,11 @@ async def _run(by_hand: BrokerSettings | None) -> None:
     except (OSError, zmq.ZMQError) as error:
         log.error("cannot start in %s: %s", settings.run_dir, bind_error(settings.run_dir, error))
         sys.exit(1)
+
+
+def _table(caller: str) -> str:
+    """Where the configuration has the rights of a caller."""
+    return f"callers.{caller}"
 
 
 def main(config: Config | None = None) -> None:

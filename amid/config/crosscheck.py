@@ -34,6 +34,8 @@ def crosscheck(config: Config, report: Report) -> None:
         check_rules(server, f"servers.{name}", report)
     for name, caller in config.callers.items():
         check_rules(caller, f"callers.{name}", report)
+        if name != "local" and not (caller.user or caller.group or caller.key or caller.nats):
+            report.warn(f"callers.{name}", "", "applies to nobody: it needs user, group, key or nats")
     if not report.problems:  # tables with a problem have their defaults and would cause misleading reports
         _check_tcp(config, report)
     if config.gateway is not None:

@@ -32,9 +32,9 @@ class Principal:
         Returns the params that the gateway must add.
         """
         if isinstance(params, CallsParams | CallParams):
-            return {"masked": check_history(method, self.name, self.rights, params).masked}
+            return {"masked": check_history(method, self.name, self.name, self.rights, params).masked}
         if method in ("restart", "audit"):
-            check_admin(method, self.name, self.rights)
+            check_admin(method, self.name, self.name, self.rights)
         if isinstance(params, ActionParams):
             check_action(params.action, client_params(params).fields, self.name, {self.name: self.rights})
         if method == "actions":

@@ -98,22 +98,23 @@ def permits_name(action: str, lists: Lists) -> bool:
     return not lists.allow or bool(_rules(lists.allow, name))
 
 
-def check_admin(method: str, caller: str, rights: Admin) -> None:
-    """Raise `AmidError` of kind `denied` unless this caller is an administrator of amid."""
+def check_admin(method: str, caller: str, table: str, rights: Admin) -> None:
+    """Raise `AmidError` of kind `denied` unless this caller is an administrator of amid. table: of the
+    configuration, with its rights."""
     if not rights.admin:
-        message = f"the configuration does not allow {caller!r} the method {method!r} (see admin in [callers.{caller}])"
-        raise AmidError("denied", message)
+        raise _method_denied(method, caller, f"admin in [{table}]")
 
 
-def check_history(method: str, caller: str, rights: History, params: CallsParams | CallParams) -> CallsParams | CallParams:
+def check_history(
+    method: str, caller: str, table: str, rights: History, params: CallsParams | CallParams
+) -> CallsParams | CallParams:
     """The params that the caller may use, with `masked` if it may not see long numbers.
 
     Raises `AmidError` of kind `denied` if it may not see recorded calls, or requests what cannot be
     masked.
     """
     if not rights.history:
-        message = f"the configuration does not allow {caller!r} the method {method!r} (see history in [callers.{caller}])"
-        raise AmidError("denied", message)
+        raise _method_denied(method, caller, f"history in [{table}]")
     if rights.history != "masked":
         return params
     if isinstance(params, CallParams) and params.all:
@@ -123,6 +124,10 @@ def check_history(method: str, caller: str, rights: History, params: CallsParams
     if isinstance(params, CallsParams) and params.name is not None:
         raise AmidError("denied", f"{caller!r} may see masked numbers only, and cannot search for names")
     return replace(params, masked=True)
+
+
+def _method_denied(method: str, caller: str, where: str) -> AmidError:
+    return AmidError("denied", f"the configuration does not allow {caller!r} the method {method!r} (see {where})")
 
 
 def matches(pattern: str, text: str) -> bool:

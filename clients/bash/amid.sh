@@ -101,6 +101,7 @@ amid_changes() {
 _amid_curl() {
     local token=${AMID_TOKEN:-}
     [[ $token ]] || read -r token <"${AMID_TOKEN_FILE:?set AMID_TOKEN or AMID_TOKEN_FILE}" || return
+    token=${token#Authorization: Bearer } # the file of curl -H @FILE has the whole header
     curl -sS --noproxy '*' -K <(printf 'header = "Authorization: Bearer %s"\n' "$token") "$@"
 }
 

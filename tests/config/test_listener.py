@@ -56,3 +56,12 @@ def test_a_listener_with_its_users(tmp_path: Path) -> None:
 def test_a_listener_that_is_not_right(tmp_path: Path, keys: dict[str, Any], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         with_listener(tmp_path, **keys)
+
+
+def test_a_wrong_server_is_the_only_problem(tmp_path: Path) -> None:
+    (tmp_path / "users.conf").write_text(USERS)
+    (tmp_path / "users.conf").chmod(0o600)
+    raw = {"servers": {"pbx1": {**SERVER, "port": "x"}}, "listener": {"users_file": "users.conf"}}
+    with pytest.raises(ConfigError) as caught:
+        check({"run_dir": str(tmp_path), **raw}, "amid.toml", tmp_path)
+    assert "\n" not in str(caught.value) and "port" in str(caught.value)

@@ -31,6 +31,7 @@ CARELESS: dict[str, tuple[dict[str, Any], str]] = {
         one() | {"callers": {"local": {"allow": ["Hangupp"]}}},
         "[callers.local] allow: 'Hangupp' is not a known action",
     ),
+    "a caller that nobody is": (one() | {"callers": {"web": {"admin": True}}}, "[callers.web]: applies to nobody"),
     "an action of another module": (one(allow=["MyAction"]), "[servers.pbx1] allow: 'MyAction' is not a known action"),
     "a short secret": (one(secret="kurz"), "[servers.pbx1]: a secret of fewer than 6 characters"),
 }

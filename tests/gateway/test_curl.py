@@ -155,8 +155,10 @@ def test_a_wrong_token_ends_the_events(gateway: Gateway) -> None:
     assert (status, out) == (5, "") and "in no table of the tokens file" in err
 
 
-def test_the_token_is_not_in_the_process_list(gateway: Gateway, tmp_path: Path) -> None:
-    (tmp_path / "token").write_text(TOKENS["operator"] + "\n")
+@pytest.mark.parametrize("form", ["{}", "Authorization: Bearer {}"], ids=["a token", "a header"])
+def test_the_token_is_not_in_the_process_list(gateway: Gateway, tmp_path: Path, form: str) -> None:
+    """Its file may also be the one of `curl -H @FILE`."""
+    (tmp_path / "token").write_text(form.format(TOKENS["operator"]) + "\n")
     with following(gateway, "amid_events", AMID_TOKEN="", AMID_TOKEN_FILE=str(tmp_path / "token")):
         shown = subprocess.run(["ps", "-ww", "-eo", "args"], stdout=subprocess.PIPE, text=True, check=True).stdout
     assert f"{gateway.url}/v1/events" in shown and TOKENS["operator"] not in shown

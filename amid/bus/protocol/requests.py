@@ -126,9 +126,9 @@ def _check_rights(method: str, params: Params, caller: Caller) -> dict[str, Any]
     add."""
     lists = {caller.table: caller.rights}
     if isinstance(params, CallsParams | CallParams):
-        return {"masked": check_history(method, caller.name, caller.rights, params).masked}
+        return {"masked": check_history(method, caller.name, caller.table, caller.rights, params).masked}
     if method in ADMIN:
-        check_admin(method, caller.name, caller.rights)
+        check_admin(method, caller.name, caller.table, caller.rights)
     elif isinstance(params, ActionParams):
         check_action(params.action, client_params(params).fields, caller.name, lists)
     elif method == "actions":
