@@ -32,7 +32,7 @@ from amid.history.event import (
 )
 from amid.history.legs import Legs
 from amid.history.model import Call, Leg, Step
-from amid.history.rules import DIAL_ENDS, RULES, TONES, VOICEMAIL
+from amid.history.rules import DIAL_ENDS, PRELIMINARY, RULES, TONES, VOICEMAIL
 
 
 class Fold:
@@ -76,6 +76,9 @@ class Fold:
         calls may have lost some."""
         self._at = Moment(epoch, seq, time)
         for call in self._open_calls():
+            call.has_gap = True
+            if call.outcome in PRELIMINARY:
+                call.outcome = ""
             self._add(call, "gap", (), missed=missed)
 
     def hang_up_unlisted(self, listed: frozenset[str], time: float) -> None:
@@ -237,7 +240,7 @@ class Fold:
         if call.is_over:
             call.ended = self._at.time
             call.last = max(call.last, self._at, key=lambda at: at.number)
-            call.first_end = call.first_end or "pbx"
+            call.first_end = call.first_end or ("" if call.has_gap else "pbx")
 
     def _on_disconnected(self, event: Event, packed: Packed) -> None:
         self._disconnected_at = event.time

@@ -22,8 +22,7 @@ UNANSWERED = frozenset({"", "busy", "no answer", "failed", "cancelled", "abandon
 def summary(call: Call, server: str) -> dict[str, Any]:
     """The call as the contract describes it. Times are seconds since 1970, durations are in seconds;
     `ended` is None during the call."""
-    first = call.legs[0] if call.legs else None
-    other = _other(call)
+    first, other = call.caller, _other(call)
     return {
         "server": server,
         "linkedid": call.linkedid,
@@ -51,9 +50,19 @@ def outcome(call: Call) -> str:
     """One of the outcomes in the contract; "" during the call if it is not known yet."""
     if call.outcome or not call.ended:
         return call.outcome
-    if call.late:
+    if call.late or (call.has_gap and call.first_end != "restart"):
         return "unknown"
-    return "cancelled" if call.legs and call.first_end is call.legs[0] else "failed"
+    if _answered_the_pbx(call):
+        return "answered"
+    return "cancelled" if call.first_end is call.caller else "failed"
+
+
+def _answered_the_pbx(call: Call) -> bool:
+    """Whether the PBX itself called, as Originate does, and everybody who was called answered: the
+    first party may talk to an application."""
+    first = call.caller
+    called = [leg for leg in call.legs if leg.dialled and not leg.connects]
+    return first is not None and first.dialled and first.caller is None and all(leg.up for leg in called)
 
 
 Label = Callable[[str], str]
@@ -122,21 +131,25 @@ def _list(labels: list[str]) -> str:
 
 
 def _other(call: Call) -> Leg | None:
-    """The leg that the first leg spoke to last; otherwise the one that was called last."""
-    others = [leg for leg in call.legs[1:] if not leg.connects]
-    spoke = [leg for leg in others if leg.announced is not None and call.legs[0] in leg.announced]
+    """The leg that the caller spoke to last; otherwise the one that was called last."""
+    caller = call.caller
+    others = [leg for leg in call.legs if leg is not caller and not leg.connects]
+    spoke = [leg for leg in others if leg.announced is not None and caller in leg.announced]
     known = spoke or others
     return known[-1] if known else None
 
 
 def _ended_by(call: Call) -> str:
-    """One of "caller", "agent", "callee", "pbx", "restart"; "" during the call."""
-    end = call.first_end
+    """One of "caller", "agent", "callee", "pbx", "restart"; "" during the call, and if it is not
+    known."""
+    end, caller = call.first_end, call.caller
     if not call.ended or isinstance(end, str):
         return end if isinstance(end, str) and call.ended else ""
-    if end is call.legs[0]:
+    if end is caller:
         return "caller"
-    return "agent" if end.answers_for else "callee"
+    if end.answers_for:
+        return "agent"
+    return "callee" if caller is not None else ""
 
 
 def _cause(call: Call) -> tuple[int, str]:

@@ -123,6 +123,7 @@ class Legs:
         target.events += call.events
         target.channels += call.channels
         target.left_out += call.left_out
+        target.has_gap = target.has_gap or call.has_gap
         target.talked += call.talked
         target.queue, target.agent = target.queue or call.queue, target.agent or call.agent
         target.dialled = target.dialled or call.dialled

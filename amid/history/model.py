@@ -77,8 +77,8 @@ class Call(msgspec.Struct, eq=False):
     their Linkedids).
 
     first, last: its first and last event. first_end: who first requested the end after everything
-    else that happened: a leg, "pbx" or "restart". late: its beginning was not recorded. changed:
-    its summary differs from the one that was stored last; during the call, a mere count of events is
+    else that happened: a leg, "pbx" or "restart"; "" if that was in a gap. late: its beginning was not
+    recorded. has_gap: events of it are missing. changed: its summary differs from the one that was stored last; during the call, a mere count of events is
     no change.
     """
 
@@ -104,6 +104,7 @@ class Call(msgspec.Struct, eq=False):
     channels: int = 0
     left_out: int = 0
     late: bool = False
+    has_gap: bool = False
     changed: bool = True
 
     def add(self, step: Step) -> None:
@@ -112,6 +113,13 @@ class Call(msgspec.Struct, eq=False):
             self.steps.append(step)
         else:
             self.left_out += 1
+
+    @property
+    def caller(self) -> Leg | None:
+        """The party that began it: the first one, but the first one that is recorded late may be any."""
+        if self.late:
+            return next((leg for leg in self.legs if self.linkedid in leg.uniqueids), None)
+        return self.legs[0] if self.legs else None
 
     @property
     def is_over(self) -> bool:

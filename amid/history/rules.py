@@ -25,6 +25,8 @@ DIAL_ENDS = {
     "TORTURE": ("rejected", "failed"),
 }
 """`DialStatus` of the manager event DialEnd -> kind of the step, and outcome of the call."""
+PRELIMINARY = frozenset(outcome for _, outcome in DIAL_ENDS.values())
+"""Outcomes that the next party that is called may change."""
 
 
 class Rule(NamedTuple):

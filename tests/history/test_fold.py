@@ -132,6 +132,64 @@ def test_what_happened_before_the_recording_is_unknown() -> None:
     assert (row["outcome"], row["ended_by"]) == ("unknown", "caller")
 
 
+def test_the_caller_of_a_late_call_is_the_one_with_its_linkedid() -> None:
+    script = Script()
+    bridge = {"BridgeUniqueid": "b1", "BridgeTechnology": "simple_bridge"}
+    events = [script.on("BridgeEnter", 2, **bridge), script.on("BridgeEnter", 1, **bridge), script.on("HangupRequest", 1)]
+    row = summary(fold([*events, script.on("Hangup", 2), script.on("Hangup", 1)]).calls["1.1"], "pbx1")
+    assert (row["who"], row["whom"], row["ended_by"]) == ("100", "200", "caller")
+
+
+def test_the_caller_of_a_late_call_may_be_unknown() -> None:
+    script = Script()
+    row = summary(fold([script.on("HangupRequest", 2), script.on("Hangup", 2)]).calls["1.1"], "pbx1")
+    assert (row["who"], row["whom"], row["outcome"], row["ended_by"]) == ("", "200", "unknown", "")
+
+
+@pytest.mark.parametrize("status", ["", "BUSY"])
+def test_the_outcome_of_a_call_with_a_gap_is_unknown(status: str) -> None:
+    """Somebody may have answered in it."""
+    script = Script()
+    folded = fold([*ringing(script), *([script.between("DialEnd", 1, 2, DialStatus=status)] if status else [])])
+    folded.add_gap(1, 9, None, script.time)
+    folded.hang_up_unlisted(frozenset(), script.time)
+    row = summary(folded.calls["1.1"], "pbx1")
+    assert (row["outcome"], row["ended_by"]) == ("unknown", "")
+    assert ladder_of(folded)[-2:] == ["events are missing here", "the call ends after N s"]
+
+
+def test_a_restart_in_a_gap_ends_an_unanswered_call() -> None:
+    script = Script()
+    folded = fold([*ringing(script), script.event("amid:disconnected")])
+    folded.add_gap(1, 9, None, script.time)
+    script.epoch += 1
+    booted = script.event("FullyBooted", Uptime="0")
+    folded.feed(decode(booted), booted)
+    row = summary(folded.calls["1.1"], "pbx1")
+    assert (row["outcome"], row["ended_by"]) == ("failed", "restart")
+
+
+def originated(script: Script) -> list[bytes]:
+    """The PBX calls channel 1, which answers."""
+    dialled = channel(1, prefix="Dest")
+    events = [script.on("Newchannel", 1, ChannelState="0"), script.event("DialBegin", **dialled)]
+    return [*events, script.event("DialEnd", **dialled, DialStatus="ANSWER")]
+
+
+def test_an_answered_call_of_the_pbx_itself() -> None:
+    script = Script()
+    row = summary(fold([*originated(script), script.on("HangupRequest", 1), script.on("Hangup", 1)]).calls["1.1"], "pbx1")
+    assert (row["who"], row["outcome"]) == ("100", "answered")
+
+
+def test_a_call_of_the_pbx_itself_that_its_second_party_does_not_answer() -> None:
+    script = Script()
+    dial = [script.on("Newchannel", 2, ChannelState="0"), script.between("DialBegin", 1, 2)]
+    end = [script.on("HangupRequest", 1), script.between("DialEnd", 1, 2, DialStatus="CANCEL")]
+    folded = fold([*originated(script), *dial, *end, script.on("Hangup", 2), script.on("Hangup", 1)])
+    assert summary(folded.calls["1.1"], "pbx1")["outcome"] == "cancelled"
+
+
 def test_a_pickup_is_told_before_the_talk_that_it_leads_to() -> None:
     script = Script()
     bridge = {"BridgeUniqueid": "b1", "BridgeTechnology": "simple_bridge"}
