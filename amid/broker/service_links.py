@@ -41,7 +41,8 @@ class ServiceLinks:
         return pipe in self._links
 
     def greet(self, pipe: Pipe[FromReader], hello: ServiceHello) -> None:
-        log.info("the service %s has connected; it answers %s", hello.name, ", ".join(hello.methods))
+        answers = f"; it answers {', '.join(hello.methods)}" if hello.methods else ""
+        log.info("the service %s has connected%s", hello.name, answers)
         link = self._links[pipe] = ServiceLink(hello, pipe)
         self._on_connected(link)
 

@@ -46,6 +46,8 @@ def calls(
     amid calls --since yesterday --queue support --lost
     amid calls --number 5551234 --ended-by caller --longer 60
     """
+    if filters["since"] is not None and filters["until"] is not None and filters["since"] > filters["until"]:
+        raise click.UsageError("--since is later than --until")
     filters["lost"] = lost or None
     if all(value is None for value in filters.values()):
         live.show_calls(top, server, timeout, watch, as_json)

@@ -302,7 +302,7 @@ class View(threading.Thread):
     def _screen(self, changes: Changes) -> RenderableType:
         now = time.time()
         rows = call_rows(_things(changes), now)
-        title = f"{len(rows)} calls now, {self._ended} ended, {changes.view.seq} events"
+        title = f"{len(rows)} call{'s' if len(rows) != 1 else ''} now, {self._ended} ended, {changes.view.seq} events"
         table = Table(title=title, title_justify="left")
         for heading in ("caller", "to", "state", "for"):
             table.add_column(heading, no_wrap=True, justify="right" if heading == "for" else "left")

@@ -79,7 +79,8 @@ def call(
         click.echo("\n".join(_describe(found, found["call"])))
     _warn_of(found.get("unreadable", []))
     if found["call"] is None:
-        click.echo("amid: no such call was recorded", err=True)
+        what = f"call {linkedid}" if linkedid is not None else f"call of {number}"
+        click.echo(f"amid: no {what} was recorded", err=True)
         return exits.NOT_DONE
     return 0
 

@@ -22,6 +22,9 @@ def keygen(file: Path) -> None:
     public, secret = zmq.curve_keypair()
     try:
         descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        click.echo(f"amid: {file} exists; choose another name, or remove the old key first", err=True)
+        sys.exit(2)
     except OSError as error:
         click.echo(f"amid: {file}: {error.strerror}", err=True)
         sys.exit(2)

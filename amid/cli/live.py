@@ -149,7 +149,7 @@ def call_rows(things: Things, now: float) -> list[dict[str, str]]:
         waits = next((waiting[one] for one in call["channels"] if one in waiting), None)
         rows.append(
             {
-                "who": person(call, "caller"),
+                "who": person(call, "caller") or _first_channel(call, by_id),
                 "whom": f"queue {waits['queue']}" if waits else person(call, "connected") or f"{call['exten']}",
                 "state": f"waiting, position {waits['position']}" if waits else call_state(call, by_id),
                 "for": duration(now - (waits["since"] if waits else call["since"])),
@@ -158,6 +158,12 @@ def call_rows(things: Things, now: float) -> list[dict[str, str]]:
             }
         )
     return rows
+
+
+def _first_channel(call: Thing, channels: dict[str, Thing]) -> str:
+    """The channel that began a call, without its serial number, "" if it is not known."""
+    name = text.decoded(channels[call["linkedid"]]["name"]) if call["linkedid"] in channels else ""
+    return name.rpartition("-")[0] or name
 
 
 def call_state(call: Thing, channels: dict[str, Thing]) -> str:

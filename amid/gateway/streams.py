@@ -114,6 +114,8 @@ class Streams:
     async def begin(self, connection: HTTPConnection, principal: Principal) -> Stream:
         """Open a stream for a request; the caller must close it. Raises `AmidError`."""
         wanted, last = self._parse_request(connection)
+        if wanted.events and not any(map(principal.may_receive, wanted.events)):
+            raise AmidError("denied", f"{principal.name!r} may not receive events named {', '.join(sorted(wanted.events))[:200]}")
         self._reserve(principal)
         try:
             await self._hub.ready()

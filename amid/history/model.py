@@ -78,8 +78,8 @@ class Call(msgspec.Struct, eq=False):
 
     first, last: its first and last event. first_end: who first requested the end after everything
     else that happened: a leg, "pbx" or "restart"; "" if that was in a gap. late: its beginning was not
-    recorded. has_gap: events of it are missing. changed: its summary differs from the one that was stored last; during the call, a mere count of events is
-    no change.
+    recorded. has_gap: events of it are missing. changed: its summary differs from the one that was
+    stored last; during the call, a mere count of events is no change.
     """
 
     linkedid: str

@@ -31,3 +31,15 @@ def test_recorded_calls_cannot_be_watched(daemon: StandIn, amid: Amid) -> None:
     ended = amid("calls", "--watch", "--lost")
     assert ended.status == 2 and "takes no filter" in ended.err
     assert daemon.asked == []
+
+
+def test_an_empty_time_is_refused(daemon: StandIn, amid: Amid) -> None:
+    ended = amid("calls", "--since", "06:03", "--until", "05:00")
+    assert ended.status == 2 and "--since is later than --until" in ended.err
+    assert daemon.asked == []
+
+
+def test_a_call_that_was_not_recorded_is_named(daemon: StandIn, amid: Amid) -> None:
+    daemon.methods["call"] = lambda params: {"server": "pbx1", "call": None, "ladder": []}
+    assert "no call 1.1 was recorded" in amid("call", "1.1").err
+    assert "no call of 5551234 was recorded" in amid("call", "--number", "5551234").err

@@ -53,6 +53,12 @@ def test_a_call_without_a_queue_shows_its_connected_party() -> None:
     assert line.split("  ")[:2] == ["Alice 100", "Bob 200"] and "talking" in line and "1m 5s" in line
 
 
+def test_a_call_without_a_caller_id_shows_its_channel() -> None:
+    unnamed = {**CALL, "caller": "", "caller_name": ""}
+    (_, line) = draw_calls({"calls": [unnamed], "callers": [], "channels": [CHANNEL]}, 75.0, None)
+    assert line.split("  ")[0] == "PJSIP/alice"
+
+
 def test_channels(pbx: StandIn, amid: Amid) -> None:
     out = amid("channels").out
     assert "PJSIP/alice-1" in out and "Up, held" in out and "200@phones:1" in out

@@ -82,6 +82,7 @@ def test_a_token_has_the_rights_of_its_lists(gateway: Gateway) -> None:
             answer = http.post("/rpc", json={"method": method, "params": {"server": "pbx1", **more}})
             assert (answer.status_code, answer.json()["error"]["data"]["kind"]) == (403, "denied"), more
         assert http.get("/v1/servers/pbx1/actions").status_code == 403
+        assert http.get("/v1/events", params={"event": "Newchannel"}).status_code == 403, "it would never send one"
         denied = http.post("/rpc", json={"method": "audit"})
         assert denied.status_code == 403 and "admin in [wallboard]" in denied.json()["error"]["message"]
         assert http.post("/rpc", json={"method": "cancel", "params": {"id": 1}}).status_code == 404, "ids are the gateway's own"
