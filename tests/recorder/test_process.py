@@ -7,6 +7,7 @@ import re
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -75,6 +76,27 @@ def test_amid_call_shows_the_ladder(kind: str, pbx: Asterisk, recording: Daemon)
     assert shown_lines == lines(kind)
     assert (first["outcome"], first["ended_by"]) == OUTCOMES[kind]
     assert set(LADDERS) == set(SCENARIOS)
+
+
+@pytest.mark.parametrize(
+    ("fields", "outcome"),
+    [
+        ({"Channel": "PJSIP/200", "Application": "Wait", "Data": "0.1"}, "answered"),
+        ({"Channel": "Local/200@desk", "Application": "Wait", "Data": "0.1"}, "answered"),
+        ({"Channel": "PJSIP/200", "Context": "desk", "Exten": "301", "Priority": "1"}, "no answer"),
+    ],
+    ids=["an application", "a Local channel", "a second party"],
+)
+def test_the_outcome_of_a_call_that_asterisk_makes(pbx: Asterisk, recording: Daemon, fields: dict[str, str], outcome: str) -> None:
+    with stage(pbx, recording) as s:
+        before, began = s.now(), time.time()
+        recording.action("Originate", {**fields, "Async": "true"}, server=SERVER)
+        s.answers(s.bob, before)
+        s.until_event("OriginateResponse", before)
+        s.until_quiet()
+    asked = {"since": began}
+    (call,) = eventually(lambda: [one for one in recording.result("calls", asked)["calls"] if one["ended"]], "it is recorded")
+    assert call["outcome"] == outcome
 
 
 def test_calls_and_their_filters(recording: Daemon) -> None:
