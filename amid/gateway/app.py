@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from amid.gateway.authentication import Authentication
 from amid.gateway.bodies import read_body, while_connected
 from amid.gateway.calls import Calls
 from amid.gateway.connections import Connections
-from amid.gateway.fields import decode_fields, decode_json, number
+from amid.gateway.fields import check_parameters, decode_fields, decode_json, number
 from amid.gateway.guard import Guard
 from amid.gateway.hub import Hub
 from amid.gateway.openapi import document_json
@@ -67,19 +67,21 @@ class Gateway:
             Route("/readyz", self._ready),
             Route("/openapi.json", self._openapi),
             *self._authentication.routes,
-            Route("/rpc", self._authenticated(self._rpc, rpc_refusal), methods=["POST"]),
-            Route("/metrics", self._authenticated(self._metrics)),
+            Route("/rpc", self._authenticated(self._rpc, None, rpc_refusal), methods=["POST"]),
+            Route("/metrics", self._authenticated(self._metrics, None)),
             Route("/v1/servers", self._authenticated(self._method("servers"))),
             Route("/v1/status", self._authenticated(self._method("status"))),
             Route("/v1/servers/{server}/actions", self._authenticated(self._actions)),
-            Route("/v1/servers/{server}/actions/{action}", self._authenticated(self._action), methods=["POST"]),
-            Route("/v1/servers/{server}/state", self._authenticated(self._state)),
-            Route("/v1/state", self._authenticated(self._state_stream)),
-            Route("/v1/calls", self._authenticated(self._recorded_calls)),
-            Route("/v1/calls/{linkedid:path}", self._authenticated(self._recorded_calls)),
+            Route(
+                "/v1/servers/{server}/actions/{action}", self._authenticated(self._action, ("timeout", "until")), methods=["POST"]
+            ),
+            Route("/v1/servers/{server}/state", self._authenticated(self._state, ("kinds", "where", "timeout"))),
+            Route("/v1/state", self._authenticated(self._state_stream, None)),
+            Route("/v1/calls", self._authenticated(self._recorded_calls, None)),
+            Route("/v1/calls/{linkedid:path}", self._authenticated(self._recorded_calls, None)),
             Route("/v1/samples", self._authenticated(self._samples)),
-            Route("/v1/rights", self._authenticated(self._rights)),
-            Route("/v1/events", self._authenticated(self._events)),
+            Route("/v1/rights", self._authenticated(self._rights, ("action",))),
+            Route("/v1/events", self._authenticated(self._events, None)),
             WebSocketRoute("/v1/events", self._socket),
             Route("/", lambda request: FileResponse(PAGE / "index.html")),
             Mount("/page", StaticFiles(directory=PAGE)),
@@ -100,13 +102,18 @@ class Gateway:
 
     # ── authentication ──
 
-    def _authenticated(self, handler: Handler, refused: Refusal = refusal) -> Callable[[Request], Awaitable[Response]]:
-        """Wrap `handler` so that it requires a token and counts against the quotas of that token."""
+    def _authenticated(
+        self, handler: Handler, parameters: Sequence[str] | None = (), refused: Refusal = refusal
+    ) -> Callable[[Request], Awaitable[Response]]:
+        """Wrap `handler` so that it requires a token and counts against the quotas of that token.
+        parameters: all that a query may have; None if the handler checks that."""
 
         async def handle(request: Request) -> Response:
             self._counted["requests_total"] += 1
             try:
                 principal = await self._authentication.principal(request)
+                if parameters is not None:
+                    check_parameters(request.query_params, parameters)
                 with self._quotas.call(principal.name) as request.state.call:
                     response = await handler(request, principal)
                 self.connections.check_unread(principal.name, len(getattr(response, "body", b"")))  # a stream has no body

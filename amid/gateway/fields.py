@@ -1,4 +1,5 @@
-"""The fields of an action in a request body: a form or a JSON object. Pure.
+"""The fields of an action in a request body, a form or a JSON object, and the parameters of a query.
+Pure.
 
 `curl -d` sends its argument unencoded but labels it as a form, in which a plus sign means a space.
 A telephone number would silently lose its plus sign and be dialled. A value with a plus sign is
@@ -9,6 +10,7 @@ JSON, whatever its content type.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
 from typing import Any
 from urllib.parse import unquote_plus
 
@@ -21,6 +23,12 @@ MAX_FIELDS = 200
 ENCODED = re.compile(r"[A-Za-z0-9*._~%-][A-Za-z0-9*._~%+-]*")
 """A value as form encoders produce it (WHATWG URL, section 5.2). A leading plus sign is more likely
 a telephone number than an encoded space."""
+
+
+def check_parameters(query: Iterable[str], known: Sequence[str]) -> None:
+    """Raise `AmidError` of kind `invalid_params` if a parameter of a query is none of `known`."""
+    if unknown := set(query) - set(known):
+        raise AmidError("invalid_params", f"unknown parameter {min(unknown)[:60]!r}; known: {', '.join(known) or 'none'}")
 
 
 def decode_json(body: bytes) -> Any:

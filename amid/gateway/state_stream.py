@@ -18,6 +18,7 @@ from amid import wire
 from amid.client import AsyncClient
 from amid.client.view import View
 from amid.errors import AmidError
+from amid.gateway.fields import check_parameters
 
 PARAMETERS = ("server", "kinds")
 ALL = "*"
@@ -34,8 +35,7 @@ def parse_views(query: QueryParams, servers: list[str]) -> list[View]:
 
     Raises `AmidError` of kind `invalid_params` or `unknown_server`.
     """
-    if unknown := set(query) - set(PARAMETERS):
-        raise AmidError("invalid_params", f"unknown parameter {min(unknown)[:60]!r}; known: {', '.join(PARAMETERS)}")
+    check_parameters(query, PARAMETERS)
     known = ", ".join(servers) or "none"
     wanted = list(dict.fromkeys(name for name in query.getlist("server") if name))
     if not wanted and len(servers) != 1:

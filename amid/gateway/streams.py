@@ -29,7 +29,7 @@ from amid.errors import AmidError
 from amid.events.where import Condition
 from amid.gateway.access import Principal
 from amid.gateway.backlog import Cursor, Cursors, Item
-from amid.gateway.fields import decode_pairs
+from amid.gateway.fields import check_parameters, decode_pairs
 from amid.gateway.hub import Follower, Hub
 from amid.gateway.state_stream import StateStream, parse_views
 
@@ -57,9 +57,7 @@ class StreamFilter:
     @classmethod
     def of(cls, query: QueryParams) -> Self:
         """Parse a query string. Raises `AmidError` of kind `invalid_params`."""
-        unknown = set(query) - set(PARAMETERS)
-        if unknown:
-            raise AmidError("invalid_params", f"unknown parameter {min(unknown)[:60]!r}; known: {', '.join(PARAMETERS)}")
+        check_parameters(query, PARAMETERS)
         where = query.getlist("where")
         if len(where) > MAX_CONDITIONS:
             raise AmidError("invalid_params", f"where: a stream has at most {MAX_CONDITIONS} conditions, not {len(where)}")

@@ -180,6 +180,15 @@ def test_a_disallowed_method_names_the_allowed_ones(gateway: Gateway, method: st
     assert answer.headers["allow"] == allowed
 
 
+def test_an_unknown_parameter_is_refused(gateway: Gateway) -> None:
+    server = "/v1/servers/pbx1"
+    with gateway.http as http:
+        for path in ("/v1/servers", "/v1/status", "/v1/samples", "/v1/rights", f"{server}/state", f"{server}/actions", "/v1/state"):
+            answer = http.get(path, params={"wher": "x"})
+            assert answer.status_code == 400 and "unknown parameter 'wher'" in answer.text, path
+        assert http.post(f"{server}/actions/Ping", params={"timout": "1"}).status_code == 400
+
+
 def test_health_and_readiness_need_no_token(gateway: Gateway) -> None:
     with gateway.anonymous as http:
         assert http.get("/healthz").json() == {"status": "ok"}
