@@ -78,6 +78,16 @@ def test_amid_call_shows_the_ladder(kind: str, pbx: Asterisk, recording: Daemon)
     assert set(LADDERS) == set(SCENARIOS)
 
 
+def test_calls_and_their_filters(recording: Daemon) -> None:
+    shown = amid(recording, "calls", "--since", "1h", "--limit", "2")
+    assert shown.returncode == 0 and len(shown.stdout.splitlines()) == 3, shown.stdout + shown.stderr
+    rows = [json.loads(row) for row in amid(recording, "calls", "--json", "--ended-by", "agent").stdout.splitlines()]
+    assert rows and all(row["ended_by"] == "agent" for row in rows)
+    found = json.loads(amid(recording, "call", "--number", "300", "--at", "0m", "--all", "--json").stdout)
+    assert found["call"]["linkedid"] and found["ladder"] and len(found["events"]) > 20
+    assert amid(recording, "call", "1.1").returncode == 1
+
+
 @pytest.mark.parametrize(
     ("fields", "outcome"),
     [
@@ -97,16 +107,6 @@ def test_the_outcome_of_a_call_that_asterisk_makes(pbx: Asterisk, recording: Dae
     asked = {"since": began}
     (call,) = eventually(lambda: [one for one in recording.result("calls", asked)["calls"] if one["ended"]], "it is recorded")
     assert call["outcome"] == outcome
-
-
-def test_calls_and_their_filters(recording: Daemon) -> None:
-    shown = amid(recording, "calls", "--since", "1h", "--limit", "2")
-    assert shown.returncode == 0 and len(shown.stdout.splitlines()) == 3, shown.stdout + shown.stderr
-    rows = [json.loads(row) for row in amid(recording, "calls", "--json", "--ended-by", "agent").stdout.splitlines()]
-    assert rows and all(row["ended_by"] == "agent" for row in rows)
-    found = json.loads(amid(recording, "call", "--number", "300", "--at", "0m", "--all", "--json").stdout)
-    assert found["call"]["linkedid"] and found["ladder"] and len(found["events"]) > 20
-    assert amid(recording, "call", "1.1").returncode == 1
 
 
 def test_files_are_readable_by_the_group_of_the_daemon(recording: Daemon) -> None:
