@@ -8,8 +8,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from typing import Any
 
 from amid.client import protocol
-from amid.client.changes import Change, no_change
-from amid.client.event import WAIT_S
+from amid.client.changes import Change, wait_of
 from amid.client.view import View
 from amid.errors import AmidError
 
@@ -25,14 +24,12 @@ class AsyncChanges(AsyncIterator[Change]):
         self._changes: Iterator[Change] = iter(())
 
     async def __anext__(self) -> Change:
-        end = None if self._timeout is None else time.monotonic() + self._timeout
+        began = time.monotonic()
         while True:
             change = next(self._changes, None)
             if change is not None:
                 return change
-            left = WAIT_S if end is None else min(WAIT_S, end - time.monotonic())
-            if left < 0:
-                raise no_change(self._timeout)
+            left = wait_of(self._timeout, began)
             try:
                 self._changes = self.view.take(await self._call(self.view.request(left)))
             except AmidError as error:

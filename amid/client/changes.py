@@ -40,19 +40,24 @@ class Changes(Iterator[Change]):
         self._changes: Iterator[Change] = iter(())
 
     def __next__(self) -> Change:
-        end = None if self._timeout is None else time.monotonic() + self._timeout
+        began = time.monotonic()
         while True:
             change = next(self._changes, None)
             if change is not None:
                 return change
-            left = WAIT_S if end is None else min(WAIT_S, end - time.monotonic())
-            if left < 0:
-                raise no_change(self._timeout)
+            left = wait_of(self._timeout, began)
             try:
                 self._changes = self.view.take(self._call(self.view.request(left)))
             except AmidError as error:
                 time.sleep(min(self.view.refused(error), max(0.0, left)))
 
 
-def no_change(timeout: float | None) -> CallTimeout:
-    return CallTimeout("timeout", f"no change arrived within {timeout or 0:g} s; the iterator can be used again")
+def wait_of(timeout: float | None, began: float) -> float:
+    """Seconds that the next request may wait. began: monotonic time of the call of `next`. Raises
+    `CallTimeout` when the timeout has passed."""
+    if timeout is None:
+        return WAIT_S
+    left = began + timeout - time.monotonic()
+    if left < 0:
+        raise CallTimeout("timeout", f"no change arrived within {timeout:g} s; the iterator can be used again")
+    return min(WAIT_S, left)
