@@ -83,10 +83,16 @@ def page(browser: Browser, gateway: Gateway, size: tuple[int, int] = WIDE, theme
     assert not unexpected, unexpected
 
 
-def log_in(page: Page, token: str = TOKENS["operator"]) -> None:
+def submit_token(page: Page, token: str = TOKENS["operator"]) -> None:
     page.fill("#token", token)
     page.click("#login button")
     page.wait_for_selector("#app:not([hidden])")
+
+
+def log_in(page: Page, token: str = TOKENS["operator"]) -> None:
+    """Log in, and wait for the stream of events: one from before is not shown."""
+    submit_token(page, token)
+    page.wait_for_selector("#link[data-state=live]", state="attached")
 
 
 def log_out(page: Page) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, Route, expect
 
-from tests.gateway.browser import chromium, log_in, page
+from tests.gateway.browser import chromium, page, submit_token
 from tests.gateway.conftest import Gateway
 
 NAME = '<img src=x onerror="window.ran=1"><script>window.ran=1</script>'
@@ -103,7 +103,7 @@ def view(gateway: Gateway) -> Iterator[Page]:
         view.route("**/v1/calls?*", answer({"calls": [RECORDED], "more": True, "unreadable": [NAME]}))
         view.route("**/v1/calls/**", answer(call))
         view.route("**/rpc", answer_rpc)
-        log_in(view)
+        submit_token(view)
         yield view
         assert not view.evaluate("window.ran"), "no script of a name has run"
 

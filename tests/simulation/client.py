@@ -38,10 +38,16 @@ class Connection:
         self._last_id = 0
         self.is_reading = True
         self.is_up = False
-        self.transfer_s = 0.0
+        self._transfer_s = 0.0
         """Seconds for all replies so far to pass through the connection's buffer."""
         self._endpoint: Endpoint | None = None
         self._connect()
+
+    @property
+    def delay_s(self) -> float:
+        """Seconds so far for which a reply had to wait without the broker's fault: earlier ones passed, or another process
+        used the only core of the simulated machine."""
+        return self._transfer_s + self._scheduler.elsewhere_s
 
     def request(self, method: str, params: dict[str, Any], as_json: bool, on_reply: OnReply) -> int:
         """Send a request; the connection must be up."""
@@ -111,7 +117,7 @@ class Connection:
             if not data:
                 self._lose()
                 return
-            self.transfer_s += len(data) / endpoint.incoming.capacity * TURN_S
+            self._transfer_s += len(data) / endpoint.incoming.capacity * TURN_S
             self._in += data
             self._parse()
 

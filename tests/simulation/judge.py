@@ -44,15 +44,15 @@ class Asked:
     stalls: list[tuple[float, float]]
     cancelled: bool = False
     outcome: str = ""
-    _transferred: float = 0.0
+    _delay_before: float = 0.0
 
     def __post_init__(self) -> None:
-        self._transferred = self.connection.transfer_s
+        self._delay_before = self.connection.delay_s
 
     @property
-    def transfer_s(self) -> float:
-        """Seconds for the replies that the connection carried since the call was made: the last of many waits for the others."""
-        return self.connection.transfer_s - self._transferred
+    def delay_s(self) -> float:
+        """The connection's `delay_s` since the call was made."""
+        return self.connection.delay_s - self._delay_before
 
 
 @dataclass
@@ -151,7 +151,7 @@ class Judge:
     def _slack(self, asked: Asked) -> float:
         now = self.scheduler.now
         stalled = sum(max(0.0, min(now, end) - max(asked.asked, begin)) for begin, end in asked.stalls)
-        return DELIVERY_S + float(self.away(asked.asked, now)) + stalled + asked.transfer_s
+        return DELIVERY_S + float(self.away(asked.asked, now)) + stalled + asked.delay_s
 
     def _check_time(self, asked: Asked) -> None:
         took = self.scheduler.now - asked.asked

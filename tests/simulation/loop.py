@@ -42,6 +42,8 @@ class Scheduler:
         self.now = BEGIN
         self.random = self.generator("scheduler")
         self._look_s = self.random.choice(LOOK_S)
+        self.elsewhere_s = 0.0
+        """Seconds that passes of processes other than the broker took."""
         self.recent: deque[str] = deque(maxlen=SHOWN)
         self.failures: list[str] = []
         self._heap: list[tuple[float, int, Callable[..., object], tuple[Any, ...]]] = []
@@ -175,6 +177,7 @@ class ProcessLoop:
         if not self.alive or self.stopped:
             return
         self._passing = True
+        began = self.scheduler.now
         asyncio._set_running_loop(cast(asyncio.AbstractEventLoop, self))
         try:
             self._run_timers()
@@ -185,6 +188,8 @@ class ProcessLoop:
         finally:
             asyncio._set_running_loop(None)
             self._passing = False
+        if not self.name.startswith("broker."):
+            self.scheduler.elsewhere_s += self.scheduler.now - began
         pause = PAUSE_S if self._random.random() < PAUSE_SHARE else 0.0
         self._busy_until = self.scheduler.now + self._random.uniform(*PASS_S) + self._random.random() * pause
         self._plan()
