@@ -29,7 +29,8 @@ LATE_S = 0.001
 LOOK_S = (0.0, 0.00005)
 """Seconds that a look at the clock takes at most."""
 EXECUTOR_S = (0.0, 0.0, 0.001, 0.02, 1.0, 6.0)
-"""Seconds that a thread takes."""
+"""Seconds that a thread takes while there are faults."""
+CALM_EXECUTOR_S = EXECUTOR_S[:4]
 SHOWN = 400
 """Decisions kept, to be shown with a failure."""
 
@@ -42,6 +43,7 @@ class Scheduler:
         self.now = BEGIN
         self.random = self.generator("scheduler")
         self._look_s = self.random.choice(LOOK_S)
+        self.executor_s: tuple[float, ...] = EXECUTOR_S
         self.elsewhere_s = 0.0
         """Seconds that passes of processes other than the broker took."""
         self.recent: deque[str] = deque(maxlen=SHOWN)
@@ -279,7 +281,7 @@ class ProcessLoop:
     def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:
         """A thread that takes its time. amid resolves names in one; those of the simulation are addresses."""
         future = self.create_future()
-        self.scheduler.after(self._random.choice(EXECUTOR_S), self._finish, future, func, args)
+        self.scheduler.after(self._random.choice(self.scheduler.executor_s), self._finish, future, func, args)
         return future
 
     def _finish(self, future: asyncio.Future[Any], func: Callable[..., Any], args: tuple[Any, ...]) -> None:
