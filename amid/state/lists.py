@@ -17,6 +17,8 @@ from amid.state.model import CHANNEL_MEMBERS, DEPENDENT_KINDS, Fields, Model, Th
 Step = Callable[[Model, Fields, float], None]
 Item = tuple[str, Fields]
 """Name and headers of an item of a list."""
+ThingKey = tuple[str, str]
+"""Kind and id of a thing."""
 
 
 class Listing(NamedTuple):
@@ -151,20 +153,27 @@ class Difference(NamedTuple):
     now: Any
 
 
-def compare(live: Model, listed: Model, groups: Iterable[str]) -> list[Difference]:
-    """The differences in these groups."""
-    found: list[Difference] = []
+def things_of(live: Model, listed: Model, groups: Iterable[str]) -> list[ThingKey]:
+    """What either of them has in these groups."""
+    things: list[ThingKey] = []
     for kind in [kind for group in groups for kind in GROUPS[group].kinds]:
         ours, theirs = live.kinds[kind], listed.kinds[kind]
-        unlisted = _OF_CHANNEL if kind in DEPENDENT_KINDS else UNLISTED
-        found += [Difference(kind, thing, "", True, False) for thing in ours if thing not in theirs]
-        for thing, values in theirs.items():
-            known = ours.get(thing)
-            if known is None:
-                found.append(Difference(kind, thing, "", False, True))
-            elif known != values:
-                names = [name for name, value in values.items() if known.get(name) != value and name not in unlisted]
-                found += [Difference(kind, thing, name, known.get(name), values[name]) for name in names]
+        things += [(kind, thing) for thing in (*(thing for thing in ours if thing not in theirs), *theirs)]
+    return things
+
+
+def compare(live: Model, listed: Model, things: Iterable[ThingKey]) -> list[Difference]:
+    """The differences of these things."""
+    found: list[Difference] = []
+    for kind, thing in things:
+        known, values = live.get(kind, thing), listed.get(kind, thing)
+        if known is None or values is None:
+            if known is not values:
+                found.append(Difference(kind, thing, "", known is not None, values is not None))
+        elif known != values:
+            unlisted = _OF_CHANNEL if kind in DEPENDENT_KINDS else UNLISTED
+            names = [name for name, value in values.items() if known.get(name) != value and name not in unlisted]
+            found += [Difference(kind, thing, name, known.get(name), values[name]) for name in names]
     return found
 
 

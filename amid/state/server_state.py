@@ -14,7 +14,7 @@ but is not exact.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from typing import Any
 
 from amid.state.calls import derive_calls
@@ -25,6 +25,7 @@ from amid.state.lists import (
     STATISTICS,
     Difference,
     Item,
+    ThingKey,
     add_items,
     compare,
     complete_first_load,
@@ -32,6 +33,7 @@ from amid.state.lists import (
     finish_lists,
     groups_of_module,
     is_correction,
+    things_of,
 )
 from amid.state.model import Fields, Model, text
 
@@ -62,9 +64,30 @@ class Load:
         self.missing: dict[str, str] = {}
         """Groups that could not be listed, and why."""
 
+        self._is_complete = False
+
+    @property
+    def listed_groups(self) -> list[str]:
+        return [group for group in self.groups if group not in self.missing]
+
     def add(self, items: Iterable[Item], time: float) -> None:
         """Add a portion of a list. time: when the list was requested, in seconds since 1970."""
         add_items(self.listed, items, time)
+
+    def add_event(self, name: str, fields: Fields, time: float) -> None:
+        """Keep an event until the lists are complete."""
+        if self._is_complete:
+            apply(self.listed, name, fields, time)
+        else:
+            self.events.append((name, fields, time))
+
+    def complete(self, live: Model) -> None:
+        """All lists were added: apply the kept events to them. `listed` is as recent as `live` then."""
+        self._is_complete = True
+        self.listed.channels_listed = "channels" in self.listed_groups
+        finish_lists(self.listed, live)
+        for event in self.events:
+            apply(self.listed, *event)
 
 
 class ServerState:
@@ -112,7 +135,7 @@ class ServerState:
             else:
                 apply(self.model, name, fields, time)
                 if load is not None:
-                    load.events.append((name, fields, time))
+                    load.add_event(name, fields, time)
         self.seq = last
         if self.ready:
             self._publish()
@@ -140,25 +163,25 @@ class ServerState:
     def finish_load(self, load: Load, exact: bool, time: float) -> Iterator[None]:
         """Apply the lists. exact: the events of the second barrier, too, have arrived.
 
-        The iterator does a first load in steps, between which events may be fed. It
-        does nothing if an epoch has begun since `begin_load`.
+        The iterator does it in steps, between which events may be fed. It does nothing more when an
+        epoch has begun since `begin_load`.
         """
         if self._load is not load:
             return
-        self._load = None
-        groups = [group for group in load.groups if group not in load.missing]
-        load.listed.channels_listed = "channels" in groups
-        finish_lists(load.listed, self.model)
-        for name, fields, at in load.events:
-            apply(load.listed, name, fields, at)
+        load.complete(self.model)
         if not self.ready:
-            complete_first_load(load.listed, self.model, groups)
+            self._load = None
+            complete_first_load(load.listed, self.model, load.listed_groups)
             self.model = load.listed
             yield from self._prepare(load.listed)
             if self.model is not load.listed:
                 return
         else:
-            self._correct(load, groups, exact)
+            found = yield from self._compare(load)
+            if self._load is not load:
+                return
+            self._load = None
+            self._correct(load, found, exact)
         self._publish()
         if load.groups == ALL_GROUPS:
             self.exact, self.settled_at = exact and "channels" not in load.missing, time
@@ -177,8 +200,18 @@ class ServerState:
             yield
         self.ready = self.model is model
 
-    def _correct(self, load: Load, groups: list[str], exact: bool) -> None:
-        found = [one for one in compare(self.model, load.listed, groups) if not _is_uncertain(one, load.listed)]
+    def _compare(self, load: Load) -> Generator[None, None, list[Difference]]:
+        """The differences, found in steps. Events that come meanwhile change both models, so what a
+        step has found is compared once more at the end."""
+        differing: dict[ThingKey, None] = {}
+        things = things_of(self.model, load.listed, load.listed_groups)
+        for start in range(0, len(things), STEP_THINGS):
+            yield
+            found = compare(self.model, load.listed, things[start : start + STEP_THINGS])
+            differing |= dict.fromkeys((one.kind, one.id) for one in found)
+        return [one for one in compare(self.model, load.listed, differing) if not _is_uncertain(one, load.listed)]
+
+    def _correct(self, load: Load, found: list[Difference], exact: bool) -> None:
         if load.statistics_only:
             found = [one for one in found if one.kind == "queue" and one.member in STATISTICS]
         elif load.reconciles and exact:

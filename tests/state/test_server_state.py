@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from amid.state.calls import derive_calls
+from amid.state.channels import remove_channel
 from amid.state.fold import apply
 from amid.state.lists import ALL_GROUPS
 from amid.state.model import Model
@@ -102,6 +103,26 @@ def test_an_epoch_that_begins_during_the_steps_of_a_first_load(server: Server) -
     server.state.begin_epoch(8)
     assert list(steps) and not server.state.ready and not server.channels
     assert [delta["kind"] for delta in server.state.change_log.take_unpublished()] == ["reset"]
+
+
+def test_events_during_the_steps_of_a_reconciliation(server: Server) -> None:
+    """Channel 1 is missing in the model, which is corrected; 0 would be too, but it hangs up
+    meanwhile."""
+    numbers = range(3 * STEP_THINGS)
+    server.load(*(listed(str(number)) for number in numbers))
+    for number in ("0", "1"):
+        remove_channel(server.state.model, number)
+    load = server.begin_load(reconciles=True)
+    load.add([listed(str(number)) for number in numbers], NOW)
+    steps = server.state.finish_load(load, True, NOW)
+    next(steps)
+    next(steps)  # the first portion has been compared
+    server.feed(
+        ("Hangup", channel("0")), ("Hangup", channel("999")), ("Newchannel", channel("new")), ("Newstate", channel("5", Exten="9"))
+    )
+    assert list(steps)
+    assert [(one.kind, one.id) for one in server.state.last_corrections] == [("channel", "1")]
+    assert server.channels == {str(number) for number in numbers} - {"0", "999"} | {"new"}
 
 
 def test_events_around_a_list(server: Server) -> None:
