@@ -17,6 +17,7 @@ from amid.cli.main import COMMANDS, amid
 from amid.config.load import check
 from amid.config.tables import DERIVED, TABLES, Config, Table, Token
 from amid.errors import CODES
+from amid.state.model import MEMBERS
 from tests.faults import faults
 
 ROOT = Path(__file__).parent.parent
@@ -84,8 +85,9 @@ def test_every_method_and_error_is_in_the_contract() -> None:
 
 def test_every_kind_of_state_is_described() -> None:
     page = (ROOT / "etc/doc/state.md").read_text()
+    rows = {row[0]: row[1] for row in re.findall(r"^\| `(\w+)` \| [\w/@ ]+ \| (.*) \|$", page, flags=re.M)}
     for kind, plural in wire.STATE_KINDS.items():
-        assert f"\n| `{kind}` |" in page and f"`{plural}`" in CONTRACT, kind
+        assert tuple(re.findall(r"`(\w+)`", rows[kind])) == MEMBERS[kind] and f"`{plural}`" in CONTRACT, kind
 
 
 def test_every_command_has_help() -> None:

@@ -18,6 +18,34 @@ DEPENDENT_KINDS = frozenset({"caller", "parked", "participant"})
 """Kinds whose things belong to a channel, `uniqueid`, and repeat its name and CHANNEL_MEMBERS."""
 CHANNEL_MEMBERS = ("caller", "caller_name")
 
+MEMBERS: dict[str, tuple[str, ...]] = {
+    "channel": (
+        *("uniqueid", "name", "linkedid", "state", "caller", "caller_name", "connected", "connected_name", "account"),
+        *("context", "exten", "priority", "bridge", "held", "since", "answered"),
+    ),
+    "call": (
+        *("linkedid", "channels", "caller", "caller_name", "connected", "connected_name", "context", "exten", "talking", "since"),
+    ),
+    "bridge": ("uniqueid", "type", "technology", "creator", "name", "channels", "since"),
+    "queue": (
+        *("name", "strategy", "max", "weight", "waiting", "completed", "abandoned", "hold_time", "talk_time"),
+        *("service_level", "service_level_percent"),
+    ),
+    "member": (
+        *("queue", "interface", "name", "device", "membership", "penalty", "status", "paused", "paused_reason", "in_call"),
+        *("calls_taken", "last_call", "last_pause"),
+    ),
+    "caller": ("queue", "uniqueid", "channel", "caller", "caller_name", "position", "since"),
+    "device": ("device", "state"),
+    "hint": ("exten", "context", "hint", "status", "state"),
+    "contact": ("aor", "uri", "endpoint", "status", "roundtrip_us", "user_agent"),
+    "registration": ("name", "client", "server", "status", "cause"),
+    "parked": ("uniqueid", "channel", "caller", "caller_name", "lot", "space", "parker", "since"),
+    "conference": ("name", "locked", "muted", "since"),
+    "participant": ("conference", "uniqueid", "channel", "caller", "caller_name", "admin", "muted", "talking", "since"),
+}
+"""Kind -> the members of its things, besides `id`."""
+
 UNKNOWN = ("<unknown>", "(null)", "(None)")
 """How Asterisk shows a value that it does not have."""
 

@@ -6,13 +6,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from amid.events.where import Condition
-from amid.state.model import Model, Thing
+from amid.state.model import MEMBERS, Model, Thing
 from amid.wire import STATE_KINDS
 
 _SINGULAR = {plural: kind for kind, plural in STATE_KINDS.items()}
 NESTED = {"queue": ("member", "caller"), "conference": ("participant",)}
 """Kind -> the kinds whose things it contains. Each of those has a member named like the outer
 kind."""
+MAX_SHOWN_LENGTH = 60
+"""Characters of an unknown member's name that the error repeats."""
 
 
 def parse_kinds(names: list[str] | None) -> frozenset[str]:
@@ -20,11 +22,19 @@ def parse_kinds(names: list[str] | None) -> frozenset[str]:
     return frozenset(STATE_KINDS) if names is None else frozenset(_SINGULAR.get(name, name) for name in names)
 
 
-def parse_conditions(where: Mapping[str, Any] | list[str] | str) -> list[Condition]:
-    """The conditions of a request, all of which a thing must meet. Raises `ValueError`."""
+def parse_conditions(where: Mapping[str, Any] | list[str] | str, names: list[str] | None) -> list[Condition]:
+    """The conditions of a request for these kinds, all of which a thing must meet. Raises
+    `ValueError`, also for a member that none of the kinds has."""
     if isinstance(where, Mapping):
-        return [Condition(name.lower(), "=", _as_text(value)) for name, value in where.items()]
-    return [Condition.of(one) for one in ([where] if isinstance(where, str) else where)]
+        conditions = [Condition(name.lower(), "=", _as_text(value)) for name, value in where.items()]
+    else:
+        conditions = [Condition.of(one) for one in ([where] if isinstance(where, str) else where)]
+    members = {kind: ("id", *MEMBERS[kind]) for kind in _selected(names)}
+    known = {name for of_kind in members.values() for name in of_kind}
+    for unknown in (one.name for one in conditions if one.name not in known):
+        has = "; ".join(f"a {kind} has {', '.join(of_kind)}" for kind, of_kind in members.items())
+        raise ValueError(f"there is no member {unknown[:MAX_SHOWN_LENGTH]!r}: {has}")
+    return conditions
 
 
 def select(model: Model, names: list[str] | None, conditions: list[Condition]) -> dict[str, list[Thing]]:
@@ -33,17 +43,21 @@ def select(model: Model, names: list[str] | None, conditions: list[Condition]) -
     Queues and conferences contain their members, callers and participants. These have lists of
     their own only if `names` has them.
     """
-    nested = {kind for kinds in NESTED.values() for kind in kinds}
-    kinds = parse_kinds(names) - (nested if names is None else set())
     lists: dict[str, list[Thing]] = {}
-    for kind, plural in STATE_KINDS.items():
-        if kind in kinds:
-            things = model.kinds[kind].values()
-            lists[plural] = [dict(one) for one in things if not conditions or _meets(one, conditions)]
+    for kind in _selected(names):
+        things = model.kinds[kind].values()
+        lists[STATE_KINDS[kind]] = [dict(one) for one in things if not conditions or _meets(one, conditions)]
     for outer, inner in NESTED.items():
-        if outer in kinds:
+        if STATE_KINDS[outer] in lists:
             _nest(model, lists[STATE_KINDS[outer]], outer, inner)
     return lists
+
+
+def _selected(names: list[str] | None) -> list[str]:
+    """The kinds that have a list in the result."""
+    nested = {kind for kinds in NESTED.values() for kind in kinds}
+    kinds = parse_kinds(names) - (nested if names is None else set())
+    return [kind for kind in STATE_KINDS if kind in kinds]
 
 
 def _nest(model: Model, things: list[Thing], outer: str, inner: tuple[str, ...]) -> None:

@@ -189,7 +189,7 @@ def _answer_by(call: CallService) -> float:
 def _snapshot(follower: Follower, params: StateParams) -> dict[str, Any]:
     """The result of `state`. Raises `AmidError` of kind `invalid_params`."""
     try:
-        conditions = query.parse_conditions(params.where)
+        conditions = query.parse_conditions(params.where, params.kinds)
     except ValueError as error:
         raise AmidError("invalid_params", f"state: `params.where`: {error}") from None
     return {**follower.state.head(), **query.select(follower.state.model, params.kinds, conditions)}

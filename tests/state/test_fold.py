@@ -8,7 +8,8 @@ import pytest
 
 from amid.state.calls import derive_calls
 from amid.state.fold import EVENTS, apply
-from amid.state.model import Change, Model
+from amid.state.lists import GROUPS, add_items
+from amid.state.model import MEMBERS, Change, Model
 
 NOW = 1000.0
 
@@ -302,6 +303,23 @@ def test_conferences(pbx: Pbx) -> None:
     assert set(pbx.model.kinds["participant"]) == {"100/2"}
     pbx.feed("ConfbridgeEnd", {"Conference": "100"})
     assert not pbx.model.kinds["conference"] and not pbx.model.kinds["participant"]
+
+
+def test_each_kind_has_its_members_from_events_and_from_lists() -> None:
+    """The headers are those of all events and items together."""
+    headers = {**channel("1"), **bridge("b"), **member(), "Conference": "100", "ParkeeUniqueid": "1", "Duration": "00:00:01"}
+    items = [name for group in GROUPS.values() for listing in group.listings for name in listing.items]
+    seen = set()
+    for name in [*EVENTS, *items]:
+        pbx = Pbx()
+        pbx.feed("Newchannel", channel("1"))
+        if name in EVENTS:
+            pbx.feed(name, headers)
+        else:
+            add_items(pbx.model, [(name, headers)], NOW)
+        for kind, things in pbx.model.kinds.items():
+            seen |= {(kind, frozenset(thing)) for thing in things.values()}
+    assert seen == {(kind, frozenset({"id", *members})) for kind, members in MEMBERS.items()}
 
 
 # ── changes ──

@@ -40,16 +40,35 @@ def test_queues_contain_their_members_and_callers(model: Model) -> None:
         ({"held": False}, ["1"]),
         ({"uniqueid": 2}, ["2"]),
         ("name~Local", ["2"]),
-        ("nothing=x", []),
+        ("Linkedid=x", []),
+        ("id=2", ["2"]),
         ([], ["1", "2"]),
     ],
 )
 def test_conditions(model: Model, where: object, found: list[str]) -> None:
-    conditions = parse_conditions(where)  # type: ignore[arg-type]
+    conditions = parse_conditions(where, ["channels"])  # type: ignore[arg-type]
     assert [one["id"] for one in select(model, ["channels"], conditions)["channels"]] == found
     assert "queue" not in model.kinds["queue"]["sales"], "the model is unchanged"
 
 
 def test_an_invalid_condition() -> None:
     with pytest.raises(ValueError, match="not a condition"):
-        parse_conditions("state")
+        parse_conditions("state", None)
+
+
+@pytest.mark.parametrize("where", ["exten=1", ["state=Up", "exten~1"], {"Exten": 1}])
+def test_a_member_that_none_of_the_kinds_has_is_refused(where: object) -> None:
+    with pytest.raises(ValueError, match=r"^there is no member 'exten': a queue has id, name, .*; a device has id, device, state$"):
+        parse_conditions(where, ["devices", "queue"])  # type: ignore[arg-type]
+
+
+def test_a_member_that_one_of_the_kinds_has_selects_nothing_of_the_others(model: Model) -> None:
+    conditions = parse_conditions("held=true", None)
+    found = select(model, None, conditions)
+    assert [one["id"] for one in found["channels"]] == ["2"] and found["queues"] == []
+
+
+def test_the_members_of_a_nested_kind_are_known_if_it_is_requested() -> None:
+    assert parse_conditions("interface=PJSIP/1", ["members"])
+    with pytest.raises(ValueError, match="there is no member 'interface'"):
+        parse_conditions("interface=PJSIP/1", None)
