@@ -41,7 +41,8 @@ class AmidError(Exception):
         sent: False when Asterisk never received the action; True when it may have run.
         server: name of the server, if known.
         action_id: ActionID of the action, if it has one.
-        response: for `action_failed`, Asterisk's response, header name to text.
+        response: Asterisk's response, header name to text: for `action_failed`, and for other
+            kinds if Asterisk had answered and only the `until` event was missing.
         packets: for `action_failed` with `raw`, the packets of the answer in place of `response`.
     """
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import click
 
 from amid import wire
-from amid.cli.text import lines_of, printable
+from amid.cli.text import lines_of, pairs, printable
 from amid.errors import CODES, AmidError
 
 UNREACHABLE = -32000
@@ -106,11 +106,13 @@ def report(failure: AmidError, reaches_asterisk: bool, *, as_json: bool) -> None
 
 
 def format_error(failure: AmidError, reaches_asterisk: bool) -> list[str]:
-    """An error as lines: what happened and where, whether the action may have run, and the output
-    of a failed Command."""
+    """An error as lines: what happened and where, whether the action may have run, and Asterisk's
+    answer: the output of a failed Command, or all of it if only an awaited event was missing."""
     lines = [click.style(f"amid: {failure.kind}: ", fg="red") + printable(failure.message)]
     if reaches_asterisk and failure.kind in _UNSURE:
         lines.append("      " + (MAY_HAVE_RUN if failure.sent else NEVER_SENT))
+    if failure.kind != "action_failed" and failure.response:
+        return [*lines, "      Asterisk had answered:", *pairs(failure.response)]
     output = [printable(line, keep="\t") for line in lines_of((failure.response or {}).get("Output", []))]
     return lines + [line for line in output if line not in lines[0]]
 

@@ -173,3 +173,12 @@ def test_a_failed_commands_output_is_shown(daemon: StandIn, amid: Amid) -> None:
     response = {"Response": "Error", "Output": ["No such command", "\x1btry help"]}
     daemon.methods["action"] = refuse(AmidError("action_failed", "it failed", sent=True, response=response))
     assert amid("command", "nonsense").err.splitlines()[1:] == ["No such command", r"\x1btry help"]
+
+
+@pytest.mark.parametrize("kind", ["timeout", "connection_lost"])
+def test_the_answer_of_asterisk_is_shown_if_only_the_awaited_event_was_missing(daemon: StandIn, amid: Amid, kind: str) -> None:
+    response = {"Response": "Success", "ActionID": "x", "Message": "\x1bOriginate successfully queued"}
+    daemon.methods["action"] = refuse(AmidError(kind, "Newstate had not come", sent=True, response=response))
+    shown = amid("action", "Originate", "--until", "Newstate").err.splitlines()
+    assert MAY_HAVE_RUN in shown[1]
+    assert shown[2:] == ["      Asterisk had answered:", "Response  Success", r"Message   \x1bOriginate successfully queued"]
