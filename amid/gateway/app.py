@@ -32,7 +32,7 @@ from amid.gateway.hub import Hub
 from amid.gateway.openapi import document_json
 from amid.gateway.pbx_metrics import KINDS as METRIC_KINDS
 from amid.gateway.quotas import Quotas
-from amid.gateway.recorded_calls import params_of
+from amid.gateway.recorded_calls import describe_missing, params_of
 from amid.gateway.replies import json_response, on_amid_error, on_disconnect, on_http_error, refusal, rpc_refusal
 from amid.gateway.sampler import Sampler
 from amid.gateway.streams import EventStreamResponse, Streams
@@ -78,7 +78,7 @@ class Gateway:
             Route("/v1/servers/{server}/state", self._authenticated(self._state, ("kinds", "where", "timeout"))),
             Route("/v1/state", self._authenticated(self._state_stream, None)),
             Route("/v1/calls", self._authenticated(self._recorded_calls, None)),
-            Route("/v1/calls/{linkedid:path}", self._authenticated(self._recorded_calls, None)),
+            Route("/v1/calls/{linkedid:path}", self._authenticated(self._recorded_call, None)),
             Route("/v1/samples", self._authenticated(self._samples)),
             Route("/v1/rights", self._authenticated(self._rights, ("action",))),
             Route("/v1/events", self._authenticated(self._events, None)),
@@ -163,9 +163,16 @@ class Gateway:
         return await self._result(request, principal, {"method": "actions", "params": params})
 
     async def _recorded_calls(self, request: Request, principal: Principal) -> Response:
-        """Search recorded calls, or return one of them with its ladder."""
+        """Search recorded calls."""
+        return await self._result(request, principal, {"method": "calls", "params": params_of(request.query_params)})
+
+    async def _recorded_call(self, request: Request, principal: Principal) -> Response:
+        """A recorded call with its ladder."""
         params = {**params_of(request.query_params), **request.path_params}
-        return await self._result(request, principal, {"method": "call" if request.path_params else "calls", "params": params})
+        found = await while_connected(request, self._calls.result({"method": "call", "params": params}, principal))
+        if found["call"] is None:
+            raise HTTPException(404, describe_missing(params["linkedid"], found))
+        return json_response(found)
 
     async def _result(self, request: Request, principal: Principal, asked: dict[str, Any]) -> Response:
         return json_response(await while_connected(request, self._calls.result(asked, principal)))

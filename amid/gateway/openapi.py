@@ -147,8 +147,12 @@ def _recorded(method: str, summary: str) -> Map:
     """The query has the params of the method."""
     known = msgspec.json.schema_components([PARAMS[method]], ref_template="{name}")[1][PARAMS[method].__name__]["properties"]
     query = [_query(name, schema) for name, schema in known.items() if name != "linkedid"]
-    path = [_path("linkedid")] if method == "call" else []
-    return {**_operation(summary, {"200": _json({"type": "object"}), **_errors()}), "parameters": [*path, *query]}
+    responses = {"200": _json({"type": "object"}), **_errors()}
+    if method == "calls":
+        return {**_operation(summary, responses), "parameters": query}
+    absent: Map = {"type": "object", "required": ["error"], "properties": {"error": {"type": "string"}}}
+    responses["404"] = {**_json({"anyOf": [absent, _ref("Error")]}), "description": "There is no such call, or no such server"}
+    return {**_operation(summary, responses), "parameters": [_path("linkedid"), *query]}
 
 
 def _events() -> Map:

@@ -18,6 +18,12 @@ def params_of(query: Mapping[str, str]) -> dict[str, Any]:
     return {name: _value(name, text) for name, text in query.items()}
 
 
+def describe_missing(linkedid: str, found: Mapping[str, Any]) -> str:
+    """Why there is no call. found: the result of `call`."""
+    files = f"; files that cannot be read: {', '.join(found['unreadable'])}" if "unreadable" in found else ""
+    return f"the recorder has no call {linkedid} of server {found['server']}{files}"
+
+
 def _value(name: str, text: str) -> Any:
     if name in NUMBERS:
         return number(text)

@@ -57,6 +57,7 @@ RECORDED = {
     "numbers": [NAME], "channels": 1, "events": 1,
 }  # fmt: skip
 STEP = {"time": 1.0, "after": 0.0, "kind": NAME, "text": NAME, "parties": [NAME, f"{NAME} 2"], "epoch": 1, "seq": 1}
+CALL = {"call": RECORDED, "ladder": [STEP, {**STEP, "kind": "end", "parties": None}], "unreadable": [NAME]}
 STATUS = {
     "servers": [{"name": "pbx1", "state": NAME, "detail": NAME, "asterisk": NAME, "queued": 1}],
     "processes": [{"name": name, "pid": 1, "uptime": 1, "restarts": 0, "last_exit": NAME} for name in ("recorder", NAME)],
@@ -68,9 +69,9 @@ ERROR = {"code": 1, "message": NAME, "data": {"kind": "action_failed", "sent": T
 
 
 def answer_rpc(route: Route) -> None:
-    """Answer `status` and `actions`; any action fails with an error that contains the name."""
+    """Answer `status`, `actions` and `call`; any action fails with an error that contains the name."""
     method = (route.request.post_data_json or [{}])[0].get("method")
-    results = {"status": STATUS, "actions": ACTIONS}
+    results = {"status": STATUS, "actions": ACTIONS, "call": CALL}
     reply = {"result": results[method]} if method in results else {"error": ERROR}
     route.fulfill(json=[{"jsonrpc": "2.0", "id": 1, **reply}])
 
@@ -95,13 +96,11 @@ def view(gateway: Gateway) -> Iterator[Page]:
         gap = {"server": NAME, "epoch": 1, "after": 0, "missed": 3}
         away = {"server": NAME, "kind": NAME, "detail": NAME}
         samples = {"interval": 15, "servers": {NAME: {"calls": [1, 2], "waiting": [0, 1], "events": [None, 1]}}}
-        call = {"call": RECORDED, "ladder": [STEP, {**STEP, "kind": "end", "parties": None}], "unreadable": [NAME]}
         view.route("**/v1/state?*", stream(("state", STATE), ("away", away)))
         view.route("**/v1/events", stream(("event", EVENT), ("event", lost), ("gap", gap)))
         view.route("**/v1/rights?*", answer(RIGHTS))
         view.route("**/v1/samples", answer(samples))
         view.route("**/v1/calls?*", answer({"calls": [RECORDED], "more": True, "unreadable": [NAME]}))
-        view.route("**/v1/calls/**", answer(call))
         view.route("**/rpc", answer_rpc)
         submit_token(view)
         yield view

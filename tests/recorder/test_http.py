@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from amid import Client
+from amid.gateway.recorded_calls import describe_missing
 from tests.daemon import Daemon, eventually, gateway_table
 from tests.recorder.pbx import simulated
 
@@ -67,4 +68,14 @@ def test_an_invalid_query_is_refused(recording: Daemon) -> None:
     for query in ("limit=many", "lost=perhaps", "since=yesterday", "unknown=1", "ended_by=nobody"):
         answer = get(recording, "all", f"/v1/calls?{query}")
         assert answer.status_code == 400 and query.partition("=")[0] in answer.text, query
-    assert get(recording, "all", "/v1/calls/1.1").json()["call"] is None
+
+
+def test_a_call_that_was_not_recorded_is_404(recording: Daemon) -> None:
+    answer = get(recording, "all", "/v1/calls/1.1")
+    assert (answer.status_code, answer.json()) == (404, {"error": "the recorder has no call 1.1 of server pbx1"})
+    assert get(recording, "nothing", "/v1/calls/1.1").status_code == 403, "a token without the right learns nothing"
+
+
+def test_a_call_may_be_missing_because_of_a_file_that_cannot_be_read() -> None:
+    found = {"server": "pbx1", "call": None, "ladder": [], "unreadable": ["pbx1-2026-11-27.db: malformed"]}
+    assert describe_missing("1.1", found).endswith("; files that cannot be read: pbx1-2026-11-27.db: malformed")

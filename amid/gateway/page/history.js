@@ -1,7 +1,7 @@
 // The view of recorded calls: a search, and the ladder of one call. A current call is loaded again
 // while it continues. The address of the page names the call, so that it can be bookmarked.
 
-import { get } from "./api.js";
+import { call, get } from "./api.js";
 import { $, dateTime, duration, make, reconcile, setText } from "./dom.js";
 import { createLegend, createRows, tracksOf } from "./ladder.js";
 
@@ -101,7 +101,7 @@ export class HistoryView {
 
   async #load(opened) {
     try {
-      const answer = await get(`v1/calls/${encodeURIComponent(opened.linkedid)}?server=${encodeURIComponent(opened.server)}`);
+      const answer = await call("call", opened);
       if (this.opened !== opened) return;
       setText(
         $("history-error"),
