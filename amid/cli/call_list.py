@@ -17,7 +17,9 @@ from amid.cli.when import When
 @click.option("--since", type=When(), metavar="TIME", help="Calls that began then or later: 14:03, yesterday, 2h, 2026-11-27.")
 @click.option("--until", type=When(), metavar="TIME", help="Calls that began then or earlier.")
 @click.option(
-    "--number", metavar="N", help="A number in the call: six or more digits match the end of a number, fewer only a whole number."
+    "--number",
+    metavar="N",
+    help="A number or extension in the call: six or more digits match the end of a number, fewer only a whole number.",
 )
 @click.option("--name", metavar="TEXT", help="A part of what a call shows: a name, a number, a queue.")
 @click.option("--queue", metavar="NAME", help="The queue that the caller was in.")

@@ -39,13 +39,18 @@ def show_calls(top: dict[str, Any], as_json: bool, filters: dict[str, Any]) -> N
     _warn_of(page.get("unreadable", []))
     for row in text.table([_columns(call) for call in page["calls"]], text.limit()) if page["calls"] else ["no calls"]:
         click.echo(row)
+    number = filters["number"]
+    if number and not page["calls"] and not any(map(str.isdigit, number)):
+        click.echo("amid: --number compares numbers and extensions; use --name for the name of a party", err=True)
     if page["more"]:
         click.echo("amid: there are more calls; use --until or --limit", err=True)
 
 
 @click.command(cls=Reporting)
 @click.argument("linkedid", required=False)
-@click.option("--number", metavar="N", help="Instead of a Linkedid: the last call of this number, or its call --at a time.")
+@click.option(
+    "--number", metavar="N", help="Instead of a Linkedid: the last call of this number or extension, or its call --at a time."
+)
 @click.option("--at", type=When(), metavar="TIME", help="14:03, yesterday, 2h, 2026-11-27, '2026-11-27 14:03'.")
 @click.option("--all", "every", is_flag=True, help="Show every event as well.")
 @click.option("--server", metavar="NAME", shell_complete=complete.servers, help="Required if there are several.")

@@ -123,6 +123,10 @@ LONGEST_EXTENSION = 5
 longer numbers are compared by their last digits."""
 Seconds1970 = Annotated[float, Meta(ge=0, le=1e11, description="seconds since 1970")]
 Text = Annotated[str, Meta(min_length=1, max_length=255, description="1 to 255 characters of text")]
+Number = Annotated[
+    str, Meta(pattern=r"[^+]", max_length=255, description="a number or an extension: 1 to 255 characters, not only plus signs")
+]
+"""Asterisk has text in the place of numbers too: `anonymous`, an extension `sales`, a SIP user."""
 Outcome = Literal["answered", "voicemail", "abandoned", "busy", "no answer", "failed", "cancelled", "unknown"]
 EndedBy = Literal["caller", "callee", "agent", "pbx", "restart"]
 
@@ -131,7 +135,7 @@ class CallsParams(Params, frozen=True, kw_only=True):
     server: str | None = None
     since: Seconds1970 | None = None
     until: Seconds1970 | None = None
-    number: Text | None = None
+    number: Number | None = None
     name: Text | None = None
     queue: Text | None = None
     agent: Text | None = None
@@ -148,7 +152,7 @@ class CallsParams(Params, frozen=True, kw_only=True):
 class CallParams(Params, frozen=True, kw_only=True):
     server: str | None = None
     linkedid: Text | None = None
-    number: Text | None = None
+    number: Number | None = None
     at: Seconds1970 | None = None
     all: bool = False
     masked: bool = False

@@ -27,6 +27,12 @@ def test_with_a_filter_recorded_calls_are_shown(daemon: StandIn, amid: Amid) -> 
     assert json.loads(amid("calls", "--lost", "--json").out) == RECORDED
 
 
+def test_a_name_in_place_of_a_number_is_explained(daemon: StandIn, amid: Amid) -> None:
+    daemon.methods["calls"] = lambda params: {"server": "pbx1", "calls": [], "more": False}
+    assert "use --name" in amid("calls", "--number", "Alice").err
+    assert amid("calls", "--number", "100").err == amid("calls", "--lost").err == ""
+
+
 def test_recorded_calls_cannot_be_watched(daemon: StandIn, amid: Amid) -> None:
     ended = amid("calls", "--watch", "--lost")
     assert ended.status == 2 and "takes no filter" in ended.err

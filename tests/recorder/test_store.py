@@ -341,6 +341,13 @@ def test_a_name_is_found_as_it_is(name: str, tmp_path: Path) -> None:
     assert calls(tmp_path, name=name) == ["1.1"] and not calls(tmp_path, name=name * 2)
 
 
+def test_text_in_place_of_a_number_is_found(tmp_path: Path) -> None:
+    script = at(NOON)
+    ids = {**channel(1), "CallerIDNum": "anonymous", "Exten": "sales", "ChannelStateDesc": "Ring"}
+    Writer(tmp_path).write([script.event("Newchannel", **ids)])
+    assert calls(tmp_path, number="anonymous") == calls(tmp_path, number="sales") == ["1.1"] and not calls(tmp_path, number="abc")
+
+
 def test_a_call_by_number_and_time(several: Path) -> None:
     archive = Archive(several, "pbx1")
 

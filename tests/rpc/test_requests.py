@@ -143,6 +143,10 @@ WORDS = {
     ),
     "a timeout of events": (events(timeout=-1), "events: `params.timeout` must be a number of seconds from 0 to 3,600"),
     "names": (events(names=[]), "events: `params.names` must be a list of 1 to 100 names of events, in UTF-8"),
+    "a number of no call": (
+        {"method": "call", "params": {"number": "+"}},
+        "call: `params.number` must be a number or an extension: 1 to 255 characters, not only plus signs"
+    ),
     "an id that is a list": ({"method": "cancel", "params": {"id": []}}, "cancel: `params.id` must be text or a number"),
 }  # fmt: skip
 
