@@ -72,7 +72,8 @@ def ladder(call: Call, label: Label = str) -> list[dict[str, Any]]:
     """The steps in order: `time`, `after` (seconds since the call began), `epoch`, `seq`, `kind`,
     `parties`, `text`. label: replaces the name or number of a party (`amid.history.masking`)."""
     ended = {step.parties[-1] for step in call.steps if step.kind in _ENDS}
-    lines = [_line(call, step, label) for step in call.steps if _is_shown(step, ended)]
+    repeated = _repeated(call)
+    lines = [_line(call, step, label) for step in call.steps if step not in repeated and _is_shown(step, ended)]
     if call.left_out:
         lines.append(_plain(call, call.last.time, "left_out", f"{call.left_out} further steps are left out"))
     if call.ended:
@@ -84,6 +85,8 @@ _ENDS = frozenset({"answer", "busy", "no_answer", "unreachable", "rejected", "fo
 _NUMBERS = frozenset({"to", "mailbox"})
 """Details that are phone numbers."""
 _OF_AGENTS = frozenset({"dial", "answer", "no_answer", "stop"})
+_FAILURES = frozenset({"busy", "unreachable", "rejected"})
+"""Ends of a queue member's call that the queue reports too, as `agent_no_answer`."""
 
 
 def _is_shown(step: Step, ended: set[Leg | None]) -> bool:
@@ -98,6 +101,24 @@ def _is_shown(step: Step, ended: set[Leg | None]) -> bool:
     if step.kind == "dial" and whom is not None:
         return not whom.rang_at and whom not in ended
     return True
+
+
+def _repeated(call: Call) -> set[Step]:
+    """Steps that repeat how the call of a queue member ended. Both the queue and the dialled leg
+    report it: if a phone rang, the line of the queue is shown, and otherwise the reason why none
+    did."""
+    rang = {_called_by_queue(leg) for leg in call.legs if leg.rang_at}
+    steps = [step for step in call.steps if step.kind in _FAILURES or step.kind == "agent_no_answer"]
+    ends = [(step, leg) for step in steps if (leg := step.parties[-1]) is not None and leg.answers_for]
+    failed = {_called_by_queue(leg) for step, leg in ends if step.kind in _FAILURES and not leg.connects}
+    return {step for step, leg in ends if _called_by_queue(leg) in (rang if step.kind in _FAILURES else failed - rang)}
+
+
+def _called_by_queue(leg: Leg) -> Leg:
+    """The leg that the queue called, of one that is called through it."""
+    while leg.caller is not None and leg.caller.connects and leg.caller.agent:
+        leg = leg.caller
+    return leg
 
 
 def _line(call: Call, step: Step, label: Label) -> dict[str, Any]:

@@ -200,6 +200,55 @@ def test_a_pickup_is_told_before_the_talk_that_it_leads_to() -> None:
     assert ladder_of(folded)[-2:] == ["300 picks up the call to 200", "100 and 300 talk"]
 
 
+LOCAL = {name: {"Channel": f"Local/200@agents-1;{name}", "Uniqueid": f"1.3{name}"} for name in "12"}
+
+
+def offered(script: Script, rings: bool, status: str, through_local: bool, status_of_pair: str = "NOANSWER") -> list[bytes]:
+    """The queue calls channel 2, the phone of its member Bob, directly or through a Local pair."""
+    member = {**channel(3, prefix="Dest"), **{f"Dest{name}": value for name, value in LOCAL["1"].items()}}
+    dialler = {**channel(3), **LOCAL["2"]}
+    if not through_local:
+        member, dialler = channel(2, prefix="Dest"), channel(1)
+    of_queue = {**channel(1), **member, "Queue": "desk", "MemberName": "Bob"}
+    dialled = {**dialler, **channel(2, prefix="Dest")}
+    phone = {**_ring(2), "ChannelStateDesc": "Ringing"}
+    return [
+        script.event("Newchannel", **{**_ring(1), "Exten": "400"}),
+        script.on("QueueCallerJoin", 1, Queue="desk", Position="1"),
+        script.event("AgentCalled", **of_queue),
+        *([script.event("DialBegin", **of_queue)] if through_local else []),
+        script.event("DialBegin", **dialled),
+        *([script.event("Newstate", **phone)] if rings else []),
+        script.event("DialEnd", **dialled, DialStatus=status),
+        *([script.event("DialEnd", **of_queue, DialStatus=status_of_pair)] if through_local else []),
+        script.event("AgentRingNoAnswer", **of_queue),
+    ]
+
+
+@pytest.mark.parametrize("through_local", [False, True])
+@pytest.mark.parametrize(
+    ("rings", "status", "lines_of_member"),
+    [
+        (True, "NOANSWER", ["200 rings", "Bob does not answer"]),
+        (True, "CHANUNAVAIL", ["200 rings", "Bob does not answer"]),
+        (True, "BUSY", ["200 rings", "Bob does not answer"]),
+        (False, "NOANSWER", ["Bob does not answer"]),
+        (False, "CHANUNAVAIL", ["200 cannot be reached"]),
+        (False, "BUSY", ["200 is busy"]),
+    ],
+)
+def test_the_end_of_the_call_of_a_queue_member_is_one_line(
+    through_local: bool, rings: bool, status: str, lines_of_member: list[str]
+) -> None:
+    folded = fold(offered(Script(), rings, status, through_local))
+    assert ladder_of(folded)[2:] == ["queue desk calls Bob", *lines_of_member]
+
+
+def test_the_end_of_the_call_of_a_queue_member_is_shown_although_only_its_local_pair_is_busy() -> None:
+    folded = fold(offered(Script(), False, "NOANSWER", True, "BUSY"))
+    assert ladder_of(folded)[2:] == ["queue desk calls Bob", "Bob does not answer"]
+
+
 def test_forged_headers_change_no_call() -> None:
     script = Script()
     twice = ["1.1", "1.2"]
