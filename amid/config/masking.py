@@ -21,6 +21,8 @@ def shown(config: Config) -> dict[str, Any]:
         plain["curve"]["secret_key"] = MASK
     for token in plain["gateway"]["tokens"].values() if plain["gateway"] else ():
         token["token"] = MASK
+    if plain["recorder"]:
+        plain["recorder"]["directory"] = config.recordings
     if plain["listener"]:
         del plain["listener"]["tls_fingerprint"]
         for user in plain["listener"]["users"].values():

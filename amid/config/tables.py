@@ -303,6 +303,11 @@ class Config(Table, frozen=True, kw_only=True):
     listener: Listener | None = None
     nats: Nats | None = None
 
+    @property
+    def recordings(self) -> str:
+        """The directory of the recorder."""
+        return (self.recorder.directory if self.recorder else None) or f"{self.state_dir}/recordings"
+
 
 def _table_in(kind: Any) -> type[Table] | None:
     """The table in the type of a key: `Rpc`, `Gateway | None` or `dict[str, Server]`."""

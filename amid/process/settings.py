@@ -127,8 +127,7 @@ def state_settings(config: Config) -> StateSettings:
 def recorder_settings(config: Config) -> RecorderSettings:
     """One that is run by hand needs no table of its own."""
     recorder = config.recorder or Recorder()
-    directory = recorder.directory or f"{config.state_dir}/recordings"
-    return RecorderSettings(config.run_dir, config.log_level, recorder, directory, list(config.servers))
+    return RecorderSettings(config.run_dir, config.log_level, recorder, config.recordings, list(config.servers))
 
 
 class ListenerSettings(msgspec.Struct):

@@ -14,6 +14,7 @@ from amid.config import load as configuration
 from amid.config.masking import secrets_of, shown
 from amid.config.report import ConfigError
 from amid.config.tables import Config
+from amid.process.settings import recorder_settings
 from tests.config.samples import TOKENS, check, one, problems, secret_file, with_key, without_secret
 from tests.processes.tls import certificate
 
@@ -94,6 +95,13 @@ def test_the_shown_configuration_hides_every_secret() -> None:
     text = json.dumps(shown(config))
     assert "geheim" not in text and "k" * 40 not in text
     assert shown(config)["servers"]["pbx1"]["secret"] == "***"
+
+
+@pytest.mark.parametrize(("keys", "directory"), [({}, "/var/lib/pbx/recordings"), ({"directory": "/srv/calls"}, "/srv/calls")])
+def test_the_shown_configuration_has_the_directory_of_the_recorder(keys: dict[str, Any], directory: str) -> None:
+    config = check({**one(), "state_dir": "/var/lib/pbx", "recorder": keys})
+    assert shown(config)["recorder"]["directory"] == recorder_settings(config).directory == directory
+    assert shown(check(one()))["recorder"] is None
 
 
 # ── TLS and TCP ──
