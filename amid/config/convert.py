@@ -42,6 +42,8 @@ def convert(raw: dict[str, Any], report: Report, of_run_dir: Report, of_state_di
             values[name] = (_group if name in GROUPS else to_table)(keys.pop(name), name, kind, report)
     if "servers" not in raw:
         report.refuse("", "", "no server: add a table [servers.NAME] with host, username and secret or secret_file")
+    elif "listener" in raw and raw["servers"] == {}:
+        report.refuse("listener", "", "there is no [servers.NAME] for it")
     config = to_table(keys, "", Config, report) or Config()
     return msgspec.structs.replace(config, **{name: value for name, value in values.items() if value is not None})
 

@@ -176,8 +176,6 @@ class Resolver:
         if listener.users_file is None:
             self._report.refuse("listener", "", "users_file is missing; it has sections as in manager.conf")
             return listener
-        if not servers and not self._report.problems:  # a server with a problem is left out
-            self._report.refuse("listener", "", "there is no [servers.NAME] for it")
         file = self._folder / listener.users_file
         if not self._safe(file, "listener", "users_file", secret=True):
             return listener

@@ -47,6 +47,8 @@ def test_a_listener_with_its_users(tmp_path: Path) -> None:
         ({"users": "[a]\nsecret = geheim-genug\nserver = pbx7\n"}, r"\[a\] server: there is no server 'pbx7'"),
         ({"servers": 2}, r"\[crm\] server: is missing: name one of pbx0, pbx1"),
         ({"servers": 0}, r"\[listener\]: there is no \[servers.NAME\] for it"),
+        ({"servers": 0, "listen": "5038"}, r"\[listener\]: there is no \[servers.NAME\] for it"),
+        ({"servers": 0, "users": None}, r"\[listener\]: there is no \[servers.NAME\] for it"),
         ({"mode": 0o644}, r"users.conf can be read by everybody"),
         ({"listen": []}, r"\[listener\] listen: is empty"),
         ({"tls_listen": "127.0.0.1:5039"}, r"\[listener\] tls_listen: needs tls_cert and tls_key"),
