@@ -156,6 +156,8 @@ def running_pbx(folder: Path, calls: list[str], on_end: Callable[[str], object] 
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, process_group=0) as simulator:
         assert simulator.stdout is not None
         line = simulator.stdout.readline()
+        if not line:
+            sys.exit(f"amid: the simulated PBX has ended before it listened (exit status {simulator.wait()}); its error is above")
         host, _, port = line.removeprefix("listening ").strip().rpartition(":")
         leaving = threading.Event()
         threading.Thread(target=_watch, args=(simulator, leaving, on_end), name="pbx", daemon=True).start()

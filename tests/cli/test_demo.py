@@ -1,14 +1,15 @@
-"""`amid demo` displays untrusted caller names safely."""
+"""`amid demo` displays untrusted caller names safely, and reports a PBX that cannot start."""
 
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 from rich.table import Table
 
-from amid.cli.demo import _cells
+from amid.cli.demo import _cells, running_pbx
 
 
 @pytest.mark.parametrize("name", [r"\[link=http://example.com]here[/link]", "[link=http://example.com]x[/link]", "[red]x", "[/]"])
@@ -19,6 +20,13 @@ def test_a_callers_name_is_not_interpreted_as_markup(name: str) -> None:
     Console(file=shown, force_terminal=True, width=300).print(table)
     assert shown.getvalue().count(name) == 3
     assert "\x1b]8" not in shown.getvalue()
+
+
+def test_a_pbx_that_ends_before_it_listens_is_an_error(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    said = r"^amid: the simulated PBX has ended before it listened \(exit status 2\)"
+    with pytest.raises(SystemExit, match=said), running_pbx(tmp_path, ["amid.simulator", "--unknown-option"]):
+        pass
+    assert "unrecognized arguments: --unknown-option" in capfd.readouterr().err
 
 
 def test_a_callers_name_moves_no_cursor() -> None:
