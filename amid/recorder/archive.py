@@ -10,6 +10,7 @@ import json
 import sqlite3
 import time
 from array import array
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
@@ -133,15 +134,8 @@ class Archive:
         return [found[number] for number in sorted(found)]
 
     def _fold(self, call: dict[str, Any], events: list[Numbered]) -> Call | None:
-        fold = Fold()
         end = call["ended"] if call["ended"] is not None else time.time()
-        gaps = [gap for gap in self.gaps() if call["began"] <= gap.time <= end]
-        for event, packed in events:
-            while gaps and (gaps[0].epoch, gaps[0].after) < event.number:
-                _add_gap(fold, gaps.pop(0))
-            fold.feed(event, packed)
-        for gap in gaps:
-            _add_gap(fold, gap)
+        fold = _fold_of(events, [gap for gap in self.gaps() if call["began"] <= gap.time <= end])
         folded = fold.calls.get(call["linkedid"])
         if folded is not None and call["ended"] is not None and not folded.ended:  # it ended in a gap
             fold.hang_up_unlisted(frozenset(), call["ended"])
@@ -152,7 +146,7 @@ class Archive:
         found: list[GapRow] = []
         for path in self.files():
             found += [GapRow(*row) for row in self._read(path, "SELECT epoch, after, missed, time, reason FROM gap")]
-        return sorted(found, key=lambda gap: gap.time)
+        return sorted(found, key=lambda gap: (gap.epoch, gap.after))
 
     # ── where recording continues ──
 
@@ -163,11 +157,12 @@ class Archive:
             found += [(Cursor(*row), path) for row in self._read(path, "SELECT epoch, seq FROM cursor")]
         return max(found, default=None)
 
-    def open_calls(self, path: Path) -> list[Numbered]:
-        """The events of the calls that were open when this file was written last."""
+    def open_calls(self, path: Path) -> Fold:
+        """The calls that were open when this file was written last."""
         rows = self._rows(path, "ended IS NULL AND continued = 0")
         found = {event.number: (event, packed) for row in rows for event, packed in self._events_of(row)}
-        return [found[number] for number in sorted(found) if found[number][0].event not in SESSION_EVENTS]
+        events = [found[number] for number in sorted(found) if found[number][0].event not in SESSION_EVENTS]
+        return _fold_of(events, self.gaps() if events else [])
 
     def tail(self, path: Path) -> list[msgspec.Raw]:
         """Packed events that are not in a block yet."""
@@ -250,6 +245,18 @@ def _may_end(event: Event, call: dict[str, Any]) -> bool:
     """Whether it is an event of the session that may have ended this call."""
     until = call["ended"] if call["ended"] is not None and call["ended_by"] != "restart" else event.time
     return event.event in SESSION_EVENTS and call["began"] <= event.time <= until
+
+
+def _fold_of(events: list[Numbered], gaps: list[GapRow]) -> Fold:
+    """The calls of these events, and of the gaps between them; both are in order."""
+    fold, later = Fold(), deque(gaps)
+    for event, packed in events:
+        while later and (later[0].epoch, later[0].after) < event.number:
+            _add_gap(fold, later.popleft())
+        fold.feed(event, packed)
+    for gap in later:
+        _add_gap(fold, gap)
+    return fold
 
 
 def _add_gap(fold: Fold, gap: GapRow) -> None:

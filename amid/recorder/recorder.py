@@ -24,13 +24,14 @@ from amid.client import AsyncClient
 from amid.config.tables import Config
 from amid.errors import AmidError
 from amid.events.replay_buffer import Cursor
+from amid.history.fold import Fold
 from amid.process import loop
 from amid.process.child import Child
 from amid.process.loop import clock, start_task
 from amid.process.service import Service
 from amid.process.settings import RecorderSettings, recorder_settings
 from amid.recorder.answers import answer
-from amid.recorder.archive import Archive, Numbered
+from amid.recorder.archive import Archive
 from amid.recorder.claim import Claim
 from amid.recorder.day_file import Batch
 from amid.recorder.feed import Feed
@@ -90,15 +91,15 @@ class ServerRecorder:
     async def run(self) -> None:
         while True:
             try:
-                cursor, events = await self._in_writer(self._load)
-                self._recording.resume(cursor, events)
+                cursor, calls = await self._in_writer(self._load)
+                self._recording.resume(cursor, calls)
                 self._committed = cursor or Cursor(0, 0)
                 await self._follow()
             except StoreError as error:
                 self._report(f"recording has stopped: {error}; retrying every {RETRY_S:g} s")
                 await asyncio.sleep(RETRY_S)
 
-    def _load(self) -> tuple[Cursor | None, list[Numbered]]:
+    def _load(self) -> tuple[Cursor | None, Fold]:
         """Claim and read the files. Raises `StoreError`."""
         self._store.make_directory()
         self._claim.take()
@@ -162,7 +163,7 @@ class ServerRecorder:
                 self._report(f"no events at present, retrying: {error.message}")
                 await asyncio.sleep(PAUSE_S)
                 continue
-            await self._write(self._recording.feed_page(page))
+            await self._write(self._recording.feed_page(page, clock.wall()))
             self._report("")
             if self._recording.needs_channel_list and not page.more:
                 await self._end_gone_channels()
@@ -202,7 +203,7 @@ class ServerRecorder:
             page = await self._feed.pull(self._recording.cursor, 0.0)
         except AmidError:
             return
-        await self._write(self._recording.feed_page(page))
+        await self._write(self._recording.feed_page(page, clock.wall()))
         await self._write(self._recording.hang_up(gone, clock.wall()))
 
     def _report(self, failure: str) -> None:

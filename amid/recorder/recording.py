@@ -13,7 +13,7 @@ import msgspec
 
 from amid.events.replay_buffer import Cursor
 from amid.history.blocks import split
-from amid.history.event import Event, Packed, decode_array
+from amid.history.event import Event, decode_array
 from amid.history.fold import Fold
 from amid.history.ladder import summary
 from amid.history.model import Call
@@ -52,20 +52,18 @@ class Recording:
     def live_channels(self) -> frozenset[str]:
         return self._fold.live_channels
 
-    def resume(self, cursor: Cursor | None, events: Iterable[tuple[Event, Packed]]) -> None:
-        """Continue after `cursor`. events: those of the calls that were open there."""
-        self._fold = Fold()
+    def resume(self, cursor: Cursor | None, calls: Fold) -> None:
+        """Continue after `cursor`. calls: those that were open there."""
+        self._fold = calls
         self._cursor = cursor
         self._unexplained = None
-        for event, packed in events:
-            self._fold.feed(event, packed)
         for call in self._fold.calls.values():
             call.changed = False
 
-    def feed_page(self, page: Page) -> Batch:
-        """Fold the events after the cursor."""
+    def feed_page(self, page: Page, now: float) -> Batch:
+        """Fold the events after the cursor. now: the time of a gap with no event after it yet."""
         events = decode_array(page.events)
-        gaps = self._gaps_before(page, events)
+        gaps = self._gaps_before(page, events[0].time if events else now)
         first = self._first_of(page, events)
         kept: list[StoredEvent] = []
         left_out_names: set[str] = set()
@@ -77,10 +75,10 @@ class Recording:
             else:
                 left_out_names.add(event.event.casefold())
             if event.event == "FullyBooted":
-                gaps += self._explain_gap(event.time)
+                self._explain_gap(event.time)
         if events:
             if not page.more:
-                gaps += self._explain_gap(events[-1].time)
+                self._explain_gap(events[-1].time)
             self._fold.expire(events[-1].time)
         self._cursor = Cursor(page.epoch, page.seq)
         return Batch(first, self._cursor, kept, self._changed_calls(), gaps, left_out_names)
@@ -112,23 +110,21 @@ class Recording:
             return self._cursor.seq + 1
         return events[0].seq if events else page.seq + 1
 
-    def _gaps_before(self, page: Page, events: list[Event]) -> list[GapRow]:
-        """The events that are missing before a page."""
+    def _gaps_before(self, page: Page, time: float) -> list[GapRow]:
+        """The events that are missing before a page, which begins at `time`. They are stored with it:
+        a recorder that is killed after it does not request them again."""
         if page.missed == 0 or self._cursor is None:
             return []
-        time = events[0].time if events else 0.0
         gap = GapRow(*self._cursor, page.missed, time, "")
         self.needs_channel_list = True
         if page.missed is None:  # a new session; its first events show whether Asterisk was restarted
             self._unexplained = gap
-            return []
-        self._fold.add_gap(gap.epoch, gap.after, gap.missed, time)
+        else:
+            self._fold.add_gap(gap.epoch, gap.after, gap.missed, time)
         return [gap]
 
-    def _explain_gap(self, time: float) -> list[GapRow]:
+    def _explain_gap(self, time: float) -> None:
         """Add the gap before a new session to the calls that were not ended by a restart."""
         gap, self._unexplained = self._unexplained, None
-        if gap is None:
-            return []
-        self._fold.add_gap(gap.epoch, gap.after, None, time)
-        return [gap._replace(time=time)]
+        if gap is not None:
+            self._fold.add_gap(gap.epoch, gap.after, None, time)

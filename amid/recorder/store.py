@@ -15,7 +15,8 @@ from pathlib import Path
 
 from amid.events.replay_buffer import Cursor
 from amid.history.event import decode
-from amid.recorder.archive import SUFFIX, Archive, Numbered, day_of
+from amid.history.fold import Fold
+from amid.recorder.archive import SUFFIX, Archive, day_of
 from amid.recorder.day_file import Batch, CallRow, DayFile, GapRow, StoredEvent, stored
 
 log = logging.getLogger("amid.recorder")
@@ -40,9 +41,9 @@ class Store:
         self._cursor = Cursor(0, 0)
         self._damaged: list[str] = []
 
-    def load(self) -> tuple[Cursor | None, list[Numbered]]:
-        """The last recorded event, None for none, and the events of the calls that were open then.
-        Raises `StoreError`."""
+    def load(self) -> tuple[Cursor | None, Fold]:
+        """The last recorded event, None for none, and the calls that were open then. Raises
+        `StoreError`."""
         self.close()
         self.make_directory()
         archive = Archive(self.directory, self.server)
@@ -52,7 +53,7 @@ class Store:
                 raise StoreError(f"cannot read {unread}: {why}")
             self._rename_damaged(unread, why)
         if found is None:
-            return None, []
+            return None, Fold()
         cursor, path = found
         self._cursor = cursor
         self._open(path, archive)

@@ -111,7 +111,7 @@ def _record_day(directory: Path, count: int) -> None:
     for first in range(0, count, PAGE):
         page = [next(events) for _ in range(min(PAGE, count - first))]
         read = Page(1, first + len(page), msgspec.Raw(join(page)), 0, True)
-        store.commit(recording.feed_page(read), recording.open_calls)
+        store.commit(recording.feed_page(read, 0.0), recording.open_calls)
     store.close()
 
 

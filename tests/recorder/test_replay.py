@@ -249,13 +249,13 @@ def record(directory: Path, steps: list[Step]) -> list[tuple[int, int, str]]:
     script, sent = at(NOON), []
     store, recording = Store(directory, "pbx1"), Recording("pbx1", [LEFT_OUT])
     recording.resume(*store.load())
-    recording.feed_page(Page(1, 0, msgspec.Raw(join([])), 0, False))
+    recording.feed_page(Page(1, 0, msgspec.Raw(join([])), 0, False), NOON)
     for step in steps:
         if step.killed:
             store, recording = Store(directory, "pbx1"), Recording("pbx1", [LEFT_OUT])
             recording.resume(*store.load())
             if recording.cursor is None:
-                recording.feed_page(Page(1, 0, msgspec.Raw(join([])), 0, False))
+                recording.feed_page(Page(1, 0, msgspec.Raw(join([])), 0, False), NOON)
         if not step.names:
             continue
         if step.missed is None:
@@ -267,7 +267,7 @@ def record(directory: Path, steps: list[Step]) -> list[tuple[int, int, str]]:
         batch = [script.event(name) for name in step.names]
         sent += [(script.epoch, (event := msgspec.msgpack.decode(one))["seq"], event["event"]) for one in batch]
         page = Page(script.epoch, sent[-1][1], msgspec.Raw(join(batch)), step.missed, False)
-        store.commit(recording.feed_page(page), recording.open_calls)
+        store.commit(recording.feed_page(page, NOON), recording.open_calls)
     store.close()
     return sent
 

@@ -20,7 +20,7 @@ from amid.recorder.retention import DAY_S, Recorded, outdated
 from amid.recorder.store import Store, StoreError
 from amid.rpc.requests import CallParams, CallsParams
 from tests.history.events import Script, channel, recorded
-from tests.history.test_fold import TALK, talking
+from tests.history.test_fold import TALK, ringing, talking
 
 NOON = 1_795_780_800.0
 
@@ -34,9 +34,9 @@ def in_utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     time.tzset()
 
 
-def page(events: list[bytes], missed: int | None = 0) -> Page:
+def page(events: list[bytes], missed: int | None = 0, more: bool = False) -> Page:
     last = decode(events[-1])
-    return Page(last.epoch, last.seq, msgspec.Raw(join(events)), missed, more=False)
+    return Page(last.epoch, last.seq, msgspec.Raw(join(events)), missed, more)
 
 
 class Writer:
@@ -47,8 +47,11 @@ class Writer:
         self.recording = Recording("pbx1", leave_out)
         self.recording.resume(*self.store.load())
 
-    def write(self, events: list[bytes], missed: int | None = 0) -> None:
-        self.store.commit(self.recording.feed_page(page(events, missed)), self.recording.open_calls)
+    def write(self, events: list[bytes], missed: int | None = 0, more: bool = False) -> None:
+        self.write_page(page(events, missed, more), NOON)
+
+    def write_page(self, page: Page, now: float) -> None:
+        self.store.commit(self.recording.feed_page(page, now), self.recording.open_calls)
 
     def write_all(self, events: list[bytes]) -> None:
         for event in events:
@@ -182,6 +185,50 @@ def test_a_new_session(uptime: str, lines: list[str], tmp_path: Path) -> None:
     ends = [after.on("HangupRequest", 2), after.on("Hangup", 2), after.on("Hangup", 1)]
     writer.write(events if uptime == "1" else events + ends, missed=None)
     assert ladder_of(tmp_path)[:-1] == [*TALK, *lines]
+
+
+def new_session(writer: Writer, script: Script, has_events: bool) -> Script:
+    """Its first page: one of many, or an empty one, as while Asterisk is away. Returns its events."""
+    after = Script(epoch=2)
+    after.time = script.time + 30
+    if has_events:
+        writer.write([after.event("UserEvent")], missed=None, more=True)
+    else:
+        writer.write_page(Page(2, 0, msgspec.Raw(join([])), None, more=False), after.time)
+    return after
+
+
+@pytest.mark.parametrize("has_events", [True, False])
+def test_a_recorder_that_is_killed_in_a_new_session_loses_no_gap(has_events: bool, tmp_path: Path) -> None:
+    script = at(NOON)
+    writer = Writer(tmp_path)
+    writer.write_all(talking(script))
+    after = new_session(writer, script, has_events)
+    Writer(tmp_path).write(hang_up(after))
+    (gap,) = Archive(tmp_path, "pbx1").gaps()
+    assert gap[:3] == (1, 7, None)
+    assert ladder_of(tmp_path)[:-1] == [*TALK, "events are missing here", "100 hangs up"]
+
+
+@pytest.mark.parametrize("has_events", [True, False])
+def test_a_restart_of_asterisk_that_is_known_late_is_no_gap_of_a_call(has_events: bool, tmp_path: Path) -> None:
+    script = at(NOON)
+    writer = Writer(tmp_path)
+    writer.write_all([*talking(script), script.event("amid:disconnected")])
+    after = new_session(writer, script, has_events)
+    Writer(tmp_path).write([after.event("FullyBooted", Uptime="1")])
+    assert ladder_of(tmp_path)[:-1] == [*TALK, "Asterisk stops"]
+
+
+def test_a_gap_is_known_after_a_restart_of_the_recorder(tmp_path: Path) -> None:
+    script = at(NOON)
+    writer = Writer(tmp_path)
+    writer.write_all(ringing(script))
+    [script.on("Hold", 1) for _ in range(5)]
+    writer.write([script.event("UserEvent")], missed=5)
+    Writer(tmp_path).write(hang_up(script)[1:])
+    (row,) = Archive(tmp_path, "pbx1").calls(CallsParams())[0]
+    assert (row["outcome"], row["ended_by"]) == ("unknown", "")
 
 
 def test_channels_that_asterisk_no_longer_lists(tmp_path: Path) -> None:
