@@ -50,6 +50,18 @@ static json_t *text_shown(const msgpack_object *text, const char *prefix)
     return shown;
 }
 
+/* A string of the client. It may be a `bin`: names of queues and of events are bytes to Asterisk. */
+static json_t *string_shown(const char *string)
+{
+    json_t *text = json_string(string); /* NULL if it is not UTF-8 */
+    if (text)
+        return text;
+    char *hex = hex_of("", string, strlen(string));
+    json_t *bin = json_pack("{s: s}", MARK, hex);
+    free(hex);
+    return bin;
+}
+
 static json_t *shown(const msgpack_object *value);
 
 static json_t *map_shown(const msgpack_object_map *map)
@@ -325,9 +337,9 @@ static void calls(amid_client *client, json_t *asked)
 
 static json_t *event_shown(const amid_event *event)
 {
-    return json_pack("{s: s, s: I, s: I, s: I, s: f, s: s, s: o}", "server", event->server, "epoch", (json_int_t)event->epoch,
-                     "seq", (json_int_t)event->seq, "prev", (json_int_t)event->prev, "time", event->time, "event", event->event,
-                     "fields", shown(event->fields));
+    return json_pack("{s: s, s: I, s: I, s: I, s: f, s: o, s: o}", "server", event->server, "epoch", (json_int_t)event->epoch,
+                     "seq", (json_int_t)event->seq, "prev", (json_int_t)event->prev, "time", event->time, "event",
+                     string_shown(event->event), "fields", shown(event->fields));
 }
 
 static json_t *gap_shown(const amid_gap *gap)
@@ -375,8 +387,8 @@ static json_t *change_shown(const amid_change *change)
 {
     json_t *set = change->set ? shown(change->set) : NULL, *state = change->state ? shown(change->state) : NULL;
     bool gone = !change->set && !change->state;
-    return json_pack("{s: s, s: s, s: s, s: b, s: o*, s: o*}", "server", change->server, "kind", change->kind, "id", change->id,
-                     "gone", gone, "set", set, "state", state);
+    return json_pack("{s: s, s: s, s: o, s: b, s: o*, s: o*}", "server", change->server, "kind", change->kind, "id",
+                     string_shown(change->id), "gone", gone, "set", set, "state", state);
 }
 
 /* False with an error before so many resets. */

@@ -232,6 +232,10 @@ func say(answer amid.Map) {
 
 func shown(value any) any {
 	switch value := value.(type) {
+	case string:
+		if !utf8.ValidString(value) { // the client gives a name that may be bytes as a string
+			return amid.Map{mark: hex.EncodeToString([]byte(value))}
+		}
 	case []byte:
 		return amid.Map{mark: hex.EncodeToString(value)}
 	case amid.Map:
