@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from amid.config import load as configuration
-from tests.config.samples import SERVER, certain_tokens, one, problems, secret_file, without_secret
+from tests.config.samples import KEY, SERVER, certain_tokens, one, problems, secret_file, without_secret
 
 REMOTE = {"host": "pbx.example.com"}
+WHO = {"user": "root", "group": "root", "key": KEY, "nats": "web"}
 CARELESS: dict[str, tuple[dict[str, Any], str]] = {
     "the gateway on all addresses": ({"gateway": {"listen": "0.0.0.0:8088"}}, "[gateway] listen: 0.0.0.0:8088 is not on loopback"),
     "the gateway on all of IPv6": ({"gateway": {"listen": "[::]:8088"}}, "[gateway] listen: [::]:8088 is not on loopback"),
@@ -45,6 +46,7 @@ RIGHT: dict[str, dict[str, Any]] = {
     "actions that Asterisk has": one(allow=["Ping", "queue*", "Originate: *@sales", "*", "*: *", "WaitEvent"], deny=["Db*"]),
     "actions that an older Asterisk had": one(allow=["Queues", "KonferenceList", "DataGet"]),
     "the secret in clear text within TLS": one(tls=True, auth="plain"),
+    **{f"a caller with a {key}": one() | {"callers": {"web": {key: value}}} for key, value in WHO.items()},
 }
 
 

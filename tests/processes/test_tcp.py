@@ -170,7 +170,7 @@ def test_keygen_overwrites_no_key(tmp_path: Path) -> None:
     make_keys(tmp_path / "key")
     secret = (tmp_path / "key").read_text()
     again = subprocess.run([sys.executable, "-m", "amid", "keygen", str(tmp_path / "key")], capture_output=True, text=True)
-    assert again.returncode == 2 and "exists; choose another name" in again.stderr and not again.stdout
+    assert again.returncode == 2 and f"{tmp_path}/key exists; choose another name" in again.stderr and not again.stdout
     assert (tmp_path / "key").read_text() == secret
 
 
