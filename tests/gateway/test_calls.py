@@ -183,10 +183,15 @@ def test_a_disallowed_method_names_the_allowed_ones(gateway: Gateway, method: st
 def test_an_unknown_parameter_is_refused(gateway: Gateway) -> None:
     server = "/v1/servers/pbx1"
     with gateway.http as http:
-        for path in ("/v1/servers", "/v1/status", "/v1/samples", "/v1/rights", f"{server}/state", f"{server}/actions", "/v1/state"):
+        for path in ("/v1/servers", "/v1/status", "/v1/samples", "/v1/rights", f"{server}/state", f"{server}/actions", "/metrics"):
             answer = http.get(path, params={"wher": "x"})
             assert answer.status_code == 400 and "unknown parameter 'wher'" in answer.text, path
-        assert http.post(f"{server}/actions/Ping", params={"timout": "1"}).status_code == 400
+        for path in ("/v1/calls", "/v1/calls/1.1"):
+            assert "there is no param `wher`" in http.get(path, params={"wher": "x"}).text, path
+        for path in ("/v1/events", "/v1/state"):
+            assert http.head(path, params={"server": "pbx1", "wher": "x"}).status_code == 400, path
+        for path, body in ((f"{server}/actions/Ping", {}), ("/rpc", {"method": "ping"})):
+            assert http.post(path, params={"timout": "1"}, json=body).status_code == 400, path
 
 
 def test_health_and_readiness_need_no_token(gateway: Gateway) -> None:
