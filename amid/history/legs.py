@@ -124,6 +124,7 @@ class Legs:
         target.channels += call.channels
         target.left_out += call.left_out
         target.has_gap = target.has_gap or call.has_gap
+        target.late = target.late or call.late
         target.talked += call.talked
         target.queue, target.agent = target.queue or call.queue, target.agent or call.agent
         target.dialled = target.dialled or call.dialled

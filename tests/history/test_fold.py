@@ -146,6 +146,14 @@ def test_the_caller_of_a_late_call_may_be_unknown() -> None:
     assert (row["who"], row["whom"], row["outcome"], row["ended_by"]) == ("", "200", "unknown", "")
 
 
+def test_a_late_call_that_becomes_part_of_another_remains_late() -> None:
+    script = Script()
+    joined = script.on("Newstate", 1), script.on("VarSet", 1, linkedid="0.9")
+    ends = script.on("HangupRequest", 1, linkedid="0.9"), script.on("Hangup", 1, linkedid="0.9")
+    row = summary(fold([*joined, *ends]).calls["0.9"], "pbx1")
+    assert (row["joined"], row["who"], row["outcome"], row["ended_by"]) == (["1.1"], "", "unknown", "")
+
+
 @pytest.mark.parametrize("status", ["", "BUSY"])
 def test_the_outcome_of_a_call_with_a_gap_is_unknown(status: str) -> None:
     """Somebody may have answered in it."""
