@@ -125,7 +125,9 @@ class Legs:
         target.left_out += call.left_out
         target.has_gap = target.has_gap or call.has_gap
         target.late = target.late or call.late
+        target.waited += call.waited
         target.talked += call.talked
+        target.outcome = target.outcome or call.outcome
         target.queue, target.agent = target.queue or call.queue, target.agent or call.agent
         target.dialled = target.dialled or call.dialled
         target.answered_at = min(filter(None, (target.answered_at, call.answered_at)), default=0.0)

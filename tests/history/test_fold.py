@@ -154,6 +154,15 @@ def test_a_late_call_that_becomes_part_of_another_remains_late() -> None:
     assert (row["joined"], row["who"], row["outcome"], row["ended_by"]) == (["1.1"], "", "unknown", "")
 
 
+def test_a_call_that_becomes_part_of_another_keeps_its_outcome_and_its_wait() -> None:
+    """As a consultation of a queue that is transferred; the beginning of the other call was not recorded."""
+    script = Script()
+    join, leave = script.on("QueueCallerJoin", 1, Queue="desk", Position="1"), script.on("QueueCallerLeave", 1, Queue="desk")
+    joined = [script.on(name, number, linkedid="0.9") for name, number in (("VarSet", 1), ("Hangup", 2), ("Hangup", 1))]
+    row = summary(fold([join, leave, *talking(script), *joined]).calls["0.9"], "pbx1")
+    assert (row["queue"], row["waited"], row["outcome"]) == ("desk", 0.1, "answered")
+
+
 @pytest.mark.parametrize("status", ["", "BUSY"])
 def test_the_outcome_of_a_call_with_a_gap_is_unknown(status: str) -> None:
     """Somebody may have answered in it."""
