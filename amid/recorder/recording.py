@@ -38,7 +38,6 @@ class Recording:
         self._leave_out = frozenset(leave_out)
         self._fold = Fold()
         self._cursor: Cursor | None = None
-        self._unexplained: GapRow | None = None
         self.needs_channel_list = False
         """Whether channels may have hung up in a gap. `hang_up` is due for those that Asterisk does
         not list."""
@@ -56,7 +55,6 @@ class Recording:
         """Continue after `cursor`. calls: those that were open there."""
         self._fold = calls
         self._cursor = cursor
-        self._unexplained = None
         for call in self._fold.calls.values():
             call.changed = False
 
@@ -74,11 +72,7 @@ class Recording:
                 kept.append(stored(event, packed, linkedids))
             else:
                 left_out_names.add(event.event.casefold())
-            if event.event == "FullyBooted":
-                self._explain_gap(event.time)
         if events:
-            if not page.more:
-                self._explain_gap(events[-1].time)
             self._fold.expire(events[-1].time)
         self._cursor = Cursor(page.epoch, page.seq)
         return Batch(first, self._cursor, kept, self._changed_calls(), gaps, left_out_names)
@@ -117,14 +111,5 @@ class Recording:
             return []
         gap = GapRow(*self._cursor, page.missed, time, "")
         self.needs_channel_list = True
-        if page.missed is None:  # a new session; its first events show whether Asterisk was restarted
-            self._unexplained = gap
-        else:
-            self._fold.add_gap(gap.epoch, gap.after, gap.missed, time)
+        self._fold.add_gap(gap.epoch, gap.after, gap.missed, time)
         return [gap]
-
-    def _explain_gap(self, time: float) -> None:
-        """Add the gap before a new session to the calls that were not ended by a restart."""
-        gap, self._unexplained = self._unexplained, None
-        if gap is not None:
-            self._fold.add_gap(gap.epoch, gap.after, None, time)
