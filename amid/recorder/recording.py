@@ -55,6 +55,7 @@ class Recording:
         """Continue after `cursor`. calls: those that were open there."""
         self._fold = calls
         self._cursor = cursor
+        self.needs_channel_list = bool(self.live_channels)  # the recorder may have ended after a gap, before it had the list
         for call in self._fold.calls.values():
             call.changed = False
 

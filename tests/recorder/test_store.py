@@ -220,13 +220,27 @@ def test_a_restart_of_asterisk_that_is_known_late_is_no_gap_of_a_call(has_events
     assert ladder_of(tmp_path)[:-1] == [*TALK, "Asterisk stops"]
 
 
-def test_a_gap_is_known_after_a_restart_of_the_recorder(tmp_path: Path) -> None:
+def test_a_recorder_that_is_killed_after_a_gap_asks_which_channels_are_left(tmp_path: Path) -> None:
+    script = at(NOON)
+    writer = Writer(tmp_path)
+    writer.write(talking(script))
+    [script.on("Hold", 1) for _ in range(5)]
+    writer.write([script.event("UserEvent")], missed=5)
+    second = Writer(tmp_path)
+    assert second.recording.needs_channel_list
+    second.write(hang_up(script))
+    assert not Writer(tmp_path).recording.needs_channel_list, "no call is open"
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_gap_makes_the_outcome_of_a_call_unknown(killed: bool, tmp_path: Path) -> None:
     script = at(NOON)
     writer = Writer(tmp_path)
     writer.write_all(ringing(script))
     [script.on("Hold", 1) for _ in range(5)]
     writer.write([script.event("UserEvent")], missed=5)
-    Writer(tmp_path).write(hang_up(script)[1:])
+    writer = Writer(tmp_path) if killed else writer
+    writer.write(hang_up(script)[1:])
     (row,) = Archive(tmp_path, "pbx1").calls(CallsParams())[0]
     assert (row["outcome"], row["ended_by"]) == ("unknown", "")
 
