@@ -188,13 +188,14 @@ def test_a_new_session(uptime: str, lines: list[str], tmp_path: Path) -> None:
 
 
 def new_session(writer: Writer, script: Script, has_events: bool) -> Script:
-    """Its first page: one of many, or an empty one, as while Asterisk is away. Returns its events."""
+    """Its first page, after which there are more; it ended in time for an event, or before. Returns
+    its events."""
     after = Script(epoch=2)
     after.time = script.time + 30
     if has_events:
         writer.write([after.event("UserEvent")], missed=None, more=True)
     else:
-        writer.write_page(Page(2, 0, msgspec.Raw(join([])), None, more=False), after.time)
+        writer.write_page(Page(2, 0, msgspec.Raw(join([])), None, more=True), after.time)
     return after
 
 
