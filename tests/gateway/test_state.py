@@ -19,7 +19,9 @@ def test_the_state_of_a_server(gateway: Gateway) -> None:
     assert state["exact"] and state["queues"] == [] and {one["queue"] for one in state["members"]} == {"support"}
 
 
-@pytest.mark.parametrize(("query", "status"), [("kinds=nothing", 400), ("where=nonsense", 400), ("timeout=x", 400)])
+@pytest.mark.parametrize(
+    ("query", "status"), [("kinds=nothing", 400), ("where=nonsense", 400), ("where=stat=Up", 400), ("timeout=x", 400)]
+)
 def test_an_invalid_query_is_refused(gateway: Gateway, query: str, status: int) -> None:
     with gateway.http as http:
         assert http.get(f"/v1/servers/pbx1/state?{query}").status_code == status
