@@ -86,7 +86,7 @@ def test_a_stuck_call_does_not_delay_shutdown_and_gets_an_error(ending: Daemon) 
 def test_an_idle_daemon_ends_at_once(ending: Daemon, carried_out: list[str]) -> None:
     before = pids(ending)
     ending.signal("supervisor", signal.SIGTERM)
-    ended(ending, before, bound=2.0)
+    ended(ending, before, bound=2.9)  # less than the time for open calls
     assert carried_out.count("Logoff") == 2
 
 

@@ -100,7 +100,7 @@ def test_all_pipelined_requests_of_a_caller_are_answered(daemon: Daemon) -> None
 
 def test_a_new_broker_drops_answers_to_its_predecessor(daemon: Daemon) -> None:
     """Its calls were numbered from 1 again, and a late answer of the reader went to another caller."""
-    daemon.action("SimFault", {"Kind": "delay", "Target": "CoreStatus", "Seconds": 2})
+    daemon.action("SimFault", {"Kind": "delay", "Target": "CoreStatus", "Seconds": 4})
     with daemon.socket(zmq.DEALER) as orphan, daemon.socket(zmq.DEALER) as stranger:
         for socket_ in (orphan, stranger):
             socket_.connect(daemon.rpc)
@@ -109,7 +109,7 @@ def test_a_new_broker_drops_answers_to_its_predecessor(daemon: Daemon) -> None:
         pid = daemon.kill("broker")
         eventually(lambda: daemon.pid("broker") != pid, "a new broker")
         for number in range(2, 5):  # the numbers that the first broker's calls had
-            params = f'{{"action": "Ping", "until": "Never{number}", "timeout": 4}}'
+            params = f'{{"action": "Ping", "until": "Never{number}", "timeout": 6}}'
             stranger.send_multipart([b"", f'{{"id": {number}, "method": "action", "params": {params}}}'.encode()])
         answers = [stranger.recv_multipart()[1] for _ in range(3)]
     assert all(b'"kind": "timeout"' in answer for answer in answers), answers
