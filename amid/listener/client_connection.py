@@ -132,6 +132,17 @@ class ClientConnection(asyncio.Protocol):
             self.session.receive_events(block, now)
             self._run()
 
+    @property
+    def refusal_due(self) -> float | None:
+        """When its failed login is answered; None if it has none."""
+        return self.session.refusal_due if self.session is not None else None
+
+    def refuse(self) -> None:
+        """Answer its failed login now, and close."""
+        if self.session is not None and self.session.refusal_due is not None:
+            self.session.tick(self.session.refusal_due)
+            self._run()
+
     def change_user(self, user: User) -> None:
         """Apply a changed user."""
         if self.session is not None:

@@ -161,7 +161,8 @@ class AmiListener:
         unauthenticated = len(self._unauthenticated) + self._handshakes
         total = len(self._all()) + self._handshakes
         self.counters["connections"] += 1
-        if unauthenticated >= listener.auth_limit or total >= listener.max_clients:
+        has_room = unauthenticated < listener.auth_limit or self._answer_failed_login()
+        if not has_room or total >= listener.max_clients:
             self.counters["refused_connections"] += 1
             message = "refused a connection from %s: %d connections have not logged in (auth_limit), %d are open (max_clients)"
             log.warning(message, address, unauthenticated, total)
@@ -171,6 +172,15 @@ class AmiListener:
         task = asyncio.get_running_loop().create_task(self._connect(accepted, address, context))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    def _answer_failed_login(self) -> bool:
+        """Answer the failed login that is due first, and close its connection. False if there is
+        none. A client with an old secret would otherwise occupy all connections without a login,
+        because its answers are delayed for longer than by Asterisk."""
+        waiting = {client: due for client in self._unauthenticated if (due := client.refusal_due) is not None}
+        if waiting:
+            min(waiting, key=waiting.__getitem__).refuse()
+        return bool(waiting)
 
     async def _connect(self, accepted: socket.socket, address: str, context: ssl.SSLContext | None) -> None:
         """The connection counts as a handshake until, in the same pass of the loop, it is in

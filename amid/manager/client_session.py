@@ -163,6 +163,11 @@ class ClientSession:
             self._end()
         self._proceed(now)
 
+    @property
+    def refusal_due(self) -> float | None:
+        """When its failed login is answered; None if it has none."""
+        return self._login.deadline if self._login.refusal is not None and not self.ended else None
+
     def next_deadline(self) -> float | None:
         deadlines = [self._outbox.next_deadline, self._actions.next_deadline, self._wait.until if self._wait else None]
         deadlines.append(None if self.ended or self.user is not None else self._login.deadline)

@@ -146,23 +146,43 @@ def test_a_listener_that_ends_or_hangs_is_replaced(front_for: MakeFront) -> None
         eventually(partial(is_replaced, pid), "its replacement listens", 60)
 
 
+def greeted(front: Front, stack: contextlib.ExitStack, count: int) -> list[Connection]:
+    """Connections without a login. One is refused while that of the fixture, which has ended, still
+    counts."""
+
+    def connected() -> Connection | None:
+        connection = stack.enter_context(Connection(front.endpoint))
+        return connection if connection.greeting else None
+
+    return [eventually(connected, "it is greeted") for _ in range(count)]
+
+
 def test_connections_without_a_login_are_limited(front_for: MakeFront) -> None:
     front = front_for(auth_limit=5, auth_timeout=6.0)
     with contextlib.ExitStack() as stack:
         user = stack.enter_context(Connection(front.endpoint))
         user.login()
-
-        def greeted() -> Connection | None:
-            """A connection. It is refused while the one of the fixture, which has ended, still counts."""
-            connection = stack.enter_context(Connection(front.endpoint))
-            return connection if connection.greeting else None
-
-        held = [eventually(greeted, "it is greeted") for _ in range(5)]
+        held = greeted(front, stack, 5)
         with Connection(front.endpoint, greeted=False) as refused:
             assert refused.until_closed() == b""
         held[0].send(b"Action: Challenge\r\nAuthType: MD5\r\n\r\n")
         assert all(each.until_closed().count(b"Challenge") <= 1 for each in held)
         assert pong(user)
+
+
+def test_failed_logins_keep_no_connection_out(front_for: MakeFront) -> None:
+    """As many as may be without a login wait for the answer to a wrong secret, the last one for 10 s."""
+    front = front_for(auth_limit=5)
+    with contextlib.ExitStack() as stack:
+        for guess in (guesses := greeted(front, stack, 5)):
+            guess.send(b"Action: Login\r\nUsername: crm\r\nSecret: wrong\r\n\r\n")
+        eventually(lambda: front.daemon.log.read_text().count("refused the login of 'crm'") == 5, "all were compared")
+        others = [stack.enter_context(Connection(front.endpoint)) for _ in range(5)]
+        assert all(each.greeting for each in others)
+        assert all(b"Authentication failed" in guess.until_closed() for guess in guesses)
+        with Connection(front.endpoint, greeted=False) as refused:
+            assert refused.until_closed() == b"", "the others have not tried to log in yet"
+        assert b"accepted" in others[0].login("wall")
 
 
 @contextlib.contextmanager
