@@ -166,8 +166,11 @@ def test_limits_and_rights_of_the_configuration(strict: Daemon) -> None:
         failure = strict.failure(action)
         assert kind_and_sent(failure) == ("denied", False)
         assert where in failure["message"]
-    error = strict.request("restart", {"server": "pbx1"})["error"]
-    assert kind_and_sent(error) == ("denied", False)
+    methods = {"restart": {"server": "pbx1"}, "audit": {}, "calls": {"server": "pbx1"}}
+    for method, right in zip(methods, ("admin", "admin", "history"), strict=True):
+        error = strict.request(method, methods[method])["error"]
+        assert kind_and_sent(error) == ("denied", False)
+        assert f"{right} in [callers.local]" in error["message"]
     works(strict)
 
 
