@@ -6,6 +6,7 @@ import errno
 import ssl
 
 from amid.config.tables import Server
+from amid.process.tls_errors import describe_tls_error
 
 
 def tls_context(server: Server) -> ssl.SSLContext | None:
@@ -26,12 +27,8 @@ def tls_context(server: Server) -> ssl.SSLContext | None:
 
 def explained(error: ssl.SSLError, host: str) -> OSError:
     """The TLS error as an `OSError` that says what to do."""
-    if isinstance(error, ssl.SSLCertVerificationError):
-        what = f"the certificate of {host} is not trusted: {error.verify_message}; name its authority in tls_ca"
-    elif error.reason == "WRONG_VERSION_NUMBER":
+    if error.reason == "WRONG_VERSION_NUMBER":
         what = "this port does not speak TLS; set the port of tlsbindaddr in manager.conf, or tls = false"
-    elif "_ALERT_" in (error.reason or ""):
-        what = f"{host} ended TLS: {error.reason}; if it requires a client certificate, set tls_cert and tls_key"
     else:
-        what = f"TLS failed: {error.strerror or error}"
+        what = describe_tls_error(error, host, "host")
     return OSError(errno.EPROTO, what)

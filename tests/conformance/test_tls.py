@@ -69,9 +69,9 @@ def _storm(listener: Listener, count: int) -> list[dict[str, Any]]:
 
 
 REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
-    "another host": ({"host": "DNS:pbx.example"}, {}, "mismatch"),
-    "another CA": ({}, {"tls_ca": None}, "self-signed"),
-    "expired": ({"made_at": "2020-01-01"}, {}, "expired"),
+    "another host": ({"host": "DNS:pbx.example"}, {}, "valid for '127.0.0.1'; set host to a name in the certificate"),
+    "another CA": ({}, {"tls_ca": None}, "self-signed certificate; set tls_ca to the certificate itself"),
+    "expired": ({"made_at": "2020-01-01"}, {}, "certificate has expired; renew the certificate"),
 }
 
 
@@ -82,7 +82,7 @@ def test_a_wrong_certificate_is_refused_with_the_reason(
     table = {key: value for key, value in secure(**certificate_is).table(**keys).items() if value is not None}
     daemon = daemon_for({"pbx1": table}, start=False).start(wait=False)
     eventually(lambda: why in daemon.server("pbx1")["detail"], f"it says why not: {why}")
-    assert "name its authority in tls_ca" in daemon.server("pbx1")["detail"] and why in daemon.log.read_text()
+    assert why in daemon.log.read_text()
 
 
 def test_ports_with_and_without_tls_are_distinguished(secure: Callable[..., Secure], daemon_for: StartDaemon) -> None:
