@@ -8,7 +8,8 @@ from typing import Any
 from nats.js.kv import KeyValue
 
 from amid import wire
-from amid.bus.connection import NATS_ERRORS, Connection, describe
+from amid.bus.connection import Connection
+from amid.bus.nats_errors import NATS_ERRORS, describe
 from amid.bus.protocol.subjects import Subjects
 from amid.bus.server_states import ServerStates
 from amid.bus.stream_publisher import StreamPublisher

@@ -17,9 +17,10 @@ from nats.micro.service import ServiceConfig
 
 from amid import __version__
 from amid.bus.announcer import TTL_S, Announcer
-from amid.bus.connection import NATS_ERRORS, Connection, ConnectionLost, describe
+from amid.bus.connection import Connection, ConnectionLost
 from amid.bus.lease_keeper import LeaseKeeper
 from amid.bus.local_broker import LocalBroker
+from amid.bus.nats_errors import NATS_ERRORS, describe
 from amid.bus.protocol.subjects import Subjects
 from amid.bus.rpc_responder import RpcForwarder, RpcResponder, callers_by_prefix, subscribe_for_instance
 from amid.bus.server_bus import ServerBus

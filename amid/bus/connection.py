@@ -16,11 +16,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import nats.errors
-import nats.js.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 
+from amid.bus.nats_errors import NATS_ERRORS, describe
 from amid.bus.protocol.messages import Message, encode_publish
 from amid.config.tables import Nats
 
@@ -32,14 +32,6 @@ PROBE_S = 2.0
 """Seconds between two probes."""
 CLOSE_TIMEOUT_S = 1.0
 """After this time, closing aborts the socket."""
-
-NATS_ERRORS = (nats.errors.Error, nats.js.errors.Error, OSError, asyncio.TimeoutError)
-"""The exceptions of a failed request to NATS."""
-
-
-def describe(error: BaseException) -> str:
-    """An error for the log; some of nats-py have no text."""
-    return str(error) or type(error).__name__
 
 
 class ConnectionLost(Exception):

@@ -9,7 +9,7 @@ import logging
 from nats.js.errors import KeyNotFoundError, KeyWrongLastSequenceError
 from nats.js.kv import KeyValue
 
-from amid.bus.connection import NATS_ERRORS, describe
+from amid.bus.nats_errors import NATS_ERRORS, describe
 from amid.bus.protocol.lease import Create, Lease
 from amid.process.loop import clock
 

@@ -14,8 +14,9 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from amid.broker.audit_log import AuditLog
-from amid.bus.connection import NATS_ERRORS, Connection, describe
+from amid.bus.connection import Connection
 from amid.bus.local_broker import MAX_ENVELOPE_BYTES, LocalBroker
+from amid.bus.nats_errors import NATS_ERRORS, describe
 from amid.bus.protocol import requests
 from amid.bus.protocol.requests import Caller
 from amid.bus.protocol.subjects import EVERY_INSTANCE, Subjects

@@ -14,9 +14,10 @@ import contextlib
 import logging
 from collections.abc import Callable
 
-from amid.bus.connection import NATS_ERRORS, Connection, describe
+from amid.bus.connection import Connection
 from amid.bus.lease_keeper import LeaseLost
 from amid.bus.local_broker import LocalBroker
+from amid.bus.nats_errors import NATS_ERRORS, describe
 from amid.bus.protocol.acks import Outcome, check_ack
 from amid.bus.protocol.checkpoint import StreamPosition
 from amid.bus.protocol.messages import Group, Page, StreamWriter
