@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
+import secrets
 
 from nats.js.errors import KeyNotFoundError, KeyWrongLastSequenceError
 from nats.js.kv import KeyValue
@@ -28,7 +30,7 @@ class LeaseKeeper:
         self._ttl_s = ttl_s
         self._server = server
         self._instance = instance
-        self._value = json.dumps({"instance": instance}).encode()
+        self._value = json.dumps({"instance": instance, "process": secrets.token_hex(8)}).encode()
         self._lease = Lease(ttl_s, clock.monotonic())
         self._owner = ""
         """The instance that holds the lease, as far as this one knows."""
@@ -70,13 +72,25 @@ class LeaseKeeper:
             async with asyncio.timeout(limit_s):
                 revision = await self._request()
         except KeyWrongLastSequenceError:
+            held = self.holds()
             self._lease.refused(clock.monotonic())
+            if held:
+                await self._report_equal_names()
         except NATS_ERRORS as error:
             log.warning("%s: cannot take or renew the lease, retrying: %s", self._server, describe(error))
             self._lease.failed(clock.monotonic())
         else:
             self._owner = self._instance
             self._lease.granted(revision, sent_at)
+
+    async def _report_equal_names(self) -> None:
+        """Log an error if another daemon with the name of this instance took the lease from it."""
+        with contextlib.suppress(*NATS_ERRORS):
+            async with asyncio.timeout(self._ttl_s):
+                value = (await self._bucket.get(self._server)).value or b""
+            if value != self._value and _instance_of(value) == self._instance:
+                advice = "set another instance in [nats] of one of them"
+                log.error("%s: two amids have the instance name %s; %s", self._server, self._instance, advice)
 
     async def _request(self) -> int:
         """Create or update the key. Return its revision."""
@@ -95,7 +109,7 @@ class LeaseKeeper:
         except KeyNotFoundError:
             raise KeyWrongLastSequenceError from None
         owner = _instance_of(entry.value or b"")
-        if owner != self._owner:
+        if owner not in (self._owner, self._instance):
             log.info("%s: %s holds the lease; this amid is on standby", self._server, owner or "an unknown instance")
         self._owner = owner
         if owner != self._instance:

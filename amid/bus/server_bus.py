@@ -42,4 +42,4 @@ class ServerBus:
                 tasks.create_task(self._responder.run())
                 tasks.create_task(self._announcer.run())
         except* LeaseLost:
-            log.warning("%s: lost the lease, which could not be renewed in time; this amid is on standby", self._server)
+            log.warning("%s: lost the lease; this amid is on standby", self._server)

@@ -111,6 +111,15 @@ def test_an_owner_that_was_suspended_and_continues_stores_nothing(pair: Pair) ->
     check_take_over(pair, sent)
 
 
+@pytest.mark.newest_nats
+def test_equal_names_are_reported(daemon_for: StartDaemon, pbx: SimulatedPbx, own_nats: NatsServer) -> None:
+    own_nats.start()
+    keys = nats_table(own_nats, lease_ttl=TTL_S, instance="a")
+    both = [daemon_for({"pbx1": table(pbx)}, nats=keys) for _ in range(2)]
+    words = "pbx1: two amids have the instance name a; set another instance in [nats] of one of them"
+    eventually(lambda: any(words in daemon.log.read_text() for daemon in both), "equal names are reported")
+
+
 def check_take_over(pair: Pair, sent: list[int]) -> None:
     """The instance changes once, with a greater epoch after a gap. No event is stored twice, and all
     missing ones are in the gap."""
