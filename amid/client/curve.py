@@ -5,11 +5,15 @@ from __future__ import annotations
 from typing import Any, NamedTuple, TypeVar
 
 import zmq
+from zmq.utils.z85 import Z85CHARS
 
 from amid import wire
 from amid.client import protocol
+from amid.errors import AmidError
 
 S = TypeVar("S", bound="zmq.Socket[Any]")
+KEY_LENGTH = 40
+"""Characters of a key in Z85 (ZeroMQ RFC 32)."""
 
 
 class Curve(NamedTuple):
@@ -33,11 +37,23 @@ class Curve(NamedTuple):
 
 
 def connect(socket: zmq.Socket[Any], endpoint: str, curve: Curve | None) -> None:
-    """Connect a socket. Raises `zmq.ZMQError` when `endpoint` is not an endpoint."""
+    """Connect a socket. Raises `zmq.ZMQError` when `endpoint` is not an endpoint, and `AmidError` for
+    invalid keys."""
     if curve is not None:
+        _check(curve)
         curve.put_on(socket)
     socket.set(zmq.IPV6, wire.is_ipv6(endpoint))
     socket.connect(endpoint)
+
+
+def _check(curve: Curve) -> None:
+    """Raise `AmidError` of kind `unreachable` for keys with which no daemon can be reached."""
+    for name, key in curve._asdict().items():
+        if len(key) != KEY_LENGTH or not set(key.encode()) <= set(Z85CHARS):
+            advice = "`amid keygen FILE` prints the public key and writes the secret one"
+            raise AmidError("unreachable", f"invalid Curve: {name} is not a key of {KEY_LENGTH} characters; {advice}")
+    if zmq.curve_public(curve.secret.encode()) != curve.public.encode():
+        raise AmidError("unreachable", "invalid Curve: public is not the key that `amid keygen` printed for secret")
 
 
 def open_dealer(context: zmq.Context[S], endpoint: str, curve: Curve | None) -> S:
@@ -48,6 +64,9 @@ def open_dealer(context: zmq.Context[S], endpoint: str, curve: Curve | None) -> 
     socket.set(zmq.IMMEDIATE, 1)
     try:
         connect(socket, endpoint, curve)
+    except AmidError:
+        socket.close()
+        raise
     except zmq.ZMQError as error:
         socket.close()
         raise protocol.no_broker(f"{endpoint} ({error})") from None

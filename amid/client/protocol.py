@@ -33,9 +33,16 @@ MAX_TIMEOUT_S = 3600.0
 """The longest timeout of an action that the daemon accepts, in seconds."""
 
 
+TCP_ADVICE = (
+    "check that listen in [rpc] of the daemon has this address, that the daemon's public key is right, "
+    "and that a key in [callers.NAME] is this client's public key"
+)
+
+
 def no_broker(endpoint: str) -> AmidError:
     """No broker at `endpoint` received the request."""
-    return AmidError("unreachable", f"no amid daemon answers at {endpoint}: {discovery.ADVICE}")
+    advice = TCP_ADVICE if endpoint.startswith("tcp://") else discovery.ADVICE
+    return AmidError("unreachable", f"no amid daemon answers at {endpoint}: {advice}")
 
 
 # ── calls ───────────────────────────────────────────────────────────────────────────────────────

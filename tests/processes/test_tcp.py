@@ -154,8 +154,20 @@ def test_unknown_keys_and_clients_without_keys_are_refused(tcp: Tcp) -> None:
     for client in (tcp.client("stranger"), Client(endpoint=tcp.rpc)):
         with client, pytest.raises(AmidError) as refused:
             client.ping()
-        assert refused.value.kind == "unreachable"
+        assert refused.value.kind == "unreachable" and "listen in [rpc]" in refused.value.message
     assert "its key is in no [callers.NAME]" in tcp.daemon.log.read_text()
+
+
+@pytest.mark.parametrize("wrong", ["server_public", "public", "secret"])
+def test_an_invalid_key_is_named(tmp_path: Path, wrong: str) -> None:
+    server, public = (make_keys(tmp_path / name) for name in ("server.key", "crm.key"))
+    curve = Curve(server, public, (tmp_path / "crm.key").read_text().strip())
+    invalid = curve._replace(**{wrong: "the daemon's public key, in words for 40"})
+    with Client(endpoint="tcp://127.0.0.1:1", curve=invalid) as client, pytest.raises(AmidError, match=f"{wrong} is not a key"):
+        client.ping()
+    of_two_pairs = curve._replace(public=server)
+    with Client(endpoint="tcp://127.0.0.1:1", curve=of_two_pairs) as client, pytest.raises(AmidError, match="printed for secret"):
+        client.ping()
 
 
 def test_no_tcp_without_a_key(tmp_path: Path, daemon_for: StartDaemon) -> None:
