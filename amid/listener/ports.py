@@ -49,8 +49,7 @@ class Ports:
             try:
                 self._listen(address, tls, listener.listen)
             except OSError as error:
-                advice = "; is it Asterisk's own port? change listen in [listener]" if error.errno == errno.EADDRINUSE else ""
-                problems.append(f"cannot listen on {address}: {error.strerror or error}{advice}")
+                problems.append(f"cannot listen on {address}: {_describe(error, 'tls_listen' if tls else 'listen')}")
         return problems
 
     def close(self) -> None:
@@ -81,6 +80,12 @@ class Ports:
                 accepted, (address, *_) = listening.accept()
                 _set_options(accepted)
                 self._on_connection(accepted, address, self._context if tls else None)
+
+
+def _describe(error: OSError, key: str) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return f"address already in use; is it Asterisk's own port? change {key} in [listener]"
+    return error.strerror or str(error)
 
 
 def tls_context(listener: Listener) -> ssl.SSLContext | None:

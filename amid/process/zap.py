@@ -79,9 +79,7 @@ class ZapAuthenticator:
             try:
                 _bind(socket, endpoint)
             except zmq.ZMQError as error:
-                number = error.errno or 0
-                why = "this machine does not have the address" if number == errno.ENODEV else zmq.strerror(number)
-                log.error("cannot listen on %s: %s", endpoint, why)
+                log.error("cannot listen on %s: %s", endpoint, _describe(error.errno or 0))
                 sys.exit(1)
 
     def _close_when_silent(self, socket: zmq.Socket[bytes]) -> None:
@@ -94,6 +92,12 @@ class ZapAuthenticator:
         for option, value in ((zmq.TCP_KEEPALIVE, 1), (zmq.TCP_KEEPALIVE_IDLE, seconds), (zmq.TCP_KEEPALIVE_INTVL, seconds)):
             socket.set(option, value)
         socket.set(zmq.TCP_KEEPALIVE_CNT, 3)
+
+
+def _describe(number: int) -> str:
+    if number == errno.EADDRINUSE:
+        return "address already in use; change listen in [rpc], or events_listen or stream_listen of the server"
+    return "this machine does not have the address" if number == errno.ENODEV else zmq.strerror(number)
 
 
 def _bind(socket: zmq.Socket[bytes], endpoint: str) -> None:

@@ -140,6 +140,17 @@ def test_a_failed_bind_is_reported(tmp_path: Path, daemon_for: StartDaemon, host
     eventually(lambda: f"cannot listen on {endpoint}: {why}" in daemon.log.read_text(), "the log says so")
 
 
+def test_a_port_in_use_is_reported_with_the_key(tmp_path: Path, daemon_for: StartDaemon) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        endpoint = f"tcp://127.0.0.1:{other.getsockname()[1]}"
+        tables = {"rpc": {"listen": [endpoint]}, "curve": {"secret_key_file": str(tmp_path / "server.key")}}
+        tables["callers__crm"] = {"key": make_keys(tmp_path / "server.key")}
+        daemon = daemon_for({"pbx1": {"host": "h", "username": "u", "secret": "s"}}, start=False, **tables)
+        daemon.start(wait=False)
+        words = f"cannot listen on {endpoint}: address already in use; change listen in [rpc]"
+        eventually(lambda: words in daemon.log.read_text(), "the log says so")
+
+
 def test_each_caller_has_its_own_rights(tcp: Tcp) -> None:
     with tcp.client() as client:
         for attempt in (lambda: client.command("core show version"), lambda: client.restart("pbx1")):
