@@ -28,12 +28,16 @@ class ServerStates:
         return self.views.get(server, {}).get("state") == "up"
 
     async def run(self) -> None:
-        """Poll until cancelled."""
+        """Poll until cancelled. One failure is normal: the broker starts with the bus, or is replaced."""
+        failed = 0
         while True:
             try:
                 self.views = {view["name"]: view for view in await self._broker.call("servers", {}, POLL_S)}
+                failed = 0
             except AmidError as error:
-                log.warning("cannot poll the states of the servers: %s", error.message)
+                failed += 1
+                level = logging.WARNING if failed > 1 else logging.DEBUG
+                log.log(level, "cannot poll the states of the servers: %s", error.message)
                 self.views = {}
             self.updated.set()
             self.updated = asyncio.Event()
