@@ -69,7 +69,7 @@ class Bus:
         connection = Connection(self._settings.nats)
         try:
             await connection.open(f"amid {self._settings.instance}")
-            log.info("connected to NATS at %s", connection.server)
+            log.info("connected to NATS at %s as %s", connection.server, self._settings.instance)
             await self._use(connection)
         except* ConnectionLost as lost:
             log.warning("lost the connection to NATS at %s, reconnecting: %s", connection.server, _first_error(lost))
