@@ -8,6 +8,7 @@ calls are open, so every failure is an `UnreadableError`.
 from __future__ import annotations
 
 import os
+import pwd
 import select
 import time
 import tomllib
@@ -91,8 +92,16 @@ def read_first_line(file: Path) -> str:
     return line
 
 
+def _user() -> str:
+    """The name of the user of this process."""
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())
+
+
 def reason(error: Exception) -> str:
     """The reason of a failure as text."""
     if isinstance(error, PermissionError):
-        return "this user may not read it"
+        return f"the user {_user()} may not read it"
     return getattr(error, "strerror", None) or str(error)

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from amid.config import load as configuration
+from amid.config.read import UnreadableError, read_bytes
 from amid.config.report import ConfigError
-from tests.config.samples import SERVER, TOKENS, check, problems, without_secret
+from tests.config.samples import SERVER, TOKENS, check, problems, secret_file, without_secret
 from tests.processes.tls import certificate
 
 # ── encodings ──
@@ -78,6 +79,18 @@ def test_an_inaccessible_credentials_directory_is_ignored(tmp_path: Path) -> Non
     environment = {**os.environ, "CREDENTIALS_DIRECTORY": str(tmp_path / "credentials"), "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True, cwd="/")
     assert "no secret; set secret_file or secret, or provide a systemd credential named pbx1.secret" in done.stdout, done.stderr
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can change its user")
+def test_an_unreadable_file_is_reported_with_the_user(tmp_path: Path) -> None:
+    file = tmp_path / secret_file(tmp_path, "geheim\n")
+    os.seteuid(65533)
+    try:
+        with pytest.raises(UnreadableError) as caught:
+            read_bytes(file)
+    finally:
+        os.seteuid(0)
+    assert str(caught.value) == f"{file}: the user 65533 may not read it"
 
 
 def test_a_removed_working_directory_is_tolerated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -157,7 +157,7 @@ def test_programs_on_other_machines(machine: Machine, package: Path, pbx: Pbx) -
     tables = f'[rpc]\nlisten = ["{rpc}"]\n[curve]\nsecret_key_file = "server.key"\n[callers.crm]\nkey = "{public}"\n'
     configure(machine, pbx, f'events_listen = ["{events}"]\n{tables}')
     assert machine.run("systemctl", "start", "amid").returncode == 1
-    assert "/etc/amid/server.key: this user may not read it" in journal(machine)
+    assert "/etc/amid/server.key: the user amid may not read it" in journal(machine)
     machine.do("chown", "amid", "/etc/amid/server.key")
     machine.do("systemctl", "start", "amid")
     with Client(endpoint=rpc, curve=Curve(server, public, secret)) as client, client.events("UserEvent", timeout=1) as heard:
