@@ -36,6 +36,12 @@ def crosscheck(config: Config, report: Report) -> None:
         check_rules(caller, f"callers.{name}", report)
         if name != "local" and not (caller.user or caller.group or caller.key or caller.nats):
             report.warn(f"callers.{name}", "", "applies to nobody: it needs user, group, key or nats")
+        if caller.nats and config.nats is None:
+            report.warn(f"callers.{name}", "nats", "has no effect without a table [nats]")
+        if caller.key and not _tcp_endpoints(config):
+            report.warn(
+                f"callers.{name}", "key", "has no effect without listen in [rpc], or events_listen or stream_listen of a server"
+            )
     if not report.problems:  # tables with a problem have their defaults and would cause misleading reports
         _check_tcp(config, report)
     if config.gateway is not None:
@@ -112,13 +118,18 @@ def _check_server(server: Server, table: str, report: Report) -> None:
         report.warn(table, "tls", f"is false: calls and events to and from {server.host} are sent in clear text")
 
 
-def _check_tcp(config: Config, report: Report) -> None:
-    """Refuse TCP without CURVE, for events too: they contain telephone numbers."""
+def _tcp_endpoints(config: Config) -> list[tuple[str, str]]:
+    """The tables and keys with TCP endpoints."""
     listeners = {("rpc", "listen"): config.rpc.listen}
     for name, server in config.servers.items():
         listeners[f"servers.{name}", "events_listen"] = server.events_listen
         listeners[f"servers.{name}", "stream_listen"] = server.stream_listen
-    for table, key in [where for where, endpoints in listeners.items() if endpoints]:
+    return [where for where, endpoints in listeners.items() if endpoints]
+
+
+def _check_tcp(config: Config, report: Report) -> None:
+    """Refuse TCP without CURVE, for events too: they contain telephone numbers."""
+    for table, key in _tcp_endpoints(config):
         if config.curve.secret_key is None and config.curve.secret_key_file is None:
             report.refuse(table, key, "TCP needs a key: set secret_key_file in [curve] (`amid keygen` makes one)")
         if not any(caller.key for caller in config.callers.values()):

@@ -14,8 +14,9 @@ MASK = "***"
 def shown(config: Config) -> dict[str, Any]:
     """The effective configuration with secrets masked."""
     plain: dict[str, Any] = msgspec.to_builtins(config)
-    for server in plain["servers"].values():
+    for name, server in plain["servers"].items():
         server["secret"] = MASK
+        server["port"] = config.servers[name].tcp_port
         del server["tls_fingerprint"]
     if config.curve.secret_key:
         plain["curve"]["secret_key"] = MASK

@@ -30,6 +30,8 @@ from amid.config.tables import Config, Curve, CurveKey, Gateway, Listener, Nats,
 from amid.manager.users_file import read_users
 from amid.rpc.requests import MAX_ON_BEHALF_LENGTH
 
+CREDENTIALS = "CREDENTIALS_DIRECTORY=/run/credentials/amid.service"
+"""Where systemd keeps the credentials of the running service (systemd.exec(5), CREDENTIALS)."""
 TLS_FILES = ("tls_ca", "tls_cert", "tls_key")
 
 T = TypeVar("T", bound=Table)
@@ -75,7 +77,7 @@ class Resolver:
             file = self._folder / server.secret_file if server.secret_file else _credential(name)
             if file is None:
                 what = f"no secret; set secret_file or secret, or provide a systemd credential named {name}.secret"
-                self._report.refuse(table, "", what)
+                self._report.refuse(table, "", f"{what} (only the service sees it; `amid check` needs {CREDENTIALS})")
                 return server
             secret = self._secret(file, Secret, table, "secret_file")
             server = replace(server, secret=secret, secret_file=str(file))
@@ -109,9 +111,14 @@ class Resolver:
                 context.load_verify_locations(server.tls_ca)
             elif key == "tls_key" and server.tls_cert and server.tls_key:
                 context.load_cert_chain(server.tls_cert, server.tls_key, password="")
-        except OSError:  # includes ssl.SSLError
-            file = getattr(server, key)
-            self._report.refuse(table, key, f"cannot use {file}: it is not PEM, needs a password, or does not match the other file")
+        except OSError as error:  # includes ssl.SSLError
+            if key == "tls_ca":
+                why = "no certificate in PEM"
+            elif getattr(error, "reason", None) == "KEY_VALUES_MISMATCH":
+                why = "it is not the key of the certificate in tls_cert"
+            else:
+                why = "it or the file of tls_cert is not PEM, or the key has a password"
+            self._report.refuse(table, key, f"cannot use {getattr(server, key)}: {why}")
 
     # ── the daemon's key, and the gateway's tokens ──
 

@@ -104,6 +104,11 @@ def test_the_shown_configuration_has_the_directory_of_the_recorder(keys: dict[st
     assert shown(check(one()))["recorder"] is None
 
 
+@pytest.mark.parametrize(("keys", "port"), [({}, 5038), ({"tls": True}, 5039), ({"port": 15038}, 15038)])
+def test_the_shown_configuration_has_the_port(keys: dict[str, Any], port: int) -> None:
+    assert shown(check(one(**keys)))["servers"]["pbx1"]["port"] == port
+
+
 # ── TLS and TCP ──
 
 
@@ -134,7 +139,18 @@ def test_a_file_without_certificate_or_key_is_refused_by_check(tmp_path: Path, k
     if key != "tls_ca":
         files = {"tls_cert": str(tmp_path / "noise.pem"), "tls_key": str(tmp_path / "noise.pem")}
     (wrong,) = problems(one(tls=True, **files))
-    assert wrong.startswith(f"amid.toml: [servers.pbx1] {key}: cannot use {tmp_path}/noise.pem: it is not PEM")
+    why = "no certificate in PEM" if key == "tls_ca" else "it or the file of tls_cert is not PEM, or the key has a password"
+    assert wrong == f"amid.toml: [servers.pbx1] {key}: cannot use {tmp_path}/noise.pem: {why}"
+
+
+def test_a_key_of_another_certificate_is_refused_by_check(tmp_path: Path) -> None:
+    certificate(tmp_path, "own")
+    certificate(tmp_path, "other")
+    (wrong,) = problems(one(tls=True, tls_cert=str(tmp_path / "own.pem"), tls_key=str(tmp_path / "other.key")))
+    assert (
+        wrong
+        == f"amid.toml: [servers.pbx1] tls_key: cannot use {tmp_path}/other.key: it is not the key of the certificate in tls_cert"
+    )
 
 
 @pytest.mark.parametrize("key", ["tls_ca", "tls_cert", "tls_key"])

@@ -33,6 +33,14 @@ CARELESS: dict[str, tuple[dict[str, Any], str]] = {
         "[callers.local] allow: 'Hangupp' is not a known action",
     ),
     "a caller that nobody is": (one() | {"callers": {"web": {"admin": True}}}, "[callers.web]: applies to nobody"),
+    "a caller on NATS without NATS": (
+        one() | {"callers": {"crm": {"nats": "crm"}}},
+        "[callers.crm] nats: has no effect without a table [nats]",
+    ),
+    "a caller over TCP without TCP": (
+        one() | {"callers": {"crm": {"key": "k" * 40}}},
+        "[callers.crm] key: has no effect without listen in [rpc]",
+    ),
     "an action of another module": (one(allow=["MyAction"]), "[servers.pbx1] allow: 'MyAction' is not a known action"),
     "a short secret": (one(secret="kurz"), "[servers.pbx1]: a secret of fewer than 6 characters"),
 }
