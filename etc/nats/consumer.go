@@ -68,6 +68,9 @@ func call(nc *nats.Conn, server, action string, fields map[string]any, timeout t
 }
 
 func main() {
+	if len(os.Args) < 3 {
+		log.Fatal("usage: consumer URL SERVER [COUNT]")
+	}
 	url, server, count := os.Args[1], os.Args[2], -1
 	if len(os.Args) > 3 {
 		count, _ = strconv.Atoi(os.Args[3])

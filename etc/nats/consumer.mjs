@@ -6,6 +6,10 @@ import { connect, headers } from "@nats-io/transport-node";
 import { AckPolicy, jetstream, jetstreamManager } from "@nats-io/jetstream";
 
 const [url, server, limit] = process.argv.slice(2);
+if (!server) {
+  console.error("usage: node consumer.mjs URL SERVER [COUNT]");
+  process.exit(1);
+}
 let count = Number(limit ?? -1);
 
 // kind and sent: see clients/README.md. If sent is true, Asterisk may have executed the action: do
