@@ -30,7 +30,9 @@ from amid.bus.streams import open_bucket
 from amid.config.tables import Config
 from amid.process.child import Child
 from amid.process.loop import clock, new_event_loop
+from amid.process.service import Service
 from amid.process.settings import BusSettings, bus_settings
+from amid.rpc.messages import ServiceHello
 from amid.supervision.backoff import Backoff
 
 log = logging.getLogger("amid.bus")
@@ -38,6 +40,8 @@ log = logging.getLogger("amid.bus")
 RECONNECT_MIN_S = 0.2
 RECONNECT_MAX_S = 5.0
 """Seconds between two attempts to connect to NATS, at first and at most."""
+REPORT_S = 1.0
+"""Seconds between two reports to the broker."""
 
 
 class Bus:
@@ -47,6 +51,10 @@ class Bus:
         self._callers = callers_by_prefix(settings.callers)
         self._broker = LocalBroker(settings.run_dir)
         self._states = ServerStates(self._broker)
+        self._service = Service(settings.run_dir, ServiceHello("bus", []), lambda *_: None, lambda _: None)
+        self._connected_to = ""
+        self._error = ""
+        self._leases: dict[str, LeaseKeeper] = {}
         self._replies: asyncio.Queue[tuple[str, bytes]] = asyncio.Queue()
         self._broker.on_reply = lambda reply_to, reply: self._replies.put_nowait((reply_to, reply))
 
@@ -55,6 +63,15 @@ class Bus:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._states.run())
             tasks.create_task(self._stay_connected())
+            tasks.create_task(self._report())
+
+    async def _report(self) -> None:
+        """Report to the broker, for `status`."""
+        while True:
+            owners = {name: lease.owner for name, lease in self._leases.items()}
+            where = {"instance": self._settings.instance, "nats": self._connected_to, "error": self._error}
+            self._service.report({**where, "owners": owners})
+            await asyncio.sleep(REPORT_S)
 
     async def _stay_connected(self) -> None:
         backoff = Backoff(RECONNECT_MIN_S, RECONNECT_MAX_S)
@@ -70,13 +87,17 @@ class Bus:
         try:
             await connection.open(f"amid {self._settings.instance}")
             log.info("connected to NATS at %s as %s", connection.server, self._settings.instance)
+            self._connected_to, self._error = connection.server, ""
             await self._use(connection)
         except* ConnectionLost as lost:
-            log.warning("lost the connection to NATS at %s, reconnecting: %s", connection.server, _first_error(lost))
+            self._error = _first_error(lost)
+            log.warning("lost the connection to NATS at %s, reconnecting: %s", connection.server, self._error)
         except* NATS_ERRORS as failed:
-            error = connection.last_error or _first_error(failed)
-            log.warning("cannot use NATS at %s, retrying: %s", ", ".join(self._settings.nats.servers), error)
+            self._error = connection.last_error or _first_error(failed)
+            log.warning("cannot use NATS at %s, retrying: %s", ", ".join(self._settings.nats.servers), self._error)
         finally:
+            self._connected_to = ""
+            self._leases.clear()
             await connection.close()
 
     async def _use(self, connection: Connection) -> None:
@@ -91,7 +112,7 @@ class Bus:
             tasks.create_task(connection.watch())
             tasks.create_task(self._send_replies(forwarder))
             for name in self._settings.servers:
-                lease = LeaseKeeper(owners, ttl_s, name, self._settings.instance)
+                lease = self._leases[name] = LeaseKeeper(owners, ttl_s, name, self._settings.instance)
                 publisher = StreamPublisher(connection, self._broker, name, nats, self._settings.instance, lease.holds)
                 responder = RpcResponder(forwarder, self._states, name, self._subjects, self._callers)
                 announcer = Announcer(connection, servers, self._states, publisher, name, nats.prefix)

@@ -33,7 +33,11 @@ class LeaseKeeper:
         self._value = json.dumps({"instance": instance, "process": secrets.token_hex(8)}).encode()
         self._lease = Lease(ttl_s, clock.monotonic())
         self._owner = ""
-        """The instance that holds the lease, as far as this one knows."""
+
+    @property
+    def owner(self) -> str:
+        """The instance that serves the server, as far as this one knows; empty if unknown."""
+        return self._owner
 
     def holds(self) -> bool:
         """Whether this instance may publish and answer now."""

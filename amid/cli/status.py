@@ -73,11 +73,23 @@ def drawn(status: Status, now: float, columns: int | None) -> list[str]:
     lines = [click.style(f"amid {status['version']}, up {duration(status['uptime'])}", bold=True), ""]
     lines += text.table([_server(s, now) for s in servers], columns, _paint) if servers else ["no servers"]
     lines += ["", *text.table([_process(p) for p in processes], columns)] if processes else []
+    lines += _bus(status["services"].get("bus"), columns)
     callers = [{"caller": caller["name"], "open calls": str(caller["open_calls"])} for caller in status["callers"]]
     lines += ["", *text.table(callers, columns)] if callers else []
     counters = {"": status["counters"]} | {f"{s['name']}.": s["counters"] for s in servers}
     counted = {prefix + name: n for prefix, group in counters.items() for name, n in group.items() if n}
     return lines + (["", *text.pairs(counted)] if counted else [])
+
+
+def _bus(report: dict[str, Any] | None, columns: int | None) -> list[str]:
+    """The connection to NATS, and which amid serves each PBX there."""
+    if not report:
+        return []
+    if not report["nats"]:
+        return ["", f"bus: no connection to NATS: {report['error'] or 'not connected yet'}"]
+    served = {name: "this amid" if owner == report["instance"] else owner for name, owner in report["owners"].items()}
+    rows = [{"bus": name, "served by": owner or "unknown", "NATS": report["nats"]} for name, owner in served.items()]
+    return ["", *text.table(rows, columns)] if rows else []
 
 
 def _server(server: Server, now: float) -> dict[str, str]:

@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -68,6 +69,10 @@ def pair(daemon_for: StartDaemon, pbx: SimulatedPbx, own_nats: NatsServer) -> It
         yield Pair(daemon_for, pbx, own_nats, consumer)
 
 
+def bus_report(daemon: Daemon) -> Any:
+    return daemon.result("status")["services"].get("bus")
+
+
 def wait_last(pair: Pair, sent: list[int]) -> None:
     eventually(lambda: stored_from(pair.consumer, sent[0])[-1:] == sent[-1:], f"event {sent[-1]} is stored", 40)
 
@@ -75,6 +80,9 @@ def wait_last(pair: Pair, sent: list[int]) -> None:
 def test_only_the_owner_publishes_and_hands_over_at_once_when_it_ends(pair: Pair) -> None:
     wait_stored(pair.consumer, send_events(pair.standby, 20))
     assert set(pair.origins()) == {"a"}
+    for daemon, name in ((pair.owner, "a"), (pair.standby, "b")):
+        report = {"instance": name, "nats": pair.consumer.client.connected_url.netloc, "error": "", "owners": {"pbx1": "a"}}  # type: ignore[union-attr]
+        eventually(lambda daemon=daemon, report=report: bus_report(daemon) == report, f"status of {name}")  # type: ignore[misc]
     pair.owner.stop()
     print(f"\ntaken over {pair.wait_taken_over(TTL_S):.2f} s after the owner's end")
 

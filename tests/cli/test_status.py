@@ -21,7 +21,7 @@ PROCESSES = [
 def account(daemon: StandIn) -> dict[str, Any]:
     servers = [{**daemon.server(), "counters": {"events": 7, "pings": 0}}]
     callers = [{"name": "uid:1000", "open_calls": 3}]
-    daemon_wide = {"version": "0.1.0", "uptime": 3661, "counters": {"requests": 2}}
+    daemon_wide = {"version": "0.1.0", "uptime": 3661, "counters": {"requests": 2}, "services": {}}
     return {**daemon_wide, "servers": servers, "processes": PROCESSES, "callers": callers}
 
 
@@ -47,6 +47,26 @@ def test_it_shows_servers_processes_and_counters(daemon: StandIn, amid: Amid) ->
 def test_json_is_the_result(daemon: StandIn, amid: Amid) -> None:
     daemon.methods["status"] = lambda params: account(daemon)
     assert json.loads(amid("status", "--json").out) == account(daemon)
+
+
+def status_with_bus(**keys: Any) -> str:
+    report = {"instance": "a:/run/amid", "nats": "nats1:4222", "error": "", "owners": {}, **keys}
+    status: Status = {"version": "1", "uptime": 0, "servers": [], "processes": [], "services": {}, "callers": [], "counters": {}}
+    return "\n".join(drawn({**status, "services": {"bus": report}}, 0.0, None))
+
+
+def test_it_shows_which_amid_serves_a_pbx_on_nats() -> None:
+    lines = status_with_bus(owners={"pbx1": "a:/run/amid", "pbx2": "b:/run/amid", "pbx3": ""}).splitlines()[-3:]
+    assert [line.split() for line in lines] == [
+        ["pbx1", "this", "amid", "nats1:4222"],
+        ["pbx2", "b:/run/amid", "nats1:4222"],
+        ["pbx3", "unknown", "nats1:4222"],
+    ]
+
+
+def test_it_shows_why_there_is_no_connection_to_nats() -> None:
+    assert "bus: no connection to NATS: connection refused" in status_with_bus(nats="", error="connection refused")
+    assert "bus: no connection to NATS: not connected yet" in status_with_bus(nats="")
 
 
 def test_watch_requires_a_terminal(amid: Amid) -> None:
