@@ -53,6 +53,11 @@ def gone(machine: Machine) -> bool:
     return all(machine.run("test", "-e", path).returncode == 1 for path in (CGROUP, "/run/amid"))
 
 
+def left(machine: Machine) -> str:
+    """The files of amid."""
+    return machine.do("find", "/etc", "/opt", "/run", "/usr", "/var", "-name", "*amid*", "-not", "-path", "/var/log/*")
+
+
 def journal(machine: Machine) -> str:
     return machine.do("journalctl", "--unit=amid", "--output=cat", "--no-pager")
 
@@ -93,8 +98,7 @@ def test_install_upgrade_and_removal(machine: Machine, package: Path, older: Pat
     assert gone(machine)
     machine.do("test", "-e", "/etc/amid/pbx1.secret")
     machine.do("apt-get", "purge", "-qq", "amid")
-    left = machine.do("find", "/etc", "/run", "/usr", "/var", "-name", "*amid*", "-not", "-path", "/var/log/*")
-    assert left == "", "nothing is left"
+    assert left(machine) == "", "nothing is left"
     machine.do("id", "amid")
 
 
@@ -169,10 +173,15 @@ def test_programs_on_other_machines(machine: Machine, package: Path, pbx: Pbx) -
         eventually(hears, "an event came over TCP")
 
 
+def commands_under(heading: str) -> str:
+    """The first commands of a section of the page on installation."""
+    page = (TREE / "etc/doc/installation.md").read_text()
+    return page.partition(f"\n## {heading}\n")[2].partition("```sh\n")[2].partition("```")[0]
+
+
 @pytest.mark.parametrize("release", ["trixie"], indirect=True)
 def test_by_hand(machine: Machine, package: Path, pbx: Pbx) -> None:
-    page = (TREE / "etc/doc/installation.md").read_text()
-    commands = page.partition("\n## Other systems with systemd")[2].partition("```sh\n")[2].partition("```")[0]
+    commands = commands_under("Other systems with systemd")
     assert "etc/amid.service" in commands
     machine.do("apt-get", "install", "-qq", "--no-install-recommends", "python3-venv")
     pip = f"export PIP_NO_INDEX=1 PIP_FIND_LINKS={package.parent}/wheels"
@@ -180,3 +189,7 @@ def test_by_hand(machine: Machine, package: Path, pbx: Pbx) -> None:
     configure(machine, pbx)
     machine.do("systemctl", "enable", "--now", "amid")
     eventually(lambda: pings(machine), "a call goes through")
+
+    machine.do("sh", "-exc", commands_under("Upgrade and removal"))
+    assert gone(machine)
+    assert left(machine) == "", "nothing is left"
