@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import logging
 import socket
 import sys
@@ -23,6 +22,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from amid.config.tables import Config
 from amid.gateway.app import Gateway
 from amid.gateway.connections import Connections
+from amid.process.bind_errors import describe_bind_error
 from amid.process.child import Child
 from amid.process.settings import GatewaySettings, gateway_settings
 from amid.rpc.guesses import network_of
@@ -32,7 +32,7 @@ log = logging.getLogger("amid.gateway")
 GRACE_S = 1
 """Seconds for open requests to complete at shutdown; streams reconnect to the next gateway process."""
 
-IN_USE = "address already in use; set listen in [gateway] to another port (8088 is also the port of Asterisk's HTTP server)"
+LISTEN_KEY = "listen in [gateway] (8088 is also the port of Asterisk's HTTP server)"
 
 BACKLOG = 2048
 """Connections that the kernel queues until they are accepted (listen(2))."""
@@ -115,7 +115,7 @@ def _listening(addresses: Sequence[str]) -> list[socket.socket]:
         try:
             opened.append(_listener(address, addresses))
         except OSError as error:
-            log.error("cannot listen on %s: %s", address, IN_USE if error.errno == errno.EADDRINUSE else error.strerror)
+            log.error("cannot listen on %s: %s", address, describe_bind_error(error.errno or 0, LISTEN_KEY))
             sys.exit(1)
         log.info("listens on http://%s", address)
     return opened

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import logging
 import socket
 import ssl
 from collections.abc import Callable, Iterable
 
 from amid.config.tables import Listener
+from amid.process.bind_errors import describe_bind_error
 
 log = logging.getLogger("amid.listener")
 
@@ -49,7 +49,8 @@ class Ports:
             try:
                 self._listen(address, tls, listener.listen)
             except OSError as error:
-                problems.append(f"cannot listen on {address}: {_describe(error, 'tls_listen' if tls else 'listen')}")
+                key = f"{'tls_listen' if tls else 'listen'} in [listener] (5038 is also Asterisk's own port)"
+                problems.append(f"cannot listen on {address}: {describe_bind_error(error.errno or 0, key)}")
         return problems
 
     def close(self) -> None:
@@ -80,12 +81,6 @@ class Ports:
                 accepted, (address, *_) = listening.accept()
                 _set_options(accepted)
                 self._on_connection(accepted, address, self._context if tls else None)
-
-
-def _describe(error: OSError, key: str) -> str:
-    if error.errno == errno.EADDRINUSE:
-        return f"address already in use; is it Asterisk's own port? change {key} in [listener]"
-    return error.strerror or str(error)
 
 
 def tls_context(listener: Listener) -> ssl.SSLContext | None:

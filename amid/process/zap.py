@@ -19,6 +19,7 @@ from zmq.utils import z85
 
 from amid import wire
 from amid.config.tables import Caller, Curve
+from amid.process.bind_errors import describe_bind_error
 from amid.process.socket_reader import SocketReader
 
 log = logging.getLogger("amid.zap")
@@ -29,6 +30,9 @@ and occupies memory and a descriptor."""
 
 RELEASE_S = 1.0
 """Time for a port in use to become free."""
+
+
+LISTEN_KEYS = "listen in [rpc], or events_listen or stream_listen of the server"
 
 
 class ZapAuthenticator:
@@ -79,7 +83,7 @@ class ZapAuthenticator:
             try:
                 _bind(socket, endpoint)
             except zmq.ZMQError as error:
-                log.error("cannot listen on %s: %s", endpoint, _describe(error.errno or 0))
+                log.error("cannot listen on %s: %s", endpoint, describe_bind_error(error.errno or 0, LISTEN_KEYS))
                 sys.exit(1)
 
     def _close_when_silent(self, socket: zmq.Socket[bytes]) -> None:
@@ -92,12 +96,6 @@ class ZapAuthenticator:
         for option, value in ((zmq.TCP_KEEPALIVE, 1), (zmq.TCP_KEEPALIVE_IDLE, seconds), (zmq.TCP_KEEPALIVE_INTVL, seconds)):
             socket.set(option, value)
         socket.set(zmq.TCP_KEEPALIVE_CNT, 3)
-
-
-def _describe(number: int) -> str:
-    if number == errno.EADDRINUSE:
-        return "address already in use; change listen in [rpc], or events_listen or stream_listen of the server"
-    return "this machine does not have the address" if number == errno.ENODEV else zmq.strerror(number)
 
 
 def _bind(socket: zmq.Socket[bytes], endpoint: str) -> None:

@@ -128,16 +128,15 @@ def test_it_listens_on_ipv4_and_ipv6(tmp_path: Path, daemon_for: StartDaemon, li
         assert next_event(named)["UserEvent"] == "heard" and next_event(everything)["UserEvent"] == "heard"
 
 
-@pytest.mark.parametrize(
-    ("host", "why"), [("192.0.2.1", "Cannot assign requested address"), ("pbx.invalid", "this machine does not have the address")]
-)
-def test_a_failed_bind_is_reported(tmp_path: Path, daemon_for: StartDaemon, host: str, why: str) -> None:
+@pytest.mark.parametrize("host", ["192.0.2.1", "pbx.invalid"])
+def test_a_failed_bind_is_reported(tmp_path: Path, daemon_for: StartDaemon, host: str) -> None:
     endpoint = f"tcp://{host}:{free_port()}"
     tables = {"rpc": {"listen": [endpoint]}, "curve": {"secret_key_file": str(tmp_path / "server.key")}}
     tables["callers__crm"] = {"key": make_keys(tmp_path / "server.key")}
     daemon = daemon_for({"pbx1": {"host": "h", "username": "u", "secret": "s"}}, start=False, **tables)
     daemon.start(wait=False)
-    eventually(lambda: f"cannot listen on {endpoint}: {why}" in daemon.log.read_text(), "the log says so")
+    words = f"cannot listen on {endpoint}: this machine does not have the address; change listen in [rpc]"
+    eventually(lambda: words in daemon.log.read_text(), "the log says so")
 
 
 def test_a_port_in_use_is_reported_with_the_key(tmp_path: Path, daemon_for: StartDaemon) -> None:
