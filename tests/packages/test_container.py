@@ -41,4 +41,5 @@ def test_the_image_runs_the_daemon(image: list[str | Path]) -> None:
     inside = [*image, "run", "--isolation=chroot", container, "--"]
     assert run(*inside, "id", "--user", "--name") == "amid\n"
     assert run(*inside, "amid", "--version") == f"amid {amid.__version__}\n"
+    run(*inside, "test", "-w", "/var/lib/amid")
     assert "amid runs in /run/amid" in run(*inside, "amid", "demo", "--seconds", "1"), "the whole daemon"
