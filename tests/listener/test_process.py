@@ -290,8 +290,8 @@ def test_a_port_in_use_is_reported_with_the_key(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         address = f"127.0.0.1:{other.getsockname()[1]}"
         for name in ("listen", "tls_listen"):
-            key = f"{name} in [listener] (5038 is also Asterisk's own port)"
-            words = f"cannot listen on {address}: address already in use; change {key}"
+            advice = f"change {name} in [listener] (5038 is also Asterisk's own port)"
+            words = f"cannot listen on {address}: address already in use; {advice}"
             assert asyncio.run(problems(**{name: [address]})) == [words]
 
 
