@@ -11,7 +11,13 @@ from amid.config import load as configuration
 from tests.config.samples import KEY, SERVER, certain_tokens, one, problems, secret_file, without_secret
 
 REMOTE = {"host": "pbx.example.com"}
-WHO = {"user": "root", "group": "root", "key": KEY, "nats": "web"}
+WHO: dict[str, tuple[str, dict[str, Any]]] = {
+    "user": ("root", {}),
+    "group": ("root", {}),
+    "key": (KEY, {"rpc": {"listen": ["tcp://127.0.0.1:8765"]}, "curve": {"secret_key": "k" * 40}}),
+    "nats": ("web", {"nats": {"servers": "nats://127.0.0.1:4222"}}),
+}
+"""The keys by which a caller is known, each with a value and with the tables that it needs."""
 CARELESS: dict[str, tuple[dict[str, Any], str]] = {
     "the gateway on all addresses": ({"gateway": {"listen": "0.0.0.0:8088"}}, "[gateway] listen: 0.0.0.0:8088 is not on loopback"),
     "the gateway on all of IPv6": ({"gateway": {"listen": "[::]:8088"}}, "[gateway] listen: [::]:8088 is not on loopback"),
@@ -54,7 +60,7 @@ RIGHT: dict[str, dict[str, Any]] = {
     "actions that Asterisk has": one(allow=["Ping", "queue*", "Originate: *@sales", "*", "*: *", "WaitEvent"], deny=["Db*"]),
     "actions that an older Asterisk had": one(allow=["Queues", "KonferenceList", "DataGet"]),
     "the secret in clear text within TLS": one(tls=True, auth="plain"),
-    **{f"a caller with a {key}": one() | {"callers": {"web": {key: value}}} for key, value in WHO.items()},
+    **{f"a caller with a {key}": one() | {"callers": {"web": {key: value}}} | more for key, (value, more) in WHO.items()},
 }
 
 
