@@ -38,6 +38,12 @@ class SessionTimeouts:
     pong_s: float = 5.0
 
 
+REJECTED_ADVICE = "check username and secret, and permit and deny of the user in manager.conf"
+"""Asterisk answers "Authentication failed" to all of these."""
+IN_USE = "login already in use"
+IN_USE_ADVICE = "remove allowmultiplelogin = no from manager.conf"
+
+
 class LoginRejected(ProtocolError):
     """Asterisk refused the login. The message is Asterisk's."""
 
@@ -175,7 +181,7 @@ class Session:
             message = packet.get("Message").strip() or "no reason given"
             if "shutting down" in message:  # the answer to every login until the process ends (main/manager.c)
                 raise ProtocolError(message)
-            raise LoginRejected(message)
+            raise LoginRejected(f"{message}; {IN_USE_ADVICE if message.lower() == IN_USE else REJECTED_ADVICE}")
         if not packet.response or packet.action_id != self._step_id:
             return False
         if self._challenging:

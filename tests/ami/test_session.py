@@ -105,7 +105,7 @@ def test_a_rejected_login_ends_the_session(auth: str, with_id: bool, response: s
     refusal = answer(action, "Message: Authentication failed\r\n", response)
     if not with_id:
         refusal = refusal.replace(f"ActionID: {action['ActionID']}\r\n".encode(), b"")
-    with pytest.raises(LoginRejected, match="Authentication failed"):
+    with pytest.raises(LoginRejected, match="Authentication failed; check username and secret"):
         made.receive(refusal, 100.0)
     assert not made.up
 
@@ -115,6 +115,13 @@ def test_a_secret_that_is_too_long_for_a_line_is_refused(secret: str) -> None:
     with pytest.raises(LoginRejected, match=r"Login cannot be sent: .*'Secret'") as caught:
         session("plain", secret).receive(GREETING, 100.0)
     assert secret not in str(caught.value)
+
+
+def test_a_user_with_one_session_only_is_rejected_with_what_to_change() -> None:
+    made = session()
+    made.receive(GREETING, 100.0)
+    with pytest.raises(LoginRejected, match=r"^Login Already In Use; remove allowmultiplelogin = no"):
+        made.receive(answer(sent(made)[0], "Message: Login Already In Use\r\n", "Error"), 100.0)
 
 
 def test_a_rejection_without_a_message_is_reported() -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from amid.ami.session import REJECTED_ADVICE
 from tests.asterisk.server import Asterisk
 from tests.conformance.callers import Action, Answered, Dealer
 from tests.conformance.listeners import Listener
@@ -181,7 +182,7 @@ def test_a_killed_pbx_is_noticed_and_recovers(own_asterisk: MakeAsterisk, daemon
 def test_a_rejected_login_is_reported(pbx: Pbx, daemon_for: StartDaemon, wrong: dict[str, str]) -> None:
     daemon = daemon_for({SERVER: {**pbx.table, **wrong}}, start=False).start(wait=False)
     eventually(lambda: daemon.server(SERVER)["state"] == "rejected", "the login is rejected")
-    assert daemon.server(SERVER)["detail"] == f"{pbx.host}:{pbx.port}: login rejected: Authentication failed"
+    assert daemon.server(SERVER)["detail"] == f"{pbx.host}:{pbx.port}: login rejected: Authentication failed; {REJECTED_ADVICE}"
     error = daemon.failure("Ping")
     assert (error["data"]["kind"], error["data"]["sent"]) == ("not_connected", False)
     assert "login rejected: Authentication failed" in error["message"]

@@ -3,6 +3,7 @@ blocks the loop."""
 
 from __future__ import annotations
 
+import errno
 import itertools
 import socket
 import threading
@@ -14,6 +15,7 @@ import pytest
 from amid.ami.trace import Trace
 from amid.config.tables import Server
 from amid.reader import manager_connection
+from amid.reader.lane_pool import describe
 from amid.reader.manager_connection import READ_BYTES, READS_PER_PASS, Endpoint, ManagerConnection
 from tests.processes.on_loop import FACTORIES, Loop
 from tests.processes.pbx import SECRET
@@ -82,6 +84,11 @@ def port_of(listener: socket.socket) -> int:
 def accepted(loop: Loop, listener: socket.socket, dialled: Dialled) -> socket.socket:
     loop.eventually(lambda: dialled.connection.session, "it is connected")
     return listener.accept()[0]
+
+
+def test_a_refused_connection_is_described_with_what_to_check() -> None:
+    described = describe(ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused"))
+    assert described == "Connection refused; check enabled and port in manager.conf"
 
 
 def test_a_refused_connection_ends_with_the_reason(loop: Loop, listener: socket.socket) -> None:
