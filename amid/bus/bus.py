@@ -147,6 +147,11 @@ async def _run(child: Child, settings: BusSettings) -> None:
         await bus  # an error ends the process, and the supervisor replaces it
 
 
+def _is_worth_logging(record: logging.LogRecord) -> bool:
+    """Filter a warning about the protocol of nats-py, which the loop logs at the end of each TLS connection."""
+    return "eof_received" not in record.getMessage()
+
+
 def main(config: Config | None = None) -> None:
     if config is not None and config.nats is None:
         sys.exit("amid: the configuration has no table [nats]; add it to run the bus")
@@ -154,6 +159,7 @@ def main(config: Config | None = None) -> None:
     child = Child(by_hand)
     settings = msgspec.convert(child.configuration, BusSettings)
     child.set_up_log([settings.nats.password], process="bus")
+    logging.getLogger("asyncio").addFilter(_is_worth_logging)
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         runner.run(_run(child, settings))
     logging.shutdown()

@@ -190,6 +190,8 @@ def test_a_wrong_certificate_is_refused_and_the_right_one_accepted(
         trusted = ssl.create_default_context(cafile=str(cert))
         with Consumer(f"tls://127.0.0.1:{own_nats.port}", tls=trusted) as consumer:
             wait_stored(consumer, sent)
+    daemon.stop()
+    assert "eof_received" not in daemon.log.read_text(), "the loop's warning about nats-py is left out"
 
 
 @pytest.mark.newest_nats
