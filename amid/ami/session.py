@@ -45,7 +45,7 @@ IN_USE_ADVICE = "remove allowmultiplelogin = no from manager.conf"
 
 
 class LoginRejected(ProtocolError):
-    """Asterisk refused the login. The message is Asterisk's."""
+    """Asterisk refused the login. The message is Asterisk's, and what to check."""
 
 
 def new_action_id() -> str:
