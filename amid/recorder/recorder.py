@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from amid.client import AsyncClient
+from amid.client.event import TEMPORARY_ERRORS
 from amid.config.tables import Config
 from amid.errors import AmidError
 from amid.events.replay_buffer import Cursor
@@ -194,14 +195,13 @@ class ServerRecorder:
             return
         try:
             listed = await self._client.action("CoreShowChannels", server=self._server)
-        except AmidError as error:
-            log.warning("%s: calls that ended while events were missing remain open in the recordings: %s", self._server, error)
-            return
-        gone = before - {str(channel.get("Uniqueid")) for channel in listed["events"]}
-        await asyncio.sleep(SETTLE_S)
-        try:
+            gone = before - {str(channel.get("Uniqueid")) for channel in listed["events"]}
+            await asyncio.sleep(SETTLE_S)
             page = await self._feed.pull(self._recording.cursor, 0.0)
-        except AmidError:
+        except AmidError as error:
+            self._recording.needs_channel_list = error.kind in TEMPORARY_ERRORS
+            if not self._recording.needs_channel_list:
+                log.warning("%s: calls that ended while events were missing remain open in the recordings: %s", self._server, error)
             return
         await self._write(self._recording.feed_page(page, clock.wall()))
         await self._write(self._recording.hang_up(gone, clock.wall()))

@@ -22,6 +22,8 @@ from tests.conformance.pbx import of
 from tests.daemon import Daemon, eventually
 from tests.history.ladders import LADDERS, OUTCOMES, lines
 from tests.history.scenarios import CONFIG, SCENARIOS, SERVER, stage
+from tests.processes.pbx import arm, table
+from tests.processes.pbx import simulated as faulty_pbx
 from tests.recorder.pbx import simulated
 
 RIGHTS = {"admin": True, "history": True}
@@ -171,6 +173,21 @@ def test_the_right_history_decides(storm: Daemon) -> None:
 def _kind(daemon: Daemon) -> str | None:
     error = daemon.request("calls", {}).get("error")
     return error["data"]["kind"] if error else None
+
+
+def test_a_list_of_channels_that_fails_is_requested_again(daemon_for: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call ends while its events are missing, and the connection ends with the list that shows it."""
+    with faulty_pbx() as pbx:
+        daemon = daemon_for({"pbx1": table(pbx)}, recorder={"directory": str(tmp_path)}, callers__local=RIGHTS)
+        eventually(lambda: Archive(tmp_path, "pbx1").cursor(), "events are recorded")
+        call = {"Channel": "Local/400@default", "Exten": "400", "Context": "default", "Priority": 1, "Async": True}
+        daemon.action("Originate", call)
+        eventually(lambda: [call["ended"] for call in daemon.result("calls", {})["calls"]] == [None], "a call is open")
+        arm(daemon, "close", "CoreShowChannels")
+        with monkeypatch.context() as patched:
+            patched.setattr(pbx.pbx, "channels", {})
+            daemon.kill("reader pbx1")
+            eventually(lambda: all(call["ended"] for call in daemon.result("calls", {})["calls"]), "the call has ended")
 
 
 def test_it_is_off_by_default(daemon_for: Any) -> None:
