@@ -39,7 +39,7 @@ def recorder_locked_out(world: World) -> None:
     def logged(text: bytes) -> bool:
         return text in world.daemon.log.read_bytes()[said:]
 
-    *_, file = Archive(world.recordings, SERVER).files()
+    file = eventually(lambda: Archive(world.recordings, SERVER).files(), "events are recorded")[-1]
     with closing(sqlite3.connect(file, isolation_level=None, timeout=10.0)) as db:
         db.execute("BEGIN IMMEDIATE")
         eventually(lambda: logged(b"recording has stopped"), "it reports that it cannot write")
