@@ -137,6 +137,13 @@ class Load:
         with self._lock:
             return {name: sequence.run for name, sequence in self.judge.sequences.items()}
 
+    def have_reached(self, epoch: int, seq: int) -> bool:
+        """Whether all subscribers have what was published up to this event. What the recorder has is
+        read between the faults."""
+        with self._lock:
+            subscribers = [sequence for name, sequence in self.judge.sequences.items() if name != "recorder"]
+            return all(sequence.has_reached(epoch, seq) for sequence in subscribers)
+
     @property
     def pid(self) -> int:
         return self._process.pid

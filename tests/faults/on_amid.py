@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tests.daemon import BOUND_S, eventually
 from tests.faults.faults import fault
-from tests.faults.world import READER, World
+from tests.faults.world import READER, SERVER, World
 from tests.processes.process import alive, pids, stop
 
 JUMP_TO_ITSELF = {"x86_64": b"\xeb\xfe", "aarch64": b"\x00\x00\x00\x14"}
@@ -128,7 +128,10 @@ def actions_under_way(world: World) -> Iterator[None]:
 
 @contextlib.contextmanager
 def events_go_on(world: World) -> Iterator[None]:
-    """No subscriber sees an interruption, and the reader is not replaced."""
+    """No subscriber sees an interruption, and the reader is not replaced. The interruptions of the
+    fault before it have reached all subscribers."""
+    server = world.daemon.server(SERVER)
+    eventually(lambda: world.load.have_reached(server["epoch"], server["seq"]), "all subscribers have the events so far")
     reader, runs, events = world.daemon.pid(READER), world.load.runs(), world.load.report().events
     yield
     assert world.load.well() < 2.0, "the new broker finds the reader at once"

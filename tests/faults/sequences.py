@@ -63,6 +63,10 @@ class Whole:
         self._seq = tick.seq
         return wrong or self._names.tick(tick)
 
+    def has_reached(self, epoch: int, seq: int) -> bool:
+        """Whether it has everything up to this event."""
+        return self._epoch == epoch and self._seq >= seq
+
     def _enter(self, epoch: int) -> str:
         if epoch == self._epoch:
             return ""
@@ -88,6 +92,10 @@ class Named:
     def tick(self, tick: Tick) -> str:
         wrong = self._enter(tick.epoch)
         return wrong or self._names.tick(tick)
+
+    def has_reached(self, epoch: int, seq: int) -> bool:
+        """Whether it is in this epoch."""
+        return self._epoch == epoch
 
     def _enter(self, epoch: int) -> str:
         if epoch == self._epoch:
@@ -118,6 +126,10 @@ class Told:
         self._seq = event.seq
         wrong_name = self._names.event(event)
         return wrong or wrong_name
+
+    def has_reached(self, epoch: int, seq: int) -> bool:
+        """Whether it has everything up to this event; of some names, whether it has one of this epoch."""
+        return self._epoch == epoch and not self._ended and (self._by_name or self._seq >= seq)
 
     def gap(self, gap: Missed) -> str:
         self.run += 1
