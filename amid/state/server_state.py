@@ -63,7 +63,6 @@ class Load:
         """Kept events: name, headers, and when they arrived."""
         self.missing: dict[str, str] = {}
         """Groups that could not be listed, and why."""
-
         self._is_complete = False
 
     @property
