@@ -76,7 +76,7 @@ class ChangeLog:
         """Publish and hold the changes that led to the state as of event `seq`."""
         self.seq = seq
         for delta in self._deltas(seq, changes):
-            size = OVERHEAD_BYTES + sum(len(str(value)) for value in delta.get("set", {}).values())
+            size = OVERHEAD_BYTES + len(str(delta.get("set", "")))
             self._held.append((delta, size))
             self._bytes += size
             self.unpublished.append(delta)

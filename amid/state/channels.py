@@ -16,56 +16,62 @@ in the same way. The exceptions:
 
 from __future__ import annotations
 
+from operator import itemgetter
 from typing import Any
 
-from amid.state.model import CHANNEL_MEMBERS, UNKNOWN, Fields, Model, Thing, number, text
+from amid.state.headers import Block, Fields, integer, text
+from amid.state.model import CHANNEL_MEMBERS, Model, Thing
 
-SNAPSHOT = {
-    "name": "Channel",
-    "linkedid": "Linkedid",
-    "state": "ChannelStateDesc",
-    "caller": "CallerIDNum",
-    "caller_name": "CallerIDName",
-    "connected": "ConnectedLineNum",
-    "connected_name": "ConnectedLineName",
-    "account": "AccountCode",
-    "context": "Context",
-    "exten": "Exten",
-}
-"""Member of a channel -> header of a snapshot."""
+_SNAPSHOT = Block(
+    *("Channel", "ChannelState", "ChannelStateDesc", "CallerIDNum", "CallerIDName", "ConnectedLineNum", "ConnectedLineName"),
+    *("Language", "AccountCode", "Context", "Exten", "Priority", "Uniqueid", "Linkedid"),
+    unused=("ChannelState", "Language"),
+)
+_MEMBERS = (
+    *("name", "state", "caller", "caller_name", "connected", "connected_name"),
+    *("account", "context", "exten", "priority", "uniqueid", "linkedid"),
+)
+"""The members of a channel that a snapshot has, in its order."""
+_PRIORITY = _MEMBERS.index("priority")
+_UNIQUEID = _MEMBERS.index("uniqueid")
+_members_of = itemgetter(*_MEMBERS)
+
+_CALL_MEMBERS = frozenset({"caller", "caller_name", "connected", "connected_name", "context", "exten"})
+"""Members of a channel that a call may have too."""
+
+_BRIDGE = Block("BridgeUniqueid", "BridgeType", "BridgeTechnology", "BridgeCreator", "BridgeName")
+_CALL = Block("Uniqueid", "Linkedid")
 
 
-_PLAIN: dict[Any, Any] = dict.fromkeys(UNKNOWN, "")
-
-
-def snapshot(fields: Fields) -> Thing:
-    """The members of a channel that a snapshot has. Most events have one, so this does the work of
-    `text` for all headers at once."""
-    get, plain = fields.get, _PLAIN.get
-    try:
-        values: Thing = {member: plain(value := get(header, ""), value) for member, header in SNAPSHOT.items()}
-    except TypeError:  # a repeated header has a list
-        values = {member: text(fields, header) for member, header in SNAPSHOT.items()}
-    values["priority"] = number(fields, "Priority")
-    return values
+def snapshot(fields: Fields) -> tuple[Any, ...]:
+    """The values of _MEMBERS."""
+    values = _SNAPSHOT.read(fields)
+    return (*values[:_PRIORITY], integer(values[_PRIORITY]), *values[_PRIORITY + 1 :])
 
 
 def put_channel(model: Model, uniqueid: str, values: Thing, since: float) -> None:
-    """Create a channel, or update it. since: when it began, or was answered if the state is new."""
+    """Create a channel, or give new values to members of it. since: when it began, or was answered
+    if the state is new."""
     known = model.get("channel", uniqueid)
     if known is None:
         new = {"bridge": "", "held": False, "since": since, "answered": since if values["state"] == "Up" else None}
         values = {"uniqueid": uniqueid, **new, **values}
-    elif values.get("state") == "Up" and known["state"] != "Up":
-        values["answered"] = since
-    linkedid: str = values["linkedid"] if known is None or "linkedid" in values else known["linkedid"]
-    if known is not None and known["linkedid"] != linkedid:
+        _join_call(model, uniqueid, values["linkedid"])
+    elif values.get("linkedid", known["linkedid"]) != known["linkedid"]:
         _leave_call(model, uniqueid, known["linkedid"])
-    model.call_channels.setdefault(linkedid, {})[uniqueid] = None
-    model.stale_calls[linkedid] = None
+        _join_call(model, uniqueid, values["linkedid"])
+    elif not _CALL_MEMBERS.isdisjoint(values):
+        model.stale_calls[known["linkedid"]] = None
+    if known is not None and values.get("state") == "Up" and known["state"] != "Up":
+        values["answered"] = since
     model.put("channel", uniqueid, values)
     if uniqueid in model.dependents:
         update_dependents(model, uniqueid)
+
+
+def _join_call(model: Model, uniqueid: str, linkedid: str) -> None:
+    model.call_channels.setdefault(linkedid, {})[uniqueid] = None
+    model.stale_calls[linkedid] = None
 
 
 def _leave_call(model: Model, uniqueid: str, linkedid: str) -> None:
@@ -99,24 +105,30 @@ def remove_channel(model: Model, uniqueid: str) -> None:
 
 
 def new_channel(model: Model, fields: Fields, time: float) -> None:
-    uniqueid = text(fields, "Uniqueid")
+    values = snapshot(fields)
+    uniqueid = values[_UNIQUEID]
     if uniqueid not in model.tombstones:
-        put_channel(model, uniqueid, snapshot(fields), time)
+        put_channel(model, uniqueid, dict(zip(_MEMBERS, values, strict=True)), time)
 
 
-def update_channel(model: Model, fields: Fields, time: float) -> None:
-    uniqueid = text(fields, "Uniqueid")
-    known, values = model.get("channel", uniqueid), snapshot(fields)
+def update_channel(model: Model, fields: Fields, time: float) -> str:
+    """Update the channel of an event, and return its Uniqueid."""
+    values = snapshot(fields)
+    uniqueid: str = values[_UNIQUEID]
+    known = model.kinds["channel"].get(uniqueid)
     if known is not None:
-        if not values.items() <= known.items():  # a third of all snapshots show nothing new
-            put_channel(model, uniqueid, values, time)
+        before = _members_of(known)
+        if values != before:
+            new = {name: value for name, value, old in zip(_MEMBERS, values, before, strict=True) if value != old}
+            put_channel(model, uniqueid, new, time)
     elif uniqueid and not model.channels_listed and uniqueid not in model.tombstones:
-        put_channel(model, uniqueid, values, time)
+        put_channel(model, uniqueid, dict(zip(_MEMBERS, values, strict=True)), time)
+    return uniqueid
 
 
 def update_linkedid(model: Model, fields: Fields, time: float) -> None:
-    known = model.get("channel", text(fields, "Uniqueid"))
-    linkedid = text(fields, "Linkedid")
+    uniqueid, linkedid = _CALL.read(fields)
+    known = model.get("channel", uniqueid)
     if known is not None and linkedid and known["linkedid"] != linkedid:
         put_channel(model, known["uniqueid"], {"linkedid": linkedid}, time)
 
@@ -150,20 +162,17 @@ def _set_held(model: Model, fields: Fields, held: bool) -> None:
 # ── bridges ──
 
 
-def put_bridge(model: Model, fields: Fields, time: float) -> None:
-    """Create or update a bridge from its snapshot in an event or a list."""
-    bridge = text(fields, "BridgeUniqueid")
+def put_bridge(model: Model, fields: Fields, time: float) -> str:
+    """Create or update a bridge from its snapshot in an event or a list, and return its id."""
+    bridge: str
+    bridge, kind, technology, creator, name = _BRIDGE.read(fields)
     if not bridge or bridge in model.tombstones:
-        return
-    values: dict[str, Any] = {
-        "type": text(fields, "BridgeType"),
-        "technology": text(fields, "BridgeTechnology"),
-        "creator": text(fields, "BridgeCreator"),
-        "name": text(fields, "BridgeName"),
-    }
+        return bridge
+    values: Thing = {"type": kind, "technology": technology, "creator": creator, "name": name}
     if model.get("bridge", bridge) is None:
         values = {"uniqueid": bridge, **values, "channels": [], "since": time}
     model.put("bridge", bridge, values)
+    return bridge
 
 
 def end_bridge(model: Model, fields: Fields, time: float) -> None:
@@ -177,14 +186,15 @@ def end_bridge(model: Model, fields: Fields, time: float) -> None:
 
 
 def enter_bridge(model: Model, fields: Fields, time: float) -> None:
-    uniqueid, bridge = text(fields, "Uniqueid"), text(fields, "BridgeUniqueid")
-    if model.get("channel", uniqueid) is not None:
-        _join_bridge(model, uniqueid, bridge)
+    bridge, uniqueid = put_bridge(model, fields, time), update_channel(model, fields, time)
+    join_bridge(model, uniqueid, bridge)
 
 
-def _join_bridge(model: Model, uniqueid: str, bridge: str) -> None:
-    """Move a channel to this bridge from the one that it is in."""
-    channel = model.kinds["channel"][uniqueid]
+def join_bridge(model: Model, uniqueid: str, bridge: str) -> None:
+    """Move a channel, if there is one, to this bridge from the one that it is in."""
+    channel = model.get("channel", uniqueid)
+    if channel is None:
+        return
     if channel["bridge"] and channel["bridge"] != bridge:
         _leave_bridge(model, uniqueid, channel["bridge"])
     model.last_left.pop(uniqueid, None)
@@ -197,7 +207,12 @@ def _join_bridge(model: Model, uniqueid: str, bridge: str) -> None:
 
 
 def leave_bridge(model: Model, fields: Fields, time: float) -> None:
-    uniqueid, bridge = text(fields, "Uniqueid"), text(fields, "BridgeUniqueid")
+    bridge, uniqueid = put_bridge(model, fields, time), update_channel(model, fields, time)
+    part_bridge(model, uniqueid, bridge)
+
+
+def part_bridge(model: Model, uniqueid: str, bridge: str) -> None:
+    """Remove a channel, if there is one, from this bridge."""
     channel = model.get("channel", uniqueid)
     if channel is None:
         return
@@ -233,8 +248,8 @@ def list_channel(model: Model, fields: Fields, time: float) -> None:
     """An item of CoreShowChannels. `join_listed_bridges` must follow. The list does not have when
     the channel was answered."""
     since = time - seconds_of(text(fields, "Duration"))
-    values = {**snapshot(fields), "bridge": text(fields, "BridgeId"), "answered": None}
-    put_channel(model, text(fields, "Uniqueid"), values, since)
+    values = dict(zip(_MEMBERS, snapshot(fields), strict=True))
+    put_channel(model, values["uniqueid"], {**values, "bridge": text(fields, "BridgeId"), "answered": None}, since)
 
 
 def join_listed_bridges(listed: Model, live: Model) -> None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from amid.state.model import Fields, Model, flag, number, text
+from amid.state.headers import Fields, flag, number, text
+from amid.state.model import Model, Thing
 
 
 def start_conference(model: Model, fields: Fields, time: float) -> None:
     _put_conference(model, text(fields, "Conference"), {}, time)
 
 
-def _put_conference(model: Model, name: str, values: Fields, time: float) -> None:
+def _put_conference(model: Model, name: str, values: Thing, time: float) -> None:
     if model.get("conference", name) is None:
         values = {"name": name, "locked": False, "muted": False, "since": time, **values}
     model.put("conference", name, values)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from amid.state import channels, conferences, devices, parking, queues, transfers
-from amid.state.model import Fields, Model
+from amid.state.headers import Fields
+from amid.state.model import Model
 
-Step = Callable[[Model, Fields, float], None]
+Step = Callable[[Model, Fields, float], object]
 """Applies one effect of an event. The last argument is when the event arrived, in seconds since
 1970."""
 
@@ -39,8 +40,8 @@ EVENTS: dict[str, tuple[Step, ...]] = {
     ),
     # bridges
     "BridgeCreate": (channels.put_bridge,),
-    "BridgeEnter": (channels.put_bridge, channels.update_channel, channels.enter_bridge, queues.leave_all_queues),
-    "BridgeLeave": (channels.put_bridge, channels.update_channel, channels.leave_bridge),
+    "BridgeEnter": (channels.enter_bridge, queues.leave_all_queues),
+    "BridgeLeave": (channels.leave_bridge,),
     "BridgeDestroy": (channels.end_bridge,),
     # queues
     "QueueMemberAdded": _MEMBER,

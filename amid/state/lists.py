@@ -12,10 +12,11 @@ from typing import Any, NamedTuple
 
 from amid.state import channels, conferences, devices, parking, queues
 from amid.state.calls import derive_calls
-from amid.state.model import CHANNEL_MEMBERS, DEPENDENT_KINDS, Fields, Model, Thing
+from amid.state.headers import Fields
+from amid.state.model import CHANNEL_MEMBERS, DEPENDENT_KINDS, Model, Thing
 
-Step = Callable[[Model, Fields, float], None]
-Item = tuple[str, Fields]
+Step = Callable[[Model, Fields, float], object]
+Item = tuple[str, Mapping[Any, Any]]
 """Name and headers of an item of a list."""
 ThingKey = tuple[str, str]
 """Kind and id of a thing."""
@@ -194,7 +195,7 @@ def correct(live: Model, listed: Model, differences: Iterable[Difference]) -> No
         derive_calls(live)
 
 
-def _put(live: Model, kind: str, thing: str, values: Fields) -> None:
+def _put(live: Model, kind: str, thing: str, values: Thing) -> None:
     if kind == "channel":
         answered = live.kinds["channel"].get(thing, values).get("answered")
         channels.put_channel(live, thing, values, values.get("since", 0.0))

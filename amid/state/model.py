@@ -46,12 +46,7 @@ MEMBERS: dict[str, tuple[str, ...]] = {
 }
 """Kind -> the members of its things, besides `id`."""
 
-UNKNOWN = ("<unknown>", "(null)", "(None)")
-"""How Asterisk shows a value that it does not have."""
-
 Thing = dict[str, Any]
-Fields = dict[Any, Any]
-"""The headers of an event, or of an item of a list."""
 
 
 class Change(NamedTuple):
@@ -151,25 +146,3 @@ def _remove_from(index: dict[str, dict[Any, None]], key: str, member: Any) -> No
     del members[member]
     if not members:
         del index[key]
-
-
-def text(fields: Fields, name: str) -> Any:
-    """The value of a header; "" if it is absent or Asterisk shows it as unknown. Of a repeated
-    header, the last value."""
-    value = fields.get(name, "")
-    if isinstance(value, list):
-        value = value[-1]
-    return "" if value in UNKNOWN else value
-
-
-def number(fields: Fields, name: str) -> int:
-    """The value of a header as an integer; 0 if it is not a number."""
-    try:
-        return int(float(text(fields, name)))
-    except (ValueError, OverflowError):
-        return 0
-
-
-def flag(fields: Fields, name: str) -> bool:
-    """Whether the value of a header is one of Asterisk's words for true."""
-    return str(text(fields, name)).lower() in ("1", "yes", "on", "true")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from amid.state.model import Fields, Model, number, text
+from amid.state.headers import Fields, number, text
+from amid.state.model import Model
 
 
 def park(model: Model, fields: Fields, time: float) -> None:

@@ -11,7 +11,8 @@ update_queue).
 
 from __future__ import annotations
 
-from amid.state.model import Fields, Model, flag, number, text
+from amid.state.headers import Fields, flag, number, text
+from amid.state.model import Model
 
 MEMBER_STATUS = (
     "unknown",

@@ -20,6 +20,7 @@ from typing import Any
 from amid.state.calls import derive_calls
 from amid.state.change_log import ChangeLog
 from amid.state.fold import apply
+from amid.state.headers import Fields, text
 from amid.state.lists import (
     ALL_GROUPS,
     STATISTICS,
@@ -35,7 +36,7 @@ from amid.state.lists import (
     is_correction,
     things_of,
 )
-from amid.state.model import Fields, Model, text
+from amid.state.model import Model
 
 BARRIER = "AMID_BARRIER"
 """The global variable of Asterisk that barriers set."""

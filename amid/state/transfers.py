@@ -9,7 +9,8 @@ conference or parking space, and no event shows that. The phone's channel only h
 from __future__ import annotations
 
 from amid.state import channels
-from amid.state.model import Fields, Model, text
+from amid.state.headers import Fields, text
+from amid.state.model import Model
 
 
 def transfer(model: Model, fields: Fields, time: float) -> None:
@@ -28,15 +29,13 @@ def transfer(model: Model, fields: Fields, time: float) -> None:
 
 def take_place(model: Model, fields: Fields, time: float) -> None:
     """The first Newexten of the moved channel, or its Hangup."""
-    moved = text(fields, "Uniqueid")
-    if moved in model.replacing:
+    if model.replacing and (moved := text(fields, "Uniqueid")) in model.replacing:
         _replace(model, model.replacing.pop(moved), moved, time)
 
 
 def yield_place(model: Model, fields: Fields, time: float) -> None:
     """The Hangup of the phone's channel."""
-    phone = text(fields, "Uniqueid")
-    for moved in [moved for moved, replaced in model.replacing.items() if replaced == phone]:
+    for moved in [moved for moved, phone in model.replacing.items() if phone == text(fields, "Uniqueid")]:
         _replace(model, model.replacing.pop(moved), moved, time)
 
 
@@ -50,6 +49,6 @@ def _replace(model: Model, phone: str, moved: str, time: float) -> None:
         model.put(kind, thing_id.removesuffix(phone) + moved, {**thing, "uniqueid": moved})
     if place["bridge"]:
         bridge = place["bridge"]
-        channels.leave_bridge(model, {"Uniqueid": phone, "BridgeUniqueid": bridge}, time)
-        channels.enter_bridge(model, {"Uniqueid": moved, "BridgeUniqueid": bridge}, time)
+        channels.part_bridge(model, phone, bridge)
+        channels.join_bridge(model, moved, bridge)
     channels.update_dependents(model, moved)

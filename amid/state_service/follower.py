@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Mapping
 from typing import Any
 
 import zmq
@@ -15,6 +14,7 @@ from amid.client import AsyncClient
 from amid.process.loop import Soon, clock, start_task
 from amid.reader.event_socket import EventSocket
 from amid.state.change_log import Delta
+from amid.state.headers import Fields, text
 from amid.state.server_state import Event, ServerState
 from amid.state_service.loader import Check, Loader
 from amid.state_service.subscription import Subscription
@@ -83,10 +83,10 @@ class Follower:
         if self.state.change_log.unpublished:
             self._publish()
 
-    def _receive_own_event(self, name: str, fields: Mapping[Any, Any]) -> None:
+    def _receive_own_event(self, name: str, fields: Fields) -> None:
         """An event of amid itself, which reports the session with Asterisk."""
         if name in ("amid:disconnected", "amid:rejected"):
-            self._session_error = str(fields.get("Reason", "")) or "no session"
+            self._session_error = text(fields, "Reason") or "no session"
             self._publish()
         elif name in ("amid:connected", "amid:booted"):
             self._session_error = ""

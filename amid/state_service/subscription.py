@@ -24,7 +24,7 @@ from amid.errors import AmidError
 from amid.events.message import RawEvents
 from amid.process.loop import clock, start_task
 from amid.process.socket_reader import SocketReader
-from amid.state.packets import parse_events
+from amid.state.packets import split_events
 from amid.state.server_state import Event
 
 log = logging.getLogger("amid.state")
@@ -113,7 +113,7 @@ class Subscription:
             self._begin_epoch(raw.epoch, 0)
         if (raw.epoch, raw.first) == (self._epoch, self._seq + 1):
             self._seq = last
-            self._on_events(last, parse_events(raw.data), raw.time)
+            self._on_events(last, split_events(raw.data), raw.time)
         else:
             self._note_published(raw.epoch, last)
 
