@@ -30,7 +30,7 @@ MAY_IMPORT = {
     "config": "config manager rpc ami wire errors",
     "client": "client events wire errors",
     "simulator": "simulator",
-    "process": "process config rpc wire errors",
+    "process": "process config supervision rpc wire errors",
     "supervisor": "supervisor process config supervision wire errors",
     "reader": "reader process config supervision events rpc ami wire errors",
     "broker": "broker process config rpc ami wire errors",

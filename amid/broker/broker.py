@@ -97,6 +97,7 @@ class Broker:
         await self._readers.listen(f"{self._settings.run_dir}/{wire.READERS_SOCKET}")
         self._child.start(self._configure)
         self._callers.start(self._handle_request, self._drop_calls)
+        self._callers.listen(self._settings.rpc.listen, self._child.report_problem)
         await self._child.ended.wait()
         if not self._child.orphaned:
             await self._drain()

@@ -28,6 +28,7 @@ from amid.broker.local_callers import MAX_FRAMES, LocalCallers, LocalConnection
 from amid.broker.reply_backlog import Connection, ReplyBacklog
 from amid.config.unix_users import find_caller
 from amid.process.acceptor import BACKLOG, Acceptor, listen_locally
+from amid.process.bindings import Bindings, Report
 from amid.process.loop import Alarm, Soon, clock
 from amid.process.sending import disconnect
 from amid.process.settings import BrokerSettings
@@ -123,7 +124,7 @@ class CallerSockets:
             self._tcp = _router(context, settings.rpc.max_calls)
             self._tcp.set(zmq.MAXMSGSIZE, max(settings.rpc.max_request_bytes, MAX_TCP_MESSAGE_BYTES))
             self._monitor = ConnectionMonitor(context, self._tcp)
-            acceptor.bind(partial(self._zap.bind_tcp, self._tcp, settings.rpc.listen))
+        self._bindings: Bindings | None = None
         self._skipping = False
         self.configure(settings)
 
@@ -157,6 +158,13 @@ class CallerSockets:
         if self._tcp is not None:
             self._tcp_reader = SocketReader(loop, self._tcp, partial(self._receive_tcp, self._tcp))
             self._monitor.start(partial(self._forget, self._tcp))
+
+    def listen(self, endpoints: list[str], report: Report) -> None:
+        """Listen on TCP endpoints too, if there is a key. report: see `Bindings`."""
+        if self._zap is not None and self._tcp is not None:
+            bind = partial(self._zap.bind_tcp, self._tcp)
+            self._bindings = Bindings(lambda endpoint: self._acceptor.bind(partial(bind, endpoint)), "listen in [rpc]", report)
+            self._bindings.listen(endpoints)
 
     def _receive_local(self) -> None:
         """Receive as much as one pass of the loop permits."""
@@ -268,6 +276,8 @@ class CallerSockets:
 
     def close(self) -> None:
         """Send the last answers to local callers, and close their connections."""
+        if self._bindings is not None:
+            self._bindings.close()
         self._acceptor.close()
         self._local.close()
         self._context.destroy(linger=500)

@@ -59,13 +59,15 @@ class Server(TypedDict):
 
 
 class Process(TypedDict):
-    """A process of the daemon. uptime: in seconds. last_exit: how the previous process ended."""
+    """A process of the daemon. uptime: in seconds. last_exit: how the previous process ended.
+    problem: what is wrong with it, or ""."""
 
     name: str
     pid: int
     uptime: float
     restarts: int
     last_exit: str
+    problem: str
 
 
 class CallerCalls(TypedDict):

@@ -22,8 +22,9 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from amid.config.tables import Config
 from amid.gateway.app import Gateway
 from amid.gateway.connections import Connections
-from amid.process.bind_errors import describe_bind_error
+from amid.process.bindings import Bindings, Report
 from amid.process.child import Child
+from amid.process.loop import start_task
 from amid.process.settings import GatewaySettings, gateway_settings
 from amid.rpc.guesses import network_of
 
@@ -78,13 +79,38 @@ class Connection(H11Protocol):
 
 
 class Server(uvicorn.Server):
-    """A server that leaves signals to `Child` and accepts few connections at a time; asyncio would
-    accept all that the kernel has queued."""
+    """A server that leaves signals to `Child`, listens on what it can, and accepts few connections
+    at a time; asyncio would accept all that the kernel has queued."""
+
+    def __init__(self, config: uvicorn.Config, report: Report, addresses: Sequence[str]) -> None:
+        super().__init__(config)
+        self._addresses = addresses
+        self._bindings = Bindings(self._listen, LISTEN_KEY, report)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        for listening in sockets or ():
-            listening.listen(BACKLOG)
+        await super().startup(sockets=[])
+        self._bindings.listen(self._addresses)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._bindings.close()
+        await super().shutdown(sockets)
+
+    def _listen(self, address: str) -> None:
+        """Listen on ADDRESS:PORT. Raises `OSError`."""
+        start_task(self._serve_on(_listener(address, self._addresses)))
+        log.info("listens on http://%s", address)
+
+    async def _serve_on(self, listening: socket.socket) -> None:
+        """As `uvicorn.Server.startup` does for its sockets, which it takes only once."""
+        protocol = partial(
+            cast("type[Connection]", self.config.http_protocol_class),
+            config=self.config,
+            server_state=self.server_state,
+            app_state=self.lifespan.state,
+        )
+        loop = asyncio.get_running_loop()
+        self.servers.append(await loop.create_server(protocol, sock=listening, backlog=ACCEPTED_AT_ONCE))
+        listening.listen(BACKLOG)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -99,26 +125,13 @@ def main(config: Config | None = None) -> None:
     settings = msgspec.convert(child.configuration, GatewaySettings)
     child.set_up_log([token.token for token in settings.gateway.tokens.values()], process="gateway")
     logging.getLogger("uvicorn.error").addFilter(_is_worth_logging)
-    asyncio.run(_serve(child, settings, _listening(settings.gateway.listen)))
+    asyncio.run(_serve(child, settings))
 
 
 def _is_worth_logging(record: logging.LogRecord) -> bool:
     """Filter uvicorn's log: it reports its start like a program on a terminal, and logs each
     refused WebSocket as an application error, so that any client could fill the log."""
     return record.levelno >= logging.WARNING and "without completing handshake" not in record.getMessage()
-
-
-def _listening(addresses: Sequence[str]) -> list[socket.socket]:
-    """Listen on each ADDRESS:PORT. Ends the process if one of them fails."""
-    opened = []
-    for address in addresses:
-        try:
-            opened.append(_listener(address, addresses))
-        except OSError as error:
-            log.error("cannot listen on %s: %s", address, describe_bind_error(error.errno or 0, LISTEN_KEY))
-            sys.exit(1)
-        log.info("listens on http://%s", address)
-    return opened
 
 
 def _listener(address: str, addresses: Sequence[str]) -> socket.socket:
@@ -139,26 +152,24 @@ def _listener(address: str, addresses: Sequence[str]) -> socket.socket:
     return listening
 
 
-async def _serve(child: Child, settings: GatewaySettings, listeners: list[socket.socket]) -> None:
+async def _serve(child: Child, settings: GatewaySettings) -> None:
     gateway = Gateway(settings)
-    server = Server(
-        uvicorn.Config(
-            gateway.app,
-            http=cast("type[asyncio.Protocol]", partial(Connection, gateway.connections)),
-            backlog=ACCEPTED_AT_ONCE,
-            proxy_headers=False,  # otherwise any local program could claim another address
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=GRACE_S,
-            ws_max_size=65536,
-            lifespan="off",
-        )
+    config = uvicorn.Config(
+        gateway.app,
+        http=cast("type[asyncio.Protocol]", partial(Connection, gateway.connections)),
+        proxy_headers=False,  # otherwise any local program could claim another address
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=GRACE_S,
+        ws_max_size=65536,
+        lifespan="off",
     )
+    server = Server(config, child.report_problem, settings.gateway.listen)
     child.start()
     async with asyncio.TaskGroup() as group:
         beside = [group.create_task(_end_with(child, server)), group.create_task(gateway.run())]
-        await server.serve(listeners)
+        await server.serve()
         for task in beside:
             task.cancel()
 

@@ -83,16 +83,13 @@ class AmiListener:
         self._backlog_alarm = Alarm(asyncio.get_running_loop(), self._check_backlog)
         self._events = {name: self._follow(name) for name in settings.servers}
         self._upstreams = Upstreams(self.manager, self._link, self._greet_all)
-        self._ports = Ports(self._accept)
+        self._ports = Ports(self._accept, child.report_problem)
         self._tasks: set[asyncio.Task[None]] = set()
         self._service = Service(settings.run_dir, ServiceHello("listener", []), lambda *_: None, lambda _: None)
 
     async def run(self) -> None:
         self._set_users()
-        if problems := self._ports.configure(self._settings.listener):
-            for problem in problems:
-                log.error("%s", problem)
-            sys.exit(1)
+        self._ports.configure(self._settings.listener)
         self._child.start(self._configure)
         self._report()
         await self._child.ended.wait()
@@ -129,8 +126,7 @@ class AmiListener:
         self.manager.limits = _limits(settings)
         self._set_servers(settings.servers)
         self._set_users()
-        for problem in self._ports.configure(settings.listener):
-            log.error("%s", problem)
+        self._ports.configure(settings.listener)
         for client in self._all():
             user = self.manager.user(client.user.name) if client.user is not None else None
             if user is not None and client in self._clients[user.entry.server or self.manager.first]:

@@ -12,13 +12,15 @@ import contextlib
 import logging
 import socket
 import ssl
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from amid.config.tables import Listener
-from amid.process.bind_errors import describe_bind_error
+from amid.process.bindings import Bindings, Report
 
 log = logging.getLogger("amid.listener")
 
+OWN_PORT = "in [listener] (5038 is also Asterisk's own port)"
 BACKLOG = 1024
 ACCEPTED_AT_ONCE = 16
 """Connections accepted in one pass of the loop."""
@@ -30,38 +32,36 @@ OnConnection = Callable[[socket.socket, str, ssl.SSLContext | None], object]
 
 
 class Ports:
-    """The listening sockets. `configure` opens and closes them; connections stay open."""
+    """The listening sockets. `configure` opens and closes them; connections stay open. report: see
+    `Bindings`."""
 
-    def __init__(self, on_connection: OnConnection) -> None:
+    def __init__(self, on_connection: OnConnection, report: Report) -> None:
         self._on_connection = on_connection
+        keys = {False: f"listen {OWN_PORT}", True: f"tls_listen {OWN_PORT}"}
+        self._bindings = {tls: Bindings(partial(self._listen, tls), key, report) for tls, key in keys.items()}
+        self._addresses: dict[bool, Sequence[str]] = {}
         self._loop = asyncio.get_running_loop()
         self._open: dict[tuple[str, bool], socket.socket] = {}
         self._context: ssl.SSLContext | None = None
 
-    def configure(self, listener: Listener) -> list[str]:
-        """Listen as configured. Returns one message for each address on which it cannot listen."""
+    def configure(self, listener: Listener) -> None:
+        """Listen as configured."""
         self._context = tls_context(listener)
-        wanted = [(address, False) for address in listener.listen] + [(address, True) for address in listener.tls_listen]
-        for unwanted in [key for key in self._open if key not in wanted]:
+        self._addresses = {False: listener.listen, True: listener.tls_listen}
+        for unwanted in [(address, tls) for address, tls in self._open if address not in self._addresses[tls]]:
             self._close(unwanted)
-        problems = []
-        for address, tls in wanted:
-            try:
-                self._listen(address, tls, listener.listen)
-            except OSError as error:
-                key = f"{'tls_listen' if tls else 'listen'} in [listener] (5038 is also Asterisk's own port)"
-                problems.append(f"cannot listen on {address}: {describe_bind_error(error.errno or 0, key)}")
-        return problems
+        for tls, bindings in self._bindings.items():
+            bindings.listen(address for address in self._addresses[tls] if (address, tls) not in self._open)
 
     def close(self) -> None:
+        for bindings in self._bindings.values():
+            bindings.close()
         for key in list(self._open):
             self._close(key)
 
-    def _listen(self, address: str, tls: bool, addresses: Iterable[str]) -> None:
-        if (address, tls) in self._open:
-            return
+    def _listen(self, tls: bool, address: str) -> None:
         host, _, port = address.rpartition(":")
-        both = host == "[::]" and f"0.0.0.0:{port}" not in addresses and socket.has_dualstack_ipv6()
+        both = host == "[::]" and f"0.0.0.0:{port}" not in self._addresses[tls] and socket.has_dualstack_ipv6()
         family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
         listening = socket.create_server((host.strip("[]"), int(port)), family=family, backlog=BACKLOG, dualstack_ipv6=both)
         listening.setblocking(False)

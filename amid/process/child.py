@@ -29,6 +29,9 @@ from amid.process.log import LEVEL_SIGNALS, Log
 BEAT_S = 0.5
 """Seconds between two beats."""
 
+MAX_PROBLEM_LENGTH = 1000
+"""Characters of the problems that are reported: a longer line may be written in part (pipe(7))."""
+
 _PR_SET_PDEATHSIG = 1
 
 
@@ -46,6 +49,7 @@ class Child:
         self.ended = asyncio.Event()
         """Set when the child must stop: it was asked to, or the supervisor has ended."""
         self.orphaned = False
+        self._problems: dict[str, str] = {}
         if by_hand is None:
             die_with_parent()
             self._requests = os.dup(1)
@@ -84,6 +88,11 @@ class Child:
         """
         with contextlib.suppress(BlockingIOError, BrokenPipeError):
             os.write(self._requests, request.encode() + b"\n")
+
+    def report_problem(self, subject: str, problem: str) -> None:
+        """Show a problem with `subject` in `amid status`, until "" is reported for it."""
+        self._problems[subject] = problem
+        self.send(f"problem {'; '.join(filter(None, self._problems.values()))[:MAX_PROBLEM_LENGTH]}")
 
     def _beat(self) -> None:
         self.send("")

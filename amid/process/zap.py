@@ -8,18 +8,14 @@ current configuration, not the one at its handshake.
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
-import sys
-import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import zmq
 from zmq.utils import z85
 
 from amid import wire
 from amid.config.tables import Caller, Curve
-from amid.process.bind_errors import describe_bind_error
 from amid.process.socket_reader import SocketReader
 
 log = logging.getLogger("amid.zap")
@@ -27,12 +23,6 @@ log = logging.getLogger("amid.zap")
 HANDSHAKE_MS = 2000
 """Time for the handshake of a TCP peer, which is unknown until then
 and occupies memory and a descriptor."""
-
-RELEASE_S = 1.0
-"""Time for a port in use to become free."""
-
-
-LISTEN_KEYS = "listen in [rpc], or events_listen or stream_listen of the server"
 
 
 class ZapAuthenticator:
@@ -68,23 +58,18 @@ class ZapAuthenticator:
             self._socket.send_multipart([version, request, b"200", b"OK", key.encode(), b""])
         return True
 
-    def bind_tcp(self, socket: zmq.Socket[bytes], endpoints: Iterable[str]) -> None:
-        """Bind `socket` to TCP endpoints that only known keys can connect to.
+    def bind_tcp(self, socket: zmq.Socket[bytes], endpoint: str) -> None:
+        """Bind `socket` to a TCP endpoint that only known keys can connect to.
 
-        Its ipc endpoint stays.
+        Its other endpoints stay. Raises `zmq.ZMQError`.
         """
         socket.set(zmq.CURVE_SERVER, 1)
         socket.set(zmq.CURVE_SECRETKEY, (self._curve.secret_key or "").encode())
         socket.set(zmq.ZAP_DOMAIN, b"amid")
         self._close_when_silent(socket)
         socket.set(zmq.HANDSHAKE_IVL, HANDSHAKE_MS)
-        for endpoint in endpoints:
-            socket.set(zmq.IPV6, wire.is_ipv6(endpoint))
-            try:
-                _bind(socket, endpoint)
-            except zmq.ZMQError as error:
-                log.error("cannot listen on %s: %s", endpoint, describe_bind_error(error.errno or 0, LISTEN_KEYS))
-                sys.exit(1)
+        socket.set(zmq.IPV6, wire.is_ipv6(endpoint))
+        socket.bind(endpoint)
 
     def _close_when_silent(self, socket: zmq.Socket[bytes]) -> None:
         """ZMTP heartbeats detect a peer that is stopped or unreachable; TCP's keep the
@@ -96,16 +81,3 @@ class ZapAuthenticator:
         for option, value in ((zmq.TCP_KEEPALIVE, 1), (zmq.TCP_KEEPALIVE_IDLE, seconds), (zmq.TCP_KEEPALIVE_INTVL, seconds)):
             socket.set(option, value)
         socket.set(zmq.TCP_KEEPALIVE_CNT, 3)
-
-
-def _bind(socket: zmq.Socket[bytes], endpoint: str) -> None:
-    """libzmq closes sockets in a thread, so one that was just closed may still hold the port."""
-    end = time.monotonic() + RELEASE_S
-    while True:
-        try:
-            socket.bind(endpoint)
-            return
-        except zmq.ZMQError as error:
-            if error.errno != errno.EADDRINUSE or time.monotonic() >= end:
-                raise
-            time.sleep(0.001)

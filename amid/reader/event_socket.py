@@ -25,7 +25,7 @@ import logging
 import os
 import socket
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import zmq
@@ -33,6 +33,7 @@ from zmq.backend import Socket
 
 from amid.config.tables import Caller, Curve
 from amid.process.acceptor import Acceptor, listen_locally
+from amid.process.bindings import Bindings, Report
 from amid.process.sending import disconnect, high_water_mark, send
 from amid.process.socket_reader import SocketReader
 from amid.process.unix_socket import SHARED
@@ -93,7 +94,7 @@ class EventSocket:
         # The listener and its file, which the supervisor watches, stay when the socket is reopened.
         self._listener = listener
         self._options = {zmq.SNDHWM: high_water_mark(kept), zmq.LINGER: linger_ms}
-        self._tcp: tuple[ZapAuthenticator, list[str]] | None = None
+        self._tcp: tuple[Bindings, list[str]] | None = None
         self._peer_bytes: Counter[str] = Counter()
         self._subscribers = Subscribers(max_subscribers)
         self.disconnected = self.reopened = 0
@@ -120,6 +121,8 @@ class EventSocket:
         self._unread = False
 
     def close(self) -> None:
+        if self._tcp is not None:
+            self._tcp[0].close()
         self._acceptor.remove(self._listening)
         self._reader.close()
         self._socket.close()
@@ -130,10 +133,14 @@ class EventSocket:
         send(self._socket, topic, body)
         self._reader.check_soon()
 
-    def bind_tcp(self, zap: ZapAuthenticator, endpoints: list[str]) -> None:
-        """Listen on these endpoints too, where `zap` accepts only known keys."""
-        self._tcp = zap, endpoints
-        self._listening += self._acceptor.bind(partial(zap.bind_tcp, self._socket, endpoints))
+    def listen(self, zap: ZapAuthenticator, endpoints: list[str], key: str, report: Report) -> None:
+        """Listen on these endpoints too, where `zap` accepts only known keys. key, report: see
+        `Bindings`."""
+        self._tcp = Bindings(partial(self._bind_tcp, zap), key, report), endpoints
+        self._tcp[0].listen(endpoints)
+
+    def _bind_tcp(self, zap: ZapAuthenticator, endpoint: str) -> None:
+        self._listening += self._acceptor.bind(partial(zap.bind_tcp, self._socket, endpoint))
 
     def receive(self) -> bool:
         """Read pending subscriptions, in portions; True if more may be pending."""
@@ -235,7 +242,8 @@ class EventSocket:
         self.reopened += 1
         self._open()
         if self._tcp is not None:
-            self.bind_tcp(*self._tcp)
+            bindings, endpoints = self._tcp
+            bindings.listen(endpoints)
 
 
 class EventSockets:
@@ -258,10 +266,10 @@ class EventSockets:
         listener = listen_locally(f"{self._run_dir}/{name}", mode)
         return EventSocket(self._context, self._acceptor, listener, kept, linger_ms, self._max_subscribers, on_subscribe)
 
-    def bind_tcp(self, socket: EventSocket, endpoints: Sequence[str]) -> None:
-        """Offer a socket over TCP too, if there are keys."""
+    def listen(self, socket: EventSocket, endpoints: list[str], key: str, report: Report) -> None:
+        """Offer a socket over TCP too, if there are keys. key, report: see `Bindings`."""
         if self._zap is not None:
-            socket.bind_tcp(self._zap, list(endpoints))
+            socket.listen(self._zap, endpoints, key, report)
 
     def close(self) -> None:
         self._acceptor.close()

@@ -97,8 +97,9 @@ class Reader:
         self._publisher = Publisher(self._sockets, settings.name, started, server.replay_bytes)
         self._tracer = Tracer(self._sockets, settings.run_dir, settings.name, started, server.secret or "")
         self._tracer.open(settings.trace)
-        self._sockets.bind_tcp(self._publisher.events, server.events_listen)
-        self._sockets.bind_tcp(self._publisher.stream, server.stream_listen)
+        table, report = f"[servers.{settings.name}]", child.report_problem
+        self._sockets.listen(self._publisher.events, server.events_listen, f"events_listen in {table}", report)
+        self._sockets.listen(self._publisher.stream, server.stream_listen, f"stream_listen in {table}", report)
         running = asyncio.get_running_loop()
         self._report_soon = Soon(running, self._report)
         self._work_soon = Soon(running, self._work)

@@ -54,6 +54,8 @@ class Supervised:
         self.watch = Watch(wanted.limits, Backoff(RESPAWN_MIN_S, RESPAWN_MAX_S), now)
         self.process: Process | None = None
         self.last_exit = ""
+        self.problem = ""
+        """What the process has reported, "" if nothing is wrong."""
         self.process_failed = False
         self._socket_names = wanted.sockets
         self._sockets: dict[Path, Identity | None] = {}
@@ -67,6 +69,11 @@ class Supervised:
         so that programs cannot reach it."""
         return next((path for path, bound in self._sockets.items() if bound is None or identify(path) != bound), None)
 
+    def record_exit(self, status: str) -> None:
+        """The process has ended. status: how, as `Process.close` returns it."""
+        self.last_exit, self.process_failed = status, status != "status 0"
+        self.problem, self.process = "", None
+
     def account(self) -> dict[str, Any]:
         """The child's entry in the status file."""
         process = self.process
@@ -76,6 +83,7 @@ class Supervised:
             "started": self.watch.started,
             "restarts": max(0, self.watch.restarts),
             "last_exit": self.last_exit,
+            "problem": self.problem,
         }
 
 

@@ -206,18 +206,20 @@ class Supervisor:
         for line in lines:
             self._do(child, child.watch.beat(now), now)
             if line:
-                self._carry_out(line, now)
+                self._carry_out(child, line, now)
         if not was_up and child.watch.state is State.UP:
             child.record_sockets(self._run_dir.path)
             self._write_status()
             self._pass_soon()
 
-    def _carry_out(self, line: str, now: float) -> None:
-        verb, _, name = line.partition(" ")
-        child = self._children.get(f"reader {name}")
-        if verb == "restart" and child is not None:
-            log.warning("reader %s: restarting it at a caller's request", name)
-            self._do(child, child.watch.restart(now), now)
+    def _carry_out(self, child: Supervised, line: str, now: float) -> None:
+        verb, _, rest = line.partition(" ")
+        if verb == "problem":
+            child.problem = rest
+            self._write_status()
+        elif verb == "restart" and (reader := self._children.get(f"reader {rest}")) is not None:
+            log.warning("%s: restarting it at a caller's request", reader.name)
+            self._do(reader, reader.watch.restart(now), now)
             self._pass_soon()
 
     def _reap(self, now: float) -> None:
@@ -247,9 +249,7 @@ class Supervisor:
         self._loop.remove_reader(child.process.lines)
         self._loop.remove_reader(child.process.end)
         self._loop.remove_writer(child.process.input)
-        child.last_exit = child.process.close()
-        child.process_failed = child.last_exit != "status 0"
-        child.process = None
+        child.record_exit(child.process.close())
 
     def _begin_shutdown(self, now: float) -> None:
         """End the broker first, and the readers once it has answered all callers."""
@@ -345,6 +345,6 @@ class Supervisor:
 
     def _write_status(self) -> None:
         """Write the status of all processes; `started` is on the monotonic clock."""
-        own = {"name": "supervisor", "pid": os.getpid(), "started": self._started, "restarts": 0, "last_exit": ""}
+        own = {"name": "supervisor", "pid": os.getpid(), "started": self._started, "restarts": 0, "last_exit": "", "problem": ""}
         children = [child.account() for child in self._children.values()]
         self._run_dir.write_status(json.dumps({"started": self._started, "processes": [own, *children]}))

@@ -32,7 +32,7 @@ export type ActionResult = { server: string; action_id: string; response: Packet
 export type Server = Cursor & { name: string; state: "up" | "booting" | "connecting" | "rejected" | "lost"; detail: string } & {
   asterisk: string; lanes: { free: number; busy: number; limit: number }; queued: number; since: number;
 };
-export type Process = { name: string; pid: number; uptime: number; restarts: number; last_exit: string };
+export type Process = { name: string; pid: number; uptime: number; restarts: number; last_exit: string; problem: string };
 export type Counters = { [name: string]: number };
 export type Status = { version: string; uptime: number; servers: Server[]; processes: Process[]; counters: Counters };
 

@@ -13,8 +13,8 @@ from tests.cli.conftest import Amid
 from tests.client.standin import StandIn
 
 PROCESSES = [
-    {"name": "broker", "pid": 12, "uptime": 61.0, "restarts": 0, "last_exit": ""},
-    {"name": "reader pbx1", "pid": None, "uptime": 0.0, "restarts": 3, "last_exit": "killed: silent for 2 s"},
+    {"name": "broker", "pid": 12, "uptime": 61.0, "restarts": 0, "last_exit": "", "problem": "cannot listen"},
+    {"name": "reader pbx1", "pid": None, "uptime": 0.0, "restarts": 3, "last_exit": "killed: silent for 2 s", "problem": ""},
 ]
 
 
@@ -36,6 +36,7 @@ def test_it_shows_servers_processes_and_counters(daemon: StandIn, amid: Amid) ->
         "0 busy, 1 idle, at most 4",
         "reader pbx1",
         "killed: silent for 2 s",
+        "broker: cannot listen",
         "requests",
         "pbx1.events",
     )

@@ -92,7 +92,7 @@ class TestMethods:
         check_view(status["servers"][0])
         assert all(isinstance(count, int) for count in status["servers"][0]["counters"].values())
         assert {process["name"] for process in status["processes"]} == {"supervisor", "broker", "state", f"reader {SERVER}"}
-        assert all(set(one) >= {"name", "pid", "uptime", "restarts", "last_exit"} for one in status["processes"])
+        assert all(set(one) >= {"name", "pid", "uptime", "restarts", "last_exit", "problem"} for one in status["processes"])
 
     def test_actions(self, daemon: Daemon, transport: tuple[str, str]) -> None:
         offered = ask(daemon, transport, "actions", {"server": SERVER}).result

@@ -1,4 +1,4 @@
-"""Idle connections, missing bodies, and an occupied port."""
+"""Idle connections, missing bodies, and what it listens on."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from amid.gateway.connections import Connections
 from tests.asterisk.server import free_port
 from tests.conftest import StartDaemon
 from tests.daemon import BOUND_S, Daemon, eventually
-from tests.gateway.conftest import listening, with_gateway
+from tests.gateway.conftest import with_gateway
 from tests.processes.pbx import simulated, table
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: x\r\n"
@@ -47,19 +47,6 @@ async def _closed(sent: bytes) -> None:
         answers = await asyncio.wait_for(reader.read(), BOUND_S)
         writer.close()
     assert answers.count(b"200 OK") == sent.count(b"\r\n\r\n") and not state.connections
-
-
-def test_an_occupied_port_is_retried(tmp_path: Path, daemon_for: StartDaemon) -> None:
-    keys = with_gateway(tmp_path)
-    host, _, port = keys["listen"].partition(":")
-    with socket.create_server((host, int(port))), simulated() as pbx:
-        daemon = daemon_for({"pbx1": table(pbx)}, gateway=keys)
-        message = f"cannot listen on {keys['listen']}: address already in use"
-        eventually(lambda: message in daemon.log.read_text(), "the log says why there is no gateway")
-        line = next(line for line in daemon.log.read_text().splitlines() if message in line)
-        assert "listen in [gateway]" in line and "8088" in line, "which key has the address, and who else uses its default"
-    listening(daemon, keys)
-    assert "Traceback" not in daemon.log.read_text()
 
 
 LISTENING = {
@@ -93,16 +80,18 @@ def test_a_burst_of_connections_waits_in_the_kernel() -> None:
 
 
 async def _connected_while_none_is_accepted(count: int) -> None:
-    listener = gateway._listener("127.0.0.1:0", [])
-    config = uvicorn.Config(PlainTextResponse("done"), backlog=gateway.ACCEPTED_AT_ONCE, lifespan="off", log_config=None)
+    config = uvicorn.Config(PlainTextResponse("done"), lifespan="off", log_config=None)
     config.load()
-    server = gateway.Server(config)
+    address = "127.0.0.1", free_port()
+    server = gateway.Server(config, lambda *problem: None, [f"127.0.0.1:{address[1]}"])
     server.lifespan = config.lifespan_class(config)
-    await server.startup([listener])
+    await server.startup()
+    while not server.servers:
+        await asyncio.sleep(0)
     with ExitStack() as stack:
         for _ in range(count):  # the loop does not turn meanwhile
-            stack.enter_context(socket.create_connection(listener.getsockname(), timeout=BOUND_S))
-    await server.shutdown([listener])
+            stack.enter_context(socket.create_connection(address, timeout=BOUND_S))
+    await server.shutdown()
 
 
 def test_a_request_body_has_a_timeout(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,6 @@ Asterisk ends."""
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import resource
@@ -17,8 +16,6 @@ from pathlib import Path
 
 import pytest
 
-from amid.config.tables import Listener
-from amid.listener.ports import Ports
 from tests.asterisk.server import free_port
 from tests.daemon import eventually
 from tests.listener.conftest import SECRET, Front
@@ -278,21 +275,6 @@ def test_tls(front_for: MakeFront, tmp_path: Path) -> None:
         assert pong(connection)
     with Connection(front.endpoint) as plain:
         assert b"accepted" in plain.login()
-
-
-def test_a_port_in_use_is_reported_with_the_key(tmp_path: Path) -> None:
-    cert, key = certificate(tmp_path, "listener")
-    tls = {"tls_cert": str(cert), "tls_key": str(key)}
-
-    async def problems(**keys: list[str]) -> list[str]:
-        return Ports(lambda *connection: None).configure(Listener(users_file="unread", **{"listen": [], **keys, **tls}))  # type: ignore[arg-type]
-
-    with socket.create_server(("127.0.0.1", 0)) as other:
-        address = f"127.0.0.1:{other.getsockname()[1]}"
-        for name in ("listen", "tls_listen"):
-            advice = f"change {name} in [listener] (5038 is also Asterisk's own port)"
-            words = f"cannot listen on {address}: address already in use; {advice}"
-            assert asyncio.run(problems(**{name: [address]})) == [words]
 
 
 def test_requests_before_a_half_close_are_processed(front: Front) -> None:

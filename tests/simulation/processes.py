@@ -47,6 +47,9 @@ class Child:
         else:
             self._loop.call_soon(lambda: on_configuration(msgspec.to_builtins(settings)))
 
+    def report_problem(self, subject: str, problem: str) -> None:
+        pass
+
     def send(self, line: str) -> None:
         self._loop.scheduler.after(0.0, self._on_line, line)
 

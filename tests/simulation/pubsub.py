@@ -164,7 +164,7 @@ class EventSockets:
     ) -> EventSocket:
         return EventSocket(self._hub, self._process, f"{self._run_dir}/{name}", self._hub.kept, on_subscribe)
 
-    def bind_tcp(self, socket: Any, endpoints: Any) -> None:
+    def listen(self, *arguments: Any) -> None:
         pass
 
     def close(self) -> None:

@@ -45,7 +45,7 @@ const createRow = () => make("tr", {}, ...Array.from({ length: 5 }, () => make("
 
 function updateRow(row, process) {
   const uptime = process.pid ? duration(process.uptime) : "starting";
-  const cells = [process.name, process.pid || "–", uptime, process.restarts, process.last_exit];
+  const cells = [process.name, process.pid || "–", uptime, process.restarts, process.problem || process.last_exit];
   cells.forEach((text, place) => setText(row.children[place], String(text)));
 }
 

@@ -1,0 +1,175 @@
+"""A port in use: local callers are served, the error is reported once, and amid listens when the
+port is free. The same in all processes that listen on TCP."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import os
+import signal
+import socket
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from amid.process import bindings
+from amid.process.bindings import Bindings
+from tests.conftest import StartDaemon
+from tests.daemon import BOUND_S, Daemon, eventually
+from tests.gateway.conftest import with_gateway
+from tests.listener.conftest import USERS
+from tests.listener.setting import listener_table
+from tests.processes.pbx import simulated, table
+from tests.processes.test_tcp import make_keys
+
+IN_USE = "address already in use"
+KEYS = {
+    "broker": "listen in [rpc]",
+    "reader pbx1 events": "events_listen in [servers.pbx1]",
+    "reader pbx1 stream": "stream_listen in [servers.pbx1]",
+    "gateway": "listen in [gateway] (8088 is also the port of Asterisk's HTTP server)",
+    "listener": "listen in [listener] (5038 is also Asterisk's own port)",
+}
+"""What listens, and the key that an operator has to change."""
+
+
+def taken(stack: ExitStack) -> str:
+    """The address of a port that another program has."""
+    other = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+    return f"127.0.0.1:{other.getsockname()[1]}"
+
+
+def tables_on_tcp(folder: Path, addresses: dict[str, str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Keys of the server, and tables, with which everything listens on these addresses."""
+    caller = make_keys(folder / "server.key")
+    server = {f"{kind}_listen": [f"tcp://{addresses[f'reader pbx1 {kind}']}"] for kind in ("events", "stream")}
+    return server, {
+        "rpc": {"listen": [f"tcp://{addresses['broker']}"]},
+        "curve": {"secret_key_file": str(folder / "server.key")},
+        "callers__crm": {"key": caller},
+        "gateway": with_gateway(folder, listen=addresses["gateway"]),
+        "listener": listener_table(folder, USERS, listen=addresses["listener"]),
+    }
+
+
+def problems(daemon: Daemon) -> str:
+    return "\n".join(process["problem"] for process in daemon.processes().values() if process["problem"])
+
+
+def expected(addresses: dict[str, str]) -> list[str]:
+    return [f"{address}: {IN_USE}; change {KEYS[what]}" for what, address in addresses.items()]
+
+
+def check_reported(daemon: Daemon, addresses: dict[str, str]) -> None:
+    """Each address is in the status, with the key, and once in the log; no process was restarted."""
+    eventually(lambda: all(text in problems(daemon) for text in expected(addresses)), "all are in the status")
+    log = daemon.log.read_text()
+    assert [log.count(text) for text in expected(addresses)] == [1] * len(addresses)
+
+
+def is_open(address: str) -> bool:
+    host, _, port = address.partition(":")
+    socket.create_connection((host, int(port))).close()
+    return True
+
+
+def check_reachable(daemon: Daemon, addresses: dict[str, str]) -> None:
+    """Something listens on each address, and no problem is left."""
+    for address in addresses.values():
+        eventually(partial(is_open, address), address)
+    eventually(lambda: not problems(daemon), "no problem is left")
+
+
+def test_with_all_ports_in_use_local_callers_are_served(tmp_path: Path, daemon_for: StartDaemon) -> None:
+    with simulated() as pbx:
+        with ExitStack() as others:
+            addresses = {what: taken(others) for what in KEYS}
+            server, tables = tables_on_tcp(tmp_path, addresses)
+            daemon = daemon_for({"pbx1": table(pbx, **server)}, **tables)
+            assert daemon.action("Ping")["response"]["Ping"] == "Pong"
+            check_reported(daemon, addresses)
+        check_reachable(daemon, addresses)
+        assert {process["restarts"] for process in daemon.processes().values()} == {0}
+        assert daemon.log.read_text().count(IN_USE) == len(addresses)
+
+
+def test_a_reload_may_add_a_port_in_use(tmp_path: Path, daemon_for: StartDaemon) -> None:
+    with simulated() as pbx:
+        daemon = daemon_for({"pbx1": table(pbx)})
+        with ExitStack() as others:
+            addresses = {what: taken(others) for what in KEYS}
+            server, tables = tables_on_tcp(tmp_path, addresses)
+            daemon.configure({"pbx1": table(pbx, **server)}, **tables)
+            assert daemon.process is not None
+            os.kill(daemon.process.pid, signal.SIGHUP)
+            check_reported(daemon, addresses)
+            assert daemon.action("Ping")["response"]["Ping"] == "Pong"
+        check_reachable(daemon, addresses)
+
+
+class Port:
+    """`bind` fails with `number` until that is 0. reported: what `Bindings` has reported."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.binds = 0
+        self.reported: list[str] = []
+
+    def bind(self, address: str) -> None:
+        self.binds += 1
+        if self.number:
+            raise OSError(self.number, "")
+
+    def bindings(self) -> Bindings:
+        return Bindings(self.bind, "listen", lambda address, problem: self.reported.append(problem))
+
+    async def until(self, binds: int) -> None:
+        async with asyncio.timeout(BOUND_S):
+            while self.binds < binds:
+                await asyncio.sleep(0.001)
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bindings, "RETRY_MIN_S", 0.001)
+    monkeypatch.setattr(bindings, "RETRY_MAX_S", 0.002)
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_failure_is_reported_once_and_so_is_another_one(caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario() -> None:
+        port = Port(errno.EADDRINUSE)
+        port.bindings().listen(["a:1"])
+        assert port.reported == [], "libzmq may still be closing the socket that had the port"
+        await port.until(5)
+        port.number = errno.EACCES
+        await port.until(10)
+        port.number = 0
+        await port.until(11)
+        in_use, denied, none = port.reported
+        assert "already in use; change listen" in in_use and "permission denied" in denied and none == ""
+
+    caplog.set_level(logging.INFO)
+    asyncio.run(scenario())
+    assert [record.levelname for record in caplog.records] == ["ERROR", "ERROR", "WARNING"]
+
+
+@pytest.mark.usefixtures("quick")
+def test_an_address_that_was_removed_is_tried_no_more() -> None:
+    async def scenario() -> None:
+        port = Port(errno.EADDRINUSE)
+        listening = port.bindings()
+        listening.listen(["a:1"])
+        await port.until(3)
+        listening.listen([])
+        binds = port.binds
+        another = Port(errno.EADDRINUSE)
+        another.bindings().listen(["a:2"])
+        await another.until(5)
+        assert port.binds == binds and port.reported[-1] == "", "the problem went with the address"
+
+    asyncio.run(scenario())
