@@ -186,6 +186,37 @@ def test_keygen_overwrites_no_key(tmp_path: Path) -> None:
     assert (tmp_path / "key").read_text() == secret
 
 
+def print_public(file: Path) -> tuple[int, str, str]:
+    """The exit status and output of `amid keygen --public`."""
+    argv = [sys.executable, "-m", "amid", "keygen", "--public", str(file)]
+    done = subprocess.run(argv, capture_output=True, text=True)
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_keygen_prints_the_public_half_of_an_existing_key(tmp_path: Path) -> None:
+    public = make_keys(tmp_path / "key")
+    secret = (tmp_path / "key").read_text()
+    assert print_public(tmp_path / "key") == (0, f"{public}\n", "")
+    assert (tmp_path / "key").read_text() == secret
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (None, "No such file or directory"),
+        ("", "is empty"),
+        ("a line of 39 characters, and so no key.", "has no secret key: its first line must be the 40 characters"),
+        ("a line of forty characters, but no key. ", "has no secret key: its first line must be the 40 characters"),
+    ],
+)
+def test_keygen_says_why_a_file_has_no_public_half(tmp_path: Path, content: str | None, why: str) -> None:
+    file = tmp_path / "key"
+    if content is not None:
+        file.write_text(content)
+    status, out, err = print_public(file)
+    assert (status, out) == (2, "") and err.startswith(f"amid: {file}") and why in err
+
+
 def test_queued_calls_of_a_disconnected_caller_are_not_sent(tmp_path: Path, daemon_for: StartDaemon) -> None:
     """libzmq reports the end of a TCP connection through a monitor, unlike that of a local one."""
     with a_pbx() as pbx:
