@@ -22,6 +22,10 @@ SERVER_NAME = re.compile(r"[A-Za-z0-9_-]{1,32}")
 LISTS = {"gateway": ["listen"], "listener": ["listen", "tls_listen"], "nats": ["servers"]}
 """Keys of tables at which a text stands for a list of one."""
 
+PLAIN_HTTP = ": the gateway speaks plain HTTP; put a proxy with TLS in front of it (etc/doc/http.md, Behind a proxy)"
+ADVICE = {("gateway", key): PLAIN_HTTP for key in ("tls", "tls_listen", "tls_cert", "tls_key")}
+"""Advice about keys that a table does not have, although another one has them: (table, key)."""
+
 T = TypeVar("T", bound=Table)
 
 
@@ -58,7 +62,7 @@ def to_table(raw: Any, name: str, kind: type[T], report: Report) -> T | None:
     known = len(report.problems)
     for key in raw:
         if key not in fields:
-            report.refuse(name, key, f"unknown key{suggest_key(key, list(fields))}")
+            report.refuse(name, key, f"unknown key{ADVICE.get((name, key)) or suggest_key(key, list(fields))}")
     for key, field in fields.items():
         if field.required and key not in raw:
             report.refuse(name, key, "is missing")

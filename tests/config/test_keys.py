@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -159,6 +160,14 @@ def test_an_unknown_key_is_refused_with_a_suggestion(where: str) -> None:
 def test_an_unknown_key_without_suggestion_lists_the_keys() -> None:
     (wrong,) = problems(one(zzz=1))
     assert wrong.startswith("amid.toml: [servers.pbx1] zzz: unknown key (known: host, username")
+
+
+@pytest.mark.parametrize("key", ["tls_cert", "tls_key"])
+def test_tls_of_the_gateway_is_refused_with_what_does_it(key: str) -> None:
+    (wrong,) = problems(with_key("gateway", key, "gateway.pem"))
+    what = "the gateway speaks plain HTTP; put a proxy with TLS in front of it"
+    assert wrong == f"amid.toml: [gateway] {key}: unknown key: {what} (etc/doc/http.md, Behind a proxy)"
+    assert "\n## Behind a proxy\n" in (Path(__file__).parents[2] / "etc/doc/http.md").read_text()
 
 
 def test_an_unknown_table_is_refused() -> None:
