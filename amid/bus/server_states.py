@@ -7,6 +7,7 @@ import logging
 from typing import Any
 
 from amid.bus.local_broker import LocalBroker
+from amid.client.outage import WITHIN_DAEMON_S, Outage
 from amid.errors import AmidError
 
 log = logging.getLogger("amid.bus")
@@ -28,16 +29,14 @@ class ServerStates:
         return self.views.get(server, {}).get("state") == "up"
 
     async def run(self) -> None:
-        """Poll until cancelled. One failure is normal: the broker starts with the bus, or is replaced."""
-        failed = 0
+        """Poll until cancelled."""
+        outage = Outage(log, "servers", "states", WITHIN_DAEMON_S)
         while True:
             try:
                 self.views = {view["name"]: view for view in await self._broker.call("servers", {}, POLL_S)}
-                failed = 0
+                outage.succeeded()
             except AmidError as error:
-                failed += 1
-                level = logging.WARNING if failed > 1 else logging.DEBUG
-                log.log(level, "cannot poll the states of the servers: %s", error.message)
+                outage.failed(error.message)
                 self.views = {}
             self.updated.set()
             self.updated = asyncio.Event()

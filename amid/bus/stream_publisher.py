@@ -24,6 +24,7 @@ from amid.bus.protocol.messages import Group, Page, StreamWriter
 from amid.bus.protocol.subjects import Subjects
 from amid.bus.streams import ensure_stream, read_checkpoint
 from amid.client.event import PAUSE_S, TEMPORARY_ERRORS, WAIT_S
+from amid.client.outage import WITHIN_DAEMON_S, Outage
 from amid.config.tables import Nats
 from amid.errors import AmidError
 from amid.events.sequence import MAX_NAMES
@@ -61,6 +62,7 @@ class StreamPublisher:
         self._settings = settings
         self._subjects = Subjects(settings.prefix)
         self._holds = holds
+        self._outage = Outage(log, server, "events", WITHIN_DAEMON_S)
         limit = connection.max_payload - HEADERS_BYTES
         self._writer = StreamWriter(server, self._subjects, instance, settings.leave_out, limit)
         self._pulled_at = 0.0
@@ -125,11 +127,14 @@ class StreamPublisher:
         while True:
             self._pulled_at = clock.monotonic()
             try:
-                return await self._broker.pull(self._server, after, wait_s, MAX_GROUP)
+                page = await self._broker.pull(self._server, after, wait_s, MAX_GROUP)
             except AmidError as error:
                 if error.kind not in TEMPORARY_ERRORS:
                     raise
-                log.warning("%s: cannot get events from the daemon at the moment, retrying: %s", self._server, error.message)
+                self._outage.failed(error.message)
+            else:
+                self._outage.succeeded()
+                return page
             await asyncio.sleep(PAUSE_S)
 
     async def _store(self, group: Group) -> bool:

@@ -1,4 +1,4 @@
-"""Events as the client delivers them, and the cursor of an event stream. No sockets and no clock.
+"""Events as the client delivers them, and the cursor of an event stream. No sockets.
 
 The daemon holds the events and knows what is missing (method `events`), so the client only passes
 the cursor back. Loss is never silent: it is a `Gap` or a warning. A daemon that does not answer is
@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from amid.client import protocol
+from amid.client.outage import Outage
 from amid.client.protocol import log
 from amid.client.results import EventBody, EventsPage, Server, Value
 from amid.errors import AmidError, CallTimeout
@@ -71,13 +72,13 @@ def as_event(body: EventBody) -> Event:
 
 class EventCursor:
     """The position of a stream in the events of one server. `after` is the daemon's cursor, None
-    before the first page."""
+    before the first page. grace_s: how long requests may fail before that is logged."""
 
-    def __init__(self, server: str, names: Iterable[str]) -> None:
+    def __init__(self, server: str, names: Iterable[str], grace_s: float = 0.0) -> None:
         self.server = server
         self.after: dict[str, int] | None = None
         self._names = list(names)
-        self._failed = False
+        self._outage = Outage(log, server, "events", grace_s)
 
     def request(self, wait_s: float) -> protocol.Call:
         """The request for the next page; it waits up to `wait_s` seconds for an event."""
@@ -86,9 +87,7 @@ class EventCursor:
     def take(self, page: EventsPage) -> Iterator[Event | Gap]:
         """The events of a page, after a `Gap` if some are missing. A new stream has no previous
         epoch, so it reports no gap for one that ended."""
-        if self._failed:
-            log.warning("%s: events resumed", self.server)
-        self._failed = False
+        self._outage.succeeded()
         before, self.after = self.after, {"epoch": page["epoch"], "seq": page["seq"]}
         missed = page["missed"]
         if before is not None and missed != 0:
@@ -103,9 +102,7 @@ class EventCursor:
         cannot help."""
         if error.kind not in TEMPORARY_ERRORS:
             raise error
-        if not self._failed:
-            log.warning("%s: no events, retrying: %s", self.server, error.message)
-        self._failed = True
+        self._outage.failed(error.message)
         return PAUSE_S
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from amid.client import AsyncClient, Gap
 from amid.client.event import WAIT_S, EventCursor
+from amid.client.outage import WITHIN_DAEMON_S, Outage
 from amid.client.results import EventsPage
 from amid.errors import AmidError
 from amid.gateway.backlog import Backlog, Cursor, Cursors, Item
@@ -45,13 +46,15 @@ class Hub:
         self._untried: set[str] = set()
 
     async def run(self) -> None:
+        outage = Outage(log, "browsers", "events", WITHIN_DAEMON_S)
         async with asyncio.TaskGroup() as pulls:
             while True:
                 try:
                     servers = {server["name"] for server in await self.client.servers()}
                 except AmidError as error:
-                    log.warning("no events for browsers: %s", error.message)
+                    outage.failed(error.message)
                 else:
+                    outage.succeeded()
                     for server in servers - self._pulled:
                         self._pulled.add(server)
                         self._untried.add(server)
@@ -61,7 +64,7 @@ class Hub:
 
     async def _pull(self, server: str) -> None:
         """Pull events until the server is removed from the configuration."""
-        cursor, wait_s = EventCursor(server, ()), 0.0  # the first page has only a cursor
+        cursor, wait_s = EventCursor(server, (), WITHIN_DAEMON_S), 0.0  # the first page has only a cursor
         while server in self._pulled:
             try:
                 self.append(cursor, await self.client.call(cursor.request(wait_s)))

@@ -22,6 +22,7 @@ import msgspec
 
 from amid.client import AsyncClient
 from amid.client.event import TEMPORARY_ERRORS
+from amid.client.outage import WITHIN_DAEMON_S, Outage
 from amid.config.tables import Config
 from amid.errors import AmidError
 from amid.events.replay_buffer import Cursor
@@ -83,6 +84,7 @@ class ServerRecorder:
         self._probe = Feed(settings.run_dir, server)
         self._client = AsyncClient(settings.run_dir)
         self._failed = ""
+        self._outage = Outage(log, server, "events", WITHIN_DAEMON_S)
         self._committed = Cursor(0, 0)
         self._wake = asyncio.Event()
         self._written = asyncio.Event()
@@ -127,7 +129,7 @@ class ServerRecorder:
             async with asyncio.timeout(PENDING_S):
                 await self._until_committed(self._recording.cursor or Cursor(0, 0))
                 return True
-        return bool(self._failed)
+        return bool(self._failed) or self._outage.lasts
 
     async def may_have_more(self, cursor: Cursor) -> bool:
         """Whether the daemon may have events after a cursor."""
@@ -161,9 +163,10 @@ class ServerRecorder:
             try:
                 page = await self._feed.pull(self._recording.cursor, WAIT_S if self._recording.cursor else 0.0)
             except AmidError as error:
-                self._report(f"no events at present, retrying: {error.message}")
+                self._outage.failed(error.message)
                 await asyncio.sleep(PAUSE_S)
                 continue
+            self._outage.succeeded()
             await self._write(self._recording.feed_page(page, clock.wall()))
             self._report("")
             if self._recording.needs_channel_list and not page.more:

@@ -34,15 +34,16 @@ class Broker:
                 return answer
 
 
-@pytest.mark.parametrize(("answers", "warnings"), [((FAILS, UP, FAILS, UP), 0), ((UP, FAILS, FAILS, UP), 1)])
+@pytest.mark.parametrize(("grace_s", "warnings"), [(60.0, 0), (0.0, 2)])
 def test_only_a_broker_that_stays_away_is_worth_a_warning(
-    answers: tuple[Any, ...], warnings: int, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    grace_s: float, warnings: int, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first poll fails at nearly every start, because the broker starts with the bus."""
     monkeypatch.setattr(server_states, "POLL_S", 0.0)
+    monkeypatch.setattr(server_states, "WITHIN_DAEMON_S", grace_s)
 
     async def poll() -> None:
-        broker = Broker(*answers)
+        broker = Broker(FAILS, UP, FAILS, FAILS, UP)
         states = ServerStates(cast("LocalBroker", broker))
         running = asyncio.create_task(states.run())
         async with asyncio.timeout(10):
@@ -51,4 +52,5 @@ def test_only_a_broker_that_stays_away_is_worth_a_warning(
         running.cancel()
 
     asyncio.run(poll())
-    assert caplog.text.count("cannot poll the states") == warnings
+    assert caplog.text.count("servers: no states, retrying: the broker accepts no calls") == warnings
+    assert caplog.text.count("servers: states resumed") == warnings
