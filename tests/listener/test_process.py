@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
+import select
 import signal
 import socket
 import ssl
@@ -170,12 +171,15 @@ def test_connections_without_a_login_are_limited(front_for: MakeFront) -> None:
         assert pong(user)
 
 
+WRONG = b"Action: Login\r\nUsername: crm\r\nSecret: wrong\r\n\r\n"
+
+
 def test_failed_logins_keep_no_connection_out(front_for: MakeFront) -> None:
     """As many as may be without a login wait for the answer to a wrong secret, the last one for 10 s."""
     front = front_for(auth_limit=5)
     with contextlib.ExitStack() as stack:
         for guess in (guesses := greeted(front, stack, 5)):
-            guess.send(b"Action: Login\r\nUsername: crm\r\nSecret: wrong\r\n\r\n")
+            guess.send(WRONG)
         eventually(lambda: front.daemon.log.read_text().count("refused the login of 'crm'") == 5, "all were compared")
         others = [stack.enter_context(Connection(front.endpoint)) for _ in range(5)]
         assert all(each.greeting for each in others)
@@ -183,6 +187,26 @@ def test_failed_logins_keep_no_connection_out(front_for: MakeFront) -> None:
         with Connection(front.endpoint, greeted=False) as refused:
             assert refused.until_closed() == b"", "the others have not tried to log in yet"
         assert b"accepted" in others[0].login("wall")
+
+
+def test_the_failed_login_that_is_due_first_makes_room(front_for: MakeFront) -> None:
+    """Their answers are due after 1 s, 3 s, 7 s, 12 s and 12 s: each connection that comes closes the
+    next one of them."""
+    front = front_for(auth_limit=5)
+
+    def is_compared(count: int) -> bool:
+        return front.daemon.log.read_text().count("refused the login of 'crm'") == count
+
+    with contextlib.ExitStack() as stack:
+        guesses = greeted(front, stack, 5)[::-1]  # the first one to connect is not the first one due
+        for number, guess in enumerate(guesses, 1):
+            guess.send(WRONG)
+            eventually(partial(is_compared, number), "it was compared")
+        for guess in guesses[:3]:
+            stack.enter_context(Connection(front.endpoint))
+            assert b"Authentication failed" in guess.until_closed()
+            answered, _, _ = select.select([each.socket for each in guesses], [], [], 0)
+            assert answered == [each.socket for each in guesses[: len(answered)]], "those that are due later wait"
 
 
 @contextlib.contextmanager
