@@ -32,7 +32,7 @@ from amid.process import loop
 from amid.process.child import Child
 from amid.process.loop import Alarm, Soon, clock
 from amid.process.pipe import Message as ReaderMessage
-from amid.process.run_dir import bind_error
+from amid.process.run_dir import describe_run_dir_error
 from amid.process.settings import BrokerSettings, broker_settings
 from amid.rpc import reader_requests, requests
 from amid.rpc.action_packet import with_fields
@@ -336,7 +336,7 @@ async def _run(by_hand: BrokerSettings | None) -> None:
     try:
         await Broker(child, settings).run()
     except (OSError, zmq.ZMQError) as error:
-        log.error("cannot start in %s: %s", settings.run_dir, bind_error(settings.run_dir, error))
+        log.error("cannot start in %s: %s", settings.run_dir, describe_run_dir_error(settings.run_dir, error))
         sys.exit(1)
 
 

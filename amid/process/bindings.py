@@ -8,18 +8,21 @@ address is tried again with back-off.
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
+import os
 from collections.abc import Callable, Iterable
 
 import zmq
 
-from amid.process.bind_errors import describe_bind_error
 from amid.supervision.backoff import Backoff
 
 log = logging.getLogger("amid.process")
 
 RETRY_MIN_S = 0.2
 RETRY_MAX_S = 15.0
+NO_SUCH_ADDRESS = {errno.EADDRNOTAVAIL, errno.ENODEV}
+"""libzmq reports ENODEV for a name or an interface that does not exist."""
 
 Report = Callable[[str, str], object]
 """Takes an address, and why it cannot be listened on, "" when it can be."""
@@ -81,3 +84,17 @@ class Bindings:
             self._failed[address] = problem
             log.error("%s; trying again until it works", problem)
             self._report(address, problem)
+
+
+def describe_bind_error(number: int, key: str) -> str:
+    """Why an address cannot be listened on, with the key of the configuration to change.
+
+    number: the errno, or the code of getaddrinfo(3), which is negative.
+    """
+    if number == errno.EADDRINUSE:
+        return f"address already in use; change {key}"
+    if number in NO_SUCH_ADDRESS or number < 0:
+        return f"this machine does not have the address; change {key}"
+    if number in {errno.EACCES, errno.EPERM}:
+        return f"permission denied, as for ports below 1024 without root; change {key}"
+    return os.strerror(number)

@@ -36,8 +36,8 @@ def epoch_origin_now() -> int:
     return int((time.time() - time.monotonic()) * 1000)
 
 
-def bind_error(run_dir: str, error: Exception) -> str:
-    """Why a socket cannot be bound.
+def describe_run_dir_error(run_dir: str, error: Exception) -> str:
+    """Why a socket file cannot be made in run_dir.
 
     ZeroMQ reports "address in use" for any path that it could not remove.
     """

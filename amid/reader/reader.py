@@ -29,7 +29,7 @@ from amid.events.replay_buffer import Cursor
 from amid.process import loop
 from amid.process.child import BEAT_S, Child
 from amid.process.loop import Alarm, Soon, clock
-from amid.process.run_dir import bind_error, epoch_origin_now
+from amid.process.run_dir import describe_run_dir_error, epoch_origin_now
 from amid.process.settings import ReaderSettings, reader_settings
 from amid.reader.answers import Answers
 from amid.reader.broker_link import BrokerLink
@@ -332,7 +332,7 @@ async def _run(by_hand: ReaderSettings | None) -> None:
     try:
         reader = Reader(child, settings)
     except (OSError, zmq.ZMQError) as error:
-        log.error("cannot start in %s: %s", settings.run_dir, bind_error(settings.run_dir, error))
+        log.error("cannot start in %s: %s", settings.run_dir, describe_run_dir_error(settings.run_dir, error))
         sys.exit(1)
     await reader.run()
 

@@ -25,7 +25,7 @@ from amid.errors import AmidError
 from amid.process import loop
 from amid.process.child import Child
 from amid.process.loop import Alarm, Soon, clock
-from amid.process.run_dir import bind_error
+from amid.process.run_dir import describe_run_dir_error
 from amid.process.service import Service
 from amid.process.settings import StateSettings, state_settings
 from amid.reader.event_socket import EventSocket, EventSockets
@@ -215,7 +215,7 @@ async def _run(by_hand: StateSettings | None) -> None:
     try:
         service = StateService(child, settings)
     except (OSError, zmq.ZMQError) as error:
-        log.error("cannot start in %s: %s", settings.run_dir, bind_error(settings.run_dir, error))
+        log.error("cannot start in %s: %s", settings.run_dir, describe_run_dir_error(settings.run_dir, error))
         sys.exit(1)
     await service.run()
 

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from amid.process import bindings
-from amid.process.bindings import Bindings
+from amid.process.bindings import Bindings, describe_bind_error
 from tests.conftest import StartDaemon
 from tests.daemon import BOUND_S, Daemon, eventually
 from tests.gateway.conftest import with_gateway
@@ -173,3 +173,17 @@ def test_an_address_that_was_removed_is_tried_no_more() -> None:
         assert port.binds == binds and port.reported[-1] == "", "the problem went with the address"
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (errno.EADDRINUSE, "address already in use; change listen in [rpc]"),
+        (errno.EADDRNOTAVAIL, "this machine does not have the address; change listen in [rpc]"),
+        (socket.EAI_NONAME, "this machine does not have the address; change listen in [rpc]"),
+        (errno.EACCES, "permission denied, as for ports below 1024 without root; change listen in [rpc]"),
+        (errno.EMFILE, "Too many open files"),
+    ],
+)
+def test_a_failed_bind_is_described(number: int, words: str) -> None:
+    assert describe_bind_error(number, "listen in [rpc]") == words
