@@ -232,9 +232,12 @@ def _conditions(params: CallsParams) -> tuple[list[str], list[Any]]:
         values += sorted(UNANSWERED)
     if params.number is not None:
         reversed_number = reverse(params.number.lstrip("+"))
-        is_extension = len(reversed_number) <= LONGEST_EXTENSION
-        conditions.append("linkedid IN (SELECT linkedid FROM party WHERE number BETWEEN ? AND ?)")
-        values += [reversed_number, reversed_number if is_extension else reversed_number + MAX_CHARACTER]
+        if len(reversed_number) <= LONGEST_EXTENSION:  # the whole number, with or without a plus, as for longer ones
+            matches, others = "IN (?, ?)", "+"
+        else:
+            matches, others = "BETWEEN ? AND ?", MAX_CHARACTER
+        conditions.append(f"linkedid IN (SELECT linkedid FROM party WHERE number {matches})")
+        values += [reversed_number, reversed_number + others]
     if params.name is not None:
         conditions.append("summary LIKE ? ESCAPE '\\'")
         values.append("%" + "".join(f"\\{c}" if c in "%_\\" else c for c in as_json(params.name)[1:-1]) + "%")

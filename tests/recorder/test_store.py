@@ -403,6 +403,18 @@ def test_a_name_is_found_as_it_is(name: str, tmp_path: Path) -> None:
     assert calls(tmp_path, name=name) == ["1.1"] and not calls(tmp_path, name=name * 2)
 
 
+@pytest.mark.parametrize(("recorded", "others"), [("123", ["23", "1234"]), ("4930123456", ["4930123457"])])
+def test_a_plus_before_a_number_is_ignored(tmp_path: Path, recorded: str, others: list[str]) -> None:
+    """Asterisk reports it, or not, as the provider sends the number."""
+    script = at(NOON)
+    numbers = [recorded, f"+{recorded}"]
+    channels = [{**channel(n, f"1.{n}"), "CallerIDNum": number} for n, number in enumerate(numbers, 1)]
+    Writer(tmp_path).write([script.event("Newchannel", **each) for each in channels])
+    for number in numbers:
+        assert sorted(calls(tmp_path, number=number)) == ["1.1", "1.2"], number
+    assert not any(calls(tmp_path, number=other) for other in others)
+
+
 def test_text_in_place_of_a_number_is_found(tmp_path: Path) -> None:
     script = at(NOON)
     ids = {**channel(1), "CallerIDNum": "anonymous", "Exten": "sales", "ChannelStateDesc": "Ring"}
