@@ -9,7 +9,8 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
-from amid.cli.demo import _cells, running_pbx
+from amid.cli.demo_pbx import running_pbx
+from amid.cli.demo_view import _cells
 
 
 @pytest.mark.parametrize("name", [r"\[link=http://example.com]here[/link]", "[link=http://example.com]x[/link]", "[red]x", "[/]"])

@@ -12,7 +12,7 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from amid.cli.demo import simulated_pbx
+from amid.cli.demo_pbx import simulated_pbx
 from amid.simulator import SimulatedPbx
 from tests.conftest import StartDaemon
 from tests.daemon import eventually, gateway_table

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from amid.cli.demo import _source, running_pbx
+from amid.cli.demo_pbx import pbx_command, running_pbx
 from amid.playback.recording import PLAY, Recording, RecordingError
 from amid.recorder.archive import Archive
 from amid.rpc.requests import CallsParams
@@ -57,7 +57,7 @@ def playing(daemon_for: StartDaemon, tmp_path: Path) -> Iterator[Any]:
     pbxs = []
 
     def play(file: Path, **tables: Any) -> Daemon:
-        pbx = running_pbx(tmp_path, _source(file, SPEED, None))
+        pbx = running_pbx(tmp_path, pbx_command(file, SPEED, None))
         pbxs.append(pbx)
         daemon = daemon_for({"pbx1": pbx.__enter__()}, **tables)
         if "recorder" in tables:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from amid.cli.demo import simulated_pbx
+from amid.cli.demo_pbx import simulated_pbx
 
 CALLS_PER_MINUTE = 3000
 
