@@ -87,7 +87,7 @@ def _bus(report: dict[str, Any] | None, columns: int | None) -> list[str]:
     if not report:
         return []
     if not report["nats"]:
-        return ["", f"bus: no connection to NATS: {report['error'] or 'not connected yet'}"]
+        return ["", f"bus: no connection to NATS: {text.printable(report['error']) or 'not connected yet'}"]
     served = {name: "this amid" if owner == report["instance"] else owner for name, owner in report["owners"].items()}
     rows = [{"bus": name, "served by": owner or "unknown", "NATS": report["nats"]} for name, owner in served.items()]
     return ["", *text.table(rows, columns)] if rows else []

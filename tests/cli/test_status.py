@@ -70,6 +70,12 @@ def test_it_shows_why_there_is_no_connection_to_nats() -> None:
     assert "bus: no connection to NATS: not connected yet" in status_with_bus(nats="")
 
 
+def test_an_error_of_nats_cannot_control_the_terminal() -> None:
+    """It may have the words of a server that has not authenticated itself."""
+    shown = status_with_bus(nats="", error="nats: '\x1b]0;x\x07\x1b[2J Authorization Violation'")
+    assert r"nats: '\x1b]0;x\x07\x1b[2J Authorization Violation'" in shown
+
+
 def test_watch_requires_a_terminal(amid: Amid) -> None:
     ended = amid("status", "--watch")
     assert (ended.status, ended.out) == (2, "")
