@@ -12,6 +12,7 @@ import codecs
 import hashlib
 import importlib.util
 import os
+import re
 import ssl
 import struct
 from collections.abc import Mapping
@@ -32,6 +33,10 @@ from amid.rpc.requests import MAX_ON_BEHALF_LENGTH
 
 CREDENTIALS = "CREDENTIALS_DIRECTORY=/run/credentials/amid.service"
 """Where systemd keeps the credentials of the running service (systemd.exec(5), CREDENTIALS)."""
+NATS_CREDENTIALS = re.compile(
+    rb"BEGIN NATS USER JWT-+\n[\w-]+\.[\w-]+\.[\w-]+\n-+END NATS USER JWT.*BEGIN USER NKEY SEED-+\nSU[A-Z2-7]{56}\n", re.DOTALL
+)
+"""A credentials file as `nsc` writes it, and as strict as nats-py and nkeys read it."""
 TLS_FILES = ("tls_ca", "tls_cert", "tls_key")
 
 T = TypeVar("T", bound=Table)
@@ -226,7 +231,7 @@ class Resolver:
         except UnreadableError as error:
             self._report.refuse("nats", "credentials_file", str(error))
             return ""
-        if b"BEGIN NATS USER JWT" not in data or b"BEGIN USER NKEY SEED" not in data:
+        if not NATS_CREDENTIALS.search(data):
             self._report.refuse("nats", "credentials_file", f"{credentials} holds no JWT and seed of a NATS user")
         return hashlib.sha256(data).hexdigest()
 

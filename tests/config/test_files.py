@@ -226,7 +226,11 @@ def test_the_error_for_a_missing_file_says_what_to_do(tmp_path: Path) -> None:
 
 # ── the bus ──
 
-CREDENTIALS = "-----BEGIN NATS USER JWT-----\nx\n-----BEGIN USER NKEY SEED-----\nSUAx\n"
+SEED = "SUANZTDQ4SGB5EURLRE5WCUNAO2FPJ57EWRX7S4A2PJSH4CDDNRHPRNI4A"
+CREDENTIALS = (
+    "-----BEGIN NATS USER JWT-----\nhead.body.signature\n------END NATS USER JWT------\n\n"
+    f"-----BEGIN USER NKEY SEED-----\n{SEED}\n------END USER NKEY SEED------\n"
+)
 
 
 def with_nats(folder: Path, **keys: Any) -> Config:
@@ -242,6 +246,26 @@ def test_a_bus_with_its_credentials(tmp_path: Path) -> None:
     assert config.nats is not None and config.nats.credentials_file == str(tmp_path / "amid.creds")
     (tmp_path / "amid.creds").write_text(CREDENTIALS + "renewed\n")
     assert check({"servers": {}, "nats": {"servers": "tls://nats:4222", "credentials_file": "amid.creds"}}, tmp_path) != config
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        CREDENTIALS.replace(SEED, SEED[:-8]),
+        CREDENTIALS.replace(SEED, SEED.lower()),
+        CREDENTIALS.replace("\n", "\r\n"),
+        CREDENTIALS.replace("head.body.signature", ""),
+        CREDENTIALS[: CREDENTIALS.index(SEED)],
+    ],
+    ids=["short seed", "lower case", "CRLF", "no JWT", "no seed"],
+)
+def test_damaged_credentials_of_nats_are_refused(tmp_path: Path, damaged: str) -> None:
+    """nats-py would raise an error that ends the bus, at each of its starts."""
+    file = tmp_path / "damaged.creds"
+    file.touch(0o600)
+    file.write_bytes(damaged.encode())
+    with pytest.raises(ConfigError, match="holds no JWT and seed of a NATS user"):
+        with_nats(tmp_path, credentials_file=file.name)
 
 
 def test_a_bus_with_a_password(tmp_path: Path) -> None:
