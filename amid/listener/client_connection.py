@@ -137,6 +137,10 @@ class ClientConnection(asyncio.Protocol):
         """When its failed login is answered; None if it has none."""
         return self.session.refusal_due if self.session is not None else None
 
+    @property
+    def is_closing(self) -> bool:
+        return self._ended
+
     def refuse(self) -> None:
         """Answer its failed login now, and close."""
         if self.session is not None and self.session.refusal_due is not None:

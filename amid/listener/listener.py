@@ -157,8 +157,8 @@ class AmiListener:
         unauthenticated = len(self._unauthenticated) + self._handshakes
         total = len(self._all()) + self._handshakes
         self.counters["connections"] += 1
-        has_room = unauthenticated < listener.auth_limit or self._answer_failed_login()
-        if not has_room or total >= listener.max_clients:
+        is_full = total >= listener.max_clients
+        if is_full or (unauthenticated >= listener.auth_limit and not self._answer_failed_login()):
             self.counters["refused_connections"] += 1
             message = "refused a connection from %s: %d connections have not logged in (auth_limit), %d are open (max_clients)"
             log.warning(message, address, unauthenticated, total)
@@ -170,13 +170,19 @@ class AmiListener:
         task.add_done_callback(self._tasks.discard)
 
     def _answer_failed_login(self) -> bool:
-        """Answer the failed login that is due first, and close its connection. False if there is
-        none. A client with an old secret would otherwise occupy all connections without a login,
-        because its answers are delayed for longer than by Asterisk."""
+        """Answer the failed login that is due first, and close its connection. A client with an old
+        secret would otherwise occupy all connections without a login, because its answers are
+        delayed for longer than by Asterisk.
+
+        False if there is none, or if as many as `auth_limit` are being closed: the end of TLS waits
+        for the client.
+        """
         waiting = {client: due for client in self._unauthenticated if (due := client.refusal_due) is not None}
-        if waiting:
-            min(waiting, key=waiting.__getitem__).refuse()
-        return bool(waiting)
+        closing = sum(client.is_closing for client in self._unauthenticated)
+        if not waiting or closing >= self._settings.listener.auth_limit:
+            return False
+        min(waiting, key=waiting.__getitem__).refuse()
+        return True
 
     async def _connect(self, accepted: socket.socket, address: str, context: ssl.SSLContext | None) -> None:
         """The connection counts as a handshake until, in the same pass of the loop, it is in

@@ -301,6 +301,29 @@ def test_tls(front_for: MakeFront, tmp_path: Path) -> None:
         assert b"accepted" in plain.login()
 
 
+def test_failed_logins_that_do_not_close_are_limited(front_for: MakeFront, tmp_path: Path) -> None:
+    """The end of TLS waits for the client, for `CLOSE_S`: such connections make no room."""
+    cert, key = certificate(tmp_path, "listener")
+    key.chmod(0o600)
+    port = free_port()
+    front = front_for(auth_limit=3, tls_listen=f"127.0.0.1:{port}", tls_cert=str(cert), tls_key=str(key))
+    context = ssl.create_default_context(cafile=str(cert))
+    with contextlib.ExitStack() as stack:
+
+        def is_refused() -> bool:
+            try:
+                raw = stack.enter_context(socket.create_connection(("127.0.0.1", port), BOUND_S))
+                guess = stack.enter_context(context.wrap_socket(raw, server_hostname="127.0.0.1"))
+                assert guess.recv(1), "it is greeted"
+                guess.sendall(WRONG)
+            except (OSError, AssertionError):
+                return True
+            return False
+
+        assert any(is_refused() for _ in range(30))
+        assert front.daemon.result("status")["services"]["listener"]["unauthenticated_clients"] <= 6
+
+
 def test_requests_before_a_half_close_are_processed(front: Front) -> None:
     with Connection(front.endpoint) as watcher, Connection(front.endpoint) as leaving:
         watcher.login(events="user")
