@@ -70,6 +70,12 @@ class Load:
     def listed_groups(self) -> list[str]:
         return [group for group in self.groups if group not in self.missing]
 
+    def begin(self, live: Model) -> None:
+        """Keep the events from now on. The lists include the effects of those before, except of
+        attended transfers that continue."""
+        self.events.clear()
+        self.listed.replacing = dict(live.replacing)
+
     def add(self, items: Iterable[Item], time: float) -> None:
         """Add a portion of a list. time: when the list was requested, in seconds since 1970."""
         add_items(self.listed, items, time)
@@ -145,7 +151,7 @@ class ServerState:
 
     def _pass_barrier(self, value: str) -> None:
         if self._load is not None and value == self._load.first_barrier:
-            self._load.events.clear()  # the lists include their effects
+            self._load.begin(self.model)
 
     def _publish(self) -> None:
         derive_calls(self.model)
@@ -156,6 +162,7 @@ class ServerState:
     def begin_load(self, load: Load) -> None:
         """Keep the events from now on."""
         self._load = load
+        load.begin(self.model)
         if not (load.reconciles or load.statistics_only):
             for group in load.groups:
                 self.outdated.pop(group, None)

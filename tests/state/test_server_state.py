@@ -231,6 +231,25 @@ def test_a_caller_that_abandons_a_queue_during_its_listing_is_counted_once(serve
     assert server.state.model.kinds["queue"]["support"]["abandoned"] == 1 and server.state.corrections == 0
 
 
+@pytest.mark.parametrize("is_first", [True, False], ids=["first load", "reconciliation"])
+@pytest.mark.parametrize("waits", ["1", "2"], ids=["listed before the move", "listed after it"])
+def test_an_attended_transfer_that_begins_before_a_load(server: Server, is_first: bool, waits: str) -> None:
+    """Phone 1 waits in a queue. Channel 2 takes its place, which only the Hangup of 1 shows."""
+
+    def items(waits: str) -> list[Event]:
+        entry = {"Queue": "support", "Position": "1", "Uniqueid": waits, "Channel": f"PJSIP/{waits}", "Wait": "5"}
+        return [listed("1"), listed("2"), ("QueueParams", {"Queue": "support"}), ("QueueEntry", entry)]
+
+    if not is_first:
+        server.load(*items("1"))
+    moved = {"SecondTransfererUniqueid": "1", "TransfereeUniqueid": "2"}
+    server.feed(("AttendedTransfer", {"Result": "Success", "DestType": "App", **moved}))
+    server.load(*items(waits), after=(("Hangup", channel("1")),), reconciles=not is_first)
+    assert set(server.state.model.kinds["caller"]) == {"support/2"}
+    assert server.state.model.kinds["queue"]["support"]["abandoned"] == 0 and server.state.corrections == 0
+    assert not server.state.model.replacing
+
+
 def test_a_surrogate_has_no_position(server: Server) -> None:
     """Until it ends, QueueStatus has a channel Surrogate in place of a caller that the action Bridge took away."""
 
