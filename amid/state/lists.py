@@ -96,6 +96,7 @@ priority of a channel grows when its Dial is answered, which the next event of t
 INCOMPLETE = frozenset({"device", "bridge"})
 """Kinds whose list lacks things that events report: bridges that are about to end, and devices
 whose state is not cached (AST_DEVSTATE_NOT_CACHABLE), such as Local channels."""
+_PARTS_OF_CALLS = frozenset(GROUPS["channels"].kinds)
 STATISTICS = LATE | {"abandoned"}
 """Members of queues that Asterisk counts."""
 
@@ -190,7 +191,7 @@ def correct(live: Model, listed: Model, differences: Iterable[Difference]) -> No
             channels.remove_channel(live, thing)
         else:
             live.remove(kind, thing)
-    if differences:
+    if any(one.kind in _PARTS_OF_CALLS for one in differences):
         live.stale_calls |= dict.fromkeys(live.call_channels)
         derive_calls(live)
 
