@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any, NamedTuple, TypeVar
 
 import zmq
-from zmq.utils.z85 import Z85CHARS
 
 from amid import wire
 from amid.client import protocol
@@ -49,11 +48,21 @@ def connect(socket: zmq.Socket[Any], endpoint: str, curve: Curve | None) -> None
 def _check(curve: Curve) -> None:
     """Raise `AmidError` of kind `unreachable` for keys with which no daemon can be reached."""
     for name, key in curve._asdict().items():
-        if len(key) != KEY_LENGTH or not set(key.encode()) <= set(Z85CHARS):
+        if not _is_key(key):
             advice = "`amid keygen FILE` prints the public key and writes the secret one"
             raise AmidError("unreachable", f"invalid Curve: {name} is not a key of {KEY_LENGTH} characters; {advice}")
     if zmq.curve_public(curve.secret.encode()) != curve.public.encode():
         raise AmidError("unreachable", "invalid Curve: public is not the key that `amid keygen` printed for secret")
+
+
+def _is_key(key: str) -> bool:
+    """Whether it is Z85 of 32 bytes. Not every text of its 85 characters is: five of them are at most
+    2**32 - 1."""
+    try:
+        zmq.curve_public(key.encode())
+    except (zmq.ZMQError, ValueError):  # includes UnicodeError
+        return False
+    return True
 
 
 def open_dealer(context: zmq.Context[S], endpoint: str, curve: Curve | None) -> S:

@@ -158,11 +158,14 @@ def test_unknown_keys_and_clients_without_keys_are_refused(tcp: Tcp) -> None:
     assert "its key is in no [callers.NAME]" in tcp.daemon.log.read_text()
 
 
+@pytest.mark.parametrize(
+    "text", ["the daemon's public key, in words for 40", "#" * 40, "\udce4" * 40], ids=["words", "over 2**32", "bytes"]
+)
 @pytest.mark.parametrize("wrong", ["server_public", "public", "secret"])
-def test_an_invalid_key_is_named(tmp_path: Path, wrong: str) -> None:
+def test_an_invalid_key_is_named(tmp_path: Path, wrong: str, text: str) -> None:
     server, public = (make_keys(tmp_path / name) for name in ("server.key", "crm.key"))
     curve = Curve(server, public, (tmp_path / "crm.key").read_text().strip())
-    invalid = curve._replace(**{wrong: "the daemon's public key, in words for 40"})
+    invalid = curve._replace(**{wrong: text})
     with Client(endpoint="tcp://127.0.0.1:1", curve=invalid) as client, pytest.raises(AmidError, match=f"{wrong} is not a key"):
         client.ping()
     of_two_pairs = curve._replace(public=server)
