@@ -59,6 +59,8 @@ class Load:
         self.reconciles = reconciles
         self.statistics_only = statistics_only
         self.first_barrier: str | None = None
+        self.queues: list[str] = []
+        """The queues to list, [] for all."""
         self.listed = Model()
         self.events: list[tuple[str, Fields, float]] = []
         """Kept events: name, headers, and when they arrived."""
@@ -163,9 +165,23 @@ class ServerState:
         """Keep the events from now on."""
         self._load = load
         load.begin(self.model)
-        if not (load.reconciles or load.statistics_only):
+        if load.statistics_only:
+            load.queues = list(self.model.stale_queues)
+            self.model.stale_queues.clear()
+        elif not load.reconciles:
             for group in load.groups:
                 self.outdated.pop(group, None)
+
+    def abandon_load(self, load: Load) -> None:
+        """Keep no more events, because a list cannot be had. What the load was for remains out of
+        date."""
+        if self._load is not load:  # an epoch has begun
+            return
+        self._load = None
+        if load.statistics_only:
+            self.model.stale_queues |= dict.fromkeys(load.queues)
+        elif not load.reconciles:
+            self.outdated |= dict.fromkeys(load.groups)
 
     def finish_load(self, load: Load, exact: bool, time: float) -> Iterator[None]:
         """Apply the lists. exact: the events of the second barrier, too, have arrived.

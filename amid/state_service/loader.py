@@ -99,6 +99,7 @@ class Loader:
                 await self._execute(load)
                 self.failure = ""
             except AmidError as error:
+                self._state.abandon_load(load)
                 self.failure = error.message
                 if error.kind not in TEMPORARY_ERRORS:
                     log.warning("%s: cannot load its state: %s", self._state.server, error.message)
@@ -132,14 +133,11 @@ class Loader:
     async def _execute(self, load: Load) -> None:
         """Raises `AmidError` if a list cannot be had now."""
         state = self._state
-        queues = list(state.model.stale_queues) if load.statistics_only else []
-        for queue in queues:
-            del state.model.stale_queues[queue]
         state.begin_load(load)
         exact = await self._pass_barrier(load)
         requested_at = clock.wall()
         for group in load.groups:
-            items = await self._list_group(load, group, queues)
+            items = await self._list_group(load, group)
             for portion in _portions(items):
                 load.add(portion, requested_at)
                 await asyncio.sleep(0)
@@ -179,9 +177,8 @@ class Loader:
             del self._barriers[value]
         return self._barriers_work
 
-    async def _list_group(self, load: Load, group: str, queues: list[str]) -> list[Item]:
-        """The items of all lists of a group, or none if one of them is refused. queues: the only
-        ones to list, [] for all."""
+    async def _list_group(self, load: Load, group: str) -> list[Item]:
+        """The items of all lists of a group, or none if one of them is refused."""
         if load.reconciles and group in self._refused:
             load.missing[group] = self._refused[group]
             return []
@@ -189,8 +186,8 @@ class Loader:
         items: list[Item] = []
         try:
             for listing in GROUPS[group].listings:
-                if queues:
-                    for queue in queues:
+                if load.queues:
+                    for queue in load.queues:
                         items += await self._list(listing, Queue=queue, Member="-")
                 else:
                     items += await self._list(listing)

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import weakref
 from typing import Any
+
+import pytest
 
 from amid.errors import AmidError
 from amid.state.server_state import BARRIER, ServerState
 from amid.state_service.loader import Loader
+
+
+class Fields(dict[Any, Any]):
+    """The headers of an event; a weak reference to it shows whether it is kept."""
 
 
 class StandIn:
@@ -20,6 +27,8 @@ class StandIn:
         self.loader = Loader(self, state, 60.0, self.check, lambda: None)  # type: ignore[arg-type]
         self.actions: list[str] = []
         self.fails_with_epoch = False
+        self.failures: dict[str, int] = {}
+        """Action -> how often it fails because Asterisk is busy."""
         self._refused = refused
         self._denied = denied
 
@@ -29,6 +38,9 @@ class StandIn:
 
     async def action(self, action: str, fields: Any = None, **headers: Any) -> dict[str, Any]:
         self.actions.append(action)
+        if self.failures.get(action, 0) > 0:
+            self.failures[action] -= 1
+            raise AmidError("timeout", f"no answer to {action}")
         if action in self._refused:
             raise AmidError("action_failed", "Permission denied")
         if action == "Setvar" and self.fails_with_epoch:
@@ -44,11 +56,16 @@ class StandIn:
         self.loader.begin_epoch()
 
     async def load(self) -> None:
-        """Run the loader for a hundred passes of the loop; it needs a few of them."""
+        """Run the loader for some time."""
         running = asyncio.create_task(self.loader.run())
-        for _ in range(100):
-            await asyncio.sleep(0)
+        await passes()
         running.cancel()
+
+
+async def passes() -> None:
+    """A hundred passes of the loop. A load needs a few of them."""
+    for _ in range(100):
+        await asyncio.sleep(0)
 
 
 def test_a_load_between_two_barriers() -> None:
@@ -84,6 +101,48 @@ def test_an_action_that_the_rules_deny_is_not_requested() -> None:
         assert "registrations: known from events only: the configuration does not allow" in client.state.detail
         assert "PJSIPShowContacts" in client.actions
         assert not {"Setvar", "PJSIPShowRegistrationsOutbound"} & set(client.actions)
+
+    asyncio.run(load())
+
+
+def test_what_is_out_of_date_is_loaded_again_after_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Groups that a reload may have changed, and statistics of queues."""
+    monkeypatch.setattr("amid.state_service.loader.RETRY_S", 0.0)
+    monkeypatch.setattr("amid.state_service.loader.STATISTICS_DELAY_S", 0.0)
+
+    async def load() -> None:
+        client = StandIn(ServerState("pbx1", 10_000))
+        client.begin_epoch(7)
+        running = asyncio.create_task(client.loader.run())
+        await passes()
+        for event in (("Reload", {"Module": "app_queue"}), ("AgentComplete", {"Queue": "support"})):
+            client.actions.clear()
+            client.failures["QueueStatus"] = 2
+            client.state.feed_events(client.state.seq + 1, [event], 1.0)
+            client.loader.wake()
+            await passes()
+            assert client.actions == ["Setvar", "QueueStatus"] * 3 + ["Setvar"]
+        running.cancel()
+
+    asyncio.run(load())
+
+
+def test_no_events_are_kept_after_a_failure() -> None:
+    """The next reconciliation is a minute later: the events until then would fill the memory."""
+
+    async def load() -> None:
+        client = StandIn(ServerState("pbx1", 10_000))
+        client.begin_epoch(7)
+        await client.load()
+        client.failures["CoreShowChannels"] = 1
+        await client.load()
+        assert client.loader.failure
+        fields = Fields(UserEvent="X")
+        is_kept = weakref.ref(fields)
+        client.state.feed_events(client.state.seq + 1, [("UserEvent", fields)], 1.0)
+        del fields
+        gc.collect()
+        assert not is_kept()
 
     asyncio.run(load())
 
