@@ -36,8 +36,9 @@ class LeaseKeeper:
 
     @property
     def owner(self) -> str:
-        """The instance that serves the server, as far as this one knows; empty if unknown."""
-        return self._owner
+        """The instance that serves the server, as far as this one knows; empty if unknown. Another
+        one may have taken a lease that this one could not renew."""
+        return "" if self._owner == self._instance and not self.holds() else self._owner
 
     def holds(self) -> bool:
         """Whether this instance may publish and answer now."""
