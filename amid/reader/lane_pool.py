@@ -290,6 +290,4 @@ class LanePool:
 
 def describe(error: OSError | ProtocolError) -> str:
     """The error's message, without an errno."""
-    if isinstance(error, ConnectionRefusedError):
-        return f"{error.strerror}; check enabled and port in manager.conf"
     return (error.strerror or str(error)) if isinstance(error, OSError) else str(error)

@@ -183,8 +183,13 @@ class ManagerConnection(asyncio.BufferedProtocol):
             except ssl.SSLError:
                 raise
             except OSError as error:
-                failure = OSError(error.errno, os.strerror(error.errno)) if error.errno else error
+                failure = OSError(error.errno, self._describe(error.errno)) if error.errno else error
         raise failure
+
+    def _describe(self, number: int) -> str:
+        """Why Asterisk cannot be connected to, and the keys of manager.conf to check. number: the errno."""
+        keys = "tlsenable and tlsbindaddr" if self._endpoint.server.tls else "enabled and port"
+        return os.strerror(number) + (f"; check {keys} in manager.conf" if number == errno.ECONNREFUSED else "")
 
     async def _connect(self, address: Address) -> None:
         family, _, protocol, _, (host, port, *_) = address

@@ -3,7 +3,6 @@ blocks the loop."""
 
 from __future__ import annotations
 
-import errno
 import itertools
 import socket
 import threading
@@ -15,7 +14,6 @@ import pytest
 from amid.ami.trace import Trace
 from amid.config.tables import Server
 from amid.reader import manager_connection
-from amid.reader.lane_pool import describe
 from amid.reader.manager_connection import READ_BYTES, READS_PER_PASS, Endpoint, ManagerConnection
 from tests.processes.on_loop import FACTORIES, Loop
 from tests.processes.pbx import SECRET
@@ -86,15 +84,13 @@ def accepted(loop: Loop, listener: socket.socket, dialled: Dialled) -> socket.so
     return listener.accept()[0]
 
 
-def test_a_refused_connection_is_described_with_what_to_check() -> None:
-    described = describe(ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused"))
-    assert described == "Connection refused; check enabled and port in manager.conf"
-
-
-def test_a_refused_connection_ends_with_the_reason(loop: Loop, listener: socket.socket) -> None:
+@pytest.mark.parametrize(("tls", "keys"), [(False, "enabled and port"), (True, "tlsenable and tlsbindaddr")])
+def test_a_refused_connection_ends_with_the_reason_and_what_to_check(
+    loop: Loop, listener: socket.socket, tls: bool, keys: str
+) -> None:
     port = port_of(listener)
     listener.close()
-    assert "connection refused" in Dialled(loop, port).ended(loop)
+    assert f"connection refused; check {keys} in manager.conf" in Dialled(loop, port, tls=tls).ended(loop)
 
 
 def test_an_unknown_host_name_ends_the_connection(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
