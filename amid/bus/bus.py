@@ -91,7 +91,7 @@ class Bus:
             await self._use(connection)
         except* ConnectionLost as lost:
             self._error = _first_error(lost)
-            log.warning("lost the connection to NATS at %s, reconnecting: %s", connection.server, self._error)
+            log.warning("lost the connection to NATS at %s, reconnecting: %s", self._connected_to, self._error)
         except* NATS_ERRORS as failed:
             self._error = connection.last_error or _first_error(failed)
             log.warning("cannot use NATS at %s, retrying: %s", ", ".join(self._settings.nats.servers), self._error)

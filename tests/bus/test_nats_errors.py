@@ -49,3 +49,14 @@ def test_a_wrong_password_and_a_server_that_does_not_run_are_reported_with_what_
     refused = "connection refused; is nats-server running there?"
     eventually(lambda: refused in daemon.log.read_text(), "it does not run")
     eventually(lambda: daemon.result("status")["services"]["bus"]["error"] == refused, "status says so too")
+
+
+@pytest.mark.newest_nats
+def test_a_lost_connection_is_reported_with_its_server(own_nats: NatsServer, daemon_for: StartDaemon, pbx: SimulatedPbx) -> None:
+    own_nats.start()
+    daemon = daemon_for({"pbx1": table(pbx)}, nats=nats_table(own_nats))
+    address = own_nats.url.removeprefix("nats://")
+    eventually(lambda: daemon.result("status")["services"]["bus"]["nats"] == address, "it is connected")
+    own_nats.kill()
+    eventually(lambda: "lost the connection to NATS" in daemon.log.read_text(), "it has noticed")
+    assert f"lost the connection to NATS at {address}" in daemon.log.read_text()
