@@ -73,7 +73,7 @@ def drawn(status: Status, now: float, columns: int | None) -> list[str]:
     lines = [click.style(f"amid {status['version']}, up {duration(status['uptime'])}", bold=True), ""]
     lines += text.table([_server(s, now) for s in servers], columns, _paint) if servers else ["no servers"]
     lines += ["", *text.table([_process(p) for p in processes], columns)] if processes else []
-    lines += [click.style(f"{p['name']}: {p['problem']}", fg="red") for p in processes if p["problem"]]
+    lines += [click.style(f"{p['name']}: {text.printable(p['problem'])}", fg="red") for p in processes if p["problem"]]
     lines += _bus(status["services"].get("bus"), columns)
     callers = [{"caller": caller["name"], "open calls": str(caller["open_calls"])} for caller in status["callers"]]
     lines += ["", *text.table(callers, columns)] if callers else []
