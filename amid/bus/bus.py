@@ -55,6 +55,7 @@ class Bus:
         self._connected_to = ""
         self._error = ""
         self._leases: dict[str, LeaseKeeper] = {}
+        self._publishers: dict[str, StreamPublisher] = {}
         self._replies: asyncio.Queue[tuple[str, bytes]] = asyncio.Queue()
         self._broker.on_reply = lambda reply_to, reply: self._replies.put_nowait((reply_to, reply))
 
@@ -70,7 +71,8 @@ class Bus:
         while True:
             owners = {name: lease.owner for name, lease in self._leases.items()}
             where = {"instance": self._settings.instance, "nats": self._connected_to, "error": self._error}
-            self._service.report({**where, "owners": owners})
+            problems = {name: lease.problem or self._publishers[name].problem for name, lease in self._leases.items()}
+            self._service.report({**where, "owners": owners, "problems": problems})
             await asyncio.sleep(REPORT_S)
 
     async def _stay_connected(self) -> None:
@@ -113,7 +115,9 @@ class Bus:
             tasks.create_task(self._send_replies(forwarder))
             for name in self._settings.servers:
                 lease = self._leases[name] = LeaseKeeper(owners, ttl_s, name, self._settings.instance)
-                publisher = StreamPublisher(connection, self._broker, name, nats, self._settings.instance, lease.holds)
+                publisher = self._publishers[name] = StreamPublisher(
+                    connection, self._broker, name, nats, self._settings.instance, lease.holds
+                )
                 responder = RpcResponder(forwarder, self._states, name, self._subjects, self._callers)
                 announcer = Announcer(connection, servers, self._states, publisher, name, nats.prefix)
                 tasks.create_task(ServerBus(name, lease, publisher, responder, announcer).run())

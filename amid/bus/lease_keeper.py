@@ -33,6 +33,8 @@ class LeaseKeeper:
         self._value = json.dumps({"instance": instance, "process": secrets.token_hex(8)}).encode()
         self._lease = Lease(ttl_s, clock.monotonic())
         self._owner = ""
+        self.problem = ""
+        """Why the last request failed, "" if it did not."""
 
     @property
     def owner(self) -> str:
@@ -82,9 +84,11 @@ class LeaseKeeper:
             if held:
                 await self._report_equal_names()
         except NATS_ERRORS as error:
-            log.warning("%s: cannot take or renew the lease, retrying: %s", self._server, describe(error))
+            self.problem = f"cannot take or renew the lease: {describe(error)}"
+            log.warning("%s: %s; retrying", self._server, self.problem)
             self._lease.failed(clock.monotonic())
         else:
+            self.problem = ""
             self._owner = self._instance
             self._lease.granted(revision, sent_at)
 

@@ -48,7 +48,8 @@ WARNINGS = {
 
 class StreamPublisher:
     """position: after the last event that is known to be stored. last: the `seq` of the last event of
-    each name, of those that this process has stored in this epoch, at most MAX_NAMES.
+    each name, of those that this process has stored in this epoch, at most MAX_NAMES. problem: why
+    events cannot be stored, "" if they can.
 
     holds: whether this instance has the lease.
     """
@@ -70,6 +71,7 @@ class StreamPublisher:
         self.position: StreamPosition | None = None
         self.last: dict[str, int] = {}
         self._gaps_reported = 0
+        self.problem = ""
 
     async def run(self) -> None:
         """Publish until cancelled. Raises `LeaseLost`."""
@@ -77,11 +79,12 @@ class StreamPublisher:
             try:
                 await self._publish()
             except NATS_ERRORS as error:
-                reason = self._connection.last_error or describe(error)
-                log.warning("%s: cannot store events in NATS, retrying: %s", self._server, reason)
+                self.problem = f"cannot store events in NATS: {self._connection.last_error or describe(error)}"
+                log.warning("%s: %s; retrying", self._server, self.problem)
                 self._connection.last_error = ""
             except AmidError as error:
-                log.warning("%s: cannot get events from the daemon, retrying: %s", self._server, error.message)
+                self.problem = f"cannot get events from the daemon: {error.message}"
+                log.warning("%s: %s; retrying", self._server, self.problem)
                 self._cursor_refused = error.kind == "invalid_params"  # the daemon has lost the file that keeps its epochs growing
             await asyncio.sleep(PAUSE_S)
 
@@ -148,7 +151,10 @@ class StreamPublisher:
         verdict = check_ack(answer, group.last_sequence)
         if verdict.outcome is not Outcome.STORED:
             log.warning(WARNINGS[verdict.outcome], self._server, verdict.reason)
+            if verdict.outcome is Outcome.REFUSED:
+                self.problem = f"cannot store events in NATS: {verdict.reason}"
             return False
+        self.problem = ""
         if self.position is None or self.position.epoch != group.end.epoch:
             self.last = {}
         self.position = group.end

@@ -90,7 +90,8 @@ def _bus(report: dict[str, Any] | None, columns: int | None) -> list[str]:
         return ["", f"bus: no connection to NATS: {text.printable(report['error']) or 'not connected yet'}"]
     served = {name: "this amid" if owner == report["instance"] else owner for name, owner in report["owners"].items()}
     rows = [{"bus": name, "served by": owner or "unknown", "NATS": report["nats"]} for name, owner in served.items()]
-    return ["", *text.table(rows, columns)] if rows else []
+    problems = [f"bus, {name}: {problem}" for name, problem in report["problems"].items() if problem]
+    return ["", *text.table(rows, columns), *(click.style(text.printable(one), fg="red") for one in problems)] if rows else []
 
 
 def _server(server: Server, now: float) -> dict[str, str]:

@@ -41,6 +41,8 @@ CALL_S = 3.0
 RING_BYTES = 131_072
 """Size of a replay buffer that overflows during an outage."""
 
+LASTING = {"permissions withdrawn", "out of space"}
+"""Outages in which the connection continues and nothing can be stored."""
 MAY_BE_SILENT = ("slow", "cut")
 """Outages that amid need not report: acknowledgements arrive in time, or at once on a new
 connection."""
@@ -73,6 +75,12 @@ def consumer(relayed: RelayedNats) -> Iterator[Consumer]:
 
 def warnings_of_bus(daemon: Daemon) -> list[str]:
     return [line for line in daemon.log.read_text().splitlines() if "process=bus" in line and "level=warning" in line]
+
+
+def shown_problem(daemon: Daemon) -> str:
+    """What `status` shows of a bus that is connected."""
+    report = daemon.result("status")["services"]["bus"]
+    return "".join(report["problems"].values()) if report["nats"] else ""
 
 
 @contextmanager
@@ -116,8 +124,11 @@ def check_outage(name: str, outage: Outage, nats: RelayedNats, daemon: Daemon, c
             while time.monotonic() < end:  # the length of the outage is what is tested
                 time.sleep(0.05)
             warned = len(warnings_of_bus(daemon)) - warned
+            if name in LASTING:
+                eventually(lambda: shown_problem(daemon), f"the status shows it; {name}")
         sent += send_events(daemon, AFTER)
         eventually(lambda: stored_from(consumer, sent[0])[-1:] == sent[-1:], f"all events are stored; {name}", 60)
+    eventually(lambda: not shown_problem(daemon), f"the status shows no problem; {name}")
     assert warned or name in MAY_BE_SILENT, "amid did not report the outage"
     stored = stored_from(consumer, sent[0])
     twice = sum(count - 1 for count in Counter(stored).values())

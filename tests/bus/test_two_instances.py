@@ -81,8 +81,11 @@ def wait_last(pair: Pair, sent: list[int]) -> None:
 def test_only_the_owner_publishes_and_hands_over_at_once_when_it_ends(pair: Pair) -> None:
     wait_stored(pair.consumer, send_events(pair.standby, 20))
     assert set(pair.origins()) == {"a"}
+    connected_to = pair.consumer.client.connected_url
+    assert connected_to is not None
+    common = {"nats": connected_to.netloc, "error": "", "owners": {"pbx1": "a"}, "problems": {"pbx1": ""}}
     for daemon, name in ((pair.owner, "a"), (pair.standby, "b")):
-        report = {"instance": name, "nats": pair.consumer.client.connected_url.netloc, "error": "", "owners": {"pbx1": "a"}}  # type: ignore[union-attr]
+        report = {**common, "instance": name}
         eventually(lambda daemon=daemon, report=report: bus_report(daemon) == report, f"status of {name}")  # type: ignore[misc]
     pair.owner.stop()
     print(f"\ntaken over {pair.wait_taken_over(TTL_S):.2f} s after the owner's end")

@@ -51,7 +51,7 @@ def test_json_is_the_result(daemon: StandIn, amid: Amid) -> None:
 
 
 def status_with_bus(**keys: Any) -> str:
-    report = {"instance": "a:/run/amid", "nats": "nats1:4222", "error": "", "owners": {}, **keys}
+    report = {"instance": "a:/run/amid", "nats": "nats1:4222", "error": "", "owners": {}, "problems": {}, **keys}
     status: Status = {"version": "1", "uptime": 0, "servers": [], "processes": [], "services": {}, "callers": [], "counters": {}}
     return "\n".join(drawn({**status, "services": {"bus": report}}, 0.0, None))
 
@@ -63,6 +63,12 @@ def test_it_shows_which_amid_serves_a_pbx_on_nats() -> None:
         ["pbx2", "b:/run/amid", "nats1:4222"],
         ["pbx3", "unknown", "nats1:4222"],
     ]
+
+
+def test_it_shows_what_fails_on_nats_for_a_pbx() -> None:
+    problems = {"pbx1": "cannot store events in NATS: maximum bytes exceeded", "pbx2": ""}
+    shown = status_with_bus(owners=dict.fromkeys(problems, "a:/run/amid"), problems=problems)
+    assert shown.endswith("bus, pbx1: cannot store events in NATS: maximum bytes exceeded\x1b[0m")
 
 
 def test_it_shows_why_there_is_no_connection_to_nats() -> None:
