@@ -19,10 +19,10 @@ import socket
 import time
 from collections import deque
 
-from tests.bench.traffic import channel_lists, packets, wide_packets
+from tests.bench.traffic import EPOCH, channel_lists, packets, wide_packets
 
 VARIETY = 20_000
-"""Different events; after so many they come again."""
+"""Different events; after so many they come again, as those of other calls."""
 PORTION = 100
 """Events sent in one piece, some 45 kB."""
 WAITING = 64 << 20
@@ -200,8 +200,9 @@ class Generator:
             if self._rate and self._sent >= (time.monotonic() - self._began) * self._rate:
                 return
             count = min(PORTION if not self._rate else 10, self._left)
-            self._next = (self._next + 1) % len(self._portions)
-            data = self._portions[self._next]
+            self._next += 1
+            turn, place = divmod(self._next, len(self._portions))
+            data = self._portions[place].replace(b"%d" % EPOCH, b"%d" % (EPOCH + turn))
             if count < PORTION:
                 data = b"\r\n\r\n".join(data.split(b"\r\n\r\n", count)[:count]) + b"\r\n\r\n"
             self._publish(data)

@@ -11,12 +11,15 @@ from collections.abc import Iterator
 
 Header = tuple[str, str]
 
+EPOCH = 17953931
+"""What the Uniqueids begin with: seconds since 1970, without the last two digits."""
+
 
 class Leg:
     """A channel, and what every event about it says of it."""
 
     def __init__(self, chance: random.Random, linkedid: str | None = None) -> None:
-        unique = f"17953931{chance.randrange(100):02}.{chance.randrange(10**6)}"
+        unique = f"{EPOCH}{chance.randrange(100):02}.{chance.randrange(10**6)}"
         self.number = f"{chance.randrange(10**9):09}"
         self.channel = f"PJSIP/trunk-{chance.randrange(2**32):08x}"
         self.uniqueid, self.linkedid = unique, linkedid or unique
