@@ -75,8 +75,8 @@ class Store:
             *earlier, (day, last) = _by_day(batch.events) or [(self._day or day_of(time.time()), [])]
             for earlier_day, group in earlier:
                 cursor = Cursor(group[-1].epoch, group[-1].seq)
-                self._commit(earlier_day, batch._replace(cursor=cursor, events=group, calls=(), gaps=()), open_calls)
-                batch = batch._replace(first=cursor.seq + 1)
+                self._commit(earlier_day, batch._replace(cursor=cursor, events=group, calls=()), open_calls)
+                batch = batch._replace(first=cursor.seq + 1, gaps=())  # a gap is before the first event
             gaps = [*batch.gaps, *self._gaps_of_damage(batch.cursor)]
             self._commit(day, batch._replace(events=last, gaps=gaps), open_calls)
         except (sqlite3.Error, OSError) as error:

@@ -15,6 +15,7 @@ from amid.events.replay_buffer import Cursor
 from amid.history.blocks import join
 from amid.history.event import decode
 from amid.recorder.archive import Archive, day_of
+from amid.recorder.day_file import Batch, DayFile
 from amid.recorder.recording import Page, Recording
 from amid.recorder.retention import DAY_S, Recorded, outdated
 from amid.recorder.store import Store, StoreError
@@ -149,6 +150,25 @@ def test_a_call_over_midnight_in_batches_and_a_crash(tmp_path: Path) -> None:
     assert calls(tmp_path) == ["1.1"]
     assert ladder_of(tmp_path) == [*TALK, "100 hangs up", "the call ends after 1 s"]
     assert sequence(tmp_path) == list(range(1, 11))
+
+
+def test_a_recorder_that_is_killed_between_two_days_of_a_page_loses_no_gap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = at(NOON + DAY_S / 2 - 0.65)
+    writer = Writer(tmp_path)
+    events = talking(script) + hang_up(script)
+    writer.write(events[:1])
+    commit = DayFile.commit
+
+    def killed(file: DayFile, batch: Batch) -> None:
+        if file.path.name == "pbx1-2026-11-28.db":
+            raise KeyboardInterrupt
+        commit(file, batch)
+
+    monkeypatch.setattr(DayFile, "commit", killed)
+    with pytest.raises(KeyboardInterrupt):
+        writer.write(events[3:], missed=2)
+    assert sequence(tmp_path) == [1, 4, 5, 6]
+    assert [gap[:3] for gap in Archive(tmp_path, "pbx1").gaps()] == [(1, 1, 2)]
 
 
 def test_the_clock_is_set_back(tmp_path: Path) -> None:
