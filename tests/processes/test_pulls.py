@@ -60,6 +60,7 @@ def names(page: dict[str, Any]) -> list[str]:
 def test_available_events_are_returned_at_once(daemon: Daemon, cursor: dict[str, int]) -> None:
     for name in ("one", "two", "three"):
         mark(daemon, name)
+    eventually(lambda: daemon.server("pbx1")["seq"] >= cursor["seq"] + 3, "all were read")
     page = daemon.result("events", {"after": cursor, "limit": 2, "timeout": 25})
     assert names(page) == ["one", "two"] and page["more"] is True
     page = daemon.result("events", {"after": {"epoch": page["epoch"], "seq": page["seq"]}, "timeout": 25})
