@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -79,6 +80,7 @@ def test_an_inaccessible_credentials_directory_is_ignored(tmp_path: Path) -> Non
     environment = {**os.environ, "CREDENTIALS_DIRECTORY": str(tmp_path / "credentials"), "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True, cwd="/")
     assert "no secret; set secret_file or secret, or provide a systemd credential named pbx1.secret" in done.stdout, done.stderr
+    assert "(only the service sees it; `amid check` needs CREDENTIALS_DIRECTORY=/run/credentials/amid.service)" in done.stdout
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can change its user")
@@ -91,6 +93,26 @@ def test_an_unreadable_file_is_reported_with_the_user(tmp_path: Path) -> None:
     finally:
         os.seteuid(0)
     assert str(caught.value) == f"{file}: the user 65533 may not read it"
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can change its user")
+@pytest.mark.parametrize(
+    ("place", "raw"),
+    [
+        ("[curve] secret_key_file", {**without_secret(secret="geheim"), "curve": {"secret_key_file": "secret"}}),
+        ("[servers.pbx1] secret_file", without_secret(secret_file="secret")),
+        ("[servers.pbx1] tls_key", without_secret(secret="geheim", tls=True, tls_key="secret")),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_an_unreadable_key_file_is_reported_with_its_key_and_the_user(tmp_path: Path, place: str, raw: dict[str, Any]) -> None:
+    file = tmp_path / secret_file(tmp_path, "geheim\n")
+    os.seteuid(65533)
+    try:
+        wrong = problems(raw, tmp_path)
+    finally:
+        os.seteuid(0)
+    assert f"amid.toml: {place}: {file}: the user 65533 may not read it" in wrong
 
 
 def test_a_removed_working_directory_is_tolerated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -159,7 +159,9 @@ def test_unknown_keys_and_clients_without_keys_are_refused(tcp: Tcp) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["the daemon's public key, in words for 40", "#" * 40, "\udce4" * 40], ids=["words", "over 2**32", "bytes"]
+    "text",
+    ["the daemon's public key, in words for 40", "k" * 39, "k" * 41, "#" * 40, "\udce4" * 40],
+    ids=["words", "39", "41", "over 2**32", "bytes"],
 )
 @pytest.mark.parametrize("wrong", ["server_public", "public", "secret"])
 def test_an_invalid_key_is_named(tmp_path: Path, wrong: str, text: str) -> None:
