@@ -55,15 +55,14 @@ class Acceptor:
         self._most = self._limit - min(MAX_RESERVE, self._limit // 2)
         self._check()
 
-    def bind(self, bind: Callable[[], object]) -> list[int]:
-        """Call `bind`, and control and return the descriptors that listen after it.
+    def bind(self, bind: Callable[[], str]) -> list[int]:
+        """Call `bind`, and control and return the descriptor that listens at the TCP endpoint that it
+        returns.
 
-        New sockets are found by their inodes: libzmq may be closing a socket, and its number may be
-        reused.
+        libzmq does not tell its descriptor. They are searched only after `bind` has succeeded:
+        with 10,000 connections that takes 0.2 s.
         """
-        before = set(_listening_sockets().values())
-        bind()
-        descriptors = [descriptor for descriptor, inode in _listening_sockets().items() if inode not in before]
+        descriptors = _listening_at(bind())
         self.add(descriptors)
         return descriptors
 
@@ -152,21 +151,24 @@ def _unreachable(path: str) -> socket.socket:
     return idle
 
 
-def _listening_sockets() -> dict[int, str]:
-    """The listening sockets of this process: descriptor -> the
-    kernel's name, which has the inode."""
-    found = {}
+def _listening_at(endpoint: str) -> list[int]:
+    """The descriptors of this process that listen at `tcp://ADDRESS:PORT`: one, as any other has been
+    closed."""
+    host, _, port = endpoint.removeprefix("tcp://").rpartition(":")
+    found = []
     for descriptor in map(int, os.listdir("/proc/self/fd")):
         with contextlib.suppress(OSError):  # closed by another thread, or the descriptor that listed the directory
-            name = os.readlink(f"/proc/self/fd/{descriptor}")
-            if name.startswith("socket:") and _listens(descriptor):
-                found[descriptor] = name
+            is_socket = os.readlink(f"/proc/self/fd/{descriptor}").startswith("socket:")
+            if is_socket and _listens_at(descriptor, host.strip("[]"), int(port)):
+                found.append(descriptor)
     return found
 
 
-def _listens(descriptor: int) -> bool:
+def _listens_at(descriptor: int, host: str, port: int) -> bool:
     with socket.socket(fileno=os.dup(descriptor)) as found:
-        return bool(found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
+        if found.family not in (socket.AF_INET, socket.AF_INET6) or found.getsockname()[:2] != (host, port):
+            return False
+        return bool(found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))  # else it is an accepted connection
 
 
 def _open_descriptors() -> int:

@@ -58,8 +58,9 @@ class ZapAuthenticator:
             self._socket.send_multipart([version, request, b"200", b"OK", key.encode(), b""])
         return True
 
-    def bind_tcp(self, socket: zmq.Socket[bytes], endpoint: str) -> None:
-        """Bind `socket` to a TCP endpoint that only known keys can connect to.
+    def bind_tcp(self, socket: zmq.Socket[bytes], endpoint: str) -> str:
+        """Bind `socket` to a TCP endpoint that only known keys can connect to. Returns it with the
+        numeric address.
 
         Its other endpoints stay. Raises `zmq.ZMQError`.
         """
@@ -70,6 +71,7 @@ class ZapAuthenticator:
         socket.set(zmq.HANDSHAKE_IVL, HANDSHAKE_MS)
         socket.set(zmq.IPV6, wire.is_ipv6(endpoint))
         socket.bind(endpoint)
+        return socket.get_string(zmq.LAST_ENDPOINT)
 
     def _close_when_silent(self, socket: zmq.Socket[bytes]) -> None:
         """ZMTP heartbeats detect a peer that is stopped or unreachable; TCP's keep the
