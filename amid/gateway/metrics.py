@@ -92,10 +92,12 @@ def _servers(servers: list[Server]) -> Iterator[Metric]:
 def _processes(processes: list[Process]) -> Iterator[Metric]:
     uptime = GaugeMetricFamily("amid_process_uptime_seconds", "Seconds since the process was started.", labels=["process"])
     restarts = CounterMetricFamily("amid_process_restarts", "How often the process was replaced.", labels=["process"])
+    problem = GaugeMetricFamily("amid_process_problem", "Whether the process reports a problem; see `status`.", labels=["process"])
     for process in processes:
+        problem.add_metric([process["name"]], float(bool(process["problem"])))
         uptime.add_metric([process["name"]], process["uptime"])
         restarts.add_metric([process["name"]], process["restarts"])
-    yield from (uptime, restarts)
+    yield from (uptime, restarts, problem)
 
 
 def _listener(report: dict[str, Any]) -> Iterator[Metric]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from amid.client.results import Status
+from amid.client.results import Process, Status
 from amid.gateway.metrics import text
 from tests.daemon import eventually
 from tests.gateway.conftest import Gateway
@@ -29,6 +29,17 @@ def test_metrics_equal_the_status(gateway: Gateway) -> None:
     assert samples["amid_server_state", (("server", "away"), ("state", "up"))] == 0
     assert samples["amid_process_restarts_total", (("process", "broker"),)] == 0
     assert samples["amid_answers_total", (("kind", "ok"),)] > 0
+
+
+def test_metrics_show_a_problem_of_a_process() -> None:
+    processes = [
+        Process(name=name, pid=1, uptime=1.0, restarts=0, last_exit="", problem=problem)
+        for name, problem in (("broker", "cannot listen on tcp://*:5560"), ("bus", ""))
+    ]
+    status = Status(version="1", uptime=0, servers=[], processes=processes, services={}, callers=[], counters={})
+    families = {family.name: family for family in text_string_to_metric_families(text(status, {}, [], 0.0).decode())}
+    samples = families["amid_process_problem"].samples
+    assert [(sample.labels["process"], sample.value) for sample in samples] == [("broker", 1), ("bus", 0)]
 
 
 def test_metrics_of_the_listener() -> None:

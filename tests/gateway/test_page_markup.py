@@ -60,7 +60,9 @@ STEP = {"time": 1.0, "after": 0.0, "kind": NAME, "text": NAME, "parties": [NAME,
 CALL = {"call": RECORDED, "ladder": [STEP, {**STEP, "kind": "end", "parties": None}], "unreadable": [NAME]}
 STATUS = {
     "servers": [{"name": "pbx1", "state": NAME, "detail": NAME, "asterisk": NAME, "queued": 1}],
-    "processes": [{"name": name, "pid": 1, "uptime": 1, "restarts": 0, "last_exit": NAME} for name in ("recorder", NAME)],
+    "processes": [
+        {"name": name, "pid": 1, "uptime": 1, "restarts": 0, "last_exit": "", "problem": NAME} for name in ("recorder", NAME)
+    ],
 }  # fmt: skip
 NAMES = ("Hangup", "BlindTransfer", "Park", "Originate", "QueuePause", "QueueAdd", "QueueRemove")
 RIGHTS = {"name": NAME, "admin": True, "history": True, "state": True, "actions": dict.fromkeys(NAMES, True)}
@@ -160,5 +162,6 @@ def test_the_console_and_the_health_of_amid(view: Page) -> None:
     expect(view.locator("#console-answers")).to_contain_text(NAME)
     view.click("#tab-health")
     expect(view.locator("#processes")).to_contain_text(NAME)
+    expect(view.locator("#processes tr", has_text="recorder").locator("td").last).to_have_text(NAME, use_inner_text=True)
     expect(view.locator("#log")).to_contain_text(NAME)
     expect(view.locator("#servers")).to_contain_text(NAME)
