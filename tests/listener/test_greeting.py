@@ -29,6 +29,9 @@ class Child:
     def start(self, on_configuration: Callable[[dict[str, Any]], object]) -> None:
         pass
 
+    def report_problem(self, subject: str, problem: str) -> None:
+        pass
+
 
 @pytest.fixture
 def loop() -> Iterator[Loop]:

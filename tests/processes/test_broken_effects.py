@@ -35,6 +35,9 @@ class Child:
     def start(self, on_configuration: Callable[[dict[str, Any]], object]) -> None:
         pass
 
+    def report_problem(self, subject: str, problem: str) -> None:
+        pass
+
 
 class Callers:
     """In the place of `CallerSockets`, with one caller."""
@@ -44,6 +47,9 @@ class Callers:
 
     def start(self, on_message: Callable[[Message], object], on_disconnect: object) -> None:
         self._on_message = on_message
+
+    def listen(self, endpoints: list[str], report: object) -> None:
+        pass
 
     def request(self, method: str, **params: Any) -> None:
         sender = Sender(cast(Any, self), [b"caller"], Identity("local", "uid:1000", local=True))
