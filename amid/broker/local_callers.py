@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 
 from amid.config.tables import Rpc
 from amid.process.loop import clock
-from amid.rpc.zmtp import Refused, ServerProtocol, encode_frames
+from amid.rpc.zmtp import Refused, ZmtpProtocol, encode_frames
 
 log = logging.getLogger("amid.broker")
 
@@ -61,7 +61,7 @@ class LocalConnection:
     def __init__(self, sock: socket.socket) -> None:
         _, self.uid, self.gid = _CREDENTIALS.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
         self.socket = sock
-        self.protocol = ServerProtocol(MAX_MESSAGE_BYTES, MAX_FRAMES)
+        self.protocol = ZmtpProtocol(MAX_MESSAGE_BYTES, MAX_FRAMES)
         self.routing_id = b"\0" + struct.pack(">Q", next(_numbers))
         self.unsent: deque[bytes] = deque()
         self.sent_of_first = 0

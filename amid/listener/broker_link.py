@@ -1,8 +1,7 @@
-"""Requests to the broker on one DEALER socket, and their answers.
+"""Requests to the broker on one connection of a DEALER, and their answers.
 
-The broker answers every request before its deadline, unless it dies. The socket's monitor reports
-the disconnection, and all open calls fail, because the next broker does not know them. (zmq.asyncio,
-which `AsyncClient` uses, costs half the throughput.)
+The broker answers every request before its deadline, unless it dies. Then all open calls fail,
+because the next broker does not know them, and the link connects to that one.
 """
 
 from __future__ import annotations
@@ -10,22 +9,23 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import msgspec
-import zmq
-from zmq.utils.monitor import parse_monitor_message
 
 from amid import wire
 from amid.errors import AmidError
-from amid.process.sending import send
-from amid.process.socket_reader import SocketReader
+from amid.process.loop import start_task
+from amid.rpc.zmtp import Refused, ZmtpProtocol, encode_frames
 
 log = logging.getLogger("amid.listener")
 
-AT_ONCE = 100
-"""Answers received in one pass of the loop."""
+RECONNECT_S = 0.05
+"""Time between attempts to connect to a broker."""
+MAX_FRAMES = 2
+"""Frames of an answer: the delimiter and the answer."""
 
 OnReply = Callable[[Any, AmidError | None], object]
 """Takes the result, or None and the error."""
@@ -34,18 +34,16 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder().decode
 
 
-class BrokerLink:
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], run_dir: str) -> None:
-        loop = asyncio.get_running_loop()
+class BrokerLink(asyncio.Protocol):
+    """Connects at once. It sends no request before the handshake with the broker has ended."""
+
+    def __init__(self, run_dir: str) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._path = f"{run_dir}/{wire.RPC_SOCKET}"
         self._numbers = itertools.count(1)
         self._open: dict[int, tuple[bool, OnReply]] = {}
-        self._socket = context.socket(zmq.DEALER)
-        for option, value in ((zmq.LINGER, 0), (zmq.IMMEDIATE, 1), (zmq.SNDHWM, 0), (zmq.RCVHWM, 0), (zmq.RECONNECT_IVL_MAX, 500)):
-            self._socket.set(option, value)
-        self._monitor = self._socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
-        self._socket.connect(wire.ipc(run_dir, wire.RPC_SOCKET))
-        self._monitor_reader = SocketReader(loop, self._monitor, self._receive_disconnection)
-        self._reader = SocketReader(loop, self._socket, self._receive)
+        self._transport: asyncio.Transport | None = None
+        self._connecting = start_task(self._connect())
 
     def call(self, method: str, params: dict[str, Any], on_reply: OnReply, *, acts: bool = False, user: str | None = None) -> None:
         """Send a request; `on_reply` is called once.
@@ -53,26 +51,62 @@ class BrokerLink:
         acts: whether it may change something, which decides `sent` if the broker dies. user: on
         whose behalf it is sent.
         """
+        if self._transport is None or self._zmtp.identity is None:
+            on_reply(None, AmidError("unreachable", "cannot send a request to the broker: it is not connected"))
+            return
         number = next(self._numbers)
         request: dict[str, Any] = {"id": number, "method": method, "params": params}
         if user is not None:
             request["on_behalf_of"] = user
-        try:
-            send(self._socket, b"", _encode(request))
-        except zmq.ZMQError as error:
-            on_reply(None, AmidError("unreachable", f"cannot send a request to the broker: {error}"))
-            return
         self._open[number] = acts, on_reply
-        self._reader.check_soon()
+        self._transport.write(encode_frames([b"", _encode(request)]))
 
-    def _receive(self) -> bool:
-        for _ in range(AT_ONCE):
+    async def _connect(self, delay_s: float = 0.0) -> None:
+        while True:
+            await asyncio.sleep(delay_s)
             try:
-                *_, body = self._socket.recv_multipart(zmq.DONTWAIT)
-            except zmq.ZMQError:
-                return False
-            self._dispatch(body)
-        return True
+                await self._loop.create_unix_connection(lambda: self, self._path)
+                return
+            except OSError:
+                delay_s = RECONNECT_S
+
+    # ── asyncio.Protocol ──
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._zmtp = ZmtpProtocol(sys.maxsize, MAX_FRAMES, b"DEALER")
+        self._send_replies()
+
+    def data_received(self, data: bytes) -> None:
+        assert self._transport is not None
+        self._zmtp.feed(data)
+        try:
+            while (message := self._zmtp.next_message()) is not None or self._zmtp.has_more_commands:
+                if message is not None:
+                    self._dispatch(message[-1])
+        except Refused as refused:
+            log.error("the broker broke the protocol: %s", refused)
+            self._transport.abort()
+        else:
+            self._send_replies()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._transport = None
+        self._connecting = start_task(self._connect(RECONNECT_S))
+        lost, self._open = self._open, {}
+        if lost:
+            log.warning("the broker disconnected; %d open calls failed", len(lost))
+        for acts, on_reply in lost.values():
+            on_reply(None, AmidError("connection_lost", "the broker ended before it answered", sent=acts))
+
+    # ── answers ──
+
+    def _send_replies(self) -> None:
+        """Send what the protocol replies: its greeting, READY, and to heartbeats."""
+        assert self._transport is not None
+        if self._zmtp.to_send:
+            self._transport.write(bytes(self._zmtp.to_send))
+            self._zmtp.to_send.clear()
 
     def _dispatch(self, body: bytes) -> None:
         try:
@@ -86,17 +120,3 @@ class BrokerLink:
             on_reply(reply["result"], None)
         else:
             on_reply(None, AmidError.of(reply["error"]))
-
-    def _receive_disconnection(self) -> bool:
-        try:
-            event = parse_monitor_message(self._monitor.recv_multipart(zmq.DONTWAIT))
-        except zmq.ZMQError:
-            return False
-        if event["event"] == zmq.EVENT_DISCONNECTED and self._open:
-            while self._receive():  # the answers that it sent before it ended
-                pass
-            log.warning("the broker disconnected; %d open calls failed", len(self._open))
-            lost, self._open = self._open, {}
-            for acts, on_reply in lost.values():
-                on_reply(None, AmidError("connection_lost", "the broker ended before it answered", sent=acts))
-        return True

@@ -72,7 +72,7 @@ class AmiListener:
         self._child = child
         self._settings = settings
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self._link = BrokerLink(self._context, settings.run_dir)
+        self._link = BrokerLink(settings.run_dir)
         self.manager = Manager(settings.servers[0], settings.servers, _limits(settings))
         self.max_unread_bytes_per_client = settings.listener.max_unread_bytes_per_client
         self.counters: Counter[str] = Counter(dict.fromkeys(COUNTERS, 0))

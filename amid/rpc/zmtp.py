@@ -1,11 +1,12 @@
-"""The server's end of one ZeroMQ connection without encryption: bytes in, messages out.
+"""One end of a ZeroMQ connection without encryption: bytes in, messages out.
 
 ZMTP 3.1 (RFC 37) with the mechanism NULL. Not libzmq, because libzmq shows no frame of a message
 before the last one has arrived, limits neither their number nor their sum, and cannot abandon a
 message. A caller could fill the memory with an endless message, or delay all others behind millions
 of frames. Banning callers by the growth of the process failed, since nothing shows which connection
 it grew for. Here each limit applies as the bytes arrive, and a peer that exceeds it is
-disconnected.
+disconnected. For a caller of amid's own, libzmq's thread costs as much as everything else that the
+caller does for a call.
 """
 
 from __future__ import annotations
@@ -22,23 +23,26 @@ _MORE, _LONG, _COMMAND = 1, 2, 4
 _SIGNATURE_BYTES, _GREETING_BYTES = 10, 64
 _LENGTH = struct.Struct(">Q")
 _GREETING = b"\xff" + bytes(8) + b"\x7f" + b"\x03\x01" + b"NULL".ljust(20, b"\0") + bytes(32)
-_READY = b"\x05READY" + b"\x0bSocket-Type\0\0\0\x06ROUTER" + b"\x08Identity\0\0\0\0"
-_CALLERS = (b"DEALER", b"REQ", b"ROUTER")
+_READY = b"\x05READY" + b"\x0bSocket-Type\0\0\0\x06%b" + b"\x08Identity\0\0\0\0"
+_PEERS = {b"ROUTER": (b"DEALER", b"REQ", b"ROUTER"), b"DEALER": (b"ROUTER",)}
+"""A type of socket -> the types that may connect to it."""
 
 
 class Refused(Exception):
     """The peer breaks the protocol or a limit; the message says which. Close its connection."""
 
 
-class ServerProtocol:
+class ZmtpProtocol:
     """The owner sends `to_send`, feeds what it receives, and takes messages until there is none.
 
-    identity: the routing id that the peer states; None before its handshake has ended.
+    socket_type: ROUTER or DEALER. identity: the routing id that the peer states; None before its
+    handshake has ended.
     has_more_commands: the last `next_message` stopped after COMMANDS_AT_ONCE commands; call it
     again before feeding more.
     """
 
-    def __init__(self, max_bytes: int, max_frames: int) -> None:
+    def __init__(self, max_bytes: int, max_frames: int, socket_type: bytes = b"ROUTER") -> None:
+        self._socket_type = socket_type
         self._max_bytes = max_bytes
         self._max_frames = max_frames
         self._input = bytearray()
@@ -98,7 +102,7 @@ class ServerProtocol:
             raise Refused("a local socket has no encryption: connect without keys")
         del self._input[:_GREETING_BYTES]
         self._greeted = True
-        self.to_send += encode_frames([_READY], _COMMAND)
+        self.to_send += encode_frames([_READY % self._socket_type], _COMMAND)
         return True
 
     def _next_frame(self) -> tuple[int, bytes] | None:
@@ -143,8 +147,8 @@ class ServerProtocol:
         name, rest = body[1 : 1 + body[0]] if body else b"", body[1 + body[0] :] if body else b""
         if self.identity is None:
             properties = _properties(rest) if name == b"READY" else {}
-            if properties.get(b"socket-type") not in _CALLERS:
-                raise Refused("its socket is neither REQ nor DEALER")
+            if properties.get(b"socket-type") not in _PEERS[self._socket_type]:
+                raise Refused(f"its socket is none of {', '.join(one.decode() for one in _PEERS[self._socket_type])}")
             self.identity = properties.get(b"identity", b"")
         elif name == b"PING" and len(self.to_send) < MAX_TO_SEND_BYTES:
             self.to_send += encode_frames([b"\x04PONG" + rest[2:18]], _COMMAND)

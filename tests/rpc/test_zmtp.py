@@ -1,4 +1,4 @@
-"""The server side of a ZeroMQ connection: messages are assembled from pieces, and violations of
+"""One end of a ZeroMQ connection: messages are assembled from pieces, and violations of
 rules and limits are refused."""
 
 from __future__ import annotations
@@ -9,15 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amid.rpc.zmtp import COMMANDS_AT_ONCE, MAX_TO_SEND_BYTES, Refused, ServerProtocol, encode_frames
+from amid.rpc.zmtp import COMMANDS_AT_ONCE, MAX_TO_SEND_BYTES, Refused, ZmtpProtocol, encode_frames
 from tests.processes.zmtp import COMMAND, GREETING, GREETING_2, LONG, MORE, frame, ready
 
 MAX_BYTES, MAX_FRAMES = 100_000, 16
 READY = ready({"Socket-Type": b"DEALER"})
 
 
-def received(data: bytes, piece: int = 1 << 20) -> tuple[ServerProtocol, list[list[bytes]]]:
-    protocol, messages = ServerProtocol(MAX_BYTES, MAX_FRAMES), []
+def received(data: bytes, piece: int = 1 << 20) -> tuple[ZmtpProtocol, list[list[bytes]]]:
+    protocol, messages = ZmtpProtocol(MAX_BYTES, MAX_FRAMES), []
     for start in range(0, len(data), piece):
         protocol.feed(data[start : start + piece])
         while (message := protocol.next_message()) is not None or protocol.has_more_commands:
@@ -37,6 +37,28 @@ def test_it_greets_at_once_and_sends_ready_after_the_peers_greeting() -> None:
     assert protocol.to_send[:12] == b"\xff" + bytes(8) + b"\x7f\x03\x01" and len(protocol.to_send) == 64
     protocol, _ = received(GREETING)
     assert b"\x05READY" in protocol.to_send and b"ROUTER" in protocol.to_send
+
+
+def test_a_dealer_and_a_router_exchange_messages() -> None:
+    dealer, router = ZmtpProtocol(MAX_BYTES, MAX_FRAMES, b"DEALER"), ZmtpProtocol(MAX_BYTES, MAX_FRAMES)
+    for _ in range(2):  # the greetings, then READY
+        to_router, to_dealer = bytes(dealer.to_send), bytes(router.to_send)
+        dealer.to_send.clear()
+        router.to_send.clear()
+        router.feed(to_router)
+        dealer.feed(to_dealer)
+        assert (dealer.identity, router.identity) == (None, None)
+        assert (dealer.next_message(), router.next_message()) == (None, None)
+    assert (dealer.identity, router.identity) == (b"", b"")
+    dealer.feed(encode_frames([b"", b"answer"]))
+    assert dealer.next_message() == [b"", b"answer"]
+
+
+def test_a_dealer_refuses_another_dealer() -> None:
+    dealer = ZmtpProtocol(MAX_BYTES, MAX_FRAMES, b"DEALER")
+    dealer.feed(GREETING + READY)
+    with pytest.raises(Refused, match="none of ROUTER"):
+        dealer.next_message()
 
 
 def test_the_routing_id_of_a_peer_is_read() -> None:

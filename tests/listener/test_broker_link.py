@@ -1,0 +1,137 @@
+"""The listener's connection to the broker: requests and answers, and what happens when it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from amid import wire
+from amid.errors import AmidError
+from amid.listener.broker_link import RECONNECT_S, BrokerLink
+from amid.rpc.zmtp import ZmtpProtocol, encode_frames
+from tests.processes.on_loop import Loop
+
+
+class Broker(asyncio.Protocol):
+    """Takes connections. greets: whether it makes the handshake, or closes each connection at once."""
+
+    def __init__(self, greets: bool) -> None:
+        self.greets = greets
+        self.transport: Any = None
+        self.accepted: list[float] = []
+        self.requests: list[dict[str, Any]] = []
+
+    def connection_made(self, transport: Any) -> None:
+        self.accepted.append(time.monotonic())
+        self.transport = transport
+        self.zmtp = ZmtpProtocol(10_000, 16)
+        if self.greets:
+            self._send_replies()
+        else:
+            transport.close()
+
+    def data_received(self, data: bytes) -> None:
+        self.zmtp.feed(data)
+        while (message := self.zmtp.next_message()) is not None:
+            delimiter, request = message
+            assert delimiter == b""
+            self.requests.append(wire.unpack(request))
+        self._send_replies()
+
+    def answer(self, reply: dict[str, Any]) -> None:
+        self.transport.write(encode_frames([b"", wire.pack(reply)]))
+
+    def _send_replies(self) -> None:
+        self.transport.write(bytes(self.zmtp.to_send))
+        self.zmtp.to_send.clear()
+
+
+class Setting:
+    def __init__(self, directory: Path, loop: Loop, greets: bool) -> None:
+        self.loop = loop
+        self.broker = Broker(greets)
+        self.outcomes: list[tuple[Any, str | None, bool | None]] = []
+        self.link = loop.run(self._make(str(directory)))
+
+    async def _make(self, run_dir: str) -> BrokerLink:
+        self._server = await asyncio.get_running_loop().create_unix_server(lambda: self.broker, f"{run_dir}/{wire.RPC_SOCKET}")
+        return BrokerLink(run_dir)
+
+    def call(self, **keys: Any) -> None:
+        self.link.call("action", {"action": "Ping"}, self._note, **keys)
+
+    def _note(self, result: Any, error: AmidError | None) -> None:
+        self.outcomes.append((result, error.kind if error else None, error.sent if error else None))
+
+    def call_when_connected(self, **keys: Any) -> None:
+        """A call without a connection fails at once."""
+
+        def is_sent() -> bool:
+            before = len(self.outcomes)
+            self.call(**keys)
+            return len(self.outcomes) == before
+
+        self.loop.eventually(is_sent, "the link is connected")
+        self.outcomes.clear()
+
+    def close(self) -> None:
+        self._server.close()
+        if self.broker.transport is not None:
+            self.broker.transport.abort()
+        self.loop.turn()
+
+
+MakeSetting = Callable[[bool], Setting]
+
+
+@pytest.fixture
+def setting_for(tmp_path: Path) -> Iterator[MakeSetting]:
+    """A link to a broker that greets, or does not."""
+    made: list[Setting] = []
+    with Loop() as loop:
+
+        def make(greets: bool) -> Setting:
+            made.append(Setting(tmp_path, loop, greets))
+            return made[-1]
+
+        yield make
+        for setting in made:
+            setting.close()
+
+
+def test_a_call_is_answered(setting_for: MakeSetting) -> None:
+    setting = setting_for(True)
+    setting.call_when_connected(user="ami:crm")
+    (request,) = setting.loop.eventually(lambda: setting.broker.requests, "the request")
+    assert request == {"id": 1, "method": "action", "params": {"action": "Ping"}, "on_behalf_of": "ami:crm"}
+    setting.broker.answer({"id": 1, "result": {"packets": [b"Pong"]}})
+    assert setting.loop.eventually(lambda: setting.outcomes, "the answer") == [({"packets": [b"Pong"]}, None, None)]
+
+
+def test_open_calls_fail_when_the_broker_ends_and_the_next_one_is_found(setting_for: MakeSetting) -> None:
+    setting = setting_for(True)
+    setting.call_when_connected(acts=True)
+    setting.call(acts=False)
+    setting.loop.eventually(lambda: len(setting.broker.requests) == 2, "the requests")
+    setting.broker.transport.abort()
+    setting.loop.eventually(lambda: len(setting.outcomes) == 2, "both calls fail")
+    assert setting.outcomes == [(None, "connection_lost", True), (None, "connection_lost", False)]
+    setting.call_when_connected()
+
+
+def test_a_call_without_a_broker_fails_at_once(setting_for: MakeSetting) -> None:
+    setting = setting_for(False)
+    setting.call(acts=True)
+    assert setting.outcomes == [(None, "unreachable", False)]
+
+
+def test_it_pauses_before_it_connects_again(setting_for: MakeSetting) -> None:
+    setting = setting_for(False)
+    setting.loop.eventually(lambda: len(setting.broker.accepted) >= 4, "more attempts")
+    first, *_, fourth = setting.broker.accepted[:4]
+    assert fourth - first >= 3 * RECONNECT_S * 0.9
