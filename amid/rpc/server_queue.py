@@ -284,8 +284,9 @@ class ServerQueue:
         waiting = len(self.waiting)
         if not waiting:
             self.wanted = 0, False
-        if not waiting or not self.fresh(now):
+        if not waiting or self.status is None or not self.fresh(now):
             return None
+        waiting = min(waiting, self.status.lanes.limit)  # for more, it opens no more lanes
         asked_waiting, asked_spare = self.wanted
         spare = self.idle_lanes <= 0 and self.waiting.any_without_lane(self.lanes)
         self.wanted = max(waiting, asked_waiting), spare
