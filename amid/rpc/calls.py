@@ -293,11 +293,12 @@ class Calls:
         """When `tick` is due, in monotonic seconds; None if nothing is open."""
         if self._failed:
             return 0.0
-        firsts = (self._open.deadlines.first(), self.services.next_deadline())
-        times = [first for first in firsts if first is not None]
+        times = [first for first in (self._open.deadlines.first(), self.services.next_deadline()) if first is not None]
+        if not times:
+            return None
         times += [queue.last_ready + SESSION_GRACE_S for queue in self.servers.values() if queue.waiting]
         times += [queue.last_message_at + READER_TTL_S for queue in self.servers.values() if queue.handed]
-        return min(times, default=None)
+        return min(times)
 
     def fail_all(self) -> list[Effect]:
         """Fail every open call, because the broker is ending."""
