@@ -116,11 +116,13 @@ class LanePool:
     def busy(self) -> int:
         return sum(1 for lane in self._lanes() if lane.busy)
 
-    def room(self, now: float) -> int:
-        """Quick calls that may be sent behind others; 0 while a lane is idle or may be opened."""
-        if self._may_open(now) or self.idle:
-            return 0
-        return sum(lane.room(now) for lane in self._lanes() if lane.busy)
+    def capacity(self, now: float) -> tuple[int, int]:
+        """The idle lanes, and the quick calls that may be sent behind others: none while a lane is
+        idle or may be opened."""
+        idle = self.idle
+        if idle or self._may_open(now):
+            return idle, 0
+        return 0, sum(lane.room(now) for lane in self._lanes() if lane.busy)
 
     @property
     def call_ids(self) -> list[int]:

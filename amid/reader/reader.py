@@ -261,8 +261,7 @@ class Reader:
         self._changed.set()
 
     def _capacity(self) -> Capacity:
-        room = self._lanes.room(clock.monotonic())
-        return Capacity(self._lanes.idle, room, self._taken_idle, self._taken_behind)
+        return Capacity(*self._lanes.capacity(clock.monotonic()), self._taken_idle, self._taken_behind)
 
     def _send_status(self) -> None:
         lanes, events, numbers = self._lanes, self._events, self._publisher.numbers
