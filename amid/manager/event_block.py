@@ -29,15 +29,15 @@ NONE = Events()
 
 
 class EventBlock:
-    """data: `count` packets, each with its blank line. amid's own events are left out.
+    """data: `count` packets, each with its blank line. amid's own events, which the reader publishes
+    one by one, are left out.
 
     action_ids: in its events, amid's and those of the clients.
     """
 
     def __init__(self, data: bytes, count: int, ids: ActionIds) -> None:
-        if AMID_EVENT in data:
-            packets = [packet for packet in _split(data) if not packet.startswith(AMID_EVENT)]
-            data, count = b"".join(packets), len(packets)
+        if data.startswith(AMID_EVENT):
+            data, count = NONE
         self.action_ids = ids.find(data)
         if self.action_ids:
             data = b"".join(map(ids.restore_event, _split(data)))

@@ -407,7 +407,13 @@ def test_the_mask_is_limited_to_read() -> None:
     system = b"Event: Shutdown\r\nPrivilege: system,all\r\n\r\n"
     both = b"Event: AgentComplete\r\nPrivilege: agent,call,all\r\n\r\n"
     assert Client("wall").events(system + CALL + both) == CALL
-    assert Client("crm").events(system + both + b"Event: amid:booted\r\n\r\n") == system + both
+    assert Client("crm").events(system + both) == system + both
+
+
+def test_amids_own_events_are_left_out() -> None:
+    client = Client("crm")
+    assert client.events(b"Event: amid:booted\r\n\r\n") == b""
+    assert client.events(CALL) == CALL
 
 
 def test_filters() -> None:

@@ -82,6 +82,7 @@ def test_raw_packets_include_amids_own_events(daemon: Daemon, pbx: SimulatedPbx)
     assert ended.startswith(b"Event: amid:disconnected\r\nReason: ")
     assert begun[0]["data"].startswith(b"Event: amid:connected\r\n") and begun[0]["first"] == 1
     assert all(one["data"].count(BLANK) == one["count"] and one["data"].endswith(BLANK) for one in came)
+    assert all(one["count"] == 1 for one in came if b"Event: amid:" in one["data"]), "each comes alone"
 
 
 def test_raw_packets_need_a_subscriber(daemon: Daemon, caller: Caller) -> None:
