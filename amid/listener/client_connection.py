@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections import Counter
 from typing import Any, Protocol
 
@@ -185,8 +186,8 @@ class ClientConnection(asyncio.Protocol):
         if self._ended:
             return
         self._set_reading(session.buffered < READ_AHEAD_BYTES)
-        deadline = session.next_deadline()
-        self._alarm.set(deadline if deadline != float("inf") else None)
+        if (deadline := session.next_deadline()) < math.inf:
+            self._alarm.set(deadline)
 
     def _carry_out(self, effects: list[Any]) -> None:
         pieces: list[bytes] = []

@@ -168,10 +168,11 @@ class ClientSession:
         """When its failed login is answered; None if it has none."""
         return self._login.deadline if self._login.refusal is not None and not self.ended else None
 
-    def next_deadline(self) -> float | None:
-        deadlines = [self._outbox.next_deadline, self._actions.next_deadline, self._wait.until if self._wait else None]
-        deadlines.append(None if self.ended or self.user is not None else self._login.deadline)
-        return min((one for one in deadlines if one is not None), default=None)
+    def next_deadline(self) -> float:
+        """In monotonic seconds; infinite if there is none."""
+        login = math.inf if self.ended or self.user is not None else self._login.deadline
+        wait = self._wait.until if self._wait is not None else math.inf
+        return min(login, wait, self._outbox.next_deadline, self._actions.next_deadline)
 
     def change_user(self, user: User) -> None:
         """Apply a changed user. The filters that the client added stay."""

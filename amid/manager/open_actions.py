@@ -7,6 +7,7 @@ at once sees Asterisk's order.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Set
 
 from msgspec import Struct
@@ -36,13 +37,14 @@ class OpenAction(Struct):
 class OpenActions:
     """By number, in the order of the requests.
 
-    newest: the last number given. next_deadline: when `take_answers` is due again.
+    newest: the last number given. next_deadline: when `take_answers` is due again; infinite if no
+    answer waits.
     """
 
     def __init__(self) -> None:
         self._open: dict[int, OpenAction] = {}
         self.newest = 0
-        self.next_deadline: float | None = None
+        self.next_deadline = math.inf
 
     def __len__(self) -> int:
         return len(self._open)
@@ -76,13 +78,13 @@ class OpenActions:
     def take_answers(self, now: float) -> bytes:
         """Remove the actions whose answers need not wait any longer, and return these answers."""
         ready: list[bytes] = []
-        self.next_deadline = None
+        self.next_deadline = math.inf
         for number, opened in list(self._open.items()):
             if opened.answer is not None:
                 del self._open[number]
                 ready.append(opened.answer)
             elif now < opened.until:
                 waiting = any(one.answer is not None for one in self._open.values())
-                self.next_deadline = opened.until if waiting else None
+                self.next_deadline = opened.until if waiting else math.inf
                 break
         return b"".join(ready)

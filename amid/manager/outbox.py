@@ -11,6 +11,7 @@ gets too much at once looks like one that does not read.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from typing import NamedTuple
 
@@ -38,13 +39,14 @@ class _HeldEvents(NamedTuple):
 
 
 class Outbox:
-    """next_deadline: when `release` is due even if no answer arrives. held_bytes: of all events."""
+    """next_deadline: when `release` is due even if no answer arrives; infinite if it holds no events.
+    held_bytes: of all events."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._held: deque[_HeldEvents] = deque()
         self.held_bytes = 0
-        self.next_deadline: float | None = None
+        self.next_deadline = math.inf
 
     def __bool__(self) -> bool:
         return bool(self._held)
@@ -61,11 +63,12 @@ class Outbox:
     def release(self, actions: OpenActions, now: float) -> Events:
         """Remove the events that need not wait any longer, and return them."""
         ready: list[Events] = []
-        self.next_deadline = None
+        self.next_deadline = math.inf
         while self._held:
             first = self._held[0]
-            self.next_deadline = first.waits_until(actions, now) if self.held_bytes <= self._limits.hold_bytes else None
-            if self.next_deadline is not None:
+            until = first.waits_until(actions, now) if self.held_bytes <= self._limits.hold_bytes else None
+            if until is not None:
+                self.next_deadline = until
                 break
             ready.append(self._held.popleft().events)
             self.held_bytes -= len(first.events.data)
