@@ -56,7 +56,9 @@ class OpenActions:
 
     @property
     def has_exclusive(self) -> bool:
-        return any(opened.exclusive for opened in self._open.values())
+        """Whether an exclusive action is open. Then it is the only one."""
+        opened = next(iter(self._open.values()), None)
+        return opened is not None and opened.exclusive
 
     def has_action_id(self, action_id: bytes) -> bool:
         return any(opened.action_id == action_id for opened in self._open.values())

@@ -41,6 +41,7 @@ class Request:
             self._first.setdefault(name, number)
             if name == b"action" and not self.action:
                 self.action = value_of(line)
+        self.action_id = self.get(b"actionid")
 
     def get(self, name: bytes) -> bytes:
         """The value of the first header `name`, in lower case; empty if there is none."""
@@ -50,10 +51,6 @@ class Request:
     def find(self, name: bytes) -> int:
         """The index of the line with the first header `name`; -1 if there is none."""
         return self._first.get(name, -1)
-
-    @property
-    def action_id(self) -> bytes:
-        return self.get(b"actionid")
 
 
 def name_of(line: bytes) -> bytes | None:
