@@ -119,9 +119,8 @@ class Parser:
             self._searched = 0
 
     def _cut(self, items: list[Item]) -> None:
-        buffer, start, searched = self._buffer, 0, self._searched
-        while True:
-            start = _skip_blank(buffer, start)
+        buffer, start, searched, old = self._buffer, 0, self._searched, False
+        while (start := _skip_blank(buffer, start)) < len(buffer):
             searched = max(searched, start)
             old = is_old_command(bytes(buffer[start : start + len(FOLLOWS)]))
             end, after = _find_old_end(buffer, start, searched) if old else _find_end(buffer, searched)
