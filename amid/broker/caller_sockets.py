@@ -175,10 +175,10 @@ class CallerSockets:
         if self._local.has_turns:
             self._receive_soon()
         self._handshake_alarm.set(self._local.next_deadline())
-        self._flush_soon()
+        self._flush_local()
 
     def _flush_local(self) -> None:
-        """Send the answers of this pass."""
+        """Send the answers so far, and report the connections that have closed."""
         self._local.flush()
         for connection in self._local.take_closed():
             self._on_disconnect((connection, connection.routing_id))
