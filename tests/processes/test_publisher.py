@@ -61,7 +61,8 @@ def reader(loop: Loop, pbx: SimulatedPbx, tmp_path: Path) -> Iterator[Reader]:
     settings = ReaderSettings("pbx1", str(tmp_path), "info", server, 0, Curve(), {}, False)
 
     async def start() -> tuple[Reader, asyncio.Task[None]]:
-        child = SimpleNamespace(start=lambda on_configuration: None, ended=asyncio.Event(), orphaned=False)
+        calls = {name: lambda *arguments: None for name in ("start", "report_problem")}
+        child = SimpleNamespace(**calls, ended=asyncio.Event(), orphaned=False)
         reader = Reader(child, settings)  # type: ignore[arg-type]
         return reader, asyncio.create_task(reader.run())
 
