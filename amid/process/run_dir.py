@@ -26,6 +26,9 @@ log = logging.getLogger("amid.supervisor")
 
 LOCK_FILE = "lock"
 STATUS_FILE = "status.json"
+FAILURE_S = 0.5
+"""Time for which writing the status file must fail until that is logged: a process that reads the old
+file occupies its space for a moment."""
 
 _OF_SERVER = (wire.events_socket, wire.stream_socket, wire.trace_socket, wire.state_socket)
 _OWN_SOCKET = re.compile("|".join([wire.RPC_SOCKET, wire.READERS_SOCKET, *(name(".*") for name in _OF_SERVER)]))
@@ -72,8 +75,9 @@ class RunDir:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.reserve = 0
-        self.failed_writes = 0
         self._lock = -1
+        self._failing_since: float | None = None
+        self._is_failure_logged = False
 
     def __enter__(self) -> RunDir:
         self._acquire()
@@ -145,23 +149,31 @@ class RunDir:
         return (self.path / STATUS_FILE).exists()
 
     def write_status(self, text: str) -> None:
-        """Replace the status file. `failed_writes` counts the failed attempts since the last
-        success.
-
-        A failure is logged once, at the second attempt: a reader of the old file may occupy its
-        space for a moment.
-        """
+        """Replace the status file."""
         error = self._replace_status(text)
         if error is not None and error.errno == errno.ENOSPC:  # the old one is outdated; its space suffices for the new one
             with contextlib.suppress(OSError):
                 (self.path / STATUS_FILE).unlink()
             error = self._replace_status(text)
-        if error is not None and self.failed_writes == 1:
+        self._note_outcome(error, time.monotonic())
+
+    @property
+    def is_status_outdated(self) -> bool:
+        """Whether the last attempt to write it failed."""
+        return self._failing_since is not None
+
+    def _note_outcome(self, error: OSError | None, now: float) -> None:
+        if error is None:
+            if self._is_failure_logged:
+                log.warning("the status file in %s can be written again", self.path)
+            self._failing_since, self._is_failure_logged = None, False
+            return
+        if self._failing_since is None:
+            self._failing_since = now
+        if not self._is_failure_logged and now >= self._failing_since + FAILURE_S:
+            self._is_failure_logged = True
             message = "cannot write the status file in %s: %s; `amid status` shows outdated processes"
             log.error(message, self.path, error.strerror)
-        if error is None and self.failed_writes > 1:
-            log.warning("the status file in %s can be written again", self.path)
-        self.failed_writes = 0 if error is None else self.failed_writes + 1
 
     def _replace_status(self, text: str) -> OSError | None:
         """Replaces the file atomically."""

@@ -94,7 +94,7 @@ class Supervisor:
             self._check_run_dir(now)
         for child in list(self._children.values()):
             self._check_child(child, now)
-        if self._run_dir.failed_writes:
+        if self._run_dir.is_status_outdated:
             self._write_status()
         if not self._ready and self._is_ready():
             self._ready = True

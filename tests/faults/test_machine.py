@@ -114,6 +114,8 @@ def test_run_dir_full_at_restart(mounts: None, daemon_for: StartDaemon) -> None:
         for start in range(2):
             daemon.start(wait=False)
             eventually(lambda: daemon.server(SERVER)["detail"], "its reader reports")
+            if start:
+                eventually(lambda: "the status file in" in daemon.log.read_text(), "it is logged")
             assert daemon.stop() == 0
             if not start:
                 remembered = remembers(daemon)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import logging
 import os
 import shutil
 import signal
@@ -13,6 +15,7 @@ from pathlib import Path
 import pytest
 import zmq
 
+from amid.process.run_dir import FAILURE_S, RunDir
 from amid.simulator import SimulatedPbx
 from amid.supervisor.epochs import RESERVE_MS, Epochs
 from tests.conftest import StartDaemon
@@ -192,3 +195,28 @@ def test_an_unwritable_state_dir_is_warned_about(daemon_for: StartDaemon, pbx: S
     assert daemon.stop() == 0
     daemon.start()
     assert epoch(daemon) > before, "as long as run_dir remembers"
+
+
+def test_a_status_file_that_cannot_be_written_for_a_moment_is_not_logged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As while a reader of the old file occupies the last space, however often it is tried meanwhile."""
+    now, full = [0.0], OSError(errno.ENOSPC, "No space left on device")
+    monkeypatch.setattr("amid.process.run_dir.time.monotonic", lambda: now[0])
+    outcomes: list[OSError | None] = []
+    monkeypatch.setattr(RunDir, "_replace_status", lambda run_dir, text: outcomes[-1])
+    run_dir = RunDir(tmp_path)
+
+    def write(at: float, outcome: OSError | None) -> list[int]:
+        now[0] = at
+        outcomes.append(outcome)
+        caplog.clear()
+        run_dir.write_status("{}")
+        return [record.levelno for record in caplog.records]
+
+    assert not any(write(at, full) for at in (0.0, 0.1, FAILURE_S - 0.1))
+    assert not write(FAILURE_S, None) and not run_dir.is_status_outdated
+    assert not write(10.0, full)
+    assert write(10.0 + FAILURE_S, full) == [logging.ERROR] and run_dir.is_status_outdated
+    assert not write(20.0, full)
+    assert write(21.0, None) == [logging.WARNING]
