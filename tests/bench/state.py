@@ -7,6 +7,7 @@ another epoch, which it answers at once. The broker is on their way.
 
 from __future__ import annotations
 
+import gc
 import sys
 import time
 from typing import Any, NamedTuple
@@ -14,6 +15,7 @@ from typing import Any, NamedTuple
 import msgpack
 import zmq
 
+from amid.__main__ import GC_THRESHOLD
 from amid.state.packets import split_events
 from amid.state.server_state import ServerState
 from tests.bench.setting import Bar, Section, cpu, daemon, generator, median, resident
@@ -77,6 +79,7 @@ def _fold() -> float:
     state = ServerState("pbx1", 16 * 1024 * 1024)
     state.begin_epoch(1)
     state.ready = True
+    gc.set_threshold(GC_THRESHOLD)  # as in the process
     began = time.process_time()
     for number, data in enumerate(reads, 1):
         state.feed_events(number * READ_EVENTS, split_events(data), 1000.0)
