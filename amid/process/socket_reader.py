@@ -17,42 +17,21 @@ from amid.process.loop import Soon
 
 
 class SocketReader:
-    """Calls `receive` when a message may wait. `receive` returns whether it has left some.
+    """Calls `receive` when a message may wait. `receive` returns whether it has left some."""
 
-    pause_s: seconds in which messages may gather after one has come, so that many are processed in
-    one pass. The first one does not wait.
-    """
-
-    def __init__(
-        self, loop: asyncio.AbstractEventLoop, socket: zmq.Socket[bytes], receive: Callable[[], bool], pause_s: float = 0.0
-    ) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, socket: zmq.Socket[bytes], receive: Callable[[], bool]) -> None:
         self._loop = loop
-        self._pause_s = pause_s
         self._receive = receive
         self._closed = False
         self._descriptor = int(socket.get(zmq.FD))
         self.check_soon = Soon(loop, self._run)
-        self._watch()
+        loop.add_reader(self._descriptor, self._run)
         self.check_soon()
 
     def close(self) -> None:
         """Call this before the socket is closed."""
         self._loop.remove_reader(self._descriptor)
         self._closed = True
-
-    def _watch(self) -> None:
-        self._loop.add_reader(self._descriptor, self._on_readable)
-
-    def _on_readable(self) -> None:
-        self._run()
-        if self._pause_s and not self._closed:
-            self._loop.remove_reader(self._descriptor)
-            self._loop.call_later(self._pause_s, self._end_pause)
-
-    def _end_pause(self) -> None:
-        if not self._closed:
-            self._watch()
-            self._run()
 
     def _run(self) -> None:
         if not self._closed and self._receive():

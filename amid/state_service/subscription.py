@@ -31,9 +31,6 @@ log = logging.getLogger("amid.state")
 
 RECEIVE_HWM = 100_000
 """Messages that are buffered while this process is busy."""
-GATHER_S = 0.01
-"""Time in which events gather during a storm: one pass for 100 events costs a quarter less than four
-passes."""
 PASS_S = 0.02
 """Time for published events in one pass of the loop."""
 PULL_TIMEOUT_S = 0.2
@@ -86,7 +83,7 @@ class Subscription:
         self._socket.set(zmq.SUBSCRIBE, wire.raw_topic(server))
         self._socket.set(zmq.SUBSCRIBE, wire.tick_topic(server))
         self._socket.connect(endpoint)
-        self._reader = SocketReader(asyncio.get_running_loop(), self._socket, self._receive, GATHER_S)
+        self._reader = SocketReader(asyncio.get_running_loop(), self._socket, self._receive)
         self._catching_up = start_task(self._catch_up())
 
     # ── published events ──

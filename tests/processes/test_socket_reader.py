@@ -5,8 +5,7 @@ from __future__ import annotations
 
 import itertools
 import select
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,8 +14,6 @@ import zmq
 from amid.process.socket_reader import SocketReader
 from tests.daemon import eventually
 from tests.processes.on_loop import FACTORIES, Loop
-
-PAUSE_S = 0.3
 
 
 @pytest.fixture(params=list(FACTORIES.values()), ids=list(FACTORIES))
@@ -124,50 +121,3 @@ def test_a_closed_reader_with_a_scheduled_read_does_not_use_its_socket(loop: Loo
     peers.reader.close()
     peers.own.close()
     loop.turn()
-
-
-@pytest.fixture
-def pausing(loop: Loop, peers: Peers) -> Peers:
-    """It has received one message and pauses."""
-    peers.reader.close()
-    peers.reader = SocketReader(loop.loop, peers.own, peers.receive, PAUSE_S)
-    peers.other.send(b"first")
-    loop.eventually(lambda: peers.received, "it is received")
-    return peers
-
-
-def test_messages_gather_during_a_pause(loop: Loop, pausing: Peers) -> None:
-    calls = pausing.calls
-    for number in range(30):
-        pausing.other.send(b"%d" % number)
-        loop.turn()
-    loop.eventually(lambda: len(pausing.received) == 31, "all are received")
-    assert pausing.calls <= calls + 2
-
-
-def test_a_message_after_a_pause_does_not_wait(loop: Loop, pausing: Peers) -> None:
-    loop.eventually(time_passes(2 * PAUSE_S), "the pause has passed")
-    calls, began = pausing.calls, time.monotonic()
-    pausing.other.send(b"next")
-    loop.eventually(lambda: pausing.received == [b"first", b"next"], "it is received")
-    assert pausing.calls == calls + 1 and time.monotonic() < began + PAUSE_S
-
-
-def test_an_idle_socket_is_not_read_after_a_pause(loop: Loop, pausing: Peers) -> None:
-    loop.eventually(time_passes(2 * PAUSE_S), "the pause has passed")
-    calls = pausing.calls
-    loop.eventually(time_passes(2 * PAUSE_S), "another one could have passed")
-    assert pausing.calls == calls
-
-
-def test_a_reader_that_is_closed_during_a_pause_receives_nothing(loop: Loop, pausing: Peers) -> None:
-    calls = pausing.calls
-    pausing.reader.close()
-    pausing.own.close()
-    loop.eventually(time_passes(2 * PAUSE_S), "the pause has passed")
-    assert pausing.calls == calls
-
-
-def time_passes(seconds: float) -> Callable[[], bool]:
-    end = time.monotonic() + seconds
-    return lambda: time.monotonic() > end
