@@ -23,6 +23,7 @@ from amid.reader.answers import Answers
 from amid.reader.lane_pool import describe
 from amid.reader.manager_connection import Address, Endpoint, ManagerConnection
 from amid.reader.publisher import Publisher, own_event
+from amid.reader.read_pauses import ReadPauses
 from amid.supervision.backoff import Backoff
 
 log = logging.getLogger("amid.reader")
@@ -40,10 +41,9 @@ REJECTED_MAX_S = 30.0
 class EventConnection(ManagerConnection):
     """One session, from its login to its end. boot: whether Asterisk has loaded its modules."""
 
-    gathers = True
-
     def __init__(self, stream: EventStream, endpoint: Endpoint, tap: Tap) -> None:
         self._stream = stream
+        self.pauses = ReadPauses()
         self.was_up = False
         self.boot = BootCheck(stream.sees_boot, clock.monotonic())
         super().__init__(endpoint, tap, stream.lost)

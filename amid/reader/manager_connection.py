@@ -26,6 +26,7 @@ from amid.ami.session import Login, Session, SessionTimeouts
 from amid.ami.trace import Tap
 from amid.config.tables import Server
 from amid.process.loop import Alarm, Soon, clock, start_task
+from amid.reader.read_pauses import ReadPauses
 from amid.reader.tls import explained
 
 CONNECT_S = 5.0
@@ -36,13 +37,6 @@ READ_BYTES = 65536
 
 READS_PER_PASS = 4
 """Reads in one pass of the loop, so that a storm does not delay calls; libuv itself makes 32."""
-
-GATHER_S = 0.002
-"""Pause between small reads that follow each other closely. The next one then has several events,
-and the cost of a read and of its messages, here and in each consumer, is paid once for them."""
-
-GATHER_RATE = 10_000_000
-"""Bytes a second, some 25,000 events: a faster stream fills its reads without a pause."""
 
 LOGOFF_S = 1.0
 """Time for Asterisk to answer a Logoff before the connection is closed."""
@@ -70,10 +64,10 @@ class ManagerConnection(asyncio.BufferedProtocol):
 
     on_end: called once with the error that ended the connection, unless the owner called `close`.
     only: the address to connect to, without a name lookup. address: the current or last one.
-    gathers: whether it pauses between small reads.
+    pauses: decides on pauses between reads; None for none.
     """
 
-    gathers = False
+    pauses: ReadPauses | None = None
 
     def __init__(
         self, endpoint: Endpoint, tap: Tap, on_end: Callable[[Any, OSError | ProtocolError], object], only: Address | None = None
@@ -85,7 +79,6 @@ class ManagerConnection(asyncio.BufferedProtocol):
         self._only = only
         self._buffer = bytearray(READ_BYTES)
         self._reads = self._read_bytes = 0
-        self._last_pass = 0.0
         self._end_pass_soon = Soon(self._loop, self._end_pass)
         self._flush_soon = Soon(self._loop, self._flush)
         self._alarm = Alarm(self._loop, self._check_deadlines)
@@ -257,14 +250,11 @@ class ManagerConnection(asyncio.BufferedProtocol):
 
     def _end_pass(self) -> None:
         """Continue to read, now or after a pause. Called once after each pass with reads."""
-        now = clock.monotonic()
-        since = now - self._last_pass
-        is_slow = self._read_bytes < GATHER_RATE * since
+        pause = self.pauses.after(self._read_bytes, clock.monotonic()) if self.pauses is not None else 0.0
         self._reads = self._read_bytes = 0
-        self._last_pass = now
-        if self.gathers and is_slow and since < 2 * GATHER_S and self._transport is not None:
+        if pause and self._transport is not None:
             self._transport.pause_reading()
-            self._loop.call_later(GATHER_S, self._resume_reading)
+            self._loop.call_later(pause, self._resume_reading)
         else:
             self._resume_reading()
 

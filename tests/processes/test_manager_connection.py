@@ -13,8 +13,9 @@ import pytest
 
 from amid.ami.trace import Trace
 from amid.config.tables import Server
-from amid.reader import manager_connection
+from amid.reader import manager_connection, read_pauses
 from amid.reader.manager_connection import READ_BYTES, READS_PER_PASS, Endpoint, ManagerConnection
+from amid.reader.read_pauses import ReadPauses
 from tests.processes.on_loop import FACTORIES, Loop
 from tests.processes.pbx import SECRET
 
@@ -204,11 +205,12 @@ def test_a_storm_does_not_block_the_loop(loop: Loop, listener: socket.socket) ->
 
 
 def test_small_reads_that_follow_closely_are_joined(loop: Loop, listener: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(manager_connection, "GATHER_S", 1.0)
+    monkeypatch.setattr(read_pauses, "MIN_S", 1.0)
+    monkeypatch.setattr(read_pauses, "MAX_S", 1.0)
     dialled = Dialled(loop, port_of(listener))
     with accepted(loop, listener, dialled) as peer:
         log_in(loop, peer, dialled)
-        dialled.connection.gathers = True
+        dialled.connection.pauses = ReadPauses()
         assert [_reads(loop, dialled, peer, events) for events in (1, 1, 50)] == [1, 1, 1]
         dialled.connection.close()
         loop.turn()
