@@ -259,7 +259,8 @@ def error(request_id: Any, failure: AmidError) -> dict[str, Any]:
 def packed_result(request_id: Any, packed: bytes) -> bytes:
     """The MessagePack of `result` around an encoded value, so that a large answer is not decoded on
     its way."""
-    return _RESULT_HEAD + pack(request_id) + _RESULT_KEY + packed
+    packed_id: bytes = _pack_id(request_id)
+    return _RESULT_HEAD + packed_id + _RESULT_KEY + packed
 
 
 def json_result(request_id: Any, encoded: bytes) -> bytes:
@@ -273,3 +274,4 @@ def encode_reply(reply: dict[str, Any], as_json: bool) -> bytes:
 
 _RESULT_HEAD = b"\x83" + pack("jsonrpc") + pack("2.0") + pack("id")  # a map of three: its first key and value, its second key
 _RESULT_KEY = pack("result")
+_pack_id = msgpack.Packer(unicode_errors="surrogateescape").pack  # `pack` without a new packer each time

@@ -41,7 +41,7 @@ def encode_action(action: str, action_id: str, fields: Mapping[Any, Any]) -> byt
     """
     if not action or min(action) <= " ":  # Asterisk skips leading blanks, and a `deny` rule would not match
         raise InvalidAction(f"the action's name {action[:60]!r} is empty, or has a space or a control character in it")
-    lines = [_line(b"Action", action), _line(b"ActionID", action_id)]
+    lines = [_line(b"Action", action), b"ActionID: " + action_id.encode()]
     lines += [name + b": " + value for name, value in field_lines(action, fields)]
     return b"\r\n".join(lines) + b"\r\n\r\n"
 
@@ -112,13 +112,13 @@ def own_action_id(fields: Mapping[Any, Any]) -> bytes | None:
 
     The answer carries it; Asterisk never sees it.
     """
-    own = next((value for name, value in fields.items() if _is_action_id(name)), None)
-    if own is None:
-        return None
-    raw = wire_bytes(own, b"ActionID")
-    if len(raw) > MAX_LINE_BYTES:  # it stays in memory until the answer
-        raise InvalidAction(f"the value of 'ActionID' has {len(raw)} bytes; {MAX_LINE_BYTES} are allowed")
-    return raw
+    for name, value in fields.items():
+        if _is_action_id(name):
+            raw = wire_bytes(value, b"ActionID")
+            if len(raw) > MAX_LINE_BYTES:  # it stays in memory until the answer
+                raise InvalidAction(f"the value of 'ActionID' has {len(raw)} bytes; {MAX_LINE_BYTES} are allowed")
+            return raw
+    return None
 
 
 def without_action_id(fields: Mapping[Any, Any]) -> dict[Any, Any]:

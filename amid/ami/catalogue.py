@@ -61,7 +61,9 @@ def is_quick(action: str, fields: Mapping[Any, Any]) -> bool:
     fields: as `encode_action` takes them.
     """
     conditions = QUICK.get(action.lower()) if action.isascii() else None
-    return conditions is not None and all(holds(_values(header, fields)) for header, holds in conditions.items())
+    if not conditions:
+        return conditions is not None
+    return all(holds(_values(header, fields)) for header, holds in conditions.items())
 
 
 def _values(header: bytes, fields: Mapping[Any, Any]) -> list[bytes]:

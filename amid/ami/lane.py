@@ -20,6 +20,7 @@ sent behind a Ping, so its reply covers every action in flight. It settles
 
 from __future__ import annotations
 
+import math
 from collections import deque
 
 from msgspec import Struct
@@ -94,6 +95,8 @@ class Lane:
         self.spent = False
         self._flights: dict[str, Flight] = {}
         """By ActionID, in the order of sending."""
+        self._due = math.inf
+        """No flight is due before. May be early: it is exact again after `check`."""
         self._shared = False
         """Whether several actions have been in flight since the lane was last empty."""
         self._error: Packet | None = None
@@ -142,6 +145,7 @@ class Lane:
         """Send `call`. Either the lane is idle, or the call is quick and there is `room` for it."""
         assert self.idle or (call.quick and self.room(now) > 0), "only a quick action may be sent behind another"
         self._shared = bool(self._flights)
+        self._due = min(self._due, call.deadline) if self._flights else call.deadline
         exchange = Exchange(call.action, call.action_id, call.max_bytes)
         self._flights[call.action_id] = Flight(call, now, exchange)
         self.session.send(call.packet)
@@ -168,20 +172,24 @@ class Lane:
         self.session.check(now)
         if not self._flights:
             self.session.keep_alive(now)
+        if now >= self._due:
+            self._check_flights(now)
+
+    def _check_flights(self, now: float) -> None:
         for flight in self._flights.values():
             call = flight.call
             if now >= call.deadline + ABANDONED_S:
                 raise ProtocolError(f"{call.action} was not answered within {ABANDONED_S:g} s of its deadline")
             if now >= call.deadline and flight.exchange is not None:
                 self._abandon(flight, now)
+        flights = self._flights.values()
+        self._due = min((one.call.deadline + (0.0 if one.exchange else ABANDONED_S) for one in flights), default=math.inf)
 
     def next_deadline(self) -> float:
-        """When `check` is due, in monotonic seconds."""
+        """When `check` is due, in monotonic seconds, or a little earlier."""
         if not self._flights:
             return self.session.next_deadline()
-        flights = self._flights.values()
-        until = min(flight.call.deadline + (0.0 if flight.exchange else ABANDONED_S) for flight in flights)
-        return min(until, self.session.next_deadline()) if self.session.pinging() else until
+        return min(self._due, self.session.next_deadline()) if self.session.pinging() else self._due
 
     def lost(self) -> list[tuple[Call, Answer | TooLarge | None]]:
         """The calls without an outcome when the session ended, each with its outcome if that is

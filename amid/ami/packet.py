@@ -60,7 +60,10 @@ class Packet:
         if name in headers:
             return headers[name]
         size = len(name)
-        return next((headers[key] for key in headers if len(key) == size and _same_name(key, name)), None)
+        for key in headers:
+            if len(key) == size and _same_name(key, name):
+                return headers[key]
+        return None
 
     @property
     def event(self) -> str:

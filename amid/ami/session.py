@@ -91,7 +91,7 @@ class Session:
         items = self._parser.feed(data)
         if self._tap is not None and self._tap.watched:
             self._tap.received(items)
-        if self._parser.growing or any(map(_is_sign_of_life, items)):
+        if any(map(_is_sign_of_life, items)) or self._parser.growing:
             self._last_received = now
         passed: list[Packet | EventBatch | Oversized] = []
         for item in items:
@@ -242,7 +242,6 @@ class Session:
 
 def _is_sign_of_life(item: Greeting | Packet | EventBatch | Oversized) -> bool:
     """Whether Asterisk sent an event, a response or a greeting."""
-    if isinstance(item, Greeting | EventBatch):
-        return True
-    packet = item.head if isinstance(item, Oversized) else item
-    return bool(packet.event or packet.response)
+    if isinstance(item, Packet):
+        return bool(item.event or item.response)
+    return _is_sign_of_life(item.head) if isinstance(item, Oversized) else True

@@ -310,19 +310,20 @@ def parse_message(socket: zmq.Socket[bytes] | LocalConnection, frames: list[byte
     """The message in `frames`, of which the first is the routing id."""
     end = frames.index(b"", 1) if b"" in frames[1:] else 0
     envelope, payload = frames[: end + 1], frames[end + 1 :]
-    fault = _fault(envelope, payload)
-    if sum(map(len, envelope)) > MAX_ENVELOPE_BYTES:
+    is_long = sum(map(len, envelope)) > MAX_ENVELOPE_BYTES
+    fault = _fault(envelope, payload, is_long)
+    if is_long:
         envelope = [frames[0], b""]
     return Message(Sender(socket, envelope, identity), payload[0] if payload else b"", fault)
 
 
-def _fault(envelope: list[bytes], payload: list[bytes]) -> str:
+def _fault(envelope: list[bytes], payload: list[bytes], is_long: bool) -> str:
     """What is wrong with the frames of a message, or ""."""
     if envelope[0][0] != 0:  # libzmq's ids begin with a zero byte; a client's own could be another's too, and get its answers
         return "the socket sets a routing id (ZMQ_ROUTING_ID, ZMQ_IDENTITY); leave it unset"
     if len(envelope) == 1:
         return "no empty delimiter frame: a DEALER must send one before its request; a REQ socket does"
-    if sum(map(len, envelope)) > MAX_ENVELOPE_BYTES:
+    if is_long:
         return f"the frames before the empty delimiter have more than {MAX_ENVELOPE_BYTES} bytes"
     if len(payload) != 1:
         over = len(envelope) + len(payload) > MAX_FRAMES

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from msgspec import Struct
+
 from amid.ami.event_batch import BLANK, EventBatch
 from amid.ami.exchange import Answer, TooLarge
 from amid.ami.lane import Call
@@ -23,8 +25,7 @@ MAX_EAGER_ITEMS = 50
 """A list up to this length is parsed at once, a longer one while it is encoded."""
 
 
-@dataclass(slots=True)
-class PendingAnswer:
+class PendingAnswer(Struct):
     """A call in progress: the broker's request, and what has arrived so far."""
 
     request: RunAction
@@ -127,8 +128,16 @@ class Answers:
             return
         self._forget(wait)
         request = wait.request
-        shape = {"action": self._result, "actions": self._commands, "raw": self._packets}[request.shape]
-        self.results.start(request.call_id, request.deadline, shape(wait, wait.answer), request.as_json)
+        self.results.start(request.call_id, request.deadline, self._shaped(wait, wait.answer), request.as_json)
+
+    def _shaped(self, wait: PendingAnswer, answer: Answer) -> dict[str, Any] | list[dict[str, str]]:
+        match wait.request.shape:
+            case "action":
+                return self._result(wait, answer)
+            case "raw":
+                return self._packets(wait, answer)
+            case _:
+                return self._commands(answer)
 
     def _packets(self, wait: PendingAnswer, answer: Answer) -> dict[str, Any]:
         packets = [packet.raw + BLANK for packet in (*answer.packets, wait.event) if packet is not None]
@@ -153,7 +162,7 @@ class Answers:
         result["elapsed"] = round(clock.monotonic() - wait.request.began, 6)
         return result
 
-    def _commands(self, wait: PendingAnswer, answer: Answer) -> list[dict[str, str]]:
+    def _commands(self, answer: Answer) -> list[dict[str, str]]:
         """The actions in an answer to ListCommands.
 
         Each header is `Name: synopsis  (Priv: classes)` (action_listcommands, main/manager.c).

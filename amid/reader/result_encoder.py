@@ -11,7 +11,7 @@ from typing import Any
 
 from amid.process.loop import clock
 from amid.rpc.messages import Failure
-from amid.rpc.result import pieces
+from amid.rpc.result import encode_at_once, pieces
 
 TURN_S = 0.002
 """Time for one result before the next one's turn."""
@@ -57,7 +57,11 @@ class ResultEncoder:
 
     def start(self, call_id: int, deadline: float, value: Any, as_json: bool) -> None:
         """value: as `amid.rpc.result.pieces` takes it. deadline: monotonic seconds."""
-        self._advance(_Encoding(call_id, deadline, pieces(value, as_json)))
+        encoded = encode_at_once(value, as_json)
+        if encoded is not None:
+            self._deliver(call_id, encoded, None)
+        else:
+            self._advance(_Encoding(call_id, deadline, pieces(value, as_json)))
 
     def step(self) -> None:
         """Encode pending results for `PASS_S`."""

@@ -92,6 +92,9 @@ class Calls:
     def _queue(self, queue: ServerQueue, call: OpenCall, now: float) -> list[Effect]:
         if not queue.waits(now):
             return [call.failure("not_connected", queue.unavailable_reason())]
+        if queue.can_hand(call, now):
+            self._open.add(call)
+            return [Send(queue.reader, queue.hand(call))]
         if len(queue.waiting) >= queue.limit:
             message = f"{queue.limit} calls are waiting for server {queue.name} already (queue in [servers.{queue.name}])"
             dropped = queue.waiting.newest_of_longest(call.principal)

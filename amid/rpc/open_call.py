@@ -4,7 +4,6 @@ a reader or a service, a `Reply` to its caller."""
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from msgspec import Struct
@@ -50,8 +49,7 @@ class Reply(Struct, frozen=True):
 Effect = Send | Reply
 
 
-@dataclass(slots=True, eq=False)
-class OpenCall:
+class OpenCall(Struct, eq=False):
     """`principal` and `connection` are copies of the origin's, whose properties are slow to read.
 
     recorded_pull: the request of the caller, while the recorder answers it."""

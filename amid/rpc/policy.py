@@ -66,8 +66,11 @@ def check_action(action: str, fields: Mapping[Any, Any], caller: str, lists: Map
     headers as a rule does.
     """
     name = _lower(action.strip())
-    limiting = {where: listed for where, listed in lists.items() if listed.allow or listed.deny}
-    rules = {where: (_rules(listed.allow, name), _rules(listed.deny, name)) for where, listed in limiting.items()}
+    rules = {
+        where: (_rules(listed.allow, name), _rules(listed.deny, name))
+        for where, listed in lists.items()
+        if listed.allow or listed.deny
+    }
     for where, (allow, deny) in rules.items():
         denied_by = next((rule for rule in deny if rule.pattern is None), None)
         if denied_by is not None:

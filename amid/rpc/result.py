@@ -33,6 +33,13 @@ class Items(NamedTuple):
     packets: Iterator[Any]
 
 
+def encode_at_once(value: Any, as_json: bool) -> bytes | None:
+    """The encoded `value` if it is one piece, as nearly all are; else None."""
+    if as_json:
+        return _encode_json(value) if _is_small(value) else None
+    return None if _has_items(value) else _MSGPACK.encode(value)
+
+
 def pieces(value: Any, as_json: bool) -> Iterator[bytes]:
     """The encoded `value` in pieces. value: a map, whose members may be `Items`, or `Items`."""
     return _json_pieces(value) if as_json else _msgpack_pieces(value)
@@ -107,13 +114,17 @@ def _msgpack_pieces(value: Any) -> Iterator[bytes]:
     if isinstance(value, Items):
         yield _array_header(value.length)
         yield from map(_MSGPACK.encode, value.packets)
-    elif isinstance(value, dict) and any(isinstance(one, Items) for one in value.values()):
+    elif _has_items(value):
         yield msgpack.Packer().pack_map_header(len(value))
         for name, one in value.items():
             yield _MSGPACK.encode(name)
             yield from _msgpack_pieces(one)
     else:
         yield _MSGPACK.encode(value)
+
+
+def _has_items(value: Any) -> bool:
+    return isinstance(value, Items) or (isinstance(value, dict) and Items in map(type, value.values()))
 
 
 def _json_pieces(value: Any) -> Iterator[bytes]:

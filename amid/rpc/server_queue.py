@@ -187,9 +187,14 @@ class ServerQueue:
         if not self.ready or not self.fresh(now):
             return None
         call = self.waiting.next_call(self.lanes)
-        if call is None or self._may_have_lane(call) or (call.quick and self.room > 0):
-            return call
-        return None
+        return call if call is None or self._has_place(call) else None
+
+    def can_hand(self, call: OpenCall, now: float) -> bool:
+        """Whether the reader may get a new call at once, because no other waits. `hand` must follow."""
+        return not self.waiting and self.ready and self.fresh(now) and self._has_place(call)
+
+    def _has_place(self, call: OpenCall) -> bool:
+        return self._may_have_lane(call) or (call.quick and self.room > 0)
 
     def _may_have_lane(self, call: OpenCall) -> bool:
         reserved = self.has_spare_lane and self.lanes.count(call.principal) > 0

@@ -22,6 +22,8 @@ MAX_TO_SEND_BYTES = 64 * 1024
 _MORE, _LONG, _COMMAND = 1, 2, 4
 _SIGNATURE_BYTES, _GREETING_BYTES = 10, 64
 _LENGTH = struct.Struct(">Q")
+_SHORT, _LONG_HEAD = struct.Struct("BB"), struct.Struct(">BQ")
+"""Flags and size of a frame."""
 _GREETING = b"\xff" + bytes(8) + b"\x7f" + b"\x03\x01" + b"NULL".ljust(20, b"\0") + bytes(32)
 _READY = b"\x05READY" + b"\x0bSocket-Type\0\0\0\x06%b" + b"\x08Identity\0\0\0\0"
 _PEERS = {b"ROUTER": (b"DEALER", b"REQ", b"ROUTER"), b"DEALER": (b"ROUTER",)}
@@ -83,12 +85,15 @@ class ZmtpProtocol:
                     self.has_more_commands = True
                     return None
                 continue
-            self._add_frame(body)
+            self._frames.append(body)
+            self._frames_bytes += len(body)
             if not flags & _MORE:
                 message, self._frames, self._frames_bytes = self._frames, [], 0
                 if self._position == len(self._input):
                     self._drop_taken()  # else a large message would stay until the peer sends again
                 return message
+            if len(self._frames) == self._max_frames:
+                raise Refused(f"it sent a message of over {self._max_frames} frames")
         return None
 
     def _take_greeting(self) -> bool:
@@ -114,6 +119,8 @@ class ZmtpProtocol:
         flags = data[start]
         if flags & ~(_MORE | _LONG | _COMMAND):
             raise Refused("it sent a frame with unknown flags")
+        if self.identity is None and not flags & _COMMAND:
+            raise Refused("it sent a message before its handshake had ended")
         begin, size = start + 2, data[start + 1]
         if flags & _LONG:
             begin = start + 1 + _LENGTH.size
@@ -134,14 +141,6 @@ class ZmtpProtocol:
     def _drop_taken(self) -> None:
         del self._input[: self._position]
         self._position = 0
-
-    def _add_frame(self, body: bytes) -> None:
-        if self.identity is None:
-            raise Refused("it sent a message before its handshake had ended")
-        if len(self._frames) >= self._max_frames:
-            raise Refused(f"it sent a message of over {self._max_frames} frames")
-        self._frames.append(body)
-        self._frames_bytes += len(body)
 
     def _handle_command(self, body: bytes) -> None:
         name, rest = body[1 : 1 + body[0]] if body else b"", body[1 + body[0] :] if body else b""
@@ -171,9 +170,11 @@ def _properties(data: bytes) -> dict[bytes, bytes]:
 
 def encode_frames(frames: list[bytes], flags: int = 0) -> bytes:
     """The bytes of one message, or of one command."""
-    parts = []
-    for number, body in enumerate(frames, 1):
-        own = flags | (_MORE if number < len(frames) else 0)
-        parts.append(bytes([own, len(body)]) if len(body) < 256 else bytes([own | _LONG]) + _LENGTH.pack(len(body)))
-        parts.append(body)
-    return b"".join(parts)
+    parts: list[bytes] = []
+    for body in frames[:-1]:
+        parts += (_head(flags | _MORE, len(body)), body)
+    return b"".join((*parts, _head(flags, len(frames[-1])), frames[-1]))
+
+
+def _head(flags: int, size: int) -> bytes:
+    return _SHORT.pack(flags, size) if size < 256 else _LONG_HEAD.pack(flags | _LONG, size)
