@@ -6,7 +6,7 @@ caller_sockets      the sockets that callers connect to, and who they are
 local_callers       the Unix socket, with turns for each Unix user
 connection_monitor  when TCP callers connect and disconnect
 origin              where a request came from
-reader_links        the pipes to the readers
+reader_links        the pipes to the readers and services
 replies             replies: encoded, bounded, counted and audited
 reply_backlog       unread answers over TCP
 audit_log           the audit trail, in the log

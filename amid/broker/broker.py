@@ -22,10 +22,9 @@ from amid.broker import status_report
 from amid.broker.audit_log import AuditLog
 from amid.broker.caller_sockets import PASS_S, CallerSockets, Message, open_caller_sockets
 from amid.broker.origin import Origin, denied_to_others, principal_of
-from amid.broker.reader_links import ReaderLink, ReaderLinks
+from amid.broker.reader_links import Link, ReaderLinks
 from amid.broker.replies import Replies
 from amid.broker.reply_backlog import Connection
-from amid.broker.service_links import ServiceLink, ServiceLinks
 from amid.config.tables import Caller, Config
 from amid.errors import AmidError
 from amid.process import loop
@@ -44,10 +43,12 @@ from amid.rpc.messages import (
     Draining,
     Failure,
     FromReader,
+    Hello,
     PassOn,
     Progress,
     Request,
     Returned,
+    ServiceHello,
     ServiceStatus,
     Status,
 )
@@ -71,8 +72,7 @@ class Broker:
         self._settings = settings
         self._counters: Counter[str] = Counter()
         self._callers = open_callers(settings, self._counters)
-        services = ServiceLinks(self._service_connected, self._receive_from_reader, self._lose_service)
-        self._readers = ReaderLinks(self._receive_from_reader, self._lose_reader, self._counters, services)
+        self._readers = ReaderLinks(self._receive_from_reader, self._lose_link, self._counters)
         self._calls = Calls(*self._limits(), clock.monotonic(), first_id=int(clock.monotonic() * 1e9))
         self._audit = AuditLog()
         self._configure_parts()
@@ -138,11 +138,12 @@ class Broker:
         if self._draining and not len(self._calls):
             self._answered.set()
 
-    # ── readers ──
+    # ── readers and services ──
 
-    def _receive_from_reader(self, link: ReaderLink | None, received: list[ReaderMessage[FromReader]]) -> None:
-        """link: None for the pipe for large results, and for a service."""
+    def _receive_from_reader(self, link: Link | None, received: list[ReaderMessage[FromReader]]) -> None:
+        """link: None for the pipe for large results."""
         now = clock.monotonic()
+        hello = link.hello if link is not None else None
         for message, payload in received:
             match message:
                 case Done(call_id, None):
@@ -150,12 +151,14 @@ class Broker:
                 case Done(call_id, Failure() as failure):
                     error = AmidError(failure.kind, failure.message, sent=failure.sent, **failure.data)
                     self._do(self._calls.answered(call_id, None, error, now))
-                case Capacity() | Status() if link is not None:
-                    self._do(self._calls.reader_reported(link, link.hello, message, now))
+                case Capacity() | Status() if isinstance(hello, Hello):
+                    self._do(self._calls.reader_reported(link, hello, message, now))
                 case PassOn():
-                    self._do(self._calls.passed_on(message, link is None, now))
+                    self._do(self._calls.passed_on(message, isinstance(hello, ServiceHello), now))
                 case Progress(call_id, response):
                     self._calls.progressed(call_id, response)
+                case ServiceHello():
+                    self._do(self._calls.service_connected(link, message))
                 case ServiceStatus(name, report):
                     self._calls.services.reports[name] = report
                 case Returned(call_id):
@@ -164,17 +167,11 @@ class Broker:
                     link.send(Drained())
         self._set_alarm_soon()
 
-    def _lose_reader(self, link: ReaderLink) -> None:
-        self._do(self._calls.reader_lost(link, link.unwritten))
-        self._set_alarm_soon()
-
-    # ── services ──
-
-    def _service_connected(self, link: ServiceLink) -> None:
-        self._do(self._calls.service_connected(link, link.hello))
-
-    def _lose_service(self, link: ServiceLink) -> None:
-        self._do(self._calls.service_lost(link))
+    def _lose_link(self, link: Link) -> None:
+        if isinstance(link.hello, ServiceHello):
+            self._do(self._calls.service_lost(link))
+        else:
+            self._do(self._calls.reader_lost(link, link.unwritten))
         self._set_alarm_soon()
 
     # ── callers ──

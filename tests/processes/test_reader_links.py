@@ -13,8 +13,7 @@ from typing import Any
 
 import pytest
 
-from amid.broker.reader_links import ReaderLink, ReaderLinks
-from amid.broker.service_links import ServiceLinks
+from amid.broker.reader_links import Link, ReaderLinks
 from amid.process.pipe import Message
 from amid.rpc import messages
 from amid.rpc.messages import Capacity, Done, FromReader, Hello, Returned, WantLanes
@@ -25,21 +24,20 @@ class Broker:
     """What hears of the readers."""
 
     def __init__(self, loop: Loop, path: str) -> None:
-        self.received: list[tuple[ReaderLink | None, FromReader]] = []
-        self.lost: list[ReaderLink] = []
+        self.received: list[tuple[Link | None, FromReader]] = []
+        self.lost: list[Link] = []
         self.counters: Counter[str] = Counter()
         self._path = path
 
         async def listen() -> ReaderLinks:
-            services = ServiceLinks(lambda _: None, lambda *_: None, lambda _: None)
-            links = ReaderLinks(self.receive, self.lost.append, self.counters, services)
+            links = ReaderLinks(self.receive, self.lost.append, self.counters)
             await links.listen(path)
             return links
 
         self.links = loop.run(listen())
 
-    def receive(self, link: ReaderLink | None, received: list[Message[FromReader]]) -> None:
-        self.received += [(link, message) for message, _ in received]
+    def receive(self, link: Link | None, received: list[Message[FromReader]]) -> None:
+        self.received += [(link, message) for message, _ in received if not isinstance(message, Hello)]
 
     def connect(self) -> socket.socket:
         connection = socket.socket(socket.AF_UNIX)

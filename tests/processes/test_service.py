@@ -11,11 +11,11 @@ import msgspec
 import pytest
 
 from amid import wire
-from amid.broker.reader_links import ReaderLinks
-from amid.broker.service_links import ServiceLink, ServiceLinks
+from amid.broker.reader_links import Link, ReaderLinks
 from amid.errors import AmidError
+from amid.process.pipe import Message
 from amid.process.service import Service
-from amid.rpc.messages import CallService, Done, Failure, Forget, ServiceHello, ServiceStatus
+from amid.rpc.messages import CallService, Done, Failure, Forget, FromReader, ServiceHello, ServiceStatus
 from amid.rpc.requests import Params, StateParams
 from amid.simulator import SimulatedPbx
 from tests.conftest import StartDaemon
@@ -31,17 +31,23 @@ class Broker:
     """What hears of services."""
 
     def __init__(self, loop: Loop, run_dir: Path) -> None:
-        self.connected: list[ServiceLink] = []
+        self.connected: list[Link] = []
         self.received: list[Any] = []
-        self.lost: list[ServiceLink] = []
-        services = ServiceLinks(self.connected.append, lambda _, received: self.received.extend(received), self.lost.append)
+        self.lost: list[Link] = []
 
         async def listen() -> ReaderLinks:
-            links = ReaderLinks(lambda *_: None, lambda _: None, Counter(), services)
+            links = ReaderLinks(self._receive, self.lost.append, Counter())
             await links.listen(str(run_dir / wire.READERS_SOCKET))
             return links
 
         self.links = loop.run(listen())
+
+    def _receive(self, link: Link | None, received: list[Message[FromReader]]) -> None:
+        for message, payload in received:
+            if isinstance(message, ServiceHello) and link is not None:
+                self.connected.append(link)
+            else:
+                self.received.append((message, payload))
 
 
 @pytest.fixture
@@ -88,7 +94,7 @@ def test_what_is_asked_arrives_and_is_answered(loop: Loop, broker: Broker, tmp_p
 def test_a_service_connects_again_when_there_is_another_broker(loop: Loop, broker: Broker, tmp_path: Path) -> None:
     service = RecordingService(loop, tmp_path)
     loop.eventually(lambda: broker.connected, "the service has connected")
-    broker.connected[0]._pipe.close()
+    broker.connected[0].main.close()
     loop.eventually(lambda: len(broker.connected) == 2, "it connects again")
     assert service.forgotten == [None], "whoever had asked is gone"
     loop.run(service.service.close())
