@@ -7,7 +7,7 @@ event session.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from msgspec import Struct
@@ -36,28 +36,23 @@ class PendingAnswer(Struct):
     events_lost: bool = False
 
 
-@dataclass(slots=True)
 class Answers:
     """deliver: takes each result or error. report_progress: takes the response of a call that waits
-    for its event. step_soon: requests a call of `results.step`, because large results are encoded
-    in portions."""
+    for its event."""
 
-    server: str
-    deliver: Deliver
-    report_progress: Callable[[int, Headers], object]
-    step_soon: Callable[[], object]
-    counters: dict[str, int] = field(default_factory=lambda: {"calls": 0})
-    results: ResultEncoder = field(init=False)
-    _waits: dict[int, PendingAnswer] = field(default_factory=dict)
-    _untils: dict[str, PendingAnswer] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.results = ResultEncoder(self.deliver, self.step_soon)
+    def __init__(self, server: str, deliver: Deliver, report_progress: Callable[[int, Headers], object]) -> None:
+        self._server = server
+        self._deliver = deliver
+        self._report_progress = report_progress
+        self.counters = {"calls": 0}
+        self._results = ResultEncoder(deliver)
+        self._waits: dict[int, PendingAnswer] = {}
+        self._untils: dict[str, PendingAnswer] = {}
 
     @property
     def open(self) -> bool:
         """Whether any call is in progress."""
-        return bool(self._waits) or self.results.pending
+        return bool(self._waits) or self._results.pending
 
     def expect(self, request: RunAction) -> None:
         """The action was given to a lane."""
@@ -115,7 +110,7 @@ class Answers:
         wait = self._waits.get(call_id)
         if wait is not None:
             self._forget(wait)
-        self.results.forget(call_id)
+        self._results.forget(call_id)
 
     def _complete(self, wait: PendingAnswer) -> None:
         if wait.answer is None:
@@ -124,11 +119,11 @@ class Answers:
             if wait.events_lost:
                 self._fail(wait, "connection_lost", _event_missed(wait), wait.answer.response)
             elif wait.answer.response is not None:
-                self.report_progress(wait.request.call_id, _packet(wait.answer.response, wait))
+                self._report_progress(wait.request.call_id, _packet(wait.answer.response, wait))
             return
         self._forget(wait)
         request = wait.request
-        self.results.start(request.call_id, request.deadline, self._shaped(wait, wait.answer), request.as_json)
+        self._results.start(request.call_id, request.deadline, self._shaped(wait, wait.answer), request.as_json)
 
     def _shaped(self, wait: PendingAnswer, answer: Answer) -> dict[str, Any] | list[dict[str, str]]:
         match wait.request.shape:
@@ -142,7 +137,7 @@ class Answers:
     def _packets(self, wait: PendingAnswer, answer: Answer) -> dict[str, Any]:
         packets = [packet.raw + BLANK for packet in (*answer.packets, wait.event) if packet is not None]
         return {
-            "server": self.server,
+            "server": self._server,
             "action_id": wait.request.action_id,
             "packets": packets,
             "elapsed": round(clock.monotonic() - wait.request.began, 6),
@@ -150,7 +145,7 @@ class Answers:
 
     def _result(self, wait: PendingAnswer, answer: Answer) -> dict[str, Any]:
         result: dict[str, Any] = {
-            "server": self.server,
+            "server": self._server,
             "action_id": wait.request.action_id,
             "response": _packet(answer.response, wait) if answer.response else {},
             "events": _items(answer.events, wait),
@@ -178,12 +173,12 @@ class Answers:
 
     def _fail(self, wait: PendingAnswer, kind: str, message: str, response: Packet | None = None) -> None:
         self._forget(wait)
-        data: dict[str, Any] = {"server": self.server, "action_id": wait.request.action_id}
+        data: dict[str, Any] = {"server": self._server, "action_id": wait.request.action_id}
         if wait.request.shape == "raw" and wait.answer is not None:
             data["packets"] = [packet.raw + BLANK for packet in wait.answer.packets]
         elif response is not None:
             data["response"] = _packet(response, wait)
-        self.deliver(wait.request.call_id, None, Failure(kind, message, True, data))
+        self._deliver(wait.request.call_id, None, Failure(kind, message, True, data))
 
     def _forget(self, wait: PendingAnswer) -> None:
         self._waits.pop(wait.request.call_id, None)

@@ -102,9 +102,8 @@ class Reader:
         self._sockets.listen(self._publisher.stream, server.stream_listen, f"stream_listen in {table}", report)
         running = asyncio.get_running_loop()
         self._report_soon = Soon(running, self._report)
-        self._work_soon = Soon(running, self._work)
         self._status_alarm = Alarm(running, self._send_status)
-        self._answers = Answers(settings.name, self._deliver, self._report_progress, self._work_soon)
+        self._answers = Answers(settings.name, self._deliver, self._report_progress)
         self._pulls = Pulls(self._publisher, self._deliver, self._pass_on)
         tls, trace = tls_context(server), self._tracer.trace
         listening = Endpoint(server, tls, server.events, MAX_EVENT_BYTES)
@@ -236,12 +235,6 @@ class Reader:
 
     def _send(self, message: Any, payload: bytes = b"") -> bool:
         return self._link.send(message, payload)
-
-    def _work(self) -> None:
-        """Encode large results, a portion in each pass."""
-        self._answers.results.step()
-        if self._answers.results.pending:
-            self._work_soon()
 
     def _report(self) -> None:
         """Report changed capacity or state to the broker."""

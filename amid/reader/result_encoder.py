@@ -5,11 +5,12 @@ Encoding a large one at once would delay calls and events by 0.5 s.
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from amid.process.loop import clock
+from amid.process.loop import Soon, clock
 from amid.rpc.messages import Failure
 from amid.rpc.result import encode_at_once, pieces
 
@@ -42,13 +43,12 @@ class _Encoding:
 class ResultEncoder:
     """deliver: takes each complete result.
 
-    Small results are complete at once; for larger ones, step_soon requests calls of `step` until
-    nothing is pending.
+    Small results are complete at once, larger ones after some passes of the running loop.
     """
 
-    def __init__(self, deliver: Deliver, step_soon: Callable[[], object]) -> None:
+    def __init__(self, deliver: Deliver) -> None:
         self._deliver = deliver
-        self._step_soon = step_soon
+        self._step_soon = Soon(asyncio.get_running_loop(), self._step)
         self._begun: deque[_Encoding] = deque()
 
     @property
@@ -63,17 +63,19 @@ class ResultEncoder:
         else:
             self._advance(_Encoding(call_id, deadline, pieces(value, as_json)))
 
-    def step(self) -> None:
+    def forget(self, call_id: int) -> None:
+        """The caller no longer waits for this result."""
+        self._begun = deque(encoding for encoding in self._begun if encoding.call_id != call_id)
+
+    def _step(self) -> None:
         """Encode pending results for `PASS_S`."""
         end = clock.monotonic() + PASS_S
         while self._begun and (now := clock.monotonic()) < end:
             encoding = self._begun.popleft()
             if now < encoding.deadline:  # the broker has answered overdue calls
                 self._advance(encoding)
-
-    def forget(self, call_id: int) -> None:
-        """The caller no longer waits for this result."""
-        self._begun = deque(encoding for encoding in self._begun if encoding.call_id != call_id)
+        if self._begun:
+            self._step_soon()
 
     def _advance(self, encoding: _Encoding) -> None:
         if encoding.advance():

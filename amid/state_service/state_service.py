@@ -69,7 +69,7 @@ class StateService:
         self._encoding: dict[int, CallService] = {}
         self._answer_soon = Soon(self._loop, self._answer_waiting)
         self._alarm = Alarm(self._loop, self._answer_waiting)
-        self._encoder = ResultEncoder(self._deliver, Soon(self._loop, self._encode))
+        self._encoder = ResultEncoder(self._deliver)
         self._service = Service(settings.run_dir, ServiceHello("state", ["state", "events"]), self._handle_call, self._forget)
 
     def _open(self, server: str) -> EventSocket:
@@ -160,9 +160,6 @@ class StateService:
         self._encoding[call.call_id] = call
         lists = {name: Items(len(value), iter(value)) for name, value in result.items() if isinstance(value, list)}
         self._encoder.start(call.call_id, call.deadline, {**result, **lists}, call.as_json)
-
-    def _encode(self) -> None:
-        self._encoder.step()
 
     def _deliver(self, call_id: int, encoded: bytes | None, failure: Failure | None) -> None:
         call = self._encoding.pop(call_id, None)

@@ -1,4 +1,4 @@
-"""Large results are encoded a portion at a time, and each portion asks for the next."""
+"""Large results are encoded in portions, each in a pass of the loop, and each portion asks for the next."""
 
 from __future__ import annotations
 
@@ -8,24 +8,26 @@ from amid import wire
 from amid.reader.result_encoder import ResultEncoder
 from amid.rpc.messages import Failure
 from amid.rpc.result import Items
+from tests.processes.on_loop import Loop
 
 LENGTH = 50_000
 
 
-def test_each_portion_schedules_the_next() -> None:
+def test_each_portion_schedules_the_next(loop: Loop) -> None:
     answered: list[bytes] = []
-    asked: list[bool] = []
 
     def deliver(call_id: int, result: bytes | None, error: Failure | None) -> None:
         assert result is not None and error is None
         answered.append(result)
 
-    encoder = ResultEncoder(deliver, lambda: asked.append(True))
+    async def encoder_on_loop() -> ResultEncoder:
+        return ResultEncoder(deliver)
+
+    encoder = loop.run(encoder_on_loop())
     items = Items(LENGTH, ({"Event": "Item", "Number": str(number)} for number in range(LENGTH)))
     encoder.start(1, time.monotonic() + 600, items, as_json=False)
-    while not answered:
-        assert asked, "no further step is scheduled"
-        asked.clear()
-        encoder.step()
+    loop.turn(1)
+    assert encoder.pending and not answered
+    loop.eventually(lambda: answered, "all portions are encoded")
     assert len(wire.unpack(answered[0])) == LENGTH
     assert not encoder.pending
