@@ -23,9 +23,10 @@ EXACT_FLOAT = 2**53
 """A double holds every integer up to this one (IEEE 754). A larger
 one may have lost digits already."""
 
+BLANKS = bytes(range(33))
+"""The leading bytes that Asterisk skips in a value (`ast_skip_blanks`, strings.h)."""
+
 _BREAK = re.compile(rb"[\r\n\0]")
-_BLANKS = bytes(range(33))
-"""What Asterisk skips in front of a value (`ast_skip_blanks`, strings.h)."""
 
 
 class InvalidAction(ValueError):
@@ -91,7 +92,7 @@ def fields_of_lines(lines: Sequence[Any]) -> dict[Any, Any]:
     for line in lines:
         name, colon, value = wire_bytes(line, b"lines").partition(b":")
         if colon and name and name == name.strip():
-            fields.setdefault(name.lower(), []).append(value.lstrip(_BLANKS))
+            fields.setdefault(name.lower(), []).append(value.lstrip(BLANKS))
     return fields
 
 

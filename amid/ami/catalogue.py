@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from amid.ami.action import wire_bytes
+from amid.ami.action import BLANKS, wire_bytes
 
 UNMARKED_LISTS = {
     "agents": "AgentsComplete",
@@ -88,9 +88,6 @@ def _is_one_name(values: list[bytes]) -> bool:
 def _has_no_function(values: list[bytes]) -> bool:
     return not any(parenthesis in value for value in values for parenthesis in (b"(", b")"))
 
-
-BLANKS = bytes(range(33))
-"""The leading bytes that Asterisk skips in a value (`ast_skip_blanks`, strings.h)."""
 
 QUICK: dict[str, dict[bytes, Callable[[list[bytes]], bool]]] = {
     "coresettings": {},

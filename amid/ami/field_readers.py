@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from enum import Enum, IntEnum
 from typing import Any, NamedTuple
 
-from amid.ami.action import InvalidAction, field_lines, without_action_id
+from amid.ami.action import BLANKS, InvalidAction, field_lines, without_action_id
 from amid.ami.dialplan import (
     CALLING_APPLICATIONS,
     GUARDED_APPLICATIONS,
@@ -30,9 +30,6 @@ the rest (`AST_MAX_EXTENSION`, channel.h)."""
 MAX_CHANNEL_BYTES = 255
 """Limit of an Originate's Channel; Asterisk cuts off the rest
 (`action_originate`, main/manager.c)."""
-
-_BLANKS = bytes(range(33))
-"""The leading bytes that Asterisk skips in a value (`ast_skip_blanks`, strings.h)."""
 
 _SAFE = frozenset("abcdefghijklmnopqrstuvwxyz0123456789 ._-+=@:/")
 """Characters without a meaning inside a shell's quotes, and that do not separate arguments."""
@@ -81,7 +78,7 @@ class Headers:
     def __init__(self, action: str, fields: Mapping[Any, Any]) -> None:
         self._values: dict[bytes, list[str]] = {}
         for name, value in field_lines(action, without_action_id(fields)):
-            shown = value.strip(_BLANKS).lower().decode("utf-8", "surrogateescape")
+            shown = value.strip(BLANKS).lower().decode("utf-8", "surrogateescape")
             self._values.setdefault(name.lower(), []).append(shown)
 
     def all(self, name: str) -> list[str]:

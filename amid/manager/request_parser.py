@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from amid.ami.action import BLANKS
+
 WINDOW_BYTES = 1024
 """Bytes within which a line must end (`inbuf`)."""
 
@@ -20,9 +22,6 @@ MAX_LINES = 128
 
 LINE_TOO_LONG = b"Failed to parse message: line too long"
 TOO_MANY_LINES = b"Too many lines in message or allocation failure"
-
-_BLANKS = bytes(range(33))
-"""Bytes that Asterisk skips before a value (`ast_skip_blanks`)."""
 
 
 @dataclass
@@ -61,7 +60,7 @@ def name_of(line: bytes) -> bytes | None:
 
 def value_of(line: bytes) -> bytes:
     """The value of a header as Asterisk reads it: trailing blanks belong to it."""
-    return line.partition(b":")[2].lstrip(_BLANKS)
+    return line.partition(b":")[2].lstrip(BLANKS)
 
 
 class RequestParser:
