@@ -200,28 +200,16 @@ class Session:
         self._send_login(AuthType="MD5", Key=key)
 
     def _is_own(self, packet: Packet) -> bool:
-        """Whether `packet` answers an action of the session's own."""
-        return self._is_pong(packet) or self._is_mask(packet) or self._is_goodbye(packet)
-
-    def _is_goodbye(self, packet: Packet) -> bool:
-        return bool(self._goodbye_id) and not packet.event and packet.action_id == self._goodbye_id
-
-    def _is_pong(self, packet: Packet) -> bool:
-        """Whether `packet` answers the Ping, which ends the wait."""
-        if not self._ping_id or packet.event or packet.action_id != self._ping_id:
-            return False
-        self._ping_id = ""
-        return True
-
-    def _is_mask(self, packet: Packet) -> bool:
-        """Whether `packet` answers the Events action.
+        """Whether `packet` answers an action of the session's own: a Ping, Events or Logoff.
 
         Asterisk silently turns events off if it knows no class of the mask.
         """
-        if not self._mask_id or packet.event or packet.action_id != self._mask_id:
+        action_id = packet.action_id
+        if not action_id or action_id not in (self._ping_id, self._mask_id, self._goodbye_id) or packet.event:
             return False
-        self._mask_id = ""
-        if packet.get("Events").lower() == "off":
+        if action_id == self._ping_id:
+            self._ping_id = ""
+        elif action_id == self._mask_id and packet.get("Events").lower() == "off":
             raise LoginRejected(f"Asterisk knows no event class in the mask {self._login.events!r} and sends no events")
         return True
 
