@@ -43,15 +43,6 @@ class RawEvents(msgspec.Struct, gc=False):
 _ENCODER = msgspec.msgpack.Encoder()
 
 
-def pack(event: Event) -> bytes:
-    return _ENCODER.encode(event)
-
-
-def pack_all(events: list[Event]) -> bytes:
+def pack(body: list[Event] | RawEvents) -> bytes:
     """The body of a message."""
-    return _ENCODER.encode(events)
-
-
-def pack_raw(events: RawEvents) -> bytes:
-    """The body of a message on the topic of raw events."""
-    return _ENCODER.encode(events)
+    return _ENCODER.encode(body)

@@ -14,7 +14,7 @@ from itertools import compress, repeat
 from amid import wire
 from amid.ami.event_batch import BLANK, EventBatch
 from amid.ami.field_parser import FieldParser
-from amid.events.message import Event, RawEvents, Tick, pack_all, pack_raw
+from amid.events.message import Event, RawEvents, Tick, pack
 from amid.events.replay_buffer import ReplayBuffer, StoredEvents
 from amid.events.sequence import Sequencer
 from amid.process.loop import Alarm, clock
@@ -87,7 +87,7 @@ class Publisher:
         epoch = self.numbers.epoch
         if self.stream.want(self._raw_topic):
             raw = RawEvents(self.server, epoch, first, len(prevs), time, batch.block)
-            self.stream.send(self._raw_topic, pack_raw(raw))
+            self.stream.send(self._raw_topic, pack(raw))
             self.published += 1
         streams = self.stream.want(self._stream_topic)
         names = set(batch.names) if self.events.has_subscribers else ()
@@ -138,7 +138,7 @@ class Publisher:
         return topic
 
     def _send(self, socket: EventSocket, topic: bytes, events: list[Event]) -> None:
-        socket.send(topic, pack_all(events))
+        socket.send(topic, pack(events))
         self.published += 1
 
 

@@ -16,7 +16,7 @@ import msgpack
 import msgspec
 
 from amid import wire
-from amid.events.message import Event, pack_all
+from amid.events.message import Event, pack
 
 PIECE_ITEMS = 100
 """Limit of items in one piece of JSON, nested ones included."""
@@ -55,7 +55,7 @@ class EncodedEvents:
 
     def add(self, events: list[Event]) -> None:
         """Encode and add events, at least one."""
-        piece = _json_events(events) if self.as_json else pack_all(events)[len(_array_header(len(events))) :]
+        piece = _json_events(events) if self.as_json else pack(events)[len(_array_header(len(events))) :]
         self._append(piece, len(events))
 
     def add_packed(self, events: Sequence[msgspec.Raw]) -> None:

@@ -104,8 +104,8 @@ def test_raw_packets_are_encoded_only_for_subscribers(
     loop: Loop, publisher: Publisher, monkeypatch: pytest.MonkeyPatch, wanted: bytes
 ) -> None:
     packed: list[Any] = []
-    pack_raw = message.pack_raw
-    monkeypatch.setattr(publishing, "pack_raw", lambda events: packed.append(events) or pack_raw(events))  # type: ignore[func-returns-value]
+    pack = message.pack
+    monkeypatch.setattr(publishing, "pack", lambda body: packed.append(body) or pack(body))  # type: ignore[func-returns-value]
     publisher.publish(own_event("UserEvent"), 0.0)
     assert packed == [], "there are no subscribers"
     with zmq.Context() as context, context.socket(zmq.SUB) as socket:
@@ -114,4 +114,5 @@ def test_raw_packets_are_encoded_only_for_subscribers(
         socket.connect(publisher.stream._socket.getsockopt_string(zmq.LAST_ENDPOINT))
         loop.eventually(lambda: publisher.stream.want(wanted), "it has subscribed")
         publisher.publish(own_event("UserEvent"), 0.0)
-    assert len(packed) == (1 if b"raw.pbx1.".startswith(wanted) else 0)
+    raw = [body for body in packed if isinstance(body, message.RawEvents)]
+    assert len(raw) == (1 if b"raw.pbx1.".startswith(wanted) else 0)
