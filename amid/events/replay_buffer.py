@@ -28,9 +28,6 @@ MAX_SCAN = 5000
 """Events that one `read` searches for names."""
 MAX_READ_BYTES = 256 * 1024
 """Bytes of packets after which a `read` ends. The last block that it reads may exceed this."""
-MAX_FOLDED = 2000
-"""Names whose case-folded form is cached."""
-
 _END = b"\r\n\r\n"  # no packet has an empty line
 
 
@@ -104,27 +101,11 @@ class _Block(NamedTuple):
         return len(self.packets) + EVENT_OVERHEAD * len(self.names) + BLOCK_OVERHEAD
 
 
-class NamesFolder:
-    """Folds the case of event names, which compare without case."""
-
-    def __init__(self) -> None:
-        self._known: dict[str, str] = {}
-
-    def __call__(self, name: str) -> str:
-        folded = self._known.get(name)
-        if folded is None:
-            if len(self._known) >= MAX_FOLDED:
-                self._known.clear()
-            folded = self._known[name] = name.casefold()
-        return folded
-
-
 class ReplayBuffer:
     """Stores at most `max_bytes` bytes of the events that `numbers` counts."""
 
     def __init__(self, max_bytes: int, numbers: Sequencer) -> None:
         self.numbers = numbers
-        self.fold = NamesFolder()
         self._max_bytes = max_bytes
         self._bytes = 0
         self._epochs: dict[int, deque[_Block]] = {}
@@ -203,7 +184,7 @@ class ReplayBuffer:
         begin = max(0, after + 1 - block.first)
         if not names:
             return range(begin, len(block.names))
-        wanted = {name for name in set(block.names) if self.fold(name) in names}
+        wanted = {name for name in set(block.names) if name.casefold() in names}
         return [at for at in range(begin, len(block.names)) if block.names[at] in wanted] if wanted else ()
 
     def _may_lack(self, blocks: deque[_Block], after: Cursor, names: frozenset[str]) -> bool:
@@ -214,17 +195,17 @@ class ReplayBuffer:
         numbers = self.numbers
         is_current = after.epoch == numbers.epoch
         unknown = set(names) if not is_current or numbers.others > after.seq else set()
-        counted = {name for name, last in numbers.last.items() if last > after.seq and self.fold(name) in names}
+        counted = {name for name, last in numbers.last.items() if last > after.seq and name.casefold() in names}
         expected = counted if is_current else set()
         for block in blocks:
             if not unknown and not expected:
                 break
             for name, prev in zip(block.names, block.prevs, strict=True):
-                if name in expected or self.fold(name) in unknown:
+                if name in expected or name.casefold() in unknown:
                     if prev > after.seq:
                         return True
                     expected.discard(name)
-                    unknown.discard(self.fold(name))
+                    unknown.discard(name.casefold())
         return bool(unknown or expected)
 
     def _drop_oldest(self) -> None:

@@ -67,7 +67,7 @@ class Principal:
 
     def may_receive(self, event: str) -> bool:
         """Whether this principal may receive events of this name. Names are case-folded, as in the
-        daemon (`replay_buffer.NamesFolder`)."""
+        daemon (`ReplayBuffer`)."""
         rights, name = self.rights, event.casefold()
         if any(matches(pattern.casefold(), name) for pattern in rights.events_deny):
             return False

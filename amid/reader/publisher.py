@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
+from functools import lru_cache, partial
 from itertools import compress, repeat
 
 from amid import wire
@@ -18,7 +19,7 @@ from amid.events.message import Event, RawEvents, Tick, pack
 from amid.events.replay_buffer import ReplayBuffer, StoredEvents
 from amid.events.sequence import Sequencer
 from amid.process.loop import Alarm, clock
-from amid.reader.event_socket import EventSocket, EventSockets
+from amid.reader.event_socket import REMEMBERED_TOPICS, EventSocket, EventSockets
 
 EVENTS_KEPT = 10_000
 STREAM_KEPT = 500
@@ -48,7 +49,7 @@ class Publisher:
         self._raw_topic = wire.raw_topic(server)
         self._tick_topic = wire.tick_topic(server)
         self._event_prefix = wire.event_topic(server, "").removesuffix(b".")
-        self._topics: dict[str, bytes] = {}
+        self._topic = lru_cache(REMEMBERED_TOPICS)(partial(wire.event_topic, server))  # event names may be forged
         self.numbers = Sequencer(epoch)
         self.buffer = ReplayBuffer(replay_bytes, self.numbers)
         self.on_publish: Callable[[int, list[str]], object] = lambda first, names: None
@@ -128,14 +129,6 @@ class Publisher:
         """Stored events in the form in which they are published."""
         fields = self._field_parser.parse(EventBatch(b"".join(stored.packets), stored.names))
         return list(map(Event, repeat(self.server), repeat(epoch), stored.seqs, stored.prevs, stored.times, stored.names, fields))
-
-    def _topic(self, name: str) -> bytes:
-        topic = self._topics.get(name)
-        if topic is None:
-            if len(self._topics) > 1000:  # bounds a flood of forged names
-                self._topics.clear()
-            topic = self._topics[name] = wire.event_topic(self.server, name)
-        return topic
 
     def _send(self, socket: EventSocket, topic: bytes, events: list[Event]) -> None:
         socket.send(topic, pack(events))

@@ -131,8 +131,7 @@ class Pulls:
             return
         woken = [pull for call_id, pull in self._waiting_for.get("", {}).items() if call_id in self._waiting]
         if len(woken) < len(self._waiting):
-            fold = self._buffer.fold
-            for name in dict.fromkeys(map(fold, names)):  # in a fixed order, for the simulation of the tests
+            for name in dict.fromkeys(map(str.casefold, names)):  # in a fixed order, for the simulation of the tests
                 woken += self._waiting_for.get(name, {}).values()
         before = Cursor(self._buffer.cursor.epoch, first - 1)
         for pull in dict.fromkeys(woken):

@@ -174,14 +174,6 @@ def test_a_search_for_a_rare_name_is_incremental(monkeypatch: pytest.MonkeyPatch
     assert (page.events.seqs, page.more, pages) == ([26], False, 2)
 
 
-def test_the_number_of_remembered_names_is_limited() -> None:
-    stream = flatten(e1=1)
-    for number in range(3 * replay_buffer.MAX_FOLDED):
-        stream.buffer.fold(f"X{number}")
-    assert stream.buffer.fold("Hangup") == "hangup"
-    assert len(stream.buffer.fold._known) <= replay_buffer.MAX_FOLDED
-
-
 @given(
     st.lists(st.lists(st.sampled_from("AB"), min_size=1, max_size=5), max_size=12),
     st.integers(0, 12 * BLOCK),
