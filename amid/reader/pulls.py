@@ -8,7 +8,6 @@ reader would be killed as hung.
 from __future__ import annotations
 
 import asyncio
-import heapq
 from collections import deque
 from collections.abc import Callable
 
@@ -17,6 +16,7 @@ from amid.process.loop import Alarm, Soon, clock
 from amid.reader.publisher import Publisher
 from amid.reader.result_encoder import Deliver
 from amid.rpc import result
+from amid.rpc.deadlines import Deadlines
 from amid.rpc.messages import Failure, PullEvents
 
 PORTION = 500
@@ -40,6 +40,8 @@ class _Pull:
 
     def __init__(self, request: PullEvents, cursor: Cursor) -> None:
         self.request = request
+        self.call_id = request.call_id
+        self.deadline = request.end
         self.cursor = cursor
         self.names = frozenset(name.casefold() for name in request.names)
         self.missed: int | None = 0
@@ -74,11 +76,11 @@ class Pulls:
         loop = asyncio.get_running_loop()
         self._work_soon = Soon(loop, self._work)
         self._alarm = Alarm(loop, self._end_overdue)
-        self._ends: list[tuple[float, int]] = []
         self._begun: deque[_Pull] = deque()
         self._ready: deque[_Pull] = deque()
         self._open: dict[int, _Pull] = {}
         self._waiting: dict[int, _Pull] = {}
+        self._ends = Deadlines(self._waiting)
         self._waiting_for: dict[str, dict[int, _Pull]] = {}
         """Waiting requests by the names that they wait for; "" for all events. A request that was
         resumed is removed at its next step: removing the names of many at once takes too long."""
@@ -103,22 +105,19 @@ class Pulls:
     # ── waiting ──
 
     def _wait(self, pull: _Pull) -> None:
-        call_id = pull.request.call_id
-        self._waiting[call_id] = pull
+        self._waiting[pull.call_id] = pull
         pull.has_waited = True
         for name in pull.names or ("",):
-            self._waiting_for.setdefault(name, {})[call_id] = pull
-        heapq.heappush(self._ends, (pull.request.end, call_id))
-        if len(self._ends) > 2 * len(self._waiting) + 1000:  # most belong to pulls answered long ago
-            self._ends = sorted((one.request.end, call_id) for call_id, one in self._waiting.items())  # a sorted list is a heap
-        self._alarm.set(self._ends[0][0])
+            self._waiting_for.setdefault(name, {})[pull.call_id] = pull
+        self._ends.add(pull)
+        self._alarm.set(self._ends.first())
 
     def _remove_names(self, pull: _Pull) -> None:
         """Remove a request that waited from `_waiting_for`."""
         pull.has_waited = False
         for name in pull.names or ("",):
             same = self._waiting_for[name]
-            del same[pull.request.call_id]
+            del same[pull.call_id]
             if not same:
                 del self._waiting_for[name]
 
@@ -135,7 +134,7 @@ class Pulls:
                 woken += self._waiting_for.get(name, {}).values()
         before = Cursor(self._buffer.cursor.epoch, first - 1)
         for pull in dict.fromkeys(woken):
-            if self._waiting.pop(pull.request.call_id, None) is None:
+            if self._waiting.pop(pull.call_id, None) is None:
                 continue  # resumed before, and not removed from its names yet
             if pull.cursor.epoch == before.epoch:
                 pull.cursor = before  # no event of its names came before these
@@ -145,14 +144,12 @@ class Pulls:
 
     def _end_overdue(self) -> None:
         now, end = clock.monotonic(), self._buffer.cursor
-        while self._ends and self._ends[0][0] <= now:
-            pull = self._waiting.pop(heapq.heappop(self._ends)[1], None)
-            if pull is not None:
-                if pull.cursor.epoch == end.epoch:
-                    pull.cursor = end
-                self._ready.append(pull)
-        if self._ends:
-            self._alarm.set(self._ends[0][0])
+        while (pull := self._ends.pop_overdue(now)) is not None:
+            del self._waiting[pull.call_id]
+            if pull.cursor.epoch == end.epoch:
+                pull.cursor = end
+            self._ready.append(pull)
+        self._alarm.set(self._ends.first())
         self._work()
 
     # ── working ──
@@ -166,7 +163,7 @@ class Pulls:
             pull = self._begun.popleft()
             if pull.has_waited:
                 self._remove_names(pull)
-            is_open = self._open.get(pull.request.call_id) is pull
+            is_open = self._open.get(pull.call_id) is pull
             if is_open and not self._advance(pull):
                 self._begun.append(pull)
             if clock.monotonic() >= end:
@@ -181,8 +178,8 @@ class Pulls:
         except ValueError as error:
             return self._deliver_once(pull, None, Failure("invalid_params", f"`after`: {error}", False))
         if pull.may_be_recorded and page.missed != 0 and not self._buffer.holds_end_of(pull.cursor):
-            self._open.pop(pull.request.call_id)
-            self._pass_on(pull.request.call_id, pull.cursor)
+            self._open.pop(pull.call_id)
+            self._pass_on(pull.call_id, pull.cursor)
             return True
         if (pull.events.count and page.cursor.epoch != pull.cursor.epoch) or (page.missed and not pull.is_empty):
             return self._answer(pull, more=True)  # the next answer reports the missing events
@@ -191,9 +188,9 @@ class Pulls:
         if page.events:
             pull.events.add(self._publisher.as_published(page.cursor.epoch, page.events))
         now = clock.monotonic()
-        if page.more and pull.remaining and now < pull.request.end + GROWTH_GRACE_S:
+        if page.more and pull.remaining and now < pull.deadline + GROWTH_GRACE_S:
             return False
-        if page.more or pull.events.count or now >= pull.request.end:
+        if page.more or pull.events.count or now >= pull.deadline:
             return self._answer(pull, page.more)
         self._wait(pull)
         return True
@@ -203,6 +200,6 @@ class Pulls:
         return self._deliver_once(pull, page.encode(pull.events), None)
 
     def _deliver_once(self, pull: _Pull, answer: bytes | None, failure: Failure | None) -> bool:
-        del self._open[pull.request.call_id]
-        self._deliver(pull.request.call_id, answer, failure)
+        del self._open[pull.call_id]
+        self._deliver(pull.call_id, answer, failure)
         return True

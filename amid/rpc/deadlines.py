@@ -1,22 +1,31 @@
-"""The deadlines of all open calls, in order."""
+"""The deadlines of many calls, in order. Most are never reached."""
 
 from __future__ import annotations
 
 import heapq
 from collections.abc import Mapping
+from typing import Generic, Protocol, TypeVar
 
-from amid.rpc.open_call import OpenCall
+
+class Timed(Protocol):
+    @property
+    def call_id(self) -> int: ...
+    @property
+    def deadline(self) -> float: ...
 
 
-class Deadlines:
+T = TypeVar("T", bound=Timed)
+
+
+class Deadlines(Generic[T]):
     """open_calls: by id. The deadline of one that has ended, or was extended, is dropped later:
     removing it from the heap at once takes too long."""
 
-    def __init__(self, open_calls: Mapping[int, OpenCall]) -> None:
+    def __init__(self, open_calls: Mapping[int, T]) -> None:
         self._open = open_calls
         self._heap: list[tuple[float, int]] = []
 
-    def add(self, call: OpenCall) -> None:
+    def add(self, call: T) -> None:
         """Add an open call, or the new deadline of one."""
         heapq.heappush(self._heap, (call.deadline, call.call_id))
         if len(self._heap) > 2 * len(self._open) + 1000:  # most belong to calls answered long ago
@@ -28,7 +37,7 @@ class Deadlines:
             heapq.heappop(self._heap)
         return self._heap[0][0] if self._heap else None
 
-    def pop_overdue(self, now: float) -> OpenCall | None:
+    def pop_overdue(self, now: float) -> T | None:
         """Remove and return a call whose deadline has passed."""
         first = self.first()
         if first is None or first > now:
