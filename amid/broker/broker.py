@@ -20,11 +20,10 @@ import zmq
 from amid import wire
 from amid.broker import status_report
 from amid.broker.audit_log import AuditLog
-from amid.broker.caller_sockets import PASS_S, CallerSockets, Message, open_caller_sockets
+from amid.broker.caller_sockets import PASS_S, CallerSockets, Connection, Message, open_caller_sockets
 from amid.broker.origin import Origin, denied_to_others, principal_of
 from amid.broker.reader_links import Link, ReaderLinks
 from amid.broker.replies import Replies
-from amid.broker.reply_backlog import Connection
 from amid.config.tables import Caller, Config
 from amid.errors import AmidError
 from amid.process import loop

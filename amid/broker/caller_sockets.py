@@ -25,7 +25,7 @@ from zmq.backend import Socket
 from amid import wire
 from amid.broker.connection_monitor import ConnectionMonitor
 from amid.broker.local_callers import MAX_FRAMES, LocalCallers, LocalConnection
-from amid.broker.reply_backlog import Connection, ReplyBacklog
+from amid.broker.reply_backlog import ReplyBacklog
 from amid.config.unix_users import find_caller
 from amid.process.acceptor import BACKLOG, Acceptor, listen_locally
 from amid.process.bindings import Bindings, Report
@@ -56,6 +56,12 @@ delays neither the readers nor the beat."""
 MAX_IDENTITIES = 4096
 """Remembered Unix users and groups."""
 
+Connection = LocalConnection | bytes
+"""A local connection, or the routing id of one over TCP."""
+
+LOCAL_ROUTING_ID = bytes(5)
+"""In the place of the routing id of libzmq, which has this length and begins with a zero byte."""
+
 _DONTWAIT = int(zmq.DONTWAIT)
 _UNDELIVERABLE = (zmq.EAGAIN, zmq.EHOSTUNREACH)
 """libzmq's errors for a peer that does not read, or has disconnected."""
@@ -81,15 +87,9 @@ class Sender(NamedTuple):
     envelope: the frames that route an answer back, the routing id first.
     """
 
-    socket: zmq.Socket[bytes] | LocalConnection
+    connection: Connection
     envelope: list[bytes]
     identity: Identity
-
-    @property
-    def connection(self) -> Connection:
-        if isinstance(self.socket, LocalConnection):
-            return self.socket, self.socket.routing_id
-        return self.socket, self.envelope[0]
 
 
 class Message(NamedTuple):
@@ -170,7 +170,7 @@ class CallerSockets:
         """Receive as much as one pass of the loop permits."""
         for connection, frames in self._local.receive(clock.monotonic() + PASS_S):
             stated = connection.protocol.identity
-            first = b"!" + stated if stated else connection.routing_id
+            first = b"!" + stated if stated else LOCAL_ROUTING_ID
             self._on_message(parse_message(connection, [first, *frames], self._unix_user(connection.uid, connection.gid)))
         if self._local.has_turns:
             self._receive_soon()
@@ -181,7 +181,7 @@ class CallerSockets:
         """Send the answers so far, and report the connections that have closed."""
         self._local.flush()
         for connection in self._local.take_closed():
-            self._on_disconnect((connection, connection.routing_id))
+            self._on_disconnect(connection)
 
     def _receive_tcp(self, socket: zmq.Socket[bytes]) -> bool:
         """Receive as much as one pass of the loop permits; True if more may be waiting."""
@@ -198,15 +198,15 @@ class CallerSockets:
                 continue
             if len(frames) > MAX_FRAMES:
                 disconnect(first)  # skipping a frame takes longer than sending one
-            self._on_message(parse_message(socket, frames, self._key_holder(first)))
+            self._on_message(parse_message(frames[0], frames, self._key_holder(first)))
         return True
 
     def _forget(self, socket: zmq.Socket[bytes], ended: list[bytes], cut: int) -> None:
         if cut:
             self._report_cut(socket, cut)
         for routing_id in ended:
-            self._backlog.forget((socket, routing_id))
-            self._on_disconnect((socket, routing_id))
+            self._backlog.forget(routing_id)
+            self._on_disconnect(routing_id)
 
     def _report_cut(self, socket: zmq.Socket[bytes], count: int) -> None:
         self._counters["connections_without_request"] += count
@@ -253,8 +253,8 @@ class CallerSockets:
 
     def has_room(self, sender: Sender, size: int) -> bool:
         """Whether an answer of `size` bytes may be queued for this sender."""
-        if isinstance(sender.socket, LocalConnection):
-            return self._local.has_room(sender.socket, size)
+        if isinstance(sender.connection, LocalConnection):
+            return self._local.has_room(sender.connection, size)
         return self._backlog.has_room(sender.identity.principal, sender.connection, size)
 
     def send(self, sender: Sender, body: bytes) -> None:
@@ -262,12 +262,13 @@ class CallerSockets:
 
         It is counted as undeliverable if its caller has disconnected or does not read.
         """
-        if isinstance(sender.socket, LocalConnection):
-            self._counters["undeliverable_answers"] += not self._local.send(sender.socket, [*sender.envelope[1:], body])
+        if isinstance(sender.connection, LocalConnection):
+            self._counters["undeliverable_answers"] += not self._local.send(sender.connection, [*sender.envelope[1:], body])
             self._flush_soon()
             return
+        assert self._tcp is not None
         try:
-            self._backlog.send(sender.identity.principal, sender.connection, [*sender.envelope, body])
+            self._backlog.send(self._tcp, sender.identity.principal, [*sender.envelope, body])
             self._tcp_reader.check_soon()
         except zmq.ZMQError as error:
             if error.errno not in _UNDELIVERABLE:
@@ -306,7 +307,7 @@ def _router(context: zmq.Context[zmq.Socket[bytes]], max_calls: int) -> zmq.Sock
     return socket
 
 
-def parse_message(socket: zmq.Socket[bytes] | LocalConnection, frames: list[bytes], identity: Identity) -> Message:
+def parse_message(connection: Connection, frames: list[bytes], identity: Identity) -> Message:
     """The message in `frames`, of which the first is the routing id."""
     end = frames.index(b"", 1) if b"" in frames[1:] else 0
     envelope, payload = frames[: end + 1], frames[end + 1 :]
@@ -314,7 +315,7 @@ def parse_message(socket: zmq.Socket[bytes] | LocalConnection, frames: list[byte
     fault = _fault(envelope, payload, is_long)
     if is_long:
         envelope = [frames[0], b""]
-    return Message(Sender(socket, envelope, identity), payload[0] if payload else b"", fault)
+    return Message(Sender(connection, envelope, identity), payload[0] if payload else b"", fault)
 
 
 def _fault(envelope: list[bytes], payload: list[bytes], is_long: bool) -> str:

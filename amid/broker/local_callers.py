@@ -51,7 +51,6 @@ REPLY_CHUNKS = 4
 The first two are its greeting and READY."""
 
 _CREDENTIALS = struct.Struct("iII")
-_numbers = itertools.count(1)
 
 
 class LocalConnection:
@@ -62,7 +61,6 @@ class LocalConnection:
         _, self.uid, self.gid = _CREDENTIALS.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
         self.socket = sock
         self.protocol = ZmtpProtocol(MAX_MESSAGE_BYTES, MAX_FRAMES)
-        self.routing_id = b"\0" + struct.pack(">Q", next(_numbers))
         self.unsent: deque[bytes] = deque()
         self.sent_of_first = 0
         self.unsent_bytes = self.held_bytes = 0

@@ -11,15 +11,11 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Any
 
 import zmq
 
 from amid.process.loop import clock
 from amid.process.sending import send
-
-Connection = tuple[Any, bytes]
-"""The owner of the connection, a ROUTER or a local connection itself, and its routing id there."""
 
 UNTRACKED_BYTES = 16 * 1024
 """From this many untracked bytes on, a connection's next answer is sent with a tracker."""
@@ -57,7 +53,7 @@ class _Backlog:
 
 @dataclass(slots=True)
 class _Principal:
-    connections: dict[Connection, _Backlog] = field(default_factory=dict)
+    connections: dict[bytes, _Backlog] = field(default_factory=dict)
     bytes: int = 0
     reviewed: float = 0.0
 
@@ -68,7 +64,7 @@ class _Principal:
 
 
 class ReplyBacklog:
-    """Counts bytes by principal and connection.
+    """Counts bytes by principal and connection, which is named by its routing id.
 
     limit: bytes that may wait for one principal, in addition to 16 KiB for each of its connections,
     and to an eighth of the limit for answers under 16 KiB. A single answer may be larger.
@@ -78,7 +74,7 @@ class ReplyBacklog:
         self.limit = limit
         self._principals: dict[str, _Principal] = {}
 
-    def has_room(self, name: str, connection: Connection, size: int) -> bool:
+    def has_room(self, name: str, connection: bytes, size: int) -> bool:
         """Whether an answer of `size` bytes may wait for this principal on this connection."""
         principal = self._principals.get(name)
         if principal is None:
@@ -91,9 +87,9 @@ class ReplyBacklog:
         waiting = found.bytes + found.untracked if found is not None else 0
         return principal.bytes + size <= limit or waiting + size <= CONNECTION_BYTES or not principal.bytes
 
-    def send(self, name: str, connection: Connection, frames: list[bytes]) -> None:
-        """Send to a connection; the first frame is its routing id. Raises `zmq.ZMQError`."""
-        socket, _ = connection
+    def send(self, socket: zmq.Socket[bytes], name: str, frames: list[bytes]) -> None:
+        """Send to the connection that the first frame names. Raises `zmq.ZMQError`."""
+        connection = frames[0]
         principal = self._principals.get(name) or _Principal()
         backlog = principal.connections.get(connection) or _Backlog()
         size = sum(map(len, frames)) + OVERHEAD_BYTES
@@ -107,7 +103,7 @@ class ReplyBacklog:
         principal.connections[connection] = backlog
         self._principals[name] = principal
 
-    def forget(self, connection: Connection) -> None:
+    def forget(self, connection: bytes) -> None:
         """Forget a connection that has ended."""
         for name, principal in list(self._principals.items()):
             backlog = principal.connections.pop(connection, None)

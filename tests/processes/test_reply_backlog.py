@@ -8,7 +8,7 @@ from contextlib import ExitStack
 import pytest
 import zmq
 
-from amid.broker.reply_backlog import CONNECTION_BYTES, Connection, ReplyBacklog
+from amid.broker.reply_backlog import CONNECTION_BYTES, ReplyBacklog
 from tests.daemon import eventually
 
 LIMIT = 1024 * 1024
@@ -27,14 +27,14 @@ class Peers:
         self.router.bind(endpoint)
         self._endpoint, self._stack = endpoint, stack
 
-    def connect(self) -> tuple[zmq.Socket[bytes], Connection]:
-        """A peer, and its connection as the ROUTER knows it."""
+    def connect(self) -> tuple[zmq.Socket[bytes], bytes]:
+        """A peer, and its routing id."""
         peer = self._stack.enter_context(self.context.socket(zmq.DEALER))
         peer.set(zmq.RCVHWM, 1)
         peer.set(zmq.LINGER, 0)
         peer.connect(self._endpoint)
         peer.send(b"")
-        return peer, (self.router, self.router.recv_multipart()[0])
+        return peer, self.router.recv_multipart()[0]
 
 
 @pytest.fixture
@@ -43,12 +43,12 @@ def peers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Peers]:
         yield Peers(stack, f"ipc://{tmp_path_factory.mktemp('backlog')}/rpc")
 
 
-def fill(backlog: ReplyBacklog, connection: Connection, size: int, most: int) -> int:
+def fill(peers: Peers, backlog: ReplyBacklog, connection: bytes, size: int, most: int) -> int:
     """Send answers of `size` bytes for as long as there is room; how many bytes."""
     body = bytes(size)
     sent = 0
     while sent < most and backlog.has_room("uid:1", connection, size):
-        backlog.send("uid:1", connection, [connection[1], b"", body])
+        backlog.send(peers.router, "uid:1", [connection, b"", body])
         sent += size
     return sent
 
@@ -59,7 +59,7 @@ def test_unread_replies_are_limited_over_all_connections_of_a_principal(peers: P
     backlog = ReplyBacklog(LIMIT)
     kernel = 500_000  # bytes that the kernel takes of each connection's answers
     connections = 8
-    sent = sum(fill(backlog, peers.connect()[1], size, 100 * LIMIT) for _ in range(connections))
+    sent = sum(fill(peers, backlog, peers.connect()[1], size, 100 * LIMIT) for _ in range(connections))
     assert sent < LIMIT * 9 / 8 + connections * (kernel + CONNECTION_BYTES + size)
     assert not backlog.has_room("uid:1", peers.connect()[1], LIMIT)
     assert backlog.has_room("uid:1", peers.connect()[1], 100), "another connection still gets small answers"
@@ -69,7 +69,7 @@ def test_unread_replies_are_limited_over_all_connections_of_a_principal(peers: P
 def test_read_replies_free_their_bytes(peers: Peers) -> None:
     backlog = ReplyBacklog(LIMIT)
     peer, connection = peers.connect()
-    sent = fill(backlog, connection, 20_000, 100 * LIMIT)
+    sent = fill(peers, backlog, connection, 20_000, 100 * LIMIT)
     for _ in range(sent // 20_000):
         peer.recv_multipart()
     eventually(lambda: backlog.has_room("uid:1", connection, LIMIT - 1000), "what was read does not count")
@@ -78,7 +78,7 @@ def test_read_replies_free_their_bytes(peers: Peers) -> None:
 def test_a_closed_connection_frees_its_bytes(peers: Peers) -> None:
     backlog = ReplyBacklog(LIMIT)
     _, connection = peers.connect()
-    fill(backlog, connection, 20_000, 100 * LIMIT)
+    fill(peers, backlog, connection, 20_000, 100 * LIMIT)
     _, other = peers.connect()
     assert not backlog.has_room("uid:1", other, LIMIT)
     backlog.forget(connection)
@@ -88,5 +88,5 @@ def test_a_closed_connection_frees_its_bytes(peers: Peers) -> None:
 def test_a_single_answer_may_be_larger_than_the_limit(peers: Peers) -> None:
     backlog = ReplyBacklog(LIMIT)
     _, connection = peers.connect()
-    backlog.send("uid:1", connection, [connection[1], b"", b"small"])
+    backlog.send(peers.router, "uid:1", [connection, b"", b"small"])
     assert backlog.has_room("uid:1", connection, 2 * LIMIT)
