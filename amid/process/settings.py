@@ -15,13 +15,18 @@ from amid.config.unix_users import LocalCaller, find_caller, local_callers
 from amid.process.unix_socket import PRIVATE, SHARED
 
 
-class ReaderSettings(msgspec.Struct):
+class ChildSettings(msgspec.Struct):
+    """What every child needs."""
+
+    run_dir: str
+    log_level: str
+
+
+class ReaderSettings(ChildSettings):
     """`epoch_origin` plus the monotonic clock, in milliseconds, gives an epoch. trace:
     the mode of the trace socket, or 0 for none."""
 
     name: str
-    run_dir: str
-    log_level: str
     server: Server
     epoch_origin: int
     curve: Curve
@@ -41,11 +46,9 @@ class ServerLimits(msgspec.Struct):
     stream_listen: list[str]
 
 
-class BrokerSettings(msgspec.Struct):
+class BrokerSettings(ChildSettings):
     """services: names of the children that answer methods for the broker."""
 
-    run_dir: str
-    log_level: str
     rpc: Rpc
     drain: float
     servers: dict[str, ServerLimits]
@@ -62,42 +65,34 @@ class Rules(msgspec.Struct):
     deny: list[str]
 
 
-class StateSettings(msgspec.Struct):
+class StateSettings(ChildSettings):
     """servers: the names of all. caller: the one that the process is to the broker. rules: for its
     actions, by server and by name of the table."""
 
-    run_dir: str
-    log_level: str
     state: State
     servers: list[str]
     caller: str
     rules: dict[str, dict[str, Rules]]
 
 
-class RecorderSettings(msgspec.Struct):
+class RecorderSettings(ChildSettings):
     """`directory` is the recorder's. `servers`: the names of all."""
 
-    run_dir: str
-    log_level: str
     recorder: Recorder
     directory: str
     servers: list[str]
 
 
-class GatewaySettings(msgspec.Struct):
+class GatewaySettings(ChildSettings):
     """servers: the names of all, so that a gateway is restarted when they change."""
 
-    run_dir: str
-    log_level: str
     gateway: Gateway
     servers: list[str]
 
 
-class BusSettings(msgspec.Struct):
+class BusSettings(ChildSettings):
     """instance: the name of this daemon on NATS. callers: those with a prefix there, and `local`."""
 
-    run_dir: str
-    log_level: str
     nats: Nats
     instance: str
     servers: list[str]
@@ -130,11 +125,9 @@ def recorder_settings(config: Config) -> RecorderSettings:
     return RecorderSettings(config.run_dir, config.log_level, recorder, config.recordings, list(config.servers))
 
 
-class ListenerSettings(msgspec.Struct):
+class ListenerSettings(ChildSettings):
     """servers: the names of all servers."""
 
-    run_dir: str
-    log_level: str
     listener: Listener
     servers: list[str]
 
@@ -150,7 +143,7 @@ def reader_settings(config: Config, name: str, epoch_origin: int) -> ReaderSetti
     on_tcp = bool(server.events_listen or server.stream_listen)
     callers = {name: Caller(key=caller.key) for name, caller in config.callers.items() if on_tcp and caller.key}
     curve = config.curve if on_tcp else Curve()
-    return ReaderSettings(name, config.run_dir, config.log_level, server, epoch_origin, curve, callers, _trace_mode(config.callers))
+    return ReaderSettings(config.run_dir, config.log_level, name, server, epoch_origin, curve, callers, _trace_mode(config.callers))
 
 
 def _trace_mode(callers: Mapping[str, Caller]) -> int:

@@ -58,7 +58,7 @@ def test_a_slow_subscriber_keeps_the_documented_number_of_messages(publisher: Pu
 def reader(loop: Loop, pbx: SimulatedPbx, tmp_path: Path) -> Iterator[Reader]:
     """One that turns only when the test lets it, connected."""
     server = Server(host=pbx.host, port=pbx.port, username="amid", secret=SECRET)
-    settings = ReaderSettings("pbx1", str(tmp_path), "info", server, 0, Curve(), {}, False)
+    settings = ReaderSettings(str(tmp_path), "info", "pbx1", server, 0, Curve(), {}, False)
 
     async def start() -> tuple[Reader, asyncio.Task[None]]:
         calls = {name: lambda *arguments: None for name in ("start", "report_problem")}
