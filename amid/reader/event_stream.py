@@ -18,7 +18,7 @@ from amid.ami.parser import Oversized
 from amid.ami.session import LoginRejected, Session
 from amid.ami.trace import Tap
 from amid.config.tables import Server
-from amid.process.loop import Alarm, clock
+from amid.process.loop import clock
 from amid.reader.answers import Answers
 from amid.reader.lane_pool import describe
 from amid.reader.manager_connection import Address, Endpoint, ManagerConnection
@@ -99,8 +99,7 @@ class EventStream:
         self._on_change = on_change
         self._backoff = Backoff(server.reconnect_min, server.reconnect_max)
         self._rejections = Backoff(REJECTED_MIN_S, REJECTED_MAX_S)
-        self._dial_alarm = Alarm(asyncio.get_running_loop(), self._dial_when_due)
-        self._dial_at = 0.0
+        self._redial: asyncio.TimerHandle | None = None
         self._leaving = False
         self._connection: EventConnection | None = None
         self.sees_boot = False
@@ -131,7 +130,8 @@ class EventStream:
 
     def close(self) -> None:
         """Close the session at once."""
-        self._dial_alarm.cancel()
+        if self._redial is not None:
+            self._redial.cancel()
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
@@ -141,12 +141,6 @@ class EventStream:
         """Publish the end of a session, after all its events, if it was logged in."""
         if connection.was_up:
             self._publish(own_event("amid:disconnected", Reason=reason))
-
-    def _dial_when_due(self) -> None:
-        if clock.monotonic() < self._dial_at:
-            self._dial_alarm.set(self._dial_at)
-        else:
-            self.dial()
 
     # ── called by the connection ──
 
@@ -204,11 +198,9 @@ class EventStream:
             return
         rejected = isinstance(error, LoginRejected)
         reason = f"{self._server.host}:{self._server.tcp_port}: {'login rejected: ' if rejected else ''}{describe(error)}"
-        now = clock.monotonic()
-        self._backoff.settled(now - connection.began)
+        self._backoff.settled(clock.monotonic() - connection.began)
         delay = (self._rejections if rejected else self._backoff).next()
-        self._dial_at = now + delay
-        self._dial_alarm.set(self._dial_at)
+        self._redial = asyncio.get_running_loop().call_later(delay, self.dial)
         level = logging.ERROR if rejected else logging.WARNING if reason != self.detail else logging.DEBUG
         log.log(level, "%s; next try in %.1f s", reason, delay)
         self._enter("rejected" if rejected else "connecting", reason)
