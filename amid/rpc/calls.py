@@ -171,7 +171,7 @@ class Calls:
         It is queued again, at its old place, until the reader reports.
         """
         call = self._open.get(call_id)
-        if call is not None and call.handed:
+        if call is not None and call.link is not None:
             queue = self.servers[call.server]
             queue.lanes.release(call_id)
             queue.take_back(call)
@@ -184,7 +184,7 @@ class Calls:
         """
         for message in unwritten:
             call = self._open.get(message.call_id) if isinstance(message, RunAction) else None
-            if call is not None and call.handed:
+            if call is not None and call.link is not None:
                 self.servers[call.server].take_back(call)
         for queue in self.servers.values():
             if queue.reader is reader:
@@ -241,11 +241,7 @@ class Calls:
 
     def _forget(self, calls: list[OpenCall]) -> list[Effect]:
         """The messages that tell readers and services to forget these calls."""
-        readers = ((self._reader_of(call), call) for call in calls if call.handed)
-        return [Send(reader, Forget(call.call_id)) for reader, call in readers if reader is not None]
-
-    def _reader_of(self, call: OpenCall) -> Any:
-        return self.services.link_of(call) if call.service_call is not None else self.servers[call.server].reader
+        return [Send(call.link, Forget(call.call_id)) for call in calls if call.link is not None]
 
     def open_by_principal(self) -> dict[str, int]:
         """The number of open calls of each principal that has any."""
@@ -305,7 +301,7 @@ class Calls:
 
     def fail_all(self) -> list[Effect]:
         """Fail every open call, because the broker is ending."""
-        handed = [call for call in self._open if call.handed and call.service_call is None]
+        handed = [call for call in self._open if call.link is not None and call.service_call is None]
         self._fail(handed, "connection_lost", "amid has ended")
         self._fail(list(self._open), "not_connected", "amid has ended")
         return self._failures(len(self._failed))

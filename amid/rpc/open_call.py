@@ -52,7 +52,9 @@ Effect = Send | Reply
 class OpenCall(Struct, eq=False):
     """`principal` and `connection` are copies of the origin's, whose properties are slow to read.
 
-    recorded_pull: the request of the caller, while the recorder answers it."""
+    link: to the reader or the service that has the call; None while it waits for one.
+    recorded_pull: the request of the caller, while the recorder answers it.
+    """
 
     origin: Origin
     server: str
@@ -61,14 +63,14 @@ class OpenCall(Struct, eq=False):
     deadline: float
     principal: str
     connection: Hashable
-    handed: bool = False
+    link: Any = None
     response: dict[Any, Any] | None = None
     recorded_pull: PullEvents | None = None
 
     @property
     def sent(self) -> bool:
         """Whether Asterisk may have received its action."""
-        return self.handed and isinstance(self.request, RunAction)
+        return self.link is not None and isinstance(self.request, RunAction)
 
     @property
     def quick(self) -> bool:
@@ -107,7 +109,7 @@ class OpenCall(Struct, eq=False):
             return f"the process that answers `{self.service_call.method}` did not"
         if self.pull is not None:
             return f"the reader of server {self.server} did not answer, and the request has no cursor to continue from"
-        if not self.handed:
+        if self.link is None:
             return "the call was still waiting for a lane"
         if self.response is not None and isinstance(self.request, RunAction) and self.request.until is not None:
             return f"{self.request.until.decode('utf-8', 'backslashreplace')} had not come"

@@ -23,7 +23,7 @@ def hand_over(call: OpenCall, epoch: int, seq: int, now: float) -> None:
     assert pull is not None
     call.recorded_pull = replace(pull, epoch=epoch, seq=seq)
     call.deadline = max(call.deadline, now + ANSWER_S)
-    call.handed = False
+    call.link = None
     params = EventsParams(server=call.server, after=Cursor(epoch, seq), names=pull.names or None, limit=pull.limit)
     encoded = msgspec.msgpack.encode(params)
     call.request = CallService(call.call_id, call.deadline, pull.end, "events", call.server, encoded, pull.as_json)
@@ -34,4 +34,4 @@ def take_back(call: OpenCall, epoch: int, seq: int) -> None:
     pull = call.recorded_pull
     assert pull is not None
     call.request = replace(pull, epoch=epoch, seq=seq, recorded=False)
-    call.recorded_pull, call.handed = None, False
+    call.recorded_pull = call.link = None

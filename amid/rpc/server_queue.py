@@ -209,7 +209,7 @@ class ServerQueue:
             self.sent_behind += request.behind
             self.lanes.add(call, self.sent_idle + self.sent_behind)
             self.handed[call.call_id] = call
-        call.handed = True
+        call.link = self.reader
         return request
 
     def unhand(self, call: OpenCall) -> None:
@@ -223,7 +223,7 @@ class ServerQueue:
     def take_back(self, call: OpenCall) -> None:
         """Queue a call again that Asterisk has not received, at its old place."""
         del self.handed[call.call_id]
-        call.handed = False
+        call.link = None
         self.waiting.put_back(call)
 
     def remove(self, call: OpenCall) -> None:
@@ -231,7 +231,7 @@ class ServerQueue:
         if call.pull is not None:
             del self.pulls[call.call_id]
             self.unhanded_pulls.pop(call.call_id, None)
-        elif call.handed:
+        elif call.link is not None:
             del self.handed[call.call_id]
         else:
             self.waiting.remove(call)
@@ -248,9 +248,9 @@ class ServerQueue:
         """
         self.unhanded_pulls = dict(self.pulls)
         for call in self.unhanded_pulls.values():
-            if call.handed:
+            if call.link is not None:
                 self.set_cursor(call)
-            call.handed = False
+            call.link = None
 
     def set_cursor(self, call: OpenCall) -> None:
         """Let a pull without a cursor begin at the last event that the reader reported.

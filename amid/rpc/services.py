@@ -31,12 +31,12 @@ class Services:
         self.reports: dict[str, dict[str, Any]] = {}
         self._links: dict[str, Any] = {}
         self._waiting: OrderedDict[int, tuple[OpenCall, str, float]] = OrderedDict()
-        self._handed: dict[int, tuple[OpenCall, Any]] = {}
+        self._handed: dict[int, OpenCall] = {}
 
     def __iter__(self) -> Iterator[OpenCall]:
         """The open calls."""
         yield from [call for call, _, _ in self._waiting.values()]
-        yield from [call for call, _ in self._handed.values()]
+        yield from list(self._handed.values())
 
     def check(self, name: str, method: str) -> None:
         """Raise `AmidError` of kind `not_connected` if the configuration disables this service."""
@@ -66,16 +66,11 @@ class Services:
         """Note the end of a service. Returns its calls; `remove` must follow for each."""
         self._links = {name: other for name, other in self._links.items() if other is not link}
         self.reports = {name: report for name, report in self.reports.items() if name in self._links}
-        return [call for call, other in self._handed.values() if other is link]
+        return [call for call in self._handed.values() if call.link is link]
 
     def _hand(self, call: OpenCall, link: Any) -> None:
-        self._handed[call.call_id] = call, link
-        call.handed = True
-
-    def link_of(self, call: OpenCall) -> Any:
-        """The service that has the call, None if it waits for one."""
-        _, link = self._handed.get(call.call_id, (call, None))
-        return link
+        self._handed[call.call_id] = call
+        call.link = link
 
     def remove(self, call: OpenCall) -> None:
         """Drop a call that has ended for its caller."""
