@@ -46,13 +46,14 @@ class BrokerLink(asyncio.Protocol):
         self._connecting = start_task(self._connect())
 
     def call(self, method: str, params: dict[str, Any], on_reply: OnReply, *, acts: bool = False, user: str | None = None) -> None:
-        """Send a request; `on_reply` is called once.
+        """Send a request; `on_reply` is called once, after this has returned.
 
         acts: whether it may change something, which decides `sent` if the broker dies. user: on
         whose behalf it is sent.
         """
         if self._transport is None or self._zmtp.identity is None:
-            on_reply(None, AmidError("unreachable", "cannot send a request to the broker: it is not connected"))
+            error = AmidError("unreachable", "cannot send a request to the broker: it is not connected")
+            self._loop.call_soon(on_reply, None, error)  # not now: it may make the next call, and that one the next
             return
         number = next(self._numbers)
         request: dict[str, Any] = {"id": number, "method": method, "params": params}

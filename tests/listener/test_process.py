@@ -22,6 +22,7 @@ from tests.daemon import eventually
 from tests.listener.conftest import SECRET, Front
 from tests.listener.setting import BOUND_S, Connection, Endpoint
 from tests.processes.pbx import simulated
+from tests.processes.process import stop
 from tests.processes.tls import certificate
 
 MakeFront = Callable[..., Front]
@@ -124,6 +125,25 @@ def test_the_broker_ends_with_an_open_action(front_for: MakeFront) -> None:
         answer = connection.until(b"\r\n\r\n")
         assert answer.startswith(b"Response: Error\r\nActionID: 1\r\nMessage: The connection to Asterisk was lost")
         eventually(lambda: b"AMIversion" in _ask_settings(connection), "the next broker answers")
+
+
+def test_many_requests_without_a_broker_are_answered_in_order(front_for: MakeFront) -> None:
+    """The listener died of their number, and sent the answers of a few in another order."""
+    front = front_for()
+    core, challenge = b"Action: CoreStatus\r\n\r\n", b"Action: Challenge\r\nAuthType: MD5\r\n\r\n"
+    with Connection(front.endpoint) as connection:
+        connection.login()
+        assert front.daemon.process is not None
+        stop(front.daemon.process.pid)
+        try:
+            front.daemon.kill("broker")
+            eventually(lambda: b"not connected" in connection.fenced(core), "the listener has no broker")
+            connection.send((core + challenge) * 300)
+            answers = [connection.until(b"\r\n\r\n") for _ in range(600)]
+        finally:
+            os.kill(front.daemon.process.pid, signal.SIGCONT)
+        assert all(b"Asterisk is not connected" in answer for answer in answers[::2])
+        assert all(b"Challenge: " in answer for answer in answers[1::2])
 
 
 def _ask_settings(connection: Connection) -> bytes:
