@@ -64,7 +64,7 @@ class ManagerConnection(asyncio.BufferedProtocol):
 
     on_end: called once with the error that ended the connection, unless the owner called `close`.
     only: the address to connect to, without a name lookup. address: the current or last one.
-    pauses: decides on pauses between reads; None for none.
+    pauses: decides on pauses between reads without TLS; None for none.
     """
 
     pauses: ReadPauses | None = None
@@ -250,7 +250,9 @@ class ManagerConnection(asyncio.BufferedProtocol):
 
     def _end_pass(self) -> None:
         """Continue to read, now or after a pause. Called once after each pass with reads."""
-        pause = self.pauses.after(self._read_bytes, clock.monotonic()) if self.pauses is not None else 0.0
+        pause = 0.0
+        if self.pauses is not None and self._endpoint.tls is None:  # uvloop's TLS drops what came during a pause before the end
+            pause = self.pauses.after(self._read_bytes, clock.monotonic())
         self._reads = self._read_bytes = 0
         if pause and self._transport is not None:
             self._transport.pause_reading()

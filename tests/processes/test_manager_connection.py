@@ -5,8 +5,12 @@ from __future__ import annotations
 
 import itertools
 import socket
+import ssl
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +22,7 @@ from amid.reader.manager_connection import READ_BYTES, READS_PER_PASS, Endpoint,
 from amid.reader.read_pauses import ReadPauses
 from tests.processes.on_loop import FACTORIES, Loop
 from tests.processes.pbx import SECRET
+from tests.processes.tls import certificate
 
 GREETING = b"Asterisk Call Manager/11.0.0\r\n"
 
@@ -48,10 +53,10 @@ class Connection(ManagerConnection):
 class Dialled:
     """A connection, and the errors that it ended with."""
 
-    def __init__(self, loop: Loop, port: int, host: str = "127.0.0.1", **keys: Any) -> None:
+    def __init__(self, loop: Loop, port: int, host: str = "127.0.0.1", context: ssl.SSLContext | None = None, **keys: Any) -> None:
         self.ends: list[Exception] = []
         server = Server(host=host, port=port, username="amid", secret=SECRET, **keys)
-        endpoint = Endpoint(server, None, "off", 1 << 20)
+        endpoint = Endpoint(server, context, "off", 1 << 20)
         tap = Trace("", lambda sight: None).session("test")
 
         async def dial() -> Connection:
@@ -224,3 +229,44 @@ def _reads(loop: Loop, dialled: Dialled, peer: socket.socket, events: int) -> in
         loop.turn()
     loop.eventually(lambda: sum(dialled.connection.reads) == len(b"Event: X\r\n\r\n") * events, "all have come")
     return len(dialled.connection.reads)
+
+
+@pytest.fixture(params=["plain", "TLS"])
+def contexts(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[ssl.SSLContext, ssl.SSLContext] | None:
+    """Of the server and of the client; None without TLS."""
+    if request.param == "plain":
+        return None
+    cert, key = certificate(tmp_path, "pbx")
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(cert, key)
+    return server, ssl.create_default_context(cafile=str(cert))
+
+
+def _accept(listener: socket.socket, context: ssl.SSLContext | None) -> socket.socket:
+    peer = listener.accept()[0]
+    peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return peer if context is None else context.wrap_socket(peer, server_side=True)
+
+
+def test_events_before_the_end_of_a_connection_are_read(
+    loop: Loop, listener: socket.socket, contexts: tuple[ssl.SSLContext, ssl.SSLContext] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """During a pause. uvloop's TLS drops what has come, unless the peer announces the end."""
+    monkeypatch.setattr(read_pauses, "MIN_S", 1.0)
+    monkeypatch.setattr(read_pauses, "MAX_S", 1.0)
+    event = b"Event: X\r\n\r\n"
+    with ThreadPoolExecutor() as threads:
+        dialled = Dialled(loop, port_of(listener), context=contexts[1] if contexts is not None else None)
+        dialled.connection.pauses = ReadPauses()
+        accepting = threads.submit(_accept, listener, contexts[0] if contexts is not None else None)
+        loop.eventually(lambda: accepting.done() and dialled.connection.session, "it is connected")
+        peer = accepting.result()
+        dialled.connection.reads = []
+        for number, sent in enumerate((GREETING, event)):
+            peer.sendall(sent)
+            loop.eventually(partial(lambda reads: len(dialled.connection.reads) > reads, number), "it is read")
+        assert peer.recv(4096), "or closing resets the connection"
+        peer.sendall(event * 50)
+        socket.socket(fileno=peer.detach()).close()  # without TLS's close_notify
+        assert dialled.ended(loop)
+    assert sum(dialled.connection.reads) == len(GREETING) + len(event) * 51
