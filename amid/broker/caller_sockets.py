@@ -162,9 +162,11 @@ class CallerSockets:
     def listen(self, endpoints: list[str], report: Report) -> None:
         """Listen on TCP endpoints too, if there is a key. report: see `Bindings`."""
         if self._zap is not None and self._tcp is not None:
-            bind = partial(self._zap.bind_tcp, self._tcp)
-            self._bindings = Bindings(lambda endpoint: self._acceptor.bind(partial(bind, endpoint)), "listen in [rpc]", report)
+            self._bindings = Bindings(partial(self._bind_tcp, self._zap, self._tcp), "listen in [rpc]", report)
             self._bindings.listen(endpoints)
+
+    async def _bind_tcp(self, zap: ZapAuthenticator, socket: zmq.Socket[bytes], endpoint: str) -> None:
+        self._acceptor.bind(partial(zap.bind_tcp, socket, endpoint))
 
     def _receive_local(self) -> None:
         """Receive as much as one pass of the loop permits."""

@@ -22,9 +22,9 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from amid.config.tables import Config
 from amid.gateway.app import Gateway
 from amid.gateway.connections import Connections
-from amid.process.bindings import Bindings, Report
+from amid.process.bindings import Bindings, Report, listening_socket
 from amid.process.child import Child
-from amid.process.loop import start_task
+from amid.process.loop import run_child
 from amid.process.settings import GatewaySettings, gateway_settings
 from amid.rpc.guesses import network_of
 
@@ -95,13 +95,10 @@ class Server(uvicorn.Server):
         self._bindings.close()
         await super().shutdown(sockets)
 
-    def _listen(self, address: str) -> None:
-        """Listen on ADDRESS:PORT. Raises `OSError`."""
-        start_task(self._serve_on(_listener(address, self._addresses)))
-        log.info("listens on http://%s", address)
-
-    async def _serve_on(self, listening: socket.socket) -> None:
-        """As `uvicorn.Server.startup` does for its sockets, which it takes only once."""
+    async def _listen(self, address: str) -> None:
+        """As `uvicorn.Server.startup` does for its sockets, which it takes only once. Raises
+        `OSError`."""
+        listening = await _listener(address, self._addresses)
         protocol = partial(
             cast("type[Connection]", self.config.http_protocol_class),
             config=self.config,
@@ -111,6 +108,7 @@ class Server(uvicorn.Server):
         loop = asyncio.get_running_loop()
         self.servers.append(await loop.create_server(protocol, sock=listening, backlog=ACCEPTED_AT_ONCE))
         listening.listen(BACKLOG)
+        log.info("listens on http://%s", address)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -125,7 +123,8 @@ def main(config: Config | None = None) -> None:
     settings = msgspec.convert(child.configuration, GatewaySettings)
     child.set_up_log([token.token for token in settings.gateway.tokens.values()], process="gateway")
     logging.getLogger("uvicorn.error").addFilter(_is_worth_logging)
-    asyncio.run(_serve(child, settings))
+    # asyncio's own loop: uvloop ignores ACCEPTED_AT_ONCE
+    run_child(_serve(child, settings), asyncio.Runner())
 
 
 def _is_worth_logging(record: logging.LogRecord) -> bool:
@@ -134,17 +133,8 @@ def _is_worth_logging(record: logging.LogRecord) -> bool:
     return record.levelno >= logging.WARNING and "without completing handshake" not in record.getMessage()
 
 
-def _listener(address: str, addresses: Sequence[str]) -> socket.socket:
-    """A listening socket. `[::]` serves IPv4 as well, unless 0.0.0.0 is in the list too or the
-    system separates the two."""
-    host, _, port = address.rpartition(":")
-    ipv6 = host.startswith("[")
-    both = host == "[::]" and f"0.0.0.0:{port}" not in addresses
-    if both and not socket.has_dualstack_ipv6():
-        log.warning("%s serves IPv6 only: add 0.0.0.0:%s to listen in [gateway] for IPv4", address, port)
-        both = False
-    family = socket.AF_INET6 if ipv6 else socket.AF_INET
-    listening = socket.create_server((host.strip("[]"), int(port)), family=family, backlog=BACKLOG, dualstack_ipv6=both)
+async def _listener(address: str, addresses: Sequence[str]) -> socket.socket:
+    listening = await listening_socket(address, addresses, BACKLOG)
     # Accepted connections inherit both options. asyncio sets TCP_NODELAY only on sockets created
     # with the protocol number of TCP.
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

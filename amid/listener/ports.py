@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from amid.config.tables import Listener
-from amid.process.bindings import Bindings, Report
+from amid.process.bindings import Bindings, Report, listening_socket
 
 log = logging.getLogger("amid.listener")
 
@@ -59,11 +59,8 @@ class Ports:
         for key in list(self._open):
             self._close(key)
 
-    def _listen(self, tls: bool, address: str) -> None:
-        host, _, port = address.rpartition(":")
-        both = host == "[::]" and f"0.0.0.0:{port}" not in self._addresses[tls] and socket.has_dualstack_ipv6()
-        family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
-        listening = socket.create_server((host.strip("[]"), int(port)), family=family, backlog=BACKLOG, dualstack_ipv6=both)
+    async def _listen(self, tls: bool, address: str) -> None:
+        listening = await listening_socket(address, self._addresses[tls], BACKLOG)
         listening.setblocking(False)
         self._open[address, tls] = listening
         self._loop.add_reader(listening.fileno(), self._accept, listening, tls)

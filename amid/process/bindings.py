@@ -11,10 +11,13 @@ import asyncio
 import errno
 import logging
 import os
-from collections.abc import Callable, Iterable
+import socket
+from collections.abc import Awaitable, Callable, Iterable
 
 import zmq
 
+from amid.process.loop import start_task
+from amid.process.name_lookup import look_up
 from amid.supervision.backoff import Backoff
 
 log = logging.getLogger("amid.process")
@@ -38,62 +41,72 @@ class Bindings:
     closed may still hold the port.
     """
 
-    def __init__(self, bind: Callable[[str], object], key: str, report: Report) -> None:
+    def __init__(self, bind: Callable[[str], Awaitable[object]], key: str, report: Report) -> None:
         self._bind = bind
         self._key = key
         self._report = report
-        self._loop = asyncio.get_running_loop()
-        self._failed: dict[str, str | None] = {}
-        """The addresses without a socket, and what was reported of each: None before a failure."""
-        self._timer: asyncio.TimerHandle | None = None
+        self._tasks: list[asyncio.Task[None]] = []
 
     def listen(self, addresses: Iterable[str]) -> None:
         """Listen on these addresses. Others that have failed are not tried any more."""
         self.close()
-        self._failed = dict.fromkeys(addresses)
-        self._backoff = Backoff(RETRY_MIN_S, RETRY_MAX_S)
-        self._try()
+        self._tasks = [start_task(self._listen(address)) for address in dict.fromkeys(addresses)]
 
     def close(self) -> None:
         """Try no more."""
-        if self._timer is not None:
-            self._timer.cancel()
-        for address in [address for address, reported in self._failed.items() if reported]:
-            self._report(address, "")
-        self._failed.clear()
+        for task in self._tasks:
+            task.cancel()
 
-    def _try(self) -> None:
-        for address, reported in list(self._failed.items()):
-            try:
-                self._bind(address)
-            except (OSError, zmq.ZMQError) as error:
-                self._on_failure(address, f"cannot listen on {address}: {describe_bind_error(error.errno or 0, self._key)}")
-                continue
-            del self._failed[address]
+    async def _listen(self, address: str) -> None:
+        backoff, reported = Backoff(RETRY_MIN_S, RETRY_MAX_S), ""
+        try:
+            failed = await self._try(address)
+            while failed:
+                await asyncio.sleep(backoff.next())
+                failed = await self._try(address)
+                if failed and failed != reported:
+                    reported = failed
+                    log.error("%s; trying again until it works", failed)
+                    self._report(address, failed)
             if reported:
                 log.warning("listening on %s now", address)
+        finally:
+            if reported:
                 self._report(address, "")
-        if self._failed:
-            self._timer = self._loop.call_later(self._backoff.next(), self._try)
 
-    def _on_failure(self, address: str, problem: str) -> None:
-        reported = self._failed[address]
-        if reported is None:
-            self._failed[address] = ""
-        elif problem != reported:
-            self._failed[address] = problem
-            log.error("%s; trying again until it works", problem)
-            self._report(address, problem)
+    async def _try(self, address: str) -> str:
+        """Why it cannot be listened on; "" if it is."""
+        try:
+            await self._bind(address)
+        except (OSError, zmq.ZMQError) as error:
+            return f"cannot listen on {address}: {describe_bind_error(error, self._key)}"
+        return ""
 
 
-def describe_bind_error(number: int, key: str) -> str:
-    """Why an address cannot be listened on, with the key of the configuration to change.
+async def listening_socket(address: str, all_addresses: Iterable[str], backlog: int) -> socket.socket:
+    """A socket that listens on HOST:PORT. Raises `OSError`.
 
-    number: the errno, or the code of getaddrinfo(3), which is negative.
+    `[::]` serves IPv4 as well, unless 0.0.0.0 is one of all addresses too or the system separates
+    the two.
     """
+    host, _, port = address.rpartition(":")
+    both = host == "[::]" and f"0.0.0.0:{port}" not in all_addresses
+    if both and not socket.has_dualstack_ipv6():
+        log.warning("%s serves IPv6 only: add 0.0.0.0:%s for IPv4", address, port)
+        both = False
+    family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
+    (*_, found), *_ = await look_up(host.strip("[]"), int(port), family)
+    return socket.create_server(found, family=family, backlog=backlog, dualstack_ipv6=both)
+
+
+def describe_bind_error(error: OSError | zmq.ZMQError, key: str) -> str:
+    """Why an address cannot be listened on, with the key of the configuration to change."""
+    number = error.errno or 0
+    if isinstance(error, socket.gaierror):
+        return f"{error.strerror}; change {key}"
     if number == errno.EADDRINUSE:
         return f"address already in use; change {key}"
-    if number in NO_SUCH_ADDRESS or number < 0:
+    if number in NO_SUCH_ADDRESS:
         return f"this machine does not have the address; change {key}"
     if number in {errno.EACCES, errno.EPERM}:
         return f"permission denied, as for ports below 1024 without root; change {key}"

@@ -44,11 +44,10 @@ def run(main: Coroutine[Any, Any, None]) -> None:
         runner.run(main)
 
 
-def run_child(main: Coroutine[Any, Any, None]) -> None:
+def run_child(main: Coroutine[Any, Any, None], runner: asyncio.Runner | None = None) -> None:
     """Run `main`, and end the process without waiting for threads:
     a name lookup may hang for ever."""
-    runner = _runner()
-    runner.run(main)
+    (runner or _runner()).run(main)
     logging.shutdown()
     os._exit(0)
 

@@ -139,7 +139,7 @@ class EventSocket:
         self._tcp = Bindings(partial(self._bind_tcp, zap), key, report), endpoints
         self._tcp[0].listen(endpoints)
 
-    def _bind_tcp(self, zap: ZapAuthenticator, endpoint: str) -> None:
+    async def _bind_tcp(self, zap: ZapAuthenticator, endpoint: str) -> None:
         self._listening += self._acceptor.bind(partial(zap.bind_tcp, self._socket, endpoint))
 
     def receive(self) -> bool:

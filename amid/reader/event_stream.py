@@ -19,9 +19,10 @@ from amid.ami.session import LoginRejected, Session
 from amid.ami.trace import Tap
 from amid.config.tables import Server
 from amid.process.loop import clock
+from amid.process.name_lookup import Address
 from amid.reader.answers import Answers
 from amid.reader.lane_pool import describe
-from amid.reader.manager_connection import Address, Endpoint, ManagerConnection
+from amid.reader.manager_connection import Endpoint, ManagerConnection
 from amid.reader.publisher import Publisher, own_event
 from amid.reader.read_pauses import ReadPauses
 from amid.supervision.backoff import Backoff

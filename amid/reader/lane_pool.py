@@ -18,7 +18,8 @@ from amid.ami.session import Session
 from amid.ami.trace import Tap, Trace
 from amid.config.tables import Server
 from amid.process.loop import Alarm, clock
-from amid.reader.manager_connection import Address, Endpoint, ManagerConnection
+from amid.process.name_lookup import Address
+from amid.reader.manager_connection import Endpoint, ManagerConnection
 from amid.supervision.backoff import Backoff
 
 log = logging.getLogger("amid.reader")

@@ -18,7 +18,6 @@ import os
 import socket
 import ssl
 from collections.abc import Callable
-from functools import partial
 from typing import Any, cast
 
 from amid.ami.packet import ProtocolError
@@ -26,11 +25,12 @@ from amid.ami.session import Login, Session, SessionTimeouts
 from amid.ami.trace import Tap
 from amid.config.tables import Server
 from amid.process.loop import Alarm, Soon, clock, start_task
+from amid.process.name_lookup import Address, look_up
 from amid.reader.read_pauses import ReadPauses
 from amid.reader.tls import explained
 
 CONNECT_S = 5.0
-"""Timeout of a name lookup, and of a connection to each of its addresses, TLS included."""
+"""Timeout of a connection to each address, TLS included."""
 
 READ_BYTES = 65536
 """Limit of one read, and so of the events in one message of the stream."""
@@ -40,9 +40,6 @@ READS_PER_PASS = 4
 
 LOGOFF_S = 1.0
 """Time for Asterisk to answer a Logoff before the connection is closed."""
-
-Address = tuple[Any, ...]
-"""A result of getaddrinfo(3): family, type, protocol, canonical name, socket address."""
 
 
 class Endpoint:
@@ -155,14 +152,7 @@ class ManagerConnection(asyncio.BufferedProtocol):
         if self._only is not None:
             return [self._only]
         server = self._endpoint.server
-        resolve = partial(socket.getaddrinfo, server.host, server.tcp_port, type=socket.SOCK_STREAM)
-        lookup = self._loop.run_in_executor(None, resolve)
-        try:
-            return list(await asyncio.wait_for(lookup, CONNECT_S))
-        except TimeoutError:
-            raise OSError(errno.ETIMEDOUT, f"{server.host} was not resolved within {CONNECT_S:g} s") from None
-        except UnicodeError as error:
-            raise OSError(errno.EINVAL, f"{server.host!r} is not a valid host name: {error}") from None
+        return await look_up(server.host, server.tcp_port)
 
     async def _connect_to_any(self, addresses: list[Address]) -> None:
         failure: OSError = OSError(errno.EHOSTUNREACH, f"{self._endpoint.server.host} has no address")

@@ -3,6 +3,7 @@ meanwhile."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 from collections import Counter
@@ -158,7 +159,7 @@ def test_parallel_guesses_are_as_slow_as_sequential_ones(own_gateway: Gateway) -
 
 def test_a_connection_with_unread_responses_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gateway, "UNREAD_S", 1)
-    with gateway._listener("127.0.0.1:0", []) as listening, socket.create_connection(listening.getsockname()):
+    with asyncio.run(gateway._listener("127.0.0.1:0", [])) as listening, socket.create_connection(listening.getsockname()):
         connection, _ = listening.accept()
         with connection:
             connection.setblocking(False)

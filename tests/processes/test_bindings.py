@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import zmq
 
 from amid.process import bindings
 from amid.process.bindings import Bindings, describe_bind_error
+from tests.asterisk.server import free_port
 from tests.conftest import StartDaemon
 from tests.daemon import BOUND_S, Daemon, eventually
 from tests.gateway.conftest import with_gateway
@@ -111,6 +113,45 @@ def test_a_reload_may_add_a_port_in_use(tmp_path: Path, daemon_for: StartDaemon)
         check_reachable(daemon, addresses)
 
 
+HANGING = """
+import socket, time
+real = socket.getaddrinfo
+def getaddrinfo(host, *rest, **keys):
+    if host == "hanging.example":
+        time.sleep(60)
+    return real(host, *rest, **keys)
+socket.getaddrinfo = getaddrinfo
+if hasattr(socket, "create_server"):
+    create_server = socket.create_server
+    def resolving(address, **keys):
+        return create_server((getaddrinfo(address[0], None)[0][4][0], *address[1:]), **keys)
+    socket.create_server = resolving
+"""
+"""As with a name server that does not answer."""
+
+
+@pytest.mark.parametrize("name", ["hanging.example", f"{'a' * 64}.example", "nowhere.invalid"])
+def test_a_name_without_an_address_ends_no_process(
+    tmp_path: Path, daemon_for: StartDaemon, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(HANGING)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    gateway, listener = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
+    with simulated() as pbx:
+        daemon = daemon_for(
+            {"pbx1": table(pbx)},
+            gateway=with_gateway(tmp_path, listen=[f"{name}:8088", gateway]),
+            listener=listener_table(tmp_path, USERS, listen=[f"{name}:5038", listener]),
+        )
+        for address in (gateway, listener):
+            eventually(partial(is_open, address), address)
+        for port in (8088, 5038):
+            eventually(partial(lambda text: text in problems(daemon), f"cannot listen on {name}:{port}: "), "it is in the status")
+        assert {process["restarts"] for process in daemon.processes().values()} == {0}
+        assert daemon.stop() == 0
+    assert "SIGKILL" not in daemon.log.read_text()
+
+
 class Port:
     """`bind` fails with `number` until that is 0. reported: what `Bindings` has reported."""
 
@@ -119,7 +160,7 @@ class Port:
         self.binds = 0
         self.reported: list[str] = []
 
-    def bind(self, address: str) -> None:
+    async def bind(self, address: str) -> None:
         self.binds += 1
         if self.number:
             raise OSError(self.number, "")
@@ -144,7 +185,8 @@ def test_a_failure_is_reported_once_and_so_is_another_one(caplog: pytest.LogCapt
     async def scenario() -> None:
         port = Port(errno.EADDRINUSE)
         port.bindings().listen(["a:1"])
-        assert port.reported == [], "libzmq may still be closing the socket that had the port"
+        await asyncio.sleep(0)
+        assert port.binds == 1 and port.reported == [], "libzmq may still be closing the socket that had the port"
         await port.until(5)
         port.number = errno.EACCES
         await port.until(10)
@@ -176,14 +218,15 @@ def test_an_address_that_was_removed_is_tried_no_more() -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "words"),
+    ("error", "words"),
     [
-        (errno.EADDRINUSE, "address already in use; change listen in [rpc]"),
-        (errno.EADDRNOTAVAIL, "this machine does not have the address; change listen in [rpc]"),
-        (socket.EAI_NONAME, "this machine does not have the address; change listen in [rpc]"),
-        (errno.EACCES, "permission denied, as for ports below 1024 without root; change listen in [rpc]"),
-        (errno.EMFILE, "Too many open files"),
+        (OSError(errno.EADDRINUSE, ""), "address already in use; change listen in [rpc]"),
+        (OSError(errno.EADDRNOTAVAIL, ""), "this machine does not have the address; change listen in [rpc]"),
+        (zmq.ZMQError(errno.ENODEV), "this machine does not have the address; change listen in [rpc]"),
+        (socket.gaierror(socket.EAI_NONAME, "Name or service not known"), "Name or service not known; change listen in [rpc]"),
+        (OSError(errno.EACCES, ""), "permission denied, as for ports below 1024 without root; change listen in [rpc]"),
+        (OSError(errno.EMFILE, ""), "Too many open files"),
     ],
 )
-def test_a_failed_bind_is_described(number: int, words: str) -> None:
-    assert describe_bind_error(number, "listen in [rpc]") == words
+def test_a_failed_bind_is_described(error: OSError | zmq.ZMQError, words: str) -> None:
+    assert describe_bind_error(error, "listen in [rpc]") == words

@@ -17,6 +17,7 @@ import pytest
 
 from amid.ami.trace import Trace
 from amid.config.tables import Server
+from amid.process import name_lookup
 from amid.reader import manager_connection, read_pauses
 from amid.reader.manager_connection import READ_BYTES, READS_PER_PASS, Endpoint, ManagerConnection
 from amid.reader.read_pauses import ReadPauses
@@ -109,7 +110,7 @@ def test_an_unknown_host_name_ends_the_connection(loop: Loop, monkeypatch: pytes
 
 def test_a_slow_host_name_lookup_times_out(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
     over = threading.Event()
-    monkeypatch.setattr(manager_connection, "CONNECT_S", 0.05)
+    monkeypatch.setattr(name_lookup, "LOOKUP_S", 0.05)
     monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **options: over.wait())
     try:
         assert "nowhere.example was not resolved within 0.05 s" in Dialled(loop, 5038, "nowhere.example").ended(loop)
