@@ -27,7 +27,7 @@ from amid.broker.connection_monitor import ConnectionMonitor
 from amid.broker.local_callers import MAX_FRAMES, LocalCallers, LocalConnection
 from amid.broker.reply_backlog import ReplyBacklog
 from amid.config.unix_users import find_caller
-from amid.process.acceptor import BACKLOG, Acceptor, listen_locally
+from amid.process.acceptor import Acceptor, listen_locally
 from amid.process.bindings import Bindings, Report
 from amid.process.loop import Alarm, Soon, clock
 from amid.process.sending import disconnect
@@ -305,7 +305,6 @@ def _router(context: zmq.Context[zmq.Socket[bytes]], max_calls: int) -> zmq.Sock
     socket.set(zmq.SNDHWM, max_calls)  # all open calls of one caller can be answered at once
     socket.set(zmq.RCVHWM, REQUESTS_KEPT)
     socket.copy_threshold = 0  # a large answer is sent with a tracker, which a copy would complete at once
-    socket.set(zmq.BACKLOG, BACKLOG)
     return socket
 
 

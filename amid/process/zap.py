@@ -16,6 +16,7 @@ from zmq.utils import z85
 
 from amid import wire
 from amid.config.tables import Caller, Curve
+from amid.process.acceptor import BACKLOG
 from amid.process.socket_reader import SocketReader
 
 log = logging.getLogger("amid.zap")
@@ -70,6 +71,7 @@ class ZapAuthenticator:
         self._close_when_silent(socket)
         socket.set(zmq.HANDSHAKE_IVL, HANDSHAKE_MS)
         socket.set(zmq.IPV6, wire.is_ipv6(endpoint))
+        socket.set(zmq.BACKLOG, BACKLOG)
         socket.bind(endpoint)
         return socket.get_string(zmq.LAST_ENDPOINT)
 

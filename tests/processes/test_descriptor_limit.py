@@ -9,7 +9,7 @@ import os
 import resource
 import socket
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 import pytest
@@ -26,11 +26,12 @@ from tests.processes.zmtp import RawPeer
 
 LIMITED = """
 import resource, sys
-resource.setrlimit(resource.RLIMIT_NOFILE, (512, 512))
+resource.setrlimit(resource.RLIMIT_NOFILE, (2048, 2048))
 sys.argv = ["amid", "run", "-c", sys.argv[1]]
 from amid.__main__ import main
 main()
 """
+FLOOD = 2500
 
 
 @pytest.fixture
@@ -52,6 +53,26 @@ def connect(endpoint: str) -> socket.socket:
     return peer
 
 
+@contextmanager
+def flood(endpoint: str) -> Iterator[None]:
+    """Connections of which some are refused. The log may not show it: a process that still refuses those of an earlier flood
+    goes on."""
+    with ExitStack() as stack:
+        peers = [stack.enter_context(connect(endpoint)) for _ in range(FLOOD)]
+        eventually(lambda: any(map(was_refused, peers)), "some are refused")
+        yield
+
+
+def was_refused(peer: socket.socket) -> bool:
+    """Whether the connection was closed without a greeting."""
+    try:
+        return peer.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
+    except BlockingIOError:
+        return False
+    except ConnectionError:
+        return True
+
+
 @pytest.mark.usefixtures("many_descriptors")
 @pytest.mark.parametrize("transport", ["ipc", "tcp"])
 def test_new_connections_are_refused_when_descriptors_run_short(daemon_for: StartDaemon, pbx: SimulatedPbx, transport: str) -> None:
@@ -65,17 +86,14 @@ def test_new_connections_are_refused_when_descriptors_run_short(daemon_for: Star
     pid = daemon.pid("broker")
     with Caller(daemon) as connected, ExitStack() as stack:
         connected.result(connected.send("ping"))
-        for _ in range(700):
+        for _ in range(FLOOD):
             stack.enter_context(connect(daemon.rpc if transport == "ipc" else listen))
         for _ in range(8):
             assert connected.result(connected.action("Ping"))["response"]["Ping"] == "Pong"
         eventually(lambda: "refusing new connections" in daemon.log.read_text(), "it is logged")
     eventually(lambda: daemon.request("ping", wait=0.5)["result"] == {}, "newcomers are accepted again")
     assert daemon.pid("broker") == pid
-    with ExitStack() as stack:
-        for _ in range(700):
-            stack.enter_context(connect(daemon.rpc if transport == "ipc" else listen))
-        eventually(lambda: daemon.log.read_text().count("refusing new connections") == 2, "it refuses again")
+    with flood(daemon.rpc if transport == "ipc" else listen):
         assert daemon.stop() == 0
     assert "SIGABRT" not in daemon.log.read_text(), "it ended while it refused connections"
 
@@ -85,7 +103,7 @@ def test_new_connections_are_refused_when_descriptors_run_short(daemon_for: Star
 def test_one_unix_user_cannot_take_all_connections(limited: Daemon) -> None:
     """All other users were refused."""
     with ExitStack() as stack:
-        for _ in range(400):
+        for _ in range(800):
             with suppress(ConnectionError):
                 stack.enter_context(RawPeer.of_user(65533, limited.run_dir))
         assert limited.request("ping")["result"] == {}
@@ -98,7 +116,8 @@ def test_one_unix_user_cannot_take_all_connections(limited: Daemon) -> None:
 
 @pytest.fixture
 def limited(daemon_for: StartDaemon, pbx: SimulatedPbx) -> Daemon:
-    """Its processes have 512 descriptors each."""
+    """Its processes have 2048 descriptors each. With 512, libzmq could accept as many before the reader looked, on a busy
+    machine."""
     daemon = daemon_for({}, start=False)
     keys, listen = daemon.directory / "key", [f"tcp://127.0.0.1:{free_port()}"]
     tables: dict[str, Any] = {"callers__crm": {"key": make_keys(keys)}, "curve": {"secret_key_file": str(keys)}}
@@ -116,9 +135,9 @@ def test_a_reader_without_descriptors_refuses_only_new_subscribers(limited: Daem
     endpoint = limited.servers["pbx1"]["events_listen"][0] if name == "tcp" else f"ipc://{limited.run_dir / name}"
     with Listener(limited, "pbx1") as subscriber:
         with ExitStack() as stack:
-            for _ in range(700):
+            for _ in range(FLOOD):
                 stack.enter_context(connect(endpoint))
-            eventually(lambda: _refusals(limited), "it is logged")
+            eventually(lambda: "refusing new connections" in limited.log.read_text(), "it is logged")
             for number in range(8):
                 limited.action("UserEvent", {"UserEvent": f"{number}"})
                 subscriber.more(1)
@@ -129,14 +148,6 @@ def test_a_reader_without_descriptors_refuses_only_new_subscribers(limited: Daem
             subscriber.more(1)
         assert subscriber.gaps() == 0
     assert limited.pid("reader pbx1") == pid
-    before = _refusals(limited)
-    with ExitStack() as stack:
-        for _ in range(700):
-            stack.enter_context(connect(endpoint))
-        eventually(lambda: _refusals(limited) > before, "it refuses again")
+    with flood(endpoint):
         assert limited.stop() == 0
     assert "SIGABRT" not in limited.log.read_text(), "it ended while it refused connections"
-
-
-def _refusals(daemon: Daemon) -> int:
-    return daemon.log.read_text().count("refusing new connections")
