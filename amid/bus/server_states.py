@@ -7,8 +7,8 @@ import logging
 from typing import Any
 
 from amid.bus.local_broker import LocalBroker
-from amid.client.outage import WITHIN_DAEMON_S, Outage
 from amid.errors import AmidError
+from amid.outage import WITHIN_DAEMON_S, Outage
 
 log = logging.getLogger("amid.bus")
 
@@ -30,7 +30,7 @@ class ServerStates:
 
     async def run(self) -> None:
         """Poll until cancelled."""
-        outage = Outage(log, "servers", "states", WITHIN_DAEMON_S)
+        outage = Outage(log, "servers: no states, retrying", "servers: states resumed", WITHIN_DAEMON_S)
         while True:
             try:
                 self.views = {view["name"]: view for view in await self._broker.call("servers", {}, POLL_S)}

@@ -24,10 +24,10 @@ from amid.bus.protocol.messages import Group, Page, StreamWriter
 from amid.bus.protocol.subjects import Subjects
 from amid.bus.streams import ensure_stream, read_checkpoint
 from amid.client.event import PAUSE_S, TEMPORARY_ERRORS, WAIT_S
-from amid.client.outage import WITHIN_DAEMON_S, Outage
 from amid.config.tables import Nats
 from amid.errors import AmidError
 from amid.events.sequence import MAX_NAMES
+from amid.outage import WITHIN_DAEMON_S, no_events
 from amid.process.loop import clock
 
 log = logging.getLogger("amid.bus")
@@ -40,10 +40,6 @@ FULL_GROUP = 250
 """A group of this many events does not wait for more."""
 HEADERS_BYTES = 512
 """Bytes of `max_payload` that are reserved for headers."""
-WARNINGS = {
-    Outcome.CONFLICT: "%s: the stream is not at the expected position, reading it again: %s",
-    Outcome.REFUSED: "%s: cannot store events in NATS, retrying: %s",
-}
 
 
 class StreamPublisher:
@@ -63,7 +59,7 @@ class StreamPublisher:
         self._settings = settings
         self._subjects = Subjects(settings.prefix)
         self._holds = holds
-        self._outage = Outage(log, server, "events", WITHIN_DAEMON_S)
+        self._outage = no_events(log, server, WITHIN_DAEMON_S)
         limit = connection.max_payload - HEADERS_BYTES
         self._writer = StreamWriter(server, self._subjects, instance, settings.leave_out, limit)
         self._pulled_at = 0.0
@@ -79,12 +75,10 @@ class StreamPublisher:
             try:
                 await self._publish()
             except NATS_ERRORS as error:
-                self.problem = f"cannot store events in NATS: {self._connection.last_error or describe(error)}"
-                log.warning("%s: %s; retrying", self._server, self.problem)
+                self._report(f"cannot store events in NATS: {self._connection.last_error or describe(error)}")
                 self._connection.last_error = ""
             except AmidError as error:
-                self.problem = f"cannot get events from the daemon: {error.message}"
-                log.warning("%s: %s; retrying", self._server, self.problem)
+                self._report(f"cannot get events from the daemon: {error.message}")
                 self._cursor_refused = error.kind == "invalid_params"  # the daemon has lost the file that keeps its epochs growing
             await asyncio.sleep(PAUSE_S)
 
@@ -149,10 +143,11 @@ class StreamPublisher:
         await self._connection.publish_all(others)
         answer = await self._connection.request(last)
         verdict = check_ack(answer, group.last_sequence)
-        if verdict.outcome is not Outcome.STORED:
-            log.warning(WARNINGS[verdict.outcome], self._server, verdict.reason)
-            if verdict.outcome is Outcome.REFUSED:
-                self.problem = f"cannot store events in NATS: {verdict.reason}"
+        if verdict.outcome is Outcome.REFUSED:
+            self._report(f"cannot store events in NATS: {verdict.reason}")
+            return False
+        if verdict.outcome is Outcome.CONFLICT:
+            log.warning("%s: the stream is not at the expected position, reading it again: %s", self._server, verdict.reason)
             return False
         self.problem = ""
         if self.position is None or self.position.epoch != group.end.epoch:
@@ -163,6 +158,10 @@ class StreamPublisher:
                 self.last[name] = seq
         self._report_gaps()
         return True
+
+    def _report(self, problem: str) -> None:
+        self.problem = problem
+        log.warning("%s: %s; retrying", self._server, problem)
 
     def _report_gaps(self) -> None:
         gaps, missed = self._writer.gaps, self._writer.missed

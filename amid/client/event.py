@@ -12,11 +12,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from amid.client import protocol
-from amid.client.outage import Outage
 from amid.client.protocol import log
 from amid.client.results import EventBody, EventsPage, Server, Value
 from amid.errors import AmidError, CallTimeout
 from amid.events.sequence import Gap
+from amid.outage import no_events
 
 WAIT_S = 5.0
 """Seconds that one request waits in the daemon for an event. A request is lost when its broker
@@ -78,7 +78,7 @@ class EventCursor:
         self.server = server
         self.after: dict[str, int] | None = None
         self._names = list(names)
-        self._outage = Outage(log, server, "events", grace_s)
+        self._outage = no_events(log, server, grace_s)
 
     def request(self, wait_s: float) -> protocol.Call:
         """The request for the next page; it waits up to `wait_s` seconds for an event."""

@@ -14,11 +14,11 @@ from typing import Any
 
 from amid.client import AsyncClient, Gap
 from amid.client.event import WAIT_S, EventCursor
-from amid.client.outage import WITHIN_DAEMON_S, Outage
 from amid.client.results import EventsPage
 from amid.errors import AmidError
 from amid.gateway.backlog import Backlog, Cursor, Cursors, Item
 from amid.gateway.catch_up import CatchUp
+from amid.outage import WITHIN_DAEMON_S, no_events
 
 log = logging.getLogger("amid.gateway")
 
@@ -46,7 +46,7 @@ class Hub:
         self._untried: set[str] = set()
 
     async def run(self) -> None:
-        outage = Outage(log, "browsers", "events", WITHIN_DAEMON_S)
+        outage = no_events(log, "browsers", WITHIN_DAEMON_S)
         async with asyncio.TaskGroup() as pulls:
             while True:
                 try:

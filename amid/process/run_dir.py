@@ -21,6 +21,7 @@ from pathlib import Path
 from types import TracebackType
 
 from amid import wire
+from amid.outage import Outage
 
 log = logging.getLogger("amid.supervisor")
 
@@ -76,8 +77,8 @@ class RunDir:
         self.path = path
         self.reserve = 0
         self._lock = -1
-        self._failing_since: float | None = None
-        self._is_failure_logged = False
+        failure = f"cannot write the status file in {path}, so `amid status` shows outdated processes"
+        self._outage = Outage(log, failure, f"the status file in {path} can be written again", FAILURE_S, logging.ERROR)
 
     def __enter__(self) -> RunDir:
         self._acquire()
@@ -155,25 +156,15 @@ class RunDir:
             with contextlib.suppress(OSError):
                 (self.path / STATUS_FILE).unlink()
             error = self._replace_status(text)
-        self._note_outcome(error, time.monotonic())
+        if error is None:
+            self._outage.succeeded()
+        else:
+            self._outage.failed(str(error.strerror))
 
     @property
     def is_status_outdated(self) -> bool:
         """Whether the last attempt to write it failed."""
-        return self._failing_since is not None
-
-    def _note_outcome(self, error: OSError | None, now: float) -> None:
-        if error is None:
-            if self._is_failure_logged:
-                log.warning("the status file in %s can be written again", self.path)
-            self._failing_since, self._is_failure_logged = None, False
-            return
-        if self._failing_since is None:
-            self._failing_since = now
-        if not self._is_failure_logged and now >= self._failing_since + FAILURE_S:
-            self._is_failure_logged = True
-            message = "cannot write the status file in %s: %s; `amid status` shows outdated processes"
-            log.error(message, self.path, error.strerror)
+        return self._outage.lasts
 
     def _replace_status(self, text: str) -> OSError | None:
         """Replaces the file atomically."""

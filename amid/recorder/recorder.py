@@ -22,11 +22,11 @@ import msgspec
 
 from amid.client import AsyncClient
 from amid.client.event import TEMPORARY_ERRORS
-from amid.client.outage import WITHIN_DAEMON_S, Outage
 from amid.config.tables import Config
 from amid.errors import AmidError
 from amid.events.replay_buffer import Cursor
 from amid.history.fold import Fold
+from amid.outage import WITHIN_DAEMON_S, no_events
 from amid.process import loop
 from amid.process.child import Child
 from amid.process.loop import clock, start_task
@@ -84,7 +84,7 @@ class ServerRecorder:
         self._probe = Feed(settings.run_dir, server)
         self._client = AsyncClient(settings.run_dir)
         self._failed = ""
-        self._outage = Outage(log, server, "events", WITHIN_DAEMON_S)
+        self._outage = no_events(log, server, WITHIN_DAEMON_S)
         self._committed = Cursor(0, 0)
         self._wake = asyncio.Event()
         self._written = asyncio.Event()

@@ -6,8 +6,8 @@ import logging
 
 import pytest
 
-from amid.client import outage
-from amid.client.outage import Outage
+from amid import outage
+from amid.outage import no_events
 
 log = logging.getLogger("amid.client")
 
@@ -34,7 +34,7 @@ def messages(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 def test_failures_within_the_grace_are_not_logged(time: Time, caplog: pytest.LogCaptureFixture) -> None:
-    tried = Outage(log, "pbx1", "events", 10.0)
+    tried = no_events(log, "pbx1", 10.0)
     for _ in range(3):
         tried.failed("amid is ending")
         time.now += 9.9
@@ -46,7 +46,7 @@ def test_failures_within_the_grace_are_not_logged(time: Time, caplog: pytest.Log
 
 
 def test_a_failure_that_lasts_is_logged_once_and_so_is_its_end(time: Time, caplog: pytest.LogCaptureFixture) -> None:
-    tried = Outage(log, "pbx1", "events", 10.0)
+    tried = no_events(log, "pbx1", 10.0)
     for _ in range(5):
         tried.failed("timeout")
         time.now += 5.0

@@ -1,4 +1,4 @@
-"""When a request that fails is worth a line in the log, and that it succeeds again."""
+"""When a failure that repeats is worth a line in the log, and that it has ended."""
 
 from __future__ import annotations
 
@@ -13,21 +13,22 @@ sooner. All of that is logged already."""
 class Outage:
     """Logs a failure that repeats once, when it has lasted for `grace_s`, and the next success.
 
-    subject, what: `pbx1` and `events` make "pbx1: no events, retrying: …" and "pbx1: events
-    resumed".
+    failure: the line of a failure, to which the reason is added. end: the line of the success.
+    level: of the first one; the second one is a warning.
     """
 
-    def __init__(self, log: logging.Logger, subject: str, what: str, grace_s: float) -> None:
+    def __init__(self, log: logging.Logger, failure: str, end: str, grace_s: float, level: int = logging.WARNING) -> None:
         self._log = log
-        self._subject = subject
-        self._what = what
+        self._failure = failure
+        self._end = end
         self._grace_s = grace_s
+        self._level = level
         self._since: float | None = None
         self._is_logged = False
 
     @property
     def lasts(self) -> bool:
-        """Whether the last request failed."""
+        """Whether the last attempt failed."""
         return self._since is not None
 
     def failed(self, reason: str) -> None:
@@ -36,9 +37,14 @@ class Outage:
             self._since = now
         if not self._is_logged and now >= self._since + self._grace_s:
             self._is_logged = True
-            self._log.warning("%s: no %s, retrying: %s", self._subject, self._what, reason)
+            self._log.log(self._level, "%s: %s", self._failure, reason)
 
     def succeeded(self) -> None:
         if self._is_logged:
-            self._log.warning("%s: %s resumed", self._subject, self._what)
+            self._log.warning("%s", self._end)
         self._since, self._is_logged = None, False
+
+
+def no_events(log: logging.Logger, server: str, grace_s: float) -> Outage:
+    """Of the requests for the events of a server."""
+    return Outage(log, f"{server}: no events, retrying", f"{server}: events resumed", grace_s)
