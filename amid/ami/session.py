@@ -217,7 +217,7 @@ class Session:
         if self.up:
             return "Asterisk closed the session"
         if not self.version:
-            return "the connection was closed before the greeting (an ACL, or authlimit in manager.conf)"
+            return "the connection was closed before the greeting (not a manager port, an ACL, or authlimit in manager.conf)"
         return "the connection was closed during login"
 
     def _overdue(self) -> str:

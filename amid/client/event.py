@@ -136,7 +136,8 @@ def cursors_of(listed: list[Server], server: str | None, names: Iterable[str]) -
     chosen = [one["name"] for one in listed if server in (None, one["name"])]
     if not chosen:
         known = ", ".join(one["name"] for one in listed) or "none"
-        raise AmidError("unknown_server", f"there is no server {server or 'at all'}; the daemon has: {known}", server=server)
+        which = f" {server!r}" if server is not None else ""
+        raise AmidError("unknown_server", f"there is no server{which}; the servers are {known}", server=server)
     return [EventCursor(name, names) for name in chosen]
 
 

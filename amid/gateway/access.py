@@ -58,7 +58,8 @@ class Principal:
     def check_state(self) -> None:
         """Raise `AmidError` of kind `denied` unless this principal may see the state."""
         if not self.may_see_state:
-            raise AmidError("denied", f"{self.name!r} may receive some events only, and the state contains what all of them report")
+            advice = f"remove events_allow and events_deny from [{self.name}]"
+            raise AmidError("denied", f"{self.name!r} may not receive all events, as the state requires ({advice})")
 
     def _may_pull(self, names: list[str] | None) -> bool:
         if not (self.rights.events_allow or self.rights.events_deny):

@@ -210,4 +210,5 @@ def _message(answer: Answer) -> str:
     if first:
         return "the command failed: " + (first if isinstance(first, str) else first.decode("utf-8", "backslashreplace"))
     reason = answer.response.get("Message").strip() if answer.response is not None else ""
-    return f"Asterisk answered Error: {reason}" if reason else "Asterisk answered Error"
+    advice = "; add the action's class to `write` of amid's user in manager.conf" if reason == "Permission denied" else ""
+    return f"Asterisk answered Error: {reason}{advice}" if reason else "Asterisk answered Error"

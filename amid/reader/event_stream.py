@@ -107,7 +107,7 @@ class EventStream:
         self.address: Address | None = None
         """Of the current or last session. Actions must go to the same address."""
         self.state = "connecting"
-        self.detail = "not connected yet"
+        self.detail = f"connecting to {server.host}:{server.tcp_port}"
         self.since = clock.wall()
         self.sessions = 0
         self.unknown = 0
@@ -153,7 +153,7 @@ class EventStream:
         self._rejections = Backoff(REJECTED_MIN_S, REJECTED_MAX_S)
         self.address = connection.address
         self._enter("booting", "Asterisk is booting: not all of its modules are loaded")
-        log.info("connected to %s:%d, interface %s", self._server.host, self._server.tcp_port, version)
+        log.info("connected to %s:%d, AMI %s", self._server.host, self._server.tcp_port, version)
         self._publish(own_event("amid:connected", Interface=version))
 
     def take(self, items: list[Packet | EventBatch | Oversized]) -> None:

@@ -105,7 +105,7 @@ def check_admin(method: str, caller: str, table: str, rights: Admin) -> None:
     """Raise `AmidError` of kind `denied` unless this caller is an administrator of amid. table: of the
     configuration, with its rights."""
     if not rights.admin:
-        raise _method_denied(method, caller, f"admin in [{table}]")
+        raise _method_denied(method, caller, "admin", table)
 
 
 def check_history(
@@ -117,7 +117,7 @@ def check_history(
     masked.
     """
     if not rights.history:
-        raise _method_denied(method, caller, f"history in [{table}]")
+        raise _method_denied(method, caller, "history", table)
     if rights.history != "masked":
         return params
     if isinstance(params, CallParams) and params.all:
@@ -129,8 +129,9 @@ def check_history(
     return replace(params, masked=True)
 
 
-def _method_denied(method: str, caller: str, where: str) -> AmidError:
-    return AmidError("denied", f"the configuration does not allow {caller!r} the method {method!r} (see {where})")
+def _method_denied(method: str, caller: str, right: str, table: str) -> AmidError:
+    advice = f"to allow it: {right} = true in [{table}]"
+    return AmidError("denied", f"the configuration does not allow {caller!r} the method {method!r} ({advice})")
 
 
 def matches(pattern: str, text: str) -> bool:

@@ -85,7 +85,7 @@ def test_a_token_has_the_rights_of_its_lists(gateway: Gateway) -> None:
         for names, status in ((["Newchannel"], 403), (["Newchannel", "Hangup"], 200)):
             assert http.head("/v1/events", params={"event": names}).status_code == status, "403 if it would never send one"
         denied = http.post("/rpc", json={"method": "audit"})
-        assert denied.status_code == 403 and "admin in [wallboard]" in denied.json()["error"]["message"]
+        assert denied.status_code == 403 and "admin = true in [wallboard]" in denied.json()["error"]["message"]
         assert http.post("/rpc", json={"method": "cancel", "params": {"id": 1}}).status_code == 404, "ids are the gateway's own"
 
 

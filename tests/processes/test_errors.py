@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
+from amid.simulator import SimulatedPbx, User
 from tests.conftest import StartDaemon
 from tests.daemon import Daemon, eventually
 from tests.processes.caller import Caller
-from tests.processes.pbx import arm, simulated, table
+from tests.processes.pbx import SECRET, arm, simulated, table
 
 LATE_S = 0.5
 """Over a deadline: 50 ms are promised, and the machine may be busy."""
@@ -50,6 +51,12 @@ def test_action_failed_has_asterisks_message(shared: Daemon) -> None:
     assert failure["data"]["response"]["Response"] == "Error"
     assert failure["data"]["response"]["ActionID"] == "mine"
     assert failure["data"]["response"]["Message"] in failure["message"]
+
+
+def test_a_missing_right_of_the_manager_user_has_advice(daemon_for: StartDaemon) -> None:
+    with SimulatedPbx(users=[User("amid", SECRET, write="system")]) as pbx:
+        daemon = daemon_for({"pbx1": table(pbx)})
+        assert "Permission denied; add the action's class to `write`" in daemon.failure("QueuePause", {})["message"]
 
 
 def test_an_unanswered_action_times_out_and_may_have_run(shared: Daemon) -> None:
@@ -170,7 +177,7 @@ def test_limits_and_rights_of_the_configuration(strict: Daemon) -> None:
     for method, right in zip(methods, ("admin", "admin", "history"), strict=True):
         error = strict.request(method, methods[method])["error"]
         assert kind_and_sent(error) == ("denied", False)
-        assert f"{right} in [callers.local]" in error["message"]
+        assert f"{right} = true in [callers.local]" in error["message"]
     works(strict)
 
 

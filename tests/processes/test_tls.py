@@ -100,7 +100,7 @@ def refused(daemon: Daemon, server: str) -> str:
     def detail() -> str:
         view = daemon.server(server)
         assert view["state"] != "up"
-        return view["detail"] if view["detail"] != "not connected yet" and "report" not in view["detail"] else ""
+        return view["detail"] if not view["detail"].startswith("connecting to") and "report" not in view["detail"] else ""
 
     return eventually(detail, "it says why not").lower()
 

@@ -272,7 +272,7 @@ def test_only_an_admin_may_change_amid() -> None:
     with pytest.raises(AmidError) as caught:
         check_admin("restart", "web", "web", Caller())
     assert (caught.value.kind, caught.value.sent) == ("denied", False)
-    assert "admin in [web]" in caught.value.message
+    assert "to allow it: admin = true in [web]" in caught.value.message
 
 
 @pytest.mark.parametrize(
