@@ -29,8 +29,9 @@ class Changes(Iterator[Change]):
 
     Attributes:
         view: the state including this change. `view.things` maps the plural of a kind (`channels`)
-            to a dictionary from `id` to the members of each thing. `view.exact` and `view.detail`
-            are those of the last whole state, as in `State`.
+            to a dictionary from `id` to the members of each thing. Queues and conferences have no
+            lists of members there: name the kinds `members`, `callers` and `participants`.
+            `view.exact` and `view.detail` are those of the last whole state, as in `State`.
     """
 
     def __init__(self, call: Callable[[protocol.Call], Any], view: View, timeout: float | None) -> None:

@@ -15,6 +15,9 @@ from amid.client.protocol import log
 from amid.errors import AmidError
 from amid.wire import STATE_KINDS
 
+NESTED = ("members", "callers", "participants")
+"""Lists inside queues and conferences in a `state`. Changes do not report them there, so they would
+go out of date: a view has their things only as kinds of their own."""
 STATE_TIMEOUT_S = 10.0
 """Timeout of `state`: the daemon loads the lists of a PBX at the first request."""
 
@@ -65,7 +68,7 @@ class View:
 
     def _load(self, state: dict[str, Any]) -> None:
         self.exact, self.detail = state["exact"], state["detail"]
-        self.things = {kind: {one["id"]: one for one in state[kind]} for kind in self.kinds}
+        self.things = {kind: {one["id"]: _own_members(one) for one in state[kind]} for kind in self.kinds}
 
     def _merge(self, change: dict[str, Any]) -> None:
         things = self.things[STATE_KINDS[change["kind"]]]
@@ -82,3 +85,7 @@ class View:
             log.warning("no state of %s, retrying: %s", self.server or "the server", error.message)
         self._failed = True
         return PAUSE_S
+
+
+def _own_members(thing: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in thing.items() if name not in NESTED}

@@ -40,6 +40,14 @@ def test_changes_are_merged() -> None:
     assert set(view.things["devices"]) == {"b"}
 
 
+def test_queues_have_no_lists_that_changes_do_not_update() -> None:
+    view = View("pbx1", ["queues", "members"])
+    member = {"id": "support/PJSIP/bob", "queue": "support", "status": "ringing"}
+    answer = {**state(4), "queues": [{"id": "support", "waiting": 1, "members": [member], "callers": []}], "members": [member]}
+    list(view.take(answer))
+    assert view.things == {"queues": {"support": {"id": "support", "waiting": 1}}, "members": {member["id"]: member}}
+
+
 @pytest.mark.parametrize("missed", [3, None])
 def test_after_a_loss_the_whole_state_is_requested_again(missed: int | None) -> None:
     view = View("pbx1", ["device"])
