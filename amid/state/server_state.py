@@ -14,7 +14,7 @@ but is not exact.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Collection, Generator, Iterable, Iterator
 from typing import Any
 
 from amid.state.calls import derive_calls
@@ -23,6 +23,7 @@ from amid.state.fold import apply
 from amid.state.headers import Fields, text
 from amid.state.lists import (
     ALL_GROUPS,
+    GROUPS,
     STATISTICS,
     Difference,
     Item,
@@ -37,6 +38,7 @@ from amid.state.lists import (
     things_of,
 )
 from amid.state.model import Model
+from amid.wire import STATE_KINDS
 
 BARRIER = "AMID_BARRIER"
 """The global variable of Asterisk that barriers set."""
@@ -110,7 +112,9 @@ class ServerState:
         self.change_log = ChangeLog(server, history_bytes, first_rev)
         self.ready = False
         self.exact = False
-        self.detail = ""
+        self.inexact_reason = ""
+        self.missing: dict[str, str] = {}
+        """A group that could not be listed -> why."""
         self.settled_at = 0.0
         self.corrections = 0
         self.last_corrections: list[Difference] = []
@@ -246,15 +250,22 @@ class ServerState:
 
     # ── answers ──
 
-    def head(self) -> dict[str, Any]:
-        """The first members of an answer."""
+    def detail(self, kinds: Collection[str] = STATE_KINDS) -> str:
+        """Why the state is not exact, and which of these kinds could not be listed."""
+        wanted = {"channel", *kinds} if "call" in kinds else set(kinds)
+        unlisted = {group: why for group, why in self.missing.items() if wanted.intersection(GROUPS[group].kinds)}
+        reasons = [f"{group}: known from events only: {why}" for group, why in unlisted.items()]
+        return "; ".join(filter(None, [self.inexact_reason, *reasons]))
+
+    def head(self, kinds: Collection[str] = STATE_KINDS) -> dict[str, Any]:
+        """The first members of an answer with these kinds."""
         return {
             "server": self.server,
             "epoch": self.epoch,
             "seq": self.seq,
             "rev": self.change_log.rev,
             "exact": self.exact,
-            "detail": self.detail,
+            "detail": self.detail(kinds),
             "settled_at": self.settled_at,
         }
 

@@ -154,7 +154,7 @@ class Follower:
         return {
             "ready": not self.unavailable,
             "exact": state.exact and not self.unavailable,
-            "detail": self.unavailable or state.detail,
+            "detail": self.unavailable or state.detail(),
             "settled_at": state.settled_at,
             "corrections": state.corrections,
             "changes": state.change_log.count,

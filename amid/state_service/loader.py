@@ -227,9 +227,9 @@ class Loader:
         return await self._client.action(action, headers, server=self._state.server, timeout=timeout_s, raw=raw)
 
     def _explain(self, load: Load, exact: bool) -> None:
-        missing = [f"{group}: known from events only: {why}" for group, why in load.missing.items()]
         if load.groups == ALL_GROUPS or not exact:
-            self._state.detail = "; ".join(([] if exact else [self._barrier_error]) + missing)
+            self._state.inexact_reason = "" if exact else self._barrier_error
+            self._state.missing = load.missing
 
     def _log_corrections(self) -> None:
         found = self._state.last_corrections

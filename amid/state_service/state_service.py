@@ -189,7 +189,7 @@ def _snapshot(follower: Follower, params: StateParams) -> dict[str, Any]:
         conditions = query.parse_conditions(params.where, params.kinds)
     except ValueError as error:
         raise AmidError("invalid_params", f"state: `params.where`: {error}") from None
-    return {**follower.state.head(), **query.select(follower.state.model, params.kinds, conditions)}
+    return {**follower.state.head(query.parse_kinds(params.kinds)), **query.select(follower.state.model, params.kinds, conditions)}
 
 
 def _changes(follower: Follower, call: CallService, params: EventsParams, now: float) -> dict[str, Any] | None:

@@ -85,7 +85,8 @@ def test_a_user_that_may_not_set_variables() -> None:
         client.begin_epoch(7)
         await client.load()
         assert client.state.ready and not client.state.exact
-        assert "write = call" in client.state.detail and "parked: " in client.state.detail
+        assert "write = call" in client.state.detail() and "parked: " in client.state.detail()
+        assert "parked: " not in client.state.detail({"channel", "call"})
 
     asyncio.run(load())
 
@@ -98,7 +99,7 @@ def test_an_action_that_the_rules_deny_is_not_requested() -> None:
         client.begin_epoch(7)
         await client.load()
         assert client.state.ready and not client.state.exact
-        assert "registrations: known from events only: the configuration does not allow" in client.state.detail
+        assert "registrations: known from events only: the configuration does not allow" in client.state.detail()
         assert "PJSIPShowContacts" in client.actions
         assert not {"Setvar", "PJSIPShowRegistrationsOutbound"} & set(client.actions)
 
