@@ -7,6 +7,7 @@ deleted or renamed at any time. A file that cannot be read is skipped, and the a
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 import time
 from array import array
@@ -231,17 +232,23 @@ def _conditions(params: CallsParams) -> tuple[list[str], list[Any]]:
         conditions.append(f"ended IS NOT NULL AND outcome IN ({','.join('?' * len(UNANSWERED))})")
         values += sorted(UNANSWERED)
     if params.number is not None:
-        reversed_number = reverse(params.number.lstrip("+"))
-        if len(reversed_number) <= LONGEST_EXTENSION:  # the whole number, with or without a plus, as for longer ones
-            matches, others = "IN (?, ?)", "+"
-        else:
-            matches, others = "BETWEEN ? AND ?", MAX_CHARACTER
-        conditions.append(f"linkedid IN (SELECT linkedid FROM party WHERE number {matches})")
-        values += [reversed_number, reversed_number + others]
+        parts = []
+        for number in {params.number.lstrip("+"), _shrink(params.number)}:
+            extension = len(number) <= LONGEST_EXTENSION  # the whole number, with or without a plus, as for longer ones
+            parts.append("number IN (?, ?)" if extension else "number BETWEEN ? AND ?")
+            values += [reverse(number), reverse(number) + ("+" if extension else MAX_CHARACTER)]
+        conditions.append(f"linkedid IN (SELECT linkedid FROM party WHERE {' OR '.join(parts)})")
     if params.name is not None:
         conditions.append("summary LIKE ? ESCAPE '\\'")
         values.append("%" + "".join(f"\\{c}" if c in "%_\\" else c for c in as_json(params.name)[1:-1]) + "%")
     return conditions, values
+
+
+def _shrink(number: str) -> str:
+    """Without a plus before it and what people write between digits, as Asterisk shrinks a caller
+    ID (ast_shrink_phone_number in callerid.c); text that is not a number is returned unchanged."""
+    digits = re.sub(r"[\s().-]", "", number).lstrip("+")
+    return digits if digits.isdecimal() else number.lstrip("+")
 
 
 def _may_end(event: Event, call: dict[str, Any]) -> bool:

@@ -399,6 +399,8 @@ def several(tmp_path: Path) -> Path:
         ({"since": NOON + 125, "until": NOON + 245}, "43"),
         ({"number": "0300004"}, "4"),
         ({"number": "300004"}, "4"),
+        ({"number": "+0300.004"}, "4"),
+        ({"number": "(0300) 00-4"}, "4"),
         ({"number": "400"}, "9876543210"),
         ({"number": "00"}, ""),
         ({"name": "name 7"}, "7"),
