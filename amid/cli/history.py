@@ -122,7 +122,7 @@ def _began(call: CallSummary) -> str:
 
 def _title(call: CallSummary) -> str:
     began = _began(call)
-    parties = f"{printable(call['who'])} → {printable(call['whom'] or call['dialled'])}"
+    parties = " → ".join(printable(one) for one in (call["who"], call["whom"] or call["dialled"]) if one)
     if call["ended"] is None:
         return f"{click.style(parties, bold=True)}  {began}, goes on"
     facts = [call["outcome"], f"{call['ended'] - call['began']:.0f} s", ENDED_BY.get(call["ended_by"], "")]

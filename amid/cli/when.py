@@ -1,4 +1,4 @@
-"""Times as people type them: 14:03, yesterday, 2h, 2026-11-27, 2026-11-27 14:03."""
+"""Times as people type them: 14:03, today, yesterday, 2h, 2026-11-27, 2026-11-27 14:03."""
 
 from __future__ import annotations
 
@@ -48,4 +48,5 @@ class When(click.ParamType[float]):
         try:
             return parse(str(value), time.time())
         except (ValueError, OverflowError):
-            self.fail(f"{value!r} is no time: write 14:03, yesterday, 2h (ago), 2026-11-27 or '2026-11-27 14:03'", param, ctx)
+            examples = "14:03, today, yesterday, 2h (ago), 2026-11-27 or '2026-11-27 14:03'"
+            self.fail(f"{value!r} is no time: write {examples}", param, ctx)

@@ -49,3 +49,10 @@ def test_a_call_that_was_not_recorded_is_named(daemon: StandIn, amid: Amid) -> N
     daemon.methods["call"] = lambda params: {"server": "pbx1", "call": None, "ladder": []}
     assert "no call 1.1 was recorded" in amid("call", "1.1").err
     assert "no call of 5551234 was recorded" in amid("call", "--number", "5551234").err
+
+
+def test_a_call_without_a_callee_has_no_arrow(daemon: StandIn, amid: Amid) -> None:
+    numbers = {"linkedid": "1.1", "began": 0.0, "ended": 5.0, "outcome": "answered", "ended_by": "pbx"}
+    call = {**numbers, "who": "CRM (100)", "whom": "", "dialled": ""}
+    daemon.methods["call"] = lambda params: {"server": "pbx1", "call": call, "ladder": []}
+    assert amid("call", "1.1").out.startswith("CRM (100)  ")
