@@ -14,7 +14,9 @@ from amid.cli.when import When
 
 
 @click.command(cls=Reporting)
-@click.option("--since", type=When(), metavar="TIME", help="Calls that began then or later: 14:03, yesterday, 2h, 2026-11-27.")
+@click.option(
+    "--since", type=When(), metavar="TIME", help="Calls that began then or later: 14:03, today, yesterday, 2h, 2026-11-27."
+)
 @click.option("--until", type=When(), metavar="TIME", help="Calls that began then or earlier.")
 @click.option(
     "--number",

@@ -32,13 +32,13 @@ def show_calls(top: dict[str, Any], as_json: bool, filters: dict[str, Any]) -> N
     """Print the recorded calls that match `filters`, the params of `Client.calls`."""
     with Client(top["run_dir"]) as client:
         page = client.calls(**filters)
+    _warn_of(page.get("unreadable", []))
     if as_json:
         for call in page["calls"]:
             click.echo(wire.pack_json(call))
-        return
-    _warn_of(page.get("unreadable", []))
-    for row in text.table([_columns(call) for call in page["calls"]], text.limit()) if page["calls"] else ["no calls"]:
-        click.echo(row)
+    else:
+        for row in text.table([_columns(call) for call in page["calls"]], text.limit()) if page["calls"] else ["no calls"]:
+            click.echo(row)
     number = filters["number"]
     if number and not page["calls"] and not any(map(str.isdigit, number)):
         click.echo("amid: --number compares numbers and extensions; use --name for the name of a party", err=True)

@@ -33,6 +33,13 @@ def test_a_name_in_place_of_a_number_is_explained(daemon: StandIn, amid: Amid) -
     assert amid("calls", "--number", "100").err == amid("calls", "--lost").err == ""
 
 
+def test_an_incomplete_list_is_reported_with_json_too(daemon: StandIn, amid: Amid) -> None:
+    daemon.methods["calls"] = lambda params: {"server": "pbx1", "calls": [], "more": True, "unreadable": ["a.db: damaged"]}
+    for options in ([], ["--json"]):
+        ended = amid("calls", "--lost", *options)
+        assert "there are more calls" in ended.err and "a.db" in ended.err
+
+
 def test_recorded_calls_cannot_be_watched(daemon: StandIn, amid: Amid) -> None:
     ended = amid("calls", "--watch", "--lost")
     assert ended.status == 2 and "takes no filter" in ended.err
