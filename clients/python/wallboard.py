@@ -3,33 +3,31 @@
 
     python wallboard.py [--server pbx1]
 
-It opens the event stream first and asks for the state afterwards, so no change is missed between the
-two. Every queue event, and every gap, makes it ask again.
+amid keeps the state of the queues. This program follows its changes, and has the whole state at each of them.
 """
 
 import argparse
+import contextlib
 import sys
+import time
+from typing import Any
 
-from amid import AmidError, CallTimeout, Client
+from amid import CallTimeout, Client
 
-EVENTS = (
-    "QueueCallerJoin", "QueueCallerLeave", "QueueCallerAbandon", "QueueMemberAdded", "QueueMemberRemoved",
-    "QueueMemberPause", "QueueMemberStatus", "amid:connected", "amid:booted", "amid:disconnected",
-)  # fmt: skip
-NOT_IN_USE = "1"
 REFRESH_S = 5.0
 
+Things = dict[str, dict[str, dict[str, Any]]]
 
-def table(client: Client, server: str | None) -> str:
+
+def table(things: Things) -> str:
     """The state of all queues, one line each."""
-    items = client.action("QueueStatus", server=server)["events"]
     lines = [f"{'queue':<20}{'waiting':>8}{'longest':>10}{'free':>6}{'agents':>8}"]
-    for queue in (item["Queue"] for item in items if item["Event"] == "QueueParams"):
-        waits = [int(i["Wait"]) for i in items if i["Event"] == "QueueEntry" and i["Queue"] == queue]
-        agents = [i for i in items if i["Event"] == "QueueMember" and i["Queue"] == queue]
-        free = [agent for agent in agents if agent["Status"] == NOT_IN_USE and agent["Paused"] == "0"]
-        longest = f"{max(waits, default=0)} s"
-        lines.append(f"{queue:<20}{len(waits):>8}{longest:>10}{len(free):>6}{len(agents):>8}")
+    for queue in things["queues"]:
+        since = [caller["since"] for caller in things["callers"].values() if caller["queue"] == queue]
+        agents = [member for member in things["members"].values() if member["queue"] == queue]
+        free = [agent for agent in agents if agent["status"] == "not in use" and not agent["paused"]]
+        longest = f"{time.time() - min(since):.0f} s" if since else ""
+        lines.append(f"{queue:<20}{len(since):>8}{longest:>10}{len(free):>6}{len(agents):>8}")
     return "\n".join(lines)
 
 
@@ -38,16 +36,12 @@ def main() -> None:
     parser.add_argument("--server", help="needed when there are several")
     server = parser.parse_args().server
     clear = "\x1b[H\x1b[J" if sys.stdout.isatty() else ""
-    with Client() as client, client.events(*EVENTS, server=server, gaps=True, timeout=REFRESH_S) as events:
+    with Client() as client:
+        changes = client.changes(server, ["queues", "members", "callers"], timeout=REFRESH_S)
         while True:
-            try:
-                print(clear + table(client, server), flush=True)
-            except AmidError as error:
-                print(f"{clear}no queues for now: {error}", flush=True)
-            try:
-                next(events)
-            except CallTimeout:
-                continue  # nothing changed, except how long callers have waited
+            with contextlib.suppress(CallTimeout):  # nothing changed, except how long callers have waited
+                next(changes)
+            print(clear + table(changes.view.things), flush=True)
 
 
 if __name__ == "__main__":
