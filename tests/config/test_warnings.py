@@ -102,6 +102,6 @@ def test_the_tokens_of_the_example_are_refused(tmp_path: Path) -> None:
     (tmp_path / "tokens.toml").touch(0o600)
     (tmp_path / "tokens.toml").write_text(tokens.read_text())
     wrong = problems({"servers": {"pbx1": SERVER}, "gateway": {"tokens_file": "tokens.toml"}}, tmp_path)
-    for name, said in zip(("operator", "wallboard"), wrong, strict=True):
+    for name, said in zip(("operator", "wallboard", "click-to-dial"), wrong, strict=True):
         assert f"tokens.toml: [{name}] token: is the token of the example file" in said
     assert "CHANGE-ME" not in str(wrong)
