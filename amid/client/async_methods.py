@@ -125,9 +125,9 @@ class AsyncMethods(ABC):
     ) -> State:
         """The live state of a PBX, exactly as of event `seq`: lists of maps, by kind.
 
-        kinds: for example ["channels", "queues"]. Without it, queues contain their members and
-        callers, and conferences their participants. where: conditions on members, such as
-        "state=Up" or {"queue": "sales"}.
+        kinds: for example ["channels", "queues"]. A queue contains its members and callers, and a
+        conference its participants; these have lists of their own only if `kinds` names them.
+        where: conditions on members, such as "state=Up" or {"queue": "sales"}.
         """
         result: State = await self.call(protocol.state(server, kinds, where, timeout))
         return result
@@ -171,7 +171,8 @@ class AsyncMethods(ABC):
 
         since, until: when they began, in seconds since 1970. number: a number in the call; six or
         more digits match the end of a number, fewer only a whole number. longer, shorter: duration
-        in seconds. lost: nobody spoke to the caller. limit: 50 by default, at most 1,000.
+        in seconds. lost: nobody spoke to the caller. limit: 50 by default, at most 1,000. If `more`
+        is true, request the rest with `until` = `began` of the last call, which is repeated.
         """
         asked = {"server": server, "since": since, "until": until, "number": number, "name": name, "queue": queue, "agent": agent}
         asked |= {"ended_by": ended_by, "outcome": outcome, "lost": lost, "longer": longer, "shorter": shorter, "limit": limit}
