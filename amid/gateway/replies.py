@@ -43,6 +43,8 @@ async def on_http_error(request: Request, error: Exception) -> Response:
     if error.status_code == 405:
         headers["Allow"] = ", ".join(sorted(headers["Allow"].split(", ")))
         what = f"{request.method} is not allowed here; allowed: {headers['Allow']}"
+    elif what == "Not Found":  # Starlette's own
+        what = "there is no such path; /openapi.json describes all"
     response = json_response({"error": what}, error.status_code)
     response.headers.update(headers)
     return response
