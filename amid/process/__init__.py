@@ -7,6 +7,7 @@ loop           the event loop, clock and timers
 run_dir        the lock, the status file, the sockets
 log            one line per record; log_writer writes it
 pipe           the connection between the broker and a reader
+broker_link    the pipes of a reader or a service to the broker
 sending        one message on a ZeroMQ socket
 socket_reader  a ZeroMQ socket on the event loop
 acceptor       accepts connections while descriptors last

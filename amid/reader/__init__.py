@@ -8,6 +8,5 @@ answers             results and errors of calls; result_encoder encodes large re
 publisher           numbers events and sends them
 event_socket        one XPUB socket; subscribers counts its connections
 pulls               the method `events`
-broker_link         the pipes to the broker
 tracer              the trace socket
 """

@@ -19,7 +19,6 @@ from typing import Any
 import msgspec
 import zmq
 
-from amid import wire
 from amid.ami.exchange import Answer, TooLarge
 from amid.ami.lane import Call, Outcome
 from amid.ami.packet import Headers, text
@@ -27,12 +26,12 @@ from amid.ami.session import new_action_id
 from amid.config.tables import Caller, Config, Curve
 from amid.events.replay_buffer import Cursor
 from amid.process import loop
+from amid.process.broker_link import BrokerLink
 from amid.process.child import BEAT_S, Child
 from amid.process.loop import Alarm, Soon, clock
 from amid.process.run_dir import describe_run_dir_error, epoch_origin_now
 from amid.process.settings import ReaderSettings, reader_settings
 from amid.reader.answers import Answers
-from amid.reader.broker_link import BrokerLink
 from amid.reader.event_socket import EventSockets
 from amid.reader.event_stream import MAX_EVENT_BYTES, EventStream
 from amid.reader.lane_pool import LanePool, Lost
@@ -41,6 +40,7 @@ from amid.reader.publisher import Publisher
 from amid.reader.pulls import Pulls
 from amid.reader.tls import tls_context
 from amid.reader.tracer import Tracer
+from amid.rpc import messages
 from amid.rpc.messages import (
     Capacity,
     Done,
@@ -48,6 +48,7 @@ from amid.rpc.messages import (
     Draining,
     Failure,
     Forget,
+    Hello,
     Lanes,
     PassOn,
     Progress,
@@ -111,8 +112,9 @@ class Reader:
         tap = trace.session("events")
         self._events = EventStream(server, listening, self._publisher, self._answers, self._epoch, tap, self._events_changed)
         self._lanes = LanePool(server, acting, trace, self._finish, self._lose, self._report_soon)
-        path = f"{settings.run_dir}/{wire.READERS_SOCKET}"
-        self._link = BrokerLink(path, settings.name, started, self._dispatch, self._broker_connected)
+        hellos = Hello(settings.name, started, bulk=True), Hello(settings.name, started)
+        decode = messages.decode_to_reader
+        self._link = BrokerLink(settings.run_dir, hellos, decode, self._dispatch, self._broker_connected)
         self._asterisk = ""
         self._taken_idle = self._taken_behind = 0  # calls of this broker
         self._reported: tuple[Any, ...] = ()
