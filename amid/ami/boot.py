@@ -20,9 +20,8 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterable
 
-from amid.ami.action import encode_action
 from amid.ami.packet import Packet
-from amid.ami.session import new_action_id
+from amid.ami.session import Session
 
 EVENT = "FullyBooted"
 
@@ -41,12 +40,13 @@ class Boot(enum.Enum):
 
 
 class BootCheck:
-    """The check of one session, from its login on.
+    """The check of one session, from its login on. Its questions are queued in the session.
 
     sees_event: an earlier session of this user received the event. now: monotonic seconds.
     """
 
-    def __init__(self, sees_event: bool, now: float) -> None:
+    def __init__(self, session: Session, sees_event: bool, now: float) -> None:
+        self._session = session
         self.state = Boot.ASKED
         self.sees_event = sees_event
         self.at_login = True
@@ -55,7 +55,6 @@ class BootCheck:
         self.blocked = False
         """Whether the command may be blocking the session, so that a Ping would not be answered."""
         self._awaited = ""
-        self._out = b""
 
     @property
     def over(self) -> bool:
@@ -79,20 +78,15 @@ class BootCheck:
         elif not self.over:
             self.at_login = False
             self.blocked = True
-            self._ask("Command", Command="core waitfullybooted")
+            self._awaited = self._session.ask("Command", Command="core waitfullybooted")
         return True
 
     def check(self, now: float) -> None:
         """Send the first question, behind the login; stop waiting at the deadline."""
         if self.state is Boot.ASKED and not self._awaited:
-            self._ask("Ping")
+            self._awaited = self._session.ask("Ping")
         if not self.over and now >= self.deadline:
             self.state = Boot.UNKNOWN
-
-    def data_to_send(self) -> bytes:
-        """The bytes to send now."""
-        data, self._out = self._out, b""
-        return data
 
     def _command_answered(self, refused: bool) -> None:
         if self.over:
@@ -101,7 +95,3 @@ class BootCheck:
             self.state = Boot.BOOTED
         else:
             self.state = Boot.BOOTING if self.sees_event else Boot.UNKNOWN
-
-    def _ask(self, action: str, **fields: str) -> None:
-        self._awaited = new_action_id()
-        self._out += encode_action(action, self._awaited, fields)

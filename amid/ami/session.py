@@ -118,12 +118,21 @@ class Session:
         """Queue a packet."""
         self._out.append(packet)
 
+    def ask(self, action: str, **fields: str) -> str:
+        """Queue an action, and return its ActionID."""
+        action_id = new_action_id()
+        try:
+            self.send(encode_action(action, action_id, fields))
+        except InvalidAction as error:  # the user name or secret cannot be sent in a line
+            raise LoginRejected(f"{action} cannot be sent: {error}") from None
+        return action_id
+
     def ping(self, now: float) -> None:
         """Send a Ping.
 
         Its answer is due within `timeouts.pong_s` seconds of the last sign of life.
         """
-        self._ping_id = self._send("Ping")
+        self._ping_id = self.ask("Ping")
         self._pinged = now
 
     def pinging(self) -> bool:
@@ -133,7 +142,7 @@ class Session:
     def log_off(self) -> None:
         """Send a Logoff. Asterisk then closes the connection."""
         self.ended = True
-        self._goodbye_id = self._send("Logoff")
+        self._goodbye_id = self.ask("Logoff")
 
     def check(self, now: float) -> None:
         """Raise `ProtocolError` if the login or the answer to a Ping is overdue."""
@@ -157,23 +166,15 @@ class Session:
             return max(self._pinged, self._last_received) + self._timeouts.pong_s
         return self._last_received + self._timeouts.silence_s
 
-    def _send(self, action: str, **fields: str) -> str:
-        action_id = new_action_id()
-        try:
-            self._out.append(encode_action(action, action_id, fields))
-        except InvalidAction as error:  # the user name or secret cannot be sent in a line
-            raise LoginRejected(f"{action} cannot be sent: {error}") from None
-        return action_id
-
     def _greeted(self, greeting: Greeting) -> None:
         self.version = greeting.version
         if self._challenging:
-            self._step_id = self._send("Challenge", AuthType="MD5")
+            self._step_id = self.ask("Challenge", AuthType="MD5")
         else:
             self._send_login(Secret=self._login.secret)
 
     def _send_login(self, **proof: str) -> None:
-        self._step_id = self._send("Login", Username=self._login.username, **proof, Events=self._login.events)
+        self._step_id = self.ask("Login", Username=self._login.username, **proof, Events=self._login.events)
 
     def _login_step(self, packet: Packet) -> bool:
         """Handle the answer to Challenge or Login. False if `packet` is neither."""
@@ -189,7 +190,7 @@ class Session:
         else:
             self.up = True
             if self._login.events.lower() not in ("on", "off"):
-                self._mask_id = self._send("Events", EventMask=self._login.events)
+                self._mask_id = self.ask("Events", EventMask=self._login.events)
         return True
 
     def _answer_challenge(self, challenge: str) -> None:

@@ -15,7 +15,7 @@ from amid.ami.boot import Boot, BootCheck
 from amid.ami.event_batch import EventBatch
 from amid.ami.packet import Packet, ProtocolError
 from amid.ami.parser import Oversized
-from amid.ami.session import LoginRejected, Session
+from amid.ami.session import LoginRejected
 from amid.ami.trace import Tap
 from amid.config.tables import Server
 from amid.process.loop import clock
@@ -40,35 +40,34 @@ REJECTED_MAX_S = 30.0
 
 
 class EventConnection(ManagerConnection):
-    """One session, from its login to its end. boot: whether Asterisk has loaded its modules."""
+    """One session, from its login to its end. boot: whether Asterisk has loaded its modules; None before
+    the login."""
 
     def __init__(self, stream: EventStream, endpoint: Endpoint, tap: Tap) -> None:
         self._stream = stream
         self.pauses = ReadPauses()
-        self.was_up = False
-        self.boot = BootCheck(stream.sees_boot, clock.monotonic())
+        self.boot: BootCheck | None = None
         super().__init__(endpoint, tap, stream.lost)
 
     def feed(self, data: bytes, now: float) -> None:
         assert self.session is not None
         items = self.session.receive(data, now)
-        if self.up and not self.was_up:
-            self.was_up = True
-            self.boot = BootCheck(self._stream.sees_boot, now)
+        if self.up and self.boot is None:
+            self.boot = BootCheck(self.session, self._stream.sees_boot, now)
             self._stream.connected(self, self.session.version)
-        self._stream.take(items)
+        self._stream.take(items, self.boot)
 
     def check(self, now: float) -> None:
         assert self.session is not None
         self.session.check(now)
-        if self.up:
-            self._stream.check_boot(self, self.session, now)
-        if not self.boot.blocked:
-            self.session.keep_alive(now)
+        if self.boot is not None:
+            self._stream.check_boot(self.boot, now)
+            if not self.boot.blocked:
+                self.session.keep_alive(now)
 
     def next_deadline(self) -> float:
         assert self.session is not None
-        if not self.up or self.boot.over:
+        if self.boot is None or self.boot.over:
             return self.session.next_deadline()
         return self.boot.deadline if self.boot.blocked else min(self.boot.deadline, self.session.next_deadline())
 
@@ -140,7 +139,7 @@ class EventStream:
 
     def _publish_end(self, connection: EventConnection, reason: str) -> None:
         """Publish the end of a session, after all its events, if it was logged in."""
-        if connection.was_up:
+        if connection.boot is not None:
             self._publish(own_event("amid:disconnected", Reason=reason))
 
     # ── called by the connection ──
@@ -156,29 +155,26 @@ class EventStream:
         log.info("connected to %s:%d, AMI %s", self._server.host, self._server.tcp_port, version)
         self._publish(own_event("amid:connected", Interface=version))
 
-    def take(self, items: list[Packet | EventBatch | Oversized]) -> None:
+    def take(self, items: list[Packet | EventBatch | Oversized], boot: BootCheck | None) -> None:
         """Publish received events, and check the packets for answers."""
-        connection = self._connection
-        assert connection is not None
         events = [item for item in items if isinstance(item, EventBatch) or (isinstance(item, Packet) and item.event)]
         packets = [item for item in items if isinstance(item, Packet) and not item.event]
         if events:
             batch = EventBatch.join(events)
-            connection.boot.feed_events(batch.names)  # before the answers: events that came with the login decide
+            if boot is not None:
+                boot.feed_events(batch.names)  # before the answers: events that came with the login decide
             self._publisher.publish(batch, clock.wall())
             self._answers.events(batch)
-        own = sum(map(connection.boot.feed_answer, packets))
+        own = sum(map(boot.feed_answer, packets)) if boot is not None else 0
         self.unknown += len(items) - len(events) - own
         if any(isinstance(item, Oversized) for item in items):
             raise ProtocolError(f"Asterisk sent an event of over {MAX_EVENT_BYTES} bytes")
 
-    def check_boot(self, connection: EventConnection, session: Session, now: float) -> None:
+    def check_boot(self, boot: BootCheck, now: float) -> None:
         """Ask whether Asterisk has booted, until that is known."""
-        boot = connection.boot
         if self.state != "booting":
             return
         boot.check(now)
-        session.send(boot.data_to_send())
         if not boot.over:
             return
         self.sees_boot = boot.sees_event
@@ -206,7 +202,7 @@ class EventStream:
         log.log(level, "%s; next try in %.1f s", reason, delay)
         self._enter("rejected" if rejected else "connecting", reason)
         self._publish_end(connection, reason)
-        if connection.was_up:
+        if connection.boot is not None:
             self._answers.event_session_lost()
         elif rejected:
             self._publish(own_event("amid:rejected", Reason=reason))

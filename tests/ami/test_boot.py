@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from amid.ami.boot import LIMIT_S, Boot, BootCheck
 from amid.ami.packet import Packet, parse_headers
+from amid.ami.session import Login, Session, SessionTimeouts
+
+
+def boot_check(sees_event: bool = False) -> BootCheck:
+    return BootCheck(Session(Login("amid", "secret"), SessionTimeouts(), 100.0, 1000), sees_event, 100.0)
 
 
 def asked(check: BootCheck, now: float = 100.0) -> dict[str, str]:
     """The action that it sends now."""
     check.check(now)
-    headers = parse_headers(check.data_to_send().removesuffix(b"\r\n\r\n"))
+    headers = parse_headers(check._session.data_to_send().removesuffix(b"\r\n\r\n"))
     return {str(name): str(value) for name, value in headers.items()}
 
 
@@ -19,7 +24,7 @@ def answer(action: dict[str, str], response: str = "Success") -> Packet:
 
 def after_ping(sees_event: bool = False) -> tuple[BootCheck, dict[str, str]]:
     """A check to whose login no event came, and the command that it sends."""
-    check = BootCheck(sees_event, 100.0)
+    check = boot_check(sees_event)
     ping = asked(check)
     assert ping["Action"] == "Ping" and not check.blocked
     assert check.feed_answer(answer(ping))
@@ -27,18 +32,18 @@ def after_ping(sees_event: bool = False) -> tuple[BootCheck, dict[str, str]]:
 
 
 def test_fully_booted_arrives_with_the_login() -> None:
-    check = BootCheck(False, 100.0)
+    check = boot_check()
     check.feed_events(["SuccessfulAuth", "FullyBooted"])
     check.check(100.0)
-    assert check.state is Boot.BOOTED and check.at_login and check.sees_event and not check.data_to_send()
+    assert check.state is Boot.BOOTED and check.at_login and check.sees_event and not check._session.data_to_send()
 
 
 def test_fully_booted_arrives_before_the_pong() -> None:
-    check = BootCheck(False, 100.0)
+    check = boot_check()
     ping = asked(check)
     check.feed_events(["FullyBooted"])
     assert check.feed_answer(answer(ping)) and check.state is Boot.BOOTED
-    assert not check.data_to_send(), "nothing more is asked"
+    assert not check._session.data_to_send(), "nothing more is asked"
 
 
 def test_the_boot_command_succeeds_after_booting() -> None:
@@ -74,7 +79,7 @@ def test_the_wait_for_fully_booted_times_out() -> None:
 
 
 def test_answers_of_other_actions_are_ignored() -> None:
-    check = BootCheck(False, 100.0)
+    check = boot_check()
     assert not check.feed_answer(Packet(b"Response: Success")), "nothing has been asked"
     asked(check)
     assert not check.feed_answer(Packet(b"Response: Success\r\nActionID: another"))

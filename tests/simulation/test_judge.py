@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from amid.ami.boot import BootCheck
 from amid.ami.event_batch import BLANK
 from amid.ami.exchange import Answer
 from amid.ami.lane import Flight, Lane
@@ -71,10 +72,10 @@ def lose_events(connection: EventConnection, data: bytes, now: float) -> None:
     """The last event of a large read is dropped."""
     assert connection.session is not None
     items = connection.session.receive(data, now)
-    if connection.up and not connection.was_up:
-        connection.was_up = True
+    if connection.up and connection.boot is None:
+        connection.boot = BootCheck(connection.session, connection._stream.sees_boot, now)
         connection._stream.connected(connection, connection.session.version)
-    connection._stream.take(items[:-1] if len(items) > 5 else items)
+    connection._stream.take(items[:-1] if len(items) > 5 else items, connection.boot)
 
 
 def skip_held(buffer: ReplayBuffer, after: Any, limit: int, names: frozenset[str] = frozenset()) -> Page:
