@@ -26,7 +26,6 @@ from collections import deque
 from msgspec import Struct
 
 from amid.ami import catalogue
-from amid.ami.action import encode_action
 from amid.ami.event_batch import flatten
 from amid.ami.exchange import Answer, Exchange, TooLarge
 from amid.ami.packet import Packet, ProtocolError
@@ -60,11 +59,6 @@ class Call(Struct, frozen=True):
     deadline: float
     max_bytes: int
     quick: bool = False
-
-    @staticmethod
-    def own(action: str, action_id: str, deadline: float, max_bytes: int) -> Call:
-        """An action of amid's own, with `call_id` 0."""
-        return Call(0, action, action_id, encode_action(action, action_id, {}), deadline, max_bytes)
 
 
 Outcome = tuple[Call, Answer | TooLarge]

@@ -34,19 +34,26 @@ MAX_EVENT_BYTES = 1024 * 1024
 
 ENDING = "amid's reader is ending"
 
+UNKNOWN = "unknown"
+"""Asterisk's version, until it has reported it."""
+
 REJECTED_MIN_S = 2.0
 REJECTED_MAX_S = 30.0
 """Seconds before a rejected login is retried, at first and at most."""
 
 
 class EventConnection(ManagerConnection):
-    """One session, from its login to its end. boot: whether Asterisk has loaded its modules; None before
-    the login."""
+    """One session, from its login to its end.
+
+    boot: whether Asterisk has loaded its modules; None before the login. version_id: the ActionID of
+    the question for its version.
+    """
 
     def __init__(self, stream: EventStream, endpoint: Endpoint, tap: Tap) -> None:
         self._stream = stream
         self.pauses = ReadPauses()
         self.boot: BootCheck | None = None
+        self.version_id = ""
         super().__init__(endpoint, tap, stream.lost)
 
     def feed(self, data: bytes, now: float) -> None:
@@ -55,15 +62,24 @@ class EventConnection(ManagerConnection):
         if self.up and self.boot is None:
             self.boot = BootCheck(self.session, self._stream.sees_boot, now)
             self._stream.connected(self, self.session.version)
-        self._stream.take(items, self.boot)
+        self._stream.take(items, self)
 
     def check(self, now: float) -> None:
         assert self.session is not None
         self.session.check(now)
         if self.boot is not None:
             self._stream.check_boot(self.boot, now)
+            if self.boot.over and not self.version_id:
+                self.version_id = self.session.ask("CoreSettings")
             if not self.boot.blocked:
                 self.session.keep_alive(now)
+
+    def feed_answer(self, packet: Packet) -> bool:
+        """Whether the packet answers a question of the reader's own."""
+        if self.version_id and packet.action_id == self.version_id:
+            self._stream.take_version(packet.get("AsteriskVersion"))
+            return True
+        return self.boot is not None and self.boot.feed_answer(packet)
 
     def next_deadline(self) -> float:
         assert self.session is not None
@@ -76,7 +92,8 @@ class EventStream:
     """The event sessions of a server, one after another.
 
     state: "up", "booting", "connecting" or "rejected". detail: why it is not up. since: start of
-    the state, seconds since 1970. epoch: returns the epoch that begins at a monotonic time.
+    the state, seconds since 1970. asterisk: its version, UNKNOWN until it has told it, "" while there
+    is no session. epoch: returns the epoch that begins at a monotonic time.
     on_change: called when the state has changed.
     """
 
@@ -108,6 +125,7 @@ class EventStream:
         self.state = "connecting"
         self.detail = f"connecting to {server.host}:{server.tcp_port}"
         self.since = clock.wall()
+        self.asterisk = ""
         self.sessions = 0
         self.unknown = 0
 
@@ -155,17 +173,17 @@ class EventStream:
         log.info("connected to %s:%d, AMI %s", self._server.host, self._server.tcp_port, version)
         self._publish(own_event("amid:connected", Interface=version))
 
-    def take(self, items: list[Packet | EventBatch | Oversized], boot: BootCheck | None) -> None:
+    def take(self, items: list[Packet | EventBatch | Oversized], connection: EventConnection) -> None:
         """Publish received events, and check the packets for answers."""
         events = [item for item in items if isinstance(item, EventBatch) or (isinstance(item, Packet) and item.event)]
         packets = [item for item in items if isinstance(item, Packet) and not item.event]
         if events:
             batch = EventBatch.join(events)
-            if boot is not None:
-                boot.feed_events(batch.names)  # before the answers: events that came with the login decide
+            if connection.boot is not None:
+                connection.boot.feed_events(batch.names)  # before the answers: events that came with the login decide
             self._publisher.publish(batch, clock.wall())
             self._answers.events(batch)
-        own = sum(map(boot.feed_answer, packets)) if boot is not None else 0
+        own = sum(map(connection.feed_answer, packets))
         self.unknown += len(items) - len(events) - own
         if any(isinstance(item, Oversized) for item in items):
             raise ProtocolError(f"Asterisk sent an event of over {MAX_EVENT_BYTES} bytes")
@@ -184,7 +202,13 @@ class EventStream:
         if not boot.at_login:
             log.info("Asterisk has booted")
             self._publish(own_event("amid:booted"))
+        self.asterisk = UNKNOWN
         self._enter("up", "")
+
+    def take_version(self, version: str) -> None:
+        """Asterisk has reported its version, or "" if its answer has none."""
+        self.asterisk = version or UNKNOWN
+        self._on_change()
 
     def lost(self, connection: EventConnection, error: OSError | ProtocolError) -> None:
         """The session has ended: publish that, and plan the next one."""
@@ -210,6 +234,8 @@ class EventStream:
     def _enter(self, state: str, detail: str) -> None:
         if state != self.state:
             self.since = clock.wall()
+        if state != "up":
+            self.asterisk = ""  # it may return with another version
         self.state, self.detail = state, detail
         self._on_change()
 

@@ -19,10 +19,8 @@ from typing import Any
 import msgspec
 import zmq
 
-from amid.ami.exchange import Answer, TooLarge
 from amid.ami.lane import Call, Outcome
 from amid.ami.packet import Headers, text
-from amid.ami.session import new_action_id
 from amid.config.tables import Caller, Config, Curve
 from amid.events.replay_buffer import Cursor
 from amid.process import loop
@@ -71,14 +69,6 @@ LOGOFF_S = 0.5
 STATUS_DELAY_S = 0.02
 """Delay of the counters in `status`."""
 
-VERSION_TIMEOUT_S = 5.0
-"""Time for Asterisk to report its version."""
-
-VERSION_CALL = 0
-"""The id of the call that requests the version; the broker's ids are others."""
-
-UNKNOWN = "unknown"
-
 OpenSockets = Callable[[str, Counter[str], int, Curve, Mapping[str, Caller]], EventSockets]
 
 
@@ -115,7 +105,6 @@ class Reader:
         hellos = Hello(settings.name, started, bulk=True), Hello(settings.name, started)
         decode = messages.decode_to_reader
         self._link = BrokerLink(settings.run_dir, hellos, decode, self._dispatch, self._broker_connected)
-        self._asterisk = ""
         self._taken_idle = self._taken_behind = 0  # calls of this broker
         self._reported: tuple[Any, ...] = ()
         self._undeliverable = 0
@@ -145,40 +134,20 @@ class Reader:
     # ── sessions ──
 
     def _events_changed(self) -> None:
-        if self._events.state != "up":
-            self._asterisk = ""  # Asterisk may return with another version
         may_dial = self._events.state == "up" and not self._leaving
         self._lanes.allow_dialing(may_dial, self._events.address)
         self._report_soon()
 
     def _finish(self, outcomes: list[Outcome]) -> None:
         for call, answer in outcomes:
-            if call.call_id == VERSION_CALL:
-                self._take_version(answer)
-            else:
-                self._answers.finish(call, answer)
+            self._answers.finish(call, answer)
 
     def _lose(self, lost: list[Lost], reason: str) -> None:
         for call, answer in lost:
-            if call.call_id == VERSION_CALL:
-                self._asterisk = ""
-            elif answer is not None:
-                self._finish([(call, answer)])
+            if answer is not None:
+                self._answers.finish(call, answer)
             else:
                 self._answers.lost(call, f"the session was lost with the action in flight: {reason}")
-
-    def _ask_version(self) -> None:
-        """Request Asterisk's version on the first idle lane."""
-        if self._asterisk or self._events.state != "up" or not self._lanes.idle:
-            return
-        now = clock.monotonic()
-        self._asterisk = UNKNOWN
-        self._lanes.start(Call.own("CoreSettings", new_action_id(), now + VERSION_TIMEOUT_S, 65536), False, now)
-
-    def _take_version(self, answer: Answer | TooLarge) -> None:
-        if isinstance(answer, Answer) and answer.response is not None and not answer.failed:
-            self._asterisk = answer.response.get("AsteriskVersion") or UNKNOWN
-        self._send_status()
 
     # ── the broker ──
 
@@ -240,13 +209,13 @@ class Reader:
 
     def _report(self) -> None:
         """Report changed capacity or state to the broker."""
-        self._ask_version()
         capacity = self._capacity()
         standing = (
             capacity.idle + capacity.taken_idle,
             capacity.room + capacity.taken_behind,
             self._lanes.ready,
             self._events.state,
+            self._events.asterisk,
         )
         if standing[2:] != self._reported[2:]:
             self._send_status()
@@ -268,7 +237,7 @@ class Reader:
             events.since,
             numbers.epoch,
             numbers.seq,
-            self._asterisk,
+            events.asterisk,
             Lanes(lanes.idle, lanes.busy, self._limit, lanes.call_ids),
             self._all_counters(),
         )
