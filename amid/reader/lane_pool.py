@@ -11,7 +11,6 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from amid.ami.exchange import Answer, TooLarge
 from amid.ami.lane import Call, Lane, Outcome
 from amid.ami.packet import ProtocolError
 from amid.ami.session import Session
@@ -19,6 +18,7 @@ from amid.ami.trace import Tap, Trace
 from amid.config.tables import Server
 from amid.process.loop import Alarm, clock
 from amid.process.name_lookup import Address
+from amid.reader.answers import Answers
 from amid.reader.manager_connection import Endpoint, ManagerConnection
 from amid.supervision.backoff import Backoff
 
@@ -26,8 +26,6 @@ log = logging.getLogger("amid.reader")
 
 IDLE_S = 60.0
 """A lane beyond the first logs off after this time without an action."""
-
-Lost = tuple[Call, Answer | TooLarge | None]
 
 
 class LaneConnection(ManagerConnection):
@@ -65,8 +63,8 @@ class LaneConnection(ManagerConnection):
 class LanePool:
     """Owns the lanes' connections.
 
-    on_outcomes: takes completed calls. on_lost: takes the calls of a connection that ended, and the
-    reason. on_change: called when the pool's capacity may have changed.
+    answers: takes completed calls, and those of a connection that ended. on_change: called when the
+    pool's capacity may have changed.
     """
 
     def __init__(
@@ -74,15 +72,13 @@ class LanePool:
         server: Server,
         endpoint: Endpoint,
         trace: Trace,
-        on_outcomes: Callable[[list[Outcome]], object],
-        on_lost: Callable[[list[Lost], str], object],
+        answers: Answers,
         on_change: Callable[[], object],
     ) -> None:
         self._server = server
         self._endpoint = endpoint
         self._trace = trace
-        self._on_outcomes = on_outcomes
-        self._on_lost = on_lost
+        self._answers = answers
         self._on_change = on_change
         self._backoff = Backoff(server.reconnect_min, server.reconnect_max)
         self._connections: list[LaneConnection] = []
@@ -213,8 +209,8 @@ class LanePool:
 
     def received(self, connection: LaneConnection, outcomes: list[Outcome]) -> None:
         """A lane has read data that completed these calls."""
-        if outcomes:
-            self._on_outcomes(outcomes)
+        for call, answer in outcomes:
+            self._answers.finish(call, answer)
         self._on_change()
 
     def retire(self, connection: LaneConnection, now: float) -> None:
@@ -239,7 +235,11 @@ class LanePool:
         if lane is not None:
             self._late += lane.late
             self._unknown += lane.unknown
-            self._on_lost(lane.lost(), reason)
+            for call, answer in lane.lost():
+                if answer is not None:
+                    self._answers.finish(call, answer)
+                else:
+                    self._answers.lost(call, f"the session was lost with the action in flight: {reason}")
         self._dial()
         self._on_change()
 

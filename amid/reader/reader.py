@@ -19,7 +19,7 @@ from typing import Any
 import msgspec
 import zmq
 
-from amid.ami.lane import Call, Outcome
+from amid.ami.lane import Call
 from amid.ami.packet import Headers, text
 from amid.config.tables import Caller, Config, Curve
 from amid.events.replay_buffer import Cursor
@@ -32,7 +32,7 @@ from amid.process.settings import ReaderSettings, reader_settings
 from amid.reader.answers import Answers
 from amid.reader.event_socket import EventSockets
 from amid.reader.event_stream import MAX_EVENT_BYTES, EventStream
-from amid.reader.lane_pool import LanePool, Lost
+from amid.reader.lane_pool import LanePool
 from amid.reader.manager_connection import Endpoint
 from amid.reader.publisher import Publisher
 from amid.reader.pulls import Pulls
@@ -101,7 +101,7 @@ class Reader:
         acting = Endpoint(server, tls, "off", server.max_reply_bytes)
         tap = trace.session("events")
         self._events = EventStream(server, listening, self._publisher, self._answers, self._epoch, tap, self._events_changed)
-        self._lanes = LanePool(server, acting, trace, self._finish, self._lose, self._report_soon)
+        self._lanes = LanePool(server, acting, trace, self._answers, self._report_soon)
         hellos = Hello(settings.name, started, bulk=True), Hello(settings.name, started)
         decode = messages.decode_to_reader
         self._link = BrokerLink(settings.run_dir, hellos, decode, self._dispatch, self._broker_connected)
@@ -137,17 +137,6 @@ class Reader:
         may_dial = self._events.state == "up" and not self._leaving
         self._lanes.allow_dialing(may_dial, self._events.address)
         self._report_soon()
-
-    def _finish(self, outcomes: list[Outcome]) -> None:
-        for call, answer in outcomes:
-            self._answers.finish(call, answer)
-
-    def _lose(self, lost: list[Lost], reason: str) -> None:
-        for call, answer in lost:
-            if answer is not None:
-                self._answers.finish(call, answer)
-            else:
-                self._answers.lost(call, f"the session was lost with the action in flight: {reason}")
 
     # ── the broker ──
 
