@@ -47,8 +47,8 @@ class LaneConnection(ManagerConnection):
         outcomes = self.lane.feed(data, now)
         if self.up and not was_up:
             self.idle_since = now
-            self._pool.opened(self)
-        self._pool.received(self, outcomes)
+            self._pool.opened()
+        self._pool.received(outcomes)
 
     def check(self, now: float) -> None:
         assert self.lane is not None
@@ -200,14 +200,13 @@ class LanePool:
 
     # ── called by the connections ──
 
-    def opened(self, connection: LaneConnection) -> None:
+    def opened(self) -> None:
         """A lane is logged in."""
         self.opened_count += 1
         self.trouble = ""
         self._dial()
-        self._on_change()
 
-    def received(self, connection: LaneConnection, outcomes: list[Outcome]) -> None:
+    def received(self, outcomes: list[Outcome]) -> None:
         """A lane has read data that completed these calls."""
         for call, answer in outcomes:
             self._answers.finish(call, answer)
