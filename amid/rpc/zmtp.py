@@ -94,6 +94,7 @@ class ZmtpProtocol:
                 return message
             if len(self._frames) == self._max_frames:
                 raise Refused(f"it sent a message of over {self._max_frames} frames")
+        self._drop_taken()
         return None
 
     def _take_greeting(self) -> bool:
@@ -114,7 +115,6 @@ class ZmtpProtocol:
         """Flags and body of the next complete frame, or None."""
         data, start = self._input, self._position
         if len(data) < start + 2:
-            self._drop_taken()
             return None
         flags = data[start]
         if flags & ~(_MORE | _LONG | _COMMAND):
@@ -125,7 +125,6 @@ class ZmtpProtocol:
         if flags & _LONG:
             begin = start + 1 + _LENGTH.size
             if len(data) < begin:
-                self._drop_taken()
                 return None
             (size,) = _LENGTH.unpack_from(data, start + 1)
         limit = MAX_COMMAND_BYTES if flags & _COMMAND else self._max_bytes - self._frames_bytes
@@ -133,7 +132,6 @@ class ZmtpProtocol:
             what = f"command of over {MAX_COMMAND_BYTES}" if flags & _COMMAND else f"message of over {self._max_bytes:,}"
             raise Refused(f"it sent a {what} bytes")
         if len(data) < begin + size:
-            self._drop_taken()
             return None
         self._position = begin + size
         return flags, bytes(memoryview(data)[begin : begin + size])
