@@ -139,12 +139,7 @@ class Calls:
         if queue.reader is not reader:
             self._fail(list(queue.handed.values()), "connection_lost", f"the reader of server {queue.name} was replaced")
             queue.replace_reader(reader, hello.started, report.capacity if isinstance(report, Status) else report)
-        if isinstance(report, Status):
-            queue.take_status(report, now)
-        else:
-            queue.take_capacity(report, now)
-        if queue.ready:
-            queue.last_ready = now
+        queue.take_report(report, now)
         return self._hand_pulls(queue) + self._hand_out(queue, now) + self._failures()
 
     def answered(self, call_id: int, result: bytes | None, error: AmidError | None, now: float) -> list[Effect]:

@@ -273,15 +273,21 @@ class ServerQueue:
         self.ready = False
         self.lanes.clear()
 
-    def take_status(self, status: Status, now: float) -> None:
-        """Take the reader's full report."""
-        self.status, self.ready, self.capacity, self.last_message_at = status, status.ready, status.capacity, now
+    def take_report(self, report: Status | Capacity, now: float) -> None:
+        """Take the reader's report, the full one or its capacity alone."""
+        self.last_message_at = now
+        if isinstance(report, Capacity):
+            self.capacity = report
+        else:
+            self._take_status(report)
+        if self.ready:
+            self.last_ready = now
+
+    def _take_status(self, status: Status) -> None:
+        self.status, self.ready, self.capacity = status, status.ready, status.capacity
         lanes = status.lanes
         self.has_spare_lane = lanes.free + lanes.busy > lanes.limit
         self.lanes.reconcile(lanes.calls, status.capacity.taken_idle + status.capacity.taken_behind)
-
-    def take_capacity(self, capacity: Capacity, now: float) -> None:
-        self.capacity, self.last_message_at = capacity, now
 
     def want_lanes(self, now: float) -> WantLanes | None:
         """The message that asks the reader for more lanes; None if it
