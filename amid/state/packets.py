@@ -21,7 +21,8 @@ def split_events(data: bytes) -> list[tuple[str, Fields]]:
         return [event for packet in data.split(_END.encode()) for event in _split_alone(packet)]
     events: list[tuple[str, Fields]] = []
     for packet in block.split(_END):
-        name = packet[_NAME : packet.find("\r\n")]
+        end = packet.find("\r\n")  # amid:booted has no headers
+        name = packet[_NAME:end] if end >= 0 else packet[_NAME:]
         if name in _WANTED:
             events.append((name, EventHeaders(packet)))
     return events

@@ -23,6 +23,11 @@ def test_only_events_of_the_fold_are_taken() -> None:
     assert [name for name, _ in split_events(data)] == ["Newstate", "Hangup"]
 
 
+@pytest.mark.parametrize("other", [b"", b"Event: CEL\r\nName: \xff\r\n\r\n"])
+def test_an_event_without_headers_has_its_whole_name(other: bytes) -> None:
+    assert [name for name, _ in split_events(packet("Event: amid:booted") + other)] == ["amid:booted"]
+
+
 @pytest.mark.parametrize("end", ["", "\r\n", "\r\nApplication: Dial"])
 def test_a_header_is_found_whatever_follows_it(end: str) -> None:
     headers = EventHeaders("Event: Hangup\r\nCause: 16\r\nUniqueid: 1" + end)
