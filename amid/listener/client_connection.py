@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from amid.manager.client_session import ClientSession, Close, Send
 from amid.manager.event_block import EventBlock
 from amid.manager.failures import Failure
-from amid.manager.forwarding import Forward
+from amid.manager.forwarding import Forward, Refused
 from amid.manager.login import LoggedIn, LoginFailed
 from amid.manager.manager import Manager
 from amid.manager.user import User
@@ -199,6 +199,8 @@ class ClientConnection(asyncio.Protocol):
                     self._unread_answers += 0 if events else len(data)
                 case Forward() if self.user is not None:
                     self._owner.forward(self, effect, self.user)
+                case Refused(reason):
+                    log.warning("refused an action of %s from %s: %s", self._name, self._address, reason)
                 case LoggedIn(user):
                     self._note_login(user)
                 case LoginFailed(name, reason):

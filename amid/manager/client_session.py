@@ -25,7 +25,7 @@ from amid.manager.commands import select_commands
 from amid.manager.event_block import EventBlock
 from amid.manager.event_filter import WRONG_FORMAT, EventFilter, EventFilters, FilterError
 from amid.manager.failures import Failure, message_of
-from amid.manager.forwarding import Forward, check_rights, may_list, prepare
+from amid.manager.forwarding import Forward, Refused, check_rights, may_list, prepare
 from amid.manager.login import LoggedIn, Login, LoginFailed
 from amid.manager.manager import Manager
 from amid.manager.open_actions import OpenAction, OpenActions
@@ -49,7 +49,7 @@ class Close(Struct, frozen=True):
     """Close the connection after everything was sent."""
 
 
-Effect = Send | Forward | LoggedIn | LoginFailed | Close
+Effect = Send | Forward | Refused | LoggedIn | LoginFailed | Close
 
 
 class ClientSession:
@@ -302,6 +302,7 @@ class ClientSession:
             number, wire_id = self._actions.newest + 1, self._manager.new_wire_id()
             forward = prepare(request, number, wire_id, self._manager.limits.action_timeout_s)
         except AmidError as error:
+            self._effects.append(Refused(error.message))
             self._reply(action_id, responses.error(action_id, message_of(Failure.of(error))), now)
             return
         upstream.ids.add(wire_id, Original(action_id, request.lines[line] if (line := request.find(b"actionid")) >= 0 else b""))

@@ -41,10 +41,17 @@ class Forward(Struct, frozen=True):
     keep_s: float
 
 
+class Refused(Struct, frozen=True):
+    """An action that the user's classes or rules do not allow, for the log: the client learns no
+    reason."""
+
+    reason: str
+
+
 def check_rights(request: Request, user: User, upstream: Upstream) -> bytes:
     """The answer to an action that is unknown or not allowed; empty for one that may be sent.
 
-    Raises `AmidError` if the user's rules do not allow it.
+    Raises `AmidError` if the user's classes or rules do not allow it.
     """
     action, action_id = request.action, request.action_id
     if not upstream.commands:
@@ -52,11 +59,11 @@ def check_rights(request: Request, user: User, upstream: Upstream) -> bytes:
     if action not in upstream.commands:
         return responses.unknown_action(action_id, action)
     if not upstream.commands.allows(action, user.write):
-        return responses.error(action_id, responses.PERMISSION_DENIED)
+        raise AmidError("denied", f"{_text(action)} needs a class that `write` of [{user.name}] does not have")
     if forbidden := check_arguments(request, user.write, upstream.is_strict):
         return responses.error(action_id, forbidden)
     if action.lower() not in ALWAYS_ALLOWED:
-        check_action(_text(action), fields_of_lines(_lines(request)), user.name, {f"users {user.name}": user.entry})
+        check_action(_text(action), fields_of_lines(_lines(request)), user.name, {user.name: user.entry})
     return b""
 
 

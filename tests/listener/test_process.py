@@ -73,6 +73,12 @@ def test_the_rules_of_a_user(front: Front) -> None:
         denied = b"Response: Error\r\nActionID: 1\r\nMessage: Permission denied\r\n\r\n"
         for action in (b"QueueStatus", b"UserEvent", b"Command"):
             assert connection.fenced(b"Action: %b\r\nActionID: 1\r\n\r\n" % action) == denied
+    lead = "refused an action of wall from 127.0.0.1"
+    reasons = (
+        f"{lead}: Command needs a class that `write` of [wall] does not have",
+        f"{lead}: the configuration does not allow 'wall' the action 'QueueStatus'",
+    )
+    eventually(lambda: all(one in front.daemon.log.read_text() for one in reasons), "the log has the reasons")
 
 
 def test_clients_stay_connected_while_asterisk_is_down(front_for: MakeFront) -> None:
