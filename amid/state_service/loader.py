@@ -169,7 +169,7 @@ class Loader:
             self._barrier_error = f"amid may not set a global variable (write = call in manager.conf): {error.message}"
         except TimeoutError:
             self._barriers_work = False
-            self._barrier_error = "no event VarSet: amid's user lacks read = dialplan in manager.conf, or Asterisk is overloaded"
+            self._barrier_error = "amid's user lacks read = dialplan in manager.conf (no VarSet came), or Asterisk is overloaded"
         else:
             self._barriers_work = True
             self.lag_s = clock.monotonic() - began
