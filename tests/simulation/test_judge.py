@@ -10,14 +10,13 @@ import pytest
 from amid.ami.boot import BootCheck
 from amid.ami.event_batch import BLANK
 from amid.ami.exchange import Answer
-from amid.ami.lane import Flight, Lane
+from amid.ami.lane import Call, Flight, Lane
 from amid.ami.packet import Packet
 from amid.broker.broker import Broker
 from amid.events.replay_buffer import Page, ReplayBuffer
 from amid.events.sequence import Sequencer
 from amid.reader.answers import Answers
 from amid.reader.event_stream import EventConnection
-from amid.reader.reader import Reader
 from amid.rpc.messages import Returned
 from amid.rpc.open_call import OpenCall
 from tests.simulation.world import run_seed
@@ -40,11 +39,11 @@ def attribute_to_the_oldest(lane: Lane, packet: Packet, now: float) -> None:
         lane._finish(oldest, Answer.of_error(packet))
 
 
-def send_again(reader: Reader, lost: list[Any], reason: str) -> None:
+def send_again(answers: Answers, call: Call, reason: str) -> None:
     """Open actions of a lost session are sent again."""
-    for call, _ in lost:
-        reader._answers.forget(call.call_id)
-        reader._send(Returned(call.call_id))
+    reader: Any = answers._deliver.__self__  # type: ignore[attr-defined]
+    answers.forget(call.call_id)
+    reader._link.send(Returned(call.call_id))
 
 
 def skip_number(numbers: Sequencer, names: list[str]) -> tuple[int, list[int]]:
@@ -97,7 +96,7 @@ def forget_gap(buffer: ReplayBuffer, after: Any, limit: int, names: frozenset[st
 MUTANTS: dict[str, tuple[type, str, Any, str]] = {
     "an answer to another call": (Lane, "_flight_of", first_flight, "items of|the answer of|but the PBX said"),
     "wrong attribution of an Error": (Lane, "_feed_unattributed", attribute_to_the_oldest, "but the PBX said"),
-    "an action is sent twice": (Reader, "_lose", send_again, "was sent twice|sent false, but was received"),
+    "an action is sent twice": (Answers, "lost", send_again, "was sent twice|sent false, but was received"),
     "sent is false after writing": (OpenCall, "sent", False, "sent false"),
     "sent is true before writing": (OpenCall, "sent", True, "with sent True"),
     "a number of an event is skipped": (Sequencer, "number", skip_number, "has number|events of"),
