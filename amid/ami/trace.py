@@ -58,10 +58,6 @@ class Trace:
         self._publish = publish
         self._own_ids: dict[str, Text] = {}
 
-    def session(self, name: str) -> Tap:
-        """The tap of a session with this name."""
-        return Tap(self, name)
-
     def set_own_id(self, action_id: str, own_id: Text | None) -> None:
         """Remember the ActionID that the caller uses for this action."""
         if self.watched and own_id is not None:
@@ -75,7 +71,7 @@ class Trace:
 
 
 class Tap:
-    """One session. Its methods are called only while `watched` is true."""
+    """One session of the server. Its methods are called only while `watched` is true."""
 
     def __init__(self, trace: Trace, name: str) -> None:
         self._trace = trace

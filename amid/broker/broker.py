@@ -170,7 +170,7 @@ class Broker:
         if isinstance(link.hello, ServiceHello):
             self._do(self._calls.service_lost(link))
         else:
-            self._do(self._calls.reader_lost(link, link.unwritten))
+            self._do(self._calls.reader_lost(link, link.main.unwritten))
         self._set_alarm_soon()
 
     # ── callers ──

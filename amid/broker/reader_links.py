@@ -36,11 +36,6 @@ class Link:
     def send(self, message: ToReader | ToService) -> None:
         self.main.send(message)
 
-    @property
-    def unwritten(self) -> list[ToReader]:
-        """The messages that the reader has certainly not received."""
-        return self.main.unwritten
-
 
 class ReaderLinks:
     """on_messages: takes the messages of one read from a reader or a service, the hello included; the

@@ -262,7 +262,7 @@ class LanePool:
             return
         while len(self._connections) < self._target:
             self._dialled += 1
-            tap = self._trace.session(f"lane-{self._dialled}")
+            tap = Tap(self._trace, f"lane-{self._dialled}")
             self._connections.append(LaneConnection(self, self._endpoint, tap, self._address))
 
     def _leave_old_address(self, address: Address | None) -> None:

@@ -77,7 +77,8 @@ class ManagerConnection(asyncio.BufferedProtocol):
         self._buffer = bytearray(READ_BYTES)
         self._reads = self._read_bytes = 0
         self._end_pass_soon = Soon(self._loop, self._end_pass)
-        self._flush_soon = Soon(self._loop, self._flush)
+        self.send_soon = Soon(self._loop, self._flush)
+        """At the end of this pass, sends the session's data and sets the timer."""
         self._alarm = Alarm(self._loop, self._check_deadlines)
         self._transport: asyncio.Transport | None = None
         self._over = False
@@ -115,10 +116,6 @@ class ManagerConnection(asyncio.BufferedProtocol):
     def leaving(self) -> bool:
         """Whether it is logging off."""
         return self._logoff_by is not None
-
-    def send_soon(self) -> None:
-        """At the end of this pass, send the session's data and set the timer."""
-        self._flush_soon()
 
     def log_off(self) -> None:
         """Log off. Asterisk then closes the connection."""
@@ -200,7 +197,7 @@ class ManagerConnection(asyncio.BufferedProtocol):
             connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         self.session = self._endpoint.new_session(self._tap, clock.monotonic())
         self.opened(self.session)
-        self._flush_soon()
+        self.send_soon()
 
     def get_buffer(self, sizehint: int) -> bytearray:
         return self._buffer
@@ -236,7 +233,7 @@ class ManagerConnection(asyncio.BufferedProtocol):
         except ProtocolError as error:
             self._end(error)
         else:
-            self._flush_soon()
+            self.send_soon()
 
     def _end_pass(self) -> None:
         """Continue to read, now or after a pause. Called once after each pass with reads."""

@@ -21,6 +21,7 @@ import zmq
 
 from amid.ami.lane import Call
 from amid.ami.packet import Headers, text
+from amid.ami.trace import Tap
 from amid.config.tables import Caller, Config, Curve
 from amid.events.replay_buffer import Cursor
 from amid.process import loop
@@ -99,7 +100,7 @@ class Reader:
         tls, trace = tls_context(server), self._tracer.trace
         listening = Endpoint(server, tls, server.events, MAX_EVENT_BYTES)
         acting = Endpoint(server, tls, "off", server.max_reply_bytes)
-        tap = trace.session("events")
+        tap = Tap(trace, "events")
         self._events = EventStream(server, listening, self._publisher, self._answers, self._epoch, tap, self._events_changed)
         self._lanes = LanePool(server, acting, trace, self._answers, self._report_soon)
         hellos = Hello(settings.name, started, bulk=True), Hello(settings.name, started)
@@ -179,22 +180,19 @@ class Reader:
             if request.own_id is not None:
                 self._tracer.trace.set_own_id(request.action_id, text(request.own_id))
         else:
-            self._send(Returned(request.call_id))
+            self._link.send(Returned(request.call_id))
 
     def _deliver(self, call_id: int, result: bytes | None, error: Failure | None) -> None:
         self._report_soon()
-        if not self._send(Done(call_id, error), result or b""):
+        if not self._link.send(Done(call_id, error), result or b""):
             self._undeliverable += 1
         self._status_alarm.set(clock.monotonic() + STATUS_DELAY_S)
 
     def _pass_on(self, call_id: int, cursor: Cursor) -> None:
-        self._send(PassOn(call_id, *cursor))
+        self._link.send(PassOn(call_id, *cursor))
 
     def _report_progress(self, call_id: int, response: Headers) -> None:
-        self._send(Progress(call_id, response))
-
-    def _send(self, message: Any, payload: bytes = b"") -> bool:
-        return self._link.send(message, payload)
+        self._link.send(Progress(call_id, response))
 
     def _report(self) -> None:
         """Report changed capacity or state to the broker."""
@@ -209,7 +207,7 @@ class Reader:
         if standing[2:] != self._reported[2:]:
             self._send_status()
         elif standing != self._reported:
-            self._send(capacity)
+            self._link.send(capacity)
         self._reported = standing
         self._changed.set()
 
@@ -230,7 +228,7 @@ class Reader:
             Lanes(lanes.idle, lanes.busy, self._limit, lanes.call_ids),
             self._all_counters(),
         )
-        self._send(status)
+        self._link.send(status)
 
     def _all_counters(self) -> dict[str, int]:
         publisher = self._publisher
@@ -256,7 +254,7 @@ class Reader:
         self._lanes.allow_dialing(False, self._events.address)
         self._send_status()
         # Calls that the broker sent before it receives this are returned. There may be no broker.
-        self._drained = not self._send(Draining())
+        self._drained = not self._link.send(Draining())
         await self._until(lambda: self._drained and not self._lanes.busy and not self._answers.open, IN_FLIGHT_S)
         self._lanes.log_off()
         self._events.log_off()

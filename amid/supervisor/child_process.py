@@ -75,16 +75,9 @@ class Process:
     def signal(self, number: signal.Signals) -> None:
         self._child.send_signal(number)
 
-    def kill(self) -> None:
-        self._child.kill()
-
     def poll(self) -> bool:
         """Whether the process has ended. Reaps it."""
         return self._child.poll() is not None
-
-    def wait(self) -> None:
-        """Wait for a process that was killed."""
-        self._child.wait()
 
     def close(self) -> str:
         """Close the pipes. Returns how the process ended, for example "status 0"."""

@@ -155,7 +155,7 @@ class Supervisor:
             case Command.KILL if child.process is not None:
                 why = "it did not end after SIGTERM" if child.watch.state is State.LEAVING else "its event loop sent no beat"
                 log.error("%s: %s; sending SIGKILL", child.name, why, extra={"child": child.name})
-                child.process.kill()
+                child.process.signal(signal.SIGKILL)
             case Command.TERM if child.process is not None:
                 child.process.signal(signal.SIGTERM)
             case _:

@@ -8,7 +8,7 @@ import pytest
 
 from amid.ami.action import encode_action
 from amid.ami.session import Login, Session, SessionTimeouts
-from amid.ami.trace import Trace, TraceRecord, hidden
+from amid.ami.trace import Tap, Trace, TraceRecord, hidden
 
 GREETING = b"Asterisk Call Manager/11.0.0\r\n"
 SECRET = "s3cr3t-word"
@@ -21,7 +21,7 @@ class Looker:
         self.seen: list[TraceRecord] = []
         self.trace = Trace(SECRET, self.seen.append)
         self.trace.watched = True
-        tap = self.trace.session("lane-1")
+        tap = Tap(self.trace, "lane-1")
         self.session = Session(Login("amid", SECRET, auth), SessionTimeouts(10, 10, 5), 0.0, max_packet, tap)
 
     def receive(self, data: bytes, piece: int = 65536) -> None:

@@ -47,8 +47,8 @@ def test_unread_messages_for_a_child_are_buffered() -> None:
     process.signal(signal.SIGSTOP)
     process.send(sent)
     assert 0 < len(process.unsent) < len(sent), "its pipe is full, and the supervisor did not wait"
-    process.kill()
-    process.wait()
+    process.signal(signal.SIGKILL)
+    eventually(process.poll, "it has ended")
     process.flush()
     assert not process.unsent, "it has ended"
     assert process.close() == "signal SIGKILL"

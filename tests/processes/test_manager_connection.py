@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from amid.ami.trace import Trace
+from amid.ami.trace import Tap, Trace
 from amid.config.tables import Server
 from amid.process import name_lookup
 from amid.reader import manager_connection, read_pauses
@@ -58,7 +58,7 @@ class Dialled:
         self.ends: list[Exception] = []
         server = Server(host=host, port=port, username="amid", secret=SECRET, **keys)
         endpoint = Endpoint(server, context, "off", 1 << 20)
-        tap = Trace("", lambda sight: None).session("test")
+        tap = Tap(Trace("", lambda sight: None), "test")
 
         async def dial() -> Connection:
             return Connection(endpoint, tap, lambda connection, error: self.ends.append(error))
