@@ -134,7 +134,7 @@ class Watch:
     def extend_deadlines(self, now: float) -> None:
         """The supervisor was suspended: give the child a new deadline."""
         if self.state in (State.BOOTING, State.UP):
-            self.deadline = now + (self._limits.boot_s if self.state is State.BOOTING else self._limits.silence_s)
+            self.deadline = self._next_deadline(now)
 
     def _apply(self, what: str, now: float) -> Command:
         before = self.state

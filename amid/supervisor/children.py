@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -38,18 +39,16 @@ CLIENTS = (GATEWAY, STATE, RECORDER, LISTENER, BUS)
 class Wanted(NamedTuple):
     """How a child should be. sockets: the files that it always binds in run_dir."""
 
-    argv: list[str]
     configuration: bytes
     limits: Limits
-    sockets: list[str]
+    sockets: Sequence[str] = ()
 
 
 class Supervised:
-    """One child: its process, if it has one, and its watch."""
+    """One child: its process, if it has one, and its watch. name: its arguments on the command line."""
 
     def __init__(self, name: str, wanted: Wanted, now: float) -> None:
         self.name = name
-        self.argv = wanted.argv
         self.configuration = wanted.configuration
         self.watch = Watch(wanted.limits, Backoff(RESPAWN_MIN_S, RESPAWN_MAX_S), now)
         self.process: Process | None = None
@@ -92,22 +91,22 @@ def wanted_children(config: Config, epoch_origin: int) -> dict[str, Wanted]:
     supervision = config.supervision
     limits = Limits(supervision.silence, supervision.boot_grace, STOP_S)
     broker_limits = Limits(supervision.silence, supervision.boot_grace, supervision.drain + STOP_S)
-    wanted = {BROKER: Wanted([BROKER], _line(broker_settings(config)), broker_limits, [wire.RPC_SOCKET, wire.READERS_SOCKET])}
+    wanted = {BROKER: Wanted(_line(broker_settings(config)), broker_limits, [wire.RPC_SOCKET, wire.READERS_SOCKET])}
     for name in config.servers:
         settings = _line(reader_settings(config, name, epoch_origin))
         sockets = [wire.events_socket(name), wire.stream_socket(name)]
-        wanted[f"reader {name}"] = Wanted(["reader", name], settings, limits, sockets)
+        wanted[f"reader {name}"] = Wanted(settings, limits, sockets)
     if config.gateway is not None:
-        wanted[GATEWAY] = Wanted([GATEWAY], _line(gateway_settings(config, config.gateway)), limits, [])
+        wanted[GATEWAY] = Wanted(_line(gateway_settings(config, config.gateway)), limits)
     if config.state.enabled:
         sockets = [wire.state_socket(name) for name in config.servers]
-        wanted[STATE] = Wanted([STATE], _line(state_settings(config)), limits, sockets)
+        wanted[STATE] = Wanted(_line(state_settings(config)), limits, sockets)
     if config.recorder is not None:
-        wanted[RECORDER] = Wanted([RECORDER], _line(recorder_settings(config)), limits, [])
+        wanted[RECORDER] = Wanted(_line(recorder_settings(config)), limits)
     if config.listener is not None:
-        wanted[LISTENER] = Wanted([LISTENER], _line(listener_settings(config, config.listener)), limits, [])
+        wanted[LISTENER] = Wanted(_line(listener_settings(config, config.listener)), limits)
     if config.nats is not None:
-        wanted[BUS] = Wanted([BUS], _line(bus_settings(config, config.nats)), limits, [])
+        wanted[BUS] = Wanted(_line(bus_settings(config, config.nats)), limits)
     return wanted
 
 

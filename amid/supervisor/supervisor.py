@@ -164,7 +164,7 @@ class Supervisor:
 
     def _spawn(self, child: Supervised, now: float) -> None:
         try:
-            child.process = Process(child.argv, child.configuration)
+            child.process = Process(child.name.split(), child.configuration)
         except OSError as error:
             child.last_exit = f"could not be started: {error}"
             log.error("%s %s", child.name, child.last_exit, extra={"child": child.name})
@@ -240,8 +240,8 @@ class Supervisor:
         """Drop a child that was removed from the configuration and has ended."""
         if child.watch.state is State.DOWN:
             del self._children[child.name]
-            if child.argv[0] == "reader":
-                self._run_dir.clean_after(child.argv[-1])
+            if child.name.startswith("reader "):
+                self._run_dir.clean_after(child.name.removeprefix("reader "))
             self._write_status()
 
     def _release_process(self, child: Supervised) -> None:
