@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from amid.client import protocol
-from amid.client.protocol import TIMEOUT
+from amid.client.protocol import STATE_TIMEOUT, TIMEOUT
 from amid.client.results import (
     ActionResult,
     AuditPage,
@@ -125,7 +125,7 @@ class Methods(ABC):
         server: str | None = None,
         kinds: list[str] | None = None,
         where: Mapping[str, Any] | list[str] | str | None = None,
-        timeout: float = TIMEOUT,
+        timeout: float = STATE_TIMEOUT,
     ) -> State:
         """The live state of a PBX, exactly as of event `seq`: lists of maps, by kind.
 

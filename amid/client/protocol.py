@@ -27,6 +27,8 @@ MARGIN_S = 1.0
 """Seconds added to the call's timeout for the transport of request and reply."""
 TIMEOUT = 5.0
 """Default timeout of a call in seconds; the daemon has the same default."""
+STATE_TIMEOUT = 10.0
+"""Default timeout of `state`: the daemon loads the lists of a PBX at the first request."""
 LARGE_BYTES = 128 * 1024
 """Size of a reply from which it is decoded with msgspec, at twice the speed: a page of events, a long list."""
 MAX_TIMEOUT_S = 3600.0

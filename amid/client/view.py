@@ -18,8 +18,6 @@ from amid.wire import STATE_KINDS
 NESTED = ("members", "callers", "participants")
 """Lists inside queues and conferences in a `state`. Changes do not report them there, so they would
 go out of date: a view has their things only as kinds of their own."""
-STATE_TIMEOUT_S = 10.0
-"""Timeout of `state`: the daemon loads the lists of a PBX at the first request."""
 
 
 class View:
@@ -46,7 +44,7 @@ class View:
     def request(self, wait_s: float) -> protocol.Call:
         """The next request: for the whole state, or for the changes within `wait_s` seconds."""
         if self._after is None:
-            return protocol.state(self.server, self.kinds, None, STATE_TIMEOUT_S)
+            return protocol.state(self.server, self.kinds, None, protocol.STATE_TIMEOUT)
         return protocol.changes(self.server, self._after, self.kinds, None, wait_s)
 
     def take(self, answer: dict[str, Any]) -> Iterator[dict[str, Any]]:
