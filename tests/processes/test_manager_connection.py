@@ -176,7 +176,7 @@ def test_a_connection_closed_by_its_owner_reports_no_end(loop: Loop, listener: s
     """While it dials, and when it is connected."""
     dialling, connected = Dialled(loop, port_of(listener)), Dialled(loop, port_of(listener))
     dialling.connection.close()
-    with accepted(loop, listener, connected), listener.accept()[0]:
+    with accepted(loop, listener, connected):
         connected.connection.close()
         loop.turn(10)
     assert dialling.ends == connected.ends == []

@@ -10,7 +10,7 @@ from amid.rpc.messages import Failure
 from amid.rpc.result import Items
 from tests.processes.on_loop import Loop
 
-LENGTH = 50_000
+LENGTH = 200_000
 
 
 def test_each_portion_schedules_the_next(loop: Loop) -> None:
