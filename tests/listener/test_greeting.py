@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -60,7 +61,15 @@ def test_a_client_is_greeted_when_events_arrive(loop: Loop, tmp_path: Path) -> N
     upstream = listener.manager.upstreams["pbx1"]
     upstream.version, upstream.commands = "9.0.0", Commands([b"Ping: Keepalive command.  (Priv: <none>)\r\n"])
     assert listener.manager.is_ready
-    with socket.create_connection(("127.0.0.1", port)) as client, zmq.Context() as context, context.socket(zmq.XPUB) as events:
+
+    def connected() -> socket.socket | None:
+        with contextlib.suppress(ConnectionRefusedError):
+            return socket.create_connection(("127.0.0.1", port))
+        return None
+
+    client = loop.eventually(connected, "it listens")
+    assert client is not None
+    with client, zmq.Context() as context, context.socket(zmq.XPUB) as events:
         client.setblocking(False)
         loop.eventually(lambda: listener.counters["connections"], "the client is accepted")
         loop.turn(20)
