@@ -151,6 +151,7 @@ class Broker:
                     error = AmidError(failure.kind, failure.message, sent=failure.sent, **failure.data)
                     self._do(self._calls.answered(call_id, None, error, now))
                 case Capacity() | Status() if isinstance(hello, Hello):
+                    self._callers.flush_local()  # the answers so far, which this would delay
                     self._do(self._calls.reader_reported(link, hello, message, now))
                 case PassOn():
                     self._do(self._calls.passed_on(message, isinstance(hello, ServiceHello), now))

@@ -59,9 +59,6 @@ MAX_IDENTITIES = 4096
 Connection = LocalConnection | bytes
 """A local connection, or the routing id of one over TCP."""
 
-LOCAL_ROUTING_ID = bytes(5)
-"""In the place of the routing id of libzmq, which has this length and begins with a zero byte."""
-
 _DONTWAIT = int(zmq.DONTWAIT)
 _UNDELIVERABLE = (zmq.EAGAIN, zmq.EHOSTUNREACH)
 """libzmq's errors for a peer that does not read, or has disconnected."""
@@ -84,7 +81,7 @@ class Identity(NamedTuple):
 class Sender(NamedTuple):
     """Who sent a message, and the way back.
 
-    envelope: the frames that route an answer back, the routing id first.
+    envelope: the frames that go before an answer, up to the empty delimiter.
     """
 
     connection: Connection
@@ -152,7 +149,7 @@ class CallerSockets:
         self._on_disconnect = on_disconnect
         loop = asyncio.get_running_loop()
         self._receive_soon = Soon(loop, self._receive_local)
-        self._flush_soon = Soon(loop, self._flush_local)
+        self._flush_soon = Soon(loop, self.flush_local)
         self._handshake_alarm = Alarm(loop, self._receive_local)
         loop.add_reader(self._local.fileno(), self._receive_local)
         if self._tcp is not None:
@@ -171,16 +168,15 @@ class CallerSockets:
     def _receive_local(self) -> None:
         """Receive as much as one pass of the loop permits."""
         for connection, frames in self._local.receive(clock.monotonic() + PASS_S):
-            stated = connection.protocol.identity
-            first = b"!" + stated if stated else LOCAL_ROUTING_ID
-            self._on_message(parse_message(connection, [first, *frames], self._unix_user(connection.uid, connection.gid)))
+            identity = self._unix_user(connection.uid, connection.gid)
+            self._on_message(parse_message(connection, frames, identity, bool(connection.protocol.identity)))
         if self._local.has_turns:
             self._receive_soon()
         self._handshake_alarm.set(self._local.next_deadline())
-        self._flush_local()
+        self.flush_local()
 
-    def _flush_local(self) -> None:
-        """Send the answers so far, and report the connections that have closed."""
+    def flush_local(self) -> None:
+        """Send local callers their answers so far, and report the connections that have closed."""
         self._local.flush()
         for connection in self._local.take_closed():
             self._on_disconnect(connection)
@@ -195,12 +191,14 @@ class CallerSockets:
                 first, frames = self._receive_frames(socket, end)
             except zmq.Again:
                 return False
-            if not self._monitor.is_alive(frames[0], first):
+            routing_id = first.bytes
+            if not self._monitor.is_alive(routing_id, first):
                 self._counters["requests_of_gone_callers"] += 1
                 continue
-            if len(frames) > MAX_FRAMES:
+            if len(frames) == MAX_FRAMES:
                 disconnect(first)  # skipping a frame takes longer than sending one
-            self._on_message(parse_message(frames[0], frames, self._key_holder(first)))
+            # libzmq's ids begin with a zero byte
+            self._on_message(parse_message(routing_id, frames, self._key_holder(first), sets_id=routing_id[0] != 0))
         return True
 
     def _forget(self, socket: zmq.Socket[bytes], ended: list[bytes], cut: int) -> None:
@@ -217,11 +215,11 @@ class CallerSockets:
         log.info(message, count, f"{bound:,}")
 
     def _receive_frames(self, socket: zmq.Socket[bytes], end: float) -> tuple[zmq.Frame, list[bytes]]:
-        """The first frame of a message as libzmq's object, and the bytes
-        of all frames, at most MAX_FRAMES + 1."""
+        """The routing id of a message as libzmq's object, and the bytes
+        of the frames after it, at most MAX_FRAMES."""
         first = frame = Socket.recv(socket, _DONTWAIT, False)
-        frames = [first.bytes]
-        while frame.more and len(frames) <= MAX_FRAMES:
+        frames: list[bytes] = []
+        while frame.more and len(frames) < MAX_FRAMES:
             frame = Socket.recv(socket, _DONTWAIT, False)
             frames.append(frame.bytes)
         if frame.more:
@@ -265,12 +263,12 @@ class CallerSockets:
         It is counted as undeliverable if its caller has disconnected or does not read.
         """
         if isinstance(sender.connection, LocalConnection):
-            self._counters["undeliverable_answers"] += not self._local.send(sender.connection, [*sender.envelope[1:], body])
+            self._counters["undeliverable_answers"] += not self._local.send(sender.connection, [*sender.envelope, body])
             self._flush_soon()
             return
         assert self._tcp is not None
         try:
-            self._backlog.send(self._tcp, sender.identity.principal, [*sender.envelope, body])
+            self._backlog.send(self._tcp, sender.identity.principal, [sender.connection, *sender.envelope, body])
             self._tcp_reader.check_soon()
         except zmq.ZMQError as error:
             if error.errno not in _UNDELIVERABLE:
@@ -308,27 +306,27 @@ def _router(context: zmq.Context[zmq.Socket[bytes]], max_calls: int) -> zmq.Sock
     return socket
 
 
-def parse_message(connection: Connection, frames: list[bytes], identity: Identity) -> Message:
-    """The message in `frames`, of which the first is the routing id."""
-    end = frames.index(b"", 1) if b"" in frames[1:] else 0
-    envelope, payload = frames[: end + 1], frames[end + 1 :]
+def parse_message(connection: Connection, frames: list[bytes], identity: Identity, sets_id: bool) -> Message:
+    """The message in `frames`, without its routing id. sets_id: whether the caller has set that itself."""
+    end = frames.index(b"") + 1 if b"" in frames else 0
+    envelope, payload = frames[:end], frames[end:]
     is_long = sum(map(len, envelope)) > MAX_ENVELOPE_BYTES
-    fault = _fault(envelope, payload, is_long)
+    fault = _fault(envelope, payload, is_long, sets_id)
     if is_long:
-        envelope = [frames[0], b""]
+        envelope = [b""]
     return Message(Sender(connection, envelope, identity), payload[0] if payload else b"", fault)
 
 
-def _fault(envelope: list[bytes], payload: list[bytes], is_long: bool) -> str:
+def _fault(envelope: list[bytes], payload: list[bytes], is_long: bool, sets_id: bool) -> str:
     """What is wrong with the frames of a message, or ""."""
-    if envelope[0][0] != 0:  # libzmq's ids begin with a zero byte; a client's own could be another's too, and get its answers
+    if sets_id:  # the id could be another client's too, which would get its answers
         return "the socket sets a routing id (ZMQ_ROUTING_ID, ZMQ_IDENTITY); leave it unset"
-    if len(envelope) == 1:
+    if not envelope:
         return "no empty delimiter frame: a DEALER must send one before its request; a REQ socket does"
     if is_long:
         return f"the frames before the empty delimiter have more than {MAX_ENVELOPE_BYTES} bytes"
     if len(payload) != 1:
-        over = len(envelope) + len(payload) > MAX_FRAMES
-        count = f"over {MAX_FRAMES - len(envelope)}" if over else len(payload)
+        over = len(envelope) + len(payload) == MAX_FRAMES
+        count = f"{len(payload)} or more" if over else len(payload)
         return f"a request is one frame after an empty delimiter frame; there were {count}"
     return ""

@@ -36,8 +36,6 @@ from amid.rpc.requests import request_id
 from tests.fuzz import campaign
 from tests.rpc.test_requests_fast import judge
 
-ROUTING_ID = b"\0call"
-
 GREETING = b"Asterisk Call Manager/11.0.0\r\n"
 KINDS = set(CODES) - {"internal_error"}
 PATIENT_S = 2.0
@@ -98,8 +96,8 @@ class Asked(Broker):
         self._answers.clear()
         self._reader.requests.clear()
         socket = cast(Any, self)
-        self._handle_request(parse_message(socket, [ROUTING_ID, *frames], self._identity))
-        mine = [sent[1:] for sent in self._answers if sent[0] == ROUTING_ID]
+        self._handle_request(parse_message(socket, frames, self._identity, sets_id=False))
+        mine = list(self._answers)
         requests = list(self._reader.requests)
         self._do(self._calls.fail_all())
         return mine, requests
