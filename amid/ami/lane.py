@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from typing import Protocol
 
 from msgspec import Struct
 
@@ -45,7 +46,7 @@ MAX_FINISHED = 64
 """Finished ActionIDs that are remembered, to tell a late packet from an unknown one."""
 
 
-class Call(Struct, frozen=True):
+class Call(Protocol):
     """An action to carry out.
 
     call_id: the owner's key. deadline: monotonic seconds. max_bytes: limit of the answer. quick:
@@ -58,7 +59,7 @@ class Call(Struct, frozen=True):
     packet: bytes
     deadline: float
     max_bytes: int
-    quick: bool = False
+    quick: bool
 
 
 Outcome = tuple[Call, Answer | TooLarge]
@@ -104,9 +105,9 @@ class Lane:
         return not self._flights and self._accepting
 
     @property
-    def busy(self) -> bool:
-        """Whether any action is in flight."""
-        return bool(self._flights)
+    def in_flight(self) -> int:
+        """How many actions are in flight."""
+        return len(self._flights)
 
     @property
     def call_ids(self) -> list[int]:
@@ -250,7 +251,7 @@ class Lane:
     def _release(self, flight: Flight) -> None:
         self.spent = self.spent or flight.call.action.lower() in catalogue.CHANGES_SESSION
         del self._flights[flight.call.action_id]
-        self._shared = self._shared and self.busy
+        self._shared = self._shared and bool(self._flights)
 
     def _abandon(self, flight: Flight, now: float) -> None:
         """The call has its outcome; the reply to a Ping will show when

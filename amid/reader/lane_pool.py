@@ -11,7 +11,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from amid.ami.lane import Call, Lane, Outcome
+from amid.ami.lane import MAX_PIPELINED, Call, Lane, Outcome
 from amid.ami.packet import ProtocolError
 from amid.ami.session import Session
 from amid.ami.trace import Tap, Trace
@@ -111,7 +111,7 @@ class LanePool:
 
     @property
     def busy(self) -> int:
-        return sum(1 for lane in self._lanes() if lane.busy)
+        return sum(1 for lane in self._lanes() if lane.in_flight)
 
     def capacity(self, now: float) -> tuple[int, int]:
         """The idle lanes, and the quick calls that may be sent behind others: none while a lane is
@@ -119,7 +119,7 @@ class LanePool:
         idle = self.idle
         if idle or self._may_open(now):
             return idle, 0
-        return 0, sum(lane.room(now) for lane in self._lanes() if lane.busy)
+        return 0, sum(lane.room(now) for lane in self._lanes() if lane.in_flight)
 
     @property
     def call_ids(self) -> list[int]:
@@ -163,12 +163,11 @@ class LanePool:
         return None
 
     def _emptiest_connection(self, now: float) -> LaneConnection | None:
-        """The one with the most room for quick actions; None when none has any."""
-        found, most = None, 0
+        """The one with the fewest actions among those with room for quick ones; None when none has any."""
+        found, fewest = None, MAX_PIPELINED
         for one in self._connections:
-            room = one.lane.room(now) if one.lane is not None and one.lane.busy else 0
-            if room > most:
-                found, most = one, room
+            if one.lane is not None and 0 < one.lane.in_flight < fewest and one.lane.room(now):
+                found, fewest = one, one.lane.in_flight
         return found
 
     def allow_dialing(self, allowed: bool, address: Address | None) -> None:
@@ -215,7 +214,7 @@ class LanePool:
     def retire(self, connection: LaneConnection, now: float) -> None:
         """Log off a lane that cannot be used again, or has been idle for long."""
         lane = connection.lane
-        if lane is None or lane.busy or connection.leaving:
+        if lane is None or lane.in_flight or connection.leaving:
             return
         if lane.spent:
             connection.log_off()
@@ -270,7 +269,7 @@ class LanePool:
             log.warning("%s resolves to another address now; closing lanes to the old one", self._server.host)
         self._address = address
         for one in list(self._connections):
-            if one.lane is not None and one.lane.busy:
+            if one.lane is not None and one.lane.in_flight:
                 one.lane.spent = True
             elif one.up:
                 one.log_off()

@@ -207,8 +207,8 @@ class ManagerConnection(asyncio.BufferedProtocol):
         self._read_bytes += size
         if self._reads == READS_PER_PASS and self._transport is not None:
             self._transport.pause_reading()
-        self._end_pass_soon()
         self._receive(bytes(memoryview(self._buffer)[:size]))
+        self._end_pass_soon()  # after what the data makes due, which it would delay
 
     def eof_received(self) -> None:
         self._receive(b"")

@@ -19,7 +19,6 @@ from typing import Any
 import msgspec
 import zmq
 
-from amid.ami.lane import Call
 from amid.ami.packet import Headers, text
 from amid.ami.trace import Tap
 from amid.config.tables import Caller, Config, Curve
@@ -167,26 +166,23 @@ class Reader:
         return not self._leaving and self._events.state != "booting"
 
     def _run_action(self, request: RunAction) -> None:
-        self._report_soon()
         if request.behind:
             self._taken_behind += 1
         else:
             self._taken_idle += 1
         now = clock.monotonic()
-        what = request.call_id, request.action, request.action_id, request.packet, request.deadline, request.max_bytes
-        in_time = now < request.deadline and self._takes_calls
-        if in_time and self._lanes.start(Call(*what, request.quick), request.behind, now):
+        if now < request.deadline and self._takes_calls and self._lanes.start(request, request.behind, now):
             self._answers.expect(request)
             if request.own_id is not None:
                 self._tracer.trace.set_own_id(request.action_id, text(request.own_id))
         else:
             self._link.send(Returned(request.call_id))
+        self._report_soon()  # after the lane's write, which it would delay
 
     def _deliver(self, call_id: int, result: bytes | None, error: Failure | None) -> None:
-        self._report_soon()
+        self._report_soon()  # before the pipe's write, which it joins
         if not self._link.send(Done(call_id, error), result or b""):
             self._undeliverable += 1
-        self._status_alarm.set(clock.monotonic() + STATUS_DELAY_S)
 
     def _pass_on(self, call_id: int, cursor: Cursor) -> None:
         self._link.send(PassOn(call_id, *cursor))
@@ -209,6 +205,7 @@ class Reader:
         elif standing != self._reported:
             self._link.send(capacity)
         self._reported = standing
+        self._status_alarm.set(clock.monotonic() + STATUS_DELAY_S)
         self._changed.set()
 
     def _capacity(self) -> Capacity:

@@ -13,6 +13,7 @@ from amid.ami.session import Login, Session, SessionTimeouts
 from amid.simulator import session as simulated
 from amid.simulator.actions import act
 from amid.simulator.pbx import Pbx
+from tests.ami.lane_call import LaneCall
 from tests.ami.test_lane import IDLESS, answer, event, pong, ready, sent
 from tests.simulator.releases import RELEASES, act_of
 
@@ -21,10 +22,10 @@ def put(
     lane: Lane, *numbers: int, action: str = "Ping", quick: bool = True, deadline: float = 105.0, now: float = 100.0
 ) -> list[Call]:
     """Start calls with these numbers, whose ActionIDs are a1, a2, …"""
-    calls = []
+    calls: list[Call] = []
     for number in numbers:
         packet = encode_action(action, f"a{number}", {})
-        calls.append(Call(number, action, f"a{number}", packet, deadline, 1000, quick))
+        calls.append(LaneCall(number, action, f"a{number}", packet, deadline, 1000, quick))
         lane.start(calls[-1], now)
     return calls
 
@@ -266,7 +267,7 @@ def test_a_full_lane_works_on_each_release(version: int) -> None:
     for number in range(MAX_PIPELINED):
         action, fields = (("QueueStatus", {}), ("Getvar", {"Variable": f"V{number}"}))[number % 2]
         packet = encode_action(action, f"a{number}", fields)
-        lane.start(Call(number, action, f"a{number}", packet, 105.0, 1 << 20, True), 100.0)
+        lane.start(LaneCall(number, action, f"a{number}", packet, 105.0, 1 << 20, True), 100.0)
     peer.receive(lane.session.data_to_send(), 100.0)
     while not lane.idle:
         exchange()

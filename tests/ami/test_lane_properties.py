@@ -18,6 +18,7 @@ from amid.ami.exchange import Answer, TooLarge
 from amid.ami.lane import MAX_PIPELINED, PIPELINE_WITHIN_S, Call, Lane
 from amid.ami.packet import Packet, ProtocolError
 from amid.ami.session import Login, Session, SessionTimeouts
+from tests.ami.lane_call import LaneCall
 from tests.ami.test_lane import GREETING, answer, sent
 
 KINDS = {
@@ -108,7 +109,7 @@ class World:
         number = len(self.asked) + 1
         action_id = f"id{number}"
         packet = encode_action(KINDS[kind], action_id, {})
-        call = Call(number, KINDS[kind], action_id, packet, self.now + timeout, 500, quick)
+        call = LaneCall(number, KINDS[kind], action_id, packet, self.now + timeout, 500, quick)
         self.lane.start(call, self.now)
         self.asked[number] = Asked(call, kind, self.now)
         self.listen((kind, forged))
@@ -218,7 +219,7 @@ class World:
         for _ in range(3 * MAX_PIPELINED):
             self.wait(max(0.0, min(self.lane.next_deadline() - self.now, 5.0)) if self.under_way() else 0.0)
             self.deliver(len(self.peer.said))
-        assert self.error or (self.lane.idle and not self.lane.busy)
+        assert self.error or (self.lane.idle and not self.lane.in_flight)
         self.end()
         assert all(len(asked.outcomes) + asked.timed_out == 1 for asked in self.asked.values())
 

@@ -18,9 +18,10 @@ import pytest
 from amid.ami.action import encode_action
 from amid.ami.catalogue import QUICK, is_quick
 from amid.ami.exchange import Answer
-from amid.ami.lane import MAX_PIPELINED, Call, Lane, Outcome
+from amid.ami.lane import MAX_PIPELINED, Lane, Outcome
 from amid.ami.packet import ProtocolError
 from amid.ami.session import Login, Session, SessionTimeouts, new_action_id
+from tests.ami.lane_call import LaneCall
 from tests.asterisk.raw import Raw, call, eventually, request
 from tests.asterisk.server import Asterisk
 
@@ -163,7 +164,7 @@ class Connection:
         """Start a call; all of them at one time, so that a pause of the machine does not separate them."""
         action_id, now = new_action_id(), self._idle_since
         packet = packet or encode_action(action, action_id, fields)
-        self.lane.start(Call(number, action, action_id, packet, now + 10.0, 1 << 20, is_quick(action, fields)), now)
+        self.lane.start(LaneCall(number, action, action_id, packet, now + 10.0, 1 << 20, is_quick(action, fields)), now)
 
     def exchange(self) -> list[Outcome]:
         """Send what the lane has to say, and take what comes."""

@@ -22,6 +22,7 @@ from amid.ami.packet import Packet, ProtocolError, is_old_command
 from amid.ami.parser import MAX_GREETING_BYTES, Greeting, Oversized, Parser
 from amid.ami.session import Login, Session, SessionTimeouts, new_action_id
 from tests.ami.items import Single, one_by_one
+from tests.ami.lane_call import LaneCall
 from tests.fuzz import campaign
 
 GREETING = b"Asterisk Call Manager/11.0.0\r\n"
@@ -174,10 +175,10 @@ class Conversation:
 
     def _start(self, action: str) -> None:
         action_id = new_action_id()
-        self._call = Call(1, action, action_id, encode_action(action, action_id, {}), self._now + 5.0, 1000)
+        self._call = LaneCall(1, action, action_id, encode_action(action, action_id, {}), self._now + 5.0, 1000)
         self._ids["own"], self._due = action_id, self._call.deadline
         self._lane.start(self._call, self._now)
-        assert self._lane.busy and not self._lane.idle
+        assert self._lane.in_flight and not self._lane.idle
         self._listen()
 
     def _pass(self, seconds: float) -> None:
@@ -194,7 +195,7 @@ class Conversation:
 
     def _listen(self) -> None:
         """Read the lane's actions and learn their ActionIDs. A lane without a caller is about to become free."""
-        given_up = self._lane.busy and (self._call is None or self._now >= self._due)
+        given_up = self._lane.in_flight and (self._call is None or self._now >= self._due)
         assert not given_up or self._lane.session.pinging(), "a lane that nothing will set free"
         for item in one_by_one(Parser().feed(GREETING + self._lane.session.data_to_send()))[1:]:
             assert isinstance(item, Packet) and item.action_id
