@@ -11,6 +11,7 @@ the limit are skipped, in portions.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import os
 import select
@@ -53,6 +54,9 @@ REQUESTS_KEPT = 64
 PASS_S = 0.02
 """Time for the requests of one socket in one pass of the loop, so that a flood
 delays neither the readers nor the beat."""
+REQUESTS_PER_PASS = 8
+"""Requests of local callers in one pass. The reader, Asterisk and the callers work on these while the
+broker is at the next ones; if all went on together, each process would wait for the one before it."""
 MAX_IDENTITIES = 4096
 """Remembered Unix users and groups."""
 
@@ -167,7 +171,8 @@ class CallerSockets:
 
     def _receive_local(self) -> None:
         """Receive as much as one pass of the loop permits."""
-        for connection, frames in self._local.receive(clock.monotonic() + PASS_S):
+        received = self._local.receive(clock.monotonic() + PASS_S)
+        for connection, frames in itertools.islice(received, REQUESTS_PER_PASS):
             identity = self._unix_user(connection.uid, connection.gid)
             self._on_message(parse_message(connection, frames, identity, bool(connection.protocol.identity)))
         if self._local.has_turns:

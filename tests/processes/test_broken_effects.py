@@ -61,6 +61,9 @@ class Callers:
     def send(self, sender: Sender, body: bytes) -> None:
         self.answers.append(wire.unpack_json(body))
 
+    def flush_local(self) -> None:
+        pass
+
     def close(self) -> None:
         pass
 

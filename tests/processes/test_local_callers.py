@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import os
 import select
@@ -15,9 +16,11 @@ from pathlib import Path
 import pytest
 
 from amid.broker import local_callers
+from amid.broker.caller_sockets import REQUESTS_PER_PASS, Message, open_caller_sockets
 from amid.broker.local_callers import LocalCallers
-from amid.config.tables import Rpc
+from amid.config.tables import Config, Rpc, Server
 from amid.process.acceptor import listen_locally
+from amid.process.settings import broker_settings
 from amid.rpc.zmtp import MAX_TO_SEND_BYTES
 from tests.daemon import BOUND_S, Daemon, eventually
 from tests.processes.zmtp import COMMAND, GREETING, MORE, RawPeer, frame, ready
@@ -121,6 +124,29 @@ def test_the_rest_of_a_users_messages_is_read_in_the_next_pass(callers: LocalCal
             passed = list(itertools.islice(callers.receive(end), 1))
             taken += len(passed)
         assert taken == 100 and not callers.has_turns
+
+
+def test_a_pass_takes_few_requests(tmp_path: Path) -> None:
+    """So that the reader works on them while the broker is at the next ones."""
+
+    async def passes() -> list[int]:
+        """The messages of each pass that had any."""
+        settings = broker_settings(Config(run_dir=str(tmp_path), servers={"pbx1": Server(host="h", username="u", secret="s")}))
+        sockets, came = open_caller_sockets(settings, Counter()), list[Message]()
+        counts: list[int] = []
+        sockets.start(came.append, lambda _: None)
+        peer.connect(str(tmp_path / "rpc"))
+        peer.sendall(GREETING + ready({"Socket-Type": b"DEALER"}) + (frame(b"", MORE) + frame(b"x")) * 20)
+        end = time.monotonic() + BOUND_S
+        while sum(counts) < 20 and time.monotonic() < end:
+            await asyncio.sleep(0)
+            counts += [len(came)] if came else []
+            came.clear()
+        sockets.close()
+        return counts
+
+    with socket.socket(socket.AF_UNIX) as peer:
+        assert asyncio.run(passes()) == [REQUESTS_PER_PASS, REQUESTS_PER_PASS, 20 - 2 * REQUESTS_PER_PASS]
 
 
 def test_unfinished_messages_are_limited_over_all_connections_of_a_user(
