@@ -2,7 +2,8 @@
 caller.
 
 broker              the process: requests in, replies out
-caller_sockets      the sockets that callers connect to, and who they are
+caller_sockets      the sockets that callers connect to, and who is at their other end
+caller_message      a caller's message, and what is wrong with its frames
 local_callers       the Unix socket, with turns for each Unix user
 connection_monitor  when TCP callers connect and disconnect
 origin              where a request came from

@@ -20,7 +20,8 @@ import zmq
 from amid import wire
 from amid.broker import status_report
 from amid.broker.audit_log import AuditLog
-from amid.broker.caller_sockets import PASS_S, CallerSockets, Connection, Message, open_caller_sockets
+from amid.broker.caller_message import Connection, Message
+from amid.broker.caller_sockets import PASS_S, CallerSockets, open_caller_sockets
 from amid.broker.origin import Origin, denied_to_others, principal_of
 from amid.broker.reader_links import Link, ReaderLinks
 from amid.broker.replies import Replies
@@ -112,6 +113,7 @@ class Broker:
         self._set_alarm_soon()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._answered.wait(), drain_s)
+        self._callers.receive_rest()
 
     def _configure(self, configuration: dict[str, Any]) -> None:
         self._settings = msgspec.convert(configuration, BrokerSettings)

@@ -18,12 +18,12 @@ import select
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
 
 import zmq
 from zmq.backend import Socket
 
 from amid import wire
+from amid.broker.caller_message import Connection, Identity, Message, Sender, parse_message
 from amid.broker.connection_monitor import ConnectionMonitor
 from amid.broker.local_callers import MAX_FRAMES, LocalCallers, LocalConnection
 from amid.broker.reply_backlog import ReplyBacklog
@@ -47,58 +47,22 @@ it. It applies during the handshake too, when the peer is unknown. amid's client
 over 1 MiB."""
 FRAMES_AT_ONCE = 1000
 """Frames that are skipped between two checks of the clock."""
-MAX_ENVELOPE_BYTES = 1024
-"""Limit of the frames that route an answer back; they are kept until it is sent."""
 REQUESTS_KEPT = 64
 """Messages of one connection that wait in memory; the others wait at the caller."""
 PASS_S = 0.02
 """Time for the requests of one socket in one pass of the loop, so that a flood
 delays neither the readers nor the beat."""
+REST_S = 0.2
+"""Time for the requests that have arrived when the broker ends."""
 REQUESTS_PER_PASS = 8
 """Requests of local callers in one pass. The reader, Asterisk and the callers work on these while the
 broker is at the next ones; if all went on together, each process would wait for the one before it."""
 MAX_IDENTITIES = 4096
 """Remembered Unix users and groups."""
 
-Connection = LocalConnection | bytes
-"""A local connection, or the routing id of one over TCP."""
-
 _DONTWAIT = int(zmq.DONTWAIT)
 _UNDELIVERABLE = (zmq.EAGAIN, zmq.EHOSTUNREACH)
 """libzmq's errors for a peer that does not read, or has disconnected."""
-
-
-class Identity(NamedTuple):
-    """Who is at the other end of a connection.
-
-    caller: the NAME of the [callers.NAME] whose rights apply. principal: what quotas, fairness and
-    audit count for, `uid:1000` on ipc and `key:crm` over TCP. local: connected over ipc. own: its
-    process runs as amid's own user.
-    """
-
-    caller: str
-    principal: str
-    local: bool = False
-    own: bool = False
-
-
-class Sender(NamedTuple):
-    """Who sent a message, and the way back.
-
-    envelope: the frames that go before an answer, up to the empty delimiter.
-    """
-
-    connection: Connection
-    envelope: list[bytes]
-    identity: Identity
-
-
-class Message(NamedTuple):
-    """A message. fault: what is wrong with its frames, or "" if `payload` is a request."""
-
-    sender: Sender
-    payload: bytes
-    fault: str = ""
 
 
 class CallerSockets:
@@ -152,10 +116,10 @@ class CallerSockets:
         self._on_message = on_message
         self._on_disconnect = on_disconnect
         loop = asyncio.get_running_loop()
-        self._receive_soon = Soon(loop, self._receive_local)
+        self._receive_soon = Soon(loop, self._receive_few)
         self._flush_soon = Soon(loop, self.flush_local)
-        self._handshake_alarm = Alarm(loop, self._receive_local)
-        loop.add_reader(self._local.fileno(), self._receive_local)
+        self._handshake_alarm = Alarm(loop, self._receive_few)
+        loop.add_reader(self._local.fileno(), self._receive_few)
         if self._tcp is not None:
             self._tcp_reader = SocketReader(loop, self._tcp, partial(self._receive_tcp, self._tcp))
             self._monitor.start(partial(self._forget, self._tcp))
@@ -169,16 +133,27 @@ class CallerSockets:
     async def _bind_tcp(self, zap: ZapAuthenticator, socket: zmq.Socket[bytes], endpoint: str) -> None:
         self._acceptor.bind(partial(zap.bind_tcp, socket, endpoint))
 
-    def _receive_local(self) -> None:
-        """Receive as much as one pass of the loop permits."""
-        received = self._local.receive(clock.monotonic() + PASS_S)
-        for connection, frames in itertools.islice(received, REQUESTS_PER_PASS):
-            identity = self._unix_user(connection.uid, connection.gid)
-            self._on_message(parse_message(connection, frames, identity, bool(connection.protocol.identity)))
+    def _receive_few(self) -> None:
+        """Receive what one pass of the loop permits from local callers."""
+        self._receive_local(clock.monotonic() + PASS_S, REQUESTS_PER_PASS)
         if self._local.has_turns:
             self._receive_soon()
         self._handshake_alarm.set(self._local.next_deadline())
+
+    def receive_rest(self) -> None:
+        """Receive what has arrived from local callers, before the end."""
+        end = clock.monotonic() + REST_S
+        while self._receive_local(end, None):
+            pass
+
+    def _receive_local(self, end: float, most: int | None) -> bool:
+        """Receive from local callers until `end`, at most `most` requests. False if there were none."""
+        connection = None
+        for connection, frames in itertools.islice(self._local.receive(end), most):
+            identity = self._unix_user(connection.uid, connection.gid)
+            self._on_message(parse_message(connection, frames, identity, bool(connection.protocol.identity)))
         self.flush_local()
+        return connection is not None
 
     def flush_local(self) -> None:
         """Send local callers their answers so far, and report the connections that have closed."""
@@ -309,29 +284,3 @@ def _router(context: zmq.Context[zmq.Socket[bytes]], max_calls: int) -> zmq.Sock
     socket.set(zmq.RCVHWM, REQUESTS_KEPT)
     socket.copy_threshold = 0  # a large answer is sent with a tracker, which a copy would complete at once
     return socket
-
-
-def parse_message(connection: Connection, frames: list[bytes], identity: Identity, sets_id: bool) -> Message:
-    """The message in `frames`, without its routing id. sets_id: whether the caller has set that itself."""
-    end = frames.index(b"") + 1 if b"" in frames else 0
-    envelope, payload = frames[:end], frames[end:]
-    is_long = sum(map(len, envelope)) > MAX_ENVELOPE_BYTES
-    fault = _fault(envelope, payload, is_long, sets_id)
-    if is_long:
-        envelope = [b""]
-    return Message(Sender(connection, envelope, identity), payload[0] if payload else b"", fault)
-
-
-def _fault(envelope: list[bytes], payload: list[bytes], is_long: bool, sets_id: bool) -> str:
-    """What is wrong with the frames of a message, or ""."""
-    if sets_id:  # the id could be another client's too, which would get its answers
-        return "the socket sets a routing id (ZMQ_ROUTING_ID, ZMQ_IDENTITY); leave it unset"
-    if not envelope:
-        return "no empty delimiter frame: a DEALER must send one before its request; a REQ socket does"
-    if is_long:
-        return f"the frames before the empty delimiter have more than {MAX_ENVELOPE_BYTES} bytes"
-    if len(payload) != 1:
-        over = len(envelope) + len(payload) == MAX_FRAMES
-        count = f"{len(payload)} or more" if over else len(payload)
-        return f"a request is one frame after an empty delimiter frame; there were {count}"
-    return ""

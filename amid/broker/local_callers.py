@@ -133,6 +133,8 @@ class LocalCallers:
 
     def receive(self, end: float) -> Iterator[tuple[LocalConnection, list[bytes]]]:
         """Messages, until there are none or until `end` (monotonic seconds)."""
+        if self._epoll.closed:
+            return  # the loop had planned this pass before the end
         self._poll()
         while self._turns and clock.monotonic() < end:
             user = self._turns.popleft()

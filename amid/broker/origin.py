@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from amid.broker.caller_sockets import Connection, Identity, Sender
+from amid.broker.caller_message import Connection, Identity, Sender
 from amid.errors import AmidError
 from amid.process.loop import clock
 from amid.rpc.audit import AuditedRequest

@@ -25,7 +25,7 @@ from amid.ami.event_batch import flatten
 from amid.ami.packet import Packet
 from amid.ami.parser import Parser
 from amid.broker.broker import Broker
-from amid.broker.caller_sockets import Identity, Sender, parse_message
+from amid.broker.caller_message import Identity, Sender, parse_message
 from amid.config.tables import Caller, Config, Server, State
 from amid.errors import CODES, AmidError
 from amid.process.child import Child

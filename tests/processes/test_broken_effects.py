@@ -13,7 +13,7 @@ import pytest
 
 from amid import wire
 from amid.broker.broker import Broker
-from amid.broker.caller_sockets import Identity, Message, Sender
+from amid.broker.caller_message import Identity, Message, Sender
 from amid.broker.reader_links import Link
 from amid.config.tables import Caller, Config, Server
 from amid.process.pipe import Pipe
@@ -62,6 +62,9 @@ class Callers:
         self.answers.append(wire.unpack_json(body))
 
     def flush_local(self) -> None:
+        pass
+
+    def receive_rest(self) -> None:
         pass
 
     def close(self) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import signal
 import time
 from collections.abc import Iterator
@@ -16,6 +18,7 @@ from tests.daemon import BOUND_S, Daemon, eventually
 from tests.processes.caller import Caller
 from tests.processes.pbx import arm, simulated, table
 from tests.processes.process import alive, pids, sockets, stop
+from tests.processes.zmtp import MORE, RawPeer, frame
 from tests.simulator import faults
 
 
@@ -69,6 +72,21 @@ def test_at_shutdown_open_calls_are_answered_new_ones_refused_and_sessions_logge
         assert "result" in caller.reply(in_flight)
     ended(ending, before, bound=4.0)
     assert carried_out.count("Logoff") == sessions
+
+
+def test_requests_that_have_arrived_at_shutdown_are_answered(ending: Daemon) -> None:
+    """The broker takes a few in each pass, and may have no open call."""
+    before = pids(ending)
+    with RawPeer(ending.run_dir / "rpc") as caller:
+        stop(before["broker"])
+        os.kill(before["supervisor"], signal.SIGTERM)
+        eventually(lambda: "ending" in ending.log.read_text(), "the supervisor ends")
+        requests = (b'{"id": %d, "method": "action", "params": {"action": "Ping"}}' % number for number in range(1000))
+        caller.socket.sendall(b"".join(frame(b"", MORE) + frame(request) for request in requests))
+        os.kill(before["broker"], signal.SIGCONT)
+        answers = [json.loads(caller.receive()[1]) for _ in range(1000)]
+    assert sorted(answer["id"] for answer in answers) == list(range(1000))
+    ended(ending, before, bound=4.0)
 
 
 def test_a_stuck_call_does_not_delay_shutdown_and_gets_an_error(ending: Daemon) -> None:

@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 
 from amid.broker import local_callers
-from amid.broker.caller_sockets import REQUESTS_PER_PASS, Message, open_caller_sockets
+from amid.broker.caller_message import Message
+from amid.broker.caller_sockets import REQUESTS_PER_PASS, open_caller_sockets
 from amid.broker.local_callers import LocalCallers
 from amid.config.tables import Config, Rpc, Server
 from amid.process.acceptor import listen_locally
