@@ -93,6 +93,7 @@ class Epoll:
         self._descriptor = network.new_descriptor(self)
         self._loop: ProcessLoop | None = None
         self._callback: Callable[[], object] = lambda: None
+        self.closed = False
 
     def fileno(self) -> int:
         return self._descriptor
@@ -110,9 +111,11 @@ class Epoll:
         del self._masks[descriptor]
 
     def close(self) -> None:
-        self._masks.clear()
+        self.closed = True
 
     def poll(self, timeout: float) -> list[tuple[int, int]]:
+        if self.closed:
+            raise ValueError("I/O operation on closed epoll object")
         if timeout:
             self._network.scheduler.wait(timeout)
         things = self._network.descriptors
@@ -128,7 +131,7 @@ class Epoll:
             self._loop.wake(self)
 
     def on_pass(self) -> None:
-        if self.poll(0.0):
+        if not self.closed and self.poll(0.0):
             self._callback()
         if self._loop is not None and self.poll(0.0):
             self._loop.wake(self)
