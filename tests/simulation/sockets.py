@@ -133,5 +133,5 @@ class Epoll:
     def on_pass(self) -> None:
         if not self.closed and self.poll(0.0):
             self._callback()
-        if self._loop is not None and self.poll(0.0):
+        if self._loop is not None and not self.closed and self.poll(0.0):
             self._loop.wake(self)
