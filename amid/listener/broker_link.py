@@ -1,7 +1,9 @@
 """Requests to the broker on one connection of a DEALER, and their answers.
 
-The broker answers every request before its deadline, unless it dies. Then all open calls fail,
-because the next broker does not know them, and the link connects to that one.
+The broker answers every request before its deadline, with two exceptions. If it dies, all open calls
+fail, because the next broker does not know them, and the link connects to that one. If too many
+answers are unread (`max_unread_bytes`), it drops an answer, and the call fails here: an AMI client
+that sends no ActionIDs would otherwise wait for ever, and get no later answer either.
 """
 
 from __future__ import annotations
@@ -11,13 +13,15 @@ import itertools
 import logging
 import sys
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import msgspec
 
 from amid import wire
+from amid.client.protocol import MARGIN_S, TIMEOUT
 from amid.errors import AmidError
-from amid.process.loop import start_task
+from amid.process.loop import Alarm, clock, start_task
+from amid.rpc.deadlines import Deadlines
 from amid.rpc.zmtp import Refused, ZmtpProtocol, encode_frames
 
 log = logging.getLogger("amid.listener")
@@ -34,6 +38,15 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder().decode
 
 
+class _OpenCall(NamedTuple):
+    """A request without an answer yet. deadline: monotonic seconds."""
+
+    call_id: int
+    deadline: float
+    acts: bool
+    on_reply: OnReply
+
+
 class BrokerLink(asyncio.Protocol):
     """Connects at once. It sends no request before the handshake with the broker has ended."""
 
@@ -41,7 +54,9 @@ class BrokerLink(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._path = f"{run_dir}/{wire.RPC_SOCKET}"
         self._numbers = itertools.count(1)
-        self._open: dict[int, tuple[bool, OnReply]] = {}
+        self._open: dict[int, _OpenCall] = {}
+        self._deadlines = Deadlines(self._open)
+        self._alarm = Alarm(self._loop, self._fail_overdue)
         self._transport: asyncio.Transport | None = None
         self._connecting = start_task(self._connect())
 
@@ -59,7 +74,10 @@ class BrokerLink(asyncio.Protocol):
         request: dict[str, Any] = {"id": number, "method": method, "params": params}
         if user is not None:
             request["on_behalf_of"] = user
-        self._open[number] = acts, on_reply
+        deadline = clock.monotonic() + params.get("timeout", TIMEOUT) + MARGIN_S
+        self._open[number] = call = _OpenCall(number, deadline, acts, on_reply)
+        self._deadlines.add(call)
+        self._alarm.set(self._deadlines.first())
         self._transport.write(encode_frames([b"", _encode(request)]))
 
     async def _connect(self, delay_s: float = 0.0) -> None:
@@ -94,11 +112,12 @@ class BrokerLink(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         self._transport = None
         self._connecting = start_task(self._connect(RECONNECT_S))
-        lost, self._open = self._open, {}
+        lost = list(self._open.values())
+        self._open.clear()
         if lost:
             log.warning("the broker disconnected; %d open calls failed", len(lost))
-        for acts, on_reply in lost.values():
-            on_reply(None, AmidError("connection_lost", "the broker ended before it answered", sent=acts))
+        for call in lost:
+            call.on_reply(None, AmidError("connection_lost", "the broker ended before it answered", sent=call.acts))
 
     # ── answers ──
 
@@ -114,10 +133,19 @@ class BrokerLink(asyncio.Protocol):
             reply: dict[str, Any] = _decode(body)
         except (msgspec.MsgspecError, UnicodeError):  # text of a packet that is not UTF-8
             reply = wire.unpack(body)
-        _, on_reply = self._open.pop(reply.get("id", 0), (False, None))
-        if on_reply is None:
+        call = self._open.pop(reply.get("id", 0), None)
+        if call is None:
             log.warning("ignored the broker's reply to an unknown request: %s", str(reply.get("error"))[:200])
         elif "result" in reply:
-            on_reply(reply["result"], None)
+            call.on_reply(reply["result"], None)
         else:
-            on_reply(None, AmidError.of(reply["error"]))
+            call.on_reply(None, AmidError.of(reply["error"]))
+
+    def _fail_overdue(self) -> None:
+        """Fail the calls whose answers the broker has dropped."""
+        now = clock.monotonic()
+        while (call := self._deadlines.pop_overdue(now)) is not None:
+            del self._open[call.call_id]
+            log.warning("the broker did not answer a request in time")
+            call.on_reply(None, AmidError("timeout", "the broker did not answer in time", sent=call.acts))
+        self._alarm.set(self._deadlines.first())

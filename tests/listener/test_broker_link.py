@@ -12,6 +12,7 @@ import pytest
 
 from amid import wire
 from amid.errors import AmidError
+from amid.listener import broker_link
 from amid.listener.broker_link import RECONNECT_S, BrokerLink
 from amid.rpc.zmtp import ZmtpProtocol, encode_frames
 from tests.daemon import eventually
@@ -63,8 +64,8 @@ class Setting:
         self._server = await asyncio.get_running_loop().create_unix_server(lambda: self.broker, f"{run_dir}/{wire.RPC_SOCKET}")
         return BrokerLink(run_dir)
 
-    def call(self, **keys: Any) -> None:
-        self.link.call("action", {"action": "Ping"}, self._note, **keys)
+    def call(self, timeout_s: float = 5.0, **keys: Any) -> None:
+        self.link.call("action", {"action": "Ping", "timeout": timeout_s}, self._note, **keys)
 
     def _note(self, result: Any, error: AmidError | None) -> None:
         self.outcomes.append((result, error.kind if error else None, error.sent if error else None))
@@ -110,7 +111,7 @@ def test_a_call_is_answered(setting_for: MakeSetting) -> None:
     setting = setting_for(True)
     setting.call_when_connected(user="ami:crm")
     (request,) = setting.loop.eventually(lambda: setting.broker.requests, "the request")
-    assert request == {"id": 1, "method": "action", "params": {"action": "Ping"}, "on_behalf_of": "ami:crm"}
+    assert request == {"id": 1, "method": "action", "params": {"action": "Ping", "timeout": 5.0}, "on_behalf_of": "ami:crm"}
     setting.broker.answer({"id": 1, "result": {"packets": [b"Pong"]}})
     assert setting.loop.eventually(lambda: setting.outcomes, "the answer") == [({"packets": [b"Pong"]}, None, None)]
 
@@ -124,6 +125,21 @@ def test_open_calls_fail_when_the_broker_ends_and_the_next_one_is_found(setting_
     setting.loop.eventually(lambda: len(setting.outcomes) == 2, "both calls fail")
     assert setting.outcomes == [(None, "connection_lost", True), (None, "connection_lost", False)]
     setting.call_when_connected()
+
+
+def test_a_call_fails_when_the_broker_drops_its_answer(setting_for: MakeSetting, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It does so if too many answers are unread (`max_unread_bytes`). A client without ActionIDs waited for ever."""
+    monkeypatch.setattr(broker_link, "MARGIN_S", 0.02)
+    setting = setting_for(True)
+    setting.call_when_connected(acts=True)
+    for timeout_s in (0.03, 0.01, 0.02):
+        setting.call(timeout_s, acts=timeout_s < 0.03)
+    setting.loop.eventually(lambda: len(setting.outcomes) == 3, "the calls fail")
+    assert setting.outcomes == [(None, "timeout", True), (None, "timeout", True), (None, "timeout", False)]
+    setting.broker.answer({"id": 2, "result": {}})  # too late
+    setting.broker.answer({"id": 1, "result": {}})
+    setting.loop.eventually(lambda: len(setting.outcomes) == 4, "the call with a longer timeout is answered")
+    assert setting.outcomes[3] == ({}, None, None)
 
 
 def test_a_call_without_a_broker_fails_when_it_has_returned(setting_for: MakeSetting) -> None:
