@@ -23,6 +23,7 @@ from amid.reader.manager_connection import READ_BYTES, READS_PER_PASS, Endpoint,
 from amid.reader.read_pauses import ReadPauses
 from tests.processes.on_loop import FACTORIES, Loop
 from tests.processes.pbx import SECRET
+from tests.processes.test_name_lookup import end_lookups
 from tests.processes.tls import certificate
 
 GREETING = b"Asterisk Call Manager/11.0.0\r\n"
@@ -116,6 +117,7 @@ def test_a_slow_host_name_lookup_times_out(loop: Loop, monkeypatch: pytest.Monke
         assert "nowhere.example was not resolved within 0.05 s" in Dialled(loop, 5038, "nowhere.example").ended(loop)
     finally:
         over.set()
+        end_lookups()
 
 
 def test_a_missing_greeting_times_out(loop: Loop, listener: socket.socket) -> None:

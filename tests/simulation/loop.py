@@ -28,9 +28,6 @@ LATE_S = 0.001
 """Seconds by which a timer may be late."""
 LOOK_S = (0.0, 0.00005)
 """Seconds that a look at the clock takes at most."""
-EXECUTOR_S = (0.0, 0.0, 0.001, 0.02, 1.0, 6.0)
-"""Seconds that a thread takes while there are faults."""
-CALM_EXECUTOR_S = EXECUTOR_S[:4]
 SHOWN = 400
 """Decisions kept, to be shown with a failure."""
 
@@ -43,7 +40,6 @@ class Scheduler:
         self.now = BEGIN
         self.random = self.generator("scheduler")
         self._look_s = self.random.choice(LOOK_S)
-        self.executor_s: tuple[float, ...] = EXECUTOR_S
         self.elsewhere_s = 0.0
         """Seconds that passes of processes other than the broker took."""
         self.recent: deque[str] = deque(maxlen=SHOWN)
@@ -277,16 +273,6 @@ class ProcessLoop:
         if error is None or ("transport" in context and isinstance(error, OSError)):
             return
         self.scheduler.fail(f"{self.name}: {context.get('message')}: {_with_place(error)}")
-
-    def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:
-        """A thread that takes its time. amid resolves names in one; those of the simulation are addresses."""
-        future = self.create_future()
-        self.scheduler.after(self._random.choice(self.scheduler.executor_s), self._finish, future, func, args)
-        return future
-
-    def _finish(self, future: asyncio.Future[Any], func: Callable[..., Any], args: tuple[Any, ...]) -> None:
-        if self.alive and not future.done():
-            future.set_result(func(*args))
 
     def add_reader(self, fd: Any, callback: Callable[..., Any], *args: Any) -> None:
         self.network.descriptors[fd].watch(self, lambda: callback(*args))

@@ -44,7 +44,7 @@ from tests.simulation.callers import Caller
 from tests.simulation.event_judge import EventJudge
 from tests.simulation.faults import Faults
 from tests.simulation.judge import Judge
-from tests.simulation.loop import BEGIN, CALM_EXECUTOR_S, ProcessLoop, Scheduler
+from tests.simulation.loop import BEGIN, ProcessLoop, Scheduler
 from tests.simulation.net import Network
 from tests.simulation.pbx import EVENTS, USER, SimulatedPbx
 from tests.simulation.processes import Child, Process
@@ -163,7 +163,6 @@ class World:
         scheduler.run(scheduler.now + seconds)
         scheduler.decide("faults end")
         self.faults.is_on = False
-        scheduler.executor_s = CALM_EXECUTOR_S
         self._event_pace = 0.5
         for pbx in self.pbxs.values():
             pbx.is_misbehaving = False
