@@ -7,6 +7,7 @@ reconnects and sends a hello on each connection.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
@@ -58,19 +59,24 @@ class BrokerLink(Generic[T]):
         await asyncio.gather(*(pipe.finish() for pipe in pipes))
 
     async def _connect(self) -> None:
-        pipes: list[Pipe[T]] = []
-        while len(pipes) < len(self._hellos):
-            try:
-                _, pipe = await asyncio.get_running_loop().create_unix_connection(self._new_pipe, self._path)
-            except OSError:
-                while pipes:
-                    pipes.pop().close()
-                await asyncio.sleep(RECONNECT_S)
-            else:
-                pipe.send(self._hellos[len(pipes)])
-                pipes.append(pipe)
+        pipes = await self._open_pipes()
+        while len(pipes) < len(self._hellos) or not all(pipe.is_open for pipe in pipes):
+            for pipe in pipes:  # the broker may have ended after the first one was connected
+                pipe.close()
+            await asyncio.sleep(RECONNECT_S)
+            pipes = await self._open_pipes()
         self._pipes = pipes
         self._on_connected()
+
+    async def _open_pipes(self) -> list[Pipe[T]]:
+        """The pipes that could be connected."""
+        pipes: list[Pipe[T]] = []
+        with contextlib.suppress(OSError):
+            for hello in self._hellos:
+                _, pipe = await asyncio.get_running_loop().create_unix_connection(self._new_pipe, self._path)
+                pipe.send(hello)
+                pipes.append(pipe)
+        return pipes
 
     def _new_pipe(self) -> Pipe[T]:
         return Pipe(self._decode, self._received, self._lost)

@@ -110,6 +110,11 @@ class Pipe(asyncio.Protocol, Generic[T]):
     # ── the owner's side ──
 
     @property
+    def is_open(self) -> bool:
+        """Whether it is connected."""
+        return self._transport is not None
+
+    @property
     def writing(self) -> bool:
         """Whether sent data has not left yet."""
         return bool(self._out) or self._paused
