@@ -8,17 +8,21 @@ from __future__ import annotations
 import os
 import resource
 import socket
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from amid.process.acceptor import Acceptor
 from amid.simulator import SimulatedPbx
 from tests.asterisk.server import free_port
 from tests.conftest import StartDaemon
 from tests.daemon import Daemon, eventually
 from tests.processes.caller import Caller
+from tests.processes.on_loop import Loop
 from tests.processes.pbx import table
 from tests.processes.process import Listener
 from tests.processes.test_tcp import make_keys
@@ -71,6 +75,21 @@ def was_refused(peer: socket.socket) -> bool:
         return False
     except ConnectionError:
         return True
+
+
+@pytest.mark.parametrize("limit", [512, 65_536, 1_048_576])
+def test_half_of_the_descriptors_are_kept_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
+    """libzmq used up 4,096 of them in 0.1 s, in which the process had no CPU, and aborted it."""
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (limit, limit))
+
+    async def free() -> int:
+        acceptor = Acceptor(str(tmp_path), Counter())
+        count = acceptor.free_descriptors()
+        acceptor.close()
+        return count
+
+    with Loop() as loop:
+        assert 0 < limit / 2 - loop.run(free()) < 200
 
 
 @pytest.mark.usefixtures("many_descriptors")
