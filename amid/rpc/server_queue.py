@@ -285,6 +285,7 @@ class ServerQueue:
 
     def _take_status(self, status: Status) -> None:
         self.status, self.ready, self.capacity = status, status.ready, status.capacity
+        self.wanted = 0, False  # ask again: some may have ended when it was asked, and it opens lanes beside those in use
         lanes = status.lanes
         self.has_spare_lane = lanes.free + lanes.busy > lanes.limit
         self.lanes.reconcile(lanes.calls, status.capacity.taken_idle + status.capacity.taken_behind)

@@ -104,6 +104,19 @@ def test_a_call_without_a_free_lane_waits_and_the_reader_is_notified() -> None:
     assert sends(effects, WantLanes) == [Send(READER, WantLanes(1, False))]
 
 
+def test_the_reader_is_asked_again_while_a_call_waits() -> None:
+    """When it was asked, its lane had become free, and it opened one lane for two calls. Later calls waited for slow actions,
+    although it could open more lanes."""
+    calls = up(free=1, limit=9)
+    for name in "abc":
+        open_(calls, name)
+    assert actions(report(calls, capacity(1, 1), NOW + 0.001)) == ["b"]
+    assert not open_(calls, "d"), "it was asked for two lanes already"
+    assert actions(report(calls, capacity(1, 2), NOW + 0.002)) == ["c"]
+    effects = report(calls, status(capacity(0, 3), on_lanes=(2, 3)), NOW + 0.5)
+    assert sends(effects, WantLanes) == [Send(READER, WantLanes(1, False))]
+
+
 def test_the_queue_is_served_in_order_as_lanes_become_free() -> None:
     calls = up(free=1)
     for name in "abc":

@@ -57,6 +57,21 @@ class World:
         return [reply.error for reply in self.replies if reply.error]
 
 
+def test_the_spare_lane_is_asked_for_again_while_its_caller_waits() -> None:
+    """A lane had become free when the reader was asked, so it opened none. The next caller waited for the slow actions of
+    another one."""
+    world = World()
+    world.open("x", LANES)
+    world.open("y", 2)
+    assert world.wants == [(1, True), (2, True)]
+    world.finish("x")
+    assert world.handed[-1] == "y"
+    world.open("z")
+    world.wants.clear()
+    world.report()
+    assert world.wants == [(2, True)]
+
+
 def test_a_flood_leaves_the_next_lane_to_another_caller() -> None:
     world = World(lanes=2)
     world.open("flood", 100)
