@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 import zmq
@@ -98,12 +100,11 @@ class Follower:
     # ── published changes ──
 
     def _publish(self) -> None:
-        by_kind: dict[str, list[Delta]] = {}
-        for delta in self.state.change_log.take_unpublished():
-            by_kind.setdefault(delta["kind"], []).append(delta)
-        for kind, deltas in by_kind.items():
+        """Changes of different kinds keep their order: a subscriber to all kinds detects loss by `rev`."""
+        for kind, run in groupby(self.state.change_log.take_unpublished(), key=itemgetter("kind")):
             topic = wire.state_topic(self._server, kind)
             if self._socket.want(topic):
+                deltas = list(run)
                 parts = (deltas[start : start + MESSAGE_CHANGES] for start in range(0, len(deltas), MESSAGE_CHANGES))
                 self._messages += [(topic, part) for part in parts]
         self._send_messages()

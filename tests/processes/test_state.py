@@ -28,8 +28,7 @@ def state(daemon: Daemon, **params: Any) -> Any:
 
 
 def call(daemon: Daemon) -> None:
-    fields = {"Channel": "Local/100@phones", "Application": "Wait", "Data": "600", "Async": "true"}
-    daemon.action("Originate", fields)
+    daemon.action("Originate", {"Channel": "Local/400@default", "Exten": "300", "Context": "default", "Priority": 1, "Async": True})
 
 
 def test_a_server_is_followed_from_the_first_request(own_daemon: Daemon) -> None:
@@ -116,6 +115,23 @@ def test_changes_by_subscription(daemon: Daemon) -> None:
             lambda: [one for one in changed() if one["id"] == "support/PJSIP/bob" and one["set"]["paused"]], "the change arrives"
         )[-1]
         assert {"server", "epoch", "seq", "rev"} <= delta.keys()
+
+
+def test_a_subscriber_to_all_kinds_receives_the_changes_in_order(daemon: Daemon) -> None:
+    """It detects a loss by `rev`, which counts the changes of all kinds."""
+    state(daemon)
+    with daemon.socket(zmq.SUB) as subscriber:
+        subscriber.subscribe(b"state.pbx1.")
+        subscriber.connect(f"ipc://{daemon.run_dir}/state-pbx1")
+        revs: list[int] = []
+
+        def received() -> int:
+            while subscriber.poll(0):
+                revs.extend(delta["rev"] for delta in wire.unpack(subscriber.recv_multipart()[1]))
+            return len(revs)
+
+        eventually(lambda: call(daemon) or received() > 100, "calls change channels, calls and bridges")
+    assert revs == list(range(revs[0], revs[0] + len(revs)))
 
 
 def test_the_successor_of_a_killed_state_process_loads_the_state(daemon: Daemon) -> None:
