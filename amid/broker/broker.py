@@ -251,7 +251,7 @@ class Broker:
         if params.action_id is not None and not origin.sender.identity.own:
             raise denied_to_others("action_id", origin.sender.identity)
         params = with_fields(params)
-        lists: dict[str, Lists] = {f"servers.{server}": settings, _table(origin.caller): rights}
+        lists: dict[str, Lists] = {f"[servers.{server}]": settings, _table(origin.caller): rights}
         check_action(params.action, params.fields, origin.caller, lists)
         if params.until is not None and settings.events_off:
             raise AmidError("invalid_params", f"`until` waits for an event, but server {server} is configured without events")
@@ -341,7 +341,7 @@ async def _run(by_hand: BrokerSettings | None) -> None:
 
 def _table(caller: str) -> str:
     """Where the configuration has the rights of a caller."""
-    return f"callers.{caller}"
+    return f"[callers.{caller}]"
 
 
 def main(config: Config | None = None) -> None:

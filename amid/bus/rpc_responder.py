@@ -32,6 +32,8 @@ log = logging.getLogger("amid.bus")
 INSTANCE = "Amid-Instance"
 """The header that names the instance of a reply."""
 
+OWN_TABLE = 'a table [callers.NAME] with nats = "NAME", for calls on the prefix of NAME'
+"""Where a caller without a prefix could get `admin` and `history`."""
 NO_TABLE = Rights()
 """Rights of callers without a prefix when the configuration has no table `callers.local`."""
 
@@ -41,8 +43,10 @@ def callers_by_prefix(tables: Mapping[str, Rights]) -> dict[str, Caller]:
     without `admin` and `history`."""
     local = tables.get("local", NO_TABLE)
     base = Rights(allow=local.allow, deny=local.deny)
-    named = {table.nats: Caller(name, f"callers.{name}", table) for name, table in tables.items() if table.nats}
-    return {"": Caller("nats", "callers.local", base), **named}
+    named = {
+        table.nats: Caller(name, f"[callers.{name}]", f"[callers.{name}]", table) for name, table in tables.items() if table.nats
+    }
+    return {"": Caller("nats", "[callers.local]", OWN_TABLE, base), **named}
 
 
 class RpcForwarder:

@@ -21,10 +21,12 @@ from amid.rpc.requests import ActionParams, CallParams, CallsParams, EventsParam
 
 @dataclass(frozen=True)
 class Principal:
-    """The identity that a token proves: its name in the tokens file, and its rights."""
+    """The identity that a token proves: its name in the tokens file, and its rights. table: where an
+    administrator changes them."""
 
     name: str
     rights: Token
+    table: str
 
     def check(self, method: str, params: Params) -> dict[str, Any]:
         """Raise `AmidError` of kind `denied` unless this principal may call `method` with `params`.
@@ -32,13 +34,13 @@ class Principal:
         Returns the params that the gateway must add.
         """
         if isinstance(params, CallsParams | CallParams):
-            return {"masked": check_history(method, self.name, self.name, self.rights, params).masked}
+            return {"masked": check_history(method, self.name, self.table, self.rights, params).masked}
         if method in ("restart", "audit"):
-            check_admin(method, self.name, self.name, self.rights)
+            check_admin(method, self.name, self.table, self.rights)
         if isinstance(params, ActionParams):
-            check_action(params.action, client_params(params).fields, self.name, {self.name: self.rights})
+            check_action(params.action, client_params(params).fields, self.name, {self.table: self.rights})
         if method == "actions":
-            check_action("ListCommands", {}, self.name, {self.name: self.rights})
+            check_action("ListCommands", {}, self.name, {self.table: self.rights})
         if isinstance(params, EventsParams) and not self._may_pull(params.names):
             raise AmidError("denied", f"{self.name!r} may receive some events only: list them in `names`, or use /v1/events")
         if isinstance(params, StateParams) or (isinstance(params, EventsParams) and params.kinds is not None):
@@ -58,7 +60,7 @@ class Principal:
     def check_state(self) -> None:
         """Raise `AmidError` of kind `denied` unless this principal may see the state."""
         if not self.may_see_state:
-            advice = f"remove events_allow and events_deny from [{self.name}]"
+            advice = f"remove events_allow and events_deny from {self.table}"
             raise AmidError("denied", f"{self.name!r} may not receive all events, as the state requires ({advice})")
 
     def _may_pull(self, names: list[str] | None) -> bool:
@@ -76,10 +78,10 @@ class Principal:
 
 
 class Access:
-    """The known tokens. tokens: by name, as in the tokens file."""
+    """The known tokens. tokens: by name, as in the tokens file, whose name is `file`."""
 
-    def __init__(self, tokens: Mapping[str, Token]) -> None:
-        self._principals = [(digest(token.token), Principal(name, token)) for name, token in tokens.items()]
+    def __init__(self, tokens: Mapping[str, Token], file: str) -> None:
+        self._principals = [(digest(token.token), Principal(name, token, f"[{name}] of {file}")) for name, token in tokens.items()]
 
     def principal(self, presented: str) -> Principal | None:
         """The principal of a token; None for an unknown token."""

@@ -37,7 +37,7 @@ class Authentication:
     are refused."""
 
     def __init__(self, settings: GatewaySettings, connections: Connections) -> None:
-        self._access = Access(settings.gateway.tokens)
+        self._access = Access(settings.gateway.tokens, Path(settings.gateway.tokens_file or "tokens_file").name)
         self._connections = connections
         self.guesses = Guesses()
         self._file = SessionFile(Path(settings.run_dir) / "gateway-sessions")

@@ -113,7 +113,8 @@ class Streams:
         """Open a stream for a request; the caller must close it. Raises `AmidError`."""
         wanted, last = self._parse_request(connection)
         if wanted.events and not any(map(principal.may_receive, wanted.events)):
-            raise AmidError("denied", f"{principal.name!r} may not receive events named {', '.join(sorted(wanted.events))[:200]}")
+            names, advice = ", ".join(sorted(wanted.events))[:200], f"see events_allow and events_deny in {principal.table}"
+            raise AmidError("denied", f"{principal.name!r} may not receive events named {names} ({advice})")
         self._reserve(principal)
         try:
             await self._hub.ready()

@@ -59,11 +59,11 @@ def check_rights(request: Request, user: User, upstream: Upstream) -> bytes:
     if action not in upstream.commands:
         return responses.unknown_action(action_id, action)
     if not upstream.commands.allows(action, user.write):
-        raise AmidError("denied", f"{_text(action)} needs a class that `write` of [{user.name}] does not have")
+        raise AmidError("denied", f"{_text(action)} needs a class that `write` in [{user.name}] of users_file does not have")
     if forbidden := check_arguments(request, user.write, upstream.is_strict):
         return responses.error(action_id, forbidden)
     if action.lower() not in ALWAYS_ALLOWED:
-        check_action(_text(action), fields_of_lines(_lines(request)), user.name, {user.name: user.entry})
+        check_action(_text(action), fields_of_lines(_lines(request)), user.name, {f"[{user.name}] of users_file": user.entry})
     return b""
 
 

@@ -113,7 +113,7 @@ def state_settings(config: Config) -> StateSettings:
     caller = find_caller(local_callers(config.callers), os.geteuid(), os.getegid())
     own = config.callers[caller]
     rules = {
-        name: {f"servers.{name}": Rules(server.allow, server.deny), f"callers.{caller}": Rules(own.allow, own.deny)}
+        name: {f"[servers.{name}]": Rules(server.allow, server.deny), f"[callers.{caller}]": Rules(own.allow, own.deny)}
         for name, server in config.servers.items()
     }
     return StateSettings(config.run_dir, config.log_level, config.state, list(config.servers), caller, rules)

@@ -62,8 +62,8 @@ class Rule(NamedTuple):
 def check_action(action: str, fields: Mapping[Any, Any], caller: str, lists: Mapping[str, Lists]) -> None:
     """Raise `AmidError` of kind `denied` unless all of `lists` permit `action` with these `fields`.
 
-    lists: by name of the table. Kind `invalid_params` is raised if Asterisk would not read the
-    headers as a rule does.
+    lists: by their place in the configuration, such as `[callers.local]`. Kind `invalid_params` is
+    raised if Asterisk would not read the headers as a rule does.
     """
     name = _lower(action.strip())
     rules = {
@@ -76,7 +76,7 @@ def check_action(action: str, fields: Mapping[Any, Any], caller: str, lists: Map
         if denied_by is not None:
             raise _denied(action, "", caller, _deny_rule(denied_by, where, lists[where]))
         if lists[where].allow and not allow:
-            raise _denied(action, "", caller, f"to allow it: allow = [..., {json.dumps(action)}] in [{where}]")
+            raise _denied(action, "", caller, f"to allow it: allow = [..., {json.dumps(action)}] in {where}")
     try:
         targets = targets_of(name, fields)
     except InvalidAction as error:
@@ -89,7 +89,7 @@ def check_action(action: str, fields: Mapping[Any, Any], caller: str, lists: Map
             if lists[where].allow and not any(_allows(rule, name, target) for rule in allow):
                 raise _denied(action, target.text, caller, _remedy(action, target, where, "allow = [..., {}]"))
         if target.needs == Needs.PATTERN and not any(allow for allow, _ in rules.values()):
-            where = next(reversed(list(lists)), "callers.local")
+            where = next(reversed(list(lists)), "[callers.local]")
             raise _denied(action, target.text, caller, _remedy(action, target, where, 'allow = ["*", {}]'))
 
 
@@ -101,15 +101,15 @@ def permits_name(action: str, lists: Lists) -> bool:
     return not lists.allow or bool(_rules(lists.allow, name))
 
 
-def check_admin(method: str, caller: str, table: str, rights: Admin) -> None:
-    """Raise `AmidError` of kind `denied` unless this caller is an administrator of amid. table: of the
-    configuration, with its rights."""
+def check_admin(method: str, caller: str, where: str, rights: Admin) -> None:
+    """Raise `AmidError` of kind `denied` unless this caller is an administrator of amid. where: the
+    place of its rights in the configuration."""
     if not rights.admin:
-        raise _method_denied(method, caller, "admin", table)
+        raise _method_denied(method, caller, "admin", where)
 
 
 def check_history(
-    method: str, caller: str, table: str, rights: History, params: CallsParams | CallParams
+    method: str, caller: str, where: str, rights: History, params: CallsParams | CallParams
 ) -> CallsParams | CallParams:
     """The params that the caller may use, with `masked` if it may not see long numbers.
 
@@ -117,7 +117,7 @@ def check_history(
     masked.
     """
     if not rights.history:
-        raise _method_denied(method, caller, "history", table)
+        raise _method_denied(method, caller, "history", where)
     if rights.history != "masked":
         return params
     if isinstance(params, CallParams) and params.all:
@@ -129,8 +129,8 @@ def check_history(
     return replace(params, masked=True)
 
 
-def _method_denied(method: str, caller: str, right: str, table: str) -> AmidError:
-    advice = f"to allow it: {right} = true in [{table}]"
+def _method_denied(method: str, caller: str, right: str, where: str) -> AmidError:
+    advice = f"to allow it: {right} = true in {where}"
     return AmidError("denied", f"the configuration does not allow {caller!r} the method {method!r} ({advice})")
 
 
@@ -212,10 +212,10 @@ def _denied(action: str, target: str, caller: str, advice: str) -> AmidError:
 
 def _deny_rule(rule: Rule, where: str, lists: Lists) -> str:
     """The rule that denies. A caller may see its own rules; a server's are only named."""
-    if where.startswith("servers."):
-        return f"see deny in [{where}]"
+    if where.startswith("[servers."):
+        return f"see deny in {where}"
     text = next(text for text in lists.deny if _parsed(text) == rule)
-    return f"deny in [{where}] has {json.dumps(text)}"
+    return f"deny in {where} has {json.dumps(text)}"
 
 
 def _remedy(action: str, target: Target, where: str, form: str) -> str:
@@ -223,4 +223,4 @@ def _remedy(action: str, target: Target, where: str, form: str) -> str:
     rule = f"{action}: {target.text}" if target.text and "*" not in target.text else action
     if rule == action and target.needs == Needs.PATTERN:
         rule = f"{action}: *"
-    return f"to allow it: {form.format(json.dumps(rule))} in [{where}]"
+    return f"to allow it: {form.format(json.dumps(rule))} in {where}"

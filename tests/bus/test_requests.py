@@ -9,12 +9,13 @@ import pytest
 
 from amid import wire
 from amid.bus.protocol.requests import Caller, accept, refusal, too_large
+from amid.bus.rpc_responder import callers_by_prefix
 from amid.config.tables import Caller as Rights
 from amid.errors import AmidError
 
 NOW_MS = 1_795_000_000_000.0
-ALL = Caller("nats", "callers.local", Rights())
-CRM = Caller("crm", "callers.crm", Rights(allow=["Ping", "QueueStatus"], deny=["QueuePause"]))
+ALL = Caller("nats", "[callers.local]", "[callers.local]", Rights())
+CRM = Caller("crm", "[callers.crm]", "[callers.crm]", Rights(allow=["Ping", "QueueStatus"], deny=["QueuePause"]))
 PING = "amid.rpc.pbx1.action.Ping"
 
 
@@ -111,12 +112,12 @@ def test_a_guarded_target_needs_a_rule_of_its_own() -> None:
 @pytest.mark.parametrize("method", ["restart", "audit"])
 def test_administration_needs_admin(method: str) -> None:
     assert refused(f"amid.rpc.pbx1.{method}", b"").kind == "denied"
-    admin = Caller("ops", "callers.ops", Rights(admin=True))
+    admin = Caller("ops", "[callers.ops]", "[callers.ops]", Rights(admin=True))
     assert request(f"amid-ops.rpc.pbx1.{method}", b"", admin)["method"] == method
 
 
 def test_the_lines_of_an_action_are_checked_like_its_fields() -> None:
-    shown = Caller("ops", "callers.ops", Rights(allow=["Command: core show *"]))
+    shown = Caller("ops", "[callers.ops]", "[callers.ops]", Rights(allow=["Command: core show *"]))
     subject = "amid-ops.rpc.pbx1.action.Command"
     assert request(subject, body_of("action", action="Command", raw=True, lines=["Command: core show version"]), shown)
     assert refused(subject, body_of("action", action="Command", raw=True, lines=["Command: core stop now"]), shown).kind == "denied"
@@ -126,11 +127,20 @@ def test_callers_cannot_choose_the_action_id() -> None:
     assert refused(PING, body_of("action", action="Ping", action_id="amid-" + 32 * "0")).kind == "denied"
 
 
+def test_a_caller_without_a_prefix_is_told_to_use_one() -> None:
+    """`history` and `admin` of callers.local do not apply to it."""
+    nobody = callers_by_prefix({"local": Rights(history=True, admin=True)})[""]
+    for method in ("calls", "restart"):
+        error = refused(f"amid.rpc.pbx1.{method}", b"", nobody)
+        assert error.kind == "denied" and 'a table [callers.NAME] with nats = "NAME"' in error.message
+        assert "[callers.local]" not in error.message
+
+
 @pytest.mark.parametrize("method", ["calls", "call"])
 def test_recorded_calls_need_history(method: str) -> None:
     body = body_of(method, number="100")
     assert refused(f"amid.rpc.pbx1.{method}", body).kind == "denied"
-    masked, clear = (Caller("ops", "callers.ops", Rights(history=history)) for history in ("masked", True))
+    masked, clear = (Caller("ops", "[callers.ops]", "[callers.ops]", Rights(history=history)) for history in ("masked", True))
     assert request(f"amid-ops.rpc.pbx1.{method}", body, masked)["params"]["masked"] is True
     assert not request(f"amid-ops.rpc.pbx1.{method}", body, clear)["params"]["masked"]
 

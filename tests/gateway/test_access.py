@@ -13,14 +13,22 @@ WORD = "0123456789abcdefghij"
 
 
 def principal(**rights: object) -> Principal:
-    return Principal("crm", Token(token=WORD, **rights))  # type: ignore[arg-type]
+    return Principal("crm", Token(token=WORD, **rights), "[crm] of tokens.toml")  # type: ignore[arg-type]
 
 
 def test_a_token_identifies_its_principal() -> None:
-    access = Access({"crm": Token(token=WORD), "wall": Token(token=WORD + "2")})
+    access = Access({"crm": Token(token=WORD), "wall": Token(token=WORD + "2")}, "tokens.toml")
     assert [access.principal(word) and access.principal(word).name for word in (WORD, WORD + "2", WORD[:-1], "", "\udcff")] == [  # type: ignore[union-attr]
         "crm", "wall", None, None, None,
     ]  # fmt: skip
+
+
+def test_a_refusal_names_the_file_and_the_table_to_change() -> None:
+    """It is not amid.toml."""
+    for method, given in (("restart", {}), ("call", {"linkedid": "1.1"}), ("action", {"action": "Ping"}), ("state", {})):
+        _, params, _, _ = check_request({"method": method, "params": given})
+        with pytest.raises(AmidError, match=r"(in|from) \[crm\] of tokens\.toml"):
+            principal(allow=["QueueStatus"], events_deny=["VarSet"]).check(method, params)
 
 
 def test_the_lines_of_an_action_are_checked_like_its_fields() -> None:

@@ -14,7 +14,7 @@ from amid.gateway.access import Principal
 from amid.gateway.backlog import Cursor, Item
 from amid.gateway.streams import StreamFilter, format_cursors, parse_cursors
 
-ANYBODY = Principal("crm", Token(token="0123456789abcdefghij"))
+ANYBODY = Principal("crm", Token(token="0123456789abcdefghij"), "[crm] of tokens.toml")
 
 
 def event(name: str = "Hangup", **fields: str) -> Item:
@@ -41,7 +41,7 @@ def test_streams_are_filtered(query: str, taken: bool) -> None:
 
 
 def test_gaps_are_always_sent_and_events_need_rights() -> None:
-    nothing = Principal("wall", Token(token="0123456789abcdefghij", events_deny=["*"]))
+    nothing = Principal("wall", Token(token="0123456789abcdefghij", events_deny=["*"]), "[wall] of tokens.toml")
     everything = StreamFilter.of(QueryParams(""))
     assert everything.matches(Item(Gap("pbx1", 5, 1, 2)), nothing)
     assert not everything.matches(event(), nothing)

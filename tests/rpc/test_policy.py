@@ -41,7 +41,7 @@ def allowed(action: str, fields: dict[str, Any] | None = None, **lists: Caller) 
 
 @pytest.mark.parametrize(("allow", "deny", "action", "passes"), LISTS.values(), ids=LISTS)
 def test_rules_allow_and_deny(allow: tuple[str, ...], deny: tuple[str, ...], action: str, passes: bool) -> None:
-    assert allowed(action, {}, **{"callers.local": Caller(allow=list(allow), deny=list(deny))}) is passes
+    assert allowed(action, {}, **{"[callers.local]": Caller(allow=list(allow), deny=list(deny))}) is passes
 
 
 def test_all_lists_must_allow_an_action() -> None:
@@ -145,7 +145,7 @@ MORE: dict[str, Rules] = {
 
 @pytest.mark.parametrize(("lists", "action", "fields", "passes"), MORE.values(), ids=MORE)
 def test_rules_with_targets(lists: dict[str, list[str]], action: str, fields: dict[str, Any], passes: bool) -> None:
-    assert allowed(action, fields, **{"servers.pbx1": Caller(), "callers.local": Caller(**lists)}) is passes  # type: ignore[arg-type]
+    assert allowed(action, fields, **{"[servers.pbx1]": Caller(), "[callers.local]": Caller(**lists)}) is passes  # type: ignore[arg-type]
 
 
 def test_a_guarded_target_may_be_allowed_for_a_server_or_a_caller() -> None:
@@ -166,7 +166,7 @@ REMEDIES = {
 @pytest.mark.parametrize(("allow", "action", "fields", "remedy"), REMEDIES.values(), ids=REMEDIES)
 def test_a_refusal_says_which_rule_to_add(allow: tuple[str, ...], action: str, fields: dict[str, Any], remedy: str) -> None:
     with pytest.raises(AmidError) as caught:
-        check_action(action, fields, "local", {"servers.pbx1": Caller(), "callers.local": Caller(allow=list(allow))})
+        check_action(action, fields, "local", {"[servers.pbx1]": Caller(), "[callers.local]": Caller(allow=list(allow))})
     assert remedy in caught.value.message
 
 
@@ -178,7 +178,7 @@ def test_names_are_checked_before_fields() -> None:
             raise AssertionError("the fields were read")
 
     with pytest.raises(AmidError) as caught:
-        check_action("Originate", Unread(Variable="a" * 60_000 + ")=1"), "web", {"callers.web": Caller(allow=["Ping"])})
+        check_action("Originate", Unread(Variable="a" * 60_000 + ")=1"), "web", {"[callers.web]": Caller(allow=["Ping"])})
     assert caught.value.kind == "denied"
 
 
@@ -186,7 +186,7 @@ def test_checking_fields_takes_bounded_time() -> None:
     fields = {"Channel": "PJSIP/1", "Application": "Wait", "Variable": "a" * 60_000 + ")=1"}
     began = time.process_time()
     with pytest.raises(AmidError, match="1022"):
-        check_action("Originate", fields, "web", {"callers.web": Caller(allow=["Originate: Wait"])})
+        check_action("Originate", fields, "web", {"[callers.web]": Caller(allow=["Originate: Wait"])})
     for text in ("a" * 900 + ")=1", "a(" * 450 + ")=1", "," * 900, "=" * 900):
         allowed("Originate", {**fields, "Variable": [text] * 100}, caller=Caller(allow=["Originate: " + "*a" * 100]))
     assert time.process_time() - began < 5
@@ -227,33 +227,33 @@ def test_an_invalid_name_is_not_allowed(spelling: str) -> None:
 
 @pytest.mark.parametrize(("lists", "action", "fields", "passes"), RULES.values(), ids=RULES)
 def test_rules_with_applications(lists: dict[str, list[str]], action: str, fields: dict[str, Any], passes: bool) -> None:
-    assert allowed(action, fields, **{"servers.pbx1": Caller(), "callers.local": Caller(**lists)}) is passes  # type: ignore[arg-type]
+    assert allowed(action, fields, **{"[servers.pbx1]": Caller(), "[callers.local]": Caller(**lists)}) is passes  # type: ignore[arg-type]
 
 
 def test_a_repeated_header_is_refused_where_a_rule_could_miss_it() -> None:
     twice = {"Application": ["Dial", "System"]}
     with pytest.raises(AmidError) as caught:
-        check_action("Originate", twice, "web", {"callers.web": Caller(allow=["Originate: Dial"])})
+        check_action("Originate", twice, "web", {"[callers.web]": Caller(allow=["Originate: Dial"])})
     assert (caught.value.kind, caught.value.sent) == ("invalid_params", False)
 
 
 def test_a_refusal_names_the_caller_the_action_and_the_table() -> None:
     with pytest.raises(AmidError) as caught:
-        check_action("Originate", {}, "web", {"servers.pbx1": Caller(), "callers.web": Caller(deny=["Orig*"])})
+        check_action("Originate", {}, "web", {"[servers.pbx1]": Caller(), "[callers.web]": Caller(deny=["Orig*"])})
     assert all(word in caught.value.message for word in ("'web'", "'Originate'", "[callers.web]"))
 
 
 REFUSALS: dict[str, tuple[dict[str, Caller], str, str]] = {
-    "a name on the caller's deny": ({"callers.web": Caller(deny=["Orig*"])}, "Originate", 'deny in [callers.web] has "Orig*"'),
+    "a name on the caller's deny": ({"[callers.web]": Caller(deny=["Orig*"])}, "Originate", 'deny in [callers.web] has "Orig*"'),
     "a name that is not on the caller's allow": (
-        {"callers.web": Caller(allow=["Ping"])}, "Originate", 'to allow it: allow = [..., "Originate"] in [callers.web]'
+        {"[callers.web]": Caller(allow=["Ping"])}, "Originate", 'to allow it: allow = [..., "Originate"] in [callers.web]'
     ),
     "a target on the caller's deny": (
-        {"callers.web": Caller(deny=["Originate: *@secret"])}, "Originate", 'deny in [callers.web] has "Originate: *@secret"'
+        {"[callers.web]": Caller(deny=["Originate: *@secret"])}, "Originate", 'deny in [callers.web] has "Originate: *@secret"'
     ),
-    "a name on the server's deny": ({"servers.pbx1": Caller(deny=["Orig*"])}, "Originate", "see deny in [servers.pbx1]"),
+    "a name on the server's deny": ({"[servers.pbx1]": Caller(deny=["Orig*"])}, "Originate", "see deny in [servers.pbx1]"),
     "a target on the server's deny": (
-        {"servers.pbx1": Caller(deny=["Originate: *@secret"])}, "Originate", "see deny in [servers.pbx1]"
+        {"[servers.pbx1]": Caller(deny=["Originate: *@secret"])}, "Originate", "see deny in [servers.pbx1]"
     ),
 }  # fmt: skip
 
@@ -264,15 +264,15 @@ def test_a_refusal_names_the_denying_rule(lists: dict[str, Caller], action: str,
     with pytest.raises(AmidError) as caught:
         check_action(action, {"Exten": "1", "Context": "secret", "Priority": "1"}, "web", lists)
     assert words in caught.value.message
-    assert "servers." not in words or "*" not in caught.value.message
+    assert "[servers." not in words or "*" not in caught.value.message
 
 
 def test_only_an_admin_may_change_amid() -> None:
-    check_admin("restart", "local", "callers.local", Caller(admin=True))
+    check_admin("restart", "local", "[callers.local]", Caller(admin=True))
     with pytest.raises(AmidError) as caught:
-        check_admin("restart", "web", "web", Caller())
+        check_admin("restart", "web", "[web] of tokens.toml", Caller())
     assert (caught.value.kind, caught.value.sent) == ("denied", False)
-    assert "to allow it: admin = true in [web]" in caught.value.message
+    assert "to allow it: admin = true in [web] of tokens.toml" in caught.value.message
 
 
 @pytest.mark.parametrize(
@@ -289,11 +289,11 @@ def test_only_an_admin_may_change_amid() -> None:
     ],
 )
 def test_what_a_caller_with_masked_history_may_ask(params: CallsParams | CallParams, allowed: bool) -> None:
-    assert not check_history("calls", "web", "callers.web", Caller(history=True), params).masked
+    assert not check_history("calls", "web", "[callers.web]", Caller(history=True), params).masked
     with pytest.raises(AmidError, match="history"):
-        check_history("calls", "web", "callers.web", Caller(), params)
+        check_history("calls", "web", "[callers.web]", Caller(), params)
     if allowed:
-        assert check_history("calls", "web", "callers.web", Caller(history="masked"), params).masked
+        assert check_history("calls", "web", "[callers.web]", Caller(history="masked"), params).masked
     else:
         with pytest.raises(AmidError, match="masked"):
-            check_history("calls", "web", "callers.web", Caller(history="masked"), params)
+            check_history("calls", "web", "[callers.web]", Caller(history="masked"), params)

@@ -34,11 +34,12 @@ class Rights(Lists, Admin, History, Protocol):
 
 
 class Caller(NamedTuple):
-    """The sender of the requests with one prefix. table: its table in the configuration, such as
-    `callers.crm`."""
+    """The sender of the requests with one prefix. lists_at, rights_at: the places of its lists, and
+    of `admin` and `history`, in the configuration, such as `[callers.crm]`."""
 
     name: str
-    table: str
+    lists_at: str
+    rights_at: str
     rights: Rights
 
 
@@ -124,11 +125,11 @@ def _agree(what: str, subject: str, body: str) -> None:
 def _check_rights(method: str, params: Params, caller: Caller) -> dict[str, Any]:
     """Raise `AmidError` of kind `denied` unless the caller may call the method. Return params to
     add."""
-    lists = {caller.table: caller.rights}
+    lists = {caller.lists_at: caller.rights}
     if isinstance(params, CallsParams | CallParams):
-        return {"masked": check_history(method, caller.name, caller.table, caller.rights, params).masked}
+        return {"masked": check_history(method, caller.name, caller.rights_at, caller.rights, params).masked}
     if method in ADMIN:
-        check_admin(method, caller.name, caller.table, caller.rights)
+        check_admin(method, caller.name, caller.rights_at, caller.rights)
     elif isinstance(params, ActionParams):
         check_action(params.action, client_params(params).fields, caller.name, lists)
     elif method == "actions":
