@@ -31,6 +31,10 @@ from amid.errors import AmidError
 from amid.rpc.requests import LONGEST_EXTENSION, CallParams, CallsParams
 
 
+NO_EXTENSION = "@"
+"""The text of a target whose fields name neither an extension nor a context."""
+
+
 class Lists(Protocol):
     """A caller or a server of the configuration."""
 
@@ -74,9 +78,9 @@ def check_action(action: str, fields: Mapping[Any, Any], caller: str, lists: Map
     for where, (allow, deny) in rules.items():
         denied_by = next((rule for rule in deny if rule.pattern is None), None)
         if denied_by is not None:
-            raise _denied(action, "", caller, _deny_rule(denied_by, where, lists[where]))
+            raise _denied(action, None, caller, _deny_rule(denied_by, where, lists[where]))
         if lists[where].allow and not allow:
-            raise _denied(action, "", caller, f"to allow it: allow = [..., {json.dumps(action)}] in {where}")
+            raise _denied(action, None, caller, f"to allow it: allow = [..., {json.dumps(action)}] in {where}")
     try:
         targets = targets_of(name, fields)
     except InvalidAction as error:
@@ -85,12 +89,12 @@ def check_action(action: str, fields: Mapping[Any, Any], caller: str, lists: Map
         for where, (allow, deny) in rules.items():
             denied_by = next((rule for rule in deny if _denies(rule, target)), None)
             if denied_by is not None:
-                raise _denied(action, target.text, caller, _deny_rule(denied_by, where, lists[where]))
+                raise _denied(action, target, caller, _deny_rule(denied_by, where, lists[where]))
             if lists[where].allow and not any(_allows(rule, name, target) for rule in allow):
-                raise _denied(action, target.text, caller, _remedy(action, target, where, "allow = [..., {}]"))
+                raise _denied(action, target, caller, _remedy(action, target, where, "allow = [..., {}]"))
         if target.needs == Needs.PATTERN and not any(allow for allow, _ in rules.values()):
             where = next(reversed(list(lists)), "[callers.local]")
-            raise _denied(action, target.text, caller, _remedy(action, target, where, 'allow = ["*", {}]'))
+            raise _denied(action, target, caller, _remedy(action, target, where, 'allow = ["*", {}]'))
 
 
 def permits_name(action: str, lists: Lists) -> bool:
@@ -205,8 +209,12 @@ def _covers(pattern: str, target: Target) -> bool:
     return fits and matches(pattern, target.text)
 
 
-def _denied(action: str, target: str, caller: str, advice: str) -> AmidError:
-    what = f"the action {action!r}" + (f" with {target!r}" if target else "")
+def _denied(action: str, target: Target | None, caller: str, advice: str) -> AmidError:
+    what = f"the action {action!r}"
+    if target is not None and target.text == NO_EXTENSION:
+        what += " without an extension and a context" + (", or an application" if _lower(action) == "originate" else "")
+    elif target is not None and target.text:
+        what += f" with {target.text!r}"
     return AmidError("denied", f"the configuration does not allow {caller!r} {what} ({advice})")
 
 
@@ -219,7 +227,9 @@ def _deny_rule(rule: Rule, where: str, lists: Lists) -> str:
 
 
 def _remedy(action: str, target: Target, where: str, form: str) -> str:
-    """The rule that would permit the target. form: where {} stands for the rule."""
+    """How to have the target permitted. form: where {} stands for the rule."""
+    if target.text == NO_EXTENSION:
+        return f"give them; a rule of allow in {where} must match them"
     rule = f"{action}: {target.text}" if target.text and "*" not in target.text else action
     if rule == action and target.needs == Needs.PATTERN:
         rule = f"{action}: *"

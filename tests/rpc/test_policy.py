@@ -237,6 +237,16 @@ def test_a_repeated_header_is_refused_where_a_rule_could_miss_it() -> None:
     assert (caught.value.kind, caught.value.sent) == ("invalid_params", False)
 
 
+@pytest.mark.parametrize(
+    ("action", "missing"),
+    [("Originate", "an extension and a context, or an application (give them;"), ("Redirect", "an extension and a context (give them;")],
+)
+def test_a_refusal_says_which_fields_are_missing(action: str, missing: str) -> None:
+    with pytest.raises(AmidError) as caught:
+        check_action(action, {}, "web", {"[callers.web]": Caller(allow=[f"{action}: *@sales"])})
+    assert f"the action {action!r} without {missing}" in caught.value.message and "'@'" not in caught.value.message
+
+
 def test_a_refusal_names_the_caller_the_action_and_the_table() -> None:
     with pytest.raises(AmidError) as caught:
         check_action("Originate", {}, "web", {"[servers.pbx1]": Caller(), "[callers.web]": Caller(deny=["Orig*"])})
