@@ -240,6 +240,7 @@ class Broker:
                 asked = requests.ActionParams(action="ListCommands", server=params.server, timeout=params.timeout)
                 self._open_action(origin, rights, asked, "actions")
             case "calls" | "call":
+                self._calls.services.check(SERVICES[method], method)  # before a right that would be of no use
                 params = check_history(method, origin.caller, _table(origin.caller), rights, params)
                 self._call_service(origin, SERVICES[method], method, params)
             case _:

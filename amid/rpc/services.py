@@ -41,7 +41,7 @@ class Services:
     def check(self, name: str, method: str) -> None:
         """Raise `AmidError` of kind `not_connected` if the configuration disables this service."""
         if name not in self.configured:
-            message = f"`{method}` needs the process {name}, which the configuration disables; see [{name}] in amid.toml(5)"
+            message = f"`{method}` needs the process {name}, which the configuration does not enable: see [{name}] in amid.toml"
             raise AmidError("not_connected", message)
 
     def add(self, call: OpenCall, name: str, now: float) -> Any:

@@ -196,3 +196,11 @@ def test_it_is_off_by_default(daemon_for: Any) -> None:
         assert "recorder" not in daemon.processes()
         error = daemon.request("calls", {})["error"]
         assert error["data"]["kind"] == "not_connected" and "[recorder]" in error["message"]
+
+
+def test_a_caller_without_the_right_is_told_first_that_there_is_no_recorder(daemon_for: Any) -> None:
+    with simulated() as table:
+        daemon = daemon_for({"pbx1": table})
+        for method, params in (("calls", {}), ("call", {"linkedid": "1.1"})):
+            error = daemon.request(method, params)["error"]
+            assert error["data"]["kind"] == "not_connected" and "[recorder]" in error["message"]
