@@ -45,17 +45,19 @@ class Bindings:
         self._bind = bind
         self._key = key
         self._report = report
-        self._tasks: list[asyncio.Task[None]] = []
+        self._trying: dict[str, asyncio.Task[None]] = {}
 
     def listen(self, addresses: Iterable[str]) -> None:
-        """Listen on these addresses. Others that have failed are not tried any more."""
-        self.close()
-        self._tasks = [start_task(self._listen(address)) for address in dict.fromkeys(addresses)]
+        """Listen on these addresses. Others that have failed are not tried any more. One that is
+        still being tried continues, so that its failure is not reported again."""
+        before = {address: task for address, task in self._trying.items() if not task.done()}
+        self._trying = {address: before.get(address) or start_task(self._listen(address)) for address in addresses}
+        for address in before.keys() - self._trying.keys():
+            before[address].cancel()
 
     def close(self) -> None:
         """Try no more."""
-        for task in self._tasks:
-            task.cancel()
+        self.listen(())
 
     async def _listen(self, address: str) -> None:
         backoff, reported = Backoff(RETRY_MIN_S, RETRY_MAX_S), ""

@@ -201,6 +201,26 @@ def test_a_failure_is_reported_once_and_so_is_another_one(caplog: pytest.LogCapt
 
 
 @pytest.mark.usefixtures("quick")
+def test_a_reload_does_not_report_a_failure_again(caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario() -> None:
+        port = Port(errno.EADDRINUSE)
+        listening = port.bindings()
+        listening.listen(["a:1"])
+        await port.until(3)
+        listening.listen(["a:1", "a:2"])
+        await port.until(20)
+        listening.listen(["a:1"])
+        port.number = 0
+        async with asyncio.timeout(BOUND_S):
+            while port.reported.count("") < 2:
+                await asyncio.sleep(0.001)
+
+    asyncio.run(scenario())
+    messages = [record.getMessage().split(":")[0] for record in caplog.records if "a:1" in record.getMessage()]
+    assert messages == ["cannot listen on a", "listening on a"]
+
+
+@pytest.mark.usefixtures("quick")
 def test_an_address_that_was_removed_is_tried_no_more() -> None:
     async def scenario() -> None:
         port = Port(errno.EADDRINUSE)
