@@ -43,10 +43,22 @@ Thing = Mapping[str, Any]
 def tracking_metrics(reports: Mapping[str, Any]) -> Iterator[Metric]:
     """How well the state of each server is tracked. reports: server to the report of the process `state`
     in the method `status`."""
-    exact = GaugeMetricFamily("amid_state_exact", "1 if the state is exactly that of Asterisk as of an event.", labels=["server"])
-    corrections = CounterMetricFamily("amid_state_corrections", "Corrected differences from Asterisk's lists.", labels=["server"])
-    gaps = CounterMetricFamily("amid_state_gaps", "Losses of events, after which the state was loaded again.", labels=["server"])
-    lag = GaugeMetricFamily("amid_event_lag_seconds", "Time from an action to its event, last measured.", labels=["server"])
+    exact = GaugeMetricFamily(
+        "amid_state_exact",
+        "1 if the live state is exactly that of Asterisk as of an event; see etc/doc/state.md.",
+        labels=["server"],
+    )
+    corrections = CounterMetricFamily(
+        "amid_state_corrections",
+        "Differences between the live state and Asterisk's lists that were corrected; each is a bug.",
+        labels=["server"],
+    )
+    gaps = CounterMetricFamily(
+        "amid_state_gaps", "Losses of events after which the live state was loaded again.", labels=["server"]
+    )
+    lag = GaugeMetricFamily(
+        "amid_event_lag_seconds", "Time from the last barrier, an action, to its event, in seconds.", labels=["server"]
+    )
     for name, report in sorted(reports.items()):
         exact.add_metric([name], float(report["exact"]))
         corrections.add_metric([name], report["corrections"])
@@ -61,13 +73,21 @@ def asterisk_metrics(states: Iterable[State], now: float) -> Iterator[Metric]:
     known = [(state["server"], state) for state in states]
     yield from _calls(known)
     yield from _queues(known, now)
-    yield from _by_status(known, "contacts", "asterisk_contacts", "Contacts of PJSIP endpoints.", CONTACT_STATES)
-    yield from _by_status(known, "registrations", "asterisk_registrations", "Registrations at other servers.", REGISTRATION_STATES)
+    yield from _by_status(known, "contacts", "asterisk_contacts", "Contacts of PJSIP endpoints, by status.", CONTACT_STATES)
+    yield from _by_status(
+        known, "registrations", "asterisk_registrations", "Outbound registrations at other servers, by status.", REGISTRATION_STATES
+    )
 
 
 def _calls(states: list[tuple[str, Any]]) -> Iterator[Metric]:
-    channels = GaugeMetricFamily("asterisk_channels", "Channels, by state and technology.", labels=["server", "state", "tech"])
-    calls = GaugeMetricFamily("asterisk_calls", "Calls, each with all channels of its Linkedid.", labels=["server", "talking"])
+    channels = GaugeMetricFamily(
+        "asterisk_channels", "Current channels, by state and technology.", labels=["server", "state", "tech"]
+    )
+    calls = GaugeMetricFamily(
+        "asterisk_calls",
+        "Current calls, each with all channels of its Linkedid, by whether two parties talk.",
+        labels=["server", "talking"],
+    )
     yield from _counts(states)
     for server, state in states:
         counted = Counter((_one_of(CHANNEL_STATES, one["state"]), _technology(one["name"])) for one in state["channels"])
@@ -80,7 +100,11 @@ def _calls(states: list[tuple[str, Any]]) -> Iterator[Metric]:
 
 
 def _counts(states: list[tuple[str, Any]]) -> Iterator[Metric]:
-    texts = {"bridges": "Bridges.", "parked": "Parked calls.", "conferences": "Conferences."}
+    texts = {
+        "bridges": "Current bridges.",
+        "parked": "Calls that are parked now.",
+        "conferences": "Current ConfBridge conferences.",
+    }
     for kind, text in texts.items():
         made = GaugeMetricFamily(f"asterisk_{'parked_calls' if kind == 'parked' else kind}", text, labels=["server"])
         for server, state in states:
@@ -90,12 +114,24 @@ def _counts(states: list[tuple[str, Any]]) -> Iterator[Metric]:
 
 def _queues(states: list[tuple[str, Any]], now: float) -> Iterator[Metric]:
     labels = ["server", "queue"]
-    waiting = GaugeMetricFamily("asterisk_queue_waiting", "Callers that wait now.", labels=labels)
-    longest = GaugeMetricFamily("asterisk_queue_longest_wait_seconds", "Longest wait of a current caller.", labels=labels)
-    completed = CounterMetricFamily("asterisk_queue_completed", "Answered calls, as Asterisk counts them.", labels=labels)
-    abandoned = CounterMetricFamily("asterisk_queue_abandoned", "Callers that gave up, as Asterisk counts them.", labels=labels)
-    members = GaugeMetricFamily("asterisk_queue_members", "Members, by status and pause.", labels=[*labels, "status", "paused"])
-    left_out = GaugeMetricFamily("asterisk_queues_left_out", f"Queues without series, beyond {MAX_QUEUES}.", labels=["server"])
+    waiting = GaugeMetricFamily("asterisk_queue_waiting", "Callers that wait in the queue now.", labels=labels)
+    longest = GaugeMetricFamily(
+        "asterisk_queue_longest_wait_seconds", "Longest wait of the callers that wait in the queue now, in seconds.", labels=labels
+    )
+    completed = CounterMetricFamily(
+        "asterisk_queue_completed", "Answered calls of the queue, as Asterisk counts them.", labels=labels
+    )
+    abandoned = CounterMetricFamily(
+        "asterisk_queue_abandoned", "Callers of the queue that hung up while they waited, as Asterisk counts them.", labels=labels
+    )
+    members = GaugeMetricFamily(
+        "asterisk_queue_members",
+        "Members of the queue, by status and by whether they are paused.",
+        labels=[*labels, "status", "paused"],
+    )
+    left_out = GaugeMetricFamily(
+        "asterisk_queues_left_out", f"Queues that have no series, because the server has more than {MAX_QUEUES}.", labels=["server"]
+    )
     for server, state in states:
         queues = sorted(state["queues"], key=lambda queue: _text(queue["name"]))
         left_out.add_metric([server], max(0, len(queues) - MAX_QUEUES))

@@ -30,7 +30,6 @@ from amid.ami.targets import targets_of
 from amid.errors import AmidError
 from amid.rpc.requests import LONGEST_EXTENSION, CallParams, CallsParams
 
-
 NO_EXTENSION = "@"
 """The text of a target whose fields name neither an extension nor a context."""
 

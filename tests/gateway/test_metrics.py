@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 from prometheus_client.parser import text_string_to_metric_families
 
 from amid.client.results import Process, Status
-from amid.gateway.metrics import text
+from amid.gateway.metric_texts import BROKER, LISTENER, READER
+from amid.gateway.metrics import LISTENER_GAUGES, text
+from amid.listener.listener import COUNTERS
 from tests.daemon import eventually
 from tests.gateway.conftest import Gateway
 from tests.processes.caller import Caller
@@ -29,6 +34,21 @@ def test_metrics_equal_the_status(gateway: Gateway) -> None:
     assert samples["amid_server_state", (("server", "away"), ("state", "up"))] == 0
     assert samples["amid_process_restarts_total", (("process", "broker"),)] == 0
     assert samples["amid_answers_total", (("kind", "ok"),)] > 0
+
+
+def counters_in(*packages: str) -> set[str]:
+    """The names of the counters in the source of these packages."""
+    source = "".join(file.read_text() for package in packages for file in Path("amid", package).glob("*.py"))
+    return set(re.findall(r'counters\["(\w+)"\]', source))
+
+
+def test_every_counter_has_a_text(gateway: Gateway) -> None:
+    assert counters_in("broker", "process") <= BROKER.keys()
+    assert counters_in("reader", "process") <= READER.keys()
+    assert set(COUNTERS) | set(LISTENER_GAUGES) == LISTENER.keys()
+    with gateway.http as http:
+        texts = re.findall(r"^# HELP \S+ (.*)$", http.get("/metrics").text, re.MULTILINE)
+    assert len(texts) > 30 and not [text for text in texts if "The counter" in text or not text.endswith(".")]
 
 
 def test_metrics_show_a_problem_of_a_process() -> None:

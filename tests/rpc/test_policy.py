@@ -239,7 +239,10 @@ def test_a_repeated_header_is_refused_where_a_rule_could_miss_it() -> None:
 
 @pytest.mark.parametrize(
     ("action", "missing"),
-    [("Originate", "an extension and a context, or an application (give them;"), ("Redirect", "an extension and a context (give them;")],
+    [
+        ("Originate", "an extension and a context, or an application (give them;"),
+        ("Redirect", "an extension and a context (give them;"),
+    ],
 )
 def test_a_refusal_says_which_fields_are_missing(action: str, missing: str) -> None:
     with pytest.raises(AmidError) as caught:
