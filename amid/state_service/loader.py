@@ -228,7 +228,10 @@ class Loader:
 
     def _explain(self, load: Load, exact: bool) -> None:
         if load.groups == ALL_GROUPS or not exact:
-            self._state.inexact_reason = "" if exact else self._barrier_error
+            reason = "" if exact else self._barrier_error
+            if reason and reason != self._state.inexact_reason:
+                log.warning("%s: its state is not exact: %s; see Rights in etc/doc/state.md", self._state.server, reason)
+            self._state.inexact_reason = reason
             self._state.missing = load.missing
 
     def _log_corrections(self) -> None:

@@ -91,6 +91,18 @@ def test_a_user_that_may_not_set_variables() -> None:
     asyncio.run(load())
 
 
+def test_the_reason_why_a_state_is_not_exact_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    async def load() -> None:
+        client = StandIn(ServerState("pbx1", 10_000), refused=("Setvar",))
+        for epoch in (7, 8):
+            client.begin_epoch(epoch)
+            await client.load()
+
+    asyncio.run(load())
+    (logged,) = caplog.messages
+    assert "write = call in manager.conf" in logged and "etc/doc/state.md" in logged
+
+
 def test_an_action_that_the_rules_deny_is_not_requested() -> None:
     """The broker would record a denial."""
 
