@@ -9,6 +9,7 @@ does not speak AMI or does not answer, `LoginRejected` if Asterisk refuses the l
 from __future__ import annotations
 
 import hashlib
+import math
 import secrets
 from dataclasses import dataclass
 
@@ -63,7 +64,7 @@ _random: list[str] = []
 class Session:
     """A session from greeting to end. `version` is the interface's, `up` true from login on."""
 
-    def __init__(self, login: Login, timeouts: SessionTimeouts, now: float, max_packet: int, tap: Tap | None = None) -> None:
+    def __init__(self, login: Login, timeouts: SessionTimeouts, max_packet: int, tap: Tap | None = None) -> None:
         self._login = login
         self._timeouts = timeouts
         self._parser = Parser(max_packet)
@@ -74,12 +75,15 @@ class Session:
         self._ping_id = ""
         self._mask_id = ""
         self._goodbye_id = ""
-        self._login_by = now + timeouts.login_s
-        self._pinged = 0.0
-        self._last_received = now
+        self._login_by = math.inf
+        self._pinged = self._last_received = 0.0
         self.version = ""
         self.up = False
         self.ended = False
+
+    def begin(self, now: float) -> None:
+        """The connection is open. Asterisk's greeting and the login are due from now on."""
+        self._login_by = now + self._timeouts.login_s
 
     def receive(self, data: bytes, now: float) -> list[Packet | EventBatch | Oversized]:
         """The received items that the session does not handle itself, in order.

@@ -57,7 +57,6 @@ class EventConnection(ManagerConnection):
         super().__init__(endpoint, tap, stream.lost)
 
     def feed(self, data: bytes, now: float) -> None:
-        assert self.session is not None
         items = self.session.receive(data, now)
         if self.up and self.boot is None:
             self.boot = BootCheck(self.session, self._stream.sees_boot, now)
@@ -65,7 +64,6 @@ class EventConnection(ManagerConnection):
         self._stream.take(items, self)
 
     def check(self, now: float) -> None:
-        assert self.session is not None
         self.session.check(now)
         if self.boot is not None:
             self._stream.check_boot(self.boot, now)
@@ -82,7 +80,6 @@ class EventConnection(ManagerConnection):
         return self.boot is not None and self.boot.feed_answer(packet)
 
     def next_deadline(self) -> float:
-        assert self.session is not None
         if self.boot is None or self.boot.over:
             return self.session.next_deadline()
         return self.boot.deadline if self.boot.blocked else min(self.boot.deadline, self.session.next_deadline())

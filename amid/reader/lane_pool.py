@@ -13,7 +13,6 @@ from collections.abc import Callable
 
 from amid.ami.lane import MAX_PIPELINED, Call, Lane, Outcome
 from amid.ami.packet import ProtocolError
-from amid.ami.session import Session
 from amid.ami.trace import Tap, Trace
 from amid.config.tables import Server
 from amid.process.loop import Alarm, clock
@@ -29,20 +28,16 @@ IDLE_S = 60.0
 
 
 class LaneConnection(ManagerConnection):
-    """A connection and its lane, which exists once the connection is open."""
+    """A connection and its lane."""
 
-    lane: Lane | None = None
     idle_since = 0.0
 
     def __init__(self, pool: LanePool, endpoint: Endpoint, tap: Tap, only: Address | None) -> None:
         self._pool = pool
         super().__init__(endpoint, tap, pool.lost, only)
-
-    def opened(self, session: Session) -> None:
-        self.lane = Lane(session)
+        self.lane = Lane(self.session)
 
     def feed(self, data: bytes, now: float) -> None:
-        assert self.lane is not None
         was_up = self.up
         outcomes = self.lane.feed(data, now)
         if self.up and not was_up:
@@ -51,12 +46,10 @@ class LaneConnection(ManagerConnection):
         self._pool.received(outcomes)
 
     def check(self, now: float) -> None:
-        assert self.lane is not None
         self.lane.check(now)
         self._pool.retire(self, now)
 
     def next_deadline(self) -> float:
-        assert self.lane is not None
         return self.lane.next_deadline()
 
 
@@ -149,7 +142,7 @@ class LanePool:
         found = self._idle_connection()
         if found is None and behind and not self._may_open(now):
             found = self._emptiest_connection(now)
-        if found is None or found.lane is None:
+        if found is None:
             return False
         found.lane.start(call, now)
         found.idle_since = now
@@ -158,7 +151,7 @@ class LanePool:
 
     def _idle_connection(self) -> LaneConnection | None:
         for one in self._connections:
-            if one.lane is not None and one.lane.idle:
+            if one.lane.idle:
                 return one
         return None
 
@@ -166,7 +159,7 @@ class LanePool:
         """The one with the fewest actions among those with room for quick ones; None when none has any."""
         found, fewest = None, MAX_PIPELINED
         for one in self._connections:
-            if one.lane is not None and 0 < one.lane.in_flight < fewest and one.lane.room(now):
+            if 0 < one.lane.in_flight < fewest and one.lane.room(now):
                 found, fewest = one, one.lane.in_flight
         return found
 
@@ -214,7 +207,7 @@ class LanePool:
     def retire(self, connection: LaneConnection, now: float) -> None:
         """Log off a lane that cannot be used again, or has been idle for long."""
         lane = connection.lane
-        if lane is None or lane.in_flight or connection.leaving:
+        if lane.in_flight or connection.leaving:
             return
         if lane.spent:
             connection.log_off()
@@ -230,25 +223,24 @@ class LanePool:
         lane = connection.lane
         if not connection.leaving:
             self._plan_next(connection, reason, now)
-        if lane is not None:
-            self._late += lane.late
-            self._unknown += lane.unknown
-            for call, answer in lane.lost():
-                if answer is not None:
-                    self._answers.finish(call, answer)
-                else:
-                    self._answers.lost(call, f"the session was lost with the action in flight: {reason}")
+        self._late += lane.late
+        self._unknown += lane.unknown
+        for call, answer in lane.lost():
+            if answer is not None:
+                self._answers.finish(call, answer)
+            else:
+                self._answers.lost(call, f"the session was lost with the action in flight: {reason}")
         self._dial()
         self._on_change()
 
     # ── connecting ──
 
     def _lanes(self) -> list[Lane]:
-        return [one.lane for one in self._connections if one.lane is not None]
+        return [one.lane for one in self._connections]
 
     def _may_open(self, now: float) -> bool:
         """Whether a lane is being opened, or may be."""
-        if any(one.lane is None or not one.lane.session.up for one in self._connections):
+        if not all(one.session.up for one in self._connections):
             return True
         return self._may_dial and len(self._connections) < self._server.lanes and now >= self._dial_at
 
@@ -269,7 +261,7 @@ class LanePool:
             log.warning("%s resolves to another address now; closing lanes to the old one", self._server.host)
         self._address = address
         for one in list(self._connections):
-            if one.lane is not None and one.lane.in_flight:
+            if one.lane.in_flight:
                 one.lane.spent = True
             elif one.up:
                 one.log_off()
@@ -278,10 +270,9 @@ class LanePool:
                 self._connections.remove(one)
 
     def _plan_next(self, connection: LaneConnection, reason: str, now: float) -> None:
-        was_up = connection.session is not None and connection.session.up
         self._backoff.settled(now - connection.began)
         self._dial_at = now + self._backoff.next()
-        if was_up:
+        if connection.session.up:
             log.warning("a lane was lost: %s", reason)
             return
         before, self.trouble = self.trouble, f"cannot open an action session: {reason}"

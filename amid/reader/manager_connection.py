@@ -52,9 +52,6 @@ class Endpoint:
         self.timeouts = SessionTimeouts(server.login_timeout, server.silence, server.pong)
         self.max_packet_bytes = max_packet_bytes
 
-    def new_session(self, tap: Tap, now: float) -> Session:
-        return Session(self.login, self.timeouts, now, self.max_packet_bytes, tap)
-
 
 class ManagerConnection(asyncio.BufferedProtocol):
     """Connects at once. Subclasses handle the session: `feed`, `check` and `next_deadline`.
@@ -71,7 +68,6 @@ class ManagerConnection(asyncio.BufferedProtocol):
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._endpoint = endpoint
-        self._tap = tap
         self._on_end = on_end
         self._only = only
         self._buffer = bytearray(READ_BYTES)
@@ -84,14 +80,11 @@ class ManagerConnection(asyncio.BufferedProtocol):
         self._over = False
         self.began = clock.monotonic()
         self.address = only
-        self.session: Session | None = None
+        self.session = Session(endpoint.login, endpoint.timeouts, endpoint.max_packet_bytes, tap)
         self._logoff_by: float | None = None
         self._dialing = start_task(self._dial())
 
     # ── for subclasses ──
-
-    def opened(self, session: Session) -> None:
-        """The connection is open. Asterisk's greeting comes next."""
 
     def feed(self, data: bytes, now: float) -> None:
         """Take received bytes; b"" is the end of the stream. Raises `ProtocolError`."""
@@ -110,7 +103,7 @@ class ManagerConnection(asyncio.BufferedProtocol):
     @property
     def up(self) -> bool:
         """Whether it is logged in."""
-        return self.session is not None and self.session.up and not self._over
+        return self.session.up and not self._over
 
     @property
     def leaving(self) -> bool:
@@ -119,7 +112,7 @@ class ManagerConnection(asyncio.BufferedProtocol):
 
     def log_off(self) -> None:
         """Log off. Asterisk then closes the connection."""
-        if self.session is None or not self.session.up:
+        if not self.session.up:
             self._end(ProtocolError("logged off"))
             return
         self.session.log_off()
@@ -195,8 +188,7 @@ class ManagerConnection(asyncio.BufferedProtocol):
         with contextlib.suppress(OSError):  # the connection was reset, which the transport reports
             connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        self.session = self._endpoint.new_session(self._tap, clock.monotonic())
-        self.opened(self.session)
+        self.session.begin(clock.monotonic())
         self.send_soon()
 
     def get_buffer(self, sizehint: int) -> bytearray:
@@ -252,7 +244,7 @@ class ManagerConnection(asyncio.BufferedProtocol):
             self._transport.resume_reading()
 
     def _flush(self) -> None:
-        if self._over or self.session is None or self._transport is None:
+        if self._over or self._transport is None:
             return
         data = self.session.data_to_send()
         if data:

@@ -8,7 +8,7 @@ from amid.ami.session import Login, Session, SessionTimeouts
 
 
 def boot_check(sees_event: bool = False) -> BootCheck:
-    return BootCheck(Session(Login("amid", "secret"), SessionTimeouts(), 100.0, 1000), sees_event, 100.0)
+    return BootCheck(Session(Login("amid", "secret"), SessionTimeouts(), 1000), sees_event, 100.0)
 
 
 def asked(check: BootCheck, now: float = 100.0) -> dict[str, str]:

@@ -32,7 +32,7 @@ def event(action_id: str, rest: str = "") -> bytes:
 
 def ready(max_packet: int = 10_000) -> Lane:
     """A lane that is logged in, at 100 s, with nothing in flight."""
-    lane = Lane(Session(Login("amid", "secret", "plain", "off"), SessionTimeouts(10.0, 10.0, 5.0), 100.0, max_packet))
+    lane = Lane(Session(Login("amid", "secret", "plain", "off"), SessionTimeouts(10.0, 10.0, 5.0), max_packet))
     assert not lane.idle
     lane.feed(GREETING, 100.0)
     [(_, login)] = sent(lane)

@@ -254,7 +254,7 @@ def test_a_full_lane_works_on_each_release(version: int) -> None:
     """Unmarked lists and single answers mixed: all are complete and reach their callers."""
     user = simulated.User("amid", "secret")
     peer = simulated.Session(Pbx(100.0, 1), [user], act_of(version, act), RELEASES[version])
-    lane = Lane(Session(Login("amid", "secret", events="off"), SessionTimeouts(), 100.0, 1 << 20))
+    lane = Lane(Session(Login("amid", "secret", events="off"), SessionTimeouts(), 1 << 20))
     outcomes: list[tuple[Call, Answer | TooLarge]] = []
 
     def exchange() -> None:

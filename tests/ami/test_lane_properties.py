@@ -88,7 +88,7 @@ def closing(action_id: str, mark: str = "") -> bytes:
 class World:
     def __init__(self) -> None:
         self.now = 100.0
-        self.lane = Lane(Session(Login("amid", "secret", "plain", "off"), SessionTimeouts(10.0, 10.0, 5.0), self.now, 10_000))
+        self.lane = Lane(Session(Login("amid", "secret", "plain", "off"), SessionTimeouts(10.0, 10.0, 5.0), 10_000))
         self.lane.feed(GREETING, self.now)
         [(_, login)] = sent(self.lane)
         self.lane.feed(answer(login), self.now)

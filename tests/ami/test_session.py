@@ -14,7 +14,9 @@ TIMEOUTS = SessionTimeouts(login_s=10.0, silence_s=10.0, pong_s=5.0)
 
 
 def session(auth: str = "md5", secret: str = "secret", events: str = "on", max_packet: int = 10_000) -> Session:
-    return Session(Login("amid", secret, auth, events), TIMEOUTS, 100.0, max_packet)
+    new = Session(Login("amid", secret, auth, events), TIMEOUTS, max_packet)
+    new.begin(100.0)
+    return new
 
 
 Action = dict[str, str]

@@ -22,7 +22,7 @@ class Looker:
         self.trace = Trace(SECRET, self.seen.append)
         self.trace.watched = True
         tap = Tap(self.trace, "lane-1")
-        self.session = Session(Login("amid", SECRET, auth), SessionTimeouts(10, 10, 5), 0.0, max_packet, tap)
+        self.session = Session(Login("amid", SECRET, auth), SessionTimeouts(10, 10, 5), max_packet, tap)
 
     def receive(self, data: bytes, piece: int = 65536) -> None:
         for start in range(0, len(data), piece):

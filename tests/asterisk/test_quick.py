@@ -155,7 +155,7 @@ class Connection:
 
     def __init__(self, server: Asterisk) -> None:
         self._socket = socket.create_connection((server.host, server.port), 10.0)
-        self.lane = Lane(Session(Login(server.username, server.secret, events="off"), SessionTimeouts(), time.monotonic(), 1 << 20))
+        self.lane = Lane(Session(Login(server.username, server.secret, events="off"), SessionTimeouts(), 1 << 20))
         while not self.lane.idle:
             self.exchange()
         self._idle_since = time.monotonic()

@@ -139,7 +139,9 @@ class Conversation:
 
     def __init__(self, login: Login) -> None:
         self._now = 100.0
-        self._lane = Lane(Session(login, TIMEOUTS, self._now, 1500))
+        session = Session(login, TIMEOUTS, 1500)
+        session.begin(self._now)
+        self._lane = Lane(session)
         self._call: Call | None = None
         self._due = 0.0
         self._ids = dict.fromkeys(["own", "ping", "step", "mask"], "")

@@ -3,6 +3,7 @@ blocks the loop."""
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import socket
 import ssl
@@ -38,17 +39,20 @@ def loop(request: pytest.FixtureRequest) -> Iterator[Loop]:
 class Connection(ManagerConnection):
     """Notes what it reads."""
 
+    is_open = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self.is_open = True
+
     def feed(self, data: bytes, now: float) -> None:
         self.reads = [*getattr(self, "reads", []), len(data)]
-        assert self.session is not None
         self.session.receive(data, now)
 
     def check(self, now: float) -> None:
-        assert self.session is not None
         self.session.check(now)
 
     def next_deadline(self) -> float:
-        assert self.session is not None
         return self.session.next_deadline()
 
 
@@ -88,7 +92,7 @@ def port_of(listener: socket.socket) -> int:
 
 
 def accepted(loop: Loop, listener: socket.socket, dialled: Dialled) -> socket.socket:
-    loop.eventually(lambda: dialled.connection.session, "it is connected")
+    loop.eventually(lambda: dialled.connection.is_open, "it is connected")
     return listener.accept()[0]
 
 
@@ -262,7 +266,7 @@ def test_events_before_the_end_of_a_connection_are_read(
         dialled = Dialled(loop, port_of(listener), context=contexts[1] if contexts is not None else None)
         dialled.connection.pauses = ReadPauses()
         accepting = threads.submit(_accept, listener, contexts[0] if contexts is not None else None)
-        loop.eventually(lambda: accepting.done() and dialled.connection.session, "it is connected")
+        loop.eventually(lambda: accepting.done() and dialled.connection.is_open, "it is connected")
         peer = accepting.result()
         dialled.connection.reads = []
         for number, sent in enumerate((GREETING, event)):

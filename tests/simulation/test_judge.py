@@ -69,7 +69,6 @@ def answer_next(answers: Answers, burst: Any) -> None:
 
 def lose_events(connection: EventConnection, data: bytes, now: float) -> None:
     """The last event of a large read is dropped."""
-    assert connection.session is not None
     items = connection.session.receive(data, now)
     if connection.up and connection.boot is None:
         connection.boot = BootCheck(connection.session, connection._stream.sees_boot, now)
