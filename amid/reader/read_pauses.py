@@ -13,7 +13,7 @@ MAX_S = 0.010
 GROWTH = 0.1
 """Length of a pause, of the time since the storm began."""
 
-READ_BYTES = 32_768
+GATHERED_BYTES = 32_768
 """Bytes a pause may gather: far less than the kernel holds, so that Asterisk never waits to write."""
 
 FULL_RATE = 10_000_000
@@ -36,5 +36,5 @@ class ReadPauses:
         if size >= FULL_RATE * since:
             return 0.0
         growing = max(MIN_S, GROWTH * (now - self._began))
-        self._pause = min(growing, MAX_S, READ_BYTES * since / size)
+        self._pause = min(growing, MAX_S, GATHERED_BYTES * since / size)
         return self._pause
