@@ -36,42 +36,29 @@ class Command(enum.Enum):
     KILL = "kill"
 
 
-Cell = tuple[State, Command]
-
-_TABLE: dict[tuple[State, str], Cell] = {
+_TABLE: dict[tuple[State, str], tuple[State, Command]] = {
     (State.WAITING, "due"): (State.BOOTING, Command.SPAWN),
-    (State.WAITING, "restart"): (State.WAITING, Command.NOTHING),
     (State.WAITING, "shut_down"): (State.DOWN, Command.NOTHING),
     (State.BOOTING, "beat"): (State.UP, Command.NOTHING),
     (State.BOOTING, "due"): (State.KILLING, Command.KILL),
     (State.BOOTING, "exit"): (State.WAITING, Command.NOTHING),
     (State.BOOTING, "restart"): (State.STOPPING, Command.TERM),
     (State.BOOTING, "shut_down"): (State.LEAVING, Command.TERM),
-    (State.UP, "beat"): (State.UP, Command.NOTHING),
     (State.UP, "due"): (State.KILLING, Command.KILL),
     (State.UP, "exit"): (State.WAITING, Command.NOTHING),
     (State.UP, "restart"): (State.STOPPING, Command.TERM),
     (State.UP, "shut_down"): (State.LEAVING, Command.TERM),
-    (State.STOPPING, "beat"): (State.STOPPING, Command.NOTHING),
     (State.STOPPING, "due"): (State.KILLING, Command.KILL),
     (State.STOPPING, "exit"): (State.WAITING, Command.NOTHING),
-    (State.STOPPING, "restart"): (State.STOPPING, Command.NOTHING),
     (State.STOPPING, "shut_down"): (State.LEAVING, Command.NOTHING),
-    (State.KILLING, "beat"): (State.KILLING, Command.NOTHING),
     (State.KILLING, "due"): (State.KILLING, Command.KILL),
     (State.KILLING, "exit"): (State.WAITING, Command.NOTHING),
-    (State.KILLING, "restart"): (State.KILLING, Command.NOTHING),
     (State.KILLING, "shut_down"): (State.LEAVING, Command.NOTHING),
-    (State.LEAVING, "beat"): (State.LEAVING, Command.NOTHING),
     (State.LEAVING, "due"): (State.LEAVING, Command.KILL),
     (State.LEAVING, "exit"): (State.DOWN, Command.NOTHING),
-    (State.LEAVING, "restart"): (State.LEAVING, Command.NOTHING),
-    (State.LEAVING, "shut_down"): (State.LEAVING, Command.NOTHING),
     (State.LEAVING, "rejoin"): (State.STOPPING, Command.NOTHING),
-    (State.DOWN, "shut_down"): (State.DOWN, Command.NOTHING),
-    (State.DOWN, "beat"): (State.DOWN, Command.NOTHING),
-    (State.DOWN, "restart"): (State.DOWN, Command.NOTHING),
 }
+"""An event that is not listed for a state changes nothing: a late beat, or a restart of a child that restarts already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +125,7 @@ class Watch:
 
     def _apply(self, what: str, now: float) -> Command:
         before = self.state
-        self.state, command = _TABLE[before, what]
+        self.state, command = _TABLE.get((before, what), (before, Command.NOTHING))
         if command is Command.SPAWN:
             self.started = now
             self.restarts += 1
