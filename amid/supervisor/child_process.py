@@ -6,24 +6,24 @@ process list then shows `python -m amid reader pbx1`.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from typing import IO
 
 from amid.process.log import LEVEL_SIGNALS
 
 
 class Process:
-    """A process, started at once.
+    """A process, started at once, and its pipes on the running loop.
 
-    lines: the descriptor of its lines. input: the descriptor of its stdin; while there are `unsent`
-    bytes, the owner calls `flush` when it is writable. end: readable when the process has ended
-    (pidfd_open(2)).
+    on_lines: called when `read_lines` may return some. on_end: called when the process has ended.
     """
 
-    def __init__(self, argv: list[str], configuration: bytes) -> None:
+    def __init__(self, argv: list[str], configuration: bytes, on_lines: Callable[[], object], on_end: Callable[[], object]) -> None:
         before = signal.pthread_sigmask(signal.SIG_BLOCK, LEVEL_SIGNALS)  # inherited: signals wait until the child has handlers
         try:
             self._child = subprocess.Popen(
@@ -34,11 +34,11 @@ class Process:
         self.pid = self._child.pid
         self._stdin: IO[bytes] = self._pipe(self._child.stdin)
         self._stdout: IO[bytes] = self._pipe(self._child.stdout)
-        self.lines = self._stdout.fileno()
-        self.end = os.pidfd_open(self.pid)
-        self.input = self._stdin.fileno()
-        self.unsent = b""
-        self._partial = b""
+        self._end = os.pidfd_open(self.pid)
+        self._unsent = self._partial = b""
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(self._stdout, on_lines)
+        self._loop.add_reader(self._end, on_end)
         self.send(configuration)
 
     def _pipe(self, pipe: IO[bytes] | None) -> IO[bytes]:
@@ -47,28 +47,30 @@ class Process:
         return pipe
 
     def send(self, configuration: bytes) -> None:
-        """Send one line to the child. `unsent` keeps what the pipe does not take now."""
-        self.unsent += configuration
-        self.flush()
+        """Send one line to the child. What its pipe does not take now is sent when there is room."""
+        self._unsent += configuration
+        self._flush()
 
-    def flush(self) -> None:
+    def _flush(self) -> None:
         """Write what the pipe takes now. Data for a child that has ended is dropped."""
         try:
-            while self.unsent:
-                self.unsent = self.unsent[os.write(self.input, self.unsent) :]
+            while self._unsent:
+                self._unsent = self._unsent[os.write(self._stdin.fileno(), self._unsent) :]
         except BlockingIOError:
+            self._loop.add_writer(self._stdin, self._flush)
             return
         except BrokenPipeError:
-            self.unsent = b""
+            self._unsent = b""
+        self._loop.remove_writer(self._stdin)
 
-    def read_lines(self) -> list[str] | None:
-        """The lines that the child has sent since the last call; None if it has closed its end."""
+    def read_lines(self) -> list[str]:
+        """The lines that the child has sent since the last call."""
         try:
-            data = os.read(self.lines, 65536)
+            data = os.read(self._stdout.fileno(), 65536)
         except BlockingIOError:
             return []
-        if not data:
-            return None
+        if not data:  # it has closed its end
+            self._loop.remove_reader(self._stdout)
         *lines, self._partial = (self._partial + data).split(b"\n")
         return [line.decode("utf-8", "replace") for line in lines]
 
@@ -81,9 +83,12 @@ class Process:
 
     def close(self) -> str:
         """Close the pipes. Returns how the process ended, for example "status 0"."""
+        for watched in (self._stdout, self._end):
+            self._loop.remove_reader(watched)
+        self._loop.remove_writer(self._stdin)
         self._stdin.close()
         self._stdout.close()
-        os.close(self.end)
+        os.close(self._end)
         code = self._child.returncode
         return f"signal {_signal_name(-code)}" if code < 0 else f"status {code}"
 

@@ -12,6 +12,7 @@ import logging
 import os
 import signal
 from collections.abc import Callable
+from functools import partial
 
 from amid.config.masking import secrets_of
 from amid.config.report import ConfigError
@@ -143,7 +144,6 @@ class Supervisor:
         old, child.configuration = child.configuration, configuration
         if child.process is not None and fixed_settings(child.name, old) == fixed_settings(child.name, configuration):
             child.process.send(configuration)
-            self._await_input(child)
         else:
             log.info("%s: configuration changed; restarting it", child.name)
             self._do(child, child.watch.restart(now), now)
@@ -164,46 +164,23 @@ class Supervisor:
 
     def _spawn(self, child: Supervised, now: float) -> None:
         try:
-            child.process = Process(child.name.split(), child.configuration)
+            child.process = Process(child.name.split(), child.configuration, partial(self._read_lines, child), self._pass_soon)
         except OSError as error:
             child.last_exit = f"could not be started: {error}"
             log.error("%s %s", child.name, child.last_exit, extra={"child": child.name})
             child.watch.exit(now)
             return
-        self._loop.add_reader(child.process.lines, self._read_lines, child)
-        self._loop.add_reader(child.process.end, self._pass_soon)
-        self._await_input(child)
         if self._level_signal == signal.SIGUSR1:
             child.process.signal(self._level_signal)
         log.debug("%s: started with pid %d", child.name, child.process.pid)
 
-    def _await_input(self, child: Supervised) -> None:
-        """Watch for room in the pipe while a part of the configuration is unsent."""
-        process = child.process
-        if process is None:
-            return
-        if process.unsent:
-            self._loop.add_writer(process.input, self._send_rest, child)
-        else:
-            self._loop.remove_writer(process.input)
-
-    def _send_rest(self, child: Supervised) -> None:
-        if child.process is not None:
-            child.process.flush()
-            self._await_input(child)
-
     def _read_lines(self, child: Supervised) -> None:
         """Every line of the child is a beat; a line with text is a request as well."""
-        process = child.process
-        if process is None:
-            return
-        lines = process.read_lines()
-        if lines is None:
-            self._loop.remove_reader(process.lines)
+        if child.process is None:
             return
         now = clock.monotonic()
         was_up = child.watch.state is State.UP
-        for line in lines:
+        for line in child.process.read_lines():
             self._do(child, child.watch.beat(now), now)
             if line:
                 self._carry_out(child, line, now)
@@ -226,7 +203,7 @@ class Supervisor:
         for child in list(self._children.values()):
             if child.process is None or not child.process.poll():
                 continue
-            self._release_process(child)
+            child.record_exit(child.process.close())
             self._do(child, child.watch.exit(now), now)
             expected = child.watch.state is State.DOWN or not child.process_failed
             if not expected and child.watch.deadline is not None:
@@ -243,13 +220,6 @@ class Supervisor:
             if child.name.startswith("reader "):
                 self._run_dir.clean_after(child.name.removeprefix("reader "))
             self._write_status()
-
-    def _release_process(self, child: Supervised) -> None:
-        assert child.process is not None
-        self._loop.remove_reader(child.process.lines)
-        self._loop.remove_reader(child.process.end)
-        self._loop.remove_writer(child.process.input)
-        child.record_exit(child.process.close())
 
     def _begin_shutdown(self, now: float) -> None:
         """End the broker first, and the readers once it has answered all callers."""

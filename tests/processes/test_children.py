@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
+from collections.abc import Callable
+
+import pytest
 
 from amid.simulator import SimulatedPbx
 from amid.supervisor.child_process import Process
 from tests.conftest import StartDaemon
 from tests.daemon import Daemon, eventually
+from tests.processes.on_loop import FACTORIES, Loop
 from tests.processes.pbx import table
 from tests.processes.process import pids
 from tests.processes.test_reload import reload
@@ -41,17 +46,21 @@ def test_a_configuration_larger_than_a_pipe_is_received(daemon_for: StartDaemon,
     assert daemon.failure("Ping")["data"]["kind"] == "denied"
 
 
-def test_unread_messages_for_a_child_are_buffered() -> None:
+@pytest.mark.parametrize("factory", FACTORIES.values(), ids=FACTORIES)
+def test_unread_messages_for_a_child_are_buffered(factory: Callable[[], asyncio.AbstractEventLoop]) -> None:
     sent = b"x" * 300_000 + b"\n"
-    process = Process(["broker"], b"{}\n")
-    process.signal(signal.SIGSTOP)
-    process.send(sent)
-    assert 0 < len(process.unsent) < len(sent), "its pipe is full, and the supervisor did not wait"
-    process.signal(signal.SIGKILL)
-    eventually(process.poll, "it has ended")
-    process.flush()
-    assert not process.unsent, "it has ended"
-    assert process.close() == "signal SIGKILL"
+
+    async def start() -> Process:
+        return Process(["broker"], b"{}\n", lambda: None, lambda: None)
+
+    with Loop(factory) as loop:
+        process = loop.run(start())
+        process.signal(signal.SIGSTOP)
+        process.send(sent)
+        assert 0 < len(process._unsent) < len(sent), "its pipe is full, and the supervisor did not wait"
+        process.signal(signal.SIGKILL)
+        loop.eventually(lambda: process.poll() and not process._unsent, "it has ended, and what it did not read is dropped")
+        assert process.close() == "signal SIGKILL"
 
 
 FAILING = """
