@@ -149,8 +149,8 @@ class RunDir:
     def has_status(self) -> bool:
         return (self.path / STATUS_FILE).exists()
 
-    def write_status(self, text: str) -> None:
-        """Replace the status file."""
+    def write_status(self, text: str) -> bool:
+        """Replace the status file; False if that failed."""
         error = self._replace_status(text)
         if error is not None and error.errno == errno.ENOSPC:  # the old one is outdated; its space suffices for the new one
             with contextlib.suppress(OSError):
@@ -160,11 +160,7 @@ class RunDir:
             self._outage.succeeded()
         else:
             self._outage.failed(str(error.strerror))
-
-    @property
-    def is_status_outdated(self) -> bool:
-        """Whether the last attempt to write it failed."""
-        return self._outage.lasts
+        return error is None
 
     def _replace_status(self, text: str) -> OSError | None:
         """Replaces the file atomically."""

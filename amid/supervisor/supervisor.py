@@ -56,6 +56,7 @@ class Supervisor:
         self._children: dict[str, Supervised] = {}
         self._stopping = False
         self._ready = False
+        self._status = ""  # as written
         self._systemd = Systemd(now)
         self._next_check = now + RUN_DIR_CHECK_S
         self._due = now
@@ -95,8 +96,7 @@ class Supervisor:
             self._check_run_dir(now)
         for child in list(self._children.values()):
             self._check_child(child, now)
-        if self._run_dir.is_status_outdated:
-            self._write_status()
+        self._write_status()
         if not self._ready and self._is_ready():
             self._ready = True
             self._notify_ready()
@@ -158,9 +158,6 @@ class Supervisor:
                 child.process.signal(signal.SIGKILL)
             case Command.TERM if child.process is not None:
                 child.process.signal(signal.SIGTERM)
-            case _:
-                return
-        self._write_status()
 
     def _spawn(self, child: Supervised, now: float) -> None:
         try:
@@ -186,18 +183,16 @@ class Supervisor:
                 self._carry_out(child, line, now)
         if not was_up and child.watch.state is State.UP:
             child.record_sockets(self._run_dir.path)
-            self._write_status()
             self._pass_soon()
 
     def _carry_out(self, child: Supervised, line: str, now: float) -> None:
         verb, _, rest = line.partition(" ")
         if verb == "problem":
             child.problem = rest
-            self._write_status()
         elif verb == "restart" and (reader := self._children.get(f"reader {rest}")) is not None:
             log.warning("%s: restarting it at a caller's request", reader.name)
             self._do(reader, reader.watch.restart(now), now)
-            self._pass_soon()
+        self._pass_soon()
 
     def _reap(self, now: float) -> None:
         for child in list(self._children.values()):
@@ -211,7 +206,6 @@ class Supervisor:
                 log.error(message, child.name, child.last_exit, child.watch.deadline - now, extra={"child": child.name})
             if not self._stopping:
                 self._forget_if_down(child)
-            self._write_status()
 
     def _forget_if_down(self, child: Supervised) -> None:
         """Drop a child that was removed from the configuration and has ended."""
@@ -219,7 +213,6 @@ class Supervisor:
             del self._children[child.name]
             if child.name.startswith("reader "):
                 self._run_dir.clean_after(child.name.removeprefix("reader "))
-            self._write_status()
 
     def _begin_shutdown(self, now: float) -> None:
         """End the broker first, and the readers once it has answered all callers."""
@@ -249,7 +242,7 @@ class Supervisor:
                 return
             log.warning("run_dir %s was created and locked again", self._run_dir.path)
         if not self._run_dir.has_status():
-            self._write_status()
+            self._status = ""
         for child in self._children.values():
             lost = child.lost_socket() if child.watch.state is State.UP else None
             if lost is not None:
@@ -314,7 +307,9 @@ class Supervisor:
         self._systemd.ready(f"servers: {', '.join(self._config.servers) or 'none'}")
 
     def _write_status(self) -> None:
-        """Write the status of all processes; `started` is on the monotonic clock."""
+        """Write the status of all processes if it has changed; `started` is on the monotonic clock."""
         own = {"name": "supervisor", "pid": os.getpid(), "started": self._started, "restarts": 0, "last_exit": "", "problem": ""}
         children = [child.account() for child in self._children.values()]
-        self._run_dir.write_status(json.dumps({"started": self._started, "processes": [own, *children]}))
+        status = json.dumps({"started": self._started, "processes": [own, *children]})
+        if status != self._status:
+            self._status = status if self._run_dir.write_status(status) else ""
