@@ -55,7 +55,6 @@ class Supervised:
         self.last_exit = ""
         self.problem = ""
         """What the process has reported, "" if nothing is wrong."""
-        self.process_failed = False
         self._socket_names = wanted.sockets
         self._sockets: dict[Path, Identity | None] = {}
 
@@ -70,8 +69,7 @@ class Supervised:
 
     def record_exit(self, status: str) -> None:
         """The process has ended. status: how, as `Process.close` returns it."""
-        self.last_exit, self.process_failed = status, status != "status 0"
-        self.problem, self.process = "", None
+        self.last_exit, self.problem, self.process = status, "", None
 
     def account(self) -> dict[str, Any]:
         """The child's entry in the status file."""

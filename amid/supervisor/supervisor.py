@@ -200,8 +200,7 @@ class Supervisor:
                 continue
             child.record_exit(child.process.close())
             self._do(child, child.watch.exit(now), now)
-            expected = child.watch.state is State.DOWN or not child.process_failed
-            if not expected and child.watch.deadline is not None:
+            if child.last_exit != "status 0" and child.watch.deadline is not None:  # it failed, and is started again
                 message = "%s ended (%s); starting it again in %.1f s"
                 log.error(message, child.name, child.last_exit, child.watch.deadline - now, extra={"child": child.name})
             if not self._stopping:
