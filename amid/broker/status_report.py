@@ -16,14 +16,16 @@ from amid.process.loop import clock
 from amid.process.run_dir import STATUS_FILE
 from amid.process.settings import BrokerSettings
 from amid.rpc.calls import Calls
-from amid.rpc.server_queue import READER_TTL_S, ServerQueue
+from amid.rpc.messages import Lanes, Status
+from amid.rpc.server_queue import NO_CAPACITY, READER_TTL_S, ServerQueue
 
 log = logging.getLogger("amid.broker")
 
 MAX_CALLERS = 50
 """Principals listed in `status`: those with the most open calls."""
 
-NO_LANES = {"free": 0, "busy": 0, "limit": 0}
+NO_STATUS = Status(NO_CAPACITY, False, "connecting", "", 0.0, 0, 0, "", Lanes(0, 0, 0, []), {})
+"""Of a reader that has not reported yet."""
 
 
 def servers(settings: BrokerSettings, calls: Calls, local: bool) -> list[dict[str, Any]]:
@@ -36,8 +38,7 @@ def status(settings: BrokerSettings, calls: Calls, counters: Mapping[str, int], 
     """The result of `status`."""
     views = servers(settings, calls, local)
     for view in views:
-        last = calls.servers[view["name"]].status
-        view["counters"] = last.counters if last is not None else {}
+        view["counters"] = (calls.servers[view["name"]].status or NO_STATUS).counters
     processes, uptime = _processes(Path(settings.run_dir, STATUS_FILE))
     counted = {**counters, "late_answers": calls.late, "abandoned_calls": calls.abandoned, "open_calls": len(calls)}
     busiest = nlargest(MAX_CALLERS, calls.open_by_principal().items(), key=itemgetter(1))
@@ -47,29 +48,26 @@ def status(settings: BrokerSettings, calls: Calls, counters: Mapping[str, int], 
 
 
 def _server(settings: BrokerSettings, queue: ServerQueue, local: bool, now: float) -> dict[str, Any]:
-    status = queue.status
+    status = queue.status or NO_STATUS
     alive = now < queue.last_message_at + READER_TTL_S
     events, stream = _endpoints(settings, queue.name, local)
     return {
         "name": queue.name,
-        "state": (status.state if status is not None else "connecting") if alive else "lost",
-        "detail": (status.detail if status is not None else "") if alive else "its reader does not report",
-        "asterisk": status.asterisk if status is not None else "",
-        "epoch": status.epoch if status is not None else 0,
-        "seq": status.seq if status is not None else 0,
+        "state": status.state if alive else "lost",
+        "detail": status.detail if alive else "its reader does not report",
+        "asterisk": status.asterisk,
+        "epoch": status.epoch,
+        "seq": status.seq,
         "events": events,
         "stream": stream,
-        "lanes": _lanes(queue),
+        "lanes": _lanes(queue, status.lanes),
         "queued": len(queue.waiting),
-        "since": status.since if status is not None else 0.0,
+        "since": status.since,
     }
 
 
-def _lanes(queue: ServerQueue) -> dict[str, int]:
+def _lanes(queue: ServerQueue, reported: Lanes) -> dict[str, int]:
     """The lanes as last reported, minus those of calls that the reader was assigned since."""
-    if queue.status is None:
-        return NO_LANES
-    reported = queue.status.lanes
     lanes = reported.free + reported.busy
     free = min(max(queue.idle_lanes, 0), lanes)
     return {"free": free, "busy": lanes - free, "limit": reported.limit}
