@@ -41,9 +41,13 @@ class ServerLimits(msgspec.Struct):
     max_reply_bytes: int
     allow: list[str]
     deny: list[str]
-    events_off: bool
+    events: str
     events_listen: list[str]
     stream_listen: list[str]
+
+    @property
+    def events_off(self) -> bool:
+        return self.events.lower() == "off"
 
 
 class BrokerSettings(ChildSettings):
@@ -58,6 +62,12 @@ class BrokerSettings(ChildSettings):
     services: list[str]
 
 
+class ClientSettings(ChildSettings):
+    """What every child that is a client needs. servers: the names of all."""
+
+    servers: list[str]
+
+
 class Rules(msgspec.Struct):
     """The rules of a caller or of a server."""
 
@@ -65,48 +75,52 @@ class Rules(msgspec.Struct):
     deny: list[str]
 
 
-class StateSettings(ChildSettings):
-    """servers: the names of all. caller: the one that the process is to the broker. rules: for its
-    actions, by server and by name of the table."""
+class StateSettings(ClientSettings):
+    """caller: the one that the process is to the broker. rules: for its actions, by server and by
+    name of the table."""
 
     state: State
-    servers: list[str]
     caller: str
     rules: dict[str, dict[str, Rules]]
 
 
-class RecorderSettings(ChildSettings):
-    """`directory` is the recorder's. `servers`: the names of all."""
+class RecorderSettings(ClientSettings):
+    """directory: of the recordings."""
 
     recorder: Recorder
     directory: str
-    servers: list[str]
 
 
-class GatewaySettings(ChildSettings):
-    """servers: the names of all, so that a gateway is restarted when they change."""
+class GatewaySettings(ClientSettings):
+    """`servers` is there so that a gateway is restarted when they change."""
 
     gateway: Gateway
-    servers: list[str]
 
 
-class BusSettings(ChildSettings):
+class ListenerSettings(ClientSettings):
+    listener: Listener
+
+
+class BusSettings(ClientSettings):
     """instance: the name of this daemon on NATS. callers: those with a prefix there, and `local`."""
 
     nats: Nats
     instance: str
-    servers: list[str]
     callers: dict[str, Caller]
+
+
+def _for_client(config: Config) -> tuple[str, str, list[str]]:
+    return config.run_dir, config.log_level, list(config.servers)
 
 
 def bus_settings(config: Config, nats: Nats) -> BusSettings:
     instance = nats.instance or re.sub(r"[^A-Za-z0-9._:/-]", "_", f"{socket.gethostname()}:{config.run_dir}")[:200]
     callers = {name: caller for name, caller in config.callers.items() if caller.nats or name == "local"}
-    return BusSettings(config.run_dir, config.log_level, nats, instance, list(config.servers), callers)
+    return BusSettings(*_for_client(config), nats, instance, callers)
 
 
 def gateway_settings(config: Config, gateway: Gateway) -> GatewaySettings:
-    return GatewaySettings(config.run_dir, config.log_level, gateway, list(config.servers))
+    return GatewaySettings(*_for_client(config), gateway)
 
 
 def state_settings(config: Config) -> StateSettings:
@@ -116,24 +130,16 @@ def state_settings(config: Config) -> StateSettings:
         name: {f"[servers.{name}]": Rules(server.allow, server.deny), f"[callers.{caller}]": Rules(own.allow, own.deny)}
         for name, server in config.servers.items()
     }
-    return StateSettings(config.run_dir, config.log_level, config.state, list(config.servers), caller, rules)
+    return StateSettings(*_for_client(config), config.state, caller, rules)
 
 
 def recorder_settings(config: Config) -> RecorderSettings:
     """One that is run by hand needs no table of its own."""
-    recorder = config.recorder or Recorder()
-    return RecorderSettings(config.run_dir, config.log_level, recorder, config.recordings, list(config.servers))
-
-
-class ListenerSettings(ChildSettings):
-    """servers: the names of all servers."""
-
-    listener: Listener
-    servers: list[str]
+    return RecorderSettings(*_for_client(config), config.recorder or Recorder(), config.recordings)
 
 
 def listener_settings(config: Config, listener: Listener) -> ListenerSettings:
-    return ListenerSettings(config.run_dir, config.log_level, listener, list(config.servers))
+    return ListenerSettings(*_for_client(config), listener)
 
 
 def reader_settings(config: Config, name: str, epoch_origin: int) -> ReaderSettings:
@@ -154,24 +160,12 @@ def _trace_mode(callers: Mapping[str, Caller]) -> int:
 
 
 def broker_settings(config: Config) -> BrokerSettings:
-    servers = {
-        name: ServerLimits(
-            server.queue,
-            server.max_reply_bytes,
-            server.allow,
-            server.deny,
-            server.events.lower() == "off",
-            server.events_listen,
-            server.stream_listen,
-        )
-        for name, server in config.servers.items()
-    }
     return BrokerSettings(
         config.run_dir,
         config.log_level,
         config.rpc,
         config.supervision.drain,
-        servers,
+        msgspec.convert(config.servers, dict[str, ServerLimits], from_attributes=True),
         config.callers,
         local_callers(config.callers),
         config.curve,
