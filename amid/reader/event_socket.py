@@ -72,36 +72,26 @@ _DONTWAIT = int(zmq.DONTWAIT)
 class EventSocket:
     """Accepts subscribers from `listener`, a Unix socket, on the running loop.
 
-    max_subscribers: connections of one caller. on_subscribe: takes the topics of new subscriptions,
-    repeated ones too. disconnected: peers that sent too much or were too many. reopened: how often
-    all connections were dropped.
+    on_subscribe: takes the topics of new subscriptions, repeated ones too. disconnected: peers that
+    sent too much or were too many. reopened: how often all connections were dropped.
     """
 
-    def __init__(
-        self,
-        context: zmq.Context[zmq.Socket[bytes]],
-        acceptor: Acceptor,
-        listener: socket.socket,
-        kept: int,
-        linger_ms: int,
-        max_subscribers: int,
-        on_subscribe: OnSubscribe,
-    ) -> None:
+    def __init__(self, shared: EventSockets, listener: socket.socket, kept: int, linger_ms: int, on_subscribe: OnSubscribe) -> None:
         self._on_subscribe = on_subscribe
-        self._context = context
-        self._acceptor = acceptor
+        self._shared = shared
+        self._acceptor = shared.acceptor
         self._path = listener.getsockname()
         # The listener and its file, which the supervisor watches, stay when the socket is reopened.
         self._listener = listener
         self._options = {zmq.SNDHWM: high_water_mark(kept), zmq.LINGER: linger_ms}
         self._tcp: tuple[Bindings, list[str]] | None = None
         self._peer_bytes: Counter[str] = Counter()
-        self._subscribers = Subscribers(max_subscribers)
+        self._subscribers = Subscribers(shared.max_subscribers)
         self.disconnected = self.reopened = 0
         self._open()
 
     def _open(self) -> None:
-        self._socket = self._context.socket(zmq.XPUB)
+        self._socket = self._shared.context.socket(zmq.XPUB)
         for option, value in self._options.items():
             self._socket.set(option, value)
         self._socket.set(zmq.XPUB_VERBOSE, 1)  # report each subscriber, not only the first one of a topic
@@ -133,11 +123,11 @@ class EventSocket:
         send(self._socket, topic, body)
         self._reader.check_soon()
 
-    def listen(self, zap: ZapAuthenticator, endpoints: list[str], key: str, report: Report) -> None:
-        """Listen on these endpoints too, where `zap` accepts only known keys. key, report: see
-        `Bindings`."""
-        self._tcp = Bindings(partial(self._bind_tcp, zap), key, report), endpoints
-        self._tcp[0].listen(endpoints)
+    def listen(self, endpoints: list[str], key: str, report: Report) -> None:
+        """Listen on these TCP endpoints too, if there are keys. key, report: see `Bindings`."""
+        if self._shared.zap is not None:
+            self._tcp = Bindings(partial(self._bind_tcp, self._shared.zap), key, report), endpoints
+            self._tcp[0].listen(endpoints)
 
     async def _bind_tcp(self, zap: ZapAuthenticator, endpoint: str) -> None:
         self._listening += self._acceptor.bind(partial(zap.bind_tcp, self._socket, endpoint))
@@ -249,31 +239,25 @@ class EventSocket:
 class EventSockets:
     """Opens the event sockets of a reader in run_dir. The simulation of the tests replaces this.
 
-    max_subscribers: of one caller on each socket. curve, callers: the keys for TCP.
+    max_subscribers: connections of one caller to each socket. curve, callers: the keys for TCP.
     """
 
     def __init__(
         self, run_dir: str, counters: Counter[str], max_subscribers: int, curve: Curve, callers: Mapping[str, Caller]
     ) -> None:
         self._run_dir = run_dir
-        self._max_subscribers = max_subscribers
-        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self._acceptor = Acceptor(run_dir, counters)
-        self._zap = ZapAuthenticator(self._context, curve, callers) if curve.secret_key is not None else None
+        self.max_subscribers = max_subscribers
+        self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self.acceptor = Acceptor(run_dir, counters)
+        self.zap = ZapAuthenticator(self.context, curve, callers) if curve.secret_key is not None else None
 
     def open(self, name: str, kept: int, linger_ms: int, on_subscribe: OnSubscribe, mode: int = SHARED) -> EventSocket:
         """Open the socket `name`. mode: of its file. Raises `OSError` if it cannot listen."""
-        listener = listen_locally(f"{self._run_dir}/{name}", mode)
-        return EventSocket(self._context, self._acceptor, listener, kept, linger_ms, self._max_subscribers, on_subscribe)
-
-    def listen(self, socket: EventSocket, endpoints: list[str], key: str, report: Report) -> None:
-        """Offer a socket over TCP too, if there are keys. key, report: see `Bindings`."""
-        if self._zap is not None:
-            socket.listen(self._zap, endpoints, key, report)
+        return EventSocket(self, listen_locally(f"{self._run_dir}/{name}", mode), kept, linger_ms, on_subscribe)
 
     def close(self) -> None:
-        self._acceptor.close()
-        self._context.destroy(linger=200)
+        self.acceptor.close()
+        self.context.destroy(linger=200)
 
 
 def _peer_of(message: zmq.Frame) -> str:

@@ -89,8 +89,8 @@ class Reader:
         self._tracer = Tracer(self._sockets, settings.run_dir, settings.name, started, server.secret or "")
         self._tracer.open(settings.trace)
         table, report = f"[servers.{settings.name}]", child.report_problem
-        self._sockets.listen(self._publisher.events, server.events_listen, f"events_listen in {table}", report)
-        self._sockets.listen(self._publisher.stream, server.stream_listen, f"stream_listen in {table}", report)
+        self._publisher.events.listen(server.events_listen, f"events_listen in {table}", report)
+        self._publisher.stream.listen(server.stream_listen, f"stream_listen in {table}", report)
         running = asyncio.get_running_loop()
         self._report_soon = Soon(running, self._report)
         self._status_alarm = Alarm(running, self._send_status)

@@ -131,6 +131,9 @@ class EventSocket:
     def halve_counts(self) -> None:
         pass
 
+    def listen(self, *arguments: Any) -> None:
+        pass
+
     def close(self) -> None:
         if self.is_closed:
             return
@@ -163,9 +166,6 @@ class EventSockets:
         self, name: str, kept: int, linger_ms: int, on_subscribe: Callable[[list[bytes]], object], mode: int = SHARED
     ) -> EventSocket:
         return EventSocket(self._hub, self._process, f"{self._run_dir}/{name}", self._hub.kept, on_subscribe)
-
-    def listen(self, *arguments: Any) -> None:
-        pass
 
     def close(self) -> None:
         pass
