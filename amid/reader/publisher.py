@@ -55,12 +55,9 @@ class Publisher:
         self.on_publish: Callable[[int, list[str]], object] = lambda first, names: None
         self.published = 0
         self._field_parser = FieldParser()
-        self._next_tick = 0.0
-
-    def start(self) -> None:
+        self._ticked = self._next_tick = 0.0
         self._ticks = Alarm(asyncio.get_running_loop(), self._tick_when_due)
-        self._ticked = 0.0
-        self._tick_when_due()
+        self._ticks.set(clock.monotonic())
 
     def close(self) -> None:
         self._ticks.cancel()

@@ -118,7 +118,6 @@ class Reader:
     async def run(self) -> None:
         """Serve until asked to stop."""
         self._child.start(lambda configuration: self._tracer.open(configuration["trace"]))
-        self._publisher.start()
         self._events.dial()
         self._do_periodic_work()
         await self._child.ended.wait()

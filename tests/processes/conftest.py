@@ -105,7 +105,6 @@ def publisher(loop: Loop, tmp_path: Path) -> Iterator[Publisher]:
     async def start() -> tuple[EventSockets, Publisher]:
         sockets = EventSockets(str(tmp_path), Counter(), 5, Curve(), {})
         publisher = Publisher(sockets, "pbx1", epoch=1, replay_bytes=16 << 20)
-        publisher.start()
         return sockets, publisher
 
     sockets, publisher = loop.run(start())
