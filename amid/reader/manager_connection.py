@@ -131,18 +131,13 @@ class ManagerConnection(asyncio.BufferedProtocol):
     # ── connecting ──
 
     async def _dial(self) -> None:
-        try:
-            await self._connect_to_any(await self._addresses())
-        except ssl.SSLError as error:
-            self._end(explained(error, self._endpoint.server.host))
-        except (OSError, ProtocolError) as error:
-            self._end(error)
-
-    async def _addresses(self) -> list[Address]:
-        if self._only is not None:
-            return [self._only]
         server = self._endpoint.server
-        return await look_up(server.host, server.tcp_port)
+        try:
+            await self._connect_to_any([self._only] if self._only is not None else await look_up(server.host, server.tcp_port))
+        except ssl.SSLError as error:
+            self._end(explained(error, server.host))
+        except OSError as error:
+            self._end(error)
 
     async def _connect_to_any(self, addresses: list[Address]) -> None:
         failure: OSError = OSError(errno.EHOSTUNREACH, f"{self._endpoint.server.host} has no address")
