@@ -262,8 +262,6 @@ def variables(headers: Headers) -> Iterator[Target]:
     """The variables and functions of a Status."""
     for variable in split_arguments(headers.one("variables")):
         yield from _variable_targets(variable)
-    if headers.one("allvariables"):
-        yield Target(Kind.TEXT, "all variables", Needs.WHOLE_NAME)
 
 
 def _variable_targets(variable: str) -> Iterator[Target]:
@@ -316,12 +314,6 @@ def _arguments(application: str, data: str) -> Iterator[Target]:
 def _guarded_functions(text: str) -> Iterator[Target]:
     names = (name for name in function_names(text) if not is_harmless_function(name, text))
     yield from (Target(Kind.FUNCTION, f"{name}()", Needs.PATTERN) for name in names)
-
-
-def gosub(headers: Headers) -> Iterator[Target]:
-    """The subroutine that an Originate runs before it dials."""
-    if headers.one("predialgosub"):
-        yield Target(Kind.APPLICATION, "gosub", Needs.WHOLE_NAME)
 
 
 def set_on_channel(headers: Headers) -> Iterator[Target]:

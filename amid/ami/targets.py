@@ -28,7 +28,7 @@ TABLES: dict[str, tuple[Reader, ...]] = {
     "originate": (  # main/manager.c
         read.destination,
         read.channel("channel", simple=Needs.NOTHING),
-        read.gosub,
+        read.given("predialgosub", Kind.APPLICATION, Needs.WHOLE_NAME, form="gosub"),  # it runs before Asterisk dials
         read.set_on_channel,
     ),
     "redirect": (read.extension("exten", "context"), read.extension("extraexten", "extracontext", optional=True)),  # main/manager.c
@@ -51,7 +51,7 @@ TABLES: dict[str, tuple[Reader, ...]] = {
     # variables and functions
     "getvar": (read.variable,),  # main/manager.c
     "setvar": (read.variable,),  # main/manager.c
-    "status": (read.variables,),  # main/manager.c
+    "status": (read.variables, read.given("allvariables", needs=Needs.WHOLE_NAME, form="all variables")),  # main/manager.c
     # a shell, and files
     "agi": (read.text("command", needs=Needs.PATTERN),),  # EXEC runs any application; res/res_agi.c
     "mixmonitor": (  # apps/app_mixmonitor.c
