@@ -11,7 +11,8 @@ import logging
 from collections import Counter
 from collections.abc import Callable
 
-from amid.process.pipe import Message, Pipe, listen
+from amid.process.pipe import Message, Pipe
+from amid.process.unix_socket import PRIVATE, bind_unix
 from amid.rpc import messages
 from amid.rpc.messages import FromReader, Hello, ServiceHello, ToReader, ToService
 from amid.wire import RPC_SOCKET
@@ -57,9 +58,12 @@ class ReaderLinks:
         or server, and closes unreferenced ones."""
 
     async def listen(self, path: str) -> None:
-        """Listen at `path`. Raises `OSError`."""
-        loop = asyncio.get_running_loop()
-        self._server: asyncio.AbstractServer = await loop.create_unix_server(self._new_pipe, sock=listen(path))
+        """Listen at `path`. Raises `OSError`.
+
+        Only the daemon's user may connect, because readers' messages are trusted.
+        """
+        bound = bind_unix(path, PRIVATE)
+        self._server: asyncio.AbstractServer = await asyncio.get_running_loop().create_unix_server(self._new_pipe, sock=bound)
 
     def close(self) -> None:
         """Stop listening. The pipes stay open."""

@@ -21,7 +21,6 @@ from collections.abc import Callable, Iterator
 from typing import Any, Generic, TypeVar, cast
 
 from amid.process.loop import Soon
-from amid.process.unix_socket import PRIVATE, bind_unix
 from amid.rpc import messages
 
 T = TypeVar("T")
@@ -193,11 +192,3 @@ class Pipe(asyncio.Protocol, Generic[T]):
                 start = at + value_size + payload_size
                 yield self._decode(view[at : at + value_size]), bytes(view[at + value_size : start])
         del self._in[:start]
-
-
-def listen(path: str) -> socket.socket:
-    """The socket that pipes connect to.
-
-    Only the daemon's user may connect, because its messages are trusted.
-    """
-    return bind_unix(path, PRIVATE)

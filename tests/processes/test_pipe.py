@@ -16,7 +16,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from amid.process.pipe import LARGE_BYTES, MAX_VALUE_BYTES, Message, Pipe, listen
+from amid.process.pipe import LARGE_BYTES, MAX_VALUE_BYTES, Message, Pipe
+from amid.process.unix_socket import PRIVATE, bind_unix
 from tests.daemon import BOUND_S
 from tests.processes.on_loop import FACTORIES, Loop
 
@@ -381,7 +382,7 @@ def test_a_failed_handler_ends_only_its_pipe(loop: Loop, raw: tuple[End, socket.
 
 def test_a_stale_socket_is_replaced_with_owner_only_permissions(loop: Loop, tmp_path: Path) -> None:
     path = str(tmp_path / "readers")
-    listen(path).close()
+    bind_unix(path, PRIVATE).close()
     accepted: list[End] = []
 
     def accept() -> Pipe[Any]:
@@ -391,7 +392,7 @@ def test_a_stale_socket_is_replaced_with_owner_only_permissions(loop: Loop, tmp_
     async def serve_and_connect() -> tuple[asyncio.Server, End]:
         with pytest.raises(OSError):
             await asyncio.get_running_loop().create_unix_connection(asyncio.Protocol, path)
-        listening = listen(path)
+        listening = bind_unix(path, PRIVATE)
         assert Path(path).stat().st_mode & 0o777 == 0o600
         server = await asyncio.get_running_loop().create_unix_server(accept, sock=listening)
         end = End()
