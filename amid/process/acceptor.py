@@ -92,23 +92,19 @@ class Acceptor:
 
     def _check(self) -> None:
         used = _open_descriptors()
-        if used >= self._most:
+        if used >= self._most and not self._paused:
             self._pause(used)
-        elif used < self._most * RESUME_SHARE:
+        elif used < self._most * RESUME_SHARE and self._paused:
             self._resume()
         self._timer = self._loop.call_later(max(0.001, abs(self._most - used) / ACCEPTS_PER_S), self._check)
 
     def _pause(self, used: int) -> None:
-        if self._paused:
-            return
         log.warning("refusing new connections: %d of %d descriptors are open (LimitNOFILE in amid.service)", used, self._limit)
         for descriptor in self._listening:
             self._refuse_newcomers(descriptor)
         self._paused = True
 
     def _resume(self) -> None:
-        if not self._paused:
-            return
         for descriptor in self._listening:
             self._accept_newcomers(descriptor)
         self._paused = False

@@ -221,9 +221,8 @@ class Log:
         return changed
 
     def receive_signal(self, number: int) -> None:
-        """Apply a signal of `LEVEL_SIGNALS`; others are ignored."""
-        if number in LEVEL_SIGNALS:
-            self._show("debug" if number == signal.SIGUSR1 else self._configured)
+        """Apply a signal of `LEVEL_SIGNALS`."""
+        self._show("debug" if number == signal.SIGUSR1 else self._configured)
 
     def _show(self, level: str) -> None:
         root = logging.getLogger()
