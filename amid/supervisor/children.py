@@ -49,18 +49,17 @@ class Supervised:
 
     def __init__(self, name: str, wanted: Wanted, now: float) -> None:
         self.name = name
-        self.configuration = wanted.configuration
+        self.wanted = wanted
         self.watch = Watch(wanted.limits, Backoff(RESPAWN_MIN_S, RESPAWN_MAX_S), now)
         self.process: Process | None = None
         self.last_exit = ""
         self.problem = ""
         """What the process has reported, "" if nothing is wrong."""
-        self._socket_names = wanted.sockets
         self._sockets: dict[Path, Identity | None] = {}
 
     def record_sockets(self, run_dir: Path) -> None:
         """Note the child's socket files. Call it when the child is up: they are bound then."""
-        self._sockets = {path: identify(path) for path in (run_dir / name for name in self._socket_names)}
+        self._sockets = {path: identify(path) for path in (run_dir / name for name in self.wanted.sockets)}
 
     def lost_socket(self) -> Path | None:
         """A socket of the child whose file was removed or replaced,

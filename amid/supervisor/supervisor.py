@@ -137,13 +137,14 @@ class Supervisor:
             if child.watch.state is State.LEAVING:  # a server removed and added again at once
                 child.watch.rejoin(now)
             child.watch.set_limits(each.limits, now)
-            if child.configuration != each.configuration:
-                self._reconfigure(child, each.configuration, now)
+            old, child.wanted = child.wanted.configuration, each
+            if old != each.configuration:
+                self._reconfigure(child, old, now)
 
-    def _reconfigure(self, child: Supervised, configuration: bytes, now: float) -> None:
-        old, child.configuration = child.configuration, configuration
-        if child.process is not None and fixed_settings(child.name, old) == fixed_settings(child.name, configuration):
-            child.process.send(configuration)
+    def _reconfigure(self, child: Supervised, old: bytes, now: float) -> None:
+        new = child.wanted.configuration
+        if child.process is not None and fixed_settings(child.name, old) == fixed_settings(child.name, new):
+            child.process.send(new)
         else:
             log.info("%s: configuration changed; restarting it", child.name)
             self._do(child, child.watch.restart(now), now)
@@ -161,7 +162,8 @@ class Supervisor:
 
     def _spawn(self, child: Supervised, now: float) -> None:
         try:
-            child.process = Process(child.name.split(), child.configuration, partial(self._read_lines, child), self._pass_soon)
+            on_lines = partial(self._read_lines, child)
+            child.process = Process(child.name.split(), child.wanted.configuration, on_lines, self._pass_soon)
         except OSError as error:
             child.last_exit = f"could not be started: {error}"
             log.error("%s %s", child.name, child.last_exit, extra={"child": child.name})

@@ -116,6 +116,19 @@ def test_servers_can_be_added_and_removed(two: Daemon, pbx: SimulatedPbx, other:
     assert not {"events-pbx2", "stream-pbx2"} & files, "its sockets have gone with it"
 
 
+def test_the_state_runs_on_after_a_server_was_removed(two: Daemon, pbx: SimulatedPbx) -> None:
+    """Its sockets are fewer now, and the others are watched."""
+    before = pids(two)
+    two.configure({"pbx1": table(pbx)})
+    reload(two)
+    eventually(lambda: "reader pbx2" not in pids(two) and two.pid("state") not in (0, before["state"]), "both are replaced")
+    eventually(lambda: two.result("state", {"server": "pbx1"}), "it answers")
+    for _ in range(2):
+        (two.run_dir / "status.json").unlink()
+        eventually((two.run_dir / "status.json").exists, "the files in run_dir were checked")
+    assert "removed or replaced" not in two.log.read_text()
+
+
 def _is_seen(daemon: Daemon, pid: int) -> bool:
     return daemon.pid("reader pbx2") != pid
 
