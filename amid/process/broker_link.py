@@ -58,7 +58,8 @@ class BrokerLink(Generic[T]):
         pipes, self._pipes = self._pipes, []  # so that their end causes no reconnect
         await asyncio.gather(*(pipe.finish() for pipe in pipes))
 
-    async def _connect(self) -> None:
+    async def _connect(self, delay_s: float = 0.0) -> None:
+        await asyncio.sleep(delay_s)
         pipes = await self._open_pipes()
         while len(pipes) < len(self._hellos) or not all(pipe.is_open for pipe in pipes):
             for pipe in pipes:  # the broker may have ended after the first one was connected
@@ -92,8 +93,4 @@ class BrokerLink(Generic[T]):
         for one in pipes:
             one.close()
         self._on_lost(error)
-        self._connecting = start_task(self._connect_again())
-
-    async def _connect_again(self) -> None:
-        await asyncio.sleep(RECONNECT_S)
-        await self._connect()
+        self._connecting = start_task(self._connect(RECONNECT_S))
