@@ -118,12 +118,11 @@ class AuditTrail:
 
     def _forget(self, now: float) -> None:
         """Drop the principals whose window is over and that have no omitted records to report."""
-        kept = {
+        self._windows = {
             name: (began, count)
             for name, (began, count) in self._windows.items()
             if count > MAX_PER_WINDOW or now < began + WINDOW_S
         }
-        self._windows = kept
 
 
 def target_of(params: Params) -> str:
