@@ -227,8 +227,11 @@ class Supervisor:
 
     def _check_run_dir(self, now: float) -> None:
         """Recover run_dir, by whose files programs find amid; lost sockets need new children."""
-        if self._epochs.extend(now):
-            self._claim()
+        try:
+            if self._epochs.extend(now):
+                self._run_dir.claim(self._epochs.reserve)
+        except RunDirError as error:
+            log.error("%s", error)
         if not self._run_dir.is_ours():
             log.error("run_dir %s was removed or replaced; programs cannot reach amid", self._run_dir.path)
             try:
@@ -250,12 +253,6 @@ class Supervisor:
                 message = "%s: restarting it: its socket %s was removed or replaced"
                 log.error(message, child.name, lost, extra={"child": child.name})
                 self._do(child, child.watch.restart(now), now)
-
-    def _claim(self) -> None:
-        try:
-            self._run_dir.claim(self._epochs.reserve)
-        except RunDirError as error:
-            log.error("%s", error)
 
     # ── signals, systemd, status ──
 
