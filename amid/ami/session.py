@@ -101,12 +101,7 @@ class Session:
         for item in items:
             if isinstance(item, Greeting):
                 self._greeted(item)
-            elif isinstance(item, EventBatch):
-                passed.append(item)
-            elif self.up:
-                if isinstance(item, Oversized) or not self._is_own(item):
-                    passed.append(item)
-            elif isinstance(item, Oversized) or not self._login_step(item):
+            elif not isinstance(item, Packet) or not (self._is_own(item) if self.up else self._login_step(item)):
                 passed.append(item)
         return passed
 
