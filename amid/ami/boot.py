@@ -72,13 +72,17 @@ class BootCheck:
         if not self._awaited or packet.action_id != self._awaited:
             return False
         self._awaited = ""
-        if self.blocked:
-            self.blocked = False
-            self._command_answered(packet.response.lower() == "error")
-        elif not self.over:
+        was_blocked, self.blocked = self.blocked, False
+        if self.over:
+            return True
+        if not was_blocked:  # it was the Ping
             self.at_login = False
             self.blocked = True
             self._awaited = self._session.ask("Command", Command="core waitfullybooted")
+        elif packet.response.lower() != "error":
+            self.state = Boot.BOOTED
+        else:
+            self.state = Boot.BOOTING if self.sees_event else Boot.UNKNOWN
         return True
 
     def check(self, now: float) -> None:
@@ -87,11 +91,3 @@ class BootCheck:
             self._awaited = self._session.ask("Ping")
         if not self.over and now >= self.deadline:
             self.state = Boot.UNKNOWN
-
-    def _command_answered(self, refused: bool) -> None:
-        if self.over:
-            return
-        if not refused:
-            self.state = Boot.BOOTED
-        else:
-            self.state = Boot.BOOTING if self.sees_event else Boot.UNKNOWN
