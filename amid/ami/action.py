@@ -71,7 +71,7 @@ def encode_lines(action: str, action_id: str, lines: Sequence[Any]) -> bytes:
     `InvalidAction`.
     """
     raw = [wire_bytes(line, b"lines") for line in lines]
-    own = next((number for number, line in enumerate(raw) if _is_named(line, b"actionid")), None)
+    own = next((number for number, line in enumerate(raw) if line[:9].lower() == b"actionid:"), None)
     if own is None:
         raw.insert(0, _line(b"ActionID", action_id))
     else:
@@ -94,11 +94,6 @@ def fields_of_lines(lines: Sequence[Any]) -> dict[Any, Any]:
         if colon and name and name == name.strip():
             fields.setdefault(name.lower(), []).append(value.lstrip(BLANKS))
     return fields
-
-
-def _is_named(line: bytes, name: bytes) -> bool:
-    found, colon, _ = line.partition(b":")
-    return bool(colon) and found.lower() == name
 
 
 def _ended(line: bytes) -> bytes:
