@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 
 from amid.ami.catalogue import is_quick
@@ -11,7 +9,7 @@ from amid.ami.session import new_action_id
 from amid.errors import AmidError
 from amid.rpc.action_packet import encode_params
 from amid.rpc.messages import CallService, PullEvents, RunAction
-from amid.rpc.requests import ActionParams, EventsParams, Params
+from amid.rpc.requests import ActionParams, EventsParams, TimedParams
 
 PULL_GRACE_S = 0.03
 """Time for a reader to report that no event came, before the broker does."""
@@ -49,13 +47,14 @@ def pull_events(call_id: int, params: EventsParams, as_json: bool, now: float, r
     return PullEvents(call_id, end + PULL_GRACE_S, end, epoch, seq, params.names or [], params.limit, as_json, recorded)
 
 
-def call_service(call_id: int, method: str, server: str, params: Params, as_json: bool, now: float) -> CallService:
-    """A call of a service; `params` have a timeout. Raises `AmidError` of kind `invalid_params`."""
+def call_service(
+    call_id: int, method: str, server: str, params: TimedParams | EventsParams, as_json: bool, now: float
+) -> CallService:
+    """A call of a service. Raises `AmidError` of kind `invalid_params`."""
     try:
         encoded = msgspec.msgpack.encode(params)
     except UnicodeEncodeError:
         raise AmidError("invalid_params", f"{method}: text in the params must be UTF-8") from None
-    members: Any = params
-    end = now + members.timeout
+    end = now + params.timeout
     grace = ANSWER_GRACE_S if method == "events" else 0.0
     return CallService(call_id, end + grace, end, method, server, encoded, as_json)

@@ -70,24 +70,21 @@ class Params(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The params of a method without any, and the base of all others."""
 
 
-class ActionParams(Params, frozen=True, kw_only=True):
-    action: str
-    fields: dict[Any, Any] = {}
-    server: str | None = None
-    timeout: Timeout = 5.0
-    until: EventName | None = None
-    raw: bool = False
-    lines: list[Any] | None = None
-    action_id: WireId | None = None
-
-
 class ServerParams(Params, frozen=True, kw_only=True):
     server: str | None = None
 
 
-class ActionsParams(Params, frozen=True, kw_only=True):
-    server: str | None = None
+class TimedParams(ServerParams, frozen=True, kw_only=True):
     timeout: Timeout = 5.0
+
+
+class ActionParams(TimedParams, frozen=True):
+    action: str
+    fields: dict[Any, Any] = {}
+    until: EventName | None = None
+    raw: bool = False
+    lines: list[Any] | None = None
+    action_id: WireId | None = None
 
 
 class Cursor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -99,8 +96,7 @@ class Cursor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rev: Natural | None = None
 
 
-class EventsParams(Params, frozen=True, kw_only=True):
-    server: str | None = None
+class EventsParams(ServerParams, frozen=True):
     after: Annotated[Cursor, Meta(description="a map of `epoch` and `seq`, both whole numbers, or null")] | None = None
     names: EventNames | None = None
     kinds: Kinds | None = None
@@ -108,14 +104,12 @@ class EventsParams(Params, frozen=True, kw_only=True):
     timeout: Annotated[float, Meta(ge=0, le=3600, description="a number of seconds from 0 to 3,600")] = DEFAULT_PULL_TIMEOUT_S
 
 
-class StateParams(Params, frozen=True, kw_only=True):
-    server: str | None = None
+class StateParams(TimedParams, frozen=True):
     kinds: Kinds | None = None
     where: Annotated[
         dict[str, Scalar] | list[str] | str,
         Meta(description='a condition such as "state=Up", a list of them, or a map of member to value'),
     ] = []
-    timeout: Timeout = 5.0
 
 
 LONGEST_EXTENSION = 5
@@ -131,8 +125,7 @@ Outcome = Literal["answered", "voicemail", "abandoned", "busy", "no answer", "fa
 EndedBy = Literal["caller", "callee", "agent", "pbx", "restart"]
 
 
-class CallsParams(Params, frozen=True, kw_only=True):
-    server: str | None = None
+class CallsParams(TimedParams, frozen=True):
     since: Seconds1970 | None = None
     until: Seconds1970 | None = None
     number: Number | None = None
@@ -146,17 +139,14 @@ class CallsParams(Params, frozen=True, kw_only=True):
     shorter: Annotated[float, Meta(ge=0, description="a number of seconds")] | None = None
     limit: Annotated[int, Meta(ge=1, le=1000)] = 50
     masked: bool = False
-    timeout: Timeout = 5.0
 
 
-class CallParams(Params, frozen=True, kw_only=True):
-    server: str | None = None
+class CallParams(TimedParams, frozen=True):
     linkedid: Text | None = None
     number: Number | None = None
     at: Seconds1970 | None = None
     all: bool = False
     masked: bool = False
-    timeout: Timeout = 5.0
 
 
 class CancelParams(Params, frozen=True, kw_only=True):
@@ -172,7 +162,7 @@ PARAMS: dict[str, type[Params]] = {
     "action": ActionParams,
     "servers": Params,
     "status": Params,
-    "actions": ActionsParams,
+    "actions": TimedParams,
     "events": EventsParams,
     "state": StateParams,
     "calls": CallsParams,
@@ -184,7 +174,7 @@ PARAMS: dict[str, type[Params]] = {
 }
 
 
-class _PlainActionParams(ActionParams, frozen=True, kw_only=True):
+class _PlainActionParams(ActionParams, frozen=True):
     fields: dict[str, Scalar | list[Scalar]] = {}
 
 
