@@ -63,11 +63,6 @@ class Parser:
         self._skipping: bytes = b""
 
     @property
-    def buffered(self) -> int:
-        """Bytes of the incomplete packet."""
-        return len(self._buffer)
-
-    @property
     def growing(self) -> bool:
         """Whether an incomplete event or response is in the buffer."""
         return bytes(self._buffer[:9]).lower().startswith((b"event:", b"response:"))

@@ -70,9 +70,9 @@ def test_a_partial_packet_is_kept(stream: bytes, expected: list[bytes]) -> None:
     parser = Parser()
     parser.feed(GREETING)
     assert [shown(i) for i in one_by_one(parser.feed(stream + b"Event: La"))] == expected
-    assert parser.buffered == len(b"Event: La")
+    assert len(parser._buffer) == len(b"Event: La")
     assert [shown(i) for i in one_by_one(parser.feed(b"ter\r\n\r\n"))] == [b"Event: Later"]
-    assert parser.buffered == 0
+    assert len(parser._buffer) == 0
 
 
 @pytest.mark.parametrize("cut", range(len(GREETING) + 1))
@@ -160,7 +160,7 @@ def test_an_endless_packet_uses_bounded_memory(kind: str) -> None:
     items: list[Item] = []
     for _ in range(100):
         items += one_by_one(parser.feed(ENDLESS[kind]))
-        assert parser.buffered <= 50_000 + 3
+        assert len(parser._buffer) <= 50_000 + 3
     assert len(items) <= 1
 
 
@@ -198,7 +198,7 @@ def test_each_byte_is_searched_once(kind: str, monkeypatch: pytest.MonkeyPatch) 
     for i in range(0, len(stream), 4096):
         parser.feed(stream[i : i + 4096])
         pieces += 1
-    assert parser.buffered == 0
+    assert len(parser._buffer) == 0
     assert len(stream) * 0.9 <= searched.looked_at <= len(stream) + 64 * pieces
 
 

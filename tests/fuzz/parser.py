@@ -83,7 +83,7 @@ def outcome(stream: bytes, cuts: list[int], bound: int) -> list[object]:
         for a, b in pairwise([0, *cuts, len(stream)]):
             for item in one_by_one(parser.feed(stream[a:b])):
                 items.append(shown(item, bound))
-            assert parser.buffered <= (bound + 3 if items else MAX_GREETING_BYTES), "more is held than the bound allows"
+            assert len(parser._buffer) <= (bound + 3 if items else MAX_GREETING_BYTES), "more is held than the bound allows"
     except ProtocolError as error:
         assert not items, "a greeting was taken and then refused"
         return [type(error)]
