@@ -12,7 +12,8 @@ import pytest
 from amid import wire
 from amid.process import broker_link
 from amid.process.broker_link import BrokerLink
-from amid.process.pipe import LARGE_BYTES, Message, Pipe, listen
+from amid.process.pipe import LARGE_BYTES, Message, Pipe
+from amid.process.unix_socket import PRIVATE, bind_unix
 from amid.rpc import messages
 from amid.rpc.messages import Done, FromReader, Hello, ToReader
 from tests.processes.on_loop import FACTORIES, Loop
@@ -30,7 +31,8 @@ class Brokers:
         self.received: list[Message[FromReader]] = []
 
     async def listen(self) -> None:
-        self._server = await asyncio.get_running_loop().create_unix_server(self._new_pipe, sock=listen(self._path))
+        bound = bind_unix(self._path, PRIVATE)
+        self._server = await asyncio.get_running_loop().create_unix_server(self._new_pipe, sock=bound)
 
     def _new_pipe(self) -> Pipe[FromReader]:
         self.pipes.append(Pipe(messages.decode_from_reader, self._receive, lambda *_: None))
