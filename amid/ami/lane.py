@@ -164,11 +164,11 @@ class Lane:
 
         Raises `ProtocolError` if the session has failed.
         """
+        if now >= self._due:
+            self._check_flights(now)
         self.session.check(now)
         if not self._flights:
             self.session.keep_alive(now)
-        if now >= self._due:
-            self._check_flights(now)
 
     def _check_flights(self, now: float) -> None:
         for flight in self._flights.values():

@@ -244,6 +244,7 @@ ALL = ("deliver", 1 << 20)
 @example([("start", "single", True, True, 1.0)] * 17 + [ALL])
 @example([SILENT, ("start", "refused", True, False, 30.0), ("wait", 1.0), ALL])
 @example([REFUSED, ("start", "single", True, False, 30.0), ("wait", 1.0), ALL])
+@example([SILENT, ("start", "silent", True, False, 7.0), ("wait", 1.0), ("wait", 4.0), ("wait", 4.0)])
 @example([SINGLE, REFUSED, SINGLE, ALL])
 @example([SINGLE, REFUSED, REFUSED, ALL])
 def test_each_call_has_exactly_one_correct_outcome(script: list[tuple[object, ...]]) -> None:
