@@ -296,7 +296,7 @@ def test_a_removed_key_receives_no_more_events(tcp: Tcp) -> None:
             tcp.daemon.action("UserEvent", {"UserEvent": "not for crm"})
             assert next_event(heard)["UserEvent"] == "not for crm"
         left = []
-        with pytest.raises((TimeoutError, AmidError), match=r"no event came|its key was taken out"):
+        with pytest.raises((TimeoutError, AmidError), match=r"no event came|its key was removed"):
             while True:
                 left.append(next_event(events)["UserEvent"])
         assert set(left) <= {"still"}, "as often as it was asked for above"
