@@ -1,8 +1,6 @@
-/* The client; amid.h says what it does.
- *
- * A call borrows a socket of its own and gives it back when it has its answer, so one slow call holds up no other thread. A socket
- * whose call got no answer is closed, and with it goes whatever comes late. With ZMQ_IMMEDIATE nothing is queued for a broker that
- * is not there, and so "unreachable" really means that nothing was sent. */
+/* The client; amid.h says what it does. A call borrows a socket of its own and gives it back when it has its answer, so one slow
+ * call holds up no other thread. A socket whose call got no answer is closed, and with it goes whatever comes late. With
+ * ZMQ_IMMEDIATE nothing is queued for a broker that is not there, and so "unreachable" really means that nothing was sent. */
 
 #define _POSIX_C_SOURCE 200809L
 
