@@ -57,7 +57,7 @@ class Gateway:
         self._authentication = Authentication(settings, self.connections)
         self._quotas = Quotas(self._gateway.max_calls_per_token, self._gateway.max_body_bytes)
         self._client = AsyncClient(settings.run_dir)
-        self._calls = Calls(self._client)
+        self._calls = Calls(self._client, settings.records)
         self._hub = Hub(self._client)
         self._sampler = Sampler(self._client)
         self._streams = Streams(self._hub, settings.servers, settings.gateway)

@@ -14,6 +14,7 @@ from amid.errors import AmidError
 from amid.gateway.access import Principal
 from amid.rpc.audit import AuditedRequest
 from amid.rpc.requests import Params, check_request, request_id
+from amid.rpc.services import SERVICES, not_enabled
 
 STATUSES = {
     "parse_error": 400,
@@ -40,10 +41,11 @@ MAX_BATCH = 100
 
 
 class Calls:
-    """Forwards calls to the daemon."""
+    """Forwards calls to the daemon. records: whether there is a recorder."""
 
-    def __init__(self, client: AsyncClient) -> None:
+    def __init__(self, client: AsyncClient, records: bool) -> None:
         self._client = client
+        self._records = records
         self._audit = AuditLog()
 
     async def answer(self, value: Any, principal: Principal) -> tuple[int, Any]:
@@ -67,6 +69,8 @@ class Calls:
         method, params, _, _ = check_request(value)
         if method == "cancel":  # ids belong to the gateway's own connection
             raise AmidError("unknown_method", "cancel is not available over HTTP: close the connection of the request instead")
+        if SERVICES.get(method) == "recorder" and not self._records:  # before a right that would be of no use
+            raise not_enabled("recorder", method)
         try:
             added = principal.check(method, params)
         except AmidError as error:

@@ -92,9 +92,11 @@ class RecorderSettings(ClientSettings):
 
 
 class GatewaySettings(ClientSettings):
-    """`servers` is there so that a gateway is restarted when they change."""
+    """`servers` is there so that a gateway is restarted when they change. records: whether there is
+    a recorder."""
 
     gateway: Gateway
+    records: bool
 
 
 class ListenerSettings(ClientSettings):
@@ -120,7 +122,7 @@ def bus_settings(config: Config, nats: Nats) -> BusSettings:
 
 
 def gateway_settings(config: Config, gateway: Gateway) -> GatewaySettings:
-    return GatewaySettings(*_for_client(config), gateway)
+    return GatewaySettings(*_for_client(config), gateway, config.recorder is not None)
 
 
 def state_settings(config: Config) -> StateSettings:

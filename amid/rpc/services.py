@@ -22,6 +22,12 @@ SERVICES = {"state": "state", "calls": "recorder", "call": "recorder"}
 """Method -> name of the service that answers it. `events` with `kinds` also goes to "state"."""
 
 
+def not_enabled(name: str, method: str) -> AmidError:
+    """The error for a method whose service the configuration does not enable."""
+    message = f"`{method}` needs the process {name}, which the configuration does not enable: see [{name}] in amid.toml"
+    return AmidError("not_connected", message)
+
+
 class Services:
     """configured: the names of the services that the configuration enables. reports: the last
     report of each, for `status`."""
@@ -41,8 +47,7 @@ class Services:
     def check(self, name: str, method: str) -> None:
         """Raise `AmidError` of kind `not_connected` if the configuration disables this service."""
         if name not in self.configured:
-            message = f"`{method}` needs the process {name}, which the configuration does not enable: see [{name}] in amid.toml"
-            raise AmidError("not_connected", message)
+            raise not_enabled(name, method)
 
     def add(self, call: OpenCall, name: str, now: float) -> Any:
         """Take a call. Returns the link of its service, or None if it waits for one."""

@@ -163,6 +163,13 @@ def test_the_other_paths_return_their_results(gateway: Gateway) -> None:
         assert unknown.status_code == 404 and "/openapi.json" in unknown.json()["error"]
 
 
+def test_without_a_recorder_no_right_is_named(gateway: Gateway) -> None:
+    with gateway.http as http:
+        for path in ("/v1/calls?server=pbx1", "/v1/calls/1.1?server=pbx1"):
+            answer = http.get(path)
+            assert answer.status_code == 503 and "[recorder] in amid.toml" in answer.json()["message"]
+
+
 @pytest.mark.parametrize(
     ("method", "path", "allowed"),
     [
