@@ -107,9 +107,9 @@ class EventsParams(ServerParams, frozen=True):
 class StateParams(TimedParams, frozen=True):
     kinds: Kinds | None = None
     where: Annotated[
-        dict[str, Scalar] | list[str] | str,
-        Meta(description='a condition such as "state=Up", a list of them, or a map of member to value'),
-    ] = []
+        dict[str, Scalar] | list[str] | str | None,
+        Meta(description='a condition such as "state=Up", a list of them, a map of member to value, or null'),
+    ] = None
 
 
 LONGEST_EXTENSION = 5

@@ -22,13 +22,13 @@ def parse_kinds(names: list[str] | None) -> frozenset[str]:
     return frozenset(STATE_KINDS) if names is None else frozenset(_SINGULAR.get(name, name) for name in names)
 
 
-def parse_conditions(where: Mapping[str, Any] | list[str] | str, names: list[str] | None) -> list[Condition]:
+def parse_conditions(where: Mapping[str, Any] | list[str] | str | None, names: list[str] | None) -> list[Condition]:
     """The conditions of a request for these kinds, all of which a thing must meet. Raises
     `ValueError`, also for a member that none of the kinds has."""
     if isinstance(where, Mapping):
         conditions = [Condition(name.lower(), "=", _as_text(value)) for name, value in where.items()]
     else:
-        conditions = [Condition.of(one) for one in ([where] if isinstance(where, str) else where)]
+        conditions = [Condition.of(one) for one in ([where] if isinstance(where, str) else where or [])]
     members = {kind: ("id", *MEMBERS[kind]) for kind in _selected(names)}
     known = {name for of_kind in members.values() for name in of_kind}
     for unknown in (one.name for one in conditions if one.name not in known):

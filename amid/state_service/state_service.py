@@ -193,9 +193,12 @@ def _snapshot(follower: Follower, params: StateParams) -> dict[str, Any]:
 
 
 def _changes(follower: Follower, call: CallService, params: EventsParams, now: float) -> dict[str, Any] | None:
-    """The result of `events` with kinds; None if there is none and the request may wait."""
+    """The result of `events` with kinds; None if there is none and the request may wait. Raises
+    `AmidError` of kind `invalid_params`."""
     state, after = follower.state, params.after
     assert after is not None
+    if params.names is not None:
+        raise AmidError("invalid_params", "events: give `names` for events, or `kinds` for changes of state, not both")
     if not state.epoch and now < call.end:
         return None
     page = state.change_log.page_after(after.epoch, after.seq, after.rev, query.parse_kinds(params.kinds), params.limit)

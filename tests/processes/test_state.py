@@ -86,6 +86,15 @@ def test_conditions(daemon: Daemon) -> None:
         assert error["data"]["kind"] == "invalid_params" and why in error["message"]
 
 
+def test_null_is_no_condition(daemon: Daemon) -> None:
+    assert state(daemon, kinds=None, where=None).keys() == state(daemon).keys()
+
+
+def test_a_request_is_for_events_or_for_changes(daemon: Daemon) -> None:
+    error = daemon.request("events", {"kinds": ["calls"], "names": ["Hangup"], "timeout": 0})["error"]
+    assert error["data"]["kind"] == "invalid_params" and "not both" in error["message"]
+
+
 def test_changes_by_subscription(daemon: Daemon) -> None:
     with daemon.socket(zmq.SUB) as subscriber:
         for topic in (b"state.pbx1.member.", b"tick.pbx1."):
