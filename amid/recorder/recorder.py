@@ -259,6 +259,9 @@ class Recorder:
     # ── requests ──
 
     def _handle_call(self, call: CallService, params: Params) -> None:
+        if call.server not in self._servers:  # new in the configuration: this process is about to be replaced
+            self._service.refuse(call, AmidError("not_connected", f"server {call.server} is not recorded yet; retry"))
+            return
         self._open.add(call.call_id)
         start_task(self._answer(call, params))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -19,7 +20,8 @@ from amid.history.event import decode
 from amid.recorder.archive import Archive
 from tests.asterisk.server import Asterisk
 from tests.conformance.pbx import of
-from tests.daemon import Daemon, eventually
+from tests.conftest import StartDaemon
+from tests.daemon import BOUND_S, Daemon, eventually
 from tests.history.ladders import LADDERS, OUTCOMES, lines
 from tests.history.scenarios import CONFIG, SCENARIOS, SERVER, stage
 from tests.processes.pbx import arm, table
@@ -204,3 +206,20 @@ def test_a_caller_without_the_right_is_told_first_that_there_is_no_recorder(daem
         for method, params in (("calls", {}), ("call", {"linkedid": "1.1"})):
             error = daemon.request(method, params)["error"]
             assert error["data"]["kind"] == "not_connected" and "[recorder]" in error["message"]
+
+
+def test_a_call_for_a_server_that_was_just_added_ends_no_recorder(tmp_path: Path, daemon_for: StartDaemon) -> None:
+    """The broker knows the server before the recorder, which is replaced, has ended: it failed instead of committing its
+    events."""
+    tables: dict[str, Any] = {"recorder": {"directory": str(tmp_path / "calls")}, "callers__local": RIGHTS}
+    with faulty_pbx() as pbx:
+        daemon = daemon_for({"pbx1": table(pbx)}, **tables)
+        daemon.result("calls", {"server": "pbx1"})
+        daemon.configure({"pbx1": table(pbx), "pbx2": table(pbx)}, **tables)
+        daemon.signal("supervisor", signal.SIGHUP)
+        asked, end = {"server": "pbx2", "timeout": 0.5}, time.monotonic() + BOUND_S
+        while "unknown_server" in str(daemon.request("calls", asked)):  # without a pause, so that one comes at the moment
+            assert time.monotonic() < end
+        eventually(lambda: "result" in daemon.request("calls", asked), "it is recorded")
+        recorder = daemon.processes()["recorder"]
+        assert (recorder["restarts"], recorder["last_exit"]) == (1, "status 0")
