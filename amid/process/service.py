@@ -39,11 +39,12 @@ class Service:
 
     def answer(self, call: CallService, result: Any) -> None:
         """Send the result of a call."""
-        self.answer_encoded(call, wire.pack_json(result) if call.as_json else wire.pack(result))
+        self.answer_encoded(call.call_id, wire.pack_json(result) if call.as_json else wire.pack(result))
 
-    def answer_encoded(self, call: CallService, result: bytes) -> None:
-        """Send a result that is encoded already, in JSON if `call.as_json`, else in MessagePack."""
-        self._link.send(Done(call.call_id), result)
+    def answer_encoded(self, call_id: int, result: bytes) -> None:
+        """Send a result that is encoded already, in JSON if `CallService.as_json`, else in
+        MessagePack."""
+        self._link.send(Done(call_id), result)
 
     def refuse(self, call: CallService, error: AmidError) -> None:
         self._link.send(

@@ -63,9 +63,9 @@ class ResultEncoder:
         else:
             self._advance(_Encoding(call_id, deadline, pieces(value, as_json)))
 
-    def forget(self, call_id: int) -> None:
-        """The caller no longer waits for this result."""
-        self._begun = deque(encoding for encoding in self._begun if encoding.call_id != call_id)
+    def forget(self, call_id: int | None) -> None:
+        """The caller no longer waits for this result; None: no caller waits for any."""
+        self._begun = deque(encoding for encoding in self._begun if call_id not in (None, encoding.call_id))
 
     def _step(self) -> None:
         """Encode pending results for `PASS_S`."""

@@ -305,7 +305,7 @@ class Recorder:
             self._service.pass_on(call, *pull.cursor)
         elif self._is_awaited(call):
             more = not pull.is_at_end or not is_written or await server.may_have_more(pull.cursor)
-            self._service.answer_encoded(call, pull.page(call.server, more))
+            self._service.answer_encoded(call.call_id, pull.page(call.server, more))
 
     def _is_awaited(self, call: CallService) -> bool:
         """Whether its caller still waits for the answer."""

@@ -66,7 +66,6 @@ class StateService:
         self._client = AsyncClient(settings.run_dir)
         self._followers: dict[str, Follower] = {}
         self._waiting: dict[int, tuple[CallService, Params]] = {}
-        self._encoding: dict[int, CallService] = {}
         self._answer_soon = Soon(self._loop, self._answer_waiting)
         self._alarm = Alarm(self._loop, self._answer_waiting)
         self._encoder = ResultEncoder(self._deliver)
@@ -129,10 +128,11 @@ class StateService:
         return msgspec.structs.replace(params, after=after)
 
     def _forget(self, call_id: int | None) -> None:
-        for one in [*self._waiting, *self._encoding] if call_id is None else [call_id]:
-            self._waiting.pop(one, None)
-            self._encoding.pop(one, None)
-            self._encoder.forget(one)
+        if call_id is None:
+            self._waiting.clear()
+        else:
+            self._waiting.pop(call_id, None)
+        self._encoder.forget(call_id)
 
     # ── answers ──
 
@@ -157,14 +157,12 @@ class StateService:
 
     def _start_encoding(self, call: CallService, result: dict[str, Any]) -> None:
         """Encode in portions between other work: the state of 10,000 channels takes 0.2 s."""
-        self._encoding[call.call_id] = call
         lists = {name: Items(len(value), iter(value)) for name, value in result.items() if isinstance(value, list)}
         self._encoder.start(call.call_id, call.deadline, {**result, **lists}, call.as_json)
 
     def _deliver(self, call_id: int, encoded: bytes | None, failure: Failure | None) -> None:
-        call = self._encoding.pop(call_id, None)
-        if call is not None and encoded is not None:
-            self._service.answer_encoded(call, encoded)
+        if encoded is not None:
+            self._service.answer_encoded(call_id, encoded)
 
     def _result(self, call: CallService, params: Params, now: float) -> dict[str, Any] | None:
         """None while the request must wait. Raises `AmidError`."""
