@@ -115,11 +115,6 @@ class Lane:
         return [flight.call.call_id for flight in self._flights.values()]
 
     @property
-    def closing(self) -> bool:
-        """Whether the session has ended or must end."""
-        return self.spent or self.session.ended
-
-    @property
     def _accepting(self) -> bool:
         session = self.session
         return session.up and not session.ended and not self.spent and not session.pinging()

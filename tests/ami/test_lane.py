@@ -290,15 +290,15 @@ def test_a_busy_lane_is_not_pinged_before_its_deadline() -> None:
 def test_a_lane_is_not_used_again_after_an_action_that_changes_its_session(action: str, response: str) -> None:
     lane = ready()
     lane.start(LaneCall(1, action, "a1", encode_action(action, "a1", {}), 105.0, 5000), 100.0)
-    assert not lane.closing
+    assert not lane.spent
     assert len(lane.feed(answer("a1", "", response), 100.0)) == 1
-    assert lane.closing and not lane.idle and not lane.in_flight
+    assert lane.spent and not lane.idle and not lane.in_flight
 
 
 def test_a_lane_accepts_nothing_after_logoff() -> None:
     lane = ready()
     lane.session.log_off()
-    assert lane.closing and not lane.idle
+    assert not lane.idle
 
 
 LOST = {
