@@ -61,11 +61,11 @@ class BrokerLink(Generic[T]):
     async def _connect(self, delay_s: float = 0.0) -> None:
         await asyncio.sleep(delay_s)
         pipes = await self._open_pipes()
-        while len(pipes) < len(self._hellos) or not all(pipe.is_open for pipe in pipes):
+        if len(pipes) < len(self._hellos) or not all(pipe.is_open for pipe in pipes):
             for pipe in pipes:  # the broker may have ended after the first one was connected
                 pipe.close()
-            await asyncio.sleep(RECONNECT_S)
-            pipes = await self._open_pipes()
+            self._connecting = start_task(self._connect(RECONNECT_S))
+            return
         self._pipes = pipes
         self._on_connected()
 
