@@ -9,7 +9,6 @@ Nothing is written or removed in a run_dir that another daemon has locked.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import fcntl
 import logging
@@ -152,10 +151,8 @@ class RunDir:
     def write_status(self, text: str) -> bool:
         """Replace the status file; False if that failed."""
         error = self._replace_status(text)
-        if error is not None and error.errno == errno.ENOSPC:  # the old one is outdated; its space suffices for the new one
-            with contextlib.suppress(OSError):
-                (self.path / STATUS_FILE).unlink()
-            error = self._replace_status(text)
+        if error is not None and error.errno == errno.ENOSPC and self._overwrite_status(text):
+            error = None
         if error is None:
             self._outage.succeeded()
         else:
@@ -174,6 +171,15 @@ class RunDir:
         except OSError as error:
             return error
         return None
+
+    def _overwrite_status(self, text: str) -> bool:
+        """Use the space of the old file, with one write, so that no reader finds half of it or none."""
+        data = text.encode()
+        try:
+            with (self.path / STATUS_FILE).open("r+b", buffering=0) as file:
+                return file.write(data.ljust(os.fstat(file.fileno()).st_size)) >= len(data)
+        except OSError:
+            return False
 
     def _acquire(self) -> None:
         """Create the directory and lock its lock file.

@@ -3,6 +3,7 @@ separate clock."""
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -15,6 +16,7 @@ from unittest import mock
 
 import pytest
 
+from amid.process.run_dir import RunDir, identify
 from tests.conftest import StartDaemon
 from tests.daemon import BOUND_S, Daemon, eventually
 from tests.faults.faults import row
@@ -122,6 +124,18 @@ def test_run_dir_full_at_restart(mounts: None, daemon_for: StartDaemon) -> None:
                 fill(daemon.run_dir)
         assert remembers(daemon) >= remembered > 0
     assert daemon.log.read_text().count("the status file in") == 1
+
+
+def test_the_status_file_is_never_missing_while_run_dir_is_full(mounts: None, tmp_path: Path) -> None:
+    """The broker reads it for `status`, and warned if that was in the moment between two files."""
+    directory = tmp_path / "run"
+    with small_file_system(directory), RunDir(directory) as run_dir:
+        assert run_dir.write_status('{"processes": [1, 2, 3]}')
+        before = identify(directory / "status.json")
+        fill(directory)
+        assert run_dir.write_status('{"processes": [4]}')
+        assert identify(directory / "status.json") == before
+        assert json.loads((directory / "status.json").read_text()) == {"processes": [4]}
 
 
 @row(
