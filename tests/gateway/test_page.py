@@ -93,6 +93,24 @@ def test_logging_out_during_loading_leaves_no_call(browser: Browser, gateway: Ga
         log_in(view)
 
 
+def test_logging_out_during_loading_starts_no_stream(browser: Browser, gateway: Gateway) -> None:
+    """Its open calls ended, and so did the loading: the streams were requested without a session, and refused."""
+    frames = "new Promise(done => { let left = 60; (function next() { left-- ? requestAnimationFrame(next) : done(); })(); })"
+    with page(browser, gateway) as view:
+        log_in(view)
+        logouts: list[Route] = []
+        view.route("**/v1/rights*", lambda route: None)
+        view.route("**/logout", lambda route: logouts.append(route))
+        with view.expect_request("**/v1/rights*"):
+            view.reload()
+        view.click("#logout")
+        eventually(lambda: view.evaluate("1") and logouts, "the log-out is requested")
+        answer = logouts[0].fetch()
+        view.evaluate(frames)
+        logouts[0].fulfill(response=answer)
+        expect(view.locator("#login")).to_be_visible()
+
+
 def test_another_token_sees_only_its_own_data(browser: Browser, gateway: Gateway) -> None:
     with page(browser, gateway) as view:
         log_in(view)

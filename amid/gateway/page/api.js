@@ -22,6 +22,7 @@ export class CallError extends Error {
 }
 
 let calls = new AbortController();
+let leaving; // the promise of the last log-out
 
 // The page may be beneath a path of a proxy: every URL is relative to this file's.
 const ROOT = new URL("..", import.meta.url);
@@ -54,7 +55,8 @@ export async function session() {
 export async function logOut() {
   calls.abort();
   try {
-    await post("logout", "");
+    leaving = post("logout", "");
+    await leaving;
     localStorage.removeItem(HALF);
     new BroadcastChannel(CHANNEL).postMessage(["logout"]);
   } catch (error) {
@@ -117,9 +119,11 @@ async function post(path, body, signal) {
 
 /**
  * Follow the events of all servers, and their state if `state` is true. `handlers` has a function
- * for each message of `stream.js`. All tabs share two streams.
+ * for each message of `stream.js`. All tabs share two streams. Nothing is followed if the user has
+ * logged out while the page was loading.
  */
-export function follow(handlers, state) {
+export async function follow(handlers, state) {
+  if (await leaving?.catch(() => null)) return;
   const dispatch = ([name, value]) => handlers[name]?.(value);
   const settings = { channel: CHANNEL, root: ROOT.href, session: half(), state };
   new BroadcastChannel(CHANNEL).onmessage = ({ data }) => dispatch(data);
