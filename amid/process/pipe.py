@@ -7,7 +7,7 @@ when a reader dies, everything that it reported is received first, and its end r
 waiting for silence.
 
 A message is a MessagePack value of `amid.rpc.messages` and a payload of bytes that the pipe does
-not decode; the lengths of both come first. All messages of one pass of the loop leave in one write
+not decode; the lengths of both come first. A few messages of one pass of the loop leave in one write
 at its end.
 """
 
@@ -32,6 +32,9 @@ READ_BYTES = 256 * 1024
 LARGE_BYTES = 64 * 1024
 """A payload of this size or more is written without a copy, and a
 reader sends it on a separate pipe."""
+
+MESSAGES_PER_WRITE = 8
+"""With more, the other end would have nothing to do while this one still makes them."""
 
 MAX_VALUE_BYTES = 2**28
 """Limit of a value. Text or ZeroMQ's greeting, sent here by mistake, reads as a larger number."""
@@ -119,13 +122,16 @@ class Pipe(asyncio.Protocol, Generic[T]):
         return bool(self._out) or self._paused
 
     def send(self, value: Any, payload: bytes = b"") -> None:
-        """Send a message at the end of this pass of the loop."""
+        """Send a message, at the latest at the end of this pass of the loop."""
         packed = messages.encode(value)
         self._out.append(_LENGTHS.pack(len(packed), len(payload)) + packed)
         if payload:
             self._out.append(payload)
         self.unwritten.append(value)
-        self._flush_soon()
+        if len(self.unwritten) < MESSAGES_PER_WRITE:
+            self._flush_soon()
+        else:
+            self._flush()
 
     async def finish(self) -> None:
         """Write the remaining data, and close."""

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from amid.process.pipe import LARGE_BYTES, MAX_VALUE_BYTES, Message, Pipe
+from amid.process.pipe import LARGE_BYTES, MAX_VALUE_BYTES, MESSAGES_PER_WRITE, Message, Pipe
 from amid.process.unix_socket import PRIVATE, bind_unix
 from tests.daemon import BOUND_S
 from tests.processes.on_loop import FACTORIES, Loop
@@ -123,6 +123,16 @@ def test_messages_of_one_pass_are_sent_in_one_write(loop: Loop, raw: tuple[End, 
     loop.eventually(lambda: not end.pipe.writing, "it is written")
     assert theirs.recv(1000) == b"".join(map(encoded, range(3)))
     assert end.pipe.unwritten == []
+
+
+def test_many_messages_of_one_pass_do_not_wait_for_its_end(loop: Loop, raw: tuple[End, socket.socket]) -> None:
+    end, theirs = raw
+    for number in range(2 * MESSAGES_PER_WRITE + 1):
+        end.pipe.send(number)
+    assert theirs.recv(1000) == b"".join(map(encoded, range(2 * MESSAGES_PER_WRITE)))
+    assert end.pipe.unwritten == [2 * MESSAGES_PER_WRITE]
+    loop.eventually(lambda: not end.pipe.writing, "the last one is written")
+    assert theirs.recv(1000) == encoded(2 * MESSAGES_PER_WRITE)
 
 
 def test_messages_before_the_connection_are_written(loop: Loop) -> None:
