@@ -77,7 +77,7 @@ class BrokerLink(asyncio.Protocol):
         deadline = clock.monotonic() + params.get("timeout", TIMEOUT) + MARGIN_S
         self._open[number] = call = _OpenCall(number, deadline, acts, on_reply)
         self._deadlines.add(call)
-        self._alarm.set(self._deadlines.first())
+        self._alarm.set(deadline)
         self._transport.write(encode_frames([b"", _encode(request)]))
 
     async def _connect(self, delay_s: float = 0.0) -> None:
@@ -100,9 +100,12 @@ class BrokerLink(asyncio.Protocol):
         assert self._transport is not None
         self._zmtp.feed(data)
         try:
-            while (message := self._zmtp.next_message()) is not None or self._zmtp.has_more_commands:
+            while self._zmtp.has_input:
+                message = self._zmtp.next_message()
                 if message is not None:
                     self._dispatch(message[-1])
+                elif not self._zmtp.has_more_commands:
+                    break
         except Refused as refused:
             log.error("the broker broke the protocol: %s", refused)
             self._transport.abort()

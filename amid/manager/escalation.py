@@ -8,6 +8,7 @@ all users together. So the listener checks them against the user.
 from __future__ import annotations
 
 from amid.manager.classes import BITS, SYSTEM
+from amid.manager.manager import Upstream
 from amid.manager.request_parser import Request
 
 _APPLICATIONS = (b"agi", b"exec", b"externalivr", b"mixmonitor", b"originate", b"system")
@@ -20,14 +21,14 @@ _QUOTES = frozenset(b'"([{\\')
 """Bytes that may make a comma part of an argument."""
 
 
-def check_arguments(request: Request, write: int, is_strict: bool) -> bytes:
-    """The message with which Asterisk refuses the arguments of an action to a user with the classes
-    `write`; empty if it permits them. is_strict: `Upstream.is_strict`."""
+def check_arguments(request: Request, write: int, upstream: Upstream) -> bytes:
+    """The message with which an Asterisk refuses the arguments of an action to a user with the
+    classes `write`; empty if it permits them."""
     if write & SYSTEM:
         return b""
     action = request.action.lower()
     if action == b"originate":
-        return _check_originate(request, write, is_strict)
+        return _check_originate(request, write, upstream.is_strict)
     if action == b"getvar" and _has_any(request.get(b"variable"), _TEXTS):
         return b"GetVar Access Forbidden: Variable"
     if action == b"status" and _has_any(request.get(b"variables"), _TEXTS):

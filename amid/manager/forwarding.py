@@ -10,7 +10,7 @@ from amid.manager import responses
 from amid.manager.escalation import check_arguments
 from amid.manager.failures import NOT_CONNECTED
 from amid.manager.manager import Upstream
-from amid.manager.request_parser import TOO_MANY_LINES, Request, name_of
+from amid.manager.request_parser import TOO_MANY_LINES, Request
 from amid.manager.user import User
 from amid.rpc.policy import check_action, permits_name
 
@@ -60,10 +60,10 @@ def check_rights(request: Request, user: User, upstream: Upstream) -> bytes:
         return responses.unknown_action(action_id, action)
     if not upstream.commands.allows(action, user.write):
         raise AmidError("denied", f"{_text(action)} needs a class that `write` in [{user.name}] of users_file does not have")
-    if forbidden := check_arguments(request, user.write, upstream.is_strict):
+    if forbidden := check_arguments(request, user.write, upstream):
         return responses.error(action_id, forbidden)
     if action.lower() not in ALWAYS_ALLOWED:
-        check_action(_text(action), fields_of_lines(_lines(request)), user.name, {f"[{user.name}] of users_file": user.entry})
+        check_action(_text(action), fields_of_lines(request.other_lines), user.name, {f"[{user.name}] of users_file": user.entry})
     return b""
 
 
@@ -76,7 +76,7 @@ def may_list(action: bytes, user: User, upstream: Upstream) -> bool:
 
 def prepare(request: Request, number: int, wire_id: str, timeout_s: float) -> Forward:
     """The action as it is sent. Raises `AmidError` if amid's ActionID would be one line too many."""
-    lines = _lines(request)
+    lines = request.other_lines
     if len(lines) + (request.find(b"actionid") < 0) >= MAX_HEADERS:
         raise AmidError("invalid_params", TOO_MANY_LINES.decode())
     action, keep_s = _text(request.action), KEEP_S
@@ -88,10 +88,6 @@ def prepare(request: Request, number: int, wire_id: str, timeout_s: float) -> Fo
 
 def _ringing_s(milliseconds: bytes) -> float:
     return int(milliseconds[:9]) / 1000 if milliseconds.isdigit() else ORIGINATE_S
-
-
-def _lines(request: Request) -> list[bytes]:
-    return [line for line in request.lines if name_of(line) != b"action"]
 
 
 def _text(raw: bytes) -> str:

@@ -27,7 +27,7 @@ TOO_MANY_LINES = b"Too many lines in message or allocation failure"
 @dataclass
 class Request:
     """lines: without their line ends. fault: the message of Asterisk's error, or empty. action: the
-    first `Action` that is not empty."""
+    first `Action` that is not empty. other_lines: those without `Action`."""
 
     lines: list[bytes]
     fault: bytes = b""
@@ -35,10 +35,13 @@ class Request:
     def __post_init__(self) -> None:
         self._first: dict[bytes | None, int] = {}
         self.action = b""
+        self.other_lines: list[bytes] = []
         for number, line in enumerate(self.lines):
             name = name_of(line)
             self._first.setdefault(name, number)
-            if name == b"action" and not self.action:
+            if name != b"action":
+                self.other_lines.append(line)
+            elif not self.action:
                 self.action = value_of(line)
         self.action_id = self.get(b"actionid")
 

@@ -11,6 +11,7 @@ from amid.manager.manager import Upstream
 from amid.manager.request_parser import Request
 
 ORIGINATE = BITS[b"originate"]
+OLD, NEW = Upstream(release=(20, 8)), Upstream(release=(22, 1))
 
 
 def originate(application: bytes, data: bytes = b"") -> Request:
@@ -35,10 +36,10 @@ def originate(application: bytes, data: bytes = b"") -> Request:
     ],
 )
 def test_originate(application: bytes, data: bytes, old: bytes, new: bytes) -> None:
-    for is_strict, reason in ((False, old), (True, new)):
-        message = check_arguments(originate(application, data), ORIGINATE, is_strict)
+    for upstream, reason in ((OLD, old), (NEW, new)):
+        message = check_arguments(originate(application, data), ORIGINATE, upstream)
         assert message == (b"Originate Access Forbidden: " + reason if reason else b"")
-    assert check_arguments(originate(application, data), ALL, True) == b""
+    assert check_arguments(originate(application, data), ALL, NEW) == b""
 
 
 @pytest.mark.parametrize(
@@ -52,13 +53,13 @@ def test_strict_releases(release: tuple[int, int], is_certified: bool, is_strict
 
 def test_the_class_agi_permits_the_script_of_a_queue() -> None:
     request = originate(b"Queue", b"q,,,,,script")
-    assert check_arguments(request, ORIGINATE | BITS[b"agi"], True) == b""
+    assert check_arguments(request, ORIGINATE | BITS[b"agi"], NEW) == b""
 
 
-@pytest.mark.parametrize("is_strict", [False, True])
-def test_variables_that_run_a_shell(is_strict: bool) -> None:
+@pytest.mark.parametrize("upstream", [OLD, NEW])
+def test_variables_that_run_a_shell(upstream: Upstream) -> None:
     getvar = Request([b"Action: Getvar", b"Variable: SHELL(ls)"])
     status = Request([b"Action: Status", b"Variables: A,EVAL(x)"])
-    assert check_arguments(getvar, BITS[b"reporting"], is_strict) == b"GetVar Access Forbidden: Variable"
-    assert check_arguments(status, BITS[b"reporting"], is_strict) == b"Status Access Forbidden: Variables"
-    assert check_arguments(Request([b"Action: Getvar", b"Variable: A"]), BITS[b"reporting"], is_strict) == b""
+    assert check_arguments(getvar, BITS[b"reporting"], upstream) == b"GetVar Access Forbidden: Variable"
+    assert check_arguments(status, BITS[b"reporting"], upstream) == b"Status Access Forbidden: Variables"
+    assert check_arguments(Request([b"Action: Getvar", b"Variable: A"]), BITS[b"reporting"], upstream) == b""
