@@ -74,8 +74,10 @@ def _group(raw: Any, name: str, kind: type[T], report: Report) -> dict[str, T]:
     if not isinstance(raw, dict):
         report.refuse("", name, f"must be tables [{name}.NAME]")
         return {}
-    checked = {key: to_table(value, f"{name}.{key}", kind, report) for key, value in raw.items()}
-    for key in raw:
+    if loose := [key for key, value in raw.items() if not isinstance(value, dict)]:
+        report.refuse(name, "", f"{', '.join(loose)} must be in a table [{name}.NAME]")
+    checked = {key: to_table(value, f"{name}.{key}", kind, report) for key, value in raw.items() if key not in loose}
+    for key in checked:
         if not SERVER_NAME.fullmatch(key):
             report.refuse(f"{name}.{key}", "", "a name is 1 to 32 letters, digits, '-' and '_'")
     return {key: table for key, table in checked.items() if table is not None}
@@ -90,8 +92,9 @@ def _value(raw: Any, kind: Any, report: Report, table: str, key: str) -> Any:
         report.refuse(table, key, "is not UTF-8")
     except msgspec.ValidationError:
         expected = inspect.type_info(kind)
-        quoted = ", without quotes" if isinstance(raw, str) and _is_number(expected) else ""
-        report.refuse(table, key, f"must be {describe_type(expected)}{quoted}")
+        words = describe_type(expected)
+        quoted = ", without quotes" if isinstance(raw, str) and _is_number(expected) and '"' not in words else ""
+        report.refuse(table, key, f"must be {words}{quoted}")
     return None
 
 

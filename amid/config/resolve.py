@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import msgspec
+from msgspec import inspect
 from msgspec.structs import replace
 
 from amid.config import permissions
@@ -30,6 +31,7 @@ from amid.config.report import Report
 from amid.config.tables import Config, Curve, CurveKey, Gateway, Listener, Nats, Secret, Server, Table, Token
 from amid.manager.users_file import read_users
 from amid.rpc.requests import MAX_ON_BEHALF_LENGTH
+from amid.rpc.type_words import describe_type
 
 CREDENTIALS = "CREDENTIALS_DIRECTORY=/run/credentials/amid.service"
 """Where systemd keeps the credentials of the running service (systemd.exec(5), CREDENTIALS)."""
@@ -171,12 +173,13 @@ class Resolver:
         tokens = {name: token for name, token in converted.items() if token is not None}
         if not raw:
             report.refuse("", "", "has no table [NAME] with a token")
-        if len({token.token for token in tokens.values()}) < len(tokens):
-            report.refuse("", "", "two names have the same token")
         for name in [name for name in raw if not 0 < len(name) <= MAX_ON_BEHALF_LENGTH]:
             report.refuse(name, "", f"a token's name is 1 to {MAX_ON_BEHALF_LENGTH} characters")
+        first: dict[str, str] = {}
         for name, token in tokens.items():
             check_rules(token, name, report)
+            if (other := first.setdefault(token.token, name)) != name:
+                report.refuse(name, "token", f"is already used in [{other}]; make one with `openssl rand -hex 24`")
             if is_placeholder(token.token):
                 report.refuse(name, "token", "is the token of the example file; make one with `openssl rand -hex 24`")
         return tokens
@@ -246,7 +249,7 @@ class Resolver:
         except UnreadableError as error:
             self._report.refuse(table, key, str(error))
         except msgspec.ValidationError:
-            self._report.refuse(table, key, f"the first line of {file} is not a valid value")
+            self._report.refuse(table, key, f"the first line of {file} must be {describe_type(inspect.type_info(kind))}")
         else:
             return secret
         return None

@@ -29,7 +29,7 @@ def describe_type(kind: inspect.Type) -> str:
             return f"a number{_bounds(kind)}"
         case inspect.DictType():
             return "a map"
-        case inspect.ListType(item_type=item):
+        case inspect.ListType(item_type=item) | inspect.VarTupleType(item_type=item):
             return f"a list, each item {describe_type(item)}"
         case _:
             return "text"

@@ -328,7 +328,7 @@ def test_a_gateway_reads_its_tokens(tmp_path: Path) -> None:
         ({"tokens": '[a]\ntoken = "short"'}, r"\[a\] token: "),
         ({"tokens": '[a]\ntoken = "0123456789abcdefghi j"'}, r"\[a\] token: must be 20 to 200 letters"),
         ({"tokens": '[a]\ntoken = "0123456789abcdefghij"\nalow = []'}, "did you mean 'allow'"),
-        ({"tokens": TOKENS + TOKENS.replace("crm", "other")}, "two names have the same token"),
+        ({"tokens": TOKENS + TOKENS.replace("crm", "other")}, r"\[other\] token: is already used in \[crm\]"),
         ({"tokens": TOKENS.replace("crm", "c" * 65)}, "a token's name is 1 to 64 characters"),
         ({"tokens": TOKENS.replace("crm", '""')}, "a token's name is 1 to 64 characters"),
         ({"mode": 0o644}, "can be read by everybody"),

@@ -127,6 +127,9 @@ WORDS: list[tuple[str, str, Any, str]] = [
     ("servers.pbx1", "host", "h:5038", "must be a host name or an address, without port or brackets"),
     ("servers.pbx1", "username", 7, "must be one line of 1 to 255 characters"),
     ("supervision", "silence", 0.5, "must be a number of at least 1 and at most 3,600"),
+    ("callers.web", "history", "mask", 'must be true, false or "masked"'),
+    ("recorder", "keep_bytes", "20 gigs", 'must be a size such as "20 GiB"'),
+    ("recorder", "leave_out", "VarSet", "must be a list, each item 1 to 255 characters of text"),
     ("gateway", "listen", "8088", 'must be an address and a port such as "127.0.0.1:8088"'),
 ]
 
@@ -134,7 +137,8 @@ WORDS: list[tuple[str, str, Any, str]] = [
 @pytest.mark.parametrize(("where", "key", "value", "words"), WORDS)
 def test_the_error_describes_valid_values(where: str, key: str, value: Any, words: str) -> None:
     wrong = problems(with_key(where, key, value))
-    assert any(problem.startswith(f"amid.toml: [{where}] {key}: {words}") for problem in wrong), wrong
+    (found,) = (problem for problem in wrong if problem.startswith(f"amid.toml: [{where}] {key}: {words}"))
+    assert ("without quotes" in found) == ("without quotes" in words)
 
 
 # ── unknown keys ──
@@ -191,6 +195,11 @@ def test_required_keys_of_a_server_are_reported(missing: str) -> None:
 def test_a_configuration_without_servers_is_refused() -> None:
     (wrong,) = problems({"run_dir": "/run/amid"})
     assert "[servers.NAME]" in wrong
+
+
+def test_keys_of_a_server_without_a_name_are_reported_together() -> None:
+    (wrong,) = problems({"run_dir": "/run/amid", "servers": SERVER})
+    assert wrong == f"amid.toml: [servers]: {', '.join(SERVER)} must be in a table [servers.NAME]"
 
 
 @pytest.mark.parametrize("name", ["", "a.b", "a b", "a/b", "é", "x" * 33, "a\n"])

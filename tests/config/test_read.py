@@ -52,7 +52,7 @@ def test_a_secret_ends_at_its_line_end_and_nowhere_else(tmp_path: Path, odd: str
     (tmp_path / "secret").write_bytes(f"ge{odd}heim\r\nmore".encode())
     if odd == "\r":
         (wrong,) = problems(without_secret(secret_file="secret"), tmp_path)
-        assert wrong.endswith("secret is not a valid value")
+        assert wrong.endswith("secret must be one line of text that is not empty")
         return
     assert check(without_secret(secret_file="secret"), tmp_path).servers["pbx1"].secret == f"ge{odd}heim"
 

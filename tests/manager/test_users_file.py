@@ -126,6 +126,7 @@ def test_warnings() -> None:
         ("setvar", False),
         ("colour", False),
     ]
+    assert "did you mean 'call'?" in findings[0].what
 
 
 def test_secrets() -> None:
