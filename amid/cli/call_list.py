@@ -9,7 +9,7 @@ import click
 
 from amid.cli import history, live
 from amid.cli.exits import Reporting
-from amid.cli.options import SERVER, TIMEOUT, json_option
+from amid.cli.options import SERVER, TIMEOUT, Number, WholeNumber, json_option
 from amid.cli.when import When
 
 
@@ -29,9 +29,9 @@ from amid.cli.when import When
 @click.option("--ended-by", type=click.Choice(list(history.ENDED_BY)), help="Who hung up first.")
 @click.option("--outcome", type=click.Choice(history.OUTCOMES), help="How the call ended.")
 @click.option("--lost", is_flag=True, help="Calls in which nobody spoke to the caller.")
-@click.option("--longer", type=click.FloatRange(0), metavar="SECONDS", help="Calls of at least this duration.")
-@click.option("--shorter", type=click.FloatRange(0), metavar="SECONDS", help="Calls of at most this duration.")
-@click.option("--limit", type=click.IntRange(1, 1000), metavar="N", help="How many recorded calls to show.  [default: 50]")
+@click.option("--longer", type=Number(0), metavar="SECONDS", help="Calls of at least this duration.")
+@click.option("--shorter", type=Number(0), metavar="SECONDS", help="Calls of at most this duration.")
+@click.option("--limit", type=WholeNumber(1, 1000), metavar="N", help="How many recorded calls to show.  [default: 50]")
 @SERVER
 @TIMEOUT
 @live.WATCH

@@ -48,7 +48,7 @@ def action(
 
 
 @click.command(cls=ReportingAction)
-@click.argument("words", nargs=-1, required=True, metavar="TEXT")
+@click.argument("words", nargs=-1, required=True, metavar="TEXT...")
 @SERVER
 @TIMEOUT
 @RESULT_AS_JSON

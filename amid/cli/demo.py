@@ -22,6 +22,7 @@ import click
 
 from amid.cli.demo_pbx import pbx_command, running_pbx
 from amid.cli.demo_view import View
+from amid.cli.options import Number
 from amid.cli.run import REFUSED, config_or_exit
 from amid.config import load as configuration
 from amid.config.resolve import web_is_installed
@@ -33,15 +34,15 @@ GATEWAY_PORT = 8088
 
 
 @click.command()
-@click.option("--seconds", type=click.FloatRange(0, min_open=True), metavar="N", help="End after N seconds instead of at Ctrl-C.")
-@click.option("--calls-per-minute", type=click.FloatRange(1, 6000), metavar="N", help="Rate of random calls.  [default: 15]")
+@click.option("--seconds", type=Number(0, min_open=True), metavar="N", help="End after N seconds instead of at Ctrl-C.")
+@click.option("--calls-per-minute", type=Number(1, 6000), metavar="N", help="Rate of random calls.  [default: 15]")
 @click.option(
     "--recorded",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     metavar="FILE",
     help="Play a day of the recorder (SERVER-YYYY-MM-DD.db) instead of random calls.",
 )
-@click.option("--speed", type=click.FloatRange(0.1, 1000), metavar="N", help="Play it N times as fast.  [default: 1]")
+@click.option("--speed", type=Number(0.1, 1000), metavar="N", help="Play it N times as fast.  [default: 1]")
 @click.option("--name", metavar="NAME", default="demo", show_default=True, help="Name of the simulated PBX.")
 @click.option("--nats", metavar="URL", help="Publish its events to NATS and accept calls from there (etc/doc/bus.md).")
 @click.pass_context

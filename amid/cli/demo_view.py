@@ -127,13 +127,13 @@ class View(threading.Thread):
         now = time.time()
         rows = call_rows(_things(changes), now)
         title = f"{len(rows)} call{'s' if len(rows) != 1 else ''} now, {self._ended} ended, {changes.view.seq} events"
-        table = Table(title=title, title_justify="left")
+        table = Table()
         for heading in ("caller", "to", "state", "for"):
             table.add_column(heading, no_wrap=True, justify="right" if heading == "for" else "left")
         room = max(3, self._console.height - 14)
         for row in rows[:room]:
             table.add_row(*_cells(row))
-        return Group(table, "", self._hints())
+        return Group(Text(title), table, "", self._hints())
 
     def _hints(self) -> Text:
         amid = f"{_program()}{self._option}"

@@ -10,7 +10,7 @@ import click
 from amid import wire
 from amid.cli import complete
 from amid.cli.exits import Reporting
-from amid.cli.options import json_option
+from amid.cli.options import WholeNumber, json_option
 from amid.cli.text import lines_of, printable, time_of_day
 from amid.client import Client, Event, Gap
 from amid.client.event import describe
@@ -33,9 +33,13 @@ class Where(click.ParamType[Condition]):
 @click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=complete.events)
 @click.option("--server", metavar="NAME", shell_complete=complete.servers, help="Show one server only.  [default: all]")
 @click.option(
-    "--where", "conditions", multiple=True, type=Where(), help="Show only events whose header K is V, or contains V (K~V)."
+    "--where",
+    "conditions",
+    multiple=True,
+    type=Where(),
+    help="Show only events whose header K is V, or contains V (K~V). May be repeated: all must hold.",
 )
-@click.option("--count", type=click.IntRange(1), metavar="N", help="End after N events.")
+@click.option("--count", type=WholeNumber(1), metavar="N", help="End after N events.")
 @json_option("Print each event as a line of JSON.")
 @click.pass_obj
 def events(

@@ -31,7 +31,7 @@ EXITS = (
     Exit(1, "Asterisk answered Error or Failure, or there is no such call or queue", ("action_failed",)),
     Exit(2, "usage: wrong options or values", ("invalid_params", "unknown_method", "invalid_request", "parse_error")),
     Exit(3, "timeout", ("timeout",)),
-    Exit(4, "not reachable or not connected", ("unreachable", "not_connected", "connection_lost", "unknown_server")),
+    Exit(4, "not reachable, not connected, no such server", ("unreachable", "not_connected", "connection_lost", "unknown_server")),
     Exit(5, "denied by the configuration", ("denied",)),
     Exit(6, "the daemon cannot start: invalid configuration or run_dir", ()),
     Exit(7, "busy: a queue or a limit is full", ("busy",)),

@@ -8,10 +8,10 @@ from typing import Any
 import click
 
 from amid import wire
-from amid.cli import complete, exits, text
+from amid.cli import exits, text
 from amid.cli.events import line as event_line
 from amid.cli.exits import Reporting
-from amid.cli.options import RESULT_AS_JSON
+from amid.cli.options import RESULT_AS_JSON, SERVER
 from amid.cli.text import printable, time_of_day
 from amid.cli.when import When
 from amid.client import Client
@@ -53,7 +53,7 @@ def show_calls(top: dict[str, Any], as_json: bool, filters: dict[str, Any]) -> N
 )
 @click.option("--at", type=When(), metavar="TIME", help="14:03, yesterday, 2h, 2026-11-27, '2026-11-27 14:03'.")
 @click.option("--all", "every", is_flag=True, help="Show every event as well.")
-@click.option("--server", metavar="NAME", shell_complete=complete.servers, help="Required if there are several.")
+@SERVER
 @RESULT_AS_JSON
 @click.pass_obj
 def call(
@@ -84,20 +84,20 @@ def call(
         click.echo("\n".join(_describe(found, found["call"])))
     _warn_of(found.get("unreadable", []))
     if found["call"] is None:
-        what = f"call {linkedid}" if linkedid is not None else f"call of {number}"
-        click.echo(f"amid: no {what} was recorded", err=True)
+        what = linkedid or f"of {number}" + (f" at {_date(at)}" if at is not None else "")
+        click.echo(f"amid: no call {what} was recorded", err=True)
         return exits.NOT_DONE
     return 0
 
 
 def _columns(call: CallSummary) -> dict[str, Any]:
     return {
-        "began": _began(call),
+        "began": _date(call["began"]),
         "seconds": f"{call['ended'] - call['began']:.0f}" if call["ended"] is not None else "…",
         "who": call["who"],
         "whom": call["whom"] or call["dialled"],
         "queue": call["queue"],
-        "outcome": call["outcome"] or "goes on",
+        "outcome": call["outcome"] or "in progress",
         "ended by": call["ended_by"],
         "linkedid": call["linkedid"],
     }
@@ -116,15 +116,15 @@ def _describe(found: RecordedCall, call: CallSummary) -> list[str]:
     return lines
 
 
-def _began(call: CallSummary) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(call["began"]))
+def _date(seconds: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
 
 
 def _title(call: CallSummary) -> str:
-    began = _began(call)
+    began = _date(call["began"])
     parties = " → ".join(printable(one) for one in (call["who"], call["whom"] or call["dialled"]) if one)
     if call["ended"] is None:
-        return f"{click.style(parties, bold=True)}  {began}, goes on"
+        return f"{click.style(parties, bold=True)}  {began}, in progress"
     facts = [call["outcome"], f"{call['ended'] - call['began']:.0f} s", ENDED_BY.get(call["ended_by"], "")]
     return f"{click.style(parties, bold=True)}  {began}, {', '.join(fact for fact in facts if fact)}"
 

@@ -10,10 +10,22 @@ import click
 from amid.cli import complete
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+
+
+class Number(click.FloatRange):
+    """A number within bounds, which click's errors call a `float range`."""
+
+    name = "number"
+
+
+class WholeNumber(click.IntRange):
+    name = "whole number"
+
+
 SERVER = click.option("--server", metavar="NAME", shell_complete=complete.servers, help="Required if there are several servers.")
 TIMEOUT = click.option(
     "--timeout",
-    type=click.FloatRange(0, 3600, min_open=True),
+    type=Number(0, 3600, min_open=True),
     default=5.0,
     show_default=True,
     metavar="SECONDS",

@@ -39,7 +39,7 @@ _file_option = click.option(
     type=click.Path(path_type=Path, dir_okay=False),
     help="Without a file: the file with the manager user's secret.  [default: ask]",
 )
-@click.option("--name", default="pbx1", show_default=True, help="Without a file: the name of the server.")
+@click.option("--name", metavar="NAME", default="pbx1", show_default=True, help="Without a file: the name of the server.")
 @click.pass_context
 def run(
     context: click.Context, file: Path | None, host: str | None, username: str | None, secret_file: Path | None, name: str

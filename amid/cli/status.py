@@ -101,7 +101,7 @@ def _server(server: Server, now: float) -> dict[str, str]:
         "state": server["state"],
         "since": f"{duration(now - server['since'])} ago" if server["since"] else "",
         "asterisk": server["asterisk"],
-        "lanes": f"{lanes['busy']} busy, {lanes['free']} idle, at most {lanes['limit']}",
+        "lanes": f"{lanes['busy']} busy, {lanes['free']} free, at most {lanes['limit']}",
         "queued": str(server["queued"]),
         "epoch": str(server["epoch"]),
         "events": str(server["seq"]),

@@ -8,6 +8,7 @@ connection, so `unreachable` means that no request left this process.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import time
@@ -148,10 +149,9 @@ class Client(Methods):
             raise RuntimeError(
                 "this Client was created before a fork and its sockets belong to the parent process: create one in the child"
             )
-        try:
+        with contextlib.suppress(IndexError):
             return self._idle.pop()
-        except IndexError:
-            return open_dealer(zmq.Context.instance(), discovery.find_endpoint(self._run_dir, self.endpoint), self._curve)
+        return open_dealer(zmq.Context.instance(), discovery.find_endpoint(self._run_dir, self.endpoint), self._curve)
 
 
 class Events(Iterator[Event | Gap]):

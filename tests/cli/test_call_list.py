@@ -56,6 +56,17 @@ def test_a_call_that_was_not_recorded_is_named(daemon: StandIn, amid: Amid) -> N
     daemon.methods["call"] = lambda params: {"server": "pbx1", "call": None, "ladder": []}
     assert "no call 1.1 was recorded" in amid("call", "1.1").err
     assert "no call of 5551234 was recorded" in amid("call", "--number", "5551234").err
+    at_a_time = amid("call", "--number", "5551234", "--at", "2026-11-27 14:03")
+    assert "no call of 5551234 at 2026-11-27 14:03:00 was recorded" in at_a_time.err
+
+
+def test_a_current_call_is_in_progress(daemon: StandIn, amid: Amid) -> None:
+    parties = {"who": "CRM (100)", "whom": "", "dialled": "200", "queue": "", "outcome": "", "ended_by": ""}
+    call = {**parties, "linkedid": "1.1", "began": 0.0, "ended": None}
+    daemon.methods["call"] = lambda params: {"server": "pbx1", "call": call, "ladder": []}
+    daemon.methods["calls"] = lambda params: {"server": "pbx1", "calls": [call], "more": False}
+    assert amid("call", "1.1").out.splitlines()[0].endswith(", in progress")
+    assert "in progress" in amid("calls", "--since", "today").out
 
 
 def test_a_call_without_a_callee_has_no_arrow(daemon: StandIn, amid: Amid) -> None:

@@ -33,7 +33,7 @@ def test_it_shows_servers_processes_and_counters(daemon: StandIn, amid: Amid) ->
         "pbx1",
         "up",
         "22.10.0",
-        "0 busy, 1 idle, at most 4",
+        "0 busy, 1 free, at most 4",
         "reader pbx1",
         "killed: silent for 2 s",
         "broker: cannot listen",

@@ -184,6 +184,7 @@ def test_a_directory_without_a_daemon_is_unreachable_at_once(do: Run, tmp_path: 
     with pytest.raises(AmidError, match=str(tmp_path)) as caught:
         do(str(tmp_path), "ping")
     assert (caught.value.kind, caught.value.sent) == ("unreachable", False)
+    assert caught.value.__context__ is None, "the traceback begins with it"
     assert "amid run" in caught.value.message
 
 
