@@ -134,7 +134,7 @@ def check_history(
 
 def _method_denied(method: str, caller: str, right: str, where: str) -> AmidError:
     advice = f"to allow it: {right} = true in {where}"
-    return AmidError("denied", f"the configuration does not allow {caller!r} the method {method!r} ({advice})")
+    return AmidError("denied", f"the configuration does not allow {caller!r} to use the method {method!r} ({advice})")
 
 
 def matches(pattern: str, text: str) -> bool:
@@ -214,7 +214,7 @@ def _denied(action: str, target: Target | None, caller: str, advice: str) -> Ami
         what += " without an extension and a context" + (", or an application" if _lower(action) == "originate" else "")
     elif target is not None and target.text:
         what += f" with {target.text!r}"
-    return AmidError("denied", f"the configuration does not allow {caller!r} {what} ({advice})")
+    return AmidError("denied", f"the configuration does not allow {caller!r} to use {what} ({advice})")
 
 
 def _deny_rule(rule: Rule, where: str, lists: Lists) -> str:

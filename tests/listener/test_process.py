@@ -76,7 +76,7 @@ def test_the_rules_of_a_user(front: Front) -> None:
     lead = "refused an action of wall from 127.0.0.1"
     reasons = (
         f"{lead}: Command needs a class that `write` in [wall] of users_file does not have",
-        f"{lead}: the configuration does not allow 'wall' the action 'QueueStatus'",
+        f"{lead}: the configuration does not allow 'wall' to use the action 'QueueStatus'",
     )
     eventually(lambda: all(one in front.daemon.log.read_text() for one in reasons), "the log has the reasons")
 
