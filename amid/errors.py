@@ -36,7 +36,8 @@ class AmidError(Exception):
     """A failed call.
 
     Attributes:
-        kind: a key of `CODES`, or `unreachable` when the client library cannot reach a daemon.
+        kind: one of the contract (clients/README.md, Errors), such as `denied`, or `unreachable`
+            when the client library cannot reach a daemon.
         message: what happened, to what, and what to do.
         sent: False when Asterisk never received the action; True when it may have run.
         server: name of the server, if known.

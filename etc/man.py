@@ -41,7 +41,8 @@ ENVIRONMENT = {
 FILES = {
     "/etc/amid/amid.toml": "The configuration; see amid.toml(5).",
     "/run/amid": "The daemon's directory: its sockets, its lock and its status.",
-    "/var/lib/amid": "What outlives that directory: the number that event epochs begin above.",
+    "/var/lib/amid": "What outlives that directory: recordings, and the number that event epochs begin above.",
+    "/usr/share/doc/amid": "The documentation in the Debian package, such as etc/doc/recorder.md.",
 }
 
 

@@ -17,6 +17,7 @@ from amid.cli.main import COMMANDS, amid
 from amid.config.load import check
 from amid.config.tables import DERIVED, TABLES, Config, Table, Token
 from amid.errors import CODES
+from amid.gateway.calls import STATUSES
 from amid.state.model import MEMBERS
 from tests.faults import faults
 
@@ -74,6 +75,11 @@ def test_the_example_tokens_file_is_valid(tmp_path: Path) -> None:
     gateway = check(raw, "test", tmp_path).gateway
     assert gateway is not None and gateway.tokens["operator"].admin
     assert all(key in tokens.read_text() for key in Token.__struct_fields__)
+
+
+def test_the_http_status_of_each_kind_of_error_is_documented() -> None:
+    rows = re.findall(r"^\| (\d{3}) \| (`.*`) \|$", (ROOT / "etc/doc/http.md").read_text(), flags=re.M)
+    assert {kind: int(status) for status, kinds in rows for kind in re.findall(r"`(\w+)`", kinds)} == STATUSES
 
 
 def test_every_method_and_error_is_in_the_contract() -> None:

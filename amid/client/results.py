@@ -168,7 +168,10 @@ class ChangesPage(TypedDict):
 
 
 class CallSummary(TypedDict):
-    """One recorded call. ended: None during the call."""
+    """One recorded call; the contract (clients/README.md, Requests) describes the members.
+
+    ended: None during the call.
+    """
 
     server: str
     linkedid: str

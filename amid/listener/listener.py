@@ -263,10 +263,12 @@ class AmiListener:
         """AMI cannot mark a gap. Clients whose user has `on_reconnect = close` are closed, so that
         they request their lists again; the others get the FullyBooted of a new session."""
         self.counters["missed_events"] += loss.missed or 0
-        closed = [client for client in self._clients[server] if client.user and client.user.entry.on_reconnect == "close"]
+        clients = self._clients[server]
+        closed = [client for client in clients if client.user and client.user.entry.on_reconnect == "close"]
         what = "a new session with Asterisk began" if loss.missed is None else f"{loss.missed} events were lost"
         message = "%s: %s; closed %d clients (on_reconnect = close), kept %d"
-        log.warning(message, server, what, len(closed), len(self._clients[server]) - len(closed))
+        if clients:
+            log.warning(message, server, what, len(closed), len(clients) - len(closed))
         for client in closed:
             client.close()
         if loss.misses_boot:
