@@ -35,15 +35,19 @@ MAX_TIMEOUT_S = 3600.0
 """The longest timeout of an action that the daemon accepts, in seconds."""
 
 
-TCP_ADVICE = (
-    "check that listen in [rpc] of the daemon has this address, that the daemon's public key is right, "
-    "and that a key in [callers.NAME] is this client's public key"
-)
+ADVICE = {
+    "ipc": discovery.ADVICE,
+    "tcp": (
+        "check that listen in [rpc] of the daemon has this address, that the daemon's public key is right, "
+        "and that a key in [callers.NAME] is this client's public key"
+    ),
+}
+"""What to do when no daemon answers, by the transport of its endpoint."""
 
 
 def no_broker(endpoint: str) -> AmidError:
     """No broker at `endpoint` received the request."""
-    advice = TCP_ADVICE if endpoint.startswith("tcp://") else discovery.ADVICE
+    advice = ADVICE.get(endpoint.partition("://")[0], "an endpoint is tcp://HOST:PORT or ipc://PATH")
     return AmidError("unreachable", f"no amid daemon answers at {endpoint}: {advice}")
 
 

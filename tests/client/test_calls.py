@@ -251,6 +251,12 @@ def test_a_client_works_again_when_the_daemon_is_back() -> None:
         assert other.ping() == {}
 
 
+def test_an_endpoint_without_its_transport_is_explained() -> None:
+    with pytest.raises(AmidError, match="an endpoint is tcp://HOST:PORT") as caught:
+        Client(endpoint="10.0.0.1:5560").ping()
+    assert (caught.value.kind, caught.value.sent) == ("unreachable", False)
+
+
 def test_threads_do_not_wait_for_each_other() -> None:
     """One thread waits for an unanswered call while the others' calls are answered."""
     with StandIn(action=lambda params: SILENCE) as daemon, Client(daemon.run_dir) as client:
