@@ -29,6 +29,8 @@ log = logging.getLogger("amid.broker")
 ACCEPTED_AT_ONCE = 50
 RESERVED_CONNECTIONS = 32
 """Connections that only root and amid's own user can take."""
+EVENTS_AT_ONCE = 64
+"""A pass takes few requests, so it must not look at thousands of ready connections. epoll shows all in turn."""
 READ_BYTES = 64 * 1024
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 """Limit of one message. Below it and over `max_request_bytes`, the caller receives an error."""
@@ -149,7 +151,7 @@ class LocalCallers:
 
     def _poll(self) -> None:
         now = clock.monotonic()
-        for descriptor, events in self._epoll.poll(0):
+        for descriptor, events in self._epoll.poll(0, EVENTS_AT_ONCE):
             connection = self._connections.get(descriptor)
             if connection is None:
                 self._accept(now)

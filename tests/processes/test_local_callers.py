@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
@@ -148,6 +149,40 @@ def test_a_pass_takes_few_requests(tmp_path: Path) -> None:
 
     with socket.socket(socket.AF_UNIX) as peer:
         assert asyncio.run(passes()) == [REQUESTS_PER_PASS, REQUESTS_PER_PASS, 20 - 2 * REQUESTS_PER_PASS]
+
+
+class CountingEpoll:
+    """Counts the events that it has returned."""
+
+    def __init__(self) -> None:
+        self._epoll = select.epoll()
+        self.events = 0
+
+    def poll(self, timeout: float, maxevents: int = -1) -> list[tuple[int, int]]:
+        found = self._epoll.poll(timeout, maxevents)
+        self.events += len(found)
+        return found
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._epoll, name)
+
+
+def test_a_pass_does_not_look_at_all_ready_connections(tmp_path: Path) -> None:
+    """With thousands of callers at once, that cost more than their requests."""
+    epoll, count = CountingEpoll(), 1000
+    callers = LocalCallers(listen_locally(str(tmp_path / "rpc")), cast(Any, epoll), Counter(), lambda: 10_000, Rpc())
+    with ExitStack() as stack:
+        peers = [stack.enter_context(connected(callers, tmp_path)) for _ in range(count)]
+        while len(callers._connections) < count or any(one.protocol.identity is None for one in callers._connections.values()):
+            list(callers.receive(time.monotonic() + BOUND_S))
+        for peer in peers:
+            peer.sendall(frame(b"x"))
+        epoll.events = taken = 0
+        end = time.monotonic() + BOUND_S
+        while taken < count and time.monotonic() < end:
+            taken += len(list(itertools.islice(callers.receive(end), REQUESTS_PER_PASS)))
+        callers.close()
+    assert taken == count and epoll.events <= 10 * count
 
 
 def test_unfinished_messages_are_limited_over_all_connections_of_a_user(

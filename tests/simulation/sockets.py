@@ -113,13 +113,19 @@ class Epoll:
     def close(self) -> None:
         self.closed = True
 
-    def poll(self, timeout: float) -> list[tuple[int, int]]:
+    def poll(self, timeout: float, maxevents: int = -1) -> list[tuple[int, int]]:
+        """Those that are returned have their next turn after all others."""
         if self.closed:
             raise ValueError("I/O operation on closed epoll object")
         if timeout:
             self._network.scheduler.wait(timeout)
         things = self._network.descriptors
-        return [(one, events) for one, mask in self._masks.items() if (events := things[one].events(mask))]
+        ready = [(one, events) for one, mask in self._masks.items() if (events := things[one].events(mask))]
+        if 0 <= maxevents < len(ready):
+            del ready[maxevents:]
+            for one, _ in ready:
+                self._masks[one] = self._masks.pop(one)
+        return ready
 
     def watch(self, loop: ProcessLoop, callback: Callable[[], object]) -> None:
         """For `loop.add_reader`."""
