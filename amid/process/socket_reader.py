@@ -21,8 +21,8 @@ class SocketReader:
 
     def __init__(self, loop: asyncio.AbstractEventLoop, socket: zmq.Socket[bytes], receive: Callable[[], bool]) -> None:
         self._loop = loop
+        self._socket = socket
         self._receive = receive
-        self._closed = False
         self._descriptor = int(socket.get(zmq.FD))
         self.check_soon = Soon(loop, self._run)
         loop.add_reader(self._descriptor, self._run)
@@ -31,8 +31,7 @@ class SocketReader:
     def close(self) -> None:
         """Call this before the socket is closed."""
         self._loop.remove_reader(self._descriptor)
-        self._closed = True
 
     def _run(self) -> None:
-        if not self._closed and self._receive():
+        if not self._socket.closed and self._receive():  # the pass may have been planned before the socket was closed
             self.check_soon()

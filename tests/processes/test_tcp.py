@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -244,6 +245,25 @@ def test_queued_calls_of_a_disconnected_caller_are_not_sent(tmp_path: Path, daem
                 return [one["fields"]["UserEvent"] for one in listener.events if one["event"] == "UserEvent"]
 
             assert eventually(user_events, "the first event") == ["Mine"]
+
+
+def test_a_call_that_is_open_at_the_end_of_drain_gets_an_error(tmp_path: Path, daemon_for: StartDaemon) -> None:
+    """Its answer is the last thing that the broker does; it ended with a traceback."""
+    with a_pbx() as pbx:
+        tcp = Tcp(tmp_path, pbx, daemon_for)
+        tcp.daemon.configure({"pbx1": tcp.table}, **tcp.tables, supervision={"drain": 0.1})
+        tcp.daemon.signal("supervisor", signal.SIGHUP)
+        eventually(lambda: "new configuration applied" in tcp.daemon.log.read_text(), "the broker has it")
+        arm(tcp.daemon, "silence", "CoreStatus")
+        with tcp.daemon.socket(zmq.DEALER) as caller:
+            Curve(tcp.server, tcp.crm, (tmp_path / "crm.key").read_text().strip()).put_on(caller)
+            caller.connect(tcp.rpc)
+            caller.send_multipart([b"", b'{"id": 1, "method": "action", "params": {"action": "CoreStatus", "timeout": 60}}'])
+            eventually(lambda: open_calls(tcp.daemon) == 1, "it is open")
+            assert tcp.daemon.stop() == 0
+            error = json.loads(caller.recv_multipart()[-1])["error"]["data"]
+            assert (error["kind"], error["sent"]) == ("connection_lost", True)
+        assert "level=critical" not in tcp.daemon.log.read_text()
 
 
 STOPPED = """
