@@ -53,7 +53,9 @@ PASS_S = 0.02
 """Time for the requests of one socket in one pass of the loop, so that a flood
 delays neither the readers nor the beat."""
 REST_S = 0.2
-"""Time for the requests that have arrived when the broker ends."""
+"""Time for the requests that have arrived on one socket when the broker ends."""
+SILENCE_MS = 10
+"""Over TCP, the rest has arrived when libzmq's thread has brought nothing for this time."""
 REQUESTS_PER_PASS = 8
 """Requests of local callers in one pass. The reader, Asterisk and the callers work on these while the
 broker is at the next ones; if all went on together, each process would wait for the one before it."""
@@ -141,10 +143,13 @@ class CallerSockets:
         self._handshake_alarm.set(self._local.next_deadline())
 
     def receive_rest(self) -> None:
-        """Receive what has arrived from local callers, before the end."""
+        """Receive what has arrived, before the end."""
         end = clock.monotonic() + REST_S
         while self._receive_local(end, None):
             pass
+        end = clock.monotonic() + REST_S
+        while self._tcp is not None and clock.monotonic() < end and self._tcp.poll(SILENCE_MS):
+            self._receive_tcp(self._tcp)
 
     def _receive_local(self, end: float, most: int | None) -> bool:
         """Receive from local callers until `end`, at most `most` requests. False if there were none."""

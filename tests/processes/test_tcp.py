@@ -24,10 +24,10 @@ from amid.simulator import SimulatedPbx
 from amid.simulator.session import User
 from tests.asterisk.server import free_port
 from tests.conftest import StartDaemon
-from tests.daemon import Daemon, eventually
+from tests.daemon import BOUND_S, Daemon, eventually
 from tests.processes.caller import Caller
 from tests.processes.pbx import arm
-from tests.processes.process import Listener, next_event, open_calls
+from tests.processes.process import Listener, next_event, open_calls, pids, stop
 from tests.simulator.faults import faulty_pbx
 
 
@@ -245,6 +245,31 @@ def test_queued_calls_of_a_disconnected_caller_are_not_sent(tmp_path: Path, daem
                 return [one["fields"]["UserEvent"] for one in listener.events if one["event"] == "UserEvent"]
 
             assert eventually(user_events, "the first event") == ["Mine"]
+
+
+def test_requests_that_have_arrived_at_shutdown_are_answered(tmp_path: Path, daemon_for: StartDaemon) -> None:
+    """Also if the broker sends the last answers right before it closes its sockets."""
+    with a_pbx() as pbx:
+        tcp = Tcp(tmp_path, pbx, daemon_for)
+        before = pids(tcp.daemon)
+        with tcp.daemon.socket(zmq.DEALER) as caller:
+            caller.set(zmq.SNDHWM, 0)
+            Curve(tcp.server, tcp.crm, (tmp_path / "crm.key").read_text().strip()).put_on(caller)
+            caller.connect(tcp.rpc)
+            caller.send_multipart([b"", b'{"id": 0, "method": "ping"}'])
+            assert b"result" in caller.recv_multipart()[-1]
+            stop(before["broker"])
+            os.kill(before["supervisor"], signal.SIGTERM)
+            eventually(lambda: "ending" in tcp.daemon.log.read_text(), "the supervisor ends")
+            for number in range(1, 301):
+                caller.send_multipart([b"", b'{"id": %d, "method": "action", "params": {"action": "Ping"}}' % number])
+            os.kill(before["broker"], signal.SIGCONT)
+            answered: list[int] = []
+            while len(answered) < 300 and caller.poll(int(BOUND_S * 1000)):
+                answered.append(json.loads(caller.recv_multipart()[-1])["id"])
+        assert sorted(answered) == list(range(1, 301))
+        assert tcp.daemon.process is not None and tcp.daemon.process.wait(BOUND_S) == 0
+        assert "level=critical" not in tcp.daemon.log.read_text()
 
 
 def test_a_call_that_is_open_at_the_end_of_drain_gets_an_error(tmp_path: Path, daemon_for: StartDaemon) -> None:
