@@ -57,8 +57,9 @@ REST_S = 0.2
 SILENCE_MS = 10
 """Over TCP, the rest has arrived when libzmq's thread has brought nothing for this time."""
 REQUESTS_PER_PASS = 8
-"""Requests of local callers in one pass. The reader, Asterisk and the callers work on these while the
-broker is at the next ones; if all went on together, each process would wait for the one before it."""
+"""Requests of local callers in one pass, and of TCP callers. The reader, Asterisk and the callers work
+on these while the broker is at the next ones; if all went on together, each process would wait for
+the one before it."""
 MAX_IDENTITIES = 4096
 """Remembered Unix users and groups."""
 
@@ -167,11 +168,13 @@ class CallerSockets:
             self._on_disconnect(connection)
 
     def _receive_tcp(self, socket: zmq.Socket[bytes]) -> bool:
-        """Receive as much as one pass of the loop permits; True if more may be waiting."""
+        """Receive what one pass of the loop permits from TCP callers; True if more may be waiting."""
         end = clock.monotonic() + PASS_S
         if self._skipping:
             self._skip(socket, end)
-        while clock.monotonic() < end:
+        for _ in range(REQUESTS_PER_PASS):
+            if clock.monotonic() >= end:
+                break
             try:
                 first, frames = self._receive_frames(socket, end)
             except zmq.Again:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import io
 import json
@@ -10,6 +11,8 @@ import signal
 import socket
 import subprocess
 import sys
+import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,14 +21,20 @@ import pytest
 import zmq
 
 from amid import AmidError, Client, Curve
-from amid.broker.caller_sockets import MAX_TCP_MESSAGE_BYTES
+from amid.broker.caller_message import Message
+from amid.broker.caller_sockets import MAX_TCP_MESSAGE_BYTES, REQUESTS_PER_PASS, open_caller_sockets
 from amid.cli.main import run
+from amid.config.tables import Caller as CallerTable
+from amid.config.tables import Config, Rpc, Server
+from amid.config.tables import Curve as CurveTable
+from amid.process.settings import broker_settings
 from amid.simulator import SimulatedPbx
 from amid.simulator.session import User
 from tests.asterisk.server import free_port
 from tests.conftest import StartDaemon
 from tests.daemon import BOUND_S, Daemon, eventually
 from tests.processes.caller import Caller
+from tests.processes.on_loop import Loop
 from tests.processes.pbx import arm
 from tests.processes.process import Listener, next_event, open_calls, pids, stop
 from tests.simulator.faults import faulty_pbx
@@ -289,6 +298,52 @@ def test_a_call_that_is_open_at_the_end_of_drain_gets_an_error(tmp_path: Path, d
             error = json.loads(caller.recv_multipart()[-1])["error"]["data"]
             assert (error["kind"], error["sent"]) == ("connection_lost", True)
         assert "level=critical" not in tcp.daemon.log.read_text()
+
+
+def test_a_pass_takes_few_requests(tmp_path: Path, loop: Loop) -> None:
+    """As it does of local callers, who would otherwise wait for a flood over TCP."""
+    server, crm = (make_keys(tmp_path / name) for name in ("server.key", "crm.key"))
+    secrets = {name: (tmp_path / f"{name}.key").read_text().strip() for name in ("server", "crm")}
+    endpoint = f"tcp://127.0.0.1:{free_port()}"
+    config = Config(
+        run_dir=str(tmp_path),
+        servers={"pbx1": Server(host="h", username="u", secret="s")},
+        callers={"crm": CallerTable(key=crm)},
+        curve=CurveTable(secret_key=secrets["server"]),
+        rpc=Rpc(listen=[endpoint]),
+    )
+    counts: list[int] = []
+    came: list[Message] = []
+
+    def take(message: Message) -> None:
+        came.append(message)
+        time.sleep(0.0005)  # the work for a request, in which others arrive
+
+    async def receive() -> None:
+        """Count the messages of each pass that had any."""
+        sockets = open_caller_sockets(broker_settings(config), Counter())
+        sockets.start(take, lambda _: None)
+        sockets.listen([endpoint], lambda *_: None)
+        end = time.monotonic() + BOUND_S
+        try:
+            while sum(counts) < 1 + 50 and time.monotonic() < end:
+                await asyncio.sleep(0)
+                if came:
+                    counts.append(len(came))
+                    came.clear()
+                    if sum(counts) == 1:  # connected
+                        for _ in range(50):
+                            caller.send_multipart([b"", b"x"])
+        finally:
+            sockets.close()
+
+    with zmq.Context() as context, context.socket(zmq.DEALER) as caller:
+        caller.set(zmq.LINGER, 0)
+        Curve(server, crm, secrets["crm"]).put_on(caller)
+        caller.connect(endpoint)
+        caller.send_multipart([b"", b"first"])
+        loop.run(receive())
+    assert sum(counts) == 1 + 50 and max(counts) <= 2 * REQUESTS_PER_PASS, counts
 
 
 STOPPED = """
