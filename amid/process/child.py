@@ -79,6 +79,7 @@ class Child:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, LEVEL_SIGNALS)  # the supervisor starts children with them blocked
         if self._supervised:
             self._loop.add_reader(0, self._read_input)
+            self._loop.call_soon(self._apply_input)  # another line may have come with the first one
         self._beat()
 
     def send(self, request: str) -> None:
@@ -107,7 +108,11 @@ class Child:
             self.orphaned = True
             self.ended.set()
             self._loop.remove_reader(0)
-        *lines, self._input = (self._input + data).split(b"\n")
+        self._input += data
+        self._apply_input()
+
+    def _apply_input(self) -> None:
+        *lines, self._input = self._input.split(b"\n")
         for line in filter(None, lines):
             configuration: dict[str, Any] = json.loads(line)
             self._log.configure(configuration["log_level"])

@@ -6,9 +6,14 @@ import asyncio
 import os
 import signal
 from collections.abc import Callable
+from pathlib import Path
 
+import msgspec
 import pytest
 
+from amid import Client
+from amid.config.tables import Caller, Config, Server
+from amid.process.settings import broker_settings
 from amid.simulator import SimulatedPbx
 from amid.supervisor.child_process import Process
 from tests.conftest import StartDaemon
@@ -44,6 +49,27 @@ def test_a_configuration_larger_than_a_pipe_is_received(daemon_for: StartDaemon,
     pid = daemon.kill("broker")
     eventually(lambda: daemon.pid("broker") not in (0, pid), "a successor runs")
     assert daemon.failure("Ping")["data"]["kind"] == "denied"
+
+
+def test_a_configuration_that_comes_with_the_first_one_is_applied(loop: Loop, tmp_path: Path) -> None:
+    """A reload while a child starts, which had no effect until the next one."""
+    both = {name: Server(host="127.0.0.1", port=1, username="u", secret="s") for name in ("pbx1", "pbx2")}
+    first, second = (
+        msgspec.json.encode(broker_settings(Config(run_dir=str(tmp_path), servers=servers, callers={"local": Caller()}))) + b"\n"
+        for servers in ({"pbx1": both["pbx1"]}, both)
+    )
+
+    async def start() -> Process:
+        return Process(["broker"], first + second, lambda: None, lambda: None)
+
+    process = loop.run(start())
+    try:
+        with Client(str(tmp_path)) as client:
+            eventually(lambda: [one["name"] for one in client.servers()] == ["pbx1", "pbx2"], "the second one is in effect")
+    finally:
+        process.signal(signal.SIGKILL)
+        loop.eventually(process.poll, "it has ended")
+        process.close()
 
 
 @pytest.mark.parametrize("factory", FACTORIES.values(), ids=FACTORIES)
