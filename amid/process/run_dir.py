@@ -173,11 +173,14 @@ class RunDir:
         return None
 
     def _overwrite_status(self, text: str) -> bool:
-        """Use the space of the old file, with one write, so that no reader finds half of it or none."""
+        """Use the space of the old file, with one write, so that no reader finds half of it or none.
+        More space is taken first, with blanks, which JSON may end with."""
         data = text.encode()
         try:
             with (self.path / STATUS_FILE).open("r+b", buffering=0) as file:
-                return file.write(data.ljust(os.fstat(file.fileno()).st_size)) >= len(data)
+                size = os.fstat(file.fileno()).st_size
+                missing = len(data) - size
+                return os.pwrite(file.fileno(), b" " * missing, size) >= missing and file.write(data.ljust(size)) >= len(data)
         except OSError:
             return False
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import json
 import logging
 import os
+import resource
 import shutil
 import signal
 import stat
@@ -195,6 +197,23 @@ def test_an_unwritable_state_dir_is_warned_about(daemon_for: StartDaemon, pbx: S
     assert daemon.stop() == 0
     daemon.start()
     assert epoch(daemon) > before, "as long as run_dir remembers"
+
+
+def test_a_status_file_without_space_for_more_stays_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The write would end in the middle, as at the end of a page on a full tmpfs."""
+    monkeypatch.setattr(RunDir, "_replace_status", lambda *_: OSError(errno.ENOSPC, "No space left on device"))
+    run_dir, file = RunDir(tmp_path), tmp_path / "status.json"
+    file.write_text(json.dumps(["old"]))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
+    try:
+        assert run_dir.write_status(json.dumps(["x" * 4000]))
+        assert not run_dir.write_status(json.dumps(["y" * 5000]))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert json.loads(file.read_text()) == ["x" * 4000]
+    assert run_dir.write_status(json.dumps(["y" * 5000])) and run_dir.write_status(json.dumps(["z"]))
+    assert json.loads(file.read_text()) == ["z"]
 
 
 def test_a_status_file_that_cannot_be_written_for_a_moment_is_not_logged(
