@@ -31,6 +31,9 @@ log = logging.getLogger("amid.supervisor")
 LATE_S = 1.0
 """A pass that is later than this means that the supervisor itself was suspended."""
 
+AS_ASKED = ("status 0", "signal SIGTERM")
+"""How a child ends that is asked to. It has no handler for SIGTERM while it starts."""
+
 RUN_DIR_CHECK_S = 1.0
 """Seconds between two checks that run_dir and its sockets are still amid's."""
 
@@ -202,7 +205,7 @@ class Supervisor:
                 continue
             child.record_exit(child.process.close())
             self._do(child, child.watch.exit(now), now)
-            if child.last_exit != "status 0" and child.watch.deadline is not None:  # it failed, and is started again
+            if child.last_exit not in AS_ASKED and child.watch.deadline is not None:  # it failed, and is started again
                 message = "%s ended (%s); starting it again in %.1f s"
                 log.error(message, child.name, child.last_exit, child.watch.deadline - now, extra={"child": child.name})
             if not self._stopping:

@@ -55,6 +55,18 @@ def reload(daemon: Daemon) -> None:
     eventually(lambda: daemon.log.read_text().count("SIGHUP") > said, "the supervisor took it")
 
 
+def test_a_child_that_a_reload_ends_while_it_starts_has_not_failed(daemon_for: StartDaemon, pbx: SimulatedPbx) -> None:
+    daemon = daemon_for({"pbx1": table(pbx)})
+    daemon.configure({"pbx1": table(pbx, lanes=2)})
+    before = daemon.pid("reader pbx1")
+    reload(daemon)
+    eventually(lambda: daemon.pid("reader pbx1") not in (0, before), "its successor starts")
+    daemon.configure({"pbx1": table(pbx, lanes=3)})
+    reload(daemon)
+    eventually(lambda: daemon.server("pbx1")["lanes"]["limit"] == 3, "the last one is in effect")
+    assert "level=error" not in daemon.log.read_text()
+
+
 def replaced(daemon: Daemon, before: dict[str, int]) -> dict[str, int]:
     """The pids that are not what they were, once every process has one again."""
 
