@@ -181,7 +181,7 @@ class LanePool:
         """End every session. Its calls should have ended."""
         self._may_dial = False
         for one in list(self._connections):
-            one.log_off()
+            self._log_off(one)
 
     def close(self) -> None:
         """Close all connections at once."""
@@ -263,11 +263,16 @@ class LanePool:
         for one in list(self._connections):
             if one.lane.in_flight:
                 one.lane.spent = True
-            elif one.up:
-                one.log_off()
             else:
-                one.close()
-                self._connections.remove(one)
+                self._log_off(one)
+
+    def _log_off(self, connection: LaneConnection) -> None:
+        """End a session. One that is not logged in yet has not failed."""
+        if connection.up:
+            connection.log_off()
+        else:
+            connection.close()
+            self._connections.remove(connection)
 
     def _plan_next(self, connection: LaneConnection, reason: str, now: float) -> None:
         self._backoff.settled(now - connection.began)

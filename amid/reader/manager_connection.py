@@ -111,10 +111,7 @@ class ManagerConnection(asyncio.BufferedProtocol):
         return self._logoff_by is not None
 
     def log_off(self) -> None:
-        """Log off. Asterisk then closes the connection."""
-        if not self.session.up:
-            self._end(ProtocolError("logged off"))
-            return
+        """Log off the session, which must be up. Asterisk then closes the connection."""
         self.session.log_off()
         self._logoff_by = clock.monotonic() + LOGOFF_S
         self.send_soon()

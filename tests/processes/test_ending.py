@@ -101,6 +101,19 @@ def test_a_stuck_call_does_not_delay_shutdown_and_gets_an_error(ending: Daemon) 
     assert "the supervisor was away" not in ending.log.read_text(), "each pass took the last check of run_dir for its deadline"
 
 
+def test_a_lane_that_is_not_logged_in_yet_has_not_failed(ending: Daemon) -> None:
+    before = pids(ending)
+    arm(ending, "silence", "Login")
+    arm(ending, "delay", "CoreStatus", Seconds=0.5)
+    with Caller(ending) as caller:
+        slow = [caller.action("CoreStatus") for _ in range(2)]
+        eventually(lambda: ending.server("pbx1")["queued"] == 1, "a lane is being opened for the second one")
+        caller.reply(slow[0])
+        ending.signal("supervisor", signal.SIGTERM)
+    ended(ending, before, bound=6.0)
+    assert "cannot open an action session" not in ending.log.read_text()
+
+
 def test_an_idle_daemon_ends_at_once(ending: Daemon, carried_out: list[str]) -> None:
     before = pids(ending)
     ending.signal("supervisor", signal.SIGTERM)
