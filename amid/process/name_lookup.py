@@ -53,11 +53,15 @@ def _is_numeric(host: str) -> bool:
 
 def _start(question: _Question) -> Future[list[Address]]:
     """Start a thread for the lookup. It runs already, so that a caller's timeout cannot cancel it
-    for the others that wait for it."""
+    for the others that wait for it. Raises `socket.gaierror` if there can be no more threads."""
     lookup: Future[list[Address]] = Future()
     lookup.set_running_or_notify_cancel()
     _running[question] = lookup
-    threading.Thread(target=_run, args=(question, lookup), name=THREAD, daemon=True).start()
+    try:
+        threading.Thread(target=_run, args=(question, lookup), name=THREAD, daemon=True).start()
+    except RuntimeError as error:
+        del _running[question]
+        raise socket.gaierror(socket.EAI_AGAIN, f"{question[0]} was not resolved: {error} (TasksMax of the service)") from None
     return lookup
 
 

@@ -92,3 +92,21 @@ def test_a_name_is_looked_up_once_at_a_time(server: NameServer) -> None:
 
     with Loop() as loop:
         loop.run(server.until_end_of(scenario()))
+
+
+def test_a_lookup_without_a_thread_fails_and_the_next_one_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The limit of tasks is reached. A reader that connects again would end, and lose its events."""
+
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def scenario() -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", refuse)
+            with pytest.raises(socket.gaierror, match="localhost was not resolved: can't start new thread"):
+                await look_up("localhost", 5038)
+        assert await look_up("localhost", 5038)
+
+    with Loop() as loop:
+        loop.run(scenario())
+    end_lookups()
