@@ -89,7 +89,7 @@ class CallerSockets:
         self._zap: ZapAuthenticator | None = None
         if settings.curve.secret_key is not None:
             self._zap = ZapAuthenticator(context, settings.curve, settings.callers)
-            self._tcp = _router(context, settings.rpc.max_calls)
+            self._tcp = _router(context)
             self._tcp.set(zmq.MAXMSGSIZE, max(settings.rpc.max_request_bytes, MAX_TCP_MESSAGE_BYTES))
             self._monitor = ConnectionMonitor(context, self._tcp)
         self._bindings: Bindings | None = None
@@ -106,8 +106,9 @@ class CallerSockets:
         self._backlog.limit = settings.rpc.max_unread_bytes
         self._local.limits = settings.rpc
         self._identities.clear()
-        if self._zap is not None:
+        if self._zap is not None and self._tcp is not None:
             self._zap.set_keys(settings.callers)
+            self._tcp.set(zmq.SNDHWM, settings.rpc.max_calls)  # all open calls of one caller can be answered at once
 
     # ── receiving ──
 
@@ -284,11 +285,10 @@ def open_caller_sockets(settings: BrokerSettings, counters: Counter[str]) -> Cal
     return CallerSockets(zmq.Context(), acceptor, local, settings, counters)
 
 
-def _router(context: zmq.Context[zmq.Socket[bytes]], max_calls: int) -> zmq.Socket[bytes]:
+def _router(context: zmq.Context[zmq.Socket[bytes]]) -> zmq.Socket[bytes]:
     socket = context.socket(zmq.ROUTER)
     socket.set(zmq.ROUTER_MANDATORY, 1)
     socket.set(zmq.LINGER, 500)
-    socket.set(zmq.SNDHWM, max_calls)  # all open calls of one caller can be answered at once
     socket.set(zmq.RCVHWM, REQUESTS_KEPT)
     socket.copy_threshold = 0  # a large answer is sent with a tracker, which a copy would complete at once
     return socket

@@ -59,6 +59,7 @@ class Tcp:
         listen: str = "127.0.0.1",
         reached: str = "127.0.0.1",
         silence: float = 30.0,
+        max_calls: int = 10_000,
         **server: Any,
     ) -> None:
         self.folder = folder
@@ -68,8 +69,8 @@ class Tcp:
         self.rpc = rpc.replace(listen, reached)
         self.table = {"host": "127.0.0.1", "port": pbx.port, "username": "u", "secret": "s"}
         self.table |= {"events_listen": [events], "stream_listen": [stream], **server}
-        self.tables = {
-            "rpc": {"listen": [rpc]},
+        self.tables: dict[str, dict[str, Any]] = {
+            "rpc": {"listen": [rpc], "max_calls": max_calls},
             "curve": {"secret_key_file": str(folder / "server.key"), "silence": silence},
             "callers__crm": {"key": self.crm, "deny": ["Command"]},
         }
@@ -298,6 +299,28 @@ def test_a_call_that_is_open_at_the_end_of_drain_gets_an_error(tmp_path: Path, d
             error = json.loads(caller.recv_multipart()[-1])["error"]["data"]
             assert (error["kind"], error["sent"]) == ("connection_lost", True)
         assert "level=critical" not in tcp.daemon.log.read_text()
+
+
+def test_a_reload_that_permits_more_calls_permits_their_answers(tmp_path: Path, daemon_for: StartDaemon) -> None:
+    """The queue of a connection had the length that it had at the start."""
+    with a_pbx() as pbx:
+        tcp = Tcp(tmp_path, pbx, daemon_for, max_calls=4)
+        with tcp.daemon.socket(zmq.DEALER) as caller:
+            caller.set(zmq.RCVHWM, 0)
+            Curve(tcp.server, tcp.crm, (tmp_path / "crm.key").read_text().strip()).put_on(caller)
+            caller.connect(tcp.rpc)
+            caller.send_multipart([b"", b'{"id": 0, "method": "ping"}'])
+            assert b"result" in caller.recv_multipart()[-1]
+            tcp.tables["rpc"]["max_calls"] = 1000
+            tcp.daemon.configure({"pbx1": tcp.table}, **tcp.tables)
+            tcp.daemon.signal("supervisor", signal.SIGHUP)
+            eventually(lambda: "new configuration applied" in tcp.daemon.log.read_text(), "the broker has it")
+            for number in range(1, 1001):
+                caller.send_multipart([b"", b'{"id": %d, "method": "events", "params": {"timeout": 1}}' % number])
+            answered: set[int] = set()
+            while len(answered) < 1000 and caller.poll(5000):
+                answered.add(json.loads(caller.recv_multipart()[-1])["id"])
+        assert len(answered) == 1000
 
 
 def test_a_pass_takes_few_requests(tmp_path: Path, loop: Loop) -> None:
