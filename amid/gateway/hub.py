@@ -56,15 +56,23 @@ class Hub:
                 else:
                     outage.succeeded()
                     for server in servers - self._pulled:
-                        self._pulled.add(server)
-                        self._untried.add(server)
-                        pulls.create_task(self._pull(server))
+                        pulls.create_task(self._pull(self._begin(server)))
                     self._note_tried("")
                 await asyncio.sleep(CHECK_S)
 
-    async def _pull(self, server: str) -> None:
+    def _begin(self, server: str) -> EventCursor:
+        """New events only; of a server that is added while streams may be open, all that are held."""
+        self._pulled.add(server)
+        cursor = EventCursor(server, (), WITHIN_DAEMON_S)
+        if self.known.is_set():
+            cursor.after = {"epoch": 0, "seq": 0}
+        else:
+            self._untried.add(server)
+        return cursor
+
+    async def _pull(self, cursor: EventCursor) -> None:
         """Pull events until the server is removed from the configuration."""
-        cursor, wait_s = EventCursor(server, (), WITHIN_DAEMON_S), 0.0  # the first page has only a cursor
+        server, wait_s = cursor.server, 0.0  # the first page gives the position at once
         while server in self._pulled:
             try:
                 self.append(cursor, await self.client.call(cursor.request(wait_s)))

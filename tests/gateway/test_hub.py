@@ -193,6 +193,19 @@ async def test_a_server_missing_in_the_id_is_sent_from_the_oldest_event_after_a_
 
 
 @runs
+async def test_a_server_that_is_added_is_sent_from_the_oldest_event_after_a_gap(world: World) -> None:
+    for _ in range(3):
+        world.daemon.publish(1)
+    follower = world.hub.follower(frozenset(), None)
+    following = asyncio.create_task(world.hub.run())
+    async with asyncio.timeout(BOUND_S):
+        while not world.hub.cursors:
+            await world.hub.news.wait()
+    assert await world.got(follower) == [(0, 0, None), (1, 1), (1, 2), (1, 3)]
+    following.cancel()
+
+
+@runs
 async def test_an_unavailable_daemon_is_retried(world: World) -> None:
     await world.publish(5)
     world.daemon.trouble = [AmidError("not_connected", "not now"), AmidError("unreachable", "not now")]
