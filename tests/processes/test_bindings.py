@@ -69,6 +69,9 @@ def expected(addresses: dict[str, str]) -> list[str]:
 def check_reported(daemon: Daemon, addresses: dict[str, str]) -> None:
     """Each address is in the status, with the key, and once in the log; no process was restarted."""
     eventually(lambda: all(text in problems(daemon) for text in expected(addresses)), "all are in the status")
+    eventually(
+        lambda: all(text in daemon.log.read_text() for text in expected(addresses)), "all are in the log, which a thread writes"
+    )
     log = daemon.log.read_text()
     assert [log.count(text) for text in expected(addresses)] == [1] * len(addresses)
 
