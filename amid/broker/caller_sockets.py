@@ -108,7 +108,7 @@ class CallerSockets:
         self._identities.clear()
         if self._zap is not None and self._tcp is not None:
             self._zap.set_keys(settings.callers)
-            self._tcp.set(zmq.SNDHWM, settings.rpc.max_calls)  # all open calls of one caller can be answered at once
+            self._tcp.set(zmq.SNDHWM, settings.rpc.max_unread_answers)
 
     # ── receiving ──
 

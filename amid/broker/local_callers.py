@@ -280,7 +280,7 @@ class LocalCallers:
 
     def send(self, connection: LocalConnection, frames: list[bytes]) -> bool:
         """Queue an answer for `flush`; False if its caller has disconnected or does not read."""
-        if connection.is_closed or len(connection.unsent) >= self.limits.max_calls:
+        if connection.is_closed or len(connection.unsent) >= self.limits.max_unread_answers:
             return False
         self._take_replies(connection)  # READY precedes the first answer
         self._add(connection, encode_frames(frames))

@@ -134,6 +134,10 @@ class Server(Table, frozen=True, kw_only=True):
         return self.port or (5039 if self.tls else 5038)
 
 
+MIN_UNREAD_ANSWERS = 10_000
+"""Their bytes are limited too (`max_unread_bytes`)."""
+
+
 class Rpc(Table, frozen=True, kw_only=True):
     """`[rpc]`: TCP endpoints for requests, besides the socket in run_dir, and limits for callers."""
 
@@ -144,6 +148,12 @@ class Rpc(Table, frozen=True, kw_only=True):
     max_connections_per_user: Count = 1000
     max_unread_bytes: Bytes = 64 * 1024 * 1024
     audit: Literal["denied", "all"] = "denied"
+
+    @property
+    def max_unread_answers(self) -> int:
+        """Of one connection. Those to `ping` and to refused calls are more than the open calls, and a
+        reload may permit fewer of these than are open."""
+        return max(self.max_calls, MIN_UNREAD_ANSWERS)
 
 
 class Supervision(Table, frozen=True, kw_only=True):

@@ -323,6 +323,24 @@ def test_a_reload_that_permits_more_calls_permits_their_answers(tmp_path: Path, 
         assert len(answered) == 1000
 
 
+@pytest.mark.parametrize("how", ["ipc", "tcp"])
+def test_requests_that_are_no_calls_are_answered_however_few_calls_may_be_open(
+    tmp_path: Path, daemon_for: StartDaemon, how: str
+) -> None:
+    with a_pbx() as pbx:
+        tcp = Tcp(tmp_path, pbx, daemon_for, max_calls=1)
+        with tcp.daemon.socket(zmq.DEALER) as caller:
+            if how == "tcp":
+                Curve(tcp.server, tcp.crm, (tmp_path / "crm.key").read_text().strip()).put_on(caller)
+            caller.connect(tcp.rpc if how == "tcp" else tcp.daemon.rpc)
+            for number in range(500):
+                caller.send_multipart([b"", b'{"id": %d, "method": "ping"}' % number])
+            answered: set[int] = set()
+            while len(answered) < 500 and caller.poll(5000):
+                answered.add(json.loads(caller.recv_multipart()[-1])["id"])
+        assert len(answered) == 500
+
+
 def test_a_pass_takes_few_requests(tmp_path: Path, loop: Loop) -> None:
     """As it does of local callers, who would otherwise wait for a flood over TCP."""
     server, crm = (make_keys(tmp_path / name) for name in ("server.key", "crm.key"))
