@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -132,7 +133,7 @@ def test_a_played_day_has_the_same_calls(playing: Any, tmp_path: Path) -> None:
 def test_a_damaged_block_is_omitted(story: list[bytes], tmp_path: Path) -> None:
     events = (story * 10)[:600]
     file = record(tmp_path, events)
-    with sqlite3.connect(file) as db:
+    with closing(sqlite3.connect(file)) as db, db:
         db.execute("UPDATE block SET body = x'00' WHERE id = 1")
     assert sum(map(len, Recording(file).blocks())) == 350
 
@@ -147,7 +148,7 @@ def test_a_file_that_is_no_recording(content: bytes, tmp_path: Path) -> None:
 
 def test_a_recording_without_events(tmp_path: Path) -> None:
     file = record(tmp_path, recorded("22", "attended_transfer"))
-    with sqlite3.connect(file) as db:
+    with closing(sqlite3.connect(file)) as db, db:
         db.executescript("DELETE FROM block; DELETE FROM tail")
     with pytest.raises(RecordingError, match="has no events"):
         Recording(file)

@@ -228,7 +228,7 @@ def test_a_write_that_takes_long_is_no_loss(recording_of: StartRecording, tmp_pa
     burst(recording, tmp_path)
     start = now(recording)
     (path,) = Archive(tmp_path, "pbx1").files()
-    with sqlite3.connect(path, isolation_level=None) as db:
+    with closing(sqlite3.connect(path, isolation_level=None)) as db, db:
         db.execute("BEGIN IMMEDIATE")
         read_burst(recording)
         recording.request("calls", {"timeout": 2})  # lets the recorder fetch the events now

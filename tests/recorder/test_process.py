@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -138,7 +139,7 @@ def numbers(directory: Path) -> list[int]:
     """The numbers of all stored events."""
     found: list[int] = []
     for path in Archive(directory, "pbx1").files():
-        with sqlite3.connect(path) as db:
+        with closing(sqlite3.connect(path)) as db, db:
             found += [seq for low, high in db.execute("SELECT first, last FROM block ORDER BY id") for seq in range(low, high + 1)]
         found += [decode(packed).seq for packed in Archive(directory, "pbx1").tail(path)]
     return found

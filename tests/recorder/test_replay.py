@@ -7,6 +7,7 @@ import os
 import sqlite3
 import tempfile
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -174,7 +175,7 @@ def test_a_damaged_block_is_missing_and_no_other(tmp_path: Path) -> None:
     script = at(NOON)
     Writer(tmp_path).write([script.event("Hangup") for _ in range(900)])
     (path,) = Archive(tmp_path, "pbx1").files()
-    with sqlite3.connect(path) as db:
+    with closing(sqlite3.connect(path)) as db, db:
         db.execute("UPDATE block SET body = x'00' WHERE id = 2")
     before, after = follow(tmp_path, (1, 0), limit=10_000)
     assert (seqs(before), before["missed"]) == (list(range(1, 251)), 0)
@@ -186,7 +187,7 @@ def test_a_damaged_tail_is_missing_and_no_block(tmp_path: Path) -> None:
     script = at(NOON)
     Writer(tmp_path).write([script.event("UserEvent") for _ in range(blocks.BLOCK_EVENTS + 50)])
     (path,) = Archive(tmp_path, "pbx1").files()
-    with sqlite3.connect(path) as db:
+    with closing(sqlite3.connect(path)) as db, db:
         db.execute(DAMAGE["tail"])
     found = [event["seq"] for page in follow(tmp_path, (1, 0)) for event in page["events"]]
     assert found == list(range(1, blocks.BLOCK_EVENTS + 1))
@@ -318,7 +319,7 @@ def test_damaged_content_ends_no_request(damage: str, names: list[str] | None, t
     script = at(NOON)
     Writer(tmp_path).write([script.event("UserEvent") for _ in range(300)])
     (path,) = Archive(tmp_path, "pbx1").files()
-    with sqlite3.connect(path) as db:
+    with closing(sqlite3.connect(path)) as db, db:
         db.execute(DAMAGE[damage])
     assert all(page["seq"] <= 300 for page in follow(tmp_path, (1, 0), names=names))
 

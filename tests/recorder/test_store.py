@@ -6,6 +6,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import msgspec
@@ -84,7 +85,7 @@ def sequence(directory: Path) -> list[int]:
     """The numbers of all stored events, in the order of the files."""
     found = []
     for path in Archive(directory, "pbx1").files():
-        with sqlite3.connect(path) as db:
+        with closing(sqlite3.connect(path)) as db, db:
             found += [
                 seq for first, last in db.execute("SELECT first, last FROM block ORDER BY id") for seq in range(first, last + 1)
             ]
@@ -116,7 +117,7 @@ def test_events_are_stored_as_blocks_and_a_tail(tmp_path: Path) -> None:
     writer.write([script.on("Hold", 1) for _ in range(600)])
     writer.write([script.on("Hold", 1) for _ in range(1)])
     (path,) = Archive(tmp_path, "pbx1").files()
-    with sqlite3.connect(path) as db:
+    with closing(sqlite3.connect(path)) as db, db:
         assert db.execute("SELECT events FROM block").fetchall() == [(250,), (250,)]
     assert len(Archive(tmp_path, "pbx1").tail(path)) == 101
     assert sequence(tmp_path) == list(range(1, 602))
@@ -304,7 +305,7 @@ def test_a_file_whose_creation_was_interrupted_is_completed(day: float, content:
     path = tmp_path / f"pbx1-{day_of(day)}.db"
     path.touch()
     if content:
-        with sqlite3.connect(path) as db:
+        with closing(sqlite3.connect(path)) as db, db:
             db.execute("PRAGMA journal_mode = WAL")
     Writer(tmp_path).write_all(talking(at(NOON)))
     assert calls(tmp_path) == ["1.1"]
@@ -329,7 +330,7 @@ def test_a_replaced_file_is_continued(tmp_path: Path) -> None:
     writer.write_all(talking(script))
     (path,) = Archive(tmp_path, "pbx1").files()
     (backup,) = Archive(tmp_path / "backup", "pbx1").files()
-    with sqlite3.connect(backup) as db:
+    with closing(sqlite3.connect(backup)) as db, db:
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     backup.rename(path)
     writer.write([script.event("UserEvent")])
@@ -340,7 +341,7 @@ def test_a_damaged_block_affects_no_other(tmp_path: Path) -> None:
     script = at(NOON)
     Writer(tmp_path).write([*talking(script), *(script.on("Hold", 1) for _ in range(300))])
     (path,) = Archive(tmp_path, "pbx1").files()
-    with sqlite3.connect(path) as db:
+    with closing(sqlite3.connect(path)) as db, db:
         db.execute("UPDATE block SET body = x'00' WHERE id = 1")
     archive = Archive(tmp_path, "pbx1")
     assert archive.call(CallParams(linkedid="1.1")) is not None and archive.failures
