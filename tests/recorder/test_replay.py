@@ -253,6 +253,7 @@ def record(directory: Path, steps: list[Step]) -> list[tuple[int, int, str]]:
     recording.feed_page(Page(1, 0, msgspec.Raw(join([])), 0, False), NOON)
     for step in steps:
         if step.killed:
+            store.close()
             store, recording = Store(directory, "pbx1"), Recording("pbx1", [LEFT_OUT])
             recording.resume(*store.load())
             if recording.cursor is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
+import weakref
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -46,6 +47,7 @@ class Writer:
 
     def __init__(self, directory: Path, leave_out: tuple[str, ...] = ()) -> None:
         self.store = Store(directory, "pbx1")
+        weakref.finalize(self, self.store.close)
         self.recording = Recording("pbx1", leave_out)
         self.recording.resume(*self.store.load())
 
