@@ -29,9 +29,9 @@ from amid.recorder.store import Store
 from amid.rpc.requests import Cursor as After
 from amid.rpc.requests import EventsParams
 from tests.history.events import Script
-from tests.recorder.test_store import NOON, Writer, at, in_utc
+from tests.recorder.test_store import NOON, Writer, at, closed_stores, in_utc
 
-__all__ = ["in_utc"]
+__all__ = ["closed_stores", "in_utc"]
 
 LEFT_OUT = "VarSet"
 

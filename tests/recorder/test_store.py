@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-import weakref
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -42,12 +41,23 @@ def page(events: list[bytes], missed: int | None = 0, more: bool = False) -> Pag
     return Page(last.epoch, last.seq, msgspec.Raw(join(events)), missed, more)
 
 
+OPEN: list[Store] = []
+"""Closed after each test, not before: in a test, a recorder may have been killed."""
+
+
+@pytest.fixture(autouse=True)
+def closed_stores() -> Iterator[None]:
+    yield
+    while OPEN:
+        OPEN.pop().close()
+
+
 class Writer:
     """A recorder without a daemon. Each `write` is a batch."""
 
     def __init__(self, directory: Path, leave_out: tuple[str, ...] = ()) -> None:
         self.store = Store(directory, "pbx1")
-        weakref.finalize(self, self.store.close)
+        OPEN.append(self.store)
         self.recording = Recording("pbx1", leave_out)
         self.recording.resume(*self.store.load())
 
