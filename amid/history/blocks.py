@@ -1,6 +1,7 @@
 """How events are stored: blocks of packed events that are compressed together.
 
-A block is a MessagePack array of events as they were published, in one zstandard frame. Blocks of
+A block is a MessagePack array of events as they were published, in one zstandard frame with a
+checksum: without it, a flipped bit would change a number unnoticed. Blocks of
 250 events were chosen by measurement: with 1,000 events, files are 13 % smaller, but looking up one
 call takes 10 ms instead of 3.5 ms.
 """
@@ -40,7 +41,7 @@ class Compressor:
     concurrent use."""
 
     def __init__(self) -> None:
-        self._zstandard = zstandard.ZstdCompressor(level=LEVEL)
+        self._zstandard = zstandard.ZstdCompressor(level=LEVEL, write_checksum=True)
 
     def compress(self, events: Sequence[Packed]) -> bytes:
         """The body of a block."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from amid.history.blocks import decompress, split
+from amid.history.blocks import decompress
 from amid.recorder.archive import opened
 
 PLAY = "PlayRecording"
@@ -57,14 +57,14 @@ class Recording:
                 row = db.execute("SELECT id, body FROM block WHERE id > ? ORDER BY id LIMIT 1", (last,)).fetchone()
                 tail = db.execute("SELECT body FROM tail ORDER BY id").fetchall() if row is None else []
             if row is None:
-                yield from (self._decode("its end", split, body) for (body,) in tail)
+                yield from (self._decode("its end", body) for (body,) in tail)
                 return
             last, body = row
-            yield self._decode(f"block {last}", decompress, body)
+            yield self._decode(f"block {last}", body)
 
-    def _decode(self, what: str, unpack: Callable[[bytes], list[msgspec.Raw]], body: bytes) -> Sequence[RecordedEvent]:
+    def _decode(self, what: str, body: bytes) -> Sequence[RecordedEvent]:
         try:
-            return [_EVENT.decode(packed) for packed in unpack(body)]
+            return [_EVENT.decode(packed) for packed in decompress(body)]
         except (ValueError, TypeError) as error:
             log.warning("%s: events are missing, because %s is damaged: %s", self._path.name, what, error)
             return []

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
+from amid.client.results import CallSummary
 from amid.events.replay_buffer import Cursor
 from amid.history import blocks
 from amid.history.event import Event, decode, linkedids_of
@@ -27,7 +28,7 @@ from amid.history.fold import Fold
 from amid.history.ladder import UNANSWERED, ladder
 from amid.history.masking import mask, mask_summary
 from amid.history.model import Call
-from amid.recorder.day_file import SESSION, SESSION_EVENTS, CallRow, GapRow, as_json, hashes_of, reverse
+from amid.recorder.day_file import SESSION, SESSION_EVENTS, CallRow, GapRow, as_json, hashes_of, reverse, storable
 from amid.rpc.requests import LONGEST_EXTENSION, CallParams, CallsParams
 
 T = TypeVar("T")
@@ -42,6 +43,16 @@ NEVER = Cursor(1 << 62, 0)
 
 Numbered = tuple[Event, msgspec.Raw]
 """An event and its bytes."""
+
+_SUMMARY: Any = CallSummary
+
+
+class _StoredCall(NamedTuple):
+    summary: str
+    first_epoch: int
+    first_seq: int
+    last_epoch: int | None
+    last_seq: int | None
 
 
 class FoundCall(NamedTuple):
@@ -75,7 +86,7 @@ class Archive:
         for path in reversed(self.files()):
             if (params.since is not None and _day(path) < day_of(params.since)) or len(found) > params.limit:
                 break
-            found += [json.loads(row[0]) for row in self._read(path, sql, (*values, params.limit + 1))]
+            found += self._ask(path, partial(_summaries, sql=sql, values=(*values, params.limit + 1)))
         found.sort(key=lambda row: row["began"], reverse=True)
         shown = found[: params.limit]
         return [mask_summary(row) for row in shown] if params.masked else shown, len(found) > params.limit
@@ -103,11 +114,7 @@ class Archive:
 
     def _rows(self, path: Path, condition: str, values: Sequence[Any] = ()) -> list[CallRow]:
         sql = f"SELECT summary, first_epoch, first_seq, last_epoch, last_seq FROM call WHERE {condition}"
-        found = []
-        for summary, first_epoch, first_seq, last_epoch, last_seq in self._read(path, sql, values):
-            last = Cursor(last_epoch, last_seq) if last_epoch is not None else None
-            found.append(CallRow(json.loads(summary), Cursor(first_epoch, first_seq), last))
-        return found
+        return self._ask(path, lambda db: map(_call_row, _rows(db, sql, values, _StoredCall)))
 
     def _linkedid_at(self, number: str, at: float | None) -> str | None:
         """The call of this number at that time, or the nearest one; without a time, the newest."""
@@ -128,8 +135,7 @@ class Archive:
         for path in self.files():
             if not day_of(call["began"]) <= _day(path) <= last_day:
                 continue
-            for packed in self._ask(path, partial(_packed_of, row=row, hashes=hashes)):
-                event = decode(packed)
+            for event, packed in self._ask(path, partial(_events_near, row=row, hashes=hashes)):
                 if not wanted.isdisjoint(linkedids_of(event, packed)) or _may_end(event, call):
                     found[event.number] = event, packed
         return [found[number] for number in sorted(found)]
@@ -146,7 +152,7 @@ class Archive:
         """All known gaps, the oldest first."""
         found: list[GapRow] = []
         for path in self.files():
-            found += [GapRow(*row) for row in self._read(path, "SELECT epoch, after, missed, time, reason FROM gap")]
+            found += self._read(path, "SELECT epoch, after, missed, time, reason FROM gap", GapRow)
         return sorted(found, key=lambda gap: (gap.epoch, gap.after))
 
     # ── where recording continues ──
@@ -155,7 +161,7 @@ class Archive:
         """The last event that was recorded, and its file. Epochs grow."""
         found: list[tuple[Cursor, Path]] = []
         for path in self.files():
-            found += [(Cursor(*row), path) for row in self._read(path, "SELECT epoch, seq FROM cursor")]
+            found += [(cursor, path) for cursor in self._read(path, "SELECT epoch, seq FROM cursor", Cursor)]
         return max(found, default=None)
 
     def open_calls(self, path: Path) -> Fold:
@@ -165,12 +171,12 @@ class Archive:
         events = [found[number] for number in sorted(found) if found[number][0].event not in SESSION_EVENTS]
         return _fold_of(events, self.gaps() if events else [])
 
-    def tail(self, path: Path) -> list[msgspec.Raw]:
-        """Packed events that are not in a block yet."""
-        return self._ask(path, tail_of) if path.exists() else []
+    def tail(self, path: Path) -> list[Numbered]:
+        """The events that are not in a block yet."""
+        return self._ask(path, lambda db: map(_numbered, tail_of(db))) if path.exists() else []
 
-    def _read(self, path: Path, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        return self._ask(path, lambda db: db.execute(sql, values))
+    def _read(self, path: Path, sql: str, kind: type[T]) -> list[T]:
+        return self._ask(path, lambda db: _rows(db, sql, (), kind))
 
     def _ask(self, path: Path, question: Callable[[sqlite3.Connection], Iterable[T]]) -> list[T]:
         """The answer of a file, as far as it can be read. A failure is noted and affects no other
@@ -199,19 +205,43 @@ def opened(path: Path) -> Iterator[sqlite3.Connection]:
         yield db
 
 
-def _packed_of(db: sqlite3.Connection, row: CallRow, hashes: set[int]) -> Iterator[msgspec.Raw]:
+def _rows(db: sqlite3.Connection, sql: str, values: Sequence[Any], kind: type[T]) -> Iterator[T]:
+    """Rows of this type. A damaged file may have values of other types: raises `ValueError`."""
+    values = [storable(value) if isinstance(value, str) else value for value in values]
+    return (msgspec.convert(row, kind) for row in db.execute(sql, values))
+
+
+def _summary(text: str) -> dict[str, Any]:
+    found: dict[str, Any] = msgspec.convert(json.loads(text), _SUMMARY)
+    return found
+
+
+def _summaries(db: sqlite3.Connection, sql: str, values: Sequence[Any]) -> Iterator[dict[str, Any]]:
+    return (_summary(text) for (text,) in _rows(db, sql, values, tuple[str]))
+
+
+def _call_row(row: _StoredCall) -> CallRow:
+    last = Cursor(row.last_epoch, row.last_seq) if row.last_epoch is not None and row.last_seq is not None else None
+    return CallRow(_summary(row.summary), Cursor(row.first_epoch, row.first_seq), last)
+
+
+def _numbered(packed: msgspec.Raw) -> Numbered:
+    return decode(packed), packed
+
+
+def _events_near(db: sqlite3.Connection, row: CallRow, hashes: set[int]) -> Iterator[Numbered]:
     """The events of the blocks that may have some of a call, and of the tail."""
     sql = "SELECT id, calls FROM block WHERE (epoch, last) >= (?, ?) AND (epoch, first) <= (?, ?) ORDER BY id"
     candidates = db.execute(sql, (*row.first, *(row.last or NEVER))).fetchall()
     for block in [block for block, calls in candidates if not hashes.isdisjoint(array("I", calls))]:
         for (body,) in db.execute("SELECT body FROM block WHERE id = ?", (block,)):
-            yield from blocks.decompress(body)
-    yield from tail_of(db)
+            yield from map(_numbered, blocks.decompress(body))
+    yield from map(_numbered, tail_of(db))
 
 
 def tail_of(db: sqlite3.Connection) -> Iterator[msgspec.Raw]:
     for (body,) in db.execute("SELECT body FROM tail ORDER BY id"):
-        yield from blocks.split(body)
+        yield from blocks.decompress(body)
 
 
 def _conditions(params: CallsParams) -> tuple[list[str], list[Any]]:

@@ -1,6 +1,6 @@
 """The SQLite file of one server and day, as it is written.
 
-Events come in batches, one transaction each. They are in `tail` as they were published, until there
+Events come in batches, one transaction each. They are in `tail`, an array of each batch, until there
 are enough of them for a block. A block has the hashes of the calls that its events belong to, and
 `call` has the numbers of the first and last event of each call, so that a call is found by looking
 at the hashes of few blocks. In the same way, events are found by their names.
@@ -26,7 +26,7 @@ from zlib import crc32
 import msgspec
 
 from amid.events.replay_buffer import Cursor
-from amid.history.blocks import BLOCK_EVENTS, Compressor, join
+from amid.history.blocks import BLOCK_EVENTS, Compressor
 from amid.history.event import Event, Packed, linkedids_of
 
 FORMAT = 1
@@ -119,10 +119,11 @@ class Tail(NamedTuple):
 
 class DayFile:
     """A file that is open for writing; it is created if necessary. All methods raise
-    `sqlite3.Error` and `OSError`."""
+    `sqlite3.Error` and `OSError`, and the constructor raises `ValueError` for a damaged file."""
 
-    def __init__(self, path: Path, tail: Sequence[StoredEvent] = ()) -> None:
-        """tail: the events in its tail, which the caller has read."""
+    def __init__(self, path: Path, tail: Sequence[StoredEvent] = (), is_whole: bool = True) -> None:
+        """tail: the events in its tail, which the caller has read. is_whole: false if the events after
+        them are damaged, and so are missing."""
         self.path = path
         created = os.open(path, os.O_CREAT | os.O_RDWR, MODE)  # the write-ahead log gets the mode of this file
         self._inode = os.fstat(created).st_ino
@@ -137,7 +138,10 @@ class DayFile:
             self._db.close()
             raise
         self._compressor = Compressor()
-        epoch, first, last = self._db.execute("SELECT epoch, first, seq FROM cursor").fetchone() or (0, 1, 0)
+        cursor = self._db.execute("SELECT epoch, first, seq FROM cursor").fetchone() or (0, 1, 0)
+        epoch, first, last = msgspec.convert(cursor, tuple[int, int, int])
+        if not is_whole:
+            last = tail[-1].seq if tail else first - 1
         self._tail = Tail(epoch, first, last, list(tail))
 
     @property
@@ -185,7 +189,7 @@ class DayFile:
         if (batch.cursor.epoch, first) != (old.epoch, old.first):
             self._db.execute("DELETE FROM tail")
         if is_new:
-            self._db.execute("INSERT INTO tail (body) VALUES (?)", (join([event.packed for event in is_new]),))
+            self._db.execute("INSERT INTO tail (body) VALUES (?)", (self._compressor.compress([event.packed for event in is_new]),))
         return Tail(batch.cursor.epoch, first, batch.cursor.seq, events)
 
     def _put_block(self, tail: Tail) -> None:
@@ -204,10 +208,10 @@ class DayFile:
     def _put_calls(self, calls: Sequence[CallRow]) -> None:
         many = self._db.executemany
         many("INSERT OR REPLACE INTO call VALUES (?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?)", map(_call_values, calls))
-        joined = [(linkedid, call.summary["linkedid"]) for call in calls for linkedid in call.summary["joined"]]
+        joined = [(storable(linkedid), _linkedid(call)) for call in calls for linkedid in call.summary["joined"]]
         many("DELETE FROM call WHERE linkedid = ?", [(linkedid,) for linkedid, _ in joined])
         many("INSERT OR REPLACE INTO joined VALUES (?, ?)", joined)
-        parties = [(reverse(number), call.summary["linkedid"]) for call in calls for number in call.summary["numbers"]]
+        parties = [(reverse(number), _linkedid(call)) for call in calls for number in call.summary["numbers"]]
         many("INSERT OR IGNORE INTO party VALUES (?, ?)", parties)
 
 
@@ -232,8 +236,18 @@ def _call_values(call: CallRow) -> tuple[Any, ...]:
     row = call.summary
     seconds = row["ended"] - row["began"] if row["ended"] is not None else None
     numbers = *call.first, *(call.last or (None, None))
-    found_by = row["queue"], row["agent"], row["outcome"], row["ended_by"]
-    return row["linkedid"], *numbers, row["began"], row["ended"], seconds, *found_by, as_json(row)
+    found_by = storable(row["queue"]), storable(row["agent"]), row["outcome"], row["ended_by"]
+    return _linkedid(call), *numbers, row["began"], row["ended"], seconds, *found_by, as_json(row)
+
+
+def _linkedid(call: CallRow) -> str:
+    return storable(call.summary["linkedid"])
+
+
+def storable(text: str) -> str:
+    """As the columns have text. SQLite refuses lone surrogates, which stand for bytes that are not
+    UTF-8; anyone who calls can send such bytes as a number."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def as_json(value: Any) -> str:
@@ -241,13 +255,13 @@ def as_json(value: Any) -> str:
     try:
         return msgspec.json.encode(value).decode()  # five times faster, but refuses lone surrogates
     except UnicodeEncodeError:
-        return json.dumps(value)
+        return storable(json.dumps(value, ensure_ascii=False))  # the escape of a lone surrogate is that of JSON
 
 
 def hashes_of(texts: Iterable[str]) -> set[int]:
     """Of Linkedids and names of events, as `block` has them, 32 bits each. Different ones may have
     the same hash."""
-    return {crc32(text.encode("utf-8", "surrogateescape")) for text in texts}
+    return {crc32(storable(text).encode()) for text in texts}
 
 
 def _packed(hashes: Iterable[int]) -> bytes:
@@ -256,4 +270,4 @@ def _packed(hashes: Iterable[int]) -> bytes:
 
 def reverse(number: str) -> str:
     """As `party` has numbers, so that one is found by its last digits."""
-    return number[::-1]
+    return storable(number)[::-1]

@@ -86,7 +86,7 @@ class RecordedFiles:
                     found = db.execute(FIRST).fetchone() or db.execute(TAIL, (0, 0)).fetchone()
                 if found is None:
                     return None
-                self._firsts[key] = Cursor(*found[:2])
+                self._firsts[key] = Cursor(*map(int, found[:2]))  # a damaged file has other types
             return self._firsts[key]
         return None
 
@@ -163,7 +163,7 @@ def _read(db: sqlite3.Connection, after: Cursor, names: frozenset[str]) -> tuple
     runs: list[Run] = []
     rows = db.execute(BLOCKS, (*after, STEP_BLOCKS)).fetchall()
     for block, *numbers, found in rows:
-        epoch, first, last, stored = map(int, numbers)  # a damaged file has other types
+        epoch, first, last, stored = map(int, numbers)
         may_lack = lacks and stored < last - first + 1
         if not names or may_lack or not hashes.isdisjoint(array("I", found)):
             runs += _runs(epoch, first, last, _events_of(db, block), may_lack)
@@ -171,7 +171,7 @@ def _read(db: sqlite3.Connection, after: Cursor, names: frozenset[str]) -> tuple
             runs.append(Run(epoch, first, last))
         after = Cursor(epoch, last)
     if len(rows) < STEP_BLOCKS:
-        for epoch, first, last in db.execute(TAIL, after):
+        for epoch, first, last in [map(int, row) for row in db.execute(TAIL, after)]:
             rows.append((epoch, last))
             runs += _runs(epoch, first, last, _events_of_tail(db), lacks)
             after = Cursor(epoch, last)

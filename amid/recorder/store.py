@@ -14,7 +14,6 @@ from itertools import groupby
 from pathlib import Path
 
 from amid.events.replay_buffer import Cursor
-from amid.history.event import decode
 from amid.history.fold import Fold
 from amid.recorder.archive import SUFFIX, Archive, day_of
 from amid.recorder.day_file import Batch, CallRow, DayFile, GapRow, StoredEvent, stored
@@ -110,12 +109,15 @@ class Store:
         return file
 
     def _open(self, path: Path, archive: Archive) -> DayFile:
-        tail = [stored(decode(packed), packed) for packed in archive.tail(path)]
+        tail = [stored(event, packed) for event, packed in archive.tail(path)]
+        damage = next((why for failed, why in archive.failures if failed == path), None)
+        if damage is not None:
+            log.error("events at the end of %s are missing, because it is damaged: %s", path, damage)
         try:
-            self._file = DayFile(path, tail)
-        except sqlite3.OperationalError as error:
-            raise StoreError(f"cannot open {path}: {error}") from None
-        except sqlite3.DatabaseError as error:
+            self._file = DayFile(path, tail, is_whole=damage is None)
+        except (sqlite3.DatabaseError, ValueError) as error:
+            if not _is_damage(error):
+                raise StoreError(f"cannot open {path}: {error}") from None
             self._rename_damaged(path, error)
             self._file = DayFile(path)
         self._day = path.name.removesuffix(SUFFIX)[-10:]
@@ -160,4 +162,6 @@ def _by_day(events: Sequence[StoredEvent]) -> list[tuple[str, list[StoredEvent]]
 
 def _is_damage(error: Exception) -> bool:
     """Whether the content of the file is wrong, and not its disk, permissions or a lock."""
-    return isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError)
+    if isinstance(error, sqlite3.OperationalError):  # the general error is one of the schema or of a text
+        return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) == sqlite3.SQLITE_ERROR
+    return not isinstance(error, OSError)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,3 +23,13 @@ def test_a_damaged_block_is_an_error(damage: object) -> None:
     body = COMPRESSOR.compress([wire.pack({"n": n}) for n in range(100)])
     with pytest.raises(ValueError):
         blocks.decompress(damage(body))  # type: ignore[operator]
+
+
+def test_no_flipped_bit_of_a_block_changes_an_event() -> None:
+    packed = [wire.pack({"CallerIDNum": f"030{n}"}) for n in range(20)]
+    body = COMPRESSOR.compress(packed)
+    for bit in range(8 * len(body)):
+        damaged = bytearray(body)
+        damaged[bit // 8] ^= 1 << bit % 8
+        with contextlib.suppress(ValueError):
+            assert [bytes(event) for event in blocks.decompress(bytes(damaged))] == packed

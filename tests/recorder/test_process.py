@@ -17,7 +17,6 @@ from typing import Any
 
 import pytest
 
-from amid.history.event import decode
 from amid.recorder.archive import Archive
 from tests.asterisk.server import Asterisk
 from tests.conformance.pbx import of
@@ -141,7 +140,7 @@ def numbers(directory: Path) -> list[int]:
     for path in Archive(directory, "pbx1").files():
         with closing(sqlite3.connect(path)) as db, db:
             found += [seq for low, high in db.execute("SELECT first, last FROM block ORDER BY id") for seq in range(low, high + 1)]
-        found += [decode(packed).seq for packed in Archive(directory, "pbx1").tail(path)]
+        found += [event.seq for event, _ in Archive(directory, "pbx1").tail(path)]
     return found
 
 

@@ -101,7 +101,7 @@ def sequence(directory: Path) -> list[int]:
             found += [
                 seq for first, last in db.execute("SELECT first, last FROM block ORDER BY id") for seq in range(first, last + 1)
             ]
-        found += [msgspec.msgpack.decode(one)["seq"] for one in Archive(directory, "pbx1").tail(path)]
+        found += [event.seq for event, _ in Archive(directory, "pbx1").tail(path)]
     return found
 
 
@@ -347,6 +347,69 @@ def test_a_replaced_file_is_continued(tmp_path: Path) -> None:
     backup.rename(path)
     writer.write([script.event("UserEvent")])
     assert len(sequence(tmp_path)) == 4
+
+
+DAMAGE = {
+    "summary": "UPDATE call SET summary = replace(summary, '\"began\"', '\"cegan\"')",
+    "no summary": "UPDATE call SET summary = NULL",
+    "no json": "UPDATE call SET summary = substr(summary, 2)",
+    "numbers of a call": "UPDATE call SET first_epoch = 'x'",
+    "gap": "INSERT INTO gap VALUES (NULL, 'x', 1, NULL, '')",
+    "tail": "UPDATE tail SET body = x'93c1'",
+    "no tail": "UPDATE tail SET body = NULL",
+    "cursor": "UPDATE cursor SET epoch = 'x'",
+    "cursor of no text": "UPDATE cursor SET epoch = CAST(x'ff' AS TEXT)",
+    "first number": "UPDATE cursor SET first = 'x'",
+    "numbers of a block": "UPDATE block SET epoch = 'x'",
+    "column": "ALTER TABLE block RENAME COLUMN names TO mames",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+@pytest.mark.parametrize("later", [60, DAY_S], ids=["the same day", "another day"])
+def test_damaged_content_ends_neither_requests_nor_the_recording(damage: str, later: int, tmp_path: Path) -> None:
+    Writer(tmp_path).write([*talking(at(NOON)), *(at(NOON).event("UserEvent") for _ in range(300))])
+    (path,) = Archive(tmp_path, "pbx1").files()
+    with sqlite3.connect(path) as db:
+        db.execute(DAMAGE[damage])
+    archive = Archive(tmp_path, "pbx1")
+    archive.calls(CallsParams())
+    archive.call(CallParams(linkedid="1.1"))
+    script = Script(epoch=2)
+    script.time = NOON + later
+    events = [script.event("Newchannel", **channel(7, "7.7")), *(script.event("UserEvent") for _ in range(300))]
+    for last in (False, True):
+        try:
+            Writer(tmp_path).write(events)
+        except StoreError:
+            assert not last, "recording resumes at the second attempt"
+        else:
+            break
+    assert "7.7" in calls(tmp_path)
+
+
+def test_the_rest_of_a_damaged_tail_is_missing(tmp_path: Path) -> None:
+    script = at(NOON)
+    Writer(tmp_path).write_all([script.on("Hangup", 1) for _ in range(3)])
+    (path,) = Archive(tmp_path, "pbx1").files()
+    with sqlite3.connect(path) as db:
+        db.execute("UPDATE tail SET body = x'93c1' WHERE id = 2")
+    Writer(tmp_path).write([script.event("UserEvent") for _ in range(300)])
+    with sqlite3.connect(path) as db:
+        assert db.execute("SELECT first, last FROM block ORDER BY id LIMIT 2").fetchall() == [(1, 1), (4, 253)]
+
+
+@pytest.mark.parametrize("header", ["CallerIDNum", "CallerIDName", "Exten", "Queue", "MemberName"])
+def test_bytes_that_are_not_utf_8_are_recorded(header: str, tmp_path: Path) -> None:
+    """A caller may send any bytes as their number."""
+    script = at(NOON)
+    ids = {**channel(1), "ChannelStateDesc": "Ring", "Exten": "1", "Queue": "desk", "MemberName": "Bob", header: b"1\xfc"}
+    events = [script.event(name, **ids) for name in ("Newchannel", "QueueCallerJoin", "AgentConnect")]
+    Writer(tmp_path).write(events)
+    Writer(tmp_path).write([script.event("HangupRequest", **ids), script.event("Hangup", **ids)])
+    found_by = {"CallerIDNum": "number", "CallerIDName": "name", "Exten": "number", "Queue": "queue", "MemberName": "agent"}
+    assert calls(tmp_path, **{found_by[header]: "1\udcfc"}) == ["1.1"]
+    assert ladder_of(tmp_path)[-1] == "the call ends after N s"
 
 
 def test_a_damaged_block_affects_no_other(tmp_path: Path) -> None:
