@@ -70,7 +70,7 @@ Label = Callable[[str], str]
 
 def ladder(call: Call, label: Label = str) -> list[dict[str, Any]]:
     """The steps in order: `time`, `after` (seconds since the call began), `epoch`, `seq`, `kind`,
-    `parties`, `text`. label: replaces the name or number of a party (`amid.history.masking`)."""
+    `parties`, `text`. label: replaces names and numbers (`amid.history.masking`)."""
     ended = {step.parties[-1] for step in call.steps if step.kind in _ENDS}
     repeated = _repeated(call)
     lines = [_line(call, step, label) for step in call.steps if step not in repeated and _is_shown(step, ended)]
@@ -82,8 +82,6 @@ def ladder(call: Call, label: Label = str) -> list[dict[str, Any]]:
 
 
 _ENDS = frozenset({"answer", "busy", "no_answer", "unreachable", "rejected", "forward", "stop"})
-_NUMBERS = frozenset({"to", "mailbox"})
-"""Details that are phone numbers."""
 _OF_AGENTS = frozenset({"dial", "answer", "no_answer", "stop"})
 _FAILURES = frozenset({"busy", "unreachable", "rejected"})
 """Ends of a queue member's call that the queue reports too, as `agent_no_answer`."""
@@ -126,7 +124,7 @@ def _line(call: Call, step: Step, label: Label) -> dict[str, Any]:
     kind = step.kind
     if kind.endswith("_transfer") and step.details.get("result") not in ("", "Success"):
         kind = "transfer_failed"
-    details = {name: label(value) if name in _NUMBERS else value for name, value in step.details.items()}
+    details = {name: label(value) if isinstance(value, str) else value for name, value in step.details.items()}
     details["all"] = _list(labels)
     if kind == "gap":
         missed = details["missed"]

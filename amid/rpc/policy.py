@@ -129,7 +129,14 @@ def check_history(
         raise AmidError("denied", f"{caller!r} may see masked numbers only, and search for short ones only")
     if isinstance(params, CallsParams) and params.name is not None:
         raise AmidError("denied", f"{caller!r} may see masked numbers only, and cannot search for names")
+    if isinstance(params, CallsParams) and (_has_number(params.queue) or _has_number(params.agent)):
+        raise AmidError("denied", f"{caller!r} may see masked numbers only, and cannot search for them in queues and agents")
     return replace(params, masked=True)
+
+
+def _has_number(text: str | None) -> bool:
+    """Whether text, as the interface of a queue member, may contain a number that is masked."""
+    return sum(map(str.isdecimal, text or "")) > LONGEST_EXTENSION
 
 
 def _method_denied(method: str, caller: str, right: str, where: str) -> AmidError:

@@ -6,7 +6,7 @@ import pytest
 
 from amid.history.event import decode
 from amid.history.ladder import ladder, summary
-from amid.history.masking import mask
+from amid.history.masking import mask, mask_summary
 from amid.history.model import MAX_STEPS
 from tests.asterisk.server import VERSIONS
 from tests.history.events import Script, channel, fold, ladder_of, recorded
@@ -308,12 +308,36 @@ def test_the_steps_of_a_call_are_bounded() -> None:
         ("Alice Miller (+4930123456)", "xxxxxxxxx56"),
         ("030123456", "xxxxxxx56"),
         ("PJSIP/trunk-030123456", "PJSIP/trunk-xxxxxxx56"),
+        ("Alice (+4930123456;npdi)", "xxxxxxxxx56;npdi"),
+        ("Alice (555-1234)", "xxxxxx34"),
+        ("(089) 123456", "(xxxxxxxxx56"),
+        ("Desk 12 (2001)", "Desk 12 (2001)"),
+        ("Bob 555 123 456 (100)", "Bob xxxxxxxxx56 (100)"),
+        ("Local/030123456@agents", "Local/xxxxxxx56@agents"),
         ("Alice", "Alice"),
         ("", ""),
     ],
 )
 def test_masking(label: str, masked: str) -> None:
     assert mask(label) == masked
+
+
+def test_a_queue_member_is_masked_as_a_party_is() -> None:
+    """One without a name is called by its interface."""
+    script = Script()
+    member = {"Queue": "030999999", "MemberName": "Local/030123456@agents", "HoldTime": "1"}
+    events = [script.event("Newchannel", **_ring(1)), script.between("AgentConnect", 1, 2, **member)]
+    call = fold(events).calls["1.1"]
+    assert ladder(call, mask)[-1]["text"] == "Local/xxxxxxx56@agents answers; 100 waited 1 s"
+    shown = mask_summary(summary(call, "pbx1"))
+    assert (shown["queue"], shown["agent"]) == ("xxxxxxx99", "Local/xxxxxxx56@agents")
+
+
+def test_the_order_of_masked_numbers_tells_nothing() -> None:
+    script = Script()
+    caller = {"CallerIDNum": "0301111199", "Exten": "0302222211"}
+    row = summary(fold([script.event("Newchannel", **{**_ring(1), **caller})]).calls["1.1"], "pbx1")
+    assert mask_summary(row)["numbers"] == ["xxxxxxxx11", "xxxxxxxx99"]
 
 
 def test_a_masked_ladder_has_no_long_number() -> None:

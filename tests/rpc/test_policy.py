@@ -299,6 +299,9 @@ def test_only_an_admin_may_change_amid() -> None:
         (CallParams(linkedid="1.1"), True),
         (CallParams(number="123456"), False),
         (CallParams(linkedid="1.1", all=True), False),
+        (CallsParams(queue="support", agent="SIP/100"), True),
+        (CallsParams(agent="Local/030123456@agents"), False),
+        (CallsParams(queue="030123456"), False),
     ],
 )
 def test_what_a_caller_with_masked_history_may_ask(params: CallsParams | CallParams, allowed: bool) -> None:
