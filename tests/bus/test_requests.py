@@ -92,8 +92,9 @@ def test_the_case_of_an_action_is_ignored_as_in_asterisk() -> None:
     assert request("amid.rpc.pbx1.action.ping", body_of("action", action="Ping"))["params"]["action"] == "Ping"
 
 
-def test_an_expiry_that_is_not_a_number_is_refused() -> None:
-    assert refused(PING, body_of("action", action="Ping"), Amid_Expires="soon").kind == "invalid_request"
+@pytest.mark.parametrize("given", ["soon", "9" * 400])
+def test_an_expiry_that_is_not_a_time_is_refused(given: str) -> None:
+    assert refused(PING, body_of("action", action="Ping"), Amid_Expires=given).kind == "invalid_request"
 
 
 def test_a_caller_has_its_own_lists() -> None:

@@ -88,7 +88,7 @@ def too_large(reply: bytes, limit: int) -> bytes:
     reply."""
     as_json = wire.is_json(reply)
     name = request_id(wire.unpack_json(reply) if as_json else wire.unpack(reply))
-    what = f"the answer has {len(reply)} bytes, over max_payload of nats-server, which is {limit}; raise it, or ask for less"
+    what = f"the answer has {len(reply)} bytes, over the {limit} that max_payload of nats-server permits; raise it, or ask for less"
     return wire.encode_reply(wire.error(name, AmidError("too_large", what, sent=True)), as_json)
 
 
@@ -99,7 +99,7 @@ def _left_s(headers: Mapping[str, str], now_ms: float) -> float | None:
         return None
     try:
         left_ms = int(given) - now_ms
-    except ValueError:
+    except (ValueError, OverflowError):
         raise AmidError("invalid_request", f"{EXPIRES} must be milliseconds since 1970, not {given[:40]!r}") from None
     if left_ms <= 0:
         what = f"the request arrived {-left_ms / 1000:.3f} s after its {EXPIRES}; was it delayed, or do the clocks differ?"
