@@ -22,6 +22,7 @@ from nats.js import JetStreamContext
 
 from amid.bus.nats_errors import NATS_ERRORS, describe
 from amid.bus.protocol.messages import Message, encode_publish
+from amid.bus.protocol.subjects import Subjects
 from amid.config.tables import Nats
 
 log = logging.getLogger("amid.bus")
@@ -32,6 +33,8 @@ PROBE_S = 2.0
 """Seconds between two probes."""
 CLOSE_TIMEOUT_S = 1.0
 """After this time, closing aborts the socket."""
+HEADERS_BYTES = 512
+"""Bytes of `max_payload` that are reserved for headers."""
 
 
 class ConnectionLost(Exception):
@@ -40,17 +43,30 @@ class ConnectionLost(Exception):
 
 class _Client(Client):
     """Refuses a server without TLS if the configuration requires it. nats-py uses TLS only if the
-    server offers it, so an attacker in between could obtain the password in clear text."""
+    server offers it, so an attacker in between could obtain the password in clear text.
 
-    def __init__(self, tls: bool) -> None:
+    Ignores a message that nats-py cannot decode, which would end its reading, and one whose reply
+    would be published to a reserved subject (`Subjects.is_reserved`)."""
+
+    def __init__(self, tls: bool, subjects: Subjects) -> None:
         super().__init__()
         self._requires_tls = tls
+        self._subjects = subjects
 
     def _connect_command(self) -> bytes:
         if self._requires_tls and not self._server_info.get("tls_required"):
             raise nats.errors.Error("the server offers no TLS, which the configuration requires; configure tls in nats-server")
         command: bytes = super()._connect_command()
         return command
+
+    async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
+        try:
+            if self._subjects.is_reserved(reply.decode()):
+                log.warning("ignored a message on %r: its reply subject %r is not an inbox", subject, reply)
+            else:
+                await super()._process_msg(sid, subject, reply, data, headers)
+        except (UnicodeError, IndexError) as error:
+            log.warning("ignored a malformed message on %r: %s", subject, error)
 
     async def send_commands(self, commands: bytes) -> None:
         """Send encoded commands. `publish` of nats-py would cost more CPU than all other work for
@@ -63,7 +79,7 @@ class Connection:
 
     def __init__(self, settings: Nats) -> None:
         self._settings = settings
-        self._client = _Client(settings.tls)
+        self._client = _Client(settings.tls, Subjects(settings.prefix))
         self._closed = asyncio.Event()
         self.last_error = ""
         """The last error that the server reported, for example a permissions violation."""
@@ -77,9 +93,10 @@ class Connection:
         return self._client.jetstream(timeout=self._settings.ack_timeout)
 
     @property
-    def max_payload(self) -> int:
-        """Maximum bytes of a message, including headers."""
-        return int(self._client.max_payload)
+    def max_body_bytes(self) -> int:
+        """Maximum bytes of a message without its headers. The server closes a connection that sends
+        more."""
+        return int(self._client.max_payload) - HEADERS_BYTES
 
     @property
     def server(self) -> str:

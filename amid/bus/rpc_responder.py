@@ -92,8 +92,8 @@ class RpcForwarder:
 
     async def send_reply(self, reply_to: str, reply: bytes) -> None:
         """Send a reply, or an error when it is larger than a message of NATS may be."""
-        if len(reply) > self._connection.max_payload:
-            reply = requests.too_large(reply, self._connection.max_payload)
+        if len(reply) > self._connection.max_body_bytes:
+            reply = requests.too_large(reply, self._connection.max_body_bytes)
         try:
             await self._connection.publish(reply_to, reply, self._headers)
         except NATS_ERRORS as error:

@@ -38,8 +38,6 @@ MAX_GROUP = 1000
 """Maximum number of events in a group."""
 FULL_GROUP = 250
 """A group of this many events does not wait for more."""
-HEADERS_BYTES = 512
-"""Bytes of `max_payload` that are reserved for headers."""
 
 
 class StreamPublisher:
@@ -60,8 +58,7 @@ class StreamPublisher:
         self._subjects = Subjects(settings.prefix)
         self._holds = holds
         self._outage = no_events(log, server, WITHIN_DAEMON_S)
-        limit = connection.max_payload - HEADERS_BYTES
-        self._writer = StreamWriter(server, self._subjects, instance, settings.leave_out, limit)
+        self._writer = StreamWriter(server, self._subjects, instance, settings.leave_out, connection.max_body_bytes)
         self._pulled_at = 0.0
         self._cursor_refused = False
         self.position: StreamPosition | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -206,6 +207,54 @@ def test_without_a_session_there_are_no_responders(daemon_for: StartDaemon, own_
 
 
 @pytest.mark.newest_nats
+@pytest.mark.parametrize(
+    "command",
+    [
+        b"PUB amid.rpc.pbx1.\xff _INBOX.x 0\r\n\r\n",
+        b"PUB amid.rpc.pbx1.ping _INBOX.\xff 0\r\n\r\n",
+        b"HPUB amid.rpc.pbx1.ping _INBOX.x 14 14\r\nNATS/1.0 \xff\r\n\r\n\r\n",
+        b"HPUB amid.rpc.pbx1.ping _INBOX.x 1 1\r\nN\r\n",
+    ],
+    ids=["subject", "reply", "status", "headers"],
+)
+def test_a_message_that_cannot_be_decoded_costs_no_connection(
+    daemon: Daemon, consumer: Consumer, nats_server: NatsServer, command: bytes
+) -> None:
+    wait_served(consumer)
+    with socket.create_connection((nats_server.address, nats_server.port), timeout=10) as connection:
+        connection.sendall(b'CONNECT {"verbose":false,"headers":true}\r\n' + command + b"PING\r\n")
+        received = b""
+        while b"PONG" not in received:
+            received += connection.recv(4096) or b"-ERR closed"
+            assert b"-ERR" not in received
+    assert "result" in consumer.request("amid.rpc.pbx1.ping", timeout=2)
+
+
+@pytest.mark.parametrize("subject", ["amid.rpc.pbx1.ping", "amid.rpc.status", "$SRV.PING.amid"])
+def test_a_reply_cannot_be_directed_to_a_subject_of_amid(daemon: Daemon, consumer: Consumer, subject: str) -> None:
+    wait_served(consumer)
+    for reply in ("amid.event.pbx1.UserEvent", "$KV.amid-owners.other", "amid-crm.rpc.pbx1.ping"):
+        consumer.run(consumer.client.publish(subject, b"", reply=reply))
+    wait_stored(consumer, send_events(daemon, 3))
+    assert all("epoch" in event for event in consumer.stored())
+    owners = consumer.run(consumer.jetstream.stream_info("KV_amid-owners", subjects_filter=">")).state
+    assert "$KV.amid-owners.other" not in (owners.subjects or {})
+
+
+def test_a_reply_that_does_not_fit_with_its_headers_costs_no_connection(
+    own_nats: NatsServer, daemon_for: StartDaemon, pbx: SimulatedPbx
+) -> None:
+    own_nats.start()
+    daemon_for({"pbx1": table(pbx)}, nats=nats_table(own_nats))
+    with Consumer(own_nats.url) as consumer:
+        wait_served(consumer)
+        reply = consumer.run(consumer.client.request("amid.rpc.pbx1.actions", b"", timeout=10))
+        own_nats.restart(f"max_payload: {len(reply.data)}")
+        wait_served(consumer)
+        assert consumer.request("amid.rpc.pbx1.actions", timeout=5)["error"]["data"]["kind"] == "too_large"
+        assert "result" in consumer.request("amid.rpc.pbx1.ping", timeout=2)
+
+
 def test_a_caller_has_a_prefix_with_its_own_lists(configured: Daemon, consumer: Consumer) -> None:
     wait_served(consumer, "site-a")
     assert "result" in consumer.request("site-a-crm.rpc.pbx1.action.Ping", action("Ping"))

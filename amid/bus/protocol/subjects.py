@@ -74,6 +74,11 @@ class Subjects(NamedTuple):
         """Requests for every instance."""
         return f"{self._of_caller(caller)}.rpc.{method}"
 
+    def is_reserved(self, subject: str) -> bool:
+        """Whether amid's user may publish to it for another purpose than a reply. A caller could name
+        it for the reply, and so store events, take a lease or send requests without the right to."""
+        return subject.startswith((f"{self.prefix}.", f"{self.prefix}-", "$"))
+
     def _of_caller(self, caller: str) -> str:
         return f"{self.prefix}-{caller}" if caller else self.prefix
 
