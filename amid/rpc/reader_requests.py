@@ -53,8 +53,9 @@ def call_service(
     """A call of a service. Raises `AmidError` of kind `invalid_params`."""
     try:
         encoded = msgspec.msgpack.encode(params)
-    except UnicodeEncodeError:
-        raise AmidError("invalid_params", f"{method}: text in the params must be UTF-8") from None
+    except (UnicodeEncodeError, OverflowError):
+        message = f"{method}: text in the params must be UTF-8, and a whole number have at most 64 bits"
+        raise AmidError("invalid_params", message) from None
     end = now + params.timeout
     grace = ANSWER_GRACE_S if method == "events" else 0.0
     return CallService(call_id, end + grace, end, method, server, encoded, as_json)
