@@ -21,6 +21,7 @@ from amid.bus.connection import Connection, ConnectionLost
 from amid.bus.lease_keeper import LeaseKeeper
 from amid.bus.local_broker import LocalBroker
 from amid.bus.nats_errors import NATS_ERRORS, describe
+from amid.bus.protocol.checkpoint import NOTHING_STORED
 from amid.bus.protocol.subjects import Subjects
 from amid.bus.rpc_responder import RpcForwarder, RpcResponder, callers_by_prefix, subscribe_for_instance
 from amid.bus.server_bus import ServerBus
@@ -115,8 +116,9 @@ class Bus:
             tasks.create_task(self._send_replies(forwarder))
             for name in self._settings.servers:
                 lease = self._leases[name] = LeaseKeeper(owners, ttl_s, name, self._settings.instance)
+                stored = self._publishers[name].stored if name in self._publishers else NOTHING_STORED
                 publisher = self._publishers[name] = StreamPublisher(
-                    connection, self._broker, name, nats, self._settings.instance, lease.holds
+                    connection, self._broker, name, nats, self._settings.instance, lease.holds, stored
                 )
                 responder = RpcResponder(forwarder, self._states, name, self._subjects, self._callers)
                 announcer = Announcer(connection, servers, self._states, publisher, name, nats.prefix)

@@ -19,7 +19,7 @@ from amid.bus.lease_keeper import LeaseLost
 from amid.bus.local_broker import LocalBroker
 from amid.bus.nats_errors import NATS_ERRORS, describe
 from amid.bus.protocol.acks import Outcome, check_ack
-from amid.bus.protocol.checkpoint import StreamPosition
+from amid.bus.protocol.checkpoint import Checkpoint, StreamPosition
 from amid.bus.protocol.messages import Group, Page, StreamWriter
 from amid.bus.protocol.subjects import Subjects
 from amid.bus.streams import ensure_stream, read_checkpoint
@@ -45,11 +45,20 @@ class StreamPublisher:
     each name, of those that this process has stored in this epoch, at most MAX_NAMES. problem: why
     events cannot be stored, "" if they can.
 
-    holds: whether this instance has the lease.
+    holds: whether this instance has the lease. stored: the end of the stream after the last group
+    that this process has stored, also on earlier connections. A stream that was emptied since then
+    (`max_age`, a purge) no longer tells it.
     """
 
     def __init__(
-        self, connection: Connection, broker: LocalBroker, server: str, settings: Nats, instance: str, holds: Callable[[], bool]
+        self,
+        connection: Connection,
+        broker: LocalBroker,
+        server: str,
+        settings: Nats,
+        instance: str,
+        holds: Callable[[], bool],
+        stored: Checkpoint,
     ) -> None:
         self._connection = connection
         self._broker = broker
@@ -57,6 +66,7 @@ class StreamPublisher:
         self._settings = settings
         self._subjects = Subjects(settings.prefix)
         self._holds = holds
+        self.stored = stored
         self._outage = no_events(log, server, WITHIN_DAEMON_S)
         self._writer = StreamWriter(server, self._subjects, instance, settings.leave_out, connection.max_body_bytes)
         self._pulled_at = 0.0
@@ -85,7 +95,8 @@ class StreamPublisher:
         jetstream = self._connection.jetstream
         await ensure_stream(jetstream, self._subjects, self._server, self._settings)
         checkpoint = await read_checkpoint(jetstream, self._subjects, self._server)
-        after = self._writer.start(checkpoint)
+        emptied = checkpoint == self.stored._replace(position=None)
+        after = self._writer.start(self.stored if emptied else checkpoint)
         if after is None or self._cursor_refused:
             self._cursor_refused = False
             page = await self._pull(None, 0.0)
@@ -150,6 +161,7 @@ class StreamPublisher:
         if self.position is None or self.position.epoch != group.end.epoch:
             self.last = {}
         self.position = group.end
+        self.stored = Checkpoint(group.last_sequence, group.end)
         for name, seq in group.last.items():
             if name in self.last or len(self.last) < MAX_NAMES:
                 self.last[name] = seq

@@ -22,6 +22,7 @@ from tests.bus.conftest import (
     password_keys,
     send_events,
     stored_from,
+    wait_served,
     wait_stored,
 )
 from tests.bus.nats_server import Consumer, NatsServer
@@ -213,3 +214,31 @@ def test_a_server_without_tls_is_refused_before_the_password_is_sent(
     daemon = daemon_for({"pbx1": table(pbx)}, nats=nats_table(own_nats, servers=f"tls://127.0.0.1:{own_nats.port}"))
     eventually(lambda: "the server offers no TLS" in daemon.log.read_text(), "the server is refused")
     assert "connected to NATS" not in daemon.log.read_text()
+
+
+@pytest.mark.parametrize("recreated", [False, True], ids=["purged", "deleted"])
+def test_a_stream_that_was_emptied_before_a_restart_continues(
+    own_nats: NatsServer, daemon_for: StartDaemon, pbx: SimulatedPbx, recreated: bool
+) -> None:
+    """Its last message is gone, but nothing is stored again and nothing is missing. A stream that was
+    lost is stored again."""
+    own_nats.start()
+    daemon = daemon_for({"pbx1": table(pbx)}, nats=nats_table(own_nats))
+    with Consumer(own_nats.url) as consumer:
+        wait_served(consumer)
+        before = send_events(daemon, 20)
+        wait_stored(consumer, before)
+        own_nats.kill()
+        own_nats.start()
+        wait_served(consumer)
+        if recreated:
+            consumer.run(consumer.jetstream.delete_stream("AMID_pbx1"))
+        else:
+            consumer.run(consumer.jetstream.purge_stream("AMID_pbx1"))
+        own_nats.kill()
+        numbers = send_events(daemon, 3)
+        own_nats.start()
+        wait_stored(consumer, [*before, *numbers] if recreated else numbers)
+        stored = consumer.stored()
+        assert recreated or numbers_in(stored) == numbers
+        assert not gaps(stored)

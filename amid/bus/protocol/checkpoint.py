@@ -39,6 +39,9 @@ class Checkpoint(NamedTuple):
     position: StreamPosition | None
 
 
+NOTHING_STORED = Checkpoint(0, None)
+
+
 class _Numbers(msgspec.Struct):
     epoch: int
     seq: int
