@@ -102,23 +102,48 @@ Packed = bytes | msgspec.Raw
 """One event, as it was published."""
 
 
-_EVENT = msgspec.msgpack.Decoder(Event)
 _EVENTS = msgspec.msgpack.Decoder(list[Event])
+_PACKED = msgspec.msgpack.Decoder(list[msgspec.Raw])
 
 
-def decode(packed: Packed) -> Event:
-    """One event. Raises `msgspec.DecodeError`."""
-    return _EVENT.decode(packed)
+def _decoder(kind: type[T]) -> Callable[[Packed], T]:
+    """A function that decodes an event as this type. Raises `msgspec.DecodeError`."""
+    decode_known = msgspec.msgpack.Decoder(kind).decode
+
+    def decode_event(packed: Packed) -> T:
+        try:
+            return decode_known(packed)
+        except msgspec.ValidationError:
+            return decode_known(_with_utf8_names(packed))
+
+    return decode_event
+
+
+def _with_utf8_names(packed: Packed) -> bytes:
+    """An event without the headers whose names are bytes, because a struct takes only text. Any
+    program may send a UserEvent with such a header."""
+    event = msgspec.msgpack.decode(packed, type=dict[Any, Any])
+    fields = event.get("fields")
+    if isinstance(fields, dict):
+        event["fields"] = {name: value for name, value in fields.items() if isinstance(name, str)}
+    return msgspec.msgpack.encode(event)
+
+
+decode = _decoder(Event)
+"""One event. Raises `msgspec.DecodeError`."""
 
 
 def decode_array(array: Packed) -> list[Event]:
     """The events of a packed array. Raises `msgspec.DecodeError`."""
-    return _EVENTS.decode(array)
+    try:
+        return _EVENTS.decode(array)
+    except msgspec.ValidationError:
+        return [decode(packed) for packed in _PACKED.decode(array)]
 
 
 def _decoder_of(kind: type[T]) -> Callable[[Packed], T]:
     """A function that decodes the headers of an event as this type."""
-    decode_fields = msgspec.msgpack.Decoder(msgspec.defstruct("WithFields", [("fields", kind)])).decode
+    decode_fields = _decoder(msgspec.defstruct("WithFields", [("fields", kind)]))
     return lambda packed: decode_fields(packed).fields  # type: ignore[attr-defined]
 
 

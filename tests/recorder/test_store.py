@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from amid import wire
 from amid.events.replay_buffer import Cursor
 from amid.history.blocks import join
 from amid.history.event import decode
@@ -410,6 +411,18 @@ def test_bytes_that_are_not_utf_8_are_recorded(header: str, tmp_path: Path) -> N
     found_by = {"CallerIDNum": "number", "CallerIDName": "name", "Exten": "number", "Queue": "queue", "MemberName": "agent"}
     assert calls(tmp_path, **{found_by[header]: "1\udcfc"}) == ["1.1"]
     assert ladder_of(tmp_path)[-1] == "the call ends after N s"
+
+
+def test_headers_whose_names_are_not_utf_8_are_recorded(tmp_path: Path) -> None:
+    """Any program may send them with a UserEvent."""
+    script = at(NOON)
+    event = msgspec.msgpack.decode(script.event("UserEvent", **channel(1)))
+    event["fields"][b"Stra\xdfe"] = "x"
+    Writer(tmp_path).write([wire.pack(event), *talking(script)])
+    Writer(tmp_path).write(hang_up(script))
+    assert ladder_of(tmp_path)[-1] == "the call ends after 1 s"
+    found = Archive(tmp_path, "pbx1").call(CallParams(linkedid="1.1"))
+    assert found is not None and b"Stra\xdfe" in bytes(found.events[0])
 
 
 def test_a_damaged_block_affects_no_other(tmp_path: Path) -> None:
