@@ -22,7 +22,7 @@ from nats.js import JetStreamContext
 
 from amid.bus.nats_errors import NATS_ERRORS, describe
 from amid.bus.protocol.messages import Message, encode_publish
-from amid.bus.protocol.subjects import Subjects
+from amid.bus.protocol.subjects import is_inbox
 from amid.config.tables import Nats
 
 log = logging.getLogger("amid.bus")
@@ -46,12 +46,11 @@ class _Client(Client):
     server offers it, so an attacker in between could obtain the password in clear text.
 
     Ignores a message that nats-py cannot decode, which would end its reading, and one whose reply
-    would be published to a reserved subject (`Subjects.is_reserved`)."""
+    would not go to an inbox."""
 
-    def __init__(self, tls: bool, subjects: Subjects) -> None:
+    def __init__(self, tls: bool) -> None:
         super().__init__()
         self._requires_tls = tls
-        self._subjects = subjects
 
     def _connect_command(self) -> bytes:
         if self._requires_tls and not self._server_info.get("tls_required"):
@@ -61,8 +60,8 @@ class _Client(Client):
 
     async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
         try:
-            if self._subjects.is_reserved(reply.decode()):
-                log.warning("ignored a message on %r: its reply subject %r is not an inbox", subject, reply)
+            if reply and not is_inbox(reply.decode()):
+                log.warning("ignored a message on %r: its reply subject %r does not begin with _", subject, reply)
             else:
                 await super()._process_msg(sid, subject, reply, data, headers)
         except (UnicodeError, IndexError) as error:
@@ -79,7 +78,7 @@ class Connection:
 
     def __init__(self, settings: Nats) -> None:
         self._settings = settings
-        self._client = _Client(settings.tls, Subjects(settings.prefix))
+        self._client = _Client(settings.tls)
         self._closed = asyncio.Event()
         self.last_error = ""
         """The last error that the server reported, for example a permissions violation."""

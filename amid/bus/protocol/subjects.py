@@ -29,6 +29,12 @@ def token(name: str) -> str:
     return _UNSAFE.sub("_", name[:MAX_TOKEN_LENGTH]) or "_"
 
 
+def is_inbox(subject: str) -> bool:
+    """Whether a reply may go there. amid may publish where its caller may not: a caller that names
+    another subject for the reply could store events, take a lease or send requests."""
+    return subject.startswith("_")
+
+
 class RpcSubject(NamedTuple):
     """The parts of a request's subject. server: None for a method of every instance. action: the
     token, for the method `action`."""
@@ -73,11 +79,6 @@ class Subjects(NamedTuple):
     def rpc_of_instance(self, method: str, caller: str = "") -> str:
         """Requests for every instance."""
         return f"{self._of_caller(caller)}.rpc.{method}"
-
-    def is_reserved(self, subject: str) -> bool:
-        """Whether amid's user may publish to it for another purpose than a reply. A caller could name
-        it for the reply, and so store events, take a lease or send requests without the right to."""
-        return subject.startswith((f"{self.prefix}.", f"{self.prefix}-", "$"))
 
     def _of_caller(self, caller: str) -> str:
         return f"{self.prefix}-{caller}" if caller else self.prefix
