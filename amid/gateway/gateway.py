@@ -18,6 +18,7 @@ from typing import Any, cast
 import msgspec
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from amid.config.tables import Config
 from amid.gateway.app import Gateway
@@ -48,6 +49,12 @@ UNREAD_S = 30
 HEAD_S = 5.0
 """Timeout in seconds for the head of each request."""
 
+MAX_UNREAD_BYTES = 1024 * 1024
+"""Unread bytes of a WebSocket above which its pings are not answered."""
+
+FAULTS_OF_CLIENTS = ("without completing handshake", "Invalid UTF-8 sequence")
+"""Parts of uvicorn's reports of application errors that a client can cause."""
+
 
 class Connection(H11Protocol):
     """A connection that is registered, with a timeout for the head of each request.
@@ -76,6 +83,17 @@ class Connection(H11Protocol):
             self.transport.close()
             return
         self.loop.call_later(HEAD_S, self._watch, self.cycle if idle else self)
+
+
+class WebSocketConnection(WebSocketsSansIOProtocol):
+    """A WebSocket that answers no pings while its peer does not read. uvicorn would keep the pongs
+    without a limit; one for the latest ping suffices (RFC 6455, section 5.5.3). Events wait until the
+    peer reads."""
+
+    def handle_ping(self) -> None:
+        pong = self.conn.data_to_send()
+        if self.transport.get_write_buffer_size() <= MAX_UNREAD_BYTES:
+            self.transport.write(b"".join(pong))
 
 
 class Server(uvicorn.Server):
@@ -128,9 +146,9 @@ def main(config: Config | None = None) -> None:
 
 
 def _is_worth_logging(record: logging.LogRecord) -> bool:
-    """Filter uvicorn's log: it reports its start like a program on a terminal, and logs each
-    refused WebSocket as an application error, so that any client could fill the log."""
-    return record.levelno >= logging.WARNING and "without completing handshake" not in record.getMessage()
+    """Filter uvicorn's log: it reports its start like a program on a terminal, and logs faults
+    of clients on a WebSocket as application errors, so that any client could fill the log."""
+    return record.levelno >= logging.WARNING and not any(fault in record.getMessage() for fault in FAULTS_OF_CLIENTS)
 
 
 async def _listener(address: str, addresses: Sequence[str]) -> socket.socket:
@@ -147,6 +165,7 @@ async def _serve(child: Child, settings: GatewaySettings) -> None:
     config = uvicorn.Config(
         gateway.app,
         http=cast("type[asyncio.Protocol]", partial(Connection, gateway.connections)),
+        ws=WebSocketConnection,
         proxy_headers=False,  # otherwise any local program could claim another address
         log_config=None,
         access_log=False,

@@ -4,6 +4,9 @@ The Host must be one of this host: a web site can point its own name to this add
 rebinding), and a browser then treats both as one origin. The Origin of a browser's request must be
 this host's or one in the configuration. Security headers on every response restrict what a browser
 does with it.
+
+A request with two lengths is refused: a proxy in front of the gateway may go by the other one, and
+would take the rest of the body for the next request, another user's (RFC 9112, section 11.2).
 """
 
 from __future__ import annotations
@@ -58,6 +61,9 @@ class Guard:
         if not self._is_served(headers.get(b"host"), scope):
             refused = f"{headers[b'host'][:100]!r} is not a host name of this gateway (hosts in [gateway])"
             await _answer(json_response({"error": refused}, 421), scope, receive, sending)
+        elif b"content-length" in headers and b"transfer-encoding" in headers:
+            refused = "a request has a Content-Length or a Transfer-Encoding, not both"
+            await _answer(json_response({"error": refused}, 400, {"Connection": "close"}), scope, receive, sending)
         elif not own and not allowed:
             refused = f"requests from {origin[:100]} are not allowed (origins in [gateway])"
             await _answer(json_response({"error": refused}, 403), scope, receive, sending)

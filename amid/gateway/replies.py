@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from starlette.exceptions import HTTPException
@@ -13,8 +14,8 @@ from amid.errors import AmidError
 from amid.gateway.calls import STATUSES
 
 
-def json_response(value: Any, status: int = 200) -> Response:
-    return Response(wire.pack_json(value), status, media_type="application/json")
+def json_response(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    return Response(wire.pack_json(value), status, headers, media_type="application/json")
 
 
 def refusal(error: AmidError) -> Response:

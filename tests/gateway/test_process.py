@@ -16,6 +16,7 @@ import uvicorn
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
+from starlette.websockets import WebSocket
 from uvicorn.server import ServerState
 
 from amid.gateway import bodies, gateway
@@ -47,6 +48,36 @@ async def _closed(sent: bytes) -> None:
         answers = await asyncio.wait_for(reader.read(), BOUND_S)
         writer.close()
     assert answers.count(b"200 OK") == sent.count(b"\r\n\r\n") and not state.connections
+
+
+def test_pongs_that_are_not_read_use_bounded_memory() -> None:
+    unread = asyncio.run(_unread_pongs(100_000))
+    assert unread < 2 * gateway.MAX_UNREAD_BYTES  # one read may bring many pings
+
+
+async def _unread_pongs(pings: int) -> int:
+    """Bytes that a WebSocket keeps for a peer that sends pings and reads nothing."""
+    served = asyncio.get_running_loop().create_future()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        websocket = WebSocket(scope, receive, send)
+        await websocket.accept()
+        await websocket.receive_text()  # behind all pings
+        served.set_result(websocket.state.transport.get_write_buffer_size())
+
+    config = uvicorn.Config(app, ws=gateway.WebSocketConnection, lifespan="off", log_config=None)
+    config.load()
+    made = partial(gateway.Connection, Connections(10, 10), config, ServerState(), {})
+    async with await asyncio.get_running_loop().create_server(made, "127.0.0.1") as server:
+        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname(), limit=1024)
+        upgrade = b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: %b==\r\n\r\n"
+        writer.write(REQUEST + upgrade % (b"A" * 22))
+        await reader.readuntil(b"\r\n\r\n")
+        mask = bytes(4)
+        writer.write((b"\x89\xfd" + mask + bytes(125)) * pings + b"\x81\x80" + mask)
+        unread: int = await asyncio.wait_for(served, BOUND_S)
+        writer.close()
+    return unread
 
 
 LISTENING = {

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import time
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.daemon import eventually
+from tests.daemon import BOUND_S, eventually
 from tests.gateway.conftest import TOKENS, Gateway
 
 PATHS = [
@@ -241,6 +242,18 @@ def test_another_sites_requests_are_refused(gateway: Gateway, origin: str) -> No
         preflight = http.options("/rpc", headers={"Origin": origin, "Access-Control-Request-Method": "POST"})
         assert preflight.status_code == 403
         assert http.post("/rpc", json={"method": "ping"}, headers={"Origin": gateway.url}).status_code == 200
+
+
+def test_a_request_with_two_lengths_is_refused(gateway: Gateway) -> None:
+    """A proxy that goes by the Content-Length would take the rest for the next request, another user's."""
+    host = gateway.url.removeprefix("http://")
+    head = f"POST /rpc HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {TOKENS['operator']}\r\n"
+    with socket.create_connection(("127.0.0.1", int(host.partition(":")[2])), BOUND_S) as connection:
+        connection.sendall(f"{head}Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n".encode())
+        connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        with connection.makefile("rb") as answers:
+            received = answers.read()
+    assert received.startswith(b"HTTP/1.1 400 ") and received.count(b"HTTP/1.1 ") == 1
 
 
 OTHER_HOSTS = ["rebound.example", "rebound.example:8088", "127.0.0.1.rebound.example", "[2001:db8::1]", "192.0.2.1", "x@lo"]
