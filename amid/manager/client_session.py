@@ -236,7 +236,7 @@ class ClientSession:
 
     def _log_in(self, action: bytes, request: Request, now: float) -> None:
         if action == b"challenge":
-            self._send(self._login.challenge(request))
+            self._reply(request.action_id, self._login.challenge(request), now)
             return
         if self.user is not None:
             self._send(responses.success(request.action_id, b"Already authenticated"))
