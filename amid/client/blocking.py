@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import threading
 import time
 from collections.abc import Iterator
 from types import TracebackType
@@ -110,10 +111,10 @@ class Client(Methods):
         Open calls of other threads fail at once with `AmidError` of kind `cancelled`. The client
         can be used again afterwards.
         """
-        closing, self._closing = self._closing, Signal()
-        closing.set()
         for stream in tuple(self._streams):
             stream.close()
+        closing, self._closing = self._closing, Signal()
+        closing.set()
         while self._idle:
             self._idle.pop().close()
 
@@ -157,11 +158,12 @@ class Client(Methods):
 class Events(Iterator[Event | Gap]):
     """An endless iterator of events, created by `Client.events`.
 
-    Use it from one thread; close it with `close` or as a context manager. Events of a server come
-    in order and once each. The daemon holds past events, so events that occurred while this program
-    was busy, while a daemon process was replaced or while the network was down are delivered as
-    well. Events that the daemon no longer holds appear as a `Gap`, or as a warning of the logger
-    `amid.client`, and are counted in `missed` and `gaps`.
+    Use it from one thread; close it with `close`, also from another thread or a signal handler, or
+    as a context manager. Events of a server come in order and once each. The daemon holds past
+    events, so events that occurred while this program was busy, while a daemon process was replaced
+    or while the network was down are delivered as well. Events that the daemon no longer holds
+    appear as a `Gap`, or as a warning of the logger `amid.client`, and are counted in `missed` and
+    `gaps`.
 
     With a timeout, `next` raises `CallTimeout` (a subclass of `TimeoutError`) when no event has
     arrived in time; the stream stays open and `next` can be called again. A timeout of 0 returns an
@@ -178,6 +180,8 @@ class Events(Iterator[Event | Gap]):
         self._open: dict[EventCursor, OpenCall] = {}
         self._again: dict[EventCursor, float] = dict.fromkeys(cursors, 0.0)
         self._closed = False
+        self._closing = Signal()
+        self._in_use = threading.Lock()
         opened.add(self)
         for cursor in cursors:
             self._begin_now(cursor)
@@ -195,10 +199,17 @@ class Events(Iterator[Event | Gap]):
 
     def close(self) -> None:
         self._closed = True
-        for call in self._open.values():
-            call.close()
-        self._open.clear()
+        self._closing.set()
         self._opened.discard(self)
+        self._close_sockets()
+
+    def _close_sockets(self) -> None:
+        """Close the open calls. While `next` uses their sockets, it does this when it returns."""
+        if self._in_use.acquire(blocking=False):
+            for call in self._open.values():
+                call.close()
+            self._open.clear()
+            self._in_use.release()
 
     def __enter__(self) -> Self:
         return self
@@ -207,6 +218,14 @@ class Events(Iterator[Event | Gap]):
         self.close()
 
     def __next__(self) -> Event | Gap:
+        try:
+            with self._in_use:
+                return self._next()
+        finally:
+            if self._closed:
+                self._close_sockets()
+
+    def _next(self) -> Event | Gap:
         end = None if self._timeout is None else time.monotonic() + self._timeout
         looked = False
         while not self._closed:
@@ -240,7 +259,10 @@ class Events(Iterator[Event | Gap]):
     def _wait(self, end: float) -> None:
         """Wait until a reply arrives or another action is due, and process the replies."""
         due = min([end, *self._again.values(), *(call.deadline for call in self._open.values())])
-        zmq_poll([call.poll_item for call in self._open.values()], milliseconds(due - time.monotonic()))
+        awaited: list[tuple[Any, int]] = [call.poll_item for call in self._open.values()]
+        zmq_poll([*awaited, (self._closing, zmq.POLLIN)], milliseconds(due - time.monotonic()))
+        if self._closed:
+            return
         for cursor, call in list(self._open.items()):
             try:
                 answer = call.wait(0)

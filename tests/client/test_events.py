@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import signal
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ import pytest
 from amid import AmidError, AsyncClient, CallTimeout, Client, Event, Gap
 from amid.client import event
 from tests.client.standin import StandIn, body
+from tests.daemon import BOUND_S, eventually
 
 Listen = Callable[..., list[Any]]
 
@@ -202,6 +205,27 @@ def test_closing_the_client_ends_its_streams(daemon: StandIn) -> None:
     with Client(daemon.run_dir) as client:
         stream = client.events()
     assert list(stream) == []
+
+
+def test_closing_the_client_ends_a_stream_that_waits_in_another_thread(daemon: StandIn) -> None:
+    """A ZeroMQ socket must not be closed by another thread than the one that polls it."""
+    with ThreadPoolExecutor() as pool, Client(daemon.run_dir) as client:
+        waiting = pool.submit(list, client.events())
+        daemon.publish(body(1))
+        eventually(lambda: daemon.asked[-1]["params"].get("after", {}).get("seq") == 1, "it waits for the next event")
+        client.close()
+        assert [item.seq for item in waiting.result(BOUND_S) if isinstance(item, Event)] == [1]
+
+
+def test_a_signal_handler_ends_a_stream(daemon: StandIn) -> None:
+    with Client(daemon.run_dir) as client:
+        stream = client.events()
+        previous = signal.signal(signal.SIGALRM, lambda *_: client.close())
+        try:
+            signal.setitimer(signal.ITIMER_REAL, 0.1)
+            assert list(stream) == []
+        finally:
+            signal.signal(signal.SIGALRM, previous)
 
 
 def test_closing_the_async_client_ends_its_streams(daemon: StandIn) -> None:
