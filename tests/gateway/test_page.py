@@ -145,6 +145,20 @@ def test_a_call_appears_and_ends(view: Page, gateway: Gateway) -> None:
     expect(view.locator("#calls .call")).to_have_count(0)
 
 
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_durations_do_not_depend_on_the_browsers_clock(browser: Browser, gateway: Gateway, hours: int) -> None:
+    originate(gateway, "answer")
+    with page(browser, gateway) as view:
+        view.add_init_script(f"const right = Date.now; Date.now = () => right() + {hours} * 3600000")
+        view.reload()
+        log_in(view)
+        time = view.locator("#calls .legs time").first
+        expect(time).to_have_text(re.compile(r"0:\d\d"))
+        since = time.inner_text()
+        expect(time).not_to_have_text(since)  # the clock runs
+    hang_up(gateway)
+
+
 def test_who_talks_is_shown_by_name(view: Page, gateway: Gateway) -> None:
     originate(gateway, "conf", 2)
     expect(view.locator("#calls .call[data-state=talking]")).to_have_count(2)

@@ -21,8 +21,20 @@ export class CallError extends Error {
   }
 }
 
+const TOLERANCE_S = 5; // a Date has whole seconds, and a response takes a while
+
 let calls = new AbortController();
 let leaving; // the promise of the last log-out
+let ahead = 0; // seconds by which the gateway's clock is ahead of the browser's
+
+/** The Unix time in seconds by the gateway's clock, as all times of calls are. The browser's clock may be wrong. */
+export const now = () => Date.now() / 1000 + ahead;
+
+/** Compare the clocks by the Date of a response. */
+function compareClocks(answer) {
+  const difference = (Date.parse(answer.headers.get("Date")) - Date.now()) / 1000;
+  if (Math.abs(difference - ahead) > TOLERANCE_S) ahead = difference;
+}
 
 // The page may be beneath a path of a proxy: every URL is relative to this file's.
 const ROOT = new URL("..", import.meta.url);
@@ -71,6 +83,7 @@ export async function logOut() {
  */
 export async function call(method, params = {}) {
   const answer = await post("rpc", JSON.stringify([{ jsonrpc: "2.0", id: 1, method, params }]), calls.signal);
+  compareClocks(answer);
   const body = await answer.json().catch(() => ({ error: `HTTP status ${answer.status}` }));
   const reply = Array.isArray(body) ? body[0] : body;
   if ("result" in reply) return reply.result;
@@ -103,6 +116,7 @@ export async function get(path) {
     fetch(at(path), { headers: { "Amid-Session": half() }, signal, credentials: "same-origin" }).catch(() => null);
   const answer = (await request()) ?? (signal.aborted ? null : await request());
   if (!answer) throw new CallError("the gateway does not answer", 0);
+  compareClocks(answer);
   const body = await answer.json().catch(() => ({}));
   if (!answer.ok) throw new CallError(body.message ?? body.error ?? `HTTP status ${answer.status}`, answer.status, body.data);
   return body;

@@ -1,5 +1,6 @@
 // The view of events: the latest ones, with a filter, a pause, and all headers of each on a click.
 
+import { now } from "./api.js";
 import { $, clock, make, reconcile, setText } from "./dom.js";
 
 const MAX_KEPT = 1000;
@@ -30,7 +31,7 @@ export class EventsView {
   }
 
   addGap(gap, text) {
-    this.#add({ ...gap, key: `gap ${gap.server} ${gap.epoch} ${gap.after} ${this.received}`, time: Date.now() / 1000, text });
+    this.#add({ ...gap, key: `gap ${gap.server} ${gap.epoch} ${gap.after} ${this.received}`, time: now(), text });
   }
 
   /** The number of events in the last whole second. */

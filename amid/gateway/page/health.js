@@ -1,6 +1,7 @@
 // The view of amid itself: its processes, and gaps, restarts and lost sessions since the page was
 // opened.
 
+import { now } from "./api.js";
 import { $, clock, duration, make, reconcile, setText } from "./dom.js";
 
 const MAX_ENTRIES = 200;
@@ -19,7 +20,7 @@ export class HealthView {
     for (const { name, restarts, last_exit } of processes) {
       const before = this.restarts.get(name);
       if (before !== undefined && restarts > before)
-        this.add(Date.now() / 1000, "amid", `${name} was replaced (${last_exit || "on request"})`);
+        this.add(now(), "amid", `${name} was replaced (${last_exit || "on request"})`);
       this.restarts.set(name, restarts);
     }
   }

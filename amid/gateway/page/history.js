@@ -1,7 +1,7 @@
 // The view of recorded calls: a search, and the ladder of one call. A current call is loaded again
 // while it continues. The address of the page names the call, so that it can be bookmarked.
 
-import { call, get } from "./api.js";
+import { call, get, now } from "./api.js";
 import { $, dateTime, duration, make, reconcile, setText } from "./dom.js";
 import { createLegend, createRows, tracksOf } from "./ladder.js";
 
@@ -221,20 +221,22 @@ function parseForm() {
   return { ...query, ...parsePeriod() };
 }
 
-/** `since` and `until` in Unix time, from the time zone of the browser. */
+/** `since` and `until` in Unix time, with the days of the browser's time zone. */
 function parsePeriod() {
-  const today = new Date().setHours(0, 0, 0, 0) / 1000;
-  const now = Date.now() / 1000;
-  const yesterday = new Date(new Date().setDate(new Date().getDate() - 1)).setHours(0, 0, 0, 0) / 1000; // a day may have 23 hours
+  const midnight = (days) => {
+    const at = new Date(now() * 1000);
+    at.setDate(at.getDate() + days); // a day may have 23 hours
+    return at.setHours(0, 0, 0, 0) / 1000;
+  };
   switch ($("history-period").value) {
     case "hour":
-      return { since: now - 3600 };
+      return { since: now() - 3600 };
     case "today":
-      return { since: today };
+      return { since: midnight(0) };
     case "yesterday":
-      return { since: yesterday, until: today };
+      return { since: midnight(-1), until: midnight(0) };
     case "week":
-      return { since: now - 7 * 86400 };
+      return { since: now() - 7 * 86400 };
     case "range":
       return Object.fromEntries(
         ["since", "until"].flatMap((name) => {

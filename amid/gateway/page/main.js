@@ -2,7 +2,7 @@
 // however many events arrive.
 
 import { Actions } from "./actions.js";
-import { call, follow, forgetOffered, get, logIn, logOut, session } from "./api.js";
+import { call, follow, forgetOffered, get, logIn, logOut, now, session } from "./api.js";
 import { CallsView } from "./calls.js";
 import { ConsoleView } from "./console.js";
 import { $, make, reconcile, setText } from "./dom.js";
@@ -49,7 +49,7 @@ const handlers = {
   },
   gap(gap) {
     const text = gap.missed === null ? "the event session was replaced; events may be missing" : `${gap.missed} events are missing`;
-    views.health.add(Date.now() / 1000, gap.server, text);
+    views.health.add(now(), gap.server, text);
     views.events.addGap(gap, text);
   },
   state: (state) => states.apply("state", state),
@@ -146,9 +146,8 @@ function drawServers() {
 
 function draw() {
   if (document.hidden) return;
-  const now = Date.now() / 1000;
   for (const name of ["calls", "queues", "events", "health"]) setText($(`count-${name}`), views[name].count());
-  views[shown].draw(now);
+  views[shown].draw(now());
   if (shown === "calls")
     sparklines.update({ calls: views.calls.number(), waiting: views.queues.waiting(), events: views.events.perSecond() });
   drawNotice();
