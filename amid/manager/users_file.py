@@ -26,7 +26,8 @@ MAX_NAME_BYTES = 59
 
 _SECTION = re.compile(r"\[([^\]]+)\](?:\(([^)]*)\))?\s*")
 _EVENT_FILTER = re.compile(r"eventfilter\s*(?:\((.*)\))?", re.IGNORECASE | re.DOTALL)
-_RULE = re.compile(r"[A-Za-z*][^:]*(:\s*\S.*)?")
+_RULE = re.compile(r"[A-Za-z*][\w*-]*((\s*,\s*[\w*-]*)*|\s*:(?!:)\s*\S.*)")
+"""Names of actions, or a name with a pattern; neither the name of a host nor a mistyped IPv6 address."""
 _WITHOUT_EFFECT = {
     "displayconnects": "",
     "writetimeout": "",
@@ -193,12 +194,15 @@ def _read_list(name: str, key: str, value: str, values: dict[str, object]) -> It
         yield Finding(name, key, f"{value!r} is not a rule: write an action's name, or a name, a colon and a pattern")
         return
     for part in filter(None, (part.strip() for part in value.split(","))):
+        written = part.removeprefix("!")
         try:
-            network = str(ipaddress.ip_network(part.removeprefix("!"), strict=False))
+            network = ipaddress.ip_network(written, strict=False)
         except ValueError:
             yield Finding(name, key, f"{part!r} is neither an address nor a network")
-        else:
-            access.append(((key == "permit") != part.startswith("!"), network))
+            continue
+        if written.endswith(f"/{network.hostmask}") and network.hostmask != network.netmask:
+            yield Finding(name, key, f"{part!r} has a host mask, which Asterisk would take for a netmask: write {network}")
+        access.append(((key == "permit") != part.startswith("!"), str(network)))
 
 
 def _is_rule(value: str) -> bool:

@@ -92,7 +92,10 @@ def test_templates() -> None:
     [
         ("[a]\nread=all", [("a", "secret")]),
         ("[a]\nsecret=x\npermit=10.0.0.O/8", [("a", "permit")]),
+        ("[a]\nsecret=x\npermit=10.0.0.0/0.255.255.255", [("a", "permit")]),
         ("[a]\nsecret=x\ndeny=10.0.0.O/8", [("a", "deny")]),
+        ("[a]\nsecret=x\ndeny=host.example.com", [("a", "deny")]),
+        ("[a]\nsecret=x\ndeny=fe80::1/200", [("a", "deny")]),
         ("[a]\nsecret=x\nallow=10.0.0.0/8", [("a", "allow")]),
         ("[a]\nsecret=x\nacl=office", [("a", "acl")]),
         ("[a]\nsecret=x\neventfilter=[", [("a", "eventfilter")]),
