@@ -64,6 +64,7 @@ class ClientSession:
         self._actions = OpenActions()
         self._next: Request | None = None
         self._wait: WaitEvent | None = None
+        self._again_at = math.inf
         self._mask = 0
         self._filters = EventFilters()
         self._added_filters: list[EventFilter] = []
@@ -122,7 +123,7 @@ class ClientSession:
         if opened is None or opened.forward is None:
             return
         if opened.forward.action.lower() == "listcommands":
-            packets = [select_commands(packet, self._may_list) for packet in packets]
+            packets = [select_commands(packet, lambda action: may_list(action, self._user, self._upstream)) for packet in packets]
         self._finish(opened, opened.forward, self._upstream.ids.restore(b"".join(packets)), now)
 
     def fail(self, number: int, failure: Failure, now: float, wall: float) -> None:
@@ -156,10 +157,8 @@ class ClientSession:
         self._release(now)
         if self._wait is not None and now >= self._wait.until:
             self._end_wait(b"", now)
-        if self._login.refusal is not None and now >= self._login.deadline:
-            self._send(self._login.refusal)
-            self._end()
-        elif self.user is None and now >= self._login.deadline:
+        if self.user is None and now >= self._login.deadline:
+            self._send(self._login.refusal or b"")
             self._end()
         self._proceed(now)
 
@@ -172,7 +171,7 @@ class ClientSession:
         """In monotonic seconds; infinite if there is none."""
         login = math.inf if self.ended or self.user is not None else self._login.deadline
         wait = self._wait.until if self._wait is not None else math.inf
-        return min(login, wait, self._outbox.next_deadline, self._actions.next_deadline)
+        return min(login, wait, self._outbox.next_deadline, self._actions.next_deadline, self._again_at)
 
     def change_user(self, user: User) -> None:
         """Apply a changed user. The filters that the client added stay."""
@@ -184,11 +183,15 @@ class ClientSession:
     # ── requests ──
 
     def _proceed(self, now: float) -> None:
+        self._again_at = math.inf
+        self._parser.begin_pass()
         while not self.ended and self._may_begin():
             request = self._next or self._parser.next_request()
             self._next = None
             if request is None:
-                if self._at_end and not self._actions:
+                if self._parser.at_limit:
+                    self._again_at = now
+                elif self._at_end and not self._actions:
                     self._end()
                 return
             if self._actions and self._is_exclusive(request):
@@ -340,9 +343,6 @@ class ClientSession:
     def _end(self) -> None:
         self.ended = True
         self._effects.append(Close())
-
-    def _may_list(self, action: bytes) -> bool:
-        return may_list(action, self._user, self._upstream)
 
     @property
     def _user(self) -> User:

@@ -5,7 +5,8 @@ A line ends with LF, optionally preceded by CR, within a window of 1,024 bytes. 
 dropped except for its last byte, and its request is answered with an error. NUL ends the text of a
 line, so a line that begins with NUL is empty. An empty line ends a request, even one without lines.
 Bytes are stored as they arrive and requests are split off one by one, so that a client that floods
-costs one buffer.
+costs one buffer. A pass of the loop takes only some lines of it: a blank line is a request, so the
+bytes of one read may be a hundred thousand of them.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ WINDOW_BYTES = 1024
 
 MAX_LINES = 128
 """Limit of the lines of a request (`AST_MAX_MANHEADERS`)."""
+
+LINES_AT_ONCE = 500
+"""Limit of the lines that are taken in a pass."""
 
 LINE_TOO_LONG = b"Failed to parse message: line too long"
 TOO_MANY_LINES = b"Too many lines in message or allocation failure"
@@ -67,7 +71,10 @@ def value_of(line: bytes) -> bytes:
 
 
 class RequestParser:
-    """Takes bytes with `feed`; `next_request` returns the requests in them."""
+    """Takes bytes with `feed`; `next_request` returns the requests in them.
+
+    at_limit: whether it returned None only because of the limit of a pass.
+    """
 
     def __init__(self) -> None:
         self._buffer = bytearray()
@@ -75,6 +82,8 @@ class RequestParser:
         self._lines: list[bytes] = []
         self._too_many = False
         self._too_long = False
+        self._lines_left = LINES_AT_ONCE
+        self.at_limit = False
 
     @property
     def buffered(self) -> int:
@@ -87,9 +96,13 @@ class RequestParser:
             self._start = 0
         self._buffer += data
 
+    def begin_pass(self) -> None:
+        self._lines_left = LINES_AT_ONCE
+
     def next_request(self) -> Request | None:
-        """The next complete request; None if more bytes are needed."""
+        """The next complete request; None if more bytes are needed, or another pass."""
         while (line := self._next_line()) is not None:
+            self._lines_left -= 1
             if not line:
                 return self._end_request()
             if len(self._lines) < MAX_LINES:
@@ -99,7 +112,8 @@ class RequestParser:
         return None
 
     def _next_line(self) -> bytes | None:
-        while True:
+        self.at_limit = self._lines_left <= 0
+        while not self.at_limit:
             start = self._start
             end = self._buffer.find(b"\n", start, start + WINDOW_BYTES)
             if end >= 0:
@@ -110,6 +124,7 @@ class RequestParser:
                 return None
             self._start += WINDOW_BYTES - 1
             self._too_long = True
+        return None
 
     def _end_request(self) -> Request:
         """After too many lines, a long line is reported with the next request, as by Asterisk."""

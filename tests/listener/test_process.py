@@ -404,6 +404,22 @@ def test_a_flood_of_requests_delays_no_other_client(front: Front) -> None:
         assert front.daemon.processes()["listener"]["restarts"] == 0
 
 
+@pytest.mark.parametrize("lines", [b"\r\n", b"a\n"], ids=["blank lines", "no end of a request"])
+def test_a_flood_of_lines_without_a_login_stops_nobody(front: Front, lines: bytes) -> None:
+    with contextlib.ExitStack() as stack:
+        floods = greeted(front, stack, 10)
+        other = stack.enter_context(Connection(front.endpoint))
+        other.login()
+        for flood in floods:
+            flood.socket.settimeout(0.02)
+        for _ in range(10):
+            for flood in floods:
+                with contextlib.suppress(TimeoutError):
+                    flood.send(lines * 500_000)
+            other.fenced(b"")
+        assert front.daemon.processes()["listener"]["restarts"] == 0
+
+
 def test_short_connections_leave_no_descriptors(front: Front) -> None:
     descriptors = Path(f"/proc/{front.daemon.pid('listener')}/fd")
     before = len(list(descriptors.iterdir()))

@@ -19,6 +19,8 @@ from amid.manager.failures import Failure
 from amid.manager.forwarding import Forward
 from amid.manager.login import LoginFailed
 from amid.manager.manager import Limits, Manager
+from amid.manager.request_parser import LINES_AT_ONCE
+from amid.manager.responses import MISSING
 from amid.manager.user import User
 from amid.manager.user_entry import UserEntry
 
@@ -263,6 +265,28 @@ def test_answers_keep_their_order_for_a_moment() -> None:
     client.ask("Ping", ActionID="4")
     client.ask("Ping", ActionID="5")
     assert client.answer() == b"" and b"ActionID: 5" in client.tick(0.2)
+
+
+@pytest.mark.parametrize("login", ["", "crm"])
+@pytest.mark.parametrize("request_of", [b"\r\n", b"a\n" * 100 + b"\n"], ids=["blank lines", "many lines"])
+def test_a_pass_answers_a_limited_number_of_requests(login: str, request_of: bytes) -> None:
+    """A client that sends nothing but line ends would otherwise stop the loop for seconds."""
+    client = Client(login)
+    wanted = 50_000 // len(request_of)
+    got = [client.say(request_of * wanted).count(MISSING)]
+    while client.session.next_deadline() <= client.now:
+        got.append(client.tick(0.0).count(MISSING))
+    assert sum(got) == wanted and max(got) <= LINES_AT_ONCE and client.session.buffered == 0
+
+
+def test_the_last_requests_are_answered_before_the_end() -> None:
+    client = Client("crm")
+    received = client.say(b"\r\n" * 2 * LINES_AT_ONCE)
+    client.session.receive_end(client.now)
+    while not client.closed:
+        assert client.session.next_deadline() <= client.now
+        received += client.take() + client.tick(0.0)
+    assert received.count(MISSING) == 2 * LINES_AT_ONCE
 
 
 def test_logoff_waits_for_answers() -> None:

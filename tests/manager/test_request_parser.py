@@ -13,8 +13,9 @@ def requests(*pieces: bytes) -> list[Request]:
     parser, found = RequestParser(), []
     for piece in pieces:
         parser.feed(piece)
-        while (request := parser.next_request()) is not None:
-            found.append(request)
+        while (request := parser.next_request()) is not None or parser.at_limit:
+            found += [request] if request is not None else []
+            parser.begin_pass()
     return found
 
 
