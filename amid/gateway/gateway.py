@@ -46,6 +46,12 @@ time to send its token."""
 UNREAD_S = 30
 """Seconds after which the kernel closes a connection whose peer does not read (TCP_USER_TIMEOUT)."""
 
+READ_BYTES = 4096
+"""Bytes read from a connection in one iteration of the loop. With asyncio's 256 KiB, a client that
+sends a body in chunks of one byte would stop the loop for seconds."""
+READ_WEBSOCKET_BYTES = 1024
+"""The same for a WebSocket, whose empty frames cost more; its client has little to send."""
+
 HEAD_S = 5.0
 """Timeout in seconds for the head of each request."""
 
@@ -69,6 +75,7 @@ class Connection(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        transport.max_size = READ_BYTES  # type: ignore[attr-defined]
         self.app_state = {**self.app_state, "transport": transport}
         self._all.opened(transport, network_of(self.client[0] if self.client else ""))
         self.loop.call_later(HEAD_S, self._watch, None)
@@ -89,6 +96,10 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
     """A WebSocket that answers no pings while its peer does not read. uvicorn would keep the pongs
     without a limit; one for the latest ping suffices (RFC 6455, section 5.5.3). Events wait until the
     peer reads."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        transport.max_size = READ_WEBSOCKET_BYTES  # type: ignore[attr-defined]
 
     def handle_ping(self) -> None:
         pong = self.conn.data_to_send()

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +85,35 @@ def test_one_token_cannot_take_the_streams_of_the_others(start: StartGateway) ->
         none_open(gateway)
         assert http.head("/v1/events").status_code == 200
         none_open(gateway)
+
+
+CHUNKED = b"POST /login HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n"
+UPGRADE = (
+    "GET /v1/events HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {'A' * 22}==\r\nAuthorization: Bearer {TOKENS['wallboard']}\r\n\r\n"
+).encode()
+FLOODS = {"chunks of one byte": (CHUNKED, b"1\r\nx\r\n"), "empty pings": (UPGRADE, b"\x89\x80" + bytes(4))}
+
+
+@pytest.mark.parametrize(("head", "piece"), FLOODS.values(), ids=FLOODS)
+def test_many_small_pieces_do_not_stop_the_gateway(start: StartGateway, head: bytes, piece: bytes) -> None:
+    gateway = start()
+    pid = gateway.daemon.pid("gateway")
+    address = ("127.0.0.1", int(gateway.url.rpartition(":")[2]))
+
+    def send() -> None:
+        with suppress(OSError), socket.create_connection(address, BOUND_S) as connection:
+            connection.settimeout(BOUND_S / 4)
+            connection.sendall(head)
+            assert connection.recv(4096).startswith(b"HTTP/1.1 10"), "it waits for what follows"
+            connection.sendall(piece * 200_000)
+
+    with ThreadPoolExecutor() as pool:
+        sending = [pool.submit(send) for _ in range(6)]
+        while not all(one.done() for one in sending):
+            with gateway.http as http:
+                assert http.get("/v1/servers").status_code == 200
+    assert gateway.daemon.pid("gateway") == pid, "it was not killed"
 
 
 def test_a_stream_has_a_bounded_number_of_conditions(gateway: Gateway) -> None:
