@@ -3,13 +3,15 @@ package amid
 /*
 #cgo pkg-config: libzmq
 #include <errno.h>
+#include <fcntl.h>
 #include <zmq.h>
 
 static void *amid_open(void *context, const char *endpoint, int *fd) {
 	void *socket = zmq_socket(context, ZMQ_DEALER);
 	zmq_setsockopt(socket, ZMQ_LINGER, &(int){0}, sizeof(int));
 	zmq_setsockopt(socket, ZMQ_IMMEDIATE, &(int){1}, sizeof(int));
-	if (zmq_getsockopt(socket, ZMQ_FD, fd, &(size_t){sizeof *fd}) == 0 && zmq_connect(socket, endpoint) == 0) return socket;
+	if (zmq_getsockopt(socket, ZMQ_FD, fd, &(size_t){sizeof *fd}) == 0 && zmq_connect(socket, endpoint) == 0 &&
+	    (*fd = fcntl(*fd, F_DUPFD_CLOEXEC, 0)) >= 0) return socket; // Go closes its own, and ZeroMQ the other
 	zmq_close(socket);
 	return NULL;
 }
@@ -36,7 +38,6 @@ import "C"
 import (
 	"context"
 	"os"
-	"syscall"
 	"time"
 	"unsafe"
 )
@@ -70,8 +71,7 @@ func newDealer(endpoint string) (*dealer, error) {
 	if handle == nil {
 		return nil, unreachable("no amid daemon answers at " + endpoint)
 	}
-	own, _ := syscall.Dup(int(fd)) // Go closes it, and ZeroMQ its own
-	return &dealer{endpoint, handle, os.NewFile(uintptr(own), endpoint), 0}, nil
+	return &dealer{endpoint, handle, os.NewFile(uintptr(fd), endpoint), 0}, nil
 }
 
 // ask returns the reply. After an error the dealer is to be closed, which cancels the call; a reply that comes late goes to no call.
