@@ -13,6 +13,8 @@ the answer has arrived:
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from msgspec import Struct, field
 
 from amid.ami import catalogue
@@ -48,47 +50,71 @@ class TooLarge(Exception):
     """
 
 
-class Exchange:
-    """Collects the answer to one action.
+class Call(Protocol):
+    """An action to carry out.
 
-    `feed` takes each packet of the session and returns the `Answer` once it is complete, else None.
+    call_id: the owner's key. deadline: monotonic seconds. max_bytes: limit of the answer. quick:
+    other quick actions may share the lane (`catalogue.is_quick`).
     """
 
-    def __init__(self, action: str, action_id: str, max_bytes: int) -> None:
-        self._name = action.lower()
-        self.action_id = action_id
-        self._max_bytes = max_bytes
-        self._bytes = 0
-        self._response: Packet | None = None
-        self._events: list[Packet] = []
-        self._packets: list[Packet] = []
-        self._output: list[Text] = []
-        self._unattributed_error: Packet | None = None
-        self._ends_with_probe = self.wants_probe = self._name in catalogue.MAYBE_NO_RESPONSE
+    call_id: int
+    action: str
+    action_id: str
+    packet: bytes
+    deadline: float
+    max_bytes: int
+    quick: bool
+
+
+class Exchange(Struct, eq=False):
+    """One action that was sent, and the collected packets of its answer.
+
+    `feed` takes each packet of the session and returns the `Answer` once it is complete, else None.
+    answered: a response with its ActionID came. abandoned: the call has its outcome, and later
+    packets are strays.
+    """
+
+    call: Call
+    started: float
+    name: str = ""
+    answered: bool = False
+    abandoned: bool = False
+    wants_probe: bool = False
+    ends_with_probe: bool = False
+    size: int = 0
+    response: Packet | None = None
+    events: list[Packet] = field(default_factory=list)
+    packets: list[Packet] = field(default_factory=list)
+    output: list[Text] = field(default_factory=list)
+    unattributed_error: Packet | None = None
+
+    def __post_init__(self) -> None:
+        self.name = self.call.action.lower()
+        self.ends_with_probe = self.wants_probe = self.name in catalogue.MAYBE_NO_RESPONSE
 
     def matches(self, packet: Packet) -> bool:
         """Whether `packet` belongs to this answer, or may belong to it if
         this action is the only one in flight."""
         action_id = packet.action_id
         if action_id:
-            return action_id == self.action_id
+            return action_id == self.call.action_id
         if packet.event:
-            return self._name in catalogue.ITEMS_WITHOUT_ACTION_ID and self._response is not None
+            return self.name in catalogue.ITEMS_WITHOUT_ACTION_ID and self.response is not None
         if packet.response:
-            return packet.response.lower() == "error" and self._response is None
-        return self._name in catalogue.MAYBE_NO_RESPONSE
+            return packet.response.lower() == "error" and self.response is None
+        return self.name in catalogue.MAYBE_NO_RESPONSE
 
     def feed(self, packet: Packet) -> Answer | None:
         """Take a packet that `matches`. Raises `TooLarge`."""
-        self._bytes += len(packet.raw)
-        if self._bytes > self._max_bytes:
+        self.size += len(packet.raw)
+        if self.size > self.call.max_bytes:
             raise TooLarge
-        self._packets.append(packet)
+        self.packets.append(packet)
         if packet.event:
             return self._feed_event(packet)
         if packet.response:
             return self._feed_response(packet)
-        self._output += packet.lines
+        self.output += packet.lines
         return None
 
     def on_probe_reply(self) -> Answer | None:
@@ -96,14 +122,20 @@ class Exchange:
 
         None if there is no response, or if a marked list has begun and not ended.
         """
-        return self.lost() or (self._answer() if self._ends_with_probe else None)
+        return self.lost() or (self._answer() if self.ends_with_probe else None)
 
     def lost(self) -> Answer | None:
         """The outcome when the session has ended: an Error without
         ActionID that came last, or None if unknown."""
-        if self._unattributed_error is None or self._response is not None:
+        if self.unattributed_error is None or self.response is not None:
             return None
-        return Answer.of_error(self._unattributed_error)
+        return Answer.of_error(self.unattributed_error)
+
+    def abandon(self) -> None:
+        """Drop what was collected, which may be large. Asterisk may still work on the action."""
+        self.abandoned = True
+        self.response = None
+        self.events, self.packets, self.output = [], [], []
 
     def _feed_event(self, packet: Packet) -> Answer | None:
         mark = packet.get("EventList").lower()
@@ -113,33 +145,33 @@ class Exchange:
             return self._answer(complete=packet, failed=True)
         if packet.event == self._closing_event():
             return self._answer(complete=packet)
-        self._events.append(packet)
-        return self._answer() if packet.event == catalogue.SINGLE_EVENT.get(self._name) else None
+        self.events.append(packet)
+        return self._answer() if packet.event == catalogue.SINGLE_EVENT.get(self.name) else None
 
     def _closing_event(self) -> str | None:
-        return "WaitEventComplete" if self._name == catalogue.WAIT_EVENT else catalogue.UNMARKED_LISTS.get(self._name)
+        return "WaitEventComplete" if self.name == catalogue.WAIT_EVENT else catalogue.UNMARKED_LISTS.get(self.name)
 
     def _feed_response(self, packet: Packet) -> Answer | None:
         if not packet.action_id:
-            self._unattributed_error = packet
+            self.unattributed_error = packet
             self.wants_probe = True
             return None
         if packet.response.lower() == "error":
-            self._response = packet
+            self.response = packet
             return self._answer(failed=True)
-        if self._response is None:
-            self._response = packet
+        if self.response is None:
+            self.response = packet
         return None if self._more_to_come(packet) else self._answer()
 
     def _more_to_come(self, packet: Packet) -> bool:
-        if packet.get("EventList").lower() == "start" or self._name == catalogue.WAIT_EVENT:
+        if packet.get("EventList").lower() == "start" or self.name == catalogue.WAIT_EVENT:
             return True
-        unmarked = self._name in catalogue.UNMARKED_LISTS or self._name in catalogue.SINGLE_EVENT
-        if unmarked or self._name in catalogue.SEVERAL_RESPONSES:
-            self._ends_with_probe = self.wants_probe = True
+        unmarked = self.name in catalogue.UNMARKED_LISTS or self.name in catalogue.SINGLE_EVENT
+        if unmarked or self.name in catalogue.SEVERAL_RESPONSES:
+            self.ends_with_probe = self.wants_probe = True
             return True
         return False
 
     def _answer(self, *, complete: Packet | None = None, failed: bool = False) -> Answer:
-        output = self._response.output if self._response else []
-        return Answer(self._response, self._events, complete, self._output or output, failed, self._packets)
+        output = self.response.output if self.response else []
+        return Answer(self.response, self.events, complete, self.output or output, failed, self.packets)

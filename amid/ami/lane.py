@@ -22,13 +22,10 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from typing import Protocol
-
-from msgspec import Struct
 
 from amid.ami import catalogue
 from amid.ami.event_batch import flatten
-from amid.ami.exchange import Answer, Exchange, TooLarge
+from amid.ami.exchange import Answer, Call, Exchange, TooLarge
 from amid.ami.packet import Packet, ProtocolError
 from amid.ami.parser import Oversized
 from amid.ami.session import Session
@@ -46,35 +43,7 @@ MAX_FINISHED = 64
 """Finished ActionIDs that are remembered, to tell a late packet from an unknown one."""
 
 
-class Call(Protocol):
-    """An action to carry out.
-
-    call_id: the owner's key. deadline: monotonic seconds. max_bytes: limit of the answer. quick:
-    other quick actions may share the lane (`catalogue.is_quick`).
-    """
-
-    call_id: int
-    action: str
-    action_id: str
-    packet: bytes
-    deadline: float
-    max_bytes: int
-    quick: bool
-
-
 Outcome = tuple[Call, Answer | TooLarge]
-
-
-class Flight(Struct):
-    """A call whose action was sent.
-
-    exchange: None once the call is abandoned. answered: a response with its ActionID came.
-    """
-
-    call: Call
-    started: float
-    exchange: Exchange | None
-    answered: bool = False
 
 
 class Lane:
@@ -88,10 +57,10 @@ class Lane:
         self.late = 0
         self.unknown = 0
         self.spent = False
-        self._flights: dict[str, Flight] = {}
+        self._exchanges: dict[str, Exchange] = {}
         """By ActionID, in the order of sending."""
         self._due = math.inf
-        """No flight is due before. May be early: it is exact again after `check`."""
+        """No exchange is due before. May be early: it is exact again after `check`."""
         self._shared = False
         """Whether several actions have been in flight since the lane was last empty."""
         self._error: Packet | None = None
@@ -102,17 +71,17 @@ class Lane:
     @property
     def idle(self) -> bool:
         """Whether it can take any action now."""
-        return not self._flights and self._accepting
+        return not self._exchanges and self._accepting
 
     @property
     def in_flight(self) -> int:
         """How many actions are in flight."""
-        return len(self._flights)
+        return len(self._exchanges)
 
     @property
     def call_ids(self) -> list[int]:
         """The calls whose actions are in flight, abandoned ones included."""
-        return [flight.call.call_id for flight in self._flights.values()]
+        return [exchange.call.call_id for exchange in self._exchanges.values()]
 
     @property
     def _accepting(self) -> bool:
@@ -126,18 +95,17 @@ class Lane:
         """
         if not self._accepting:
             return 0
-        oldest = next(iter(self._flights.values()), None)
+        oldest = next(iter(self._exchanges.values()), None)
         if oldest is not None and (not oldest.call.quick or now >= oldest.started + PIPELINE_WITHIN_S):
             return 0
-        return MAX_PIPELINED - len(self._flights)
+        return MAX_PIPELINED - len(self._exchanges)
 
     def start(self, call: Call, now: float) -> None:
         """Send `call`. Either the lane is idle, or the call is quick and there is `room` for it."""
         assert self.idle or (call.quick and self.room(now) > 0), "only a quick action may be sent behind another"
-        self._shared = bool(self._flights)
-        self._due = min(self._due, call.deadline) if self._flights else call.deadline
-        exchange = Exchange(call.action, call.action_id, call.max_bytes)
-        self._flights[call.action_id] = Flight(call, now, exchange)
+        self._shared = bool(self._exchanges)
+        self._due = min(self._due, call.deadline) if self._exchanges else call.deadline
+        exchange = self._exchanges[call.action_id] = Exchange(call, now)
         self.session.send(call.packet)
         self._probe_if_wanted(exchange, now)
 
@@ -160,24 +128,24 @@ class Lane:
         Raises `ProtocolError` if the session has failed.
         """
         if now >= self._due:
-            self._check_flights(now)
+            self._check_exchanges(now)
         self.session.check(now)
-        if not self._flights:
+        if not self._exchanges:
             self.session.keep_alive(now)
 
-    def _check_flights(self, now: float) -> None:
-        for flight in self._flights.values():
-            call = flight.call
+    def _check_exchanges(self, now: float) -> None:
+        for exchange in self._exchanges.values():
+            call = exchange.call
             if now >= call.deadline + ABANDONED_S:
                 raise ProtocolError(f"{call.action} was not answered within {ABANDONED_S:g} s of its deadline")
-            if now >= call.deadline and flight.exchange is not None:
-                self._abandon(flight, now)
-        flights = self._flights.values()
-        self._due = min((one.call.deadline + (0.0 if one.exchange else ABANDONED_S) for one in flights), default=math.inf)
+            if now >= call.deadline and not exchange.abandoned:
+                self._abandon(exchange, now)
+        open_ = self._exchanges.values()
+        self._due = min((one.call.deadline + (ABANDONED_S if one.abandoned else 0.0) for one in open_), default=math.inf)
 
     def next_deadline(self) -> float:
         """When `check` is due, in monotonic seconds, or a little earlier."""
-        if not self._flights:
+        if not self._exchanges:
             return self.session.next_deadline()
         return min(self._due, self.session.next_deadline()) if self.session.pinging() else self._due
 
@@ -188,47 +156,47 @@ class Lane:
         Calls that the failed `feed` completed come first. An Error without ActionID is an outcome
         only on a lane with one action.
         """
-        under_way = [(flight.call, flight.exchange.lost()) for flight in self._flights.values() if flight.exchange is not None]
+        under_way = [(exchange.call, exchange.lost()) for exchange in self._exchanges.values() if not exchange.abandoned]
         return [*self._completed, *under_way]
 
     def _feed_item(self, item: Packet | Oversized, now: float) -> None:
         packet = item.head if isinstance(item, Oversized) else item
-        flight = self._flight_of(packet)
-        if flight is None:
+        exchange = self._exchange_of(packet)
+        if exchange is None:
             self._feed_unattributed(packet, now)
             return
-        flight.answered = flight.answered or bool(packet.action_id and packet.response)
-        if flight.exchange is None:
+        exchange.answered = exchange.answered or bool(packet.action_id and packet.response)
+        if exchange.abandoned:
             self._count(packet)
             return
         try:
             if isinstance(item, Oversized):
                 raise TooLarge
-            answer = flight.exchange.feed(packet)
+            answer = exchange.feed(packet)
         except TooLarge as too_large:
-            self._completed.append((flight.call, too_large))
-            self._abandon(flight, now)
+            self._completed.append((exchange.call, too_large))
+            self._abandon(exchange, now)
             return
         if answer is not None:
-            self._finish(flight, answer)
+            self._finish(exchange, answer)
         else:
-            self._probe_if_wanted(flight.exchange, now)
+            self._probe_if_wanted(exchange, now)
 
-    def _flight_of(self, packet: Packet) -> Flight | None:
-        """The flight that `packet` answers.
+    def _exchange_of(self, packet: Packet) -> Exchange | None:
+        """The exchange that `packet` answers.
 
         Without an ActionID, only a call that has the lane to itself can match.
         """
         action_id = packet.action_id
         if action_id:
-            return self._flights.get(action_id)
+            return self._exchanges.get(action_id)
         if self._shared:
             return None
-        alone = next(iter(self._flights.values()), None)
-        return alone if alone is not None and alone.exchange is not None and alone.exchange.matches(packet) else None
+        alone = next(iter(self._exchanges.values()), None)
+        return alone if alone is not None and not alone.abandoned and alone.matches(packet) else None
 
     def _feed_unattributed(self, packet: Packet, now: float) -> None:
-        """Handle a packet of no flight: on a shared lane an Error without ActionID
+        """Handle a packet of no exchange: on a shared lane an Error without ActionID
         waits for the Ping; others are counted."""
         if not self._shared or packet.action_id or packet.response.lower() != "error":
             self._count(packet)
@@ -238,21 +206,21 @@ class Lane:
         self._error = packet
         self._probe(now)
 
-    def _finish(self, flight: Flight, answer: Answer) -> None:
-        self._completed.append((flight.call, answer))
-        self._finished.append(flight.call.action_id)
-        self._release(flight)
+    def _finish(self, exchange: Exchange, answer: Answer) -> None:
+        self._completed.append((exchange.call, answer))
+        self._finished.append(exchange.call.action_id)
+        self._release(exchange)
 
-    def _release(self, flight: Flight) -> None:
-        self.spent = self.spent or flight.call.action.lower() in catalogue.CHANGES_SESSION
-        del self._flights[flight.call.action_id]
-        self._shared = self._shared and bool(self._flights)
+    def _release(self, exchange: Exchange) -> None:
+        self.spent = self.spent or exchange.name in catalogue.CHANGES_SESSION
+        del self._exchanges[exchange.call.action_id]
+        self._shared = self._shared and bool(self._exchanges)
 
-    def _abandon(self, flight: Flight, now: float) -> None:
+    def _abandon(self, exchange: Exchange, now: float) -> None:
         """The call has its outcome; the reply to a Ping will show when
         Asterisk is done with the action."""
-        self._finished.append(flight.call.action_id)
-        flight.exchange = None
+        self._finished.append(exchange.call.action_id)
+        exchange.abandon()
         self._probe(now)
 
     def _probe_if_wanted(self, exchange: Exchange, now: float) -> None:
@@ -270,22 +238,22 @@ class Lane:
 
     def _on_probe_reply(self) -> None:
         """Asterisk is done with every action in flight: no more packets of them will come."""
-        unanswered = [flight for flight in self._flights.values() if not flight.answered]
-        for flight in list(self._flights.values()):
-            if flight.exchange is None:
-                self._release(flight)
-            elif answer := flight.exchange.on_probe_reply():
-                self._finish(flight, answer)
+        unanswered = [exchange for exchange in self._exchanges.values() if not exchange.answered]
+        for exchange in list(self._exchanges.values()):
+            if exchange.abandoned:
+                self._release(exchange)
+            elif answer := exchange.on_probe_reply():
+                self._finish(exchange, answer)
         error, self._error = self._error, None
         if error is not None:
             self._attribute(error, unanswered)
 
-    def _attribute(self, error: Packet, unanswered: list[Flight]) -> None:
+    def _attribute(self, error: Packet, unanswered: list[Exchange]) -> None:
         """Give an Error without ActionID to the only call that it can
         belong to, unless that call is abandoned."""
         if len(unanswered) > 1:
             raise ProtocolError(f"an Error without ActionID belongs to one of {len(unanswered)} actions; it is unknown to which")
-        if unanswered and unanswered[0].exchange is not None:
+        if unanswered and not unanswered[0].abandoned:
             self._finish(unanswered[0], Answer.of_error(error))
         else:
             self._count(error)

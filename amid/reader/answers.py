@@ -12,9 +12,8 @@ from typing import Any
 from msgspec import Struct
 
 from amid.ami.event_batch import BLANK, EventBatch
-from amid.ami.exchange import Answer, TooLarge
-from amid.ami.lane import Call
-from amid.ami.packet import Headers, Packet, Text, text
+from amid.ami.exchange import Answer, Call, TooLarge
+from amid.ami.packet import Headers, Packet, text
 from amid.process.loop import clock
 from amid.reader.result_encoder import Deliver, ResultEncoder
 from amid.rpc.messages import Failure, RunAction
@@ -24,15 +23,15 @@ MAX_EAGER_ITEMS = 50
 """A list up to this length is parsed at once, a longer one while it is encoded."""
 
 
-class PendingAnswer(Struct):
-    """A call in progress: the broker's request, and what has arrived so far."""
+class AwaitedEvent(Struct):
+    """The event that a call waits for after its answer. name: in lower case. missed: it may have
+    come while there was no event session."""
 
     request: RunAction
-    own_id: Text | None
-    until: str | None
-    event: Packet | None = None
+    name: str
     answer: Answer | None = None
-    events_lost: bool = False
+    event: Packet | None = None
+    missed: bool = False
 
 
 class Answers:
@@ -45,115 +44,119 @@ class Answers:
         self._report_progress = report_progress
         self.counters = {"calls": 0}
         self._results = ResultEncoder(deliver)
-        self._waits: dict[int, PendingAnswer] = {}
-        self._untils: dict[str, PendingAnswer] = {}
+        self._open: dict[int, RunAction] = {}
+        self._awaited: dict[str, AwaitedEvent] = {}
+        """By ActionID."""
 
     @property
     def open(self) -> bool:
         """Whether any call is in progress."""
-        return bool(self._waits) or self._results.pending
+        return bool(self._open) or self._results.pending
 
     def expect(self, request: RunAction) -> None:
         """The action was given to a lane."""
-        own_id = text(request.own_id) if request.own_id is not None else None
-        until = request.until.decode("utf-8", "surrogateescape").lower() if request.until is not None else None
-        wait = self._waits[request.call_id] = PendingAnswer(request, own_id, until)
+        self._open[request.call_id] = request
         self.counters["calls"] += 1
-        if until is not None:
-            self._untils[request.action_id] = wait
+        if request.until is not None:
+            name = request.until.decode("utf-8", "surrogateescape").lower()
+            self._awaited[request.action_id] = AwaitedEvent(request, name)
 
     def finish(self, call: Call, answer: Answer | TooLarge) -> None:
         """A lane has completed `call`."""
-        wait = self._waits.get(call.call_id)
-        if wait is None:
+        request = self._open.get(call.call_id)
+        if request is None:
             return
         if isinstance(answer, TooLarge):
-            self._fail(wait, "too_large", f"the answer went over {call.max_bytes} bytes (max_reply_bytes)")
+            self._fail(request, "too_large", f"the answer went over {request.max_bytes} bytes (max_reply_bytes)")
         elif answer.failed:
-            wait.answer = answer
-            self._fail(wait, "action_failed", _message(answer), answer.response)
+            self._fail(request, "action_failed", _message(answer), answer)
+        elif (awaited := self._awaited.get(request.action_id)) is None:
+            self._complete(request, answer)
         else:
-            wait.answer = answer
-            self._complete(wait)
+            awaited.answer = answer
+            self._complete_both(awaited)
 
     def lost(self, call: Call, reason: str) -> None:
         """The session ended with `call` in flight."""
-        wait = self._waits.get(call.call_id)
-        if wait is not None:
-            self._fail(wait, "connection_lost", reason)
+        request = self._open.get(call.call_id)
+        if request is not None:
+            self._fail(request, "connection_lost", reason)
 
     def events(self, batch: EventBatch) -> None:
         """Check new events for those that calls wait for."""
-        if not self._untils:
+        if not self._awaited:
             return
         for packet in batch.packets():
-            wait = self._untils.get(packet.action_id)
-            if wait is not None and wait.event is None and packet.event.lower() == wait.until:
-                wait.event = packet
-                self._complete(wait)
+            awaited = self._awaited.get(packet.action_id)
+            if awaited is not None and awaited.event is None and packet.event.lower() == awaited.name:
+                awaited.event = packet
+                self._complete_both(awaited)
 
     def event_session_lost(self) -> None:
         """End the calls that wait for an event, which may have been missed."""
-        for wait in list(self._untils.values()):
-            if wait.event is None:
-                wait.events_lost = True
-                self._complete(wait)
+        for awaited in list(self._awaited.values()):
+            awaited.missed = True
+            self._complete_both(awaited)
 
     def drop_overdue(self, now: float) -> None:
         """Forget calls after their deadline, which the broker has answered."""
-        for wait in [wait for wait in self._waits.values() if now >= wait.request.deadline]:
-            self._forget(wait)
+        for request in [request for request in self._open.values() if now >= request.deadline]:
+            self._forget(request)
 
     def forget(self, call_id: int) -> None:
         """The caller has disconnected or cancelled the call."""
-        wait = self._waits.get(call_id)
-        if wait is not None:
-            self._forget(wait)
+        request = self._open.get(call_id)
+        if request is not None:
+            self._forget(request)
         self._results.forget(call_id)
 
-    def _complete(self, wait: PendingAnswer) -> None:
-        if wait.answer is None:
+    def _complete_both(self, awaited: AwaitedEvent) -> None:
+        """Complete a call once its answer and its event have come."""
+        request, answer = awaited.request, awaited.answer
+        if answer is None:
             return
-        if wait.until is not None and wait.event is None:
-            if wait.events_lost:
-                self._fail(wait, "connection_lost", _event_missed(wait), wait.answer.response)
-            elif wait.answer.response is not None:
-                self._report_progress(wait.request.call_id, _packet(wait.answer.response, wait))
-            return
-        self._forget(wait)
-        request = wait.request
-        self._results.start(request.call_id, request.deadline, self._shaped(wait, wait.answer), request.as_json)
+        if awaited.event is not None:
+            self._complete(request, answer, awaited.event)
+        elif awaited.missed:
+            self._fail(request, "connection_lost", _event_missed(request), answer)
+        elif answer.response is not None:
+            self._report_progress(request.call_id, _packet(answer.response, request))
 
-    def _shaped(self, wait: PendingAnswer, answer: Answer) -> dict[str, Any] | list[dict[str, str]]:
-        match wait.request.shape:
+    def _complete(self, request: RunAction, answer: Answer, event: Packet | None = None) -> None:
+        self._forget(request)
+        result = self._shaped(request, answer, event)
+        self._results.start(request.call_id, request.deadline, result, request.as_json)
+
+    def _shaped(self, request: RunAction, answer: Answer, event: Packet | None) -> dict[str, Any] | list[dict[str, str]]:
+        match request.shape:
             case "action":
-                return self._result(wait, answer)
+                return self._result(request, answer, event)
             case "raw":
-                return self._packets(wait, answer)
+                return self._packets(request, answer, event)
             case _:
                 return self._commands(answer)
 
-    def _packets(self, wait: PendingAnswer, answer: Answer) -> dict[str, Any]:
-        packets = [packet.raw + BLANK for packet in (*answer.packets, wait.event) if packet is not None]
+    def _packets(self, request: RunAction, answer: Answer, event: Packet | None) -> dict[str, Any]:
+        packets = [packet.raw + BLANK for packet in (*answer.packets, event) if packet is not None]
         return {
             "server": self._server,
-            "action_id": wait.request.action_id,
+            "action_id": request.action_id,
             "packets": packets,
-            "elapsed": round(clock.monotonic() - wait.request.began, 6),
+            "elapsed": round(clock.monotonic() - request.began, 6),
         }
 
-    def _result(self, wait: PendingAnswer, answer: Answer) -> dict[str, Any]:
+    def _result(self, request: RunAction, answer: Answer, event: Packet | None) -> dict[str, Any]:
         result: dict[str, Any] = {
             "server": self._server,
-            "action_id": wait.request.action_id,
-            "response": _packet(answer.response, wait) if answer.response else {},
-            "events": _items(answer.events, wait),
-            "complete": _packet(answer.complete, wait) if answer.complete else None,
+            "action_id": request.action_id,
+            "response": _packet(answer.response, request) if answer.response else {},
+            "events": _items(answer.events, request),
+            "complete": _packet(answer.complete, request) if answer.complete else None,
             "output": answer.output,
         }
-        if wait.event is not None:
-            result["until"] = _packet(wait.event, wait)
-        result["elapsed"] = round(clock.monotonic() - wait.request.began, 6)
+        if event is not None:
+            result["until"] = _packet(event, request)
+        result["elapsed"] = round(clock.monotonic() - request.began, 6)
         return result
 
     def _commands(self, answer: Answer) -> list[dict[str, str]]:
@@ -170,34 +173,35 @@ class Answers:
             known.append({"name": name, "synopsis": synopsis.strip(), "privilege": privilege.removesuffix(")")})
         return sorted(known, key=lambda command: command["name"].lower())
 
-    def _fail(self, wait: PendingAnswer, kind: str, message: str, response: Packet | None = None) -> None:
-        self._forget(wait)
-        data: dict[str, Any] = {"server": self._server, "action_id": wait.request.action_id}
-        if wait.request.shape == "raw" and wait.answer is not None:
-            data["packets"] = [packet.raw + BLANK for packet in wait.answer.packets]
-        elif response is not None:
-            data["response"] = _packet(response, wait)
-        self._deliver(wait.request.call_id, None, Failure(kind, message, True, data))
+    def _fail(self, request: RunAction, kind: str, message: str, answer: Answer | None = None) -> None:
+        self._forget(request)
+        data: dict[str, Any] = {"server": self._server, "action_id": request.action_id}
+        if answer is not None and request.shape == "raw":
+            data["packets"] = [packet.raw + BLANK for packet in answer.packets]
+        elif answer is not None and answer.response is not None:
+            data["response"] = _packet(answer.response, request)
+        self._deliver(request.call_id, None, Failure(kind, message, True, data))
 
-    def _forget(self, wait: PendingAnswer) -> None:
-        self._waits.pop(wait.request.call_id, None)
-        self._untils.pop(wait.request.action_id, None)
+    def _forget(self, request: RunAction) -> None:
+        self._open.pop(request.call_id, None)
+        self._awaited.pop(request.action_id, None)
 
 
-def _packet(packet: Packet, wait: PendingAnswer) -> Headers:
+def _packet(packet: Packet, request: RunAction) -> Headers:
     """The packet's headers, with the caller's own ActionID in place of amid's."""
     headers = packet.headers
-    if wait.own_id is None:
+    if request.own_id is None:
         return headers
-    return {name: wait.own_id if value == wait.request.action_id else value for name, value in headers.items()}
+    own_id = text(request.own_id)
+    return {name: own_id if value == request.action_id else value for name, value in headers.items()}
 
 
-def _event_missed(wait: PendingAnswer) -> str:
-    return f"the event session was lost before {(wait.request.until or b'').decode('utf-8', 'backslashreplace')} came"
+def _event_missed(request: RunAction) -> str:
+    return f"the event session was lost before {(request.until or b'').decode('utf-8', 'backslashreplace')} came"
 
 
-def _items(packets: list[Packet], wait: PendingAnswer) -> list[Headers] | Items:
-    headers = (_packet(packet, wait) for packet in packets)
+def _items(packets: list[Packet], request: RunAction) -> list[Headers] | Items:
+    headers = (_packet(packet, request) for packet in packets)
     return list(headers) if len(packets) <= MAX_EAGER_ITEMS else Items(len(packets), headers)
 
 

@@ -11,7 +11,8 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from amid.ami.lane import MAX_PIPELINED, Call, Lane, Outcome
+from amid.ami.exchange import Call
+from amid.ami.lane import MAX_PIPELINED, Lane, Outcome
 from amid.ami.packet import ProtocolError
 from amid.ami.trace import Tap, Trace
 from amid.config.tables import Server

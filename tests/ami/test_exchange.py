@@ -9,11 +9,16 @@ import pytest
 
 from amid.ami.exchange import Answer, Exchange, TooLarge
 from amid.ami.packet import Packet
+from tests.ami.lane_call import lane_call
 
 R, E = "Response: Success", "Response: Error"
 ID = "ActionID: 7"
 PONG = "PONG"
 """In a script: the Ping sent behind the action is answered."""
+
+
+def exchange_for(action: str, max_bytes: int) -> Exchange:
+    return Exchange(lane_call(1, action, "7", 105.0, max_bytes), 100.0)
 
 
 def packet(*lines: str) -> Packet:
@@ -35,7 +40,7 @@ class Case:
 
 
 def run(case: Case) -> tuple[Answer | None, Exchange]:
-    exchange = Exchange(case.action, "7", 10_000)
+    exchange = exchange_for(case.action, 10_000)
     answer = None
     for step in case.script:
         assert answer is None, f"whole before {step!r}"
@@ -146,18 +151,18 @@ NOT_OURS = {
 
 @pytest.mark.parametrize(("action", "stranger"), NOT_OURS.values(), ids=NOT_OURS)
 def test_packets_of_other_actions_are_not_part_of_the_answer(action: str, stranger: str) -> None:
-    assert not Exchange(action, "7", 1000).matches(packet(*stranger.split("|")))
+    assert not exchange_for(action, 1000).matches(packet(*stranger.split("|")))
 
 
 def test_an_error_without_id_after_a_response_is_not_part_of_the_answer() -> None:
-    exchange = Exchange("X", "7", 1000)
+    exchange = exchange_for("X", 1000)
     exchange.feed(packet(*START.split("|")))
     assert not exchange.matches(packet(E))
 
 
 def test_originate_response_is_an_event_not_a_response() -> None:
     """Its Response header is the outcome of the call, not of the action."""
-    exchange = Exchange("Originate", "7", 1000)
+    exchange = exchange_for("Originate", 1000)
     early = packet("Event: OriginateResponse", "Response: Error", ID)
     assert exchange.matches(early) and exchange.feed(early) is None
     answer = exchange.feed(packet(R, ID))
@@ -190,7 +195,7 @@ def test_a_session_end_gives_no_partial_answer(script: list[str], known: bool) -
 
 
 def test_an_answer_over_the_limit_is_too_large() -> None:
-    exchange = Exchange("X", "7", 500)
+    exchange = exchange_for("X", 500)
     exchange.feed(packet(*START.split("|")))
     with pytest.raises(TooLarge):
         for _ in range(100):
@@ -199,6 +204,14 @@ def test_an_answer_over_the_limit_is_too_large() -> None:
 
 def test_an_answer_at_the_limit_is_not_too_large() -> None:
     answer = packet(R, ID, "X: " + "y" * 50)
-    assert Exchange("X", "7", len(answer.raw)).feed(answer) is not None
+    assert exchange_for("X", len(answer.raw)).feed(answer) is not None
     with pytest.raises(TooLarge):
-        Exchange("X", "7", len(answer.raw) - 1).feed(answer)
+        exchange_for("X", len(answer.raw) - 1).feed(answer)
+
+
+def test_an_abandoned_exchange_keeps_no_packets() -> None:
+    exchange = exchange_for("X", 1000)
+    exchange.feed(packet(*START.split("|")))
+    exchange.feed(packet("Event: I", ID))
+    exchange.abandon()
+    assert (exchange.response, exchange.packets, exchange.events) == (None, [], [])

@@ -5,12 +5,11 @@ from __future__ import annotations
 
 import pytest
 
-from amid.ami.action import encode_action
-from amid.ami.exchange import Answer, TooLarge
-from amid.ami.lane import ABANDONED_S, MAX_FINISHED, Call, Lane
+from amid.ami.exchange import Answer, Call, TooLarge
+from amid.ami.lane import ABANDONED_S, MAX_FINISHED, Lane
 from amid.ami.packet import ProtocolError, parse_headers
 from amid.ami.session import Login, Session, SessionTimeouts
-from tests.ami.lane_call import LaneCall
+from tests.ami.lane_call import lane_call
 
 GREETING = b"Asterisk Call Manager/11.0.0\r\n"
 IDLESS = b"Response: Error\r\nMessage: Failed to parse message: line too long\r\n\r\n"
@@ -42,7 +41,7 @@ def ready(max_packet: int = 10_000) -> Lane:
 
 
 def start(lane: Lane, action: str = "Test", action_id: str = "a1", deadline: float = 105.0, max_bytes: int = 5000) -> Call:
-    call = LaneCall(1, action, action_id, encode_action(action, action_id, {}), deadline, max_bytes)
+    call = lane_call(1, action, action_id, deadline, max_bytes)
     lane.start(call, 100.0)
     assert sent(lane)[0] == (action, action_id)
     assert lane.in_flight and not lane.idle
@@ -119,7 +118,7 @@ def test_a_ping_ends_an_answer_without_end_marker(action: str) -> None:
 
 def test_a_ping_is_sent_with_an_action_that_may_have_no_response() -> None:
     lane = ready()
-    lane.start(LaneCall(1, "Queues", "a1", encode_action("Queues", "a1", {}), 105.0, 5000), 100.0)
+    lane.start(lane_call(1, "Queues", "a1", 105.0, 5000), 100.0)
     (action, _), (_, ping) = sent(lane)
     assert action == "Queues"
     [(_, outcome)] = lane.feed(b"default has 0 calls\n   No Members\n\r\n\r\n" + answer(ping), 100.0)
@@ -289,7 +288,7 @@ def test_a_busy_lane_is_not_pinged_before_its_deadline() -> None:
 @pytest.mark.parametrize("response", ["Success", "Goodbye", "Error"])
 def test_a_lane_is_not_used_again_after_an_action_that_changes_its_session(action: str, response: str) -> None:
     lane = ready()
-    lane.start(LaneCall(1, action, "a1", encode_action(action, "a1", {}), 105.0, 5000), 100.0)
+    lane.start(lane_call(1, action, "a1", 105.0, 5000), 100.0)
     assert not lane.spent
     assert len(lane.feed(answer("a1", "", response), 100.0)) == 1
     assert lane.spent and not lane.idle and not lane.in_flight

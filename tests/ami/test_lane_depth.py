@@ -5,15 +5,14 @@ from __future__ import annotations
 
 import pytest
 
-from amid.ami.action import encode_action
-from amid.ami.exchange import Answer, TooLarge
-from amid.ami.lane import MAX_PIPELINED, PIPELINE_WITHIN_S, Call, Lane
+from amid.ami.exchange import Answer, Call, TooLarge
+from amid.ami.lane import MAX_PIPELINED, PIPELINE_WITHIN_S, Lane
 from amid.ami.packet import ProtocolError
 from amid.ami.session import Login, Session, SessionTimeouts
 from amid.simulator import session as simulated
 from amid.simulator.actions import act
 from amid.simulator.pbx import Pbx
-from tests.ami.lane_call import LaneCall
+from tests.ami.lane_call import lane_call
 from tests.ami.test_lane import IDLESS, answer, event, pong, ready, sent
 from tests.simulator.releases import RELEASES, act_of
 
@@ -24,8 +23,7 @@ def put(
     """Start calls with these numbers, whose ActionIDs are a1, a2, …"""
     calls: list[Call] = []
     for number in numbers:
-        packet = encode_action(action, f"a{number}", {})
-        calls.append(LaneCall(number, action, f"a{number}", packet, deadline, 1000, quick))
+        calls.append(lane_call(number, action, f"a{number}", deadline, 1000, quick=quick))
         lane.start(calls[-1], now)
     return calls
 
@@ -266,8 +264,7 @@ def test_a_full_lane_works_on_each_release(version: int) -> None:
         exchange()
     for number in range(MAX_PIPELINED):
         action, fields = (("QueueStatus", {}), ("Getvar", {"Variable": f"V{number}"}))[number % 2]
-        packet = encode_action(action, f"a{number}", fields)
-        lane.start(LaneCall(number, action, f"a{number}", packet, 105.0, 1 << 20, True), 100.0)
+        lane.start(lane_call(number, action, f"a{number}", 105.0, 1 << 20, quick=True, fields=fields), 100.0)
     peer.receive(lane.session.data_to_send(), 100.0)
     while not lane.idle:
         exchange()

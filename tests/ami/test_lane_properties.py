@@ -13,12 +13,11 @@ from dataclasses import dataclass, field
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from amid.ami.action import encode_action
-from amid.ami.exchange import Answer, TooLarge
-from amid.ami.lane import MAX_PIPELINED, PIPELINE_WITHIN_S, Call, Lane
+from amid.ami.exchange import Answer, Call, TooLarge
+from amid.ami.lane import MAX_PIPELINED, PIPELINE_WITHIN_S, Lane
 from amid.ami.packet import Packet, ProtocolError
 from amid.ami.session import Login, Session, SessionTimeouts
-from tests.ami.lane_call import LaneCall
+from tests.ami.lane_call import lane_call
 from tests.ami.test_lane import GREETING, answer, sent
 
 KINDS = {
@@ -108,8 +107,7 @@ class World:
             return
         number = len(self.asked) + 1
         action_id = f"id{number}"
-        packet = encode_action(KINDS[kind], action_id, {})
-        call = LaneCall(number, KINDS[kind], action_id, packet, self.now + timeout, 500, quick)
+        call = lane_call(number, KINDS[kind], action_id, self.now + timeout, 500, quick=quick)
         self.lane.start(call, self.now)
         self.asked[number] = Asked(call, kind, self.now)
         self.listen((kind, forged))

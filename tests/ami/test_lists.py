@@ -10,6 +10,7 @@ import pytest
 
 from amid.ami.exchange import Answer, Exchange
 from amid.ami.packet import Packet
+from tests.ami.lane_call import lane_call
 
 with (Path(__file__).parent / "data" / "lists.csv").open() as file:
     LISTS = list(csv.DictReader(file))
@@ -32,7 +33,7 @@ def packets(row: Row, rounds: int) -> list[Packet]:
 
 
 def answered(action: str, taken: list[Packet]) -> Answer:
-    exchange = Exchange(action, "7", 1 << 20)
+    exchange = Exchange(lane_call(1, action, "7", 105.0, 1 << 20), 100.0)
     answers = []
     for packet in taken:
         assert exchange.matches(packet), packet.raw

@@ -15,13 +15,12 @@ from statistics import median
 
 import pytest
 
-from amid.ami.action import encode_action
 from amid.ami.catalogue import QUICK, is_quick
 from amid.ami.exchange import Answer
 from amid.ami.lane import MAX_PIPELINED, Lane, Outcome
 from amid.ami.packet import ProtocolError
 from amid.ami.session import Login, Session, SessionTimeouts, new_action_id
-from tests.ami.lane_call import LaneCall
+from tests.ami.lane_call import lane_call
 from tests.asterisk.raw import Raw, call, eventually, request
 from tests.asterisk.server import Asterisk
 
@@ -163,8 +162,10 @@ class Connection:
     def start(self, number: int, action: str, packet: bytes = b"", **fields: str) -> None:
         """Start a call; all of them at one time, so that a pause of the machine does not separate them."""
         action_id, now = new_action_id(), self._idle_since
-        packet = packet or encode_action(action, action_id, fields)
-        self.lane.start(LaneCall(number, action, action_id, packet, now + 10.0, 1 << 20, is_quick(action, fields)), now)
+        what = lane_call(
+            number, action, action_id, now + 10.0, 1 << 20, quick=is_quick(action, fields), fields=fields, packet=packet
+        )
+        self.lane.start(what, now)
 
     def exchange(self) -> list[Outcome]:
         """Send what the lane has to say, and take what comes."""

@@ -15,14 +15,13 @@ from itertools import pairwise
 
 from amid import wire
 from amid.ami import catalogue
-from amid.ami.action import encode_action
-from amid.ami.exchange import Answer, TooLarge
-from amid.ami.lane import ABANDONED_S, Call, Lane, Outcome
+from amid.ami.exchange import Answer, Call, TooLarge
+from amid.ami.lane import ABANDONED_S, Lane, Outcome
 from amid.ami.packet import Packet, ProtocolError, is_old_command
 from amid.ami.parser import MAX_GREETING_BYTES, Greeting, Oversized, Parser
 from amid.ami.session import Login, Session, SessionTimeouts, new_action_id
 from tests.ami.items import Single, one_by_one
-from tests.ami.lane_call import LaneCall
+from tests.ami.lane_call import lane_call
 from tests.fuzz import campaign
 
 GREETING = b"Asterisk Call Manager/11.0.0\r\n"
@@ -177,7 +176,7 @@ class Conversation:
 
     def _start(self, action: str) -> None:
         action_id = new_action_id()
-        self._call = LaneCall(1, action, action_id, encode_action(action, action_id, {}), self._now + 5.0, 1000)
+        self._call = lane_call(1, action, action_id, self._now + 5.0, 1000)
         self._ids["own"], self._due = action_id, self._call.deadline
         self._lane.start(self._call, self._now)
         assert self._lane.in_flight and not self._lane.idle

@@ -9,8 +9,8 @@ import pytest
 
 from amid.ami.boot import BootCheck
 from amid.ami.event_batch import BLANK
-from amid.ami.exchange import Answer
-from amid.ami.lane import Call, Flight, Lane
+from amid.ami.exchange import Answer, Call, Exchange
+from amid.ami.lane import Lane
 from amid.ami.packet import Packet
 from amid.broker.broker import Broker
 from amid.events.replay_buffer import Page, ReplayBuffer
@@ -27,15 +27,15 @@ SECONDS = 30.0
 NUMBER, READ = Sequencer.number, ReplayBuffer.read
 
 
-def first_flight(lane: Lane, packet: Packet) -> Flight | None:
+def first_exchange(lane: Lane, packet: Packet) -> Exchange | None:
     """Answers are joined by order."""
-    return next(iter(lane._flights.values())) if packet.action_id in lane._flights else None
+    return next(iter(lane._exchanges.values())) if packet.action_id in lane._exchanges else None
 
 
 def attribute_to_the_oldest(lane: Lane, packet: Packet, now: float) -> None:
     """An Error without ActionID is given to the oldest of several calls, without a proof."""
-    oldest = next(iter(lane._flights.values()), None)
-    if oldest is not None and oldest.exchange is not None and not packet.action_id and packet.response == "Error":
+    oldest = next(iter(lane._exchanges.values()), None)
+    if oldest is not None and not oldest.abandoned and not packet.action_id and packet.response == "Error":
         lane._finish(oldest, Answer.of_error(packet))
 
 
@@ -61,10 +61,10 @@ def forget_deadlines(broker: Broker) -> None:
 def answer_next(answers: Answers, burst: Any) -> None:
     """The event that completes a call is given to any waiting call."""
     for packet in burst.packets():
-        wait = next(iter(answers._untils.values()), None) if packet.action_id else None
-        if wait is not None and packet.event.lower() == wait.until:
-            wait.event = packet
-            answers._complete(wait)
+        awaited = next(iter(answers._awaited.values()), None) if packet.action_id else None
+        if awaited is not None and packet.event.lower() == awaited.name:
+            awaited.event = packet
+            answers._complete_both(awaited)
 
 
 def lose_events(connection: EventConnection, data: bytes, now: float) -> None:
@@ -93,7 +93,7 @@ def forget_gap(buffer: ReplayBuffer, after: Any, limit: int, names: frozenset[st
 
 
 MUTANTS: dict[str, tuple[type, str, Any, str]] = {
-    "an answer to another call": (Lane, "_flight_of", first_flight, "items of|the answer of|but the PBX said"),
+    "an answer to another call": (Lane, "_exchange_of", first_exchange, "items of|the answer of|but the PBX said"),
     "wrong attribution of an Error": (Lane, "_feed_unattributed", attribute_to_the_oldest, "but the PBX said"),
     "an action is sent twice": (Answers, "lost", send_again, "was sent twice|sent false, but was received"),
     "sent is false after writing": (OpenCall, "sent", False, "sent false"),

@@ -180,7 +180,7 @@ class World:
             left |= {f"calls on lanes of {queue.name}": queue.lanes.calls, f"handed of {queue.name}": queue.handed}
         for process, reader in zip(self.readers, readers, strict=True):
             answers, lanes = reader._answers, reader._lanes
-            left |= {f"{process.name}: waits": answers._waits, f"{process.name}: untils": answers._untils}
+            left |= {f"{process.name}: open answers": answers._open, f"{process.name}: awaited events": answers._awaited}
             left |= {f"{process.name}: busy lanes": lanes.busy, f"{process.name}: lane calls": lanes.call_ids}
             waiting = len(reader._pulls._waiting)
             left |= {f"{process.name}: pulls": max(0, waiting - pulls), f"{process.name}: results": answers.open}
