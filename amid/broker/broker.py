@@ -141,10 +141,9 @@ class Broker:
 
     # ── readers and services ──
 
-    def _receive_from_reader(self, link: Link | None, received: list[ReaderMessage[FromReader]]) -> None:
-        """link: None for the pipe for large results."""
+    def _receive_from_reader(self, link: Link, received: list[ReaderMessage[FromReader]]) -> None:
         now = clock.monotonic()
-        hello = link.hello if link is not None else None
+        hello = link.hello
         for message, payload in received:
             match message:
                 case Done(call_id, None):
@@ -165,7 +164,7 @@ class Broker:
                     self._calls.services.reports[name] = report
                 case Returned(call_id):
                     self._calls.returned(call_id)
-                case Draining() if link is not None:
+                case Draining():
                     link.send(Drained())
         self._set_alarm_soon()
 
@@ -173,7 +172,7 @@ class Broker:
         if isinstance(link.hello, ServiceHello):
             self._do(self._calls.service_lost(link))
         else:
-            self._do(self._calls.reader_lost(link, link.main.unwritten))
+            self._do(self._calls.reader_lost(link, link.pipe.unwritten))
         self._set_alarm_soon()
 
     # ── callers ──

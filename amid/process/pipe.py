@@ -8,7 +8,7 @@ waiting for silence.
 
 A message is a MessagePack value of `amid.rpc.messages` and a payload of bytes that the pipe does
 not decode; the lengths of both come first. A few messages of one pass of the loop leave in one write
-at its end.
+at its end. A large payload leaves in pieces, one in each pass, and other messages overtake it.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import asyncio
 import contextlib
 import socket
 import struct
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any, Generic, TypeVar, cast
 
@@ -29,9 +30,12 @@ _LENGTHS = struct.Struct(">II")
 
 READ_BYTES = 256 * 1024
 
-LARGE_BYTES = 64 * 1024
-"""A payload of this size or more is written without a copy, and a
-reader sends it on a separate pipe."""
+PIECE_BYTES = 64 * 1024
+"""A larger payload leaves in pieces of this size."""
+
+_LAST = 2**31
+"""Added to the length of a value: the pieces before are the beginning of its payload. A piece has no
+value. Pieces of two payloads are never mixed."""
 
 MESSAGES_PER_WRITE = 8
 """With more, the other end would have nothing to do while this one still makes them."""
@@ -61,7 +65,9 @@ class Pipe(asyncio.Protocol, Generic[T]):
         self._on_messages = on_messages
         self._on_lost = on_lost
         self._in = bytearray()
+        self._pieces: list[bytes] = []
         self._out: list[bytes] = []
+        self._large: deque[tuple[Any, memoryview]] = deque()
         self.unwritten: list[Any] = []
         self._paused = False
         self._resumed = asyncio.Event()
@@ -119,10 +125,14 @@ class Pipe(asyncio.Protocol, Generic[T]):
     @property
     def writing(self) -> bool:
         """Whether sent data has not left yet."""
-        return bool(self._out) or self._paused
+        return bool(self._out or self._large) or self._paused
 
     def send(self, value: Any, payload: bytes = b"") -> None:
-        """Send a message, at the latest at the end of this pass of the loop."""
+        """Send a message, at the latest at the end of this pass of the loop, or in pieces from then on."""
+        if len(payload) > PIECE_BYTES:
+            self._large.append((value, memoryview(payload)))
+            self._flush_soon()
+            return
         packed = messages.encode(value)
         self._out.append(_LENGTHS.pack(len(packed), len(payload)) + packed)
         if payload:
@@ -154,19 +164,24 @@ class Pipe(asyncio.Protocol, Generic[T]):
         self._on_lost(self, error)
 
     def _flush(self) -> None:
-        if self._paused or self._transport is None or not self._out:
+        if self._paused or self._transport is None:
             return
-        out, self._out = self._out, []
-        small: list[bytes] = []
-        for part in out:
-            if len(part) < LARGE_BYTES:
-                small.append(part)
-                continue
-            self._write(b"".join(small))
-            self._write(part)  # without a copy, which would delay all calls
-            small = []
-        self._write(b"".join(small))
+        if self._out:
+            data = b"".join(self._out)
+            self._out.clear()
+            self._write(data)
+        if self._large:
+            self._write(self._next_piece())
+            self._flush_soon()
         self._resumed.set()
+
+    def _next_piece(self) -> bytes:
+        value, payload = self._large.popleft()
+        if len(payload) > PIECE_BYTES:
+            self._large.appendleft((value, payload[PIECE_BYTES:]))
+            return _LENGTHS.pack(0, PIECE_BYTES) + payload[:PIECE_BYTES]
+        packed = messages.encode(value)
+        return _LENGTHS.pack(len(packed) + _LAST, len(payload)) + packed + payload
 
     def _write(self, data: bytes) -> None:
         """Write to the kernel directly: if the other end closes, the
@@ -190,11 +205,19 @@ class Pipe(asyncio.Protocol, Generic[T]):
         with memoryview(self._in) as view:
             while end - start >= _LENGTHS.size:
                 value_size, payload_size = _LENGTHS.unpack_from(view, start)
-                if value_size > MAX_VALUE_BYTES:
+                is_last, value_size = divmod(value_size, _LAST)
+                if value_size > MAX_VALUE_BYTES or (not value_size and payload_size != PIECE_BYTES):
                     raise ValueError("the data is not a message of this pipe")
                 at = start + _LENGTHS.size
                 if end - at < value_size + payload_size:
                     break
                 start = at + value_size + payload_size
-                yield self._decode(view[at : at + value_size]), bytes(view[at + value_size : start])
+                payload = bytes(view[at + value_size : start])
+                if not value_size:
+                    self._pieces.append(payload)
+                    continue
+                if is_last:
+                    payload = b"".join((*self._pieces, payload))
+                    self._pieces.clear()
+                yield self._decode(view[at : at + value_size]), payload
         del self._in[:start]

@@ -33,9 +33,8 @@ class Service:
         self._on_call = on_call
         self._on_forget = on_forget
         self._status = ServiceStatus(hello.name, {})
-        self._link = BrokerLink(
-            run_dir, [hello], messages.decode_to_service, self._dispatch, self._broker_connected, self._broker_lost
-        )
+        decode = messages.decode_to_service
+        self._link = BrokerLink(run_dir, hello, decode, self._dispatch, self._broker_connected, self._broker_lost)
 
     def answer(self, call: CallService, result: Any) -> None:
         """Send the result of a call."""

@@ -102,9 +102,8 @@ class Reader:
         tap = Tap(trace, "events")
         self._events = EventStream(server, listening, self._publisher, self._answers, self._epoch, tap, self._events_changed)
         self._lanes = LanePool(server, acting, trace, self._answers, self._report_soon)
-        hellos = Hello(settings.name, started, bulk=True), Hello(settings.name, started)
-        decode = messages.decode_to_reader
-        self._link = BrokerLink(settings.run_dir, hellos, decode, self._dispatch, self._broker_connected)
+        hello, decode = Hello(settings.name, started), messages.decode_to_reader
+        self._link = BrokerLink(settings.run_dir, hello, decode, self._dispatch, self._broker_connected)
         self._taken_idle = self._taken_behind = 0  # calls of this broker
         self._reported: tuple[Any, ...] = ()
         self._undeliverable = 0

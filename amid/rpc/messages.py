@@ -112,15 +112,10 @@ Request = RunAction | PullEvents | CallService
 
 
 class Hello(Struct, tag="hello", array_like=True):
-    """The reader of a server introduces itself.
-
-    started: orders the readers that a server has had. bulk: this is the pipe for large results,
-    separate so that other messages overtake them.
-    """
+    """The reader of a server introduces itself. started: orders the readers that a server has had."""
 
     server: str
     started: int
-    bulk: bool = False
 
 
 class ServiceHello(Struct, tag="service", array_like=True):

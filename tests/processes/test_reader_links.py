@@ -24,7 +24,7 @@ class Broker:
     """What hears of the readers."""
 
     def __init__(self, loop: Loop, path: str) -> None:
-        self.received: list[tuple[Link | None, FromReader]] = []
+        self.received: list[tuple[Link, FromReader]] = []
         self.lost: list[Link] = []
         self.counters: Counter[str] = Counter()
         self._path = path
@@ -36,7 +36,7 @@ class Broker:
 
         self.links = loop.run(listen())
 
-    def receive(self, link: Link | None, received: list[Message[FromReader]]) -> None:
+    def receive(self, link: Link, received: list[Message[FromReader]]) -> None:
         self.received += [(link, message) for message, _ in received if not isinstance(message, Hello)]
 
     def connect(self) -> socket.socket:
@@ -68,7 +68,7 @@ def test_messages_after_a_hello_belong_to_its_reader(loop: Loop, broker: Broker)
         reader.send(encoded(HELLO) + encoded(Capacity(1, 0, 0, 0)))
         loop.eventually(lambda: broker.received, "it is received")
         ((link, message),) = broker.received
-        assert link is not None and link.hello == HELLO and message == Capacity(1, 0, 0, 0)
+        assert link.hello == HELLO and message == Capacity(1, 0, 0, 0)
         link.send(WantLanes(1, False))
         loop.turn()
         assert reader.recv(1000) == encoded(WantLanes(1, False))
@@ -94,28 +94,14 @@ def test_garbage_collection_does_not_close_sockets(loop: Loop, broker: Broker) -
         loop.eventually(lambda: broker.received, "it is received")
 
 
-def test_a_reader_is_lost_after_all_messages_of_its_second_pipe(loop: Loop, broker: Broker) -> None:
-    bulk, main = broker.connect(), broker.connect()
-    bulk.send(encoded(Hello("pbx1", 1, bulk=True)))
-    main.send(encoded(HELLO) + encoded(Returned(1)))
-    loop.eventually(lambda: broker.received, "it is received")
-    main.close()
-    loop.turn()
-    assert broker.lost == []
-    bulk.send(encoded(Done(2), b"x" * 10))
-    bulk.close()
+def test_a_reader_is_lost_after_all_its_messages(loop: Loop, broker: Broker) -> None:
+    reader = broker.connect()
+    reader.send(encoded(HELLO) + encoded(Returned(1)))
+    reader.send(encoded(Done(2), b"x" * 10))
+    reader.close()
     loop.eventually(lambda: broker.lost, "its end is seen")
     assert [message for _, message in broker.received] == [Returned(1), Done(2)]
     assert len(broker.lost) == 1
-
-
-def test_an_open_second_pipe_does_not_keep_a_reader(loop: Loop, broker: Broker) -> None:
-    with broker.connect() as bulk, broker.connect() as main:
-        bulk.send(encoded(Hello("pbx1", 1, bulk=True)))
-        main.send(encoded(HELLO) + encoded(Returned(1)))
-        loop.eventually(lambda: broker.received, "it is received")
-        main.close()
-        loop.eventually(lambda: broker.lost, "its end is seen")
 
 
 STRANGERS = {

@@ -94,7 +94,7 @@ def test_what_is_asked_arrives_and_is_answered(loop: Loop, broker: Broker, tmp_p
 def test_a_service_connects_again_when_there_is_another_broker(loop: Loop, broker: Broker, tmp_path: Path) -> None:
     service = RecordingService(loop, tmp_path)
     loop.eventually(lambda: broker.connected, "the service has connected")
-    broker.connected[0].main.close()
+    broker.connected[0].pipe.close()
     loop.eventually(lambda: len(broker.connected) == 2, "it connects again")
     assert service.forgotten == [None], "whoever had asked is gone"
     loop.run(service.service.close())
