@@ -20,9 +20,8 @@ import zmq
 from amid import wire
 from amid.broker import status_report
 from amid.broker.audit_log import AuditLog
-from amid.broker.caller_message import Connection, Message
 from amid.broker.caller_sockets import PASS_S, CallerSockets, open_caller_sockets
-from amid.broker.origin import Origin, denied_to_others, principal_of
+from amid.broker.origin import Connection, Origin, denied_to_others, principal_of
 from amid.broker.reader_links import Link, ReaderLinks
 from amid.broker.replies import Replies
 from amid.config.tables import Caller, Config
@@ -177,28 +176,26 @@ class Broker:
 
     # ── callers ──
 
-    def _handle_request(self, message: Message) -> None:
+    def _handle_request(self, origin: Origin, payload: bytes, fault: str) -> None:
         self._counters["requests"] += 1
-        sender, payload, fault = message
-        as_json = wire.is_json(payload)
-        origin = Origin(sender, None, as_json, sender.identity.principal)
         try:
+            origin.as_json = wire.is_json(payload)
             if fault:
-                log.warning("refused a message from %s: %s", sender.identity.principal, fault)
+                log.warning("refused a message from %s: %s", origin.principal, fault)
                 raise AmidError("invalid_request", fault)
-            request = requests.decode_valid(payload, as_json)
+            request = requests.decode_valid(payload, origin.as_json)
             if request is None:  # invalid, or valid with bytes that are not UTF-8
-                value = self._decode(payload, sender.identity.principal)
-                origin = origin._replace(request_id=requests.request_id(value))
+                value = self._decode(payload, origin.principal)
+                origin.request_id = requests.request_id(value)
                 request = requests.check_request(value)
-            method, params, request_id, token = request
-            origin = Origin(sender, request_id, as_json, principal_of(token, sender.identity))
+            method, params, origin.request_id, token = request
+            origin.principal = principal_of(token, origin.identity)
             if self._audit.records_all:
-                origin = origin._replace(asked=origin.asks(method, params))
+                origin.asked = origin.asks(method, params)
             self._answer(origin, method, params)
         except AmidError as error:
             if error.kind == "denied":
-                origin = origin._replace(asked=origin.asks(method, params))
+                origin.asked = origin.asks(method, params)
             self._replies.send(Reply(origin, error=error))
         except Exception:  # a bug must cost only this caller an error
             log.exception("cannot handle a request")
@@ -222,9 +219,9 @@ class Broker:
             case "ping":
                 self._result(origin, {})
             case "servers":
-                self._result(origin, status_report.servers(self._settings, self._calls, origin.sender.identity.local))
+                self._result(origin, status_report.servers(self._settings, self._calls, origin.identity.local))
             case "status":
-                local = origin.sender.identity.local
+                local = origin.identity.local
                 self._result(origin, status_report.status(self._settings, self._calls, self._counters, local))
             case "restart":
                 self._result(origin, self._restart(origin.caller, rights, params))
@@ -248,8 +245,8 @@ class Broker:
     def _open_action(self, origin: Origin, rights: Caller, params: requests.ActionParams, shape: str) -> None:
         server = self._server(params.server)
         settings = self._settings.servers[server]
-        if params.action_id is not None and not origin.sender.identity.own:
-            raise denied_to_others("action_id", origin.sender.identity)
+        if params.action_id is not None and not origin.identity.own:
+            raise denied_to_others("action_id", origin.identity)
         params = with_fields(params)
         lists: dict[str, Lists] = {f"[servers.{server}]": settings, _table(origin.caller): rights}
         check_action(params.action, params.fields, origin.caller, lists)

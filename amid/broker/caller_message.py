@@ -1,60 +1,25 @@
-"""A message of a caller: who sent it, the way back, and what is wrong with its frames."""
+"""A caller's message: the way back, the request, and what is wrong with its frames."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-from amid.broker.local_callers import MAX_FRAMES, LocalConnection
+from amid.broker.local_callers import MAX_FRAMES
+from amid.broker.origin import Connection, Identity, Origin
 
 MAX_ENVELOPE_BYTES = 1024
 """Limit of the frames that route an answer back; they are kept until it is sent."""
 
-Connection = LocalConnection | bytes
-"""A local connection, or the routing id of one over TCP."""
-
-
-class Identity(NamedTuple):
-    """Who is at the other end of a connection.
-
-    caller: the NAME of the [callers.NAME] whose rights apply. principal: what quotas, fairness and
-    audit count for, `uid:1000` on ipc and `key:crm` over TCP. local: connected over ipc. own: its
-    process runs as amid's own user.
-    """
-
-    caller: str
-    principal: str
-    local: bool = False
-    own: bool = False
-
-
-class Sender(NamedTuple):
-    """Who sent a message, and the way back.
-
-    envelope: the frames that go before an answer, up to the empty delimiter.
-    """
-
-    connection: Connection
-    envelope: list[bytes]
-    identity: Identity
-
-
-class Message(NamedTuple):
-    """A message. fault: what is wrong with its frames, or "" if `payload` is a request."""
-
-    sender: Sender
-    payload: bytes
-    fault: str = ""
+Message = tuple[Origin, bytes, str]
+"""The origin of a request, the request, and what is wrong with the frames, or ""."""
 
 
 def parse_message(connection: Connection, frames: list[bytes], identity: Identity, sets_id: bool) -> Message:
     """The message in `frames`, without its routing id. sets_id: whether the caller has set that itself."""
     end = frames.index(b"") + 1 if b"" in frames else 0
     envelope, payload = frames[:end], frames[end:]
-    is_long = sum(map(len, envelope)) > MAX_ENVELOPE_BYTES
+    is_long = end > 1 and sum(map(len, envelope)) > MAX_ENVELOPE_BYTES
     fault = _fault(envelope, payload, is_long, sets_id)
-    if is_long:
-        envelope = [b""]
-    return Message(Sender(connection, envelope, identity), payload[0] if payload else b"", fault)
+    origin = Origin(connection, [b""] if is_long else envelope, identity, identity.principal)
+    return origin, payload[0] if payload else b"", fault
 
 
 def _fault(envelope: list[bytes], payload: list[bytes], is_long: bool, sets_id: bool) -> str:

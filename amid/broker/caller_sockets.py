@@ -23,9 +23,10 @@ import zmq
 from zmq.backend import Socket
 
 from amid import wire
-from amid.broker.caller_message import Connection, Identity, Message, Sender, parse_message
+from amid.broker.caller_message import parse_message
 from amid.broker.connection_monitor import ConnectionMonitor
 from amid.broker.local_callers import MAX_FRAMES, LocalCallers, LocalConnection
+from amid.broker.origin import Connection, Identity, Origin
 from amid.broker.reply_backlog import ReplyBacklog
 from amid.config.unix_users import find_caller
 from amid.process.acceptor import Acceptor, listen_locally
@@ -112,10 +113,11 @@ class CallerSockets:
 
     # ── receiving ──
 
-    def start(self, on_message: Callable[[Message], object], on_disconnect: Callable[[Connection], object]) -> None:
+    def start(self, on_message: Callable[[Origin, bytes, str], object], on_disconnect: Callable[[Connection], object]) -> None:
         """Start receiving on the running loop.
 
-        on_message: takes each message. on_disconnect: takes each connection that has ended.
+        on_message: takes each message, as `parse_message` returns it. on_disconnect: takes each
+        connection that has ended.
         """
         self._on_message = on_message
         self._on_disconnect = on_disconnect
@@ -158,7 +160,7 @@ class CallerSockets:
         connection = None
         for connection, frames in itertools.islice(self._local.receive(end), most):
             identity = self._unix_user(connection.uid, connection.gid)
-            self._on_message(parse_message(connection, frames, identity, bool(connection.protocol.identity)))
+            self._on_message(*parse_message(connection, frames, identity, bool(connection.protocol.identity)))
         self.flush_local()
         return connection is not None
 
@@ -187,7 +189,7 @@ class CallerSockets:
             if len(frames) == MAX_FRAMES:
                 disconnect(first)  # skipping a frame takes longer than sending one
             # libzmq's ids begin with a zero byte
-            self._on_message(parse_message(routing_id, frames, self._key_holder(first), sets_id=routing_id[0] != 0))
+            self._on_message(*parse_message(routing_id, frames, self._key_holder(first), sets_id=routing_id[0] != 0))
         return True
 
     def _forget(self, socket: zmq.Socket[bytes], ended: list[bytes], cut: int) -> None:
@@ -240,29 +242,26 @@ class CallerSockets:
 
     # ── sending ──
 
-    def has_room(self, sender: Sender, size: int) -> bool:
-        """Whether an answer of `size` bytes may be queued for this sender."""
-        if isinstance(sender.connection, LocalConnection):
-            return self._local.has_room(sender.connection, size)
-        return self._backlog.has_room(sender.identity.principal, sender.connection, size)
+    def send(self, origin: Origin, body: bytes) -> bool:
+        """Send an answer; False if its caller has too many unread.
 
-    def send(self, sender: Sender, body: bytes) -> None:
-        """Send an answer.
-
-        It is counted as undeliverable if its caller has disconnected or does not read.
+        It is counted as undeliverable if the caller has disconnected or does not read.
         """
-        if isinstance(sender.connection, LocalConnection):
-            self._counters["undeliverable_answers"] += not self._local.send(sender.connection, [*sender.envelope, body])
+        connection, principal = origin.connection, origin.identity.principal
+        if isinstance(connection, LocalConnection):
             self._flush_soon()
-            return
+            return self._local.send(connection, [*origin.envelope, body])
+        if not self._backlog.has_room(principal, connection, len(body)):
+            return False
         assert self._tcp is not None
         try:
-            self._backlog.send(self._tcp, sender.identity.principal, [sender.connection, *sender.envelope, body])
+            self._backlog.send(self._tcp, principal, [connection, *origin.envelope, body])
             self._tcp_reader.check_soon()
         except zmq.ZMQError as error:
             if error.errno not in _UNDELIVERABLE:
                 raise
             self._counters["undeliverable_answers"] += 1
+        return True
 
     def close(self) -> None:
         """Send the last answers to local callers, and close their connections."""

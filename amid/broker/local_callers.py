@@ -51,6 +51,8 @@ CHUNKS_AT_ONCE = 64
 REPLY_CHUNKS = 4
 """Replies to heartbeats wait while a connection has this many unsent chunks.
 The first two are its greeting and READY."""
+ANSWERS_PER_FLUSH = 8
+"""With more, their callers would have nothing to do while the broker works on the next ones."""
 
 _CREDENTIALS = struct.Struct("iII")
 
@@ -61,6 +63,7 @@ class LocalConnection:
 
     def __init__(self, sock: socket.socket) -> None:
         _, self.uid, self.gid = _CREDENTIALS.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
+        self.user = _User()
         self.socket = sock
         self.protocol = ZmtpProtocol(MAX_MESSAGE_BYTES, MAX_FRAMES)
         self.unsent: deque[bytes] = deque()
@@ -113,6 +116,7 @@ class LocalCallers:
         self._turns: deque[_User] = deque()
         self._handshakes: dict[LocalConnection, float] = {}
         self._dirty: dict[LocalConnection, None] = {}
+        self._unflushed = 0
         self._closed: list[LocalConnection] = []
         self.listener = listener
         self._epoll = epoll
@@ -141,7 +145,7 @@ class LocalCallers:
         while self._turns and clock.monotonic() < end:
             user = self._turns.popleft()
             connection = user.ready.popleft()
-            message = None if connection.is_closed else self._receive_from(connection, user)
+            message = None if connection.is_closed else self._receive_from(connection)
             if connection.is_queued:
                 user.ready.append(connection)
             if user.ready:
@@ -159,19 +163,12 @@ class LocalCallers:
             if events & select.EPOLLOUT:
                 self._dirty[connection] = None
             if events & ~select.EPOLLOUT and not connection.is_queued:
-                self._queue(connection)
-        while self._handshakes:
-            connection, end = next(iter(self._handshakes.items()))
-            if now < end:
-                return
-            self._close(connection)
-
-    def _queue(self, connection: LocalConnection) -> None:
-        connection.is_queued = True
-        user = self._users[connection.uid]
-        user.ready.append(connection)
-        if len(user.ready) == 1:
-            self._turns.append(user)
+                connection.is_queued = True
+                connection.user.ready.append(connection)
+                if len(connection.user.ready) == 1:
+                    self._turns.append(connection.user)
+        while (end := self.next_deadline()) is not None and now >= end:
+            self._close(next(iter(self._handshakes)))
 
     def _accept(self, now: float) -> None:
         free = self._free_descriptors()
@@ -209,12 +206,13 @@ class LocalCallers:
         connection.socket.setblocking(False)
         self._epoll.register(descriptor, select.EPOLLIN)
         self._connections[descriptor] = connection
-        self._users.setdefault(connection.uid, _User()).connections += 1
+        connection.user = self._users.setdefault(connection.uid, connection.user)
+        connection.user.connections += 1
         self._handshakes[connection] = now + HANDSHAKE_S
         self._dirty[connection] = None  # to send the greeting
 
-    def _receive_from(self, connection: LocalConnection, user: _User) -> list[bytes] | None:
-        message = None
+    def _receive_from(self, connection: LocalConnection) -> list[bytes] | None:
+        message, user = None, connection.user
         connection.is_queued = False
         try:
             message = connection.receive()
@@ -252,7 +250,7 @@ class LocalCallers:
         connection.socket.close()
         self._handshakes.pop(connection, None)
         self._dirty.pop(connection, None)
-        user = self._users[connection.uid]
+        user = connection.user
         user.connections -= 1
         user.held_bytes -= connection.held_bytes
         user.unsent_bytes -= connection.unsent_bytes
@@ -269,9 +267,7 @@ class LocalCallers:
 
     def has_room(self, connection: LocalConnection, size: int) -> bool:
         """Whether an answer of `size` bytes may be queued. A single answer may exceed the limit."""
-        user = self._users.get(connection.uid)
-        if user is None or connection.is_closed:
-            return True
+        user = connection.user
         size += OVERHEAD_BYTES
         limit = self.limits.max_unread_bytes if size > SMALL_BYTES else self.limits.max_unread_bytes * 9 // 8
         if user.unsent_bytes + size <= limit or not user.unsent_bytes:
@@ -279,21 +275,28 @@ class LocalCallers:
         return connection.unsent_bytes + size <= CONNECTION_BYTES
 
     def send(self, connection: LocalConnection, frames: list[bytes]) -> bool:
-        """Queue an answer for `flush`; False if its caller has disconnected or does not read."""
+        """Queue an answer, or count it if its caller has disconnected. False if its user has too many unread."""
         if connection.is_closed or len(connection.unsent) >= self.limits.max_unread_answers:
+            self._counters["undeliverable_answers"] += 1
+            return True
+        if not self.has_room(connection, len(frames[-1])):
             return False
         self._take_replies(connection)  # READY precedes the first answer
         self._add(connection, encode_frames(frames))
+        self._unflushed += 1
+        if self._unflushed == ANSWERS_PER_FLUSH:
+            self.flush()
         return True
 
     def _add(self, connection: LocalConnection, data: bytes) -> None:
         connection.unsent.append(data)
         connection.unsent_bytes += len(data) + OVERHEAD_BYTES
-        self._users[connection.uid].unsent_bytes += len(data) + OVERHEAD_BYTES
+        connection.user.unsent_bytes += len(data) + OVERHEAD_BYTES
         self._dirty[connection] = None
 
     def flush(self) -> None:
         """Send the answers of this pass, as far as their callers' sockets take them."""
+        self._unflushed = 0
         dirty, self._dirty = self._dirty, {}
         for connection in dirty:
             if not connection.is_closed:
@@ -333,7 +336,7 @@ class LocalCallers:
             freed += size + OVERHEAD_BYTES
         connection.sent_of_first = sent
         connection.unsent_bytes -= freed
-        self._users[connection.uid].unsent_bytes -= freed
+        connection.user.unsent_bytes -= freed
 
     def close(self) -> None:
         """Send the last answers, and close all connections."""

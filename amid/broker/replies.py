@@ -31,20 +31,17 @@ class Replies:
         """
         origin: Origin = reply.origin
         body = _encode(reply)
-        fits = self._callers.has_room(origin.sender, len(body))
+        fits = self._callers.send(origin, body)
         if not fits:
             message = f"the answer has {len(body)} bytes, and the caller has too many unread: read answers as they arrive"
             reply = Reply(origin, error=AmidError("too_large", message, sent=True))
-            body = _encode(reply)
-            fits = self._callers.has_room(origin.sender, len(body))
+            fits = self._callers.send(origin, _encode(reply))
         if origin.asked is not None:
             self._audit.write_reply(origin.asked, reply.error)
         self._counters[f"answers_{reply.error.kind}" if reply.error else "answers_ok"] += 1
-        if fits:
-            self._callers.send(origin.sender, body)
-            return
-        self._counters["undeliverable_answers"] += 1
-        log.warning("dropped an answer: %s has more than max_unread_bytes of unread answers", origin.sender.identity.principal)
+        if not fits:
+            self._counters["undeliverable_answers"] += 1
+            log.warning("dropped an answer: %s has more than max_unread_bytes of unread answers", origin.identity.principal)
 
 
 def _encode(reply: Reply) -> bytes:

@@ -33,9 +33,9 @@ class CallTable:
     def add(self, call: OpenCall) -> None:
         self._calls[call.call_id] = call
         self.by_principal[call.principal] = self.by_principal.get(call.principal, 0) + 1
-        own = self._by_connection.get(call.connection)
+        own = self._by_connection.get(call.origin.connection)
         if own is None:
-            own = self._by_connection[call.connection] = {}
+            own = self._by_connection[call.origin.connection] = {}
         own[call.call_id] = call
         self.deadlines.add(call)
 
@@ -44,7 +44,7 @@ class CallTable:
         self.by_principal[call.principal] -= 1
         if not self.by_principal[call.principal]:
             del self.by_principal[call.principal]
-        own = self._by_connection[call.connection]
+        own = self._by_connection[call.origin.connection]
         del own[call.call_id]
         if not own:
-            del self._by_connection[call.connection]
+            del self._by_connection[call.origin.connection]

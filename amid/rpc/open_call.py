@@ -50,9 +50,7 @@ Effect = Send | Reply
 
 
 class OpenCall(Struct, eq=False):
-    """`principal` and `connection` are copies of the origin's, whose properties are slow to read.
-
-    link: to the reader or the service that has the call; None while it waits for one.
+    """link: to the reader or the service that has the call; None while it waits for one.
     recorded_pull: the request of the caller, while the recorder answers it.
     """
 
@@ -62,7 +60,6 @@ class OpenCall(Struct, eq=False):
     call_id: int
     deadline: float
     principal: str
-    connection: Hashable
     link: Any = None
     response: dict[Any, Any] | None = None
     recorded_pull: PullEvents | None = None

@@ -25,7 +25,8 @@ from amid.ami.event_batch import flatten
 from amid.ami.packet import Packet
 from amid.ami.parser import Parser
 from amid.broker.broker import Broker
-from amid.broker.caller_message import Identity, Sender, parse_message
+from amid.broker.caller_message import parse_message
+from amid.broker.origin import Identity, Origin
 from amid.config.tables import Caller, Config, Server, State
 from amid.errors import CODES, AmidError
 from amid.process.child import Child
@@ -96,14 +97,15 @@ class Asked(Broker):
         self._answers.clear()
         self._reader.requests.clear()
         socket = cast(Any, self)
-        self._handle_request(parse_message(socket, frames, self._identity, sets_id=False))
+        self._handle_request(*parse_message(socket, frames, self._identity, sets_id=False))
         mine = list(self._answers)
         requests = list(self._reader.requests)
         self._do(self._calls.fail_all())
         return mine, requests
 
-    def _catch(self, sender: Sender, body: bytes) -> None:
-        self._answers.append([*sender.envelope, body])
+    def _catch(self, origin: Origin, body: bytes) -> bool:
+        self._answers.append([*origin.envelope, body])
+        return True
 
     def _reader_reports(self) -> None:
         """The reader has a free lane, and has taken whatever it was handed."""

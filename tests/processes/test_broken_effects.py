@@ -13,7 +13,7 @@ import pytest
 
 from amid import wire
 from amid.broker.broker import Broker
-from amid.broker.caller_message import Identity, Message, Sender
+from amid.broker.origin import Identity, Origin
 from amid.broker.reader_links import Link
 from amid.config.tables import Caller, Config, Server
 from amid.process.pipe import Pipe
@@ -45,21 +45,19 @@ class Callers:
     def __init__(self) -> None:
         self.answers: list[dict[str, Any]] = []
 
-    def start(self, on_message: Callable[[Message], object], on_disconnect: object) -> None:
+    def start(self, on_message: Callable[[Origin, bytes, str], object], on_disconnect: object) -> None:
         self._on_message = on_message
 
     def listen(self, endpoints: list[str], report: object) -> None:
         pass
 
     def request(self, method: str, **params: Any) -> None:
-        sender = Sender(cast(Any, self), [b"caller"], Identity("local", "uid:1000", local=True))
-        self._on_message(Message(sender, wire.pack_json({"id": method, "method": method, "params": params})))
+        origin = Origin(cast(Any, self), [b"caller"], Identity("local", "uid:1000", local=True), "uid:1000")
+        self._on_message(origin, wire.pack_json({"id": method, "method": method, "params": params}), "")
 
-    def has_room(self, sender: Sender, size: int) -> bool:
-        return True
-
-    def send(self, sender: Sender, body: bytes) -> None:
+    def send(self, origin: Origin, body: bytes) -> bool:
         self.answers.append(wire.unpack_json(body))
+        return True
 
     def flush_local(self) -> None:
         pass

@@ -17,9 +17,8 @@ from typing import Any, cast
 import pytest
 
 from amid.broker import local_callers
-from amid.broker.caller_message import Message
 from amid.broker.caller_sockets import REQUESTS_PER_PASS, open_caller_sockets
-from amid.broker.local_callers import LocalCallers
+from amid.broker.local_callers import ANSWERS_PER_FLUSH, LocalCallers
 from amid.config.tables import Config, Rpc, Server
 from amid.process.acceptor import listen_locally
 from amid.process.settings import broker_settings
@@ -134,9 +133,9 @@ def test_a_pass_takes_few_requests(tmp_path: Path) -> None:
     async def passes() -> list[int]:
         """The messages of each pass that had any."""
         settings = broker_settings(Config(run_dir=str(tmp_path), servers={"pbx1": Server(host="h", username="u", secret="s")}))
-        sockets, came = open_caller_sockets(settings, Counter()), list[Message]()
+        sockets, came = open_caller_sockets(settings, Counter()), list[bytes]()
         counts: list[int] = []
-        sockets.start(came.append, lambda _: None)
+        sockets.start(lambda origin, payload, fault: came.append(payload), lambda _: None)
         peer.connect(str(tmp_path / "rpc"))
         peer.sendall(GREETING + ready({"Socket-Type": b"DEALER"}) + (frame(b"", MORE) + frame(b"x")) * 20)
         end = time.monotonic() + BOUND_S
@@ -221,9 +220,11 @@ def test_unread_replies_are_limited_in_number_and_bytes(callers: LocalCallers, t
         (connection,) = callers._connections.values()
         callers.flush()  # its greeting
         assert callers.has_room(connection, 10_000_000), "a single answer may have any size"
-        assert callers.send(connection, [b"", bytes(200_000)])
-        assert not callers.has_room(connection, 60_000)
-        assert [callers.send(connection, [b"", b"x"]) for _ in range(10_002)].count(False) == 3, "10,000 at most"
+        connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)  # so that it takes no answer completely
+        assert callers.send(connection, [b"", bytes(90_000)])
+        assert not callers.has_room(connection, 60_000) and not callers.send(connection, [b"", bytes(60_000)])
+        assert all(callers.send(connection, [b"", b"x"]) for _ in range(10_002))
+        assert callers._counters == {"undeliverable_answers": 3}, "10,000 at most"
         peer.settimeout(0.1)
         received = bytearray()
 
@@ -235,6 +236,23 @@ def test_unread_replies_are_limited_in_number_and_bytes(callers: LocalCallers, t
 
         eventually(whole, "all come, in pieces")
         assert callers.has_room(connection, 60_000) and not connection.unsent_bytes
+
+
+def test_many_answers_of_one_pass_do_not_wait_for_its_end(callers: LocalCallers, tmp_path: Path) -> None:
+    """Some of them are sent, and an end of the connection that this finds is reported with those of the pass."""
+    with connected(callers, tmp_path) as peer:
+        peer.sendall(frame(b"x"))
+        eventually(lambda: list(callers.receive(time.monotonic() + 0.1)), "its message")
+        (connection,) = callers._connections.values()
+        callers.flush()  # its greeting
+        for _ in range(ANSWERS_PER_FLUSH - 1):
+            callers.send(connection, [b"", b"answer"])
+        assert len(connection.unsent) == ANSWERS_PER_FLUSH - 1
+        callers.send(connection, [b"", b"answer"])
+        assert not connection.unsent
+    for _ in range(ANSWERS_PER_FLUSH):
+        callers.send(connection, [b"", b"answer"])
+    assert connection.is_closed and callers.take_closed() == [connection]
 
 
 def test_a_reply_counts_in_full_until_its_last_byte_is_sent(callers: LocalCallers, tmp_path: Path) -> None:
