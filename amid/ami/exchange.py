@@ -110,10 +110,10 @@ class Exchange(Struct, eq=False):
         if self.size > self.call.max_bytes:
             raise TooLarge
         self.packets.append(packet)
-        if packet.event:
-            return self._feed_event(packet)
         if packet.response:
             return self._feed_response(packet)
+        if packet.event:
+            return self._feed_event(packet)
         self.output += packet.lines
         return None
 
@@ -173,5 +173,5 @@ class Exchange(Struct, eq=False):
         return False
 
     def _answer(self, *, complete: Packet | None = None, failed: bool = False) -> Answer:
-        output = self.response.output if self.response else []
-        return Answer(self.response, self.events, complete, self.output or output, failed, self.packets)
+        output = self.output or (self.response.output if self.response else [])
+        return Answer(self.response, self.events, complete, output, failed, self.packets)

@@ -231,5 +231,5 @@ class Session:
 def _is_sign_of_life(item: Greeting | Packet | EventBatch | Oversized) -> bool:
     """Whether Asterisk sent an event, a response or a greeting."""
     if isinstance(item, Packet):
-        return bool(item.event or item.response)
+        return bool(item.response or item.event)
     return _is_sign_of_life(item.head) if isinstance(item, Oversized) else True

@@ -140,7 +140,7 @@ class LanePool:
     def start(self, call: Call, behind: bool, now: float) -> bool:
         """Give `call` to an idle lane, or send it behind others if
         permitted; False if no lane takes it."""
-        found = self._idle_connection()
+        found = next((one for one in self._connections if one.lane.idle), None)
         if found is None and behind and not self._may_open(now):
             found = self._emptiest_connection(now)
         if found is None:
@@ -149,12 +149,6 @@ class LanePool:
         found.idle_since = now
         found.send_soon()
         return True
-
-    def _idle_connection(self) -> LaneConnection | None:
-        for one in self._connections:
-            if one.lane.idle:
-                return one
-        return None
 
     def _emptiest_connection(self, now: float) -> LaneConnection | None:
         """The one with the fewest actions among those with room for quick ones; None when none has any."""

@@ -70,10 +70,6 @@ class OpenCall(Struct, eq=False):
         return self.link is not None and isinstance(self.request, RunAction)
 
     @property
-    def quick(self) -> bool:
-        return isinstance(self.request, RunAction) and self.request.quick
-
-    @property
     def pull(self) -> PullEvents | None:
         """The request, if the call waits for events. Such a call outlives its reader."""
         return self.request if isinstance(self.request, PullEvents) else None

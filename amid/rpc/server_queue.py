@@ -194,17 +194,17 @@ class ServerQueue:
         return not self.waiting and self.ready and self.fresh(now) and self._has_place(call)
 
     def _has_place(self, call: OpenCall) -> bool:
-        return self._may_have_lane(call) or (call.quick and self.room > 0)
-
-    def _may_have_lane(self, call: OpenCall) -> bool:
+        """Whether the reader can take an action. Its message says where: on an idle lane, or behind others."""
+        request = call.request
+        assert isinstance(request, RunAction)
         reserved = self.has_spare_lane and self.lanes.count(call.principal) > 0
-        return self.idle_lanes > reserved
+        request.behind = self.idle_lanes <= reserved
+        return not request.behind or (request.quick and self.room > 0)
 
     def hand(self, call: OpenCall) -> Request:
         """The message that assigns `call` to the reader."""
         request = call.request
         if isinstance(request, RunAction):
-            request.behind = not self._may_have_lane(call)
             self.sent_idle += not request.behind
             self.sent_behind += request.behind
             self.lanes.add(call, self.sent_idle + self.sent_behind)
