@@ -115,18 +115,16 @@ class Parser:
 
     def _cut(self, items: list[Item]) -> None:
         buffer, start, searched, old = self._buffer, 0, self._searched, False
-        while (start := _skip_blank(buffer, start)) < len(buffer):
-            searched = max(searched, start)
-            old = is_old_command(bytes(buffer[start : start + len(FOLLOWS)]))
-            end, after = _find_old_end(buffer, start, searched) if old else _find_end(buffer, searched)
-            if end < 0:
-                break
-            if end - start > self._max_packet:
-                items.append(self._oversized(start))
-            else:
-                with memoryview(buffer) as view:
-                    items.append(Packet(bytes(view[start:end])))
-            start = searched = after
+        with memoryview(buffer) as view:
+            while (start := _skip_blank(buffer, start)) < len(buffer):
+                searched = max(searched, start)
+                old = is_old_command(bytes(view[start : start + len(FOLLOWS)]))
+                end, after = _find_old_end(buffer, start, searched) if old else _find_end(buffer, searched)
+                if end < 0:
+                    break
+                large = end - start > self._max_packet
+                items.append(self._oversized(start) if large else Packet(bytes(view[start:end])))
+                start = searched = after
         del buffer[:start]
         # Half of an end marker may be here, so the next search starts a marker's length earlier.
         self._searched = max(0, len(buffer) - (len(_OLD_END) if old else 3))
