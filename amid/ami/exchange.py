@@ -21,8 +21,8 @@ from amid.ami import catalogue
 from amid.ami.packet import Packet, Text
 
 
-class Answer(Struct, frozen=True):
-    """A complete answer.
+class Answer(Struct):
+    """An answer, which an `Exchange` collects.
 
     response: Asterisk's response; None for the few old actions without one. events, complete: the
     items of a list, and the event that closed it. output: the lines of a Command, or of an answer
@@ -30,7 +30,7 @@ class Answer(Struct, frozen=True):
     order of arrival.
     """
 
-    response: Packet | None
+    response: Packet | None = None
     events: list[Packet] = field(default_factory=list)
     complete: Packet | None = None
     output: list[Text] = field(default_factory=list)
@@ -67,7 +67,7 @@ class Call(Protocol):
 
 
 class Exchange(Struct, eq=False):
-    """One action that was sent, and the collected packets of its answer.
+    """One action that was sent, and its answer so far.
 
     `feed` takes each packet of the session and returns the `Answer` once it is complete, else None.
     answered: a response with its ActionID came. abandoned: the call has its outcome, and later
@@ -82,10 +82,7 @@ class Exchange(Struct, eq=False):
     wants_probe: bool = False
     ends_with_probe: bool = False
     size: int = 0
-    response: Packet | None = None
-    events: list[Packet] = field(default_factory=list)
-    packets: list[Packet] = field(default_factory=list)
-    output: list[Text] = field(default_factory=list)
+    answer: Answer = field(default_factory=Answer)
     unattributed_error: Packet | None = None
 
     def __post_init__(self) -> None:
@@ -99,9 +96,9 @@ class Exchange(Struct, eq=False):
         if action_id:
             return action_id == self.call.action_id
         if packet.event:
-            return self.name in catalogue.ITEMS_WITHOUT_ACTION_ID and self.response is not None
+            return self.name in catalogue.ITEMS_WITHOUT_ACTION_ID and self.answer.response is not None
         if packet.response:
-            return packet.response.lower() == "error" and self.response is None
+            return packet.response.lower() == "error" and self.answer.response is None
         return self.name in catalogue.MAYBE_NO_RESPONSE
 
     def feed(self, packet: Packet) -> Answer | None:
@@ -109,12 +106,12 @@ class Exchange(Struct, eq=False):
         self.size += len(packet.raw)
         if self.size > self.call.max_bytes:
             raise TooLarge
-        self.packets.append(packet)
+        self.answer.packets.append(packet)
         if packet.response:
             return self._feed_response(packet)
         if packet.event:
             return self._feed_event(packet)
-        self.output += packet.lines
+        self.answer.output += packet.lines
         return None
 
     def on_probe_reply(self) -> Answer | None:
@@ -122,31 +119,30 @@ class Exchange(Struct, eq=False):
 
         None if there is no response, or if a marked list has begun and not ended.
         """
-        return self.lost() or (self._answer() if self.ends_with_probe else None)
+        return self.lost() or (self._complete() if self.ends_with_probe else None)
 
     def lost(self) -> Answer | None:
         """The outcome when the session has ended: an Error without
         ActionID that came last, or None if unknown."""
-        if self.unattributed_error is None or self.response is not None:
+        if self.unattributed_error is None or self.answer.response is not None:
             return None
         return Answer.of_error(self.unattributed_error)
 
     def abandon(self) -> None:
         """Drop what was collected, which may be large. Asterisk may still work on the action."""
         self.abandoned = True
-        self.response = None
-        self.events, self.packets, self.output = [], [], []
+        self.answer = Answer()
 
     def _feed_event(self, packet: Packet) -> Answer | None:
         mark = packet.get("EventList").lower()
         if mark == "complete":
-            return self._answer(complete=packet)
+            return self._complete(packet)
         if mark == "cancelled":
-            return self._answer(complete=packet, failed=True)
+            return self._complete(packet, failed=True)
         if packet.event == self._closing_event():
-            return self._answer(complete=packet)
-        self.events.append(packet)
-        return self._answer() if packet.event == catalogue.SINGLE_EVENT.get(self.name) else None
+            return self._complete(packet)
+        self.answer.events.append(packet)
+        return self._complete() if packet.event == catalogue.SINGLE_EVENT.get(self.name) else None
 
     def _closing_event(self) -> str | None:
         return "WaitEventComplete" if self.name == catalogue.WAIT_EVENT else catalogue.UNMARKED_LISTS.get(self.name)
@@ -157,11 +153,11 @@ class Exchange(Struct, eq=False):
             self.wants_probe = True
             return None
         if packet.response.lower() == "error":
-            self.response = packet
-            return self._answer(failed=True)
-        if self.response is None:
-            self.response = packet
-        return None if self._more_to_come(packet) else self._answer()
+            self.answer.response = packet
+            return self._complete(failed=True)
+        if self.answer.response is None:
+            self.answer.response = packet
+        return None if self._more_to_come(packet) else self._complete()
 
     def _more_to_come(self, packet: Packet) -> bool:
         if packet.get("EventList").lower() == "start" or self.name == catalogue.WAIT_EVENT:
@@ -172,6 +168,9 @@ class Exchange(Struct, eq=False):
             return True
         return False
 
-    def _answer(self, *, complete: Packet | None = None, failed: bool = False) -> Answer:
-        output = self.output or (self.response.output if self.response else [])
-        return Answer(self.response, self.events, complete, output, failed, self.packets)
+    def _complete(self, event: Packet | None = None, *, failed: bool = False) -> Answer:
+        """The answer. event: the one that closed a list."""
+        answer = self.answer
+        answer.complete, answer.failed = event, failed
+        answer.output = answer.output or (answer.response.output if answer.response else [])
+        return answer

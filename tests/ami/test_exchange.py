@@ -214,4 +214,4 @@ def test_an_abandoned_exchange_keeps_no_packets() -> None:
     exchange.feed(packet(*START.split("|")))
     exchange.feed(packet("Event: I", ID))
     exchange.abandon()
-    assert (exchange.response, exchange.packets, exchange.events) == (None, [], [])
+    assert exchange.answer == Answer()
