@@ -30,7 +30,7 @@ ACCEPTED_AT_ONCE = 50
 RESERVED_CONNECTIONS = 32
 """Connections that only root and amid's own user can take."""
 EVENTS_AT_ONCE = 64
-"""A pass takes few requests, so it must not look at thousands of ready connections. epoll shows all in turn."""
+"""Ready connections that a pass looks at, since it takes few requests. epoll shows all in turn."""
 READ_BYTES = 64 * 1024
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 """Limit of one message. Below it and over `max_request_bytes`, the caller receives an error."""
@@ -49,8 +49,7 @@ LINGER_S = 0.5
 """Time to send the last answers when the broker ends."""
 CHUNKS_AT_ONCE = 64
 REPLY_CHUNKS = 4
-"""Replies to heartbeats wait while a connection has this many unsent chunks.
-The first two are its greeting and READY."""
+"""Replies to heartbeats wait while this many chunks are unsent. The first two are greeting and READY."""
 ANSWERS_PER_FLUSH = 8
 """With more, their callers would have nothing to do while the broker works on the next ones."""
 
@@ -58,8 +57,7 @@ _CREDENTIALS = struct.Struct("iII")
 
 
 class LocalConnection:
-    """uid, gid: of the peer's process when it connected, from the kernel.
-    sent_of_first: sent bytes of the first unsent chunk."""
+    """uid, gid: of the peer's process when it connected. sent_of_first: bytes of the first unsent chunk."""
 
     def __init__(self, sock: socket.socket) -> None:
         _, self.uid, self.gid = _CREDENTIALS.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))

@@ -223,6 +223,7 @@ def test_unread_replies_are_limited_in_number_and_bytes(callers: LocalCallers, t
         connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)  # so that it takes no answer completely
         assert callers.send(connection, [b"", bytes(90_000)])
         assert not callers.has_room(connection, 60_000) and not callers.send(connection, [b"", bytes(60_000)])
+        callers.limits = Rpc(max_calls=10)
         assert all(callers.send(connection, [b"", b"x"]) for _ in range(10_002))
         assert callers._counters == {"undeliverable_answers": 3}, "10,000 at most"
         peer.settimeout(0.1)

@@ -21,7 +21,6 @@ import pytest
 import zmq
 
 from amid import AmidError, Client, Curve
-from amid.broker.caller_message import Message
 from amid.broker.caller_sockets import MAX_TCP_MESSAGE_BYTES, REQUESTS_PER_PASS, open_caller_sockets
 from amid.cli.main import run
 from amid.config.tables import Caller as CallerTable
@@ -354,10 +353,10 @@ def test_a_pass_takes_few_requests(tmp_path: Path, loop: Loop) -> None:
         rpc=Rpc(listen=[endpoint]),
     )
     counts: list[int] = []
-    came: list[Message] = []
+    came: list[bytes] = []
 
-    def take(message: Message) -> None:
-        came.append(message)
+    def take(origin: object, request: bytes, fault: str) -> None:
+        came.append(request)
         time.sleep(0.0005)  # the work for a request, in which others arrive
 
     async def receive() -> None:
