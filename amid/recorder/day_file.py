@@ -134,12 +134,12 @@ class DayFile:
             self._db.execute("PRAGMA synchronous = NORMAL")
             if not self._db.execute("PRAGMA user_version").fetchone()[0]:
                 self._db.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version = {FORMAT}; COMMIT;")
+            cursor = self._db.execute("SELECT epoch, first, seq FROM cursor").fetchone() or (0, 1, 0)
+            epoch, first, last = msgspec.convert(cursor, tuple[int, int, int])
         except BaseException:
             self._db.close()
             raise
         self._compressor = Compressor()
-        cursor = self._db.execute("SELECT epoch, first, seq FROM cursor").fetchone() or (0, 1, 0)
-        epoch, first, last = msgspec.convert(cursor, tuple[int, int, int])
         if not is_whole:
             last = tail[-1].seq if tail else first - 1
         self._tail = Tail(epoch, first, last, list(tail))

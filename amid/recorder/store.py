@@ -10,6 +10,7 @@ import logging
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from itertools import groupby
 from pathlib import Path
 
@@ -103,9 +104,9 @@ class Store:
         path = self.directory / f"{self.server}-{day}{SUFFIX}"
         file = self._open(path, Archive(self.directory, self.server))
         if old is not None:
-            file.commit(Batch(self._cursor.seq + 1, self._cursor, calls=open_calls()))
-            old.finish()
-            old.close()
+            with closing(old):
+                file.commit(Batch(self._cursor.seq + 1, self._cursor, calls=open_calls()))
+                old.finish()
         return file
 
     def _open(self, path: Path, archive: Archive) -> DayFile:

@@ -21,16 +21,16 @@ BUILD_S = 300
 """Seconds that a build may take; it takes 15."""
 
 
-def run(*argv: str | Path) -> str:
-    done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=BUILD_S)
+def run(*argv: str | Path, timeout: float = BUILD_S) -> str:
+    done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout)
     assert done.returncode == 0, f"{argv} ended with {done.returncode}\n{done.stdout}{done.stderr}"
     return done.stdout
 
 
-def fetch_wheels(python: str, folder: Path) -> None:
-    """The wheels needed to build and run amid with this Python, fetched with this machine's pip configuration."""
+def fetch_wheels(python: str, folder: Path, *more: str) -> None:
+    """The wheels needed to build and run amid with this Python, and `more`, fetched with this machine's pip configuration."""
     project = tomllib.loads((TREE / "pyproject.toml").read_text())
-    needed = [*project["build-system"]["requires"], *project["project"]["dependencies"]]
+    needed = [*project["build-system"]["requires"], *project["project"]["dependencies"], *more]
     for extra in ("web", "nats"):
         needed += project["project"]["optional-dependencies"][extra]
     pip = (sys.executable, "-m", "pip")

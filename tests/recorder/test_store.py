@@ -371,7 +371,7 @@ DAMAGE = {
 def test_damaged_content_ends_neither_requests_nor_the_recording(damage: str, later: int, tmp_path: Path) -> None:
     Writer(tmp_path).write([*talking(at(NOON)), *(at(NOON).event("UserEvent") for _ in range(300))])
     (path,) = Archive(tmp_path, "pbx1").files()
-    with sqlite3.connect(path) as db:
+    with closing(sqlite3.connect(path)) as db, db:
         db.execute(DAMAGE[damage])
     archive = Archive(tmp_path, "pbx1")
     archive.calls(CallsParams())
@@ -393,10 +393,10 @@ def test_the_rest_of_a_damaged_tail_is_missing(tmp_path: Path) -> None:
     script = at(NOON)
     Writer(tmp_path).write_all([script.on("Hangup", 1) for _ in range(3)])
     (path,) = Archive(tmp_path, "pbx1").files()
-    with sqlite3.connect(path) as db:
+    with closing(sqlite3.connect(path)) as db, db:
         db.execute("UPDATE tail SET body = x'93c1' WHERE id = 2")
     Writer(tmp_path).write([script.event("UserEvent") for _ in range(300)])
-    with sqlite3.connect(path) as db:
+    with closing(sqlite3.connect(path)) as db, db:
         assert db.execute("SELECT first, last FROM block ORDER BY id LIMIT 2").fetchall() == [(1, 1), (4, 253)]
 
 
