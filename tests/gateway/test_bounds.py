@@ -102,7 +102,7 @@ def test_slow_bodies_do_not_block_valid_tokens(own_gateway: Gateway) -> None:
 
 def test_endless_bodies_are_limited_for_each_token(own_gateway: Gateway) -> None:
     before = memory_mb(own_gateway)
-    with flood(own_gateway, head("POST", "/rpc", 1_000_000, "operator") + b" " * 900_000, 90) as connections:
+    with flood(own_gateway, head("POST", "/rpc", 1_000_000, "operator") + b" " * 900_000, 40) as connections:
         assert serves(own_gateway)
         assert memory_mb(own_gateway) < before + MEMORY_MB
         answered: Counter[int] = Counter()
@@ -111,8 +111,8 @@ def test_endless_bodies_are_limited_for_each_token(own_gateway: Gateway) -> None
             answered.update(statuses(connections))
             return answered[429]
 
-        eventually(lambda: refused() >= 90 - 16 * 1024 * 1024 // 900_000, "all bodies over the limit are refused")
-        assert refused() == 90 - 16 * 1024 * 1024 // 900_000 and not answered[200]
+        eventually(lambda: refused() >= 40 - 16 * 1024 * 1024 // 900_000, "all bodies over the limit are refused")
+        assert refused() == 40 - 16 * 1024 * 1024 // 900_000 and not answered[200]
     with own_gateway.http as http:
         eventually(lambda: http.post("/rpc", content=b"{}" + b" " * 900_000).status_code == 400, "the share is given back")
 
