@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import msgspec
 import zstandard
 
-from amid.history.event import Packed
+from amid.history.event import Packed, split
 
 BLOCK_EVENTS = 250
 """Events of a full block."""
@@ -22,18 +22,12 @@ LEVEL = 3
 MAX_BYTES = 256 * 1024 * 1024
 """Limit of the uncompressed bytes of a block, so that a damaged file cannot exhaust the memory."""
 
-_ARRAY = msgspec.msgpack.Decoder(list[msgspec.Raw])
 _LONG_ARRAY = b"\xdd"  # MessagePack's array with a count of four bytes
 
 
 def join(events: Sequence[Packed]) -> bytes:
     """Packed events as one packed array."""
     return b"".join([_LONG_ARRAY, len(events).to_bytes(4, "big"), *events])
-
-
-def split(array: Packed) -> list[msgspec.Raw]:
-    """The packed events of an array. Raises `ValueError`."""
-    return _ARRAY.decode(array)
 
 
 class Compressor:

@@ -103,7 +103,7 @@ Packed = bytes | msgspec.Raw
 
 
 _EVENTS = msgspec.msgpack.Decoder(list[Event])
-_PACKED = msgspec.msgpack.Decoder(list[msgspec.Raw])
+_ARRAY = msgspec.msgpack.Decoder(list[msgspec.Raw])
 
 
 def _decoder(kind: type[T]) -> Callable[[Packed], T]:
@@ -133,12 +133,17 @@ decode = _decoder(Event)
 """One event. Raises `msgspec.DecodeError`."""
 
 
+def split(array: Packed) -> list[msgspec.Raw]:
+    """The packed events of an array. Raises `ValueError`."""
+    return _ARRAY.decode(array)
+
+
 def decode_array(array: Packed) -> list[Event]:
     """The events of a packed array. Raises `msgspec.DecodeError`."""
     try:
         return _EVENTS.decode(array)
     except msgspec.ValidationError:
-        return [decode(packed) for packed in _PACKED.decode(array)]
+        return [decode(packed) for packed in split(array)]
 
 
 def _decoder_of(kind: type[T]) -> Callable[[Packed], T]:

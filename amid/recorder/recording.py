@@ -12,8 +12,7 @@ from collections.abc import Iterable
 import msgspec
 
 from amid.events.replay_buffer import Cursor
-from amid.history.blocks import split
-from amid.history.event import Event, decode_array
+from amid.history.event import Event, decode_array, split
 from amid.history.fold import Fold
 from amid.history.ladder import summary
 from amid.history.model import Call

@@ -18,7 +18,7 @@ import pytest
 
 from amid.broker import local_callers
 from amid.broker.caller_sockets import REQUESTS_PER_PASS, open_caller_sockets
-from amid.broker.local_callers import ANSWERS_PER_FLUSH, LocalCallers
+from amid.broker.local_callers import ANSWERS_PER_FLUSH, LocalCallers, LocalConnection
 from amid.config.tables import Config, Rpc, Server
 from amid.process.acceptor import listen_locally
 from amid.process.settings import broker_settings
@@ -213,11 +213,17 @@ def test_a_connection_without_a_handshake_is_closed(daemon: Daemon) -> None:
         assert b'"result"' in silent.receive()[1], "one that has shaken hands stays"
 
 
+def connection_of(callers: LocalCallers, peer: socket.socket) -> LocalConnection:
+    """The only connection, of which a message was received."""
+    peer.sendall(frame(b"x"))
+    eventually(lambda: list(callers.receive(time.monotonic() + 0.1)), "its message")
+    (connection,) = callers._connections.values()
+    return connection
+
+
 def test_unread_replies_are_limited_in_number_and_bytes(callers: LocalCallers, tmp_path: Path) -> None:
     with connected(callers, tmp_path) as peer:
-        peer.sendall(frame(b"x"))
-        eventually(lambda: list(callers.receive(time.monotonic() + 0.1)), "its message")
-        (connection,) = callers._connections.values()
+        connection = connection_of(callers, peer)
         callers.flush()  # its greeting
         assert callers.has_room(connection, 10_000_000), "a single answer may have any size"
         connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)  # so that it takes no answer completely
@@ -242,9 +248,7 @@ def test_unread_replies_are_limited_in_number_and_bytes(callers: LocalCallers, t
 def test_many_answers_of_one_pass_do_not_wait_for_its_end(callers: LocalCallers, tmp_path: Path) -> None:
     """Some of them are sent, and an end of the connection that this finds is reported with those of the pass."""
     with connected(callers, tmp_path) as peer:
-        peer.sendall(frame(b"x"))
-        eventually(lambda: list(callers.receive(time.monotonic() + 0.1)), "its message")
-        (connection,) = callers._connections.values()
+        connection = connection_of(callers, peer)
         callers.flush()  # its greeting
         for _ in range(ANSWERS_PER_FLUSH - 1):
             callers.send(connection, [b"", b"answer"])
@@ -260,9 +264,7 @@ def test_a_reply_counts_in_full_until_its_last_byte_is_sent(callers: LocalCaller
     """It is held in full, but callers that read large replies except their ends were charged only
     for the ends."""
     with connected(callers, tmp_path) as peer:
-        peer.sendall(frame(b"x"))
-        eventually(lambda: list(callers.receive(time.monotonic() + 0.1)), "its message")
-        (connection,) = callers._connections.values()
+        connection = connection_of(callers, peer)
         callers.send(connection, [bytes(8 * MEGABYTE)])
         left = 7 * MEGABYTE
         while left > 0:

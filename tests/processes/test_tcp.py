@@ -75,6 +75,11 @@ class Tcp:
         }
         self.daemon: Daemon = daemon_for({"pbx1": self.table}, **self.tables)
 
+    def connect(self, caller: zmq.Socket[bytes]) -> None:
+        """Connect a socket as `crm`."""
+        Curve(self.server, self.crm, (self.folder / "crm.key").read_text().strip()).put_on(caller)
+        caller.connect(self.rpc)
+
     def client(self, name: str = "crm") -> Client:
         public = self.crm if name == "crm" else make_keys(self.folder / f"{name}.key")
         secret = (self.folder / f"{name}.key").read_text().strip()
@@ -263,8 +268,7 @@ def test_requests_that_have_arrived_at_shutdown_are_answered(tmp_path: Path, dae
         before = pids(tcp.daemon)
         with tcp.daemon.socket(zmq.DEALER) as caller:
             caller.set(zmq.SNDHWM, 0)
-            Curve(tcp.server, tcp.crm, (tmp_path / "crm.key").read_text().strip()).put_on(caller)
-            caller.connect(tcp.rpc)
+            tcp.connect(caller)
             caller.send_multipart([b"", b'{"id": 0, "method": "ping"}'])
             assert b"result" in caller.recv_multipart()[-1]
             stop(before["broker"])
@@ -290,8 +294,7 @@ def test_a_call_that_is_open_at_the_end_of_drain_gets_an_error(tmp_path: Path, d
         eventually(lambda: "new configuration applied" in tcp.daemon.log.read_text(), "the broker has it")
         arm(tcp.daemon, "silence", "CoreStatus")
         with tcp.daemon.socket(zmq.DEALER) as caller:
-            Curve(tcp.server, tcp.crm, (tmp_path / "crm.key").read_text().strip()).put_on(caller)
-            caller.connect(tcp.rpc)
+            tcp.connect(caller)
             caller.send_multipart([b"", b'{"id": 1, "method": "action", "params": {"action": "CoreStatus", "timeout": 60}}'])
             eventually(lambda: open_calls(tcp.daemon) == 1, "it is open")
             assert tcp.daemon.stop() == 0
@@ -306,8 +309,7 @@ def test_a_reload_that_permits_more_calls_permits_their_answers(tmp_path: Path, 
         tcp = Tcp(tmp_path, pbx, daemon_for, max_calls=4)
         with tcp.daemon.socket(zmq.DEALER) as caller:
             caller.set(zmq.RCVHWM, 0)
-            Curve(tcp.server, tcp.crm, (tmp_path / "crm.key").read_text().strip()).put_on(caller)
-            caller.connect(tcp.rpc)
+            tcp.connect(caller)
             caller.send_multipart([b"", b'{"id": 0, "method": "ping"}'])
             assert b"result" in caller.recv_multipart()[-1]
             tcp.tables["rpc"]["max_calls"] = 1000
