@@ -8,6 +8,7 @@ action twice.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 CODES = {
@@ -27,6 +28,9 @@ CODES = {
     "cancelled": 10,
 }
 """Error kind to JSON-RPC error code."""
+
+MAX_SHOWN_LENGTH = 60
+"""Characters of a wrong value that an error message shows."""
 
 _DETAILS = ("server", "action_id", "response", "packets")
 """Optional members of an error's `data`."""
@@ -88,6 +92,16 @@ class ActionFailed(AmidError):
 
 class CallTimeout(AmidError, TimeoutError):
     """The call timed out. `sent` says whether Asterisk may still run the action."""
+
+
+def unknown_server(name: str, servers: Iterable[str]) -> AmidError:
+    """The error for a name that is none of the configured servers."""
+    return AmidError("unknown_server", f"there is no server {name[:MAX_SHOWN_LENGTH]!r}; {configured(servers)}")
+
+
+def configured(servers: Iterable[str]) -> str:
+    """The end of an error message: the servers that could have been named."""
+    return f"configured servers: {', '.join(servers) or 'none'}"
 
 
 _CLASSES: dict[str, type[AmidError]] = {"action_failed": ActionFailed, "timeout": CallTimeout}

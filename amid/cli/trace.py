@@ -16,7 +16,7 @@ from amid.cli.options import json_option
 from amid.cli.text import decoded, printable, time_of_day
 from amid.client import Client
 from amid.client.discovery import find_endpoint
-from amid.errors import AmidError
+from amid.errors import AmidError, unknown_server
 
 TracedPacket = dict[str, Any]
 
@@ -69,7 +69,7 @@ def _packets(run_dir: str | None, server: str | None) -> Iterator[TracedPacket]:
     with Client(run_dir) as client:
         names = [view["name"] for view in client.servers()]
     if server is not None and server not in names:
-        raise AmidError("unknown_server", f"there is no server {server!r}; the servers are {', '.join(names) or 'none'}")
+        raise unknown_server(server, names)
     with zmq.Context() as context, context.socket(zmq.SUB) as socket:
         for name in names if server is None else [server]:
             _connect(socket, folder, name)

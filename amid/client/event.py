@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from amid.client import protocol
 from amid.client.protocol import log
 from amid.client.results import EventBody, EventsPage, Server, Value
-from amid.errors import AmidError, CallTimeout
+from amid.errors import AmidError, CallTimeout, unknown_server
 from amid.events.sequence import Gap
 from amid.outage import no_events
 
@@ -133,12 +133,12 @@ class Inbox:
 def cursors_of(listed: list[Server], server: str | None, names: Iterable[str]) -> list[EventCursor]:
     """One cursor for the named server, or for every server. Raises `AmidError` of kind
     `unknown_server`."""
-    chosen = [one["name"] for one in listed if server in (None, one["name"])]
-    if not chosen:
-        known = ", ".join(one["name"] for one in listed) or "none"
-        which = f" {server!r}" if server is not None else ""
-        raise AmidError("unknown_server", f"there is no server{which}; the servers are {known}", server=server)
-    return [EventCursor(name, names) for name in chosen]
+    servers = [one["name"] for one in listed]
+    if server is not None and server not in servers:
+        raise unknown_server(server, servers)
+    if not servers:
+        raise AmidError("unknown_server", "no server is configured")
+    return [EventCursor(name, names) for name in servers if server in (None, name)]
 
 
 def describe(gap: Gap) -> str:

@@ -17,7 +17,7 @@ from starlette.datastructures import QueryParams
 from amid import wire
 from amid.client import AsyncClient
 from amid.client.view import View
-from amid.errors import AmidError
+from amid.errors import AmidError, configured, unknown_server
 from amid.gateway.fields import check_parameters
 
 PARAMETERS = ("server", "kinds")
@@ -36,14 +36,13 @@ def parse_views(query: QueryParams, servers: list[str]) -> list[View]:
     Raises `AmidError` of kind `invalid_params` or `unknown_server`.
     """
     check_parameters(query, PARAMETERS)
-    known = ", ".join(servers) or "none"
     wanted = list(dict.fromkeys(name for name in query.getlist("server") if name))
     if not wanted and len(servers) != 1:
-        raise AmidError("invalid_params", f"`server` is required, `*` for all servers; the servers are {known}")
+        raise AmidError("invalid_params", f"`server` is required, `*` for all servers; {configured(servers)}")
     if not wanted or ALL in wanted:
         wanted = servers
     if absent := [name for name in wanted if name not in servers]:
-        raise AmidError("unknown_server", f"there is no server {absent[0][:60]!r}; the servers are {known}")
+        raise unknown_server(absent[0], servers)
     kinds = list(dict.fromkeys(query.getlist("kinds"))) or None
     for kind in kinds or ():
         if kind not in wire.STATE_KINDS and kind not in wire.STATE_KINDS.values():

@@ -25,7 +25,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from amid.client import AsyncClient, Event
 from amid.config.tables import Gateway
-from amid.errors import AmidError
+from amid.errors import AmidError, unknown_server
 from amid.events.where import Condition
 from amid.gateway.access import Principal
 from amid.gateway.backlog import Cursor, Cursors, Item
@@ -136,8 +136,7 @@ class Streams:
         query = _query(connection)
         wanted = StreamFilter.of(query)
         if unknown := wanted.servers - set(self._servers):
-            known = ", ".join(self._servers) or "none"
-            raise AmidError("unknown_server", f"there is no server {min(unknown)[:60]!r}; the servers are {known}")
+            raise unknown_server(min(unknown), self._servers)
         return wanted, connection.headers.get("last-event-id") or query.get("after", "")
 
     def _reserve(self, principal: Principal) -> None:

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, Union
 import msgspec
 from msgspec import Meta, inspect
 
-from amid.errors import AmidError
+from amid.errors import MAX_SHOWN_LENGTH, AmidError, configured, unknown_server
 from amid.rpc.type_words import describe_type, suggest_key
 from amid.wire import MAX_ITEMS, METHODS, STATE_KINDS
 
@@ -29,8 +29,6 @@ MAX_NAMES = 100
 
 MAX_ID_BYTES = 64
 """An `id` stays in memory until the answer is read."""
-MAX_SHOWN_LENGTH = 60
-"""Characters of an unknown param's name that the error repeats."""
 MAX_UNTIL_LENGTH = 256
 """Characters. `until` stays in memory until its event comes."""
 MAX_ON_BEHALF_LENGTH = 64
@@ -274,11 +272,10 @@ def choose_server(name: str | None, servers: Collection[str]) -> str:
     """
     if name is None and len(servers) == 1:
         return next(iter(servers))
-    known = ", ".join(servers) or "none"
     if name is None:
-        raise AmidError("invalid_params", f"`server` is missing; the servers are {known}")
+        raise AmidError("invalid_params", f"`server` is missing; {configured(servers)}")
     if name not in servers:
-        raise AmidError("unknown_server", f"there is no server {name[:MAX_SHOWN_LENGTH]!r}; the servers are {known}")
+        raise unknown_server(name, servers)
     return name
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from amid.errors import MAX_SHOWN_LENGTH
 from amid.events.where import Condition
 from amid.state.model import MEMBERS, Model, Thing
 from amid.wire import STATE_KINDS
@@ -13,8 +14,6 @@ _SINGULAR = {plural: kind for kind, plural in STATE_KINDS.items()}
 NESTED = {"queue": ("member", "caller"), "conference": ("participant",)}
 """Kind -> the kinds whose things it contains. Each of those has a member named like the outer
 kind."""
-MAX_SHOWN_LENGTH = 60
-"""Characters of an unknown member's name that the error repeats."""
 
 
 def parse_kinds(names: list[str] | None) -> frozenset[str]:

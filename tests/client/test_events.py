@@ -180,7 +180,7 @@ def test_an_unknown_server_is_an_error(daemon: StandIn, listen: Listen) -> None:
     with pytest.raises(AmidError, match="pbx1") as caught:
         listen(daemon, lambda: None, 0, server="pbx9")
     assert caught.value.kind == "unknown_server"
-    assert "the servers are pbx1" in caught.value.message
+    assert "configured servers: pbx1" in caught.value.message
 
 
 def test_a_timeout_leaves_the_stream_open(daemon: StandIn) -> None:
