@@ -72,11 +72,15 @@ T = TypeVar("T")
 
 
 class ServerRecorder:
-    """Records one server. in_writer: calls a function in the thread that writes."""
+    """Records one server. in_writer: calls a function in the thread that writes. report_problem: takes
+    the server, and why it is not recorded, "" if it is."""
 
-    def __init__(self, settings: RecorderSettings, server: str, in_writer: Callable[..., Any]) -> None:
+    def __init__(
+        self, settings: RecorderSettings, server: str, in_writer: Callable[..., Any], report_problem: Callable[[str, str], object]
+    ) -> None:
         self._server = server
         self._in_writer = in_writer
+        self._report_problem = report_problem
         self._store = Store(Path(settings.directory), server)
         self._claim = Claim(Path(settings.directory), server)
         self._recording = Recording(server, settings.recorder.leave_out)
@@ -210,11 +214,13 @@ class ServerRecorder:
         await self._write(self._recording.hang_up(gone, clock.wall()))
 
     def _report(self, failure: str) -> None:
-        """Log a failure once, and its end. failure: empty for none."""
+        """Log a failure once, and its end; `amid status` shows it meanwhile. failure: empty for none."""
         if failure and not self._failed:
             log.error("%s: %s", self._server, failure)
         elif self._failed and not failure:
             log.info("%s: recording resumed", self._server)
+        if failure != self._failed:
+            self._report_problem(self._server, failure and f"{self._server}: {failure}")
         self._failed = failure
 
 
@@ -227,7 +233,7 @@ class Recorder:
         self._directory = Path(settings.directory)
         self._writer = ThreadPoolExecutor(1, "writer")
         self._readers = ThreadPoolExecutor(CONCURRENT_REQUESTS, "reader")
-        self._servers = {name: ServerRecorder(settings, name, self._in_writer) for name in settings.servers}
+        self._servers = {name: ServerRecorder(settings, name, self._in_writer, child.report_problem) for name in settings.servers}
         self._open: set[int] = set()
         self._service = Service(settings.run_dir, ServiceHello("recorder", METHODS), self._handle_call, self._forget)
 

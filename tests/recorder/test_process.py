@@ -159,6 +159,19 @@ def test_no_event_is_lost_when_the_recorder_is_killed(storm: Daemon, tmp_path: P
     assert not Archive(tmp_path, "pbx1").gaps()
 
 
+def test_status_shows_why_nothing_is_recorded(tmp_path: Path, daemon_for: StartDaemon) -> None:
+    directory = tmp_path / "calls"
+    with faulty_pbx() as pbx:
+        daemon = daemon_for({"pbx1": table(pbx)}, recorder={"directory": str(directory)})
+        eventually(lambda: Archive(directory, "pbx1").cursor(), "events are recorded")
+        directory.rename(tmp_path / "away")
+        directory.touch()
+        eventually(lambda: "pbx1: recording has stopped" in daemon.processes()["recorder"]["problem"], "it is shown")
+        directory.unlink()
+        eventually(lambda: not daemon.processes()["recorder"]["problem"], "it is recorded again")
+        assert Archive(directory, "pbx1").cursor()
+
+
 def _answers_with(daemon: Daemon, kind: str | None) -> bool:
     return _kind(daemon) == kind
 
