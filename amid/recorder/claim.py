@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 from pathlib import Path
@@ -23,9 +24,11 @@ class Claim:
         """Whether another process had it at the last attempt."""
 
     def take(self) -> None:
-        """Take it, unless this process has it. Raises `StoreError`."""
-        if self._lock >= 0:
+        """Take it, unless this process has it. That in a directory which was removed or replaced since
+        then does not count. Raises `StoreError`."""
+        if self._is_held():
             return
+        self.release()
         try:
             lock = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
         except OSError as error:
@@ -38,6 +41,11 @@ class Claim:
             advice = "give each its own `state_dir`, or `directory` in [recorder]"
             raise StoreError(f"another amid records server {self._server} in {self._path.parent}; {advice}") from None
         self._lock, self.is_refused = lock, False
+
+    def _is_held(self) -> bool:
+        with contextlib.suppress(OSError):
+            return self._lock >= 0 and os.path.samestat(os.fstat(self._lock), self._path.stat())
+        return False
 
     def release(self) -> None:
         if self._lock >= 0:

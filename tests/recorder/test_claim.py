@@ -23,6 +23,19 @@ def test_only_one_recorder_has_the_files_of_a_server(tmp_path: Path) -> None:
         claim.release()
 
 
+def test_a_directory_that_was_replaced_is_claimed_as_well(tmp_path: Path) -> None:
+    directory = tmp_path / "recordings"
+    directory.mkdir()
+    first, second = Claim(directory, "pbx1"), Claim(directory, "pbx1")
+    first.take()
+    directory.rename(tmp_path / "away")
+    directory.mkdir()
+    first.take()
+    with pytest.raises(StoreError, match="another amid records"):
+        second.take()
+    first.release()
+
+
 def test_a_directory_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=r"cannot create .*pbx1.lock: No such file or directory"):
         Claim(tmp_path / "none", "pbx1").take()
