@@ -106,7 +106,7 @@ class Archive:
         return FoundCall(shown, lines, [packed for _, packed in events])
 
     def _row(self, linkedid: str) -> CallRow | None:
-        condition = "linkedid IN (?, (SELECT target FROM joined WHERE linkedid = ?))"
+        condition = "continued = 0 AND linkedid IN (?, (SELECT target FROM joined WHERE linkedid = ?))"
         for path in reversed(self.files()):
             for row in self._rows(path, condition, (linkedid, linkedid)):
                 return row
@@ -130,10 +130,11 @@ class Archive:
         call = row.summary
         wanted = {call["linkedid"], *call["joined"]}
         hashes = hashes_of({*wanted, SESSION})
-        last_day = day_of((call["ended"] or time.time()) + 1)
+        end = call["ended"] if call["ended"] is not None else time.time()
+        first_day, last_day = sorted((day_of(call["began"]), day_of(end + 1)))  # the clock may have been set back
         found: dict[tuple[int, int], Numbered] = {}
         for path in self.files():
-            if not day_of(call["began"]) <= _day(path) <= last_day:
+            if not first_day <= _day(path) <= last_day:
                 continue
             for event, packed in self._ask(path, partial(_events_near, row=row, hashes=hashes)):
                 if not wanted.isdisjoint(linkedids_of(event, packed)) or _may_end(event, call):

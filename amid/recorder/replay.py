@@ -20,7 +20,7 @@ import msgspec
 from amid.errors import AmidError
 from amid.events.replay_buffer import Cursor
 from amid.history.blocks import decompress
-from amid.recorder.archive import Archive, is_unfinished, opened, tail_of
+from amid.recorder.archive import NEVER, Archive, is_unfinished, opened, tail_of
 from amid.recorder.day_file import hashes_of
 from amid.rpc.requests import EventsParams
 from amid.rpc.result import EncodedEvents, EventsPage
@@ -32,10 +32,10 @@ STEP_BLOCKS = 20
 MAX_ANSWER_BYTES = 1024 * 1024
 """Bytes of events at which an answer ends, as in the reader."""
 
-BLOCKS = """SELECT id, epoch, first, last, events, names FROM block WHERE (epoch, last) > (?, ?)
+BLOCKS = """SELECT id, epoch, first, last, events, names FROM block WHERE (epoch, last) > (?, ?) AND (epoch, first) < (?, ?)
             ORDER BY epoch, last LIMIT ?"""
-FIRST = "SELECT epoch, first FROM block ORDER BY epoch, last LIMIT 1"
-TAIL = "SELECT epoch, first, seq FROM cursor WHERE first <= seq AND (epoch, seq) > (?, ?)"
+NEXT = "SELECT epoch, first FROM block WHERE (epoch, last) > (?, ?) ORDER BY epoch, last LIMIT 1"
+TAIL = "SELECT epoch, first, seq FROM cursor WHERE first <= seq AND (epoch, seq) > (?, ?) AND (epoch, first) < (?, ?)"
 
 
 class _Head(msgspec.Struct, gc=False):
@@ -65,30 +65,50 @@ class Run(NamedTuple):
 
 
 class RecordedFiles:
-    """The files of one server in the order of their events."""
+    """The files of one server in the order of their events. After the clock was set back, an earlier
+    file continues: the numbers of a file may have holes, which others fill."""
 
     def __init__(self, archive: Archive) -> None:
         self._archive = archive
-        self._firsts: dict[tuple[Path, int], Cursor] = {}
-        """The first number of a file, which never changes, by path and inode."""
+        self._ends: dict[Path, tuple[list[tuple[int, int]], Cursor, Cursor]] = {}
+        """The first and last number of a file, and the state of the file when they were read."""
 
-    def after(self, cursor: Cursor) -> list[Path]:
-        """The files that may have events after this one. Raises `AmidError` if one cannot be read."""
-        firsts = sorted((first, path) for path in self._archive.files() if (first := self._first_of(path)) is not None)
-        earlier = [place for place, (first, _) in enumerate(firsts) if first <= cursor]
-        return [path for _, path in firsts[max(earlier, default=0) :]]
+    def after(self, cursor: Cursor) -> list[tuple[Cursor, Path]]:
+        """The files with events after this one, in the order of the first of these, whose number is with
+        each. Raises `AmidError` if one cannot be read."""
+        found = [(begin, path) for path in self._archive.files() if (begin := self._begin_after(cursor, path)) is not None]
+        return sorted(found)
 
-    def _first_of(self, path: Path) -> Cursor | None:
+    def _begin_after(self, cursor: Cursor, path: Path) -> Cursor | None:
         with _reading(path):
-            key = path, path.stat().st_ino
-            if key not in self._firsts:
+            state = [_state(path), _state(path.with_name(path.name + "-wal"))]
+            if path not in self._ends or self._ends[path][0] != state:
                 with opened(path) as db:
-                    found = db.execute(FIRST).fetchone() or db.execute(TAIL, (0, 0)).fetchone()
-                if found is None:
+                    first, last = _begin(db, Cursor(0, 0)), db.execute("SELECT epoch, seq FROM cursor").fetchone()
+                if first is None:
                     return None
-                self._firsts[key] = Cursor(*map(int, found[:2]))  # a damaged file has other types
-            return self._firsts[key]
+                self._ends[path] = state, first, Cursor(*map(int, last)) if last else NEVER
+            _, first, end = self._ends[path]
+            if cursor < first or end <= cursor:
+                return first if cursor < first else None
+            with opened(path) as db:
+                return _begin(db, cursor)
         return None
+
+
+def _state(path: Path) -> tuple[int, int]:
+    """Differs after a file was written or replaced."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return 0, 0
+    return found.st_ino, found.st_mtime_ns
+
+
+def _begin(db: sqlite3.Connection, after: Cursor) -> Cursor | None:
+    """The first number of the first block, or of the tail, with an event after this one."""
+    found = db.execute(NEXT, after).fetchone() or db.execute(TAIL, (*after, *NEVER)).fetchone()
+    return Cursor(*map(int, found[:2])) if found is not None else None  # a damaged file has other types
 
 
 class RecordedPull:
@@ -99,7 +119,6 @@ class RecordedPull:
         self._limit = params.limit
         self._names = frozenset(name.casefold() for name in params.names or ())
         self._files = files
-        self._paths: list[Path] | None = None
         self.cursor = self._position = Cursor(params.after.epoch, params.after.seq)
         self.missed: int | None = 0
         self.events = EncodedEvents(as_json)
@@ -118,15 +137,15 @@ class RecordedPull:
 
     def advance(self) -> None:
         """Read the next blocks. Raises `AmidError` if a file cannot be read at present."""
-        if self._paths is None:
-            self._paths = self._files.after(self.cursor)
+        files = self._files.after(self._position)
         runs: list[Run] = []
         position = None
-        while self._paths and position is None:
-            with _reading(self._paths[0]), opened(self._paths[0]) as db:
-                runs, position = _read(db, self._position, self._names)
-            if position is None:
-                self._paths.pop(0)
+        ends = [begin for begin, _ in files[1:]] + [NEVER]
+        for (_, path), end in zip(files, ends, strict=False):
+            with _reading(path), opened(path) as db:
+                runs, position = _read(db, self._position, end, self._names)
+            if position is not None:
+                break
         self._position = position or self._position
         self.is_at_end = position is None
         self.is_complete = not all(map(self._add, runs))
@@ -155,13 +174,13 @@ class RecordedPull:
         return not self._names or event.name.casefold() in self._names
 
 
-def _read(db: sqlite3.Connection, after: Cursor, names: frozenset[str]) -> tuple[list[Run], Cursor | None]:
-    """The next runs of a file, and the number up to which it was read; None if nothing is after
-    `after`. names: the requested ones, case-folded, all if empty."""
+def _read(db: sqlite3.Connection, after: Cursor, end: Cursor, names: frozenset[str]) -> tuple[list[Run], Cursor | None]:
+    """The next runs of a file that begin before `end`, and the number up to which it was read; None if
+    there are none after `after`. names: the requested ones, case-folded, all if empty."""
     lacks = not names or any(name in names for (name,) in db.execute("SELECT name FROM left_out"))
     hashes = hashes_of(names)
     runs: list[Run] = []
-    rows = db.execute(BLOCKS, (*after, STEP_BLOCKS)).fetchall()
+    rows = db.execute(BLOCKS, (*after, *end, STEP_BLOCKS)).fetchall()
     for block, *numbers, found in rows:
         epoch, first, last, stored = map(int, numbers)
         may_lack = lacks and stored < last - first + 1
@@ -171,7 +190,7 @@ def _read(db: sqlite3.Connection, after: Cursor, names: frozenset[str]) -> tuple
             runs.append(Run(epoch, first, last))
         after = Cursor(epoch, last)
     if len(rows) < STEP_BLOCKS:
-        for epoch, first, last in [map(int, row) for row in db.execute(TAIL, after)]:
+        for epoch, first, last in [map(int, row) for row in db.execute(TAIL, (*after, *end))]:
             rows.append((epoch, last))
             runs += _runs(epoch, first, last, _events_of_tail(db), lacks)
             after = Cursor(epoch, last)

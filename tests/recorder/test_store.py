@@ -192,6 +192,7 @@ def test_the_clock_is_set_back(tmp_path: Path) -> None:
     script.time -= 2 * DAY_S
     writer.write_all(hang_up(script))
     assert len(Archive(tmp_path, "pbx1").files()) == 2
+    assert ladder_of(tmp_path)[:-1] == [*TALK, "100 hangs up"]
     assert Writer(tmp_path).recording.cursor == Cursor(1, 10)
     assert not Archive(tmp_path, "pbx1").failures
 
