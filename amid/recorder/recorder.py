@@ -63,7 +63,7 @@ PENDING_S = 0.2
 FILL_S = 0.1
 """Seconds after which a page with events, but fewer than its limit, is returned."""
 CONCURRENT_REQUESTS = 2
-"""Requests that are answered concurrently; each may read many files."""
+"""Requests for events, and for calls, that are answered concurrently; each may read many files."""
 
 METHODS = ["calls", "call", "events"]
 """`events`: of those that the reader no longer holds."""
@@ -232,7 +232,8 @@ class Recorder:
         self._settings = settings
         self._directory = Path(settings.directory)
         self._writer = ThreadPoolExecutor(1, "writer")
-        self._readers = ThreadPoolExecutor(CONCURRENT_REQUESTS, "reader")
+        self._readers = ThreadPoolExecutor(2 * CONCURRENT_REQUESTS, "reader")
+        self._searches = asyncio.Semaphore(CONCURRENT_REQUESTS)
         self._servers = {name: ServerRecorder(settings, name, self._in_writer, child.report_problem) for name in settings.servers}
         self._open: set[int] = set()
         self._service = Service(settings.run_dir, ServiceHello("recorder", METHODS), self._handle_call, self._forget)
@@ -287,11 +288,12 @@ class Recorder:
     async def _answer_calls(self, call: CallService, params: Params) -> None:
         server = self._servers[call.server]
         await server.refresh(min(COMMIT_S, call.deadline - clock.monotonic()))
-        if not self._is_awaited(call):
-            return
-        if server.is_refused:
-            raise AmidError("not_connected", f"another amid records server {call.server}, in the same directory")
-        result = await self._in_reader(answer, self._directory, call.server, params)
+        async with self._searches:
+            if not self._is_awaited(call):
+                return
+            if server.is_refused:
+                raise AmidError("not_connected", f"another amid records server {call.server}, in the same directory")
+            result = await self._in_reader(answer, self._directory, call.server, params)
         if call.call_id in self._open:
             self._service.answer(call, result)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import signal
@@ -13,11 +14,18 @@ from collections.abc import Iterator
 from contextlib import closing
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from amid.config.tables import Recorder as RecorderTable
+from amid.process.loop import clock
+from amid.process.settings import RecorderSettings
+from amid.recorder import recorder
 from amid.recorder.archive import Archive
+from amid.rpc.messages import CallService
+from amid.rpc.requests import CallsParams
 from tests.asterisk.server import Asterisk
 from tests.conformance.pbx import of
 from tests.conftest import StartDaemon
@@ -234,5 +242,32 @@ def test_a_call_for_a_server_that_was_just_added_ends_no_recorder(tmp_path: Path
         while "unknown_server" in str(daemon.request("calls", asked)):  # without a pause, so that one comes at the moment
             assert time.monotonic() < end
         eventually(lambda: "result" in daemon.request("calls", asked), "it is recorded")
-        recorder = daemon.processes()["recorder"]
-        assert (recorder["restarts"], recorder["last_exit"]) == (1, "status 0")
+        process = daemon.processes()["recorder"]
+        assert (process["restarts"], process["last_exit"]) == (1, "status 0")
+
+
+def test_calls_that_nobody_waits_for_any_more_are_not_searched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hundred slow searches would delay all others, also after their callers have given up."""
+    searched: list[str] = []
+
+    async def recent(*_: object) -> None: ...
+
+    def search(_directory: Path, server: str, _params: Any) -> dict[str, Any]:
+        searched.append(server)
+        time.sleep(0.1)
+        return {}
+
+    async def ask() -> None:
+        settings = RecorderSettings(str(tmp_path), "info", ["pbx1"], RecorderTable(), str(tmp_path))
+        child: Any = SimpleNamespace(report_problem=None)
+        process = recorder.Recorder(child, settings)
+        deadline = clock.monotonic() + 0.3
+        calls = [CallService(number, deadline, deadline, "calls", "pbx1", b"") for number in range(100)]
+        for call in calls:
+            process._handle_call(call, CallsParams())
+        await asyncio.sleep(1.0)
+
+    monkeypatch.setattr(recorder, "answer", search)
+    monkeypatch.setattr(recorder.ServerRecorder, "refresh", recent)
+    asyncio.run(ask())
+    assert 2 <= len(searched) <= 8
