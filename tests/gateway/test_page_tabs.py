@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from tests.daemon import BOUND_S, eventually
 from tests.gateway.browser import chromium, load, log_in, log_out
-from tests.gateway.conftest import Gateway
+from tests.gateway.conftest import TOKENS, Gateway
 
 TABS = 8
 STREAMS = 2
@@ -109,6 +109,20 @@ def test_logging_out_in_one_tab_ends_the_stream_and_all_tabs(context: BrowserCon
     for tab in tabs:
         expect(tab.locator("#login")).to_be_visible(timeout=BOUND_S * 1000)
     eventually(lambda: streams(own_gateway) == 0, "the stream has ended")
+
+
+def test_a_second_log_in_replaces_the_session_of_all_tabs(context: BrowserContext, own_gateway: Gateway) -> None:
+    """Two tabs showed the log-in. Each event is shown once, and of the old token nothing is left."""
+    tabs = [context.new_page() for _ in range(2)]
+    for tab in tabs:
+        load(tab, own_gateway.url)
+    log_in(tabs[0])
+    log_in(tabs[1], TOKENS["wallboard"])
+    expect(tabs[0].locator("#notice")).to_contain_text("this token may receive some events only")
+    eventually(lambda: streams(own_gateway) == 1, "the streams of the first session have ended")
+    all_show_the_next_event(tabs, own_gateway, "second")
+    for tab in tabs:
+        expect(tab.locator("#events-summary")).to_have_text("1 of the last 1, 1 since this page was opened")
 
 
 def test_a_browser_without_shared_workers_has_streams_in_each_tab(context: BrowserContext, own_gateway: Gateway) -> None:

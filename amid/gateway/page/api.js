@@ -46,12 +46,16 @@ const HALF = `amid session ${ROOT.pathname}`;
 const CHANNEL = `amid events ${ROOT.pathname}`;
 const half = () => localStorage.getItem(HALF) ?? "";
 
+/** Tell all tabs and workers that the session of this browser is another one, or none. */
+const reportSession = () => new BroadcastChannel(CHANNEL).postMessage(["session"]);
+
 /** Exchange the token for a session: one half in a cookie that no script can read, the other here. */
 export async function logIn(token) {
   const answer = await post("login", token);
   const body = await answer.json();
   if (!answer.ok) throw new CallError(body.error, answer.status);
   localStorage.setItem(HALF, body.session);
+  reportSession();
 }
 
 /** The name of the token that is logged in, or null. */
@@ -70,7 +74,7 @@ export async function logOut() {
     leaving = post("logout", "");
     await leaving;
     localStorage.removeItem(HALF);
-    new BroadcastChannel(CHANNEL).postMessage(["logout"]);
+    reportSession();
   } catch (error) {
     calls = new AbortController();
     throw error;

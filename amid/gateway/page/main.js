@@ -62,7 +62,7 @@ const handlers = {
     setConnection(reason, "down");
   },
   ended: () => location.reload(),
-  logout: () => location.reload(), // in another tab
+  session: () => location.reload(), // another tab has logged in or out
 };
 
 function setConnection(text, state) {

@@ -19,7 +19,7 @@ const ending = new AbortController();
 function start(settings) {
   channel = new BroadcastChannel(settings.channel);
   channel.onmessage = ({ data: [name] }) => {
-    if (name !== "logout") return;
+    if (name !== "session") return;
     ending.abort();
     self.close();
   };
