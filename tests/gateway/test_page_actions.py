@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.conformance.pbx import Pbx, running
 from tests.gateway.browser import chromium, log_in, page, shoot
@@ -140,6 +140,33 @@ def test_an_error_is_shown_in_the_dialog(view: Page, gateway: Gateway) -> None:
     view.click("#act-do")
     expect(view.locator("#act-error")).to_contain_text("Asterisk answered Error")
     expect(view.locator("#act-dialog")).to_be_visible()
+
+
+def test_the_error_of_a_closed_dialog_is_not_shown_in_the_next_one(view: Page, gateway: Gateway) -> None:
+    gateway.daemon.action("Originate", CALL)
+    held: list[Route] = []
+    view.locator("#calls .call").get_by_role("button", name="Hang up").click()
+    view.route("**/rpc", lambda route: held.append(route) if "Hangup" in (route.request.post_data or "") else route.continue_())
+    with view.expect_request(lambda request: "Hangup" in (request.post_data or "")):
+        view.click("#act-do")
+    view.keyboard.press("Escape")
+    view.click("#calls-new")
+    held[0].abort()
+    expect(view.locator("#done")).to_have_text("Hang up: the gateway does not answer (it may have been carried out)")
+    expect(view.locator("#act-title")).to_have_text("New call")
+    expect(view.locator("#act-error")).to_have_text("")
+
+
+def test_a_call_is_hung_up_whose_first_channel_has_ended(view: Page, gateway: Gateway) -> None:
+    """It had another channel when the dialog was opened."""
+    gateway.daemon.action("Originate", CALL)
+    view.locator("#calls .call").get_by_role("button", name="Hang up").click()
+    view.locator("#calls .call").evaluate("(card) => (card.call.legs[0].channel.name = 'Local/ended')")
+    view.keyboard.press("Escape")
+    view.locator("#calls .call").get_by_role("button", name="Hang up").click()
+    view.click("#act-do")
+    expect(view.locator("#done")).to_have_text("Hang up: done.")
+    expect(view.locator("#calls .call")).to_have_count(0)
 
 
 def test_buttons_appear_only_for_what_the_token_may_do(browser: Browser, gateway: Gateway) -> None:

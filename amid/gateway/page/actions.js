@@ -8,7 +8,7 @@ import { $, make, setText } from "./dom.js";
 
 const ACTIONS = ["Hangup", "BlindTransfer", "Park", "Originate", "QueuePause", "QueueAdd", "QueueRemove"];
 const RING_MS = 30000;
-const REPORT_MS = 4000; // how long the success of an action is shown
+const REPORT_MS = 4000; // how long the outcome of an action is shown behind its dialog
 const PAUSE_REASONS = ["Lunch", "Break", "Meeting", "Training", "After-call work"];
 
 export class Actions {
@@ -198,33 +198,36 @@ export class Actions {
   }
 
   async #run() {
-    const { title, run } = this.confirmed;
+    const { confirmed } = this;
+    const isShown = () => this.confirmed === confirmed && $("act-dialog").open; // the user may close it meanwhile
     const values = Object.fromEntries([...new FormData(this.form)].map(([name, value]) => [name, String(value).trim()]));
     setText($("act-error"), "");
     $("act-do").disabled = true;
     try {
-      await run(values);
-      $("act-dialog").close();
-      this.#reportSuccess(`${title}: done.`);
+      await confirmed.run(values);
+      if (isShown()) $("act-dialog").close();
+      this.#report(`${confirmed.title}: done.`);
     } catch (error) {
-      setText($("act-error"), `${error.message} (${error.outcome})`);
+      const text = `${error.message} (${error.outcome})`;
+      if (isShown()) setText($("act-error"), text);
+      else this.#report(`${confirmed.title}: ${text}`);
     }
-    $("act-do").disabled = false;
+    if (isShown()) $("act-do").disabled = false;
   }
 
-  #reportSuccess(text) {
+  #report(text) {
     clearTimeout(this.timer);
     setText($("done"), text);
     this.timer = setTimeout(() => setText($("done"), ""), REPORT_MS);
   }
 }
 
-/** Hang up channels in order. The others may end with the first one, so their failures are ignored. */
-async function hangUpAll(server, [first, ...others]) {
-  await action(server, "Hangup", { Channel: first });
-  for (const channel of others) {
+/** Hang up channels in order. Some may have ended before, or end with others, but at least one must be hung up. */
+async function hangUpAll(server, channels) {
+  const failures = [];
+  for (const channel of channels) {
     await action(server, "Hangup", { Channel: channel }).catch((error) => {
-      if (error.kind !== "action_failed") throw error;
+      if (error.kind !== "action_failed" || failures.push(error) === channels.length) throw error;
     });
   }
 }
