@@ -160,6 +160,11 @@ class Daemon:
         pid: int = self.processes()[name]["pid"]
         return pid
 
+    def peak_bytes(self, process: str) -> int:
+        """The most that a process of the daemon has had resident (VmHWM, proc(5))."""
+        status = Path(f"/proc/{self.pid(process)}/status").read_text()
+        return int(status.partition("VmHWM:")[2].split()[0]) * 1024
+
     def kill(self, name: str) -> int:
         return self.signal(name, signal.SIGKILL)
 

@@ -24,7 +24,8 @@ T = TypeVar("T")
 
 class BrokerLink(Generic[T]):
     """on_message: takes the broker's messages. on_connected: called when a broker was connected to.
-    on_lost: takes the reason why a broker was lost."""
+    on_lost: takes the reason why a broker was lost. on_room: called when results may be sent again
+    after `is_backlogged`."""
 
     def __init__(
         self,
@@ -34,6 +35,7 @@ class BrokerLink(Generic[T]):
         on_message: Callable[[T], object],
         on_connected: Callable[[], object],
         on_lost: Callable[[Exception | None], object] = lambda _: None,
+        on_room: Callable[[], object] = lambda: None,
     ) -> None:
         self._path = f"{run_dir}/{wire.READERS_SOCKET}"
         self._hello = hello
@@ -41,8 +43,14 @@ class BrokerLink(Generic[T]):
         self._on_message = on_message
         self._on_connected = on_connected
         self._on_lost = on_lost
+        self._on_room = on_room
         self._pipe: Pipe[T] | None = None
         self._connecting = start_task(self._connect())
+
+    @property
+    def is_backlogged(self) -> bool:
+        """Whether the broker receives large results more slowly than they are made."""
+        return self._pipe is not None and self._pipe.is_backlogged
 
     def send(self, message: Any, payload: bytes = b"") -> bool:
         """Send a message; False if there is no broker."""
@@ -70,7 +78,7 @@ class BrokerLink(Generic[T]):
         self._on_connected()
 
     def _new_pipe(self) -> Pipe[T]:
-        return Pipe(self._decode, self._received, self._lost)
+        return Pipe(self._decode, self._received, self._lost, self._on_room)
 
     def _received(self, pipe: Pipe[T], received: list[Message[T]]) -> None:
         for message, _ in received:
@@ -80,4 +88,5 @@ class BrokerLink(Generic[T]):
         if pipe is self._pipe:
             self._pipe = None
             self._on_lost(error)
+            self._on_room()
             self._connecting = start_task(self._connect(RECONNECT_S))

@@ -8,7 +8,7 @@ waiting for silence.
 
 A message is a MessagePack value of `amid.rpc.messages` and a payload of bytes that the pipe does
 not decode; the lengths of both come first. A few messages of one pass of the loop leave in one write
-at its end. A large payload leaves in pieces, one in each pass, and other messages overtake it.
+at its end. A large payload leaves in pieces, a few in each pass, and other messages overtake it.
 """
 
 from __future__ import annotations
@@ -33,6 +33,13 @@ READ_BYTES = 256 * 1024
 PIECE_BYTES = 64 * 1024
 """A larger payload leaves in pieces of this size."""
 
+PIECES_PER_PASS = 4
+"""With one, a reader that parses long lists, at 1 MiB in a pass, would receive more than it sends."""
+
+MAX_BACKLOG_BYTES = 32 * 1024 * 1024
+"""Large payloads that wait. Beyond it, an owner that makes them on request should pause: one caller
+may request thousands, and the broker limits only what it has received."""
+
 _LAST = 2**31
 """Added to the length of a value: the pieces before are the beginning of its payload. A piece has no
 value. Pieces of two payloads are never mixed."""
@@ -48,7 +55,8 @@ Message = tuple[T, bytes]
 
 class Pipe(asyncio.Protocol, Generic[T]):
     """One end of a pipe. on_messages: takes the messages of one read. on_lost: takes the reason
-    when the other end has closed.
+    when the other end has closed. on_room: called when a large payload has left and there is no
+    backlog.
 
     unwritten: the values that were not handed to the kernel. When the pipe is lost, the other end
     has not received them. Both decoding and on_messages may raise `ValueError` for invalid data;
@@ -60,14 +68,17 @@ class Pipe(asyncio.Protocol, Generic[T]):
         decode: Callable[[bytes | memoryview], T],
         on_messages: Callable[[Pipe[T], list[Message[T]]], None],
         on_lost: Callable[[Pipe[T], Exception | None], None],
+        on_room: Callable[[], object] = lambda: None,
     ) -> None:
         self._decode = decode
         self._on_messages = on_messages
         self._on_lost = on_lost
+        self._on_room = on_room
         self._in = bytearray()
         self._pieces: list[bytes] = []
         self._out: list[bytes] = []
         self._large: deque[tuple[Any, memoryview]] = deque()
+        self._large_bytes = 0
         self.unwritten: list[Any] = []
         self._paused = False
         self._resumed = asyncio.Event()
@@ -127,10 +138,16 @@ class Pipe(asyncio.Protocol, Generic[T]):
         """Whether sent data has not left yet."""
         return bool(self._out or self._large) or self._paused
 
+    @property
+    def is_backlogged(self) -> bool:
+        """Whether too many large payloads wait."""
+        return self._large_bytes > MAX_BACKLOG_BYTES
+
     def send(self, value: Any, payload: bytes = b"") -> None:
         """Send a message, at the latest at the end of this pass of the loop, or in pieces from then on."""
         if len(payload) > PIECE_BYTES:
             self._large.append((value, memoryview(payload)))
+            self._large_bytes += len(payload)
             self._flush_soon()
             return
         packed = messages.encode(value)
@@ -170,17 +187,22 @@ class Pipe(asyncio.Protocol, Generic[T]):
             data = b"".join(self._out)
             self._out.clear()
             self._write(data)
+        for _ in range(PIECES_PER_PASS):
+            if self._large and not self._paused:
+                self._write(self._next_piece())
         if self._large:
-            self._write(self._next_piece())
             self._flush_soon()
         self._resumed.set()
 
     def _next_piece(self) -> bytes:
         value, payload = self._large.popleft()
+        self._large_bytes -= min(len(payload), PIECE_BYTES)
         if len(payload) > PIECE_BYTES:
             self._large.appendleft((value, payload[PIECE_BYTES:]))
             return _LENGTHS.pack(0, PIECE_BYTES) + payload[:PIECE_BYTES]
         packed = messages.encode(value)
+        if not self.is_backlogged:
+            self._on_room()
         return _LENGTHS.pack(len(packed) + _LAST, len(payload)) + packed + payload
 
     def _write(self, data: bytes) -> None:

@@ -20,7 +20,8 @@ from amid.rpc.requests import PARAMS, Params
 
 class Service:
     """on_call: takes a call and its params; an answer must follow before its deadline.
-    on_forget: takes the id of a call without a waiting caller, None for all calls."""
+    on_forget: takes the id of a call without a waiting caller, None for all calls. on_room: called
+    when large results may be sent again after `is_backlogged`."""
 
     def __init__(
         self,
@@ -28,13 +29,19 @@ class Service:
         hello: ServiceHello,
         on_call: Callable[[CallService, Params], object],
         on_forget: Callable[[int | None], object],
+        on_room: Callable[[], object] = lambda: None,
     ) -> None:
         self._name = hello.name
         self._on_call = on_call
         self._on_forget = on_forget
         self._status = ServiceStatus(hello.name, {})
         decode = messages.decode_to_service
-        self._link = BrokerLink(run_dir, hello, decode, self._dispatch, self._broker_connected, self._broker_lost)
+        self._link = BrokerLink(run_dir, hello, decode, self._dispatch, self._broker_connected, self._broker_lost, on_room)
+
+    @property
+    def is_backlogged(self) -> bool:
+        """Whether the broker receives large results more slowly than they are made."""
+        return self._link.is_backlogged
 
     def answer(self, call: CallService, result: Any) -> None:
         """Send the result of a call."""

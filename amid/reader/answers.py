@@ -51,7 +51,12 @@ class Answers:
     @property
     def open(self) -> bool:
         """Whether any call is in progress."""
-        return bool(self._open) or self._results.pending
+        return bool(self._open or self._results.pending)
+
+    @property
+    def unencoded(self) -> int:
+        """The number of results that are being encoded."""
+        return self._results.pending
 
     def expect(self, request: RunAction) -> None:
         """The action was given to a lane."""

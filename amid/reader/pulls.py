@@ -66,13 +66,21 @@ class _Pull:
 
 class Pulls:
     """All requests without an answer yet. deliver: takes the answers. pass_on: takes the requests
-    for events that the recorder may have, and a cursor to continue from."""
+    for events that the recorder may have, and a cursor to continue from. is_backlogged: whether
+    answers must wait until `resume`."""
 
-    def __init__(self, publisher: Publisher, deliver: Deliver, pass_on: Callable[[int, Cursor], object]) -> None:
+    def __init__(
+        self,
+        publisher: Publisher,
+        deliver: Deliver,
+        pass_on: Callable[[int, Cursor], object],
+        is_backlogged: Callable[[], bool],
+    ) -> None:
         self._publisher = publisher
         self._buffer: ReplayBuffer = publisher.buffer
         self._deliver = deliver
         self._pass_on = pass_on
+        self._is_backlogged = is_backlogged
         loop = asyncio.get_running_loop()
         self._work_soon = Soon(loop, self._work)
         self._alarm = Alarm(loop, self._end_overdue)
@@ -92,6 +100,10 @@ class Pulls:
         self.forget(request.call_id)  # the broker sends it again after the link was lost
         pull = self._open[request.call_id] = _Pull(request, cursor)
         self._ready.append(pull)
+        self._work_soon()
+
+    def resume(self) -> None:
+        """Continue after a backlog."""
         self._work_soon()
 
     def forget(self, call_id: int) -> None:
@@ -157,6 +169,8 @@ class Pulls:
     def _work(self) -> None:
         """Encode for `PASS_S`."""
         end = clock.monotonic() + PASS_S
+        if self._is_backlogged():
+            return
         while self._begun or self._ready:
             while self._ready and len(self._begun) < MAX_GROWING:
                 self._begun.append(self._ready.popleft())

@@ -95,7 +95,7 @@ class Reader:
         self._report_soon = Soon(running, self._report)
         self._status_alarm = Alarm(running, self._send_status)
         self._answers = Answers(settings.name, self._deliver, self._report_progress)
-        self._pulls = Pulls(self._publisher, self._deliver, self._pass_on)
+        self._pulls = Pulls(self._publisher, self._deliver, self._pass_on, lambda: self._link.is_backlogged)
         tls, trace = tls_context(server), self._tracer.trace
         listening = Endpoint(server, tls, server.events, MAX_EVENT_BYTES)
         acting = Endpoint(server, tls, "off", server.max_reply_bytes)
@@ -103,7 +103,8 @@ class Reader:
         self._events = EventStream(server, listening, self._publisher, self._answers, self._epoch, tap, self._events_changed)
         self._lanes = LanePool(server, acting, trace, self._answers, self._report_soon)
         hello, decode = Hello(settings.name, started), messages.decode_to_reader
-        self._link = BrokerLink(settings.run_dir, hello, decode, self._dispatch, self._broker_connected)
+        resume = self._resume_answers
+        self._link = BrokerLink(settings.run_dir, hello, decode, self._dispatch, self._broker_connected, on_room=resume)
         self._taken_idle = self._taken_behind = 0  # calls of this broker
         self._reported: tuple[Any, ...] = ()
         self._undeliverable = 0
@@ -182,6 +183,10 @@ class Reader:
         if not self._link.send(Done(call_id, error), result or b""):
             self._undeliverable += 1
 
+    def _resume_answers(self) -> None:
+        self._pulls.resume()
+        self._report_soon()
+
     def _pass_on(self, call_id: int, cursor: Cursor) -> None:
         self._link.send(PassOn(call_id, *cursor))
 
@@ -207,7 +212,11 @@ class Reader:
         self._changed.set()
 
     def _capacity(self) -> Capacity:
-        return Capacity(*self._lanes.capacity(clock.monotonic()), self._taken_idle, self._taken_behind)
+        """None while results wait: a lane is free when its answer has arrived, and Asterisk may answer
+        faster than results are encoded and received."""
+        has_backlog = self._answers.unencoded >= self._limit or self._link.is_backlogged
+        idle, room = (0, 0) if has_backlog else self._lanes.capacity(clock.monotonic())
+        return Capacity(idle, room, self._taken_idle, self._taken_behind)
 
     def _send_status(self) -> None:
         lanes, events, numbers = self._lanes, self._events, self._publisher.numbers

@@ -52,8 +52,9 @@ class ResultEncoder:
         self._begun: deque[_Encoding] = deque()
 
     @property
-    def pending(self) -> bool:
-        return bool(self._begun)
+    def pending(self) -> int:
+        """The number of results that are not complete yet."""
+        return len(self._begun)
 
     def start(self, call_id: int, deadline: float, value: Any, as_json: bool) -> None:
         """value: as `amid.rpc.result.pieces` takes it. deadline: monotonic seconds."""

@@ -48,6 +48,8 @@ TICK_S = 1.0
 """Time between two ticks."""
 PASS_S = 0.02
 """Time for answers in one pass of the loop: a copy of 10,000 channels takes that long."""
+RESULTS_AT_ONCE = 4
+"""Results that are encoded at the same time; each may be a copy of the whole state."""
 EARLY_S = 0.1
 """Time before its deadline at which a request is answered with the reason for the delay."""
 
@@ -69,7 +71,8 @@ class StateService:
         self._answer_soon = Soon(self._loop, self._answer_waiting)
         self._alarm = Alarm(self._loop, self._answer_waiting)
         self._encoder = ResultEncoder(self._deliver)
-        self._service = Service(settings.run_dir, ServiceHello("state", ["state", "events"]), self._handle_call, self._forget)
+        hello = ServiceHello("state", ["state", "events"])
+        self._service = Service(settings.run_dir, hello, self._handle_call, self._forget, self._answer_soon)
 
     def _open(self, server: str) -> EventSocket:
         return self._sockets.open(wire.state_socket(server), SEND_HWM, LINGER_MS, lambda _: self._follow(server))
@@ -140,7 +143,12 @@ class StateService:
         """Answer the requests that can be answered now, and those whose time is over, as many as one
         pass of the loop permits."""
         now = clock.monotonic()
+        if self._has_backlog:
+            return
         for call, params in list(self._waiting.values()):
+            if now >= call.deadline:  # the broker has answered it
+                del self._waiting[call.call_id]
+                continue
             try:
                 result = self._result(call, params, now)
             except AmidError as error:
@@ -150,10 +158,17 @@ class StateService:
             if result is not None:
                 del self._waiting[call.call_id]
                 self._start_encoding(call, result)
+                if self._has_backlog:
+                    return
                 if clock.monotonic() >= now + PASS_S:
                     self._answer_soon()
                     break
         self._alarm.set(min((_answer_by(call) for call, _ in self._waiting.values()), default=None))
+
+    @property
+    def _has_backlog(self) -> bool:
+        """Whether further results must wait. `_answer_soon` is called when it ends."""
+        return self._encoder.pending >= RESULTS_AT_ONCE or self._service.is_backlogged
 
     def _start_encoding(self, call: CallService, result: dict[str, Any]) -> None:
         """Encode in portions between other work: the state of 10,000 channels takes 0.2 s."""
@@ -163,6 +178,7 @@ class StateService:
     def _deliver(self, call_id: int, encoded: bytes | None, failure: Failure | None) -> None:
         if encoded is not None:
             self._service.answer_encoded(call_id, encoded)
+            self._answer_soon()
 
     def _result(self, call: CallService, params: Params, now: float) -> dict[str, Any] | None:
         """None while the request must wait. Raises `AmidError`."""

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from amid.process.pipe import MAX_VALUE_BYTES, MESSAGES_PER_WRITE, PIECE_BYTES, Message, Pipe
+from amid.process.pipe import MAX_BACKLOG_BYTES, MAX_VALUE_BYTES, MESSAGES_PER_WRITE, PIECE_BYTES, Message, Pipe
 from amid.process.unix_socket import PRIVATE, bind_unix
 from tests.daemon import BOUND_S
 from tests.processes.on_loop import FACTORIES, Loop
@@ -34,7 +34,12 @@ class End:
     def __init__(self) -> None:
         self.heard: list[Any] = []
         self.lost: list[Exception | None] = []
-        self.pipe: Pipe[Any] = Pipe(msgspec.msgpack.decode, self.take, self.lose)
+        self.room = 0
+        self.pipe: Pipe[Any] = Pipe(msgspec.msgpack.decode, self.take, self.lose, self.note_room)
+
+    def note_room(self) -> None:
+        assert not self.pipe.is_backlogged
+        self.room += 1
 
     def take(self, pipe: Pipe[Any], received: list[Message[Any]]) -> None:
         assert pipe is self.pipe and not self.lost, "nothing comes behind the end"
@@ -126,6 +131,25 @@ def test_messages_overtake_a_large_one(loop: Loop, ends: tuple[End, End]) -> Non
     loop.eventually(lambda: len(other.heard) == 12, "all have come")
     large = [("large", bytes(100 * PIECE_BYTES)), ("larger", bytes(200 * PIECE_BYTES))]
     assert other.heard == [*((number, b"small") for number in range(10)), *large]
+
+
+def test_a_backlog_ends_when_the_other_end_reads(loop: Loop, raw: tuple[End, socket.socket]) -> None:
+    end, theirs = raw
+    payload = bytes(4 * 1024 * 1024)
+    count = MAX_BACKLOG_BYTES // len(payload) + 2
+    for number in range(count):
+        end.pipe.send(number, payload)
+    loop.turn()
+    assert end.pipe.is_backlogged and not end.room
+
+    def read() -> bool:
+        with contextlib.suppress(BlockingIOError):
+            while theirs.recv(len(payload)):
+                pass
+        return not end.pipe.writing
+
+    loop.eventually(read, "all is written")
+    assert not end.pipe.is_backlogged and end.room == count - 1, "after the second and every later one"
 
 
 def test_messages_go_both_ways_at_once(loop: Loop, ends: tuple[End, End]) -> None:

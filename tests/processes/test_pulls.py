@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import zmq
 
 from amid import wire
 from amid.reader.publisher import Publisher, own_event
@@ -191,7 +192,7 @@ def pulls_of(loop: Loop, publisher: Publisher) -> tuple[Pulls, list[dict[str, An
         answers.append(wire.unpack(result or b""))
 
     async def start() -> Pulls:
-        return Pulls(publisher, answer, pass_on)
+        return Pulls(publisher, answer, pass_on, lambda: False)
 
     return loop.run(start()), answers
 
@@ -264,6 +265,22 @@ def test_a_large_page_does_not_delay_calls(daemon: Daemon, caller: Caller, other
     began = time.monotonic()
     other.result(other.action("Ping"))
     assert time.monotonic() - began < 1.0
+
+
+def test_many_large_pages_do_not_collect_in_the_reader(own_daemon: Daemon, pbx: SimulatedPbx) -> None:
+    """They waited for the broker without a limit: the reader had 0.9 GB."""
+    cursor = now(own_daemon)
+    with Caller(own_daemon) as caller, own_daemon.socket(zmq.DEALER) as reading:
+        caller.result(caller.action("SimFault", {"Kind": "burst", "Count": 20_000}, timeout=30))
+        eventually(lambda: now(own_daemon)["seq"] >= cursor["seq"] + 20_000, "the events came")
+        reading.connect(own_daemon.rpc)
+        for _ in range(800):
+            request = {"id": 1, "method": "events", "params": {"after": cursor, "limit": 10_000, "timeout": 120}}
+            reading.send_multipart([b"", wire.pack(request)])
+        for _ in range(800):
+            assert reading.poll(120_000), "every request is answered"
+            reading.recv_multipart()
+    assert own_daemon.peak_bytes("reader pbx1") < 250e6
 
 
 def test_raw_returns_the_packets_of_an_answer(daemon: Daemon) -> None:

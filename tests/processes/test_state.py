@@ -10,6 +10,8 @@ import pytest
 import zmq
 
 from amid import wire
+from amid.simulator import SimulatedPbx
+from amid.simulator.model import Member
 from tests.conftest import StartDaemon
 from tests.daemon import Daemon, eventually
 from tests.processes.conftest import Lend
@@ -37,6 +39,21 @@ def test_a_server_is_followed_from_the_first_request(own_daemon: Daemon) -> None
     known = state(daemon)
     assert known["exact"] and (known["server"], known["epoch"]) == ("pbx1", daemon.server("pbx1")["epoch"])
     eventually(lambda: daemon.result("status")["services"]["state"]["pbx1"]["exact"], "status shows it")
+
+
+def test_many_requests_do_not_collect_results(own_daemon: Daemon, pbx: SimulatedPbx) -> None:
+    """Results waited for the broker without a limit."""
+    pbx.pbx.queues["sales"].members += [Member("sales", f"Local/{n}@agents", f"Member {n}", 1.0) for n in range(5000)]
+    assert len(state(own_daemon, kinds=["members"])["members"]) > 5000
+    request = wire.pack({"id": 1, "method": "state", "params": {"kinds": ["members"], "timeout": 120}})
+    with own_daemon.socket(zmq.DEALER) as reading:
+        reading.connect(own_daemon.rpc)
+        for _ in range(400):
+            reading.send_multipart([b"", request])
+        for _ in range(400):
+            assert reading.poll(120_000), "every request is answered"
+            reading.recv_multipart()
+    assert own_daemon.peak_bytes("state") < 250e6
 
 
 def test_a_state_and_its_changes_give_the_next_state(daemon: Daemon) -> None:
