@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+from collections.abc import Awaitable, Callable
 from typing import Any
 
+from nats.js.errors import NoStreamResponseError
 from nats.js.kv import KeyValue
 
 from amid import wire
@@ -23,11 +26,21 @@ RENEW_S = 10.0
 
 
 class Announcer:
+    """make_bucket: makes the bucket again if it was deleted."""
+
     def __init__(
-        self, connection: Connection, bucket: KeyValue, states: ServerStates, publisher: StreamPublisher, server: str, prefix: str
+        self,
+        connection: Connection,
+        bucket: KeyValue,
+        make_bucket: Callable[[], Awaitable[object]],
+        states: ServerStates,
+        publisher: StreamPublisher,
+        server: str,
+        prefix: str,
     ) -> None:
         self._connection = connection
         self._bucket = bucket
+        self._make_bucket = make_bucket
         self._states = states
         self._publisher = publisher
         self._server = server
@@ -44,6 +57,9 @@ class Announcer:
                 await self._put()
             except NATS_ERRORS as error:
                 log.warning("%s: cannot announce it on NATS, retrying: %s", self._server, describe(error))
+                if isinstance(error, NoStreamResponseError):
+                    with contextlib.suppress(*NATS_ERRORS):
+                        await self._make_bucket()
 
     async def _tick(self) -> None:
         """Publish the position in the stream, in the form of the daemon's own tick."""

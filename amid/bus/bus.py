@@ -10,6 +10,7 @@ import contextlib
 import logging
 import os
 import sys
+from functools import partial
 
 import msgspec
 from nats.micro import add_service
@@ -108,20 +109,21 @@ class Bus:
         forwarder = RpcForwarder(connection, self._broker, self._settings.instance)
         await self._announce_instance(connection)
         await subscribe_for_instance(forwarder, self._subjects, self._callers)
-        owners = await open_bucket(connection.jetstream, self._subjects.owners, nats.lease_ttl, nats)
-        servers = await open_bucket(connection.jetstream, self._subjects.servers, TTL_S, nats)
+        make_owners = partial(open_bucket, connection.jetstream, self._subjects.owners, nats.lease_ttl, nats)
+        make_servers = partial(open_bucket, connection.jetstream, self._subjects.servers, TTL_S, nats)
+        owners, servers = await make_owners(), await make_servers()
         ttl_s = float((await owners.status()).ttl or nats.lease_ttl)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(connection.watch())
             tasks.create_task(self._send_replies(forwarder))
             for name in self._settings.servers:
-                lease = self._leases[name] = LeaseKeeper(owners, ttl_s, name, self._settings.instance)
+                lease = self._leases[name] = LeaseKeeper(owners, make_owners, ttl_s, name, self._settings.instance)
                 stored = self._publishers[name].stored if name in self._publishers else NOTHING_STORED
                 publisher = self._publishers[name] = StreamPublisher(
                     connection, self._broker, name, nats, self._settings.instance, lease.holds, stored
                 )
                 responder = RpcResponder(forwarder, self._states, name, self._subjects, self._callers)
-                announcer = Announcer(connection, servers, self._states, publisher, name, nats.prefix)
+                announcer = Announcer(connection, servers, make_servers, self._states, publisher, name, nats.prefix)
                 tasks.create_task(ServerBus(name, lease, publisher, responder, announcer).run())
 
     async def _announce_instance(self, connection: Connection) -> None:

@@ -7,8 +7,9 @@ import contextlib
 import json
 import logging
 import secrets
+from collections.abc import Awaitable, Callable
 
-from nats.js.errors import KeyNotFoundError, KeyWrongLastSequenceError
+from nats.js.errors import KeyNotFoundError, KeyWrongLastSequenceError, NoStreamResponseError
 from nats.js.kv import KeyValue
 
 from amid.bus.nats_errors import NATS_ERRORS, describe
@@ -25,8 +26,13 @@ class LeaseLost(Exception):
 
 
 class LeaseKeeper:
-    def __init__(self, bucket: KeyValue, ttl_s: float, server: str, instance: str) -> None:
+    """make_bucket: makes the bucket again if it was deleted."""
+
+    def __init__(
+        self, bucket: KeyValue, make_bucket: Callable[[], Awaitable[object]], ttl_s: float, server: str, instance: str
+    ) -> None:
         self._bucket = bucket
+        self._make_bucket = make_bucket
         self._ttl_s = ttl_s
         self._server = server
         self._instance = instance
@@ -78,19 +84,26 @@ class LeaseKeeper:
         try:
             async with asyncio.timeout(limit_s):
                 revision = await self._request()
+        except NoStreamResponseError as error:
+            self._failed(error)
+            with contextlib.suppress(*NATS_ERRORS):
+                await self._make_bucket()
         except KeyWrongLastSequenceError:
             held = self.holds()
             self._lease.refused(clock.monotonic())
             if held:
                 await self._report_equal_names()
         except NATS_ERRORS as error:
-            self.problem = f"cannot take or renew the lease: {describe(error)}"
-            log.warning("%s: %s; retrying", self._server, self.problem)
-            self._lease.failed(clock.monotonic())
+            self._failed(error)
         else:
             self.problem = ""
             self._owner = self._instance
             self._lease.granted(revision, sent_at)
+
+    def _failed(self, error: Exception) -> None:
+        self.problem = f"cannot take or renew the lease: {describe(error)}"
+        log.warning("%s: %s; retrying", self._server, self.problem)
+        self._lease.failed(clock.monotonic())
 
     async def _report_equal_names(self) -> None:
         """Log an error if another daemon with the name of this instance took the lease from it."""

@@ -19,11 +19,15 @@ class Bucket:
         raise TimeoutError
 
 
+async def no_bucket() -> None:
+    raise TimeoutError
+
+
 def test_an_instance_that_cannot_renew_its_lease_is_not_the_owner() -> None:
     """JetStream may have no leader while the connection continues, so `status` still shows the owner."""
 
     async def lose() -> None:
-        keeper = LeaseKeeper(Bucket(), 0.2, "pbx1", "a")  # type: ignore[arg-type]
+        keeper = LeaseKeeper(Bucket(), no_bucket, 0.2, "pbx1", "a")  # type: ignore[arg-type]
         assert keeper.owner == ""
         await keeper.acquire()
         assert keeper.owner == "a"

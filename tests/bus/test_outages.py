@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -242,3 +243,22 @@ def test_a_stream_that_was_emptied_before_a_restart_continues(
         stored = consumer.stored()
         assert recreated or numbers_in(stored) == numbers
         assert not gaps(stored)
+
+
+def test_what_was_deleted_in_nats_is_made_again(own_nats: NatsServer, daemon_for: StartDaemon, pbx: SimulatedPbx) -> None:
+    own_nats.start()
+    daemon = daemon_for({"pbx1": table(pbx)}, nats=nats_table(own_nats))
+    with Consumer(own_nats.url) as consumer:
+        wait_served(consumer)
+        wait_stored(consumer, send_events(daemon, 3))
+        for bucket in ("amid-owners", "amid-servers"):
+            consumer.run(consumer.jetstream.delete_key_value(bucket))
+        for bucket in ("amid-owners", "amid-servers"):
+            eventually(partial(_has_key, consumer, bucket), f"{bucket} has its key")
+        consumer.run(consumer.jetstream.delete_stream("AMID_pbx1"))
+        wait_served(consumer)
+        wait_stored(consumer, send_events(daemon, 3))
+
+
+def _has_key(consumer: Consumer, bucket: str) -> bool:
+    return consumer.run(consumer.run(consumer.jetstream.key_value(bucket)).keys()) == ["pbx1"]
