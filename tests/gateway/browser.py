@@ -21,7 +21,7 @@ ARGUMENTS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
-WIDE, PHONE = (1280, 800), (390, 844)
+WIDE, PHONE = (1280, 800), (320, 640)
 SHOTS = Path(os.environ.get("AMID_SCREENSHOTS", "screenshots"))
 """Where pictures of the page are left."""
 

@@ -282,14 +282,6 @@ def test_after_a_storm_the_page_shows_what_asterisk_has(view: Page, gateway: Gat
     eventually(right, "the storm is over, and the page shows what Asterisk has")
 
 
-def test_it_works_from_the_keyboard(view: Page) -> None:
-    view.locator("#tab-calls").focus()
-    for name in ("queues", "events", "console", "health", "calls"):
-        view.keyboard.press("ArrowRight")
-        expect(view.locator(f"#tab-{name}")).to_be_focused()
-        expect(view.locator(f"#view-{name}")).to_be_visible()
-
-
 def test_the_theme_can_be_changed_and_is_kept(view: Page) -> None:
     ground = "getComputedStyle(document.body).backgroundColor"
     light = view.evaluate(ground)

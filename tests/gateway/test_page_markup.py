@@ -1,4 +1,5 @@
-"""Names from callers and from Asterisk are shown as text in every part of the page, never as markup."""
+"""Names from callers and from Asterisk are shown as text in every part of the page: never as markup,
+and they cannot change the order of the text behind them."""
 
 from __future__ import annotations
 
@@ -12,8 +13,11 @@ from playwright.sync_api import Page, Route, expect
 from tests.gateway.browser import chromium, page, submit_token
 from tests.gateway.conftest import Gateway
 
-NAME = '<img src=x onerror="window.ran=1"><script>window.ran=1</script>'
+OVERRIDE = "\u202e"
+"""RIGHT-TO-LEFT OVERRIDE: the text behind it is shown in reverse, numbers too."""
+NAME = f'<img src=x onerror="window.ran=1"><script>window.ran=1</script>{OVERRIDE}'
 """What a caller sends as its name."""
+SHOWN = NAME.replace(OVERRIDE, "\\u202e")
 MARKUP = "document.querySelectorAll('body img:not(.brand img), body script, body iframe, body a:not(.skip)').length"
 """The elements that markup in a name could create."""
 
@@ -113,6 +117,7 @@ def view(gateway: Gateway) -> Iterator[Page]:
 def shown_as_text(view: Page) -> Iterator[None]:
     yield
     assert view.evaluate(MARKUP) == 0, "a name became an element"
+    assert OVERRIDE not in view.locator("body").inner_text(), "a name changes the order of the text behind it"
     view.keyboard.press("Escape")
 
 
@@ -120,48 +125,48 @@ def shown_as_text(view: Page) -> Iterator[None]:
 def test_a_call_and_its_dialogs(view: Page, act: str) -> None:
     view.click("#tab-calls")
     card = view.locator("#calls .call")
-    expect(card).to_contain_text(NAME)
+    expect(card).to_contain_text(SHOWN)
     card.locator(f"button[data-act={act}]").click()
-    expect(view.locator("#act")).to_contain_text(NAME)
+    expect(view.locator("#act")).to_contain_text(SHOWN)
     if act != "hangUp":
         view.keyboard.press("Escape")
         return
     view.click("#act-do")
-    expect(view.locator("#act-error")).to_contain_text(NAME)
+    expect(view.locator("#act-error")).to_contain_text(SHOWN)
 
 
 @pytest.mark.parametrize("act", ["addMember", "pauseMember", "removeMember"])
 def test_a_queue_and_its_dialogs(view: Page, act: str) -> None:
     view.click("#tab-queues")
     queue = view.locator("#queues .queue")
-    expect(queue).to_contain_text(f"paused: {NAME}")
+    expect(queue).to_contain_text(f"paused: {SHOWN}")
     queue.locator(f"button[data-act={act}]").click()
-    expect(view.locator("#act")).to_contain_text(NAME)
+    expect(view.locator("#act")).to_contain_text(SHOWN)
 
 
 def test_recorded_calls_and_a_ladder(view: Page) -> None:
     view.click("#tab-history")
     view.locator("#records button").click()
-    expect(view.locator("#ladder .step").first).to_have_text(NAME)
-    expect(view.locator("#ladder-parties")).to_contain_text(NAME)
-    expect(view.locator("#history-facts")).to_contain_text(NAME)
+    expect(view.locator("#ladder .step").first).to_have_text(SHOWN)
+    expect(view.locator("#ladder-parties")).to_contain_text(SHOWN)
+    expect(view.locator("#history-facts")).to_contain_text(SHOWN)
     view.click("#history-back")
-    expect(view.locator("#records")).to_contain_text(NAME)
+    expect(view.locator("#records")).to_contain_text(SHOWN)
 
 
 def test_events_and_their_details(view: Page) -> None:
     view.click("#tab-events")
-    view.locator("#events button.row", has_text=NAME).first.click()
-    expect(view.locator("#details")).to_contain_text(NAME)
+    view.locator("#events button.row", has_text=SHOWN).first.click()
+    expect(view.locator("#details")).to_contain_text(SHOWN)
 
 
 def test_the_console_and_the_health_of_amid(view: Page) -> None:
     view.click("#tab-console")
     view.fill("#console-action", NAME)
     view.click("#console-send")
-    expect(view.locator("#console-answers")).to_contain_text(NAME)
+    expect(view.locator("#console-answers")).to_contain_text(SHOWN)
     view.click("#tab-health")
-    expect(view.locator("#processes")).to_contain_text(NAME)
-    expect(view.locator("#processes tr", has_text="recorder").locator("td").last).to_have_text(NAME, use_inner_text=True)
-    expect(view.locator("#log")).to_contain_text(NAME)
-    expect(view.locator("#servers")).to_contain_text(NAME)
+    expect(view.locator("#processes")).to_contain_text(SHOWN)
+    expect(view.locator("#processes tr", has_text="recorder").locator("td").last).to_have_text(SHOWN, use_inner_text=True)
+    expect(view.locator("#log")).to_contain_text(SHOWN)
+    expect(view.locator("#servers")).to_contain_text(SHOWN)

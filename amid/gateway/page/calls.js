@@ -1,7 +1,7 @@
 // The view of calls: who talks to whom, since when, and buttons for what the token may do.
 
 import { describeCalls, label } from "./describe.js";
-import { $, duration, make, reconcile, searchFilter, setText } from "./dom.js";
+import { $, ARROW, duration, make, reconcile, searchFilter, setText } from "./dom.js";
 
 const MAX_SHOWN = 300; // the summary counts the others
 
@@ -112,7 +112,7 @@ function create() {
     "p",
     { className: "who" },
     make("b"),
-    make("span", { className: "arrow", ariaHidden: "true" }, " → "),
+    make("span", { className: "arrow", ariaHidden: "true" }, ARROW),
     make("b"),
   );
   const parts = [

@@ -11,37 +11,50 @@ export const $ = (id) => document.getElementById(id);
 export function make(name, properties = {}, ...children) {
   const element = document.createElement(name);
   Object.assign(element, properties);
-  element.append(...children.filter((child) => child !== null && child !== undefined));
+  const shown = children.filter((child) => child !== null && child !== undefined);
+  element.append(...shown.map((child) => (typeof child === "string" ? escapeDirections(child) : child)));
   return element;
 }
 
 /** Set the text of an element if it differs: an unchanged text costs the browser nothing. */
 export function setText(element, text) {
-  if (element.textContent !== text) element.textContent = text;
+  const shown = escapeDirections(text);
+  if (element.textContent !== shown) element.textContent = shown;
 }
+
+const DIRECTIONS = /[\u202a-\u202e\u2066-\u2069]/g;
+
+/** Escape characters that reverse the text after them: with one in a caller's name, 12345 would read 54321. */
+const escapeDirections = (text) =>
+  String(text ?? "").replace(DIRECTIONS, (char) => `\\u${char.codePointAt().toString(16)}`);
+
+/** Between caller and callee. Its mark (LRM) keeps their order where both have Arabic or Hebrew names. */
+export const ARROW = " \u200e→ ";
 
 /**
  * Make the children of `parent` those of `items`, in order. An element is created once for each
  * key, updated while its item is in the list, and then removed. `create(item)` returns an element;
- * `update(element, item)` shows the item in it.
+ * `update(element, item)` shows the item in it. A moved element keeps the focus.
  */
 export function reconcile(parent, items, key, create, update = () => {}) {
   const elements = (parent.keyedElements ??= new Map());
-  const removed = new Set(elements.keys());
+  const focused = parent.contains(document.activeElement) ? document.activeElement : null;
+  const kept = new Set(items.map(key));
+  for (const [id, element] of elements) {
+    if (kept.has(id)) continue;
+    element.remove(); // first: elements behind it would be moved otherwise
+    elements.delete(id);
+  }
   let next = parent.firstChild;
   for (const item of items) {
     const id = key(item);
-    removed.delete(id);
     let element = elements.get(id);
     if (!element) elements.set(id, (element = create(item)));
     update(element, item);
     if (element === next) next = next.nextSibling;
     else parent.insertBefore(element, next);
   }
-  for (const id of removed) {
-    elements.get(id).remove();
-    elements.delete(id);
-  }
+  if (document.activeElement !== focused) focused?.focus({ preventScroll: true });
 }
 
 /** A function that returns whether a text in lower case contains all words of `search`. */
@@ -59,7 +72,7 @@ export function duration(seconds) {
 }
 
 /** The local time of day of a Unix time in seconds. */
-export const clock = (seconds) => new Date(seconds * 1000).toLocaleTimeString([], { hour12: false });
+export const clock = (seconds) => new Date(seconds * 1000).toLocaleTimeString([], { hourCycle: "h23" });
 
 /** The local date and time of a Unix time in seconds. */
 export function dateTime(seconds) {

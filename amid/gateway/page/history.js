@@ -2,7 +2,7 @@
 // while it continues. The address of the page names the call, so that it can be bookmarked.
 
 import { call, get, now } from "./api.js";
-import { $, dateTime, duration, make, reconcile, setText } from "./dom.js";
+import { $, ARROW, dateTime, duration, make, reconcile, setText } from "./dom.js";
 import { createLegend, createRows, tracksOf } from "./ladder.js";
 
 const LIMITS = [50, 200, 1000]; // of a search and its extensions; the daemon's maximum is 1,000
@@ -156,7 +156,7 @@ export class HistoryView {
 
 // ── what is said of a call ──
 
-const partiesOf = (call) => `${call.who} → ${call.whom || call.dialled || "…"}`;
+const partiesOf = (call) => call.who + ARROW + (call.whom || call.dialled || "…");
 
 const rounded = (seconds) => duration(Math.round(seconds)); // as the ladder's text
 

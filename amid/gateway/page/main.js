@@ -242,11 +242,11 @@ async function start() {
   drawSparklines();
 }
 
-/** Show the view, or the recorded call, that the page's address names. */
+/** Show the view, or the recorded call, that the page's address names. The address of the skip link names none. */
 function openAddress() {
   const [name, server, linkedid] = location.hash.slice(1).split("/");
   if (name === "history" && linkedid) recorded.open(decode(server), decode(linkedid));
-  else choose(Object.hasOwn(views, name) ? name : "calls");
+  else choose(Object.hasOwn(views, name) ? name : shown);
 }
 window.addEventListener("hashchange", () => {
   if (!$("app").hidden) openAddress();
