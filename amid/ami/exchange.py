@@ -27,7 +27,7 @@ class Answer(Struct):
     response: Asterisk's response; None for the few old actions without one. events, complete: the
     items of a list, and the event that closed it. output: the lines of a Command, or of an answer
     in raw text. failed: Asterisk answered Error or cancelled the list. packets: all packets, in
-    order of arrival.
+    order of arrival. size: of all packets, in bytes.
     """
 
     response: Packet | None = None
@@ -36,6 +36,7 @@ class Answer(Struct):
     output: list[Text] = field(default_factory=list)
     failed: bool = False
     packets: list[Packet] = field(default_factory=list)
+    size: int = 0
 
     @staticmethod
     def of_error(packet: Packet) -> Answer:
@@ -171,6 +172,6 @@ class Exchange(Struct, eq=False):
     def _complete(self, event: Packet | None = None, *, failed: bool = False) -> Answer:
         """The answer. event: the one that closed a list."""
         answer = self.answer
-        answer.complete, answer.failed = event, failed
+        answer.complete, answer.failed, answer.size = event, failed, self.size
         answer.output = answer.output or (answer.response.output if answer.response else [])
         return answer

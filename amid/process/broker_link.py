@@ -52,6 +52,11 @@ class BrokerLink(Generic[T]):
         """Whether the broker receives large results more slowly than they are made."""
         return self._pipe is not None and self._pipe.is_backlogged
 
+    @property
+    def backlog_bytes(self) -> int:
+        """Large results that wait until the broker receives them."""
+        return self._pipe.backlog_bytes if self._pipe is not None else 0
+
     def send(self, message: Any, payload: bytes = b"") -> bool:
         """Send a message; False if there is no broker."""
         if self._pipe is None:

@@ -58,7 +58,7 @@ class Pipe(asyncio.Protocol, Generic[T]):
     when the other end has closed. on_room: called when a large payload has left and there is no
     backlog.
 
-    unwritten: the values that were not handed to the kernel. When the pipe is lost, the other end
+    backlog_bytes: large payloads that wait. unwritten: the values that were not handed to the kernel. When the pipe is lost, the other end
     has not received them. Both decoding and on_messages may raise `ValueError` for invalid data;
     the pipe is then closed.
     """
@@ -78,7 +78,7 @@ class Pipe(asyncio.Protocol, Generic[T]):
         self._pieces: list[bytes] = []
         self._out: list[bytes] = []
         self._large: deque[tuple[Any, memoryview]] = deque()
-        self._large_bytes = 0
+        self.backlog_bytes = 0
         self.unwritten: list[Any] = []
         self._paused = False
         self._resumed = asyncio.Event()
@@ -141,13 +141,13 @@ class Pipe(asyncio.Protocol, Generic[T]):
     @property
     def is_backlogged(self) -> bool:
         """Whether too many large payloads wait."""
-        return self._large_bytes > MAX_BACKLOG_BYTES
+        return self.backlog_bytes > MAX_BACKLOG_BYTES
 
     def send(self, value: Any, payload: bytes = b"") -> None:
         """Send a message, at the latest at the end of this pass of the loop, or in pieces from then on."""
         if len(payload) > PIECE_BYTES:
             self._large.append((value, memoryview(payload)))
-            self._large_bytes += len(payload)
+            self.backlog_bytes += len(payload)
             self._flush_soon()
             return
         packed = messages.encode(value)
@@ -196,7 +196,7 @@ class Pipe(asyncio.Protocol, Generic[T]):
 
     def _next_piece(self) -> bytes:
         value, payload = self._large.popleft()
-        self._large_bytes -= min(len(payload), PIECE_BYTES)
+        self.backlog_bytes -= min(len(payload), PIECE_BYTES)
         if len(payload) > PIECE_BYTES:
             self._large.appendleft((value, payload[PIECE_BYTES:]))
             return _LENGTHS.pack(0, PIECE_BYTES) + payload[:PIECE_BYTES]

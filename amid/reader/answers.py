@@ -54,9 +54,9 @@ class Answers:
         return bool(self._open or self._results.pending)
 
     @property
-    def unencoded(self) -> int:
-        """The number of results that are being encoded."""
-        return self._results.pending
+    def unencoded_bytes(self) -> int:
+        """The size of the answers whose results are being encoded."""
+        return self._results.pending_bytes
 
     def expect(self, request: RunAction) -> None:
         """The action was given to a lane."""
@@ -130,7 +130,7 @@ class Answers:
     def _complete(self, request: RunAction, answer: Answer, event: Packet | None = None) -> None:
         self._forget(request)
         result = self._shaped(request, answer, event)
-        self._results.start(request.call_id, request.deadline, result, request.as_json)
+        self._results.start(request.call_id, request.deadline, result, request.as_json, answer.size)
 
     def _shaped(self, request: RunAction, answer: Answer, event: Packet | None) -> dict[str, Any] | list[dict[str, str]]:
         match request.shape:

@@ -66,6 +66,11 @@ IN_FLIGHT_S = 1.0
 LOGOFF_S = 0.5
 """Time after that for Asterisk to answer the Logoffs."""
 
+MAX_UNSENT_BYTES = 128 * 1024 * 1024
+"""Bytes of results that wait to be encoded, or to be received by the broker, at which no further
+action begins. Far more than usual, because small actions then wait too: without a limit, one caller
+could make the reader use gigabytes."""
+
 STATUS_DELAY_S = 0.02
 """Delay of the counters in `status`."""
 
@@ -152,6 +157,7 @@ class Reader:
             case Forget(call_id):
                 self._answers.forget(call_id)
                 self._pulls.forget(call_id)
+                self._report_soon()
             case WantLanes(waiting, spare):
                 self._lanes.want(waiting, spare)
             case Drained():
@@ -212,10 +218,10 @@ class Reader:
         self._changed.set()
 
     def _capacity(self) -> Capacity:
-        """None while results wait: a lane is free when its answer has arrived, and Asterisk may answer
-        faster than results are encoded and received."""
-        has_backlog = self._answers.unencoded >= self._limit or self._link.is_backlogged
-        idle, room = (0, 0) if has_backlog else self._lanes.capacity(clock.monotonic())
+        """A lane is free when its answer has arrived, and Asterisk may answer faster than results are
+        encoded and received. While too many of them wait, no action begins."""
+        is_full = self._answers.unencoded_bytes + self._link.backlog_bytes > MAX_UNSENT_BYTES
+        idle, room = (0, 0) if is_full else self._lanes.capacity(clock.monotonic())
         return Capacity(idle, room, self._taken_idle, self._taken_behind)
 
     def _send_status(self) -> None:

@@ -24,9 +24,10 @@ Deliver = Callable[[int, bytes | None, Failure | None], None]
 
 
 class _Encoding:
-    def __init__(self, call_id: int, deadline: float, pieces: Iterator[bytes]) -> None:
+    def __init__(self, call_id: int, deadline: float, size: int, pieces: Iterator[bytes]) -> None:
         self.call_id = call_id
         self.deadline = deadline
+        self.size = size
         self.pieces = pieces
         self.done: list[bytes] = []
 
@@ -56,13 +57,19 @@ class ResultEncoder:
         """The number of results that are not complete yet."""
         return len(self._begun)
 
-    def start(self, call_id: int, deadline: float, value: Any, as_json: bool) -> None:
-        """value: as `amid.rpc.result.pieces` takes it. deadline: monotonic seconds."""
+    @property
+    def pending_bytes(self) -> int:
+        """The sizes of these results, as they were given."""
+        return sum(encoding.size for encoding in self._begun)
+
+    def start(self, call_id: int, deadline: float, value: Any, as_json: bool, size: int = 0) -> None:
+        """value: as `amid.rpc.result.pieces` takes it. deadline: monotonic seconds. size: of what the
+        value is made from, in bytes."""
         encoded = encode_at_once(value, as_json)
         if encoded is not None:
             self._deliver(call_id, encoded, None)
         else:
-            self._advance(_Encoding(call_id, deadline, pieces(value, as_json)))
+            self._advance(_Encoding(call_id, deadline, size, pieces(value, as_json)))
 
     def forget(self, call_id: int | None) -> None:
         """The caller no longer waits for this result; None: no caller waits for any."""
