@@ -96,10 +96,10 @@ class CallTimeout(AmidError, TimeoutError):
 
 def unknown_server(name: str, servers: Iterable[str]) -> AmidError:
     """The error for a name that is none of the configured servers."""
-    return AmidError("unknown_server", f"there is no server {name[:MAX_SHOWN_LENGTH]!r}; {configured(servers)}")
+    return AmidError("unknown_server", f"there is no server {name[:MAX_SHOWN_LENGTH]!r}; {configured_servers(servers)}")
 
 
-def configured(servers: Iterable[str]) -> str:
+def configured_servers(servers: Iterable[str]) -> str:
     """The end of an error message: the servers that could have been named."""
     return f"configured servers: {', '.join(servers) or 'none'}"
 

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
-from collections.abc import Awaitable, Callable
 from typing import Any
 
-from nats.js.errors import NoStreamResponseError
 from nats.js.kv import KeyValue
 
 from amid import wire
@@ -16,6 +13,7 @@ from amid.bus.nats_errors import NATS_ERRORS, describe
 from amid.bus.protocol.subjects import Subjects
 from amid.bus.server_states import ServerStates
 from amid.bus.stream_publisher import StreamPublisher
+from amid.bus.streams import MakeBucket, restore_bucket
 from amid.process.loop import clock
 
 log = logging.getLogger("amid.bus")
@@ -32,7 +30,7 @@ class Announcer:
         self,
         connection: Connection,
         bucket: KeyValue,
-        make_bucket: Callable[[], Awaitable[object]],
+        make_bucket: MakeBucket,
         states: ServerStates,
         publisher: StreamPublisher,
         server: str,
@@ -57,9 +55,7 @@ class Announcer:
                 await self._put()
             except NATS_ERRORS as error:
                 log.warning("%s: cannot announce it on NATS, retrying: %s", self._server, describe(error))
-                if isinstance(error, NoStreamResponseError):
-                    with contextlib.suppress(*NATS_ERRORS):
-                        await self._make_bucket()
+                await restore_bucket(self._make_bucket, error)
 
     async def _tick(self) -> None:
         """Publish the position in the stream, in the form of the daemon's own tick."""

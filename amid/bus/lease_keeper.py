@@ -7,13 +7,13 @@ import contextlib
 import json
 import logging
 import secrets
-from collections.abc import Awaitable, Callable
 
-from nats.js.errors import KeyNotFoundError, KeyWrongLastSequenceError, NoStreamResponseError
+from nats.js.errors import KeyNotFoundError, KeyWrongLastSequenceError
 from nats.js.kv import KeyValue
 
 from amid.bus.nats_errors import NATS_ERRORS, describe
 from amid.bus.protocol.lease import Create, Lease
+from amid.bus.streams import MakeBucket, restore_bucket
 from amid.process.loop import clock
 
 log = logging.getLogger("amid.bus")
@@ -28,9 +28,7 @@ class LeaseLost(Exception):
 class LeaseKeeper:
     """make_bucket: makes the bucket again if it was deleted."""
 
-    def __init__(
-        self, bucket: KeyValue, make_bucket: Callable[[], Awaitable[object]], ttl_s: float, server: str, instance: str
-    ) -> None:
+    def __init__(self, bucket: KeyValue, make_bucket: MakeBucket, ttl_s: float, server: str, instance: str) -> None:
         self._bucket = bucket
         self._make_bucket = make_bucket
         self._ttl_s = ttl_s
@@ -84,26 +82,20 @@ class LeaseKeeper:
         try:
             async with asyncio.timeout(limit_s):
                 revision = await self._request()
-        except NoStreamResponseError as error:
-            self._failed(error)
-            with contextlib.suppress(*NATS_ERRORS):
-                await self._make_bucket()
         except KeyWrongLastSequenceError:
             held = self.holds()
             self._lease.refused(clock.monotonic())
             if held:
                 await self._report_equal_names()
         except NATS_ERRORS as error:
-            self._failed(error)
+            self.problem = f"cannot take or renew the lease: {describe(error)}"
+            log.warning("%s: %s; retrying", self._server, self.problem)
+            self._lease.failed(clock.monotonic())
+            await restore_bucket(self._make_bucket, error)
         else:
             self.problem = ""
             self._owner = self._instance
             self._lease.granted(revision, sent_at)
-
-    def _failed(self, error: Exception) -> None:
-        self.problem = f"cannot take or renew the lease: {describe(error)}"
-        log.warning("%s: %s; retrying", self._server, self.problem)
-        self._lease.failed(clock.monotonic())
 
     async def _report_equal_names(self) -> None:
         """Log an error if another daemon with the name of this instance took the lease from it."""

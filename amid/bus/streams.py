@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+from collections.abc import Awaitable, Callable
 
 from nats.js import JetStreamContext
 from nats.js.api import DiscardPolicy, KeyValueConfig, StorageType, StreamConfig
-from nats.js.errors import BucketNotFoundError, NotFoundError
+from nats.js.errors import BucketNotFoundError, NoStreamResponseError, NotFoundError
 from nats.js.kv import KeyValue
 
+from amid.bus.nats_errors import NATS_ERRORS
 from amid.bus.protocol.checkpoint import Checkpoint, parse_position
 from amid.bus.protocol.subjects import Subjects
 from amid.config.tables import Nats
 
 log = logging.getLogger("amid.bus")
+
+MakeBucket = Callable[[], Awaitable[object]]
 
 DUPLICATE_WINDOW_S = 120.0
 """Seconds for which JetStream remembers the ids of messages."""
@@ -70,3 +75,11 @@ async def open_bucket(jetstream: JetStreamContext, name: str, ttl_s: float, sett
         if not settings.create_streams:
             raise
     return await jetstream.create_key_value(KeyValueConfig(bucket=name, ttl=ttl_s, replicas=settings.replicas, history=1))
+
+
+async def restore_bucket(make_bucket: MakeBucket, error: BaseException) -> None:
+    """Make a bucket again if this error of a request shows that it was deleted. If that fails too, the
+    next request shows it again."""
+    if isinstance(error, NoStreamResponseError):
+        with contextlib.suppress(*NATS_ERRORS):
+            await make_bucket()

@@ -13,7 +13,7 @@ from amid.ami.catalogue import MAYBE_NO_RESPONSE, UNMARKED_LISTS
 from amid.ami.targets import PLAIN, TABLES
 from amid.config.report import Report
 from amid.config.tables import Caller, Config, Gateway, Listener, Nats, Server
-from amid.errors import configured
+from amid.errors import configured_servers
 from amid.rpc.policy import Lists, matches
 
 MAX_SOCKET_PATH = 107
@@ -166,7 +166,7 @@ def check_users(listener: Listener, servers: Mapping[str, Server], report: Repor
     for name, user in listener.users.items():
         check_rules(user, name, report)
         if user.server and user.server not in servers:
-            report.refuse(name, "server", f"there is no server {user.server!r}; {configured(servers)}")
+            report.refuse(name, "server", f"there is no server {user.server!r}; {configured_servers(servers)}")
         if not user.server and len(servers) > 1:
             report.refuse(name, "server", f"is missing: name one of {', '.join(servers)}")
 

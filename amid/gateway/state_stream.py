@@ -17,7 +17,7 @@ from starlette.datastructures import QueryParams
 from amid import wire
 from amid.client import AsyncClient
 from amid.client.view import View
-from amid.errors import AmidError, configured, unknown_server
+from amid.errors import AmidError, configured_servers, unknown_server
 from amid.gateway.fields import check_parameters
 
 PARAMETERS = ("server", "kinds")
@@ -38,7 +38,7 @@ def parse_views(query: QueryParams, servers: list[str]) -> list[View]:
     check_parameters(query, PARAMETERS)
     wanted = list(dict.fromkeys(name for name in query.getlist("server") if name))
     if not wanted and len(servers) != 1:
-        raise AmidError("invalid_params", f"`server` is required, `*` for all servers; {configured(servers)}")
+        raise AmidError("invalid_params", f"`server` is required, `*` for all servers; {configured_servers(servers)}")
     if not wanted or ALL in wanted:
         wanted = servers
     if absent := [name for name in wanted if name not in servers]:

@@ -58,9 +58,9 @@ class Pipe(asyncio.Protocol, Generic[T]):
     when the other end has closed. on_room: called when a large payload has left and there is no
     backlog.
 
-    backlog_bytes: large payloads that wait. unwritten: the values that were not handed to the kernel. When the pipe is lost, the other end
-    has not received them. Both decoding and on_messages may raise `ValueError` for invalid data;
-    the pipe is then closed.
+    backlog_bytes: the size of the large payloads that wait. unwritten: the values that were not
+    handed to the kernel. When the pipe is lost, the other end has not received them. Both decoding
+    and on_messages may raise `ValueError` for invalid data; the pipe is then closed.
     """
 
     def __init__(

@@ -89,8 +89,10 @@ class RecordedFiles:
                     return None
                 self._ends[path] = state, first, Cursor(*map(int, last)) if last else NEVER
             _, first, end = self._ends[path]
-            if cursor < first or end <= cursor:
-                return first if cursor < first else None
+            if cursor < first:
+                return first
+            if end <= cursor:
+                return None
             with opened(path) as db:
                 return _begin(db, cursor)
         return None

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, Union
 import msgspec
 from msgspec import Meta, inspect
 
-from amid.errors import MAX_SHOWN_LENGTH, AmidError, configured, unknown_server
+from amid.errors import MAX_SHOWN_LENGTH, AmidError, configured_servers, unknown_server
 from amid.rpc.type_words import describe_type, suggest_key
 from amid.wire import MAX_ITEMS, METHODS, STATE_KINDS
 
@@ -273,7 +273,7 @@ def choose_server(name: str | None, servers: Collection[str]) -> str:
     if name is None and len(servers) == 1:
         return next(iter(servers))
     if name is None:
-        raise AmidError("invalid_params", f"`server` is missing; {configured(servers)}")
+        raise AmidError("invalid_params", f"`server` is missing; {configured_servers(servers)}")
     if name not in servers:
         raise unknown_server(name, servers)
     return name

@@ -136,6 +136,7 @@ class StateService:
         else:
             self._waiting.pop(call_id, None)
         self._encoder.forget(call_id)
+        self._answer_soon()
 
     # ── answers ──
 
