@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
@@ -15,6 +15,9 @@ from amid.simulator import SimulatedPbx
 from tests.conftest import StartDaemon
 from tests.daemon import Daemon, eventually, gateway_table
 from tests.processes.pbx import simulated, table
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 TOKENS = {"operator": "operator-0123456789abcdef", "wallboard": "wallboard-0123456789abcdef"}
 TOKENS_FILE = """
@@ -105,3 +108,11 @@ def own_gateway(tmp_path_factory: pytest.TempPathFactory, daemon_for: StartDaemo
     keys = with_gateway(tmp_path_factory.mktemp("tokens"))
     with simulated() as pbx:
         yield listening(daemon_for({"pbx1": table(pbx)}, gateway=keys, supervision={"silence": 1.5}), keys)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    from tests.gateway.browser import chromium  # which needs this module
+
+    with chromium() as browser:
+        yield browser

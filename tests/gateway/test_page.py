@@ -13,15 +13,9 @@ from playwright.sync_api import Browser, Page, Route, expect
 from tests.conformance.pbx import Pbx, running
 from tests.conftest import StartDaemon
 from tests.daemon import eventually
-from tests.gateway.browser import PHONE, WIDE, chromium, log_in, log_out, page, shoot
+from tests.gateway.browser import PHONE, WIDE, log_in, log_out, page, shoot
 from tests.gateway.conftest import TOKENS, Gateway, listening, serving, with_gateway
 from tests.languages.world import flood
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module", params=["simulated", "asterisk-22"])

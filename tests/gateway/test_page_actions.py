@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.conformance.pbx import Pbx, running
-from tests.gateway.browser import chromium, log_in, page, shoot
+from tests.gateway.browser import log_in, page, shoot
 from tests.gateway.conftest import Gateway, serving
 
 TOKENS_FILE = """
@@ -20,12 +20,6 @@ token = "wallboard-0123456789abcdef"
 allow = ["Ping", "QueuePause"]
 """
 CALL = {"Channel": "Local/answer@calls/n", "Context": "calls", "Exten": "answer", "Priority": 1, "Async": True}
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module", params=["simulated", "asterisk-22"])

@@ -16,7 +16,7 @@ from amid.cli.demo_pbx import simulated_pbx
 from amid.simulator import SimulatedPbx
 from tests.conftest import StartDaemon
 from tests.daemon import eventually, gateway_table
-from tests.gateway.browser import PHONE, WIDE, chromium, log_in, page, shoot
+from tests.gateway.browser import PHONE, WIDE, log_in, page, shoot
 from tests.gateway.conftest import Gateway, listening, serving
 from tests.processes.pbx import simulated, table
 
@@ -37,12 +37,6 @@ CALLS_PER_MINUTE = 150
 LONG_NUMBER = re.compile(r"\+?\d{6,}")
 HISTORY: dict[str, Any] = {"recorder": {}, "callers__local": {"history": True}, "supervision": {"silence": 30}}
 """A browser may take the processors from the daemon for longer than the default `silence`."""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")

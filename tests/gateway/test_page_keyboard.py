@@ -7,16 +7,10 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.gateway.browser import chromium, log_in, page
+from tests.gateway.browser import log_in, page
 from tests.gateway.conftest import Gateway
 
 CALL = {"Channel": "Local/400@default/n", "Context": "default", "Exten": "400", "Priority": 1, "Async": True}
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture

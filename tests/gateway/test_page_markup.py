@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
-from tests.gateway.browser import chromium, page, submit_token
+from tests.gateway.browser import page, submit_token
 from tests.gateway.conftest import Gateway
 
 OVERRIDE = "\u202e"
@@ -93,9 +93,9 @@ def answer(value: Any) -> Callable[[Route], None]:
 
 
 @pytest.fixture(scope="module")
-def view(gateway: Gateway) -> Iterator[Page]:
+def view(browser: Browser, gateway: Gateway) -> Iterator[Page]:
     """The page with a gateway in whose answers every text is `NAME`."""
-    with chromium() as browser, page(browser, gateway) as view:
+    with page(browser, gateway) as view:
         view.add_init_script("delete window.SharedWorker")  # its requests could not be answered here
         view.reload()
         lost = {**EVENT, "event": "amid:disconnected", "fields": {"Reason": NAME}, "seq": 2}

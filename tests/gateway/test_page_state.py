@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Browser, Page
 
-from tests.gateway.browser import chromium, page
+from tests.gateway.browser import page
 from tests.gateway.conftest import Gateway
 
 DESCRIBE = """async ([state, changes]) => {
@@ -29,8 +29,8 @@ DESCRIBE = """async ([state, changes]) => {
 
 
 @pytest.fixture(scope="module")
-def view(gateway: Gateway) -> Iterator[Page]:
-    with chromium() as browser, page(browser, gateway) as view:
+def view(browser: Browser, gateway: Gateway) -> Iterator[Page]:
+    with page(browser, gateway) as view:
         yield view
 
 

@@ -9,18 +9,12 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from tests.daemon import BOUND_S, eventually
-from tests.gateway.browser import chromium, load, log_in, log_out
+from tests.gateway.browser import load, log_in, log_out
 from tests.gateway.conftest import TOKENS, Gateway
 
 TABS = 8
 STREAMS = 2
 """Of events, and of the state."""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -249,25 +250,33 @@ def test_a_call_for_a_server_that_was_just_added_ends_no_recorder(tmp_path: Path
 def test_calls_that_nobody_waits_for_any_more_are_not_searched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A hundred slow searches would delay all others, also after their callers have given up."""
     searched: list[str] = []
+    all_gave_up = threading.Event()
 
     async def recent(*_: object) -> None: ...
 
     def search(_directory: Path, server: str, _params: Any) -> dict[str, Any]:
         searched.append(server)
-        time.sleep(0.1)
+        assert all_gave_up.wait(BOUND_S)
         return {}
 
     async def ask() -> None:
         settings = RecorderSettings(str(tmp_path), "info", ["pbx1"], RecorderTable(), str(tmp_path))
         child: Any = SimpleNamespace(report_problem=None)
         process = recorder.Recorder(child, settings)
-        deadline = clock.monotonic() + 0.3
-        calls = [CallService(number, deadline, deadline, "calls", "pbx1", b"") for number in range(100)]
-        for call in calls:
-            process._handle_call(call, CallsParams())
-        await asyncio.sleep(1.0)
+        deadline = clock.monotonic() + BOUND_S
+        before = asyncio.all_tasks()
+        for number in range(100):
+            process._handle_call(CallService(number, deadline, deadline, "calls", "pbx1", b""), CallsParams())
+        answers = asyncio.all_tasks() - before
+        async with asyncio.timeout(BOUND_S):
+            while len(searched) < recorder.CONCURRENT_REQUESTS:
+                await asyncio.sleep(0)
+        process._forget(None)
+        all_gave_up.set()
+        async with asyncio.timeout(BOUND_S):
+            await asyncio.gather(*answers)
 
     monkeypatch.setattr(recorder, "answer", search)
     monkeypatch.setattr(recorder.ServerRecorder, "refresh", recent)
     asyncio.run(ask())
-    assert 2 <= len(searched) <= 8
+    assert len(searched) == recorder.CONCURRENT_REQUESTS
