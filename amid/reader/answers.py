@@ -115,6 +115,12 @@ class Answers:
             self._forget(request)
         self._results.forget(call_id)
 
+    def forget_all(self) -> None:
+        """The broker that sent the calls has ended."""
+        self._open.clear()
+        self._awaited.clear()
+        self._results.forget(None)
+
     def _complete_both(self, awaited: AwaitedEvent) -> None:
         """Complete a call once its answer and its event have come."""
         request, answer = awaited.request, awaited.answer

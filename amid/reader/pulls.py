@@ -114,6 +114,11 @@ class Pulls:
             self._ready.append(pull)
             self._work_soon()
 
+    def forget_all(self) -> None:
+        """The broker that sent them has ended."""
+        for call_id in list(self._open):
+            self.forget(call_id)
+
     # ── waiting ──
 
     def _wait(self, pull: _Pull) -> None:
@@ -187,6 +192,9 @@ class Pulls:
 
     def _advance(self, pull: _Pull) -> bool:
         """Encode the next events; True once the pull is answered or waits."""
+        if clock.monotonic() >= pull.request.deadline:  # the broker has answered
+            del self._open[pull.call_id]
+            return True
         try:
             page = self._buffer.read(pull.cursor, min(PORTION, pull.remaining), pull.names)
         except ValueError as error:

@@ -145,6 +145,8 @@ class Reader:
     # ── the broker ──
 
     def _broker_connected(self) -> None:
+        self._answers.forget_all()
+        self._pulls.forget_all()
         self._taken_idle = self._taken_behind = 0
         self._send_status()
 

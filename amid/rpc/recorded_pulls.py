@@ -33,5 +33,5 @@ def take_back(call: OpenCall, epoch: int, seq: int) -> None:
     """Make a request to the reader of it again, which the reader answers in any case."""
     pull = call.recorded_pull
     assert pull is not None
-    call.request = replace(pull, epoch=epoch, seq=seq, recorded=False)
+    call.request = replace(pull, deadline=call.deadline, epoch=epoch, seq=seq, recorded=False)
     call.recorded_pull = call.link = None

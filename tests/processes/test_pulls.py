@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from collections.abc import Iterator
@@ -250,12 +251,39 @@ def test_a_pull_at_its_timeout_returns_available_events(loop: Loop, publisher: P
         publisher.publish(own_event("UserEvent", Padding="x"), 0.0)
     seq, now = 0, time.monotonic()
     while seq < 20_000:
-        pulls.add(PullEvents(1, now, now - 1, 1, seq, names, 10_000))
+        pulls.add(PullEvents(1, 2**40, now, 1, seq, names, 10_000))
         loop.eventually(lambda: answers, "it is answered")
         page = answers.pop()
         assert seq < page["seq"] <= seq + 5000 and page["more"] is (page["seq"] < 20_000)
         assert [event["seq"] for event in page["events"]] == ([] if names else list(range(seq + 1, page["seq"] + 1)))
         seq = page["seq"]
+
+
+def test_an_overdue_pull_is_dropped(loop: Loop, publisher: Publisher) -> None:
+    """The broker has answered it. Pages that were encoded for nobody delayed all others by seconds."""
+    pulls, answers = pulls_of(loop, publisher)
+    publisher.publish(own_event("UserEvent"), 0.0)
+    pulls.add(PullEvents(1, time.monotonic(), 0, 1, 0, [], 1000))
+    pulls.add(PullEvents(2, 2**40, 0, 1, 1, [], 1000))
+    loop.eventually(lambda: not pulls._open, "both are done")
+    assert [page["events"] for page in answers] == [[]]
+
+
+def test_pulls_of_a_broker_that_has_ended_are_dropped(own_daemon: Daemon) -> None:
+    """The pulls of its successor waited behind them for seconds."""
+    cursor = now(own_daemon)
+    with Caller(own_daemon) as caller:
+        caller.result(caller.action("SimFault", {"Kind": "burst", "Count": 20_000}, timeout=30))
+        eventually(lambda: now(own_daemon)["seq"] >= cursor["seq"] + 20_000, "the events came")
+        reader = own_daemon.signal("reader pbx1", signal.SIGSTOP)
+        for _ in range(800):
+            caller.send("events", {"after": cursor, "limit": 10_000, "timeout": 60})
+        eventually(lambda: own_daemon.result("status")["counters"]["open_calls"] == 800, "the broker has them")
+        own_daemon.kill("broker")
+    os.kill(reader, signal.SIGCONT)
+    eventually(lambda: own_daemon.wait_up("pbx1"), "the new broker has its reader")
+    own_daemon.result("events", {"after": cursor, "limit": 1, "timeout": 60})
+    assert own_daemon.result("status")["counters"]["late_answers"] < 100
 
 
 def test_a_large_page_does_not_delay_calls(daemon: Daemon, caller: Caller, other: Caller, cursor: dict[str, int]) -> None:

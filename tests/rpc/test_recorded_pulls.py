@@ -63,12 +63,13 @@ def test_the_recorder_answers(calls: Calls) -> None:
 
 
 def test_the_reader_answers_at_the_end_of_the_recording(calls: Calls) -> None:
-    request = pulled(calls)
+    """It has as much time as the recorder had."""
+    request = pulled(calls, timeout=0.0)
     passed_on(calls, request)
     (effect,) = calls.passed_on(PassOn(request.call_id, 4, 90), True, NOW)
     assert isinstance(effect, Send) and effect.reader == READER and isinstance(effect.message, PullEvents)
     last = effect.message
-    assert (last.epoch, last.seq, last.names, last.recorded) == (4, 90, ["Hangup"], False)
+    assert (last.epoch, last.seq, last.names, last.recorded, last.deadline) == (4, 90, ["Hangup"], False, NOW + ANSWER_S)
     (reply,) = replies(calls.answered(request.call_id, b"held", None, NOW))
     assert reply.result == b"held" and not len(calls)
 
