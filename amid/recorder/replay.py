@@ -133,6 +133,11 @@ class RecordedPull:
         """Whether its answer reports nothing yet."""
         return not self.events.count and self.missed == 0
 
+    @property
+    def is_done(self) -> bool:
+        """Whether there is nothing more to read for its answer."""
+        return self.is_complete or self.is_at_end
+
     def page(self, server: str, more: bool) -> bytes:
         """The answer, encoded."""
         return EventsPage(server, *self.cursor, self.missed, more).encode(self.events)

@@ -99,7 +99,7 @@ def requests(count: int) -> Section:
 
 def _pull(archive: Archive, after: After) -> None:
     pull = RecordedPull(RecordedFiles(archive), EventsParams(after=after, names=NAMES, limit=10_000), as_json=False)
-    while not pull.is_complete and not pull.is_at_end:
+    while not pull.is_done:
         pull.advance()
     assert pull.events.count
 

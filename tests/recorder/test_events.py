@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx
 import pytest
+import zmq
 
 from amid import wire
 from amid.recorder.archive import Archive
@@ -21,6 +22,8 @@ from tests.daemon import Daemon, eventually, gateway_table
 from tests.processes.caller import Caller
 from tests.processes.pbx import simulated, table
 
+LARGE = {f"Padding{number}": "x" * 900 for number in range(9)}
+"""Headers of 8 KB."""
 BURST = 1000
 """Events of a burst. The buffer holds some two of them."""
 REPLAY_BYTES = 192 * 1024
@@ -221,6 +224,26 @@ def read_burst(daemon: Daemon) -> None:
     before = now(daemon)
     daemon.action("SimFault", {"Kind": "burst", "Count": BURST}, timeout=60)
     eventually(lambda: now(daemon) >= (before[0], before[1] + BURST), "the burst is read")
+
+
+def test_many_large_pages_do_not_collect_in_the_recorder(recording_of: StartRecording, tmp_path: Path) -> None:
+    """They grew all at once: the recorder had 0.9 GB, and was replaced because it did not beat."""
+    daemon = recording_of()
+    epoch, seq = now(daemon)
+    with Caller(daemon) as caller:
+        sent = [caller.action("UserEvent", {"UserEvent": "Large", **LARGE}, timeout=60) for _ in range(900)]
+        assert all("result" in caller.reply(one) for one in sent)
+    burst(daemon, tmp_path)
+    request = {"id": 1, "method": "events", "params": {"after": {"epoch": epoch, "seq": seq}, "limit": 10_000, "timeout": 120}}
+    with daemon.socket(zmq.DEALER) as reading:
+        reading.connect(daemon.rpc)
+        for _ in range(1000):
+            reading.send_multipart([b"", wire.pack(request)])
+        for _ in range(1000):
+            assert reading.poll(120_000), "every request is answered"
+            reading.recv_multipart()
+    assert daemon.peak_bytes("recorder") < 100e6
+    assert daemon.processes()["recorder"]["restarts"] == 0
 
 
 def test_a_write_that_takes_long_is_no_loss(recording_of: StartRecording, tmp_path: Path) -> None:

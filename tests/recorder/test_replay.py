@@ -40,7 +40,7 @@ def pull(directory: Path, after: tuple[int, int], as_json: bool = False, **param
     """An answer, or the cursor from which the reader continues."""
     asked = EventsParams(after=After(*after), **params)
     request = RecordedPull(RecordedFiles(Archive(directory, "pbx1")), asked, as_json)
-    while not request.is_complete and not request.is_at_end:
+    while not request.is_done:
         request.advance()
     if request.is_at_end and request.is_empty:
         return request.cursor
