@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import sys
 from typing import Any
-
-from amid.process.descriptors import open_missing
 
 GC_THRESHOLD = 20_000
 """New objects before a garbage collection. Little here is cyclic, and a full collection visits every
@@ -21,9 +20,10 @@ hundred while the modules are imported."""
 
 
 def main() -> None:
-    gc.set_threshold(GC_THRESHOLD)
-    open_missing()
-    _use_utf8()
+    on_interrupt = signal.getsignal(signal.SIGINT)
+    if on_interrupt is signal.default_int_handler:  # the traceback of an interrupted import helps no user
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    _set_up_process()
     match sys.argv[1:]:
         case ["reader", name, *debug_arguments]:
             from amid.reader import reader
@@ -56,7 +56,16 @@ def main() -> None:
         case arguments:
             from amid.cli.main import run
 
+            signal.signal(signal.SIGINT, on_interrupt)
             sys.exit(run(arguments))
+
+
+def _set_up_process() -> None:
+    from amid.process.descriptors import open_missing
+
+    gc.set_threshold(GC_THRESHOLD)
+    open_missing()
+    _use_utf8()
 
 
 def _use_utf8() -> None:

@@ -62,7 +62,7 @@ class Reporting(click.Command):
 
     def invoke(self, ctx: click.Context) -> Any:
         if sys.stdout is None:  # descriptor 1 is closed: fail before anything is sent
-            click.echo("amid: stdout is closed, so nothing was sent; use > /dev/null to discard the output", err=True)
+            click.echo("amid: stdout is closed, so nothing was done; use > /dev/null to discard the output", err=True)
             ctx.exit(UNWRITABLE)
         try:
             return super().invoke(ctx)

@@ -11,10 +11,11 @@ from typing import NoReturn
 import click
 import zmq
 
+from amid.cli.exits import Reporting
 from amid.config.read import UnreadableError, read_first_line
 
 
-@click.command()
+@click.command(cls=Reporting)
 @click.option("--public", is_flag=True, help="Print the public key of the secret key in FILE, which stays as it is.")
 @click.argument("file", type=click.Path(path_type=Path))
 def keygen(file: Path, public: bool) -> None:

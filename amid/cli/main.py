@@ -91,7 +91,7 @@ def _check_run_dir(context: click.Context, option: click.Parameter, run_dir: str
 def amid(ctx: click.Context, run_dir: str | None) -> None:
     """RPC and events for everything that talks to an Asterisk PBX."""
     ctx.obj = {"run_dir": run_dir}
-    ctx.color = False if "NO_COLOR" in os.environ else None
+    ctx.color = False if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" else None
 
 
 def run(argv: list[str]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
@@ -13,9 +14,15 @@ Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 
 class Number(click.FloatRange):
-    """A number within bounds, which click's errors call a `float range`."""
+    """A finite number within bounds, which click's errors call a `float range`."""
 
     name = "number"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number: float = super().convert(value, param, ctx)
+        if not math.isfinite(number):  # no comparison excludes nan from a range
+            self.fail(f"{value!r} is not a finite number", param, ctx)
+        return number
 
 
 class WholeNumber(click.IntRange):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import importlib
 import json
+import os
+import pty
 import select
 import signal
 import subprocess
@@ -167,6 +169,58 @@ def test_ctrl_c_ends_a_call_with_its_own_status(daemon: StandIn, process: Start)
     assert "Traceback" not in err
 
 
+def test_ctrl_c_during_the_imports_ends_quietly(process: Start) -> None:
+    child = process("status", before=("-X", "importtime"))
+    assert child.stderr is not None
+    while not child.stderr.readline().endswith("amid.process.descriptors\n"):
+        assert child.poll() is None
+    child.send_signal(signal.SIGINT)
+    _, err = child.communicate(timeout=30)
+    assert (child.returncode, "Traceback" in err) == (-signal.SIGINT, False)
+
+
+def test_an_ignored_ctrl_c_stays_ignored(daemon: StandIn, process: Start) -> None:
+    """A shell script starts a command with `&` so."""
+    daemon.methods["action"] = lambda params: answered()
+    line = "import os, signal, sys; signal.signal(2, signal.SIG_IGN); os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
+    child = process("action", "Ping", before=("-c", line, "-X", "importtime"))
+    assert child.stderr is not None
+    while not child.stderr.readline().endswith("amid.process.descriptors\n"):
+        assert child.poll() is None
+    child.send_signal(signal.SIGINT)
+    out, _ = child.communicate(timeout=30)
+    assert (child.returncode, out[:8]) == (0, "Response")
+
+
+@pytest.mark.parametrize(
+    ("environment", "coloured"),
+    [
+        ({"TERM": "xterm"}, True),
+        ({"TERM": "xterm", "NO_COLOR": ""}, True),
+        ({"TERM": "xterm", "NO_COLOR": "1"}, False),
+        ({"TERM": "dumb"}, False),
+    ],
+)
+def test_colours_as_the_environment_says(tmp_path: Path, environment: dict[str, str], coloured: bool) -> None:
+    """NO_COLOR counts when it is not empty (no-color.org)."""
+    terminal, end = pty.openpty()
+    kept = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
+    subprocess.run([sys.executable, "-m", "amid", "--run-dir", tmp_path, "status"], stderr=end, env=kept | environment, timeout=30)
+    os.close(end)
+    shown = os.read(terminal, 1000)
+    os.close(terminal)
+    assert b"unreachable" in shown
+    assert (b"\x1b[31m" in shown) == coloured
+
+
+@pytest.mark.parametrize("option", [["action", "Ping", "--timeout"], ["calls", "--longer"]], ids=" ".join)
+@pytest.mark.parametrize("value", ["nan", "inf", "-1"])
+def test_a_number_that_cannot_be_is_a_usage_error(amid: Amid, option: list[str], value: str) -> None:
+    ended = amid(*option, value)
+    assert ended.status == 2
+    assert f"Invalid value for '{option[-1]}'" in ended.err
+
+
 def test_a_closed_pipe_ends_quietly(daemon: StandIn, process: Start) -> None:
     child = process("events")
     assert child.stdout is not None and child.stderr is not None
@@ -192,12 +246,14 @@ def test_a_full_disk_has_its_own_exit_status(daemon: StandIn, argv: list[str]) -
     assert "Traceback" not in err and "Exception ignored" not in err
 
 
-@pytest.mark.parametrize("argv", [["action", "Originate"], ["status", "--json"], ["restart", "pbx1"]], ids=" ".join)
-def test_a_closed_stdout_is_reported_before_anything_is_sent(daemon: StandIn, argv: list[str]) -> None:
+@pytest.mark.parametrize(
+    "argv", [["action", "Originate"], ["status", "--json"], ["restart", "pbx1"], ["keygen", "/nonexistent/key"]], ids=" ".join
+)
+def test_a_closed_stdout_is_reported_before_anything_is_done(daemon: StandIn, argv: list[str]) -> None:
     line = " ".join([sys.executable, "-m", "amid", "--run-dir", daemon.run_dir, *argv, ">&-"])
     ended = subprocess.run(["sh", "-c", line], stderr=subprocess.PIPE, text=True, timeout=30)
     assert ended.returncode == UNWRITABLE
-    assert "stdout is closed, so nothing was sent" in ended.stderr and "Traceback" not in ended.stderr
+    assert "stdout is closed, so nothing was done" in ended.stderr and "Traceback" not in ended.stderr
     assert not daemon.asked
 
 
