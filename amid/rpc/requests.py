@@ -85,7 +85,7 @@ class ActionParams(TimedParams, frozen=True):
     action_id: WireId | None = None
 
 
-class Cursor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Cursor(msgspec.Struct, forbid_unknown_fields=True):
     """A position: after event number `seq` of `epoch`. rev: after which change, where the events are
     changes of state."""
 

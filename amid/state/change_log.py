@@ -110,9 +110,9 @@ class ChangeLog:
         last_dropped = self.rev - len(self._held)
         if rev is not None and rev < last_dropped:
             return ChangesPage([], self.seq, self.rev, last_dropped - rev, False)
-        begin = bisect_right(self._held, seq, key=_seq_of) if rev is None else rev - last_dropped
+        later = len(self._held) - bisect_right(self._held, seq, key=_seq_of) if rev is None else self.rev - rev
         deltas: list[Delta] = []
-        for delta, _ in islice(self._held, begin, None):
+        for delta, _ in reversed(list(islice(reversed(self._held), later))):  # from the end: most cursors are there
             if delta["kind"] not in kinds:
                 continue
             if len(deltas) >= limit and (rev is not None or deltas[-1]["seq"] != delta["seq"]):

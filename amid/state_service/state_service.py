@@ -218,6 +218,7 @@ def _changes(follower: Follower, call: CallService, params: EventsParams, now: f
         return None
     page = state.change_log.page_after(after.epoch, after.seq, after.rev, query.parse_kinds(params.kinds), params.limit)
     if not (page.deltas or page.missed != 0 or now >= call.end):
+        after.seq, after.rev = page.seq, page.rev  # what was searched is not searched again at each change
         return None
     cursor = {"server": state.server, "epoch": state.epoch, "seq": page.seq, "rev": page.rev}
     return {**cursor, "events": page.deltas, "missed": page.missed, "more": page.more}

@@ -12,6 +12,8 @@ import zmq
 from amid import wire
 from amid.simulator import SimulatedPbx
 from amid.simulator.model import Member
+from tests.bench.setting import daemon as before_generator
+from tests.bench.setting import generator
 from tests.conftest import StartDaemon
 from tests.daemon import Daemon, eventually
 from tests.processes.conftest import Lend
@@ -54,6 +56,21 @@ def test_many_requests_do_not_collect_results(own_daemon: Daemon, pbx: Simulated
             assert reading.poll(120_000), "every request is answered"
             reading.recv_multipart()
     assert own_daemon.peak_bytes("state") < 250e6
+
+
+def test_watchers_of_quiet_kinds_do_not_stop_the_state() -> None:
+    """Each searched all changes since its request again at every change, until the process was killed."""
+    with generator(channels=1000) as port, before_generator(port) as daemon, daemon.socket(zmq.DEALER) as watcher:
+        state(daemon, kinds=["conferences"])
+        pid, seq = daemon.pid("state"), daemon.server("pbx1")["seq"]
+        watcher.connect(daemon.rpc)
+        for _ in range(2000):
+            watcher.send_multipart(
+                [b"", wire.pack({"id": 1, "method": "events", "params": {"kinds": ["conferences"], "timeout": 60}})]
+            )
+        daemon.action("Storm", {"Count": 30_000, "Rate": 10_000})
+        eventually(lambda: state(daemon, kinds=["conferences"])["seq"] >= seq + 30_000, "the state has all events")
+        assert (daemon.pid("state"), watcher.poll(0)) == (pid, 0)
 
 
 def test_a_state_and_its_changes_give_the_next_state(daemon: Daemon) -> None:
