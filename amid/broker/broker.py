@@ -270,7 +270,8 @@ class Broker:
         self._calls.services.check(service, method)
         server = self._server(params.server) if "server" in params.__struct_fields__ else ""
         now = clock.monotonic()
-        request = reader_requests.call_service(self._calls.new_call_id(), method, server, params, origin.as_json, now)
+        what = method, server, params, origin.as_json, origin.principal, now
+        request = reader_requests.call_service(self._calls.new_call_id(), *what)
         self._open(origin, server, request, now, service)
 
     def _open(self, origin: Origin, server: str, request: Request, now: float, service: str = "") -> None:

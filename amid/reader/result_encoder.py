@@ -24,8 +24,9 @@ Deliver = Callable[[int, bytes | None, Failure | None], None]
 
 
 class _Encoding:
-    def __init__(self, call_id: int, deadline: float, size: int, pieces: Iterator[bytes]) -> None:
+    def __init__(self, call_id: int, owner: str, deadline: float, size: int, pieces: Iterator[bytes]) -> None:
         self.call_id = call_id
+        self.owner = owner
         self.deadline = deadline
         self.size = size
         self.pieces = pieces
@@ -57,19 +58,23 @@ class ResultEncoder:
         """The number of results that are not complete yet."""
         return len(self._begun)
 
+    def is_busy_for(self, owner: str) -> bool:
+        """Whether a result of this owner is not complete yet."""
+        return any(encoding.owner == owner for encoding in self._begun)
+
     @property
     def pending_bytes(self) -> int:
         """The sizes of these results, as they were given."""
         return sum(encoding.size for encoding in self._begun)
 
-    def start(self, call_id: int, deadline: float, value: Any, as_json: bool, size: int = 0) -> None:
+    def start(self, call_id: int, deadline: float, value: Any, as_json: bool, size: int = 0, owner: str = "") -> None:
         """value: as `amid.rpc.result.pieces` takes it. deadline: monotonic seconds. size: of what the
-        value is made from, in bytes."""
+        value is made from, in bytes. owner: whom `is_busy_for` names."""
         encoded = encode_at_once(value, as_json)
         if encoded is not None:
             self._deliver(call_id, encoded, None)
         else:
-            self._advance(_Encoding(call_id, deadline, size, pieces(value, as_json)))
+            self._advance(_Encoding(call_id, owner, deadline, size, pieces(value, as_json)))
 
     def forget(self, call_id: int | None) -> None:
         """The caller no longer waits for this result; None: no caller waits for any."""

@@ -73,7 +73,8 @@ class CallService(Struct, tag="call", array_like=True):
 
     deadline: monotonic seconds; the caller does not wait longer. end: when a call that waits for
     something is answered without it, a moment earlier. params: of the method (`amid.rpc.requests`),
-    in MessagePack. server: the name of a server, "" for a method that has none.
+    in MessagePack. server: the name of a server, "" for a method that has none. principal: what the
+    call counts for.
     """
 
     call_id: int
@@ -83,6 +84,7 @@ class CallService(Struct, tag="call", array_like=True):
     server: str
     params: bytes
     as_json: bool = False
+    principal: str = ""
 
 
 class Forget(Struct, tag="forget", array_like=True):

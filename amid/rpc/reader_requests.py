@@ -48,7 +48,7 @@ def pull_events(call_id: int, params: EventsParams, as_json: bool, now: float, r
 
 
 def call_service(
-    call_id: int, method: str, server: str, params: TimedParams | EventsParams, as_json: bool, now: float
+    call_id: int, method: str, server: str, params: TimedParams | EventsParams, as_json: bool, principal: str, now: float
 ) -> CallService:
     """A call of a service. Raises `AmidError` of kind `invalid_params`."""
     try:
@@ -58,4 +58,4 @@ def call_service(
         raise AmidError("invalid_params", message) from None
     end = now + params.timeout
     grace = ANSWER_GRACE_S if method == "events" else 0.0
-    return CallService(call_id, end + grace, end, method, server, encoded, as_json)
+    return CallService(call_id, end + grace, end, method, server, encoded, as_json, principal)

@@ -26,7 +26,7 @@ def hand_over(call: OpenCall, epoch: int, seq: int, now: float) -> None:
     call.link = None
     params = EventsParams(server=call.server, after=Cursor(epoch, seq), names=pull.names or None, limit=pull.limit)
     encoded = msgspec.msgpack.encode(params)
-    call.request = CallService(call.call_id, call.deadline, pull.end, "events", call.server, encoded, pull.as_json)
+    call.request = CallService(call.call_id, call.deadline, pull.end, "events", call.server, encoded, pull.as_json, call.principal)
 
 
 def take_back(call: OpenCall, epoch: int, seq: int) -> None:

@@ -49,7 +49,8 @@ TICK_S = 1.0
 PASS_S = 0.02
 """Time for answers in one pass of the loop: a copy of 10,000 channels takes that long."""
 RESULTS_AT_ONCE = 4
-"""Results that are encoded at the same time; each may be a copy of the whole state."""
+"""Results that are encoded at the same time, besides the first one of each caller; each may be a copy
+of the whole state."""
 EARLY_S = 0.1
 """Time before its deadline at which a request is answered with the reason for the delay."""
 
@@ -144,9 +145,11 @@ class StateService:
         """Answer the requests that can be answered now, and those whose time is over, as many as one
         pass of the loop permits."""
         now = clock.monotonic()
-        if self._has_backlog:
+        if self._service.is_backlogged:  # `_answer_soon` is called when it ends
             return
-        for call, params in list(self._waiting.values()):
+        for call, params in self._in_turn():
+            if self._has_its_share(call):
+                continue
             if now >= call.deadline:  # the broker has answered it
                 del self._waiting[call.call_id]
                 continue
@@ -159,22 +162,33 @@ class StateService:
             if result is not None:
                 del self._waiting[call.call_id]
                 self._start_encoding(call, result)
-                if self._has_backlog:
+                if self._service.is_backlogged:
                     return
                 if clock.monotonic() >= now + PASS_S:
                     self._answer_soon()
                     break
-        self._alarm.set(min((_answer_by(call) for call, _ in self._waiting.values()), default=None))
+        next_ends = (_answer_by(call) for call, _ in self._waiting.values() if not self._has_its_share(call))
+        self._alarm.set(min(next_ends, default=None))
 
-    @property
-    def _has_backlog(self) -> bool:
-        """Whether further results must wait. `_answer_soon` is called when it ends."""
-        return self._encoder.pending >= RESULTS_AT_ONCE or self._service.is_backlogged
+    def _in_turn(self) -> list[tuple[CallService, Params]]:
+        """The requests of one caller in their order, and the callers in turn."""
+        turns: Counter[str] = Counter()
+
+        def turn(waiting: tuple[CallService, Params]) -> int:
+            turns[waiting[0].principal] += 1
+            return turns[waiting[0].principal]
+
+        return sorted(self._waiting.values(), key=turn)
+
+    def _has_its_share(self, call: CallService) -> bool:
+        """Whether further results of this caller must wait for others that are being encoded.
+        `_answer_soon` is called when one is complete."""
+        return self._encoder.pending >= RESULTS_AT_ONCE and self._encoder.is_busy_for(call.principal)
 
     def _start_encoding(self, call: CallService, result: dict[str, Any]) -> None:
         """Encode in portions between other work: the state of 10,000 channels takes 0.2 s."""
         lists = {name: Items(len(value), iter(value)) for name, value in result.items() if isinstance(value, list)}
-        self._encoder.start(call.call_id, call.deadline, {**result, **lists}, call.as_json)
+        self._encoder.start(call.call_id, call.deadline, {**result, **lists}, call.as_json, owner=call.principal)
 
     def _deliver(self, call_id: int, encoded: bytes | None, failure: Failure | None) -> None:
         if encoded is not None:

@@ -140,6 +140,17 @@ def test_open_calls_of_a_caller_are_limited(daemon_for: StartDaemon, pbx: Simula
         assert daemon.result("status")["callers"][0] == {"name": "token:greedy", "open_calls": 10}
 
 
+def test_a_flood_of_requests_for_the_state_does_not_delay_another_caller(own_daemon: Daemon, pbx: SimulatedPbx) -> None:
+    pbx.pbx.queues["sales"].members += [Member("sales", f"Local/{n}@agents", f"Member {n}", 1.0) for n in range(2000)]
+    own_daemon.result("state", {"timeout": 60})
+    with Caller(own_daemon, "greedy") as greedy, Caller(own_daemon, "crm") as crm:
+        numbers = [greedy.send("state", {"kinds": ["members"], "timeout": 120}) for _ in range(200)]
+        greedy.reply(numbers[0])
+        crm.result(crm.send("state", {"kinds": ["conferences"]}))
+        before = own_daemon.result("status")["callers"]
+        assert before[0]["name"] == "token:greedy" and before[0]["open_calls"] > 100
+        assert len(greedy.result(numbers[-1])["members"]) > 2000
+
 # ── large answers in JSON ──
 
 
