@@ -45,6 +45,9 @@ class Guard:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
+        if not scope["path"].startswith("/") and "://" in scope["path"]:  # its host overrules the header (RFC 9112, section 3.2.2)
+            headers[b"host"], _, path = scope["path"].partition("://")[2].partition("/")
+            scope["path"] = f"/{path}"
         origin = headers.get(b"origin", "")
         own = origin.partition("://")[2] == headers.get(b"host", "") if origin else True
         allowed = {"Access-Control-Allow-Origin": origin, "Vary": "Origin"} if origin in self._origins else {}

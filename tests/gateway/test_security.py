@@ -287,6 +287,20 @@ def test_the_hosts_of_the_gateway_are_accepted(gateway: Gateway, host: str) -> N
 SLASHES = ["/v1/servers/", "/rpc/", "/login/", "/metrics/", "/healthz/", "/page", "/page/", "/v1/events/", "//", "//x/"]
 
 
+@pytest.mark.parametrize(
+    ("target", "header", "status"),
+    [
+        ("http://localhost/v1/rights?action=Ping", "rebound.example", 200),
+        ("HTTP://127.0.0.1:8088", "localhost", 200),
+        ("http://rebound.example/v1/servers", "localhost", 421),
+    ],
+)
+def test_a_target_may_have_a_host(gateway: Gateway, target: str, header: str, status: int) -> None:
+    """The host of an absolute-form target overrules the header (RFC 9112, section 3.2.2)."""
+    with gateway.http as http:
+        assert http.get("/", headers={"Host": header}, extensions={"target": target.encode()}).status_code == status
+
+
 @pytest.mark.parametrize("method", ["GET", "POST", "HEAD"])
 @pytest.mark.parametrize("path", SLASHES)
 def test_nothing_is_redirected(gateway: Gateway, method: str, path: str) -> None:
