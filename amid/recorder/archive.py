@@ -7,6 +7,7 @@ deleted or renamed at any time. A file that cannot be read is skipped, and the a
 from __future__ import annotations
 
 import json
+import os
 import re
 import sqlite3
 import time
@@ -201,6 +202,10 @@ def is_unfinished(error: Exception) -> bool:
 @contextmanager
 def opened(path: Path) -> Iterator[sqlite3.Connection]:
     """A file, as it is at this moment. Raises `sqlite3.Error`."""
+    if os.path.exists(path) and not os.path.isfile(path):  # opening a FIFO would wait for its writer
+        error = sqlite3.OperationalError("not a regular file")
+        error.sqlite_errorcode = sqlite3.SQLITE_CANTOPEN
+        raise error
     with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=5.0)) as db:
         db.execute("BEGIN")
         yield db

@@ -112,15 +112,20 @@ class Store:
     def _open(self, path: Path, archive: Archive) -> DayFile:
         tail = [stored(event, packed) for event, packed in archive.tail(path)]
         damage = next((why for failed, why in archive.failures if failed == path), None)
+        if damage is not None and not _is_damage(damage):
+            raise StoreError(f"cannot read {path}: {damage}")
         if damage is not None:
             log.error("events at the end of %s are missing, because it is damaged: %s", path, damage)
         try:
-            self._file = DayFile(path, tail, is_whole=damage is None)
-        except (sqlite3.DatabaseError, ValueError) as error:
-            if not _is_damage(error):
-                raise StoreError(f"cannot open {path}: {error}") from None
-            self._rename_damaged(path, error)
-            self._file = DayFile(path)
+            try:
+                self._file = DayFile(path, tail, is_whole=damage is None)
+            except (sqlite3.DatabaseError, ValueError) as error:
+                if not _is_damage(error):
+                    raise
+                self._rename_damaged(path, error)
+                self._file = DayFile(path)
+        except (sqlite3.Error, OSError) as error:
+            raise StoreError(f"cannot open {path}: {error}") from None
         self._day = path.name.removesuffix(SUFFIX)[-10:]
         return self._file
 

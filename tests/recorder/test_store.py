@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from unittest.mock import Mock
 
 import msgspec
 import pytest
@@ -456,6 +458,39 @@ def test_a_directory_that_cannot_be_created(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StoreError, match="cannot create"):
         Store(tmp_path / "file" / "recordings", "pbx1").load()
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_what_is_no_regular_file_stops_recording_and_no_request(make: Callable[[Path], None], tmp_path: Path) -> None:
+    """Opening a FIFO would wait for its writer."""
+    writer = Writer(tmp_path)
+    make(tmp_path / f"pbx1-{day_of(NOON)}.db")
+    archive = Archive(tmp_path, "pbx1")
+    assert archive.calls(CallsParams()) == ([], False) and archive.failures
+    for attempt in (lambda: writer.write_all(talking(at(NOON))), lambda: Writer(tmp_path)):
+        with pytest.raises(StoreError, match=r"cannot read .* not a regular file"):
+            attempt()
+
+
+def test_a_tail_that_cannot_be_read_at_present_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only its damage is a reason to continue without its events."""
+    script = at(NOON)
+    Writer(tmp_path).write_all(talking(script))
+    store = Store(tmp_path, "pbx1")
+    error = sqlite3.OperationalError("disk I/O error")
+    error.sqlite_errorcode = sqlite3.SQLITE_IOERR
+    with monkeypatch.context() as patched, pytest.raises(StoreError, match=r"cannot read .* I/O error"):
+        patched.setattr("amid.recorder.archive.tail_of", Mock(side_effect=error))
+        store.load()
+    Writer(tmp_path).write_all(hang_up(script))
+    assert sequence(tmp_path) == list(range(1, 11))
+
+
+def test_a_file_that_cannot_be_written_stops_recording(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Writer(tmp_path).write_all(talking(at(NOON)))
+    monkeypatch.setattr(os, "open", Mock(side_effect=PermissionError(errno.EPERM, "Operation not permitted")))
+    with pytest.raises(StoreError, match=r"cannot open .* not permitted"):
+        Store(tmp_path, "pbx1").load()
 
 
 # ── requests ──
