@@ -26,7 +26,7 @@ from amid.config.tables import Config
 from amid.errors import AmidError
 from amid.events.replay_buffer import Cursor
 from amid.history.fold import Fold
-from amid.outage import WITHIN_DAEMON_S, no_events
+from amid.outage import WITHIN_DAEMON_S, Outage, no_events
 from amid.process import loop
 from amid.process.child import Child
 from amid.process.loop import clock, start_task
@@ -39,7 +39,7 @@ from amid.recorder.day_file import Batch
 from amid.recorder.feed import Feed
 from amid.recorder.recording import Recording
 from amid.recorder.replay import RecordedFiles, RecordedPull
-from amid.recorder.retention import delete_outdated
+from amid.recorder.retention import SteadyClock, delete_outdated
 from amid.recorder.store import Store, StoreError
 from amid.rpc.messages import CallService, ServiceHello
 from amid.rpc.requests import EventsParams, Params
@@ -258,12 +258,15 @@ class Recorder:
         return asyncio.get_running_loop().run_in_executor(self._writer, function, *arguments)
 
     async def _delete_outdated(self) -> None:
-        recorder = self._settings.recorder
+        recorder, steady = self._settings.recorder, SteadyClock()
+        outage = Outage(log, "cannot delete old recordings", "old recordings are deleted again", RETENTION_S, logging.ERROR)
         while True:
+            keep_days = recorder.keep_days if steady.is_steady(clock.wall(), clock.monotonic()) else None
             try:
-                await self._in_writer(delete_outdated, self._directory, clock.wall(), recorder.keep_days, recorder.bytes_to_keep)
+                await self._in_writer(delete_outdated, self._directory, clock.wall(), keep_days, recorder.bytes_to_keep)
+                outage.succeeded()
             except OSError as error:
-                log.debug("cannot check the age and size of the recordings: %s", error)
+                outage.failed(f"{error.filename}: {error.strerror}")
             await asyncio.sleep(RETENTION_S)
 
     # ── requests ──

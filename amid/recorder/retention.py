@@ -1,4 +1,8 @@
-"""Deletes recorded files that are too old, or too many. Files of today are never deleted."""
+"""Deletes recorded files that are too old, or too many. Files of today are never deleted.
+
+A clock that is far ahead for a moment, as after a start without a battery, would make all files too
+old. So the age counts only after the clock has run evenly for STEADY_S.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +18,10 @@ from amid.recorder.archive import SUFFIX, day_of
 log = logging.getLogger("amid.recorder")
 
 DAY_S = 86_400
+STEADY_S = 3600.0
+"""Time since the start, or since the clock was set, after which files are deleted because of their age."""
+STEP_S = 3600.0
+"""A smaller change of the clock does not matter here."""
 _NAME = re.compile(rf"[A-Za-z0-9_-]+-(\d{{4}}-\d\d-\d\d){re.escape(SUFFIX)}(?:\.damaged-\d+)?")
 
 
@@ -25,9 +33,24 @@ class Recorded(NamedTuple):
     size: int
 
 
-def outdated(files: Iterable[Recorded], now: float, keep_days: int, keep_bytes: int) -> list[Recorded]:
-    """The files to delete. now: in seconds since 1970."""
-    today, first = day_of(now), day_of(now - keep_days * DAY_S)
+class SteadyClock:
+    """Whether the clock has run evenly. Times in seconds: wall since 1970, monotonic on that clock."""
+
+    def __init__(self) -> None:
+        self._offset: float | None = None
+        self._since = 0.0
+
+    def is_steady(self, wall: float, monotonic: float) -> bool:
+        offset = wall - monotonic
+        if self._offset is None or abs(offset - self._offset) > STEP_S:
+            self._since = monotonic
+        self._offset = offset
+        return monotonic - self._since >= STEADY_S
+
+
+def outdated(files: Iterable[Recorded], now: float, keep_days: int | None, keep_bytes: int) -> list[Recorded]:
+    """The files to delete. now: in seconds since 1970. keep_days: None for no limit of the age."""
+    today, first = day_of(now), day_of(now - keep_days * DAY_S) if keep_days is not None else ""
     oldest_first = sorted(files)
     size = sum(file.size for file in oldest_first)
     found = []
@@ -38,21 +61,26 @@ def outdated(files: Iterable[Recorded], now: float, keep_days: int, keep_bytes: 
     return found
 
 
-def delete_outdated(directory: Path, now: float, keep_days: int, keep_bytes: int) -> int:
-    """Delete outdated files. Returns their number. Raises `OSError`."""
-    old = outdated(_files(directory), now, keep_days, keep_bytes)
-    for file in old:
-        for suffix in ("", "-wal", "-shm"):
-            (directory / (file.name + suffix)).unlink(missing_ok=True)
-        log.info("deleted %s (%d bytes), because of keep_days or keep_bytes", file.name, file.size)
-    return len(old)
+def delete_outdated(directory: Path, now: float, keep_days: int | None, keep_bytes: int) -> None:
+    """Delete outdated files. A file that cannot be deleted affects no other. Raises `OSError` for the
+    last of them."""
+    failure = None
+    for file in outdated(_files(directory), now, keep_days, keep_bytes):
+        try:
+            for suffix in ("", "-wal", "-shm"):
+                (directory / (file.name + suffix)).unlink(missing_ok=True)
+            log.info("deleted %s (%d bytes), because of keep_days or keep_bytes", file.name, file.size)
+        except OSError as error:
+            failure = error
+    if failure is not None:
+        raise failure
 
 
 def _files(directory: Path) -> list[Recorded]:
     found = []
     for entry in os.scandir(directory):
         name = _NAME.fullmatch(entry.name)
-        if name:
+        if name and entry.is_file():
             sizes = (directory / (entry.name + suffix) for suffix in ("", "-wal"))
             found.append(Recorded(name[1], entry.name, sum(path.stat().st_size for path in sizes if path.exists())))
     return found

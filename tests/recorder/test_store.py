@@ -21,7 +21,7 @@ from amid.history.event import decode
 from amid.recorder.archive import Archive, day_of
 from amid.recorder.day_file import Batch, DayFile
 from amid.recorder.recording import Page, Recording
-from amid.recorder.retention import DAY_S, Recorded, outdated
+from amid.recorder.retention import DAY_S, STEADY_S, Recorded, SteadyClock, delete_outdated, outdated
 from amid.recorder.store import Store, StoreError
 from amid.rpc.requests import CallParams, CallsParams
 from tests.history.events import Script, channel, recorded
@@ -598,3 +598,36 @@ def test_files_that_are_too_old_or_too_many() -> None:
     names = {file.name for file in outdated(files, NOON, keep_days=30, keep_bytes=350)}
     assert names == {f"{server}-{day}.db" for day in days[2:] for server in ("a", "b")} | {f"a-{days[1]}.db"}
     assert not [file for file in outdated(files, NOON, 1, 0) if file.day == days[0]]
+
+
+def test_a_file_that_cannot_be_deleted_affects_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    old, other, today = (tmp_path / f"pbx1-{day_of(NOON - days * DAY_S)}.db" for days in (3, 2, 0))
+    for file in (old, other, today):
+        file.touch()
+    (tmp_path / f"pbx1-{day_of(NOON - 4 * DAY_S)}.db").mkdir()  # is none of the files
+    unlink = Path.unlink
+
+    def refuse(path: Path, missing_ok: bool = False) -> None:
+        if path == old:
+            raise PermissionError(errno.EPERM, "Operation not permitted")
+        unlink(path, missing_ok)
+
+    with monkeypatch.context() as patched, pytest.raises(PermissionError):
+        patched.setattr(Path, "unlink", refuse)
+        delete_outdated(tmp_path, NOON, 1, 0)
+    assert old.exists() and not other.exists() and today.exists()
+    delete_outdated(tmp_path, NOON, 1, 0)
+    assert not old.exists() and today.exists()
+
+
+def test_a_clock_that_was_set_makes_no_file_too_old() -> None:
+    clock = SteadyClock()
+    assert not clock.is_steady(NOON, 50.0), "it may be wrong since the start"
+    assert clock.is_steady(NOON + STEADY_S + 9, 50.0 + STEADY_S), "9 s were corrected"
+    year = 365 * DAY_S
+    assert not clock.is_steady(NOON + year, 60.0 + STEADY_S)
+    assert not clock.is_steady(NOON + STEADY_S + 20, 70.0 + STEADY_S)
+    assert clock.is_steady(NOON + 2 * STEADY_S + 20, 70.0 + 2 * STEADY_S)
+    files = [Recorded(day_of(NOON), "pbx1.db", 100)]
+    assert outdated(files, NOON + year, 30, 100) and not outdated(files, NOON + year, None, 100)
+    assert outdated(files, NOON + year, None, 99)
