@@ -19,7 +19,8 @@ SHOWN = 2
 """How many digits of a longer number are shown, at its end."""
 
 _LABEL = re.compile(r"(?P<name>.*) \((?P<number>.*)\)", re.DOTALL)
-_NUMBER = re.compile(rf"\+?\d(?:[\s().\-/]*\d){{{LONGEST_EXTENSION},}}")
+_NUMBER = re.compile(rf"\+?\d(?:(?:[^\w@:]|_)*\d){{{LONGEST_EXTENSION},}}")
+"""With any separators, also pauses, stars and dashes of Unicode, except those of an address."""
 _MASKED = ("who", "whom", "dialled", "queue", "agent")
 
 
