@@ -1,12 +1,13 @@
 """Deletes recorded files that are too old, or too many. Files of today are never deleted.
 
-A clock that is far ahead for a moment, as after a start without a battery, would make all files too
-old. So the age counts only after the clock has run evenly for STEADY_S.
+A clock that is set far ahead for a moment would make all files too old. So the age does not count
+for STEADY_S after the clock was set.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import os
 import re
 from collections.abc import Iterable
@@ -19,7 +20,7 @@ log = logging.getLogger("amid.recorder")
 
 DAY_S = 86_400
 STEADY_S = 3600.0
-"""Time since the start, or since the clock was set, after which files are deleted because of their age."""
+"""Time after the clock was set in which no file is deleted because of its age."""
 STEP_S = 3600.0
 """A smaller change of the clock does not matter here."""
 _NAME = re.compile(rf"[A-Za-z0-9_-]+-(\d{{4}}-\d\d-\d\d){re.escape(SUFFIX)}(?:\.damaged-\d+)?")
@@ -34,18 +35,19 @@ class Recorded(NamedTuple):
 
 
 class SteadyClock:
-    """Whether the clock has run evenly. Times in seconds: wall since 1970, monotonic on that clock."""
+    """Detects that the clock was set. Times in seconds: wall since 1970, monotonic on that clock."""
 
     def __init__(self) -> None:
         self._offset: float | None = None
-        self._since = 0.0
+        self._set_at = -math.inf
 
     def is_steady(self, wall: float, monotonic: float) -> bool:
+        """Whether the clock has not been set for STEADY_S, as far as it was looked at."""
         offset = wall - monotonic
-        if self._offset is None or abs(offset - self._offset) > STEP_S:
-            self._since = monotonic
+        if self._offset is not None and abs(offset - self._offset) > STEP_S:
+            self._set_at = monotonic
         self._offset = offset
-        return monotonic - self._since >= STEADY_S
+        return monotonic - self._set_at >= STEADY_S
 
 
 def outdated(files: Iterable[Recorded], now: float, keep_days: int | None, keep_bytes: int) -> list[Recorded]:

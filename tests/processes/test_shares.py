@@ -151,6 +151,7 @@ def test_a_flood_of_requests_for_the_state_does_not_delay_another_caller(own_dae
         assert before[0]["name"] == "token:greedy" and before[0]["open_calls"] > 100
         assert len(greedy.result(numbers[-1])["members"]) > 2000
 
+
 # ── large answers in JSON ──
 
 
