@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import MutableMapping
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -44,9 +44,9 @@ async def _closed(sent: bytes) -> None:
     server = await asyncio.get_running_loop().create_server(made, "127.0.0.1")
     async with server:
         reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
-        writer.write(sent)
-        answers = await asyncio.wait_for(reader.read(), BOUND_S)
-        writer.close()
+        with closing(writer):  # the server waits for it
+            writer.write(sent)
+            answers = await asyncio.wait_for(reader.read(), BOUND_S)
     assert answers.count(b"200 OK") == sent.count(b"\r\n\r\n") and not state.connections
 
 
@@ -71,12 +71,12 @@ async def _unread_pongs(pings: int) -> int:
     async with await asyncio.get_running_loop().create_server(made, "127.0.0.1") as server:
         reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname(), limit=1024)
         upgrade = b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: %b==\r\n\r\n"
-        writer.write(REQUEST + upgrade % (b"A" * 22))
-        await reader.readuntil(b"\r\n\r\n")
-        mask = bytes(4)
-        writer.write((b"\x89\xfd" + mask + bytes(125)) * pings + b"\x81\x80" + mask)
-        unread: int = await asyncio.wait_for(served, BOUND_S)
-        writer.close()
+        with closing(writer):
+            writer.write(REQUEST + upgrade % (b"A" * 22))
+            await reader.readuntil(b"\r\n\r\n")
+            mask = bytes(4)
+            writer.write((b"\x89\xfd" + mask + bytes(125)) * pings + b"\x81\x80" + mask)
+            unread: int = await asyncio.wait_for(served, BOUND_S)
     return unread
 
 
