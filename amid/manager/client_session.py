@@ -6,7 +6,7 @@ user's classes and rules allow them.
 
 Asterisk processes the actions of a client one after the other. Here an action with an ActionID of
 its own may be overtaken by later ones, because the client can tell their answers apart, but only if
-it takes longer than `order_s`, so that a program that sends several actions at once sees Asterisk's
+it takes longer than `order_s`: the actions of a program that sends several at once have Asterisk's
 order. All other actions are exclusive: one begins when all earlier ones are answered, and no later
 one begins before its answer.
 """
@@ -119,26 +119,26 @@ class ClientSession:
 
     def answer(self, number: int, packets: list[bytes], now: float) -> None:
         """Process the answer to a `Forward`."""
-        opened = self._actions.forwarded(number)
-        if opened is None or opened.forward is None:
+        opened = self._actions.get(number)
+        if opened is None:
             return
         if opened.forward.action.lower() == "listcommands":
             packets = [select_commands(packet, lambda action: may_list(action, self._user, self._upstream)) for packet in packets]
-        self._finish(opened, opened.forward, self._upstream.ids.restore(b"".join(packets)), now)
+        self._finish(number, opened, self._upstream.ids.restore(b"".join(packets)), now)
 
     def fail(self, number: int, failure: Failure, now: float, wall: float) -> None:
         """Process the failure of a `Forward`. wall: seconds since 1970."""
         if failure.packets:
             self.answer(number, failure.packets, now)
             return
-        opened = self._actions.forwarded(number)
-        if opened is None or opened.forward is None:
+        opened = self._actions.get(number)
+        if opened is None:
             return
         disconnected = failure.kind in ("not_connected", "unreachable")
         if disconnected and opened.forward.action.lower() == "ping":
-            self._finish(opened, opened.forward, responses.pong(opened.action_id, wall), now)
+            self._finish(number, opened, responses.pong(opened.action_id, wall), now)
         else:
-            self._finish(opened, opened.forward, responses.error(opened.action_id, message_of(failure)), now)
+            self._finish(number, opened, responses.error(opened.action_id, message_of(failure)), now)
 
     def receive_events(self, block: EventBlock, now: float) -> None:
         """Process events of the user's server."""
@@ -153,7 +153,6 @@ class ClientSession:
 
     def tick(self, now: float) -> None:
         """Process the deadlines; due at `next_deadline`."""
-        self._send(self._actions.take_answers(now))
         self._release(now)
         if self._wait is not None and now >= self._wait.until:
             self._end_wait(b"", now)
@@ -171,7 +170,7 @@ class ClientSession:
         """In monotonic seconds; infinite if there is none."""
         login = math.inf if self.ended or self.user is not None else self._login.deadline
         wait = self._wait.until if self._wait is not None else math.inf
-        return min(login, wait, self._outbox.next_deadline, self._actions.next_deadline, self._again_at)
+        return min(login, wait, self._outbox.next_deadline, self._again_at)
 
     def change_user(self, user: User) -> None:
         """Apply a changed user. The filters that the client added stay."""
@@ -197,6 +196,9 @@ class ClientSession:
             if self._actions and self._is_exclusive(request):
                 self._next = request
                 return
+            if now < self._actions.next_from:
+                self._next, self._again_at = request, self._actions.next_from
+                return
             self._begin(request, now)
 
     def _may_begin(self) -> bool:
@@ -216,20 +218,20 @@ class ClientSession:
         action, action_id = request.action, request.action_id
         name = action.lower()
         if request.fault or not action:
-            self._reply(action_id, responses.error(action_id, request.fault or responses.MISSING), now)
+            self._send(responses.error(action_id, request.fault or responses.MISSING))
         elif name in (b"login", b"challenge"):
             self._log_in(name, request, now)
         elif name == b"logoff":
             self._send(responses.goodbye(action_id))
             self._end()
         elif self.user is None:
-            self._reply(action_id, responses.error(action_id, responses.PERMISSION_DENIED), now)
+            self._send(responses.error(action_id, responses.PERMISSION_DENIED))
         elif name == b"events":
             self._release(math.inf)  # after the answer, none comes that the old mask selected
-            self._reply(action_id, self._set_mask(request), now)
+            self._send(self._set_mask(request))
         elif name == b"filter":
             self._release(math.inf)
-            self._reply(action_id, self._add_filter(request), now)
+            self._send(self._add_filter(request))
         elif name == b"waitevent":
             self._wait = WaitEvent.of(request, now)
             if now >= self._wait.until:
@@ -239,7 +241,7 @@ class ClientSession:
 
     def _log_in(self, action: bytes, request: Request, now: float) -> None:
         if action == b"challenge":
-            self._reply(request.action_id, self._login.challenge(request), now)
+            self._send(self._login.challenge(request))
             return
         if self.user is not None:
             self._send(responses.success(request.action_id, b"Already authenticated"))
@@ -300,13 +302,13 @@ class ClientSession:
         try:
             refusal = check_rights(request, self._user, upstream)
             if refusal:
-                self._reply(action_id, refusal, now)
+                self._send(refusal)
                 return
             number, wire_id = self._actions.newest + 1, self._manager.new_wire_id()
             forward = prepare(request, number, wire_id, self._manager.limits.action_timeout_s)
         except AmidError as error:
             self._effects.append(Refused(error.message))
-            self._reply(action_id, responses.error(action_id, message_of(Failure.of(error))), now)
+            self._send(responses.error(action_id, message_of(Failure.of(error))))
             return
         upstream.ids.add(wire_id, Original(action_id, request.lines[line] if (line := request.find(b"actionid")) >= 0 else b""))
         self._actions.add(OpenAction(forward, action_id, self._is_exclusive(request), now + self._manager.limits.order_s))
@@ -314,10 +316,10 @@ class ClientSession:
 
     # ── output ──
 
-    def _finish(self, opened: OpenAction, forward: Forward, answer: bytes, now: float) -> None:
-        opened.answer = answer
-        self._upstream.ids.expire(forward.wire_id, now + forward.keep_s)
-        self._send(self._actions.take_answers(now))
+    def _finish(self, number: int, opened: OpenAction, answer: bytes, now: float) -> None:
+        self._actions.remove(number)
+        self._upstream.ids.expire(opened.forward.wire_id, now + opened.forward.keep_s)
+        self._send(answer)
         self._release(now)
         self._proceed(now)
 
@@ -330,11 +332,6 @@ class ClientSession:
     def _send(self, data: bytes) -> None:
         if data and not self.ended:
             self._effects.append(Send(data))
-
-    def _reply(self, action_id: bytes, answer: bytes, now: float) -> None:
-        """Send an answer that the listener gives, in its order."""
-        self._actions.add(OpenAction(None, action_id, False, now, answer))
-        self._send(self._actions.take_answers(now))
 
     def _release(self, now: float) -> None:
         if self._outbox and (events := self._outbox.release(self._actions, now)).number:

@@ -69,7 +69,7 @@ class Limits:
 
     hold_s: how long events wait for the answer of an action that may have caused them. hold_own_s:
     the same for events with its ActionID. hold_bytes: limit of such events of one client. order_s:
-    how long an answer waits for earlier ones.
+    how long an action waits for the answer to the one before it.
     """
 
     auth_timeout_s: float = 30.0

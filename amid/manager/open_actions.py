@@ -1,13 +1,11 @@
-"""The actions of one client whose answers were not sent yet, and the order of these answers.
+"""The actions of one client without an answer, and when its next action may begin.
 
-Answers of Asterisk arrive in the order in which its lanes work. For a moment they wait for the
-answers of earlier requests, as do the listener's own answers: a program that sends several actions
-at once sees Asterisk's order.
+Lanes may carry out two actions in either order. Therefore an action begins after the answer to the
+one before it, as on Asterisk, but waits for a slow one only for a moment.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Set
 
 from msgspec import Struct
@@ -16,35 +14,27 @@ from amid.manager.forwarding import Forward
 
 
 class OpenAction(Struct):
-    """An action without a sent answer.
+    """An action without an answer.
 
-    forward: how it was sent to Asterisk; None if the listener answered it. exclusive: no later
-    action begins before its answer. until: when later answers wait for it no longer, in monotonic
-    seconds. answer: its answer, while that waits for others.
+    forward: how it was sent to Asterisk. exclusive: no later action begins before its answer. until:
+    when others wait for it no longer, in monotonic seconds.
     """
 
-    forward: Forward | None
+    forward: Forward
     action_id: bytes
     exclusive: bool
     until: float
-    answer: bytes | None = None
 
     def was_sent_with(self, action_ids: Set[bytes]) -> bool:
-        forward = self.forward
-        return forward is not None and (self.action_id in action_ids or forward.wire_id.encode() in action_ids)
+        return self.action_id in action_ids or self.forward.wire_id.encode() in action_ids
 
 
 class OpenActions:
-    """By number, in the order of the requests.
-
-    newest: the last number given. next_deadline: when `take_answers` is due again; infinite if no
-    answer waits.
-    """
+    """By number, in the order of the requests. newest: the last number given."""
 
     def __init__(self) -> None:
         self._open: dict[int, OpenAction] = {}
         self.newest = 0
-        self.next_deadline = math.inf
 
     def __len__(self) -> int:
         return len(self._open)
@@ -60,6 +50,12 @@ class OpenActions:
         opened = next(iter(self._open.values()), None)
         return opened is not None and opened.exclusive
 
+    @property
+    def next_from(self) -> float:
+        """When the next action may begin, in monotonic seconds, unless the last one is answered before."""
+        last = self._open.get(self.newest)
+        return last.until if last is not None else 0.0
+
     def has_action_id(self, action_id: bytes) -> bool:
         return any(opened.action_id == action_id for opened in self._open.values())
 
@@ -72,21 +68,10 @@ class OpenActions:
         self.newest += 1
         self._open[self.newest] = opened
 
-    def forwarded(self, number: int) -> OpenAction | None:
-        """The open action that was sent to Asterisk under this number."""
-        opened = self._open.get(number)
-        return opened if opened is not None and opened.forward is not None else None
+    def get(self, number: int) -> OpenAction | None:
+        """The open action with this number."""
+        return self._open.get(number)
 
-    def take_answers(self, now: float) -> bytes:
-        """Remove the actions whose answers need not wait any longer, and return these answers."""
-        ready: list[bytes] = []
-        self.next_deadline = math.inf
-        for number, opened in list(self._open.items()):
-            if opened.answer is not None:
-                del self._open[number]
-                ready.append(opened.answer)
-            elif now < opened.until:
-                waiting = any(one.answer is not None for one in self._open.values())
-                self.next_deadline = opened.until if waiting else math.inf
-                break
-        return b"".join(ready)
+    def remove(self, number: int) -> None:
+        """It is answered."""
+        del self._open[number]

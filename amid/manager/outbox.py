@@ -35,7 +35,7 @@ class _HeldEvents(NamedTuple):
         """None if they need not wait any longer."""
         if now < self.until and actions.oldest is not None and self.newest >= actions.oldest:
             return self.until
-        return self.until_own if now < self.until_own and any(map(actions.forwarded, self.causes)) else None
+        return self.until_own if now < self.until_own and any(map(actions.get, self.causes)) else None
 
 
 class Outbox:
