@@ -62,6 +62,8 @@ class ClientConnection(asyncio.Protocol):
         self._alarm = Alarm(asyncio.get_running_loop(), self._on_alarm)
         self._transport: asyncio.Transport | None = None
         self._reading = True
+        self._early = b""
+        """Received before the greeting."""
         self._unread_answers = 0
         self._ended = False
 
@@ -72,19 +74,22 @@ class ClientConnection(asyncio.Protocol):
         self._unauthenticated.add(self)
         transport.set_write_buffer_limits(high=WRITTEN_AHEAD_BYTES, low=0)
         self._alarm.set(clock.monotonic() + GREETING_S)
-        self._set_reading(False)
         self.greet()
 
     def greet(self) -> None:
         """Send the greeting if Asterisk is known."""
         if self.session is None and self._transport is not None and self._owner.is_ready:
             self.session = ClientSession(self._owner.manager, self._address, clock.monotonic())
+            self.session.receive(self._early, clock.monotonic())
             self._run()
 
     def data_received(self, data: bytes) -> None:
         if self.session is not None:
             self.session.receive(data, clock.monotonic())
             self._run()
+        else:  # many programs do not wait for the greeting
+            self._early += data
+            self._set_reading(False)
 
     def eof_received(self) -> bool:
         """Requests that were sent before are processed and answered, as by Asterisk."""
