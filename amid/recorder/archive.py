@@ -207,6 +207,7 @@ def opened(path: Path) -> Iterator[sqlite3.Connection]:
         error.sqlite_errorcode = sqlite3.SQLITE_CANTOPEN
         raise error
     with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=5.0)) as db:
+        db.create_function("shown", 1, _shown, deterministic=True)
         db.execute("BEGIN")
         yield db
 
@@ -220,6 +221,12 @@ def _rows(db: sqlite3.Connection, sql: str, values: Sequence[Any], kind: type[T]
 def _summary(text: str) -> dict[str, Any]:
     found: dict[str, Any] = msgspec.convert(json.loads(text), _SUMMARY)
     return found
+
+
+def _shown(summary: str) -> str:
+    """What a call shows of its parties and queues, without the names of members."""
+    row = json.loads(summary)
+    return as_json([row[name] for name in ("who", "whom", "dialled", "queue", "agent", "numbers")])
 
 
 def _summaries(db: sqlite3.Connection, sql: str, values: Sequence[Any]) -> Iterator[dict[str, Any]]:
@@ -275,8 +282,8 @@ def _conditions(params: CallsParams) -> tuple[list[str], list[Any]]:
             values += [reverse(number), reverse(number) + ("+" if extension else MAX_CHARACTER)]
         conditions.append(f"linkedid IN (SELECT linkedid FROM party WHERE {' OR '.join(parts)})")
     if params.name is not None:
-        conditions.append("summary LIKE ? ESCAPE '\\'")
-        values.append("%" + "".join(f"\\{c}" if c in "%_\\" else c for c in as_json(params.name)[1:-1]) + "%")
+        conditions += ["summary LIKE ? ESCAPE '\\'", "shown(summary) LIKE ? ESCAPE '\\'"]  # parses the likely ones only
+        values += ["%" + "".join(f"\\{c}" if c in "%_\\" else c for c in as_json(params.name)[1:-1]) + "%"] * 2
     return conditions, values
 
 

@@ -535,6 +535,10 @@ def several(tmp_path: Path) -> Path:
         ({"lost": True, "queue": "desk"}, "7531"),
         ({"ended_by": "caller", "limit": 2}, "87"),
         ({"ended_by": "agent"}, ""),
+        ({"name": "name 7"}, "7"),
+        ({"name": "0300004"}, "4"),
+        ({"name": "queue"}, ""),
+        ({"name": "cancelled"}, ""),
         ({"outcome": "cancelled", "limit": 1}, "8"),
     ],
 )
