@@ -18,7 +18,7 @@ def parse(text: str, now: float) -> float:
 
     now: seconds since 1970.
     """
-    today = datetime.fromtimestamp(now).replace(hour=0, minute=0, second=0, microsecond=0)
+    today = datetime.fromtimestamp(now).replace(hour=0, minute=0, second=0, microsecond=0, fold=0)
     if text in ("today", "yesterday"):
         return (today - timedelta(days=text == "yesterday")).timestamp()
     ago = re.fullmatch(r"(\d{1,6})([smhdw])", text)
@@ -28,7 +28,8 @@ def parse(text: str, now: float) -> float:
     if clock:
         hour, minute, second = int(clock[1]), int(clock[2]), int(clock[3] or 0)
         at = today.replace(hour=hour, minute=minute, second=second)
-        return (at if at.timestamp() <= now else at - timedelta(days=1)).timestamp()
+        shown = [(at - timedelta(days=days)).replace(fold=fold).timestamp() for days in (0, 1) for fold in (0, 1)]
+        return max(seconds for seconds in shown if seconds <= now)
     for form in FORMATS:
         try:
             return datetime.strptime(text, form).timestamp()

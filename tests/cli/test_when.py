@@ -44,3 +44,15 @@ def test_what_is_meant(text: str, meant: str) -> None:
 def test_what_is_no_time(text: str) -> None:
     with pytest.raises(ValueError):
         parse(text, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("now", "meant"), [("00:10", "-1 00:30"), ("00:45", "00:30"), ("01:10", "00:30"), ("01:45", "01:30"), ("02:10", "01:30")]
+)
+def test_the_hour_that_the_clock_shows_twice(now: str, meant: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the end of summer time in Berlin, the clock shows 02:30 at 00:30 and at 01:30 UTC."""
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    time.tzset()
+    day = "2026-10-24" if meant.startswith("-1 ") else "2026-10-25"
+    expected = datetime.fromisoformat(f"{day}T{meant[-5:]}:00+00:00").timestamp()
+    assert parse("02:30", datetime.fromisoformat(f"2026-10-25T{now}:00+00:00").timestamp()) == expected
