@@ -39,6 +39,8 @@ MAX_CHARACTER = "\U0010ffff"
 """Sorts after every character of a number."""
 AT_S = 12 * 3600
 """Seconds before and after a time within which a call of a number is searched."""
+OTHER_ZONE_S = 24 * 3600
+"""The days of files differ so much if the time zone of this machine was another one then."""
 NEVER = Cursor(1 << 62, 0)
 """Greater than every number."""
 
@@ -85,7 +87,7 @@ class Archive:
         sql = f"SELECT summary FROM call WHERE {' AND '.join(conditions)} ORDER BY began DESC LIMIT ?"
         found: list[dict[str, Any]] = []
         for path in reversed(self.files()):
-            if (params.since is not None and _day(path) < day_of(params.since)) or len(found) > params.limit:
+            if (params.since is not None and _day(path) < day_of(params.since - OTHER_ZONE_S)) or len(found) > params.limit:
                 break
             found += self._ask(path, partial(_summaries, sql=sql, values=(*values, params.limit + 1)))
         found.sort(key=lambda row: row["began"], reverse=True)
@@ -132,7 +134,8 @@ class Archive:
         wanted = {call["linkedid"], *call["joined"]}
         hashes = hashes_of({*wanted, SESSION})
         end = call["ended"] if call["ended"] is not None else time.time()
-        first_day, last_day = sorted((day_of(call["began"]), day_of(end + 1)))  # the clock may have been set back
+        began, end = sorted((call["began"], end))  # the clock may have been set back
+        first_day, last_day = day_of(began - OTHER_ZONE_S), day_of(end + OTHER_ZONE_S)
         found: dict[tuple[int, int], Numbered] = {}
         for path in self.files():
             if not first_day <= _day(path) <= last_day:

@@ -199,6 +199,17 @@ def test_the_clock_is_set_back(tmp_path: Path) -> None:
     assert not Archive(tmp_path, "pbx1").failures
 
 
+@pytest.mark.parametrize(("hour", "zone"), [(12, "Pacific/Kiritimati"), (1, "Pacific/Pago_Pago")])
+def test_the_time_zone_is_changed(hour: int, zone: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = at(NOON + (hour - 12) * 3600)
+    writer = Writer(tmp_path)
+    writer.write_all([*talking(script), *hang_up(script)])
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    assert ladder_of(tmp_path)[:-1] == [*TALK, "100 hangs up"]
+    assert calls(tmp_path, since=NOON - 12 * 3600) == ["1.1"]
+
+
 def test_a_gap_is_a_line_of_open_calls(tmp_path: Path) -> None:
     script = at(NOON)
     writer = Writer(tmp_path)
