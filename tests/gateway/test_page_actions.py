@@ -57,6 +57,19 @@ def test_a_call_is_hung_up_after_a_confirmation(view: Page, gateway: Gateway) ->
     expect(card).to_have_count(0)
 
 
+def test_the_second_click_of_a_double_click_confirms_nothing(view: Page, gateway: Gateway) -> None:
+    gateway.daemon.action("Originate", CALL)
+    opener = view.locator("#calls .call").get_by_role("button", name="Hang up")
+    at = opener.bounding_box()
+    assert at is not None
+    move = "(button, { x, y }) => Object.assign(button.style, { position: 'fixed', left: `${x}px`, top: `${y}px` })"
+    view.locator("#act-do").evaluate(move, at)
+    opener.dblclick()
+    expect(view.locator("#act-dialog")).to_be_visible()
+    view.click("#act-cancel")
+    expect(view.locator("#calls .call")).to_have_count(1)
+
+
 def test_a_member_is_paused_with_a_reason_and_unpaused(view: Page, gateway: Gateway) -> None:
     view.click("#tab-queues")
     member = view.locator(".queue", has_text="support").locator(".members li").first

@@ -4,18 +4,19 @@ and they cannot change the order of the text behind them."""
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
-from tests.gateway.browser import page, submit_token
+from tests.gateway.browser import WIDE, page, submit_token
 from tests.gateway.conftest import Gateway
 
 OVERRIDE = "\u202e"
 """RIGHT-TO-LEFT OVERRIDE: the text behind it is shown in reverse, numbers too."""
-NAME = f'<img src=x onerror="window.ran=1"><script>window.ran=1</script>{OVERRIDE}'
+NAME = f'<img src=x onerror="window.ran=1"><script>window.ran=1</script>{OVERRIDE}{"9" * 60}'
 """What a caller sends as its name."""
 SHOWN = NAME.replace(OVERRIDE, "\\u202e")
 MARKUP = "document.querySelectorAll('body img:not(.brand img), body script, body iframe, body a:not(.skip)').length"
@@ -101,8 +102,9 @@ def view(browser: Browser, gateway: Gateway) -> Iterator[Page]:
         lost = {**EVENT, "event": "amid:disconnected", "fields": {"Reason": NAME}, "seq": 2}
         gap = {"server": NAME, "epoch": 1, "after": 0, "missed": 3}
         away = {"server": NAME, "kind": NAME, "detail": NAME}
+        silent = {"server": "pbx2", "kind": "not_connected", "detail": "server pbx2 has no session: refused"}
         samples = {"interval": 15, "servers": {NAME: {"calls": [1, 2], "waiting": [0, 1], "events": [None, 1]}}}
-        view.route("**/v1/state?*", stream(("state", STATE), ("away", away)))
+        view.route("**/v1/state?*", stream(("state", STATE), ("away", away), ("away", silent)))
         view.route("**/v1/events", stream(("event", EVENT), ("event", lost), ("gap", gap)))
         view.route("**/v1/rights?*", answer(RIGHTS))
         view.route("**/v1/samples", answer(samples))
@@ -133,6 +135,10 @@ def test_a_call_and_its_dialogs(view: Page, act: str) -> None:
         return
     view.click("#act-do")
     expect(view.locator("#act-error")).to_contain_text(SHOWN)
+
+
+def test_the_notice_names_each_server_once(view: Page) -> None:
+    expect(view.locator("#notice")).to_have_text(re.compile(r"\. server pbx2 has no session: refused\.$"))
 
 
 @pytest.mark.parametrize("act", ["addMember", "pauseMember", "removeMember"])
@@ -170,3 +176,13 @@ def test_the_console_and_the_health_of_amid(view: Page) -> None:
     expect(view.locator("#processes tr", has_text="recorder").locator("td").last).to_have_text(SHOWN, use_inner_text=True)
     expect(view.locator("#log")).to_contain_text(SHOWN)
     expect(view.locator("#servers")).to_contain_text(SHOWN)
+
+
+@pytest.mark.parametrize("width", [320, 640, 1280])
+def test_no_view_is_wider_than_the_screen(view: Page, width: int) -> None:
+    """Of recorded calls, another test has names that Asterisk could give."""
+    view.set_viewport_size({"width": width, "height": 800})
+    for tab in ("calls", "queues", "events", "console", "health"):
+        view.click(f"#tab-{tab}")
+        assert view.evaluate("document.documentElement.scrollWidth") <= width, tab
+    view.set_viewport_size({"width": WIDE[0], "height": WIDE[1]})

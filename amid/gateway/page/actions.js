@@ -19,6 +19,8 @@ export class Actions {
     this.offers = new Map(); // server -> the actions of its Asterisk; null if unknown
     this.form = $("act");
     $("act-cancel").addEventListener("click", () => $("act-dialog").close());
+    // The second click of a double click on the button that opened the dialog confirms nothing.
+    $("act-do").addEventListener("click", (click) => click.detail > 1 && click.preventDefault());
     this.form.addEventListener("submit", (submit) => {
       submit.preventDefault();
       this.#run();

@@ -159,8 +159,9 @@ function drawNotice() {
   const reasons = [...states.values()]
     .filter((pbx) => connected.get(pbx.server) === false || pbx.away)
     .map((pbx) => {
-      const reason = pbx.away || "it is not connected";
-      return `${pbx.server}: ${reason}${pbx.loaded ? "; its last known state is shown" : ""}.`;
+      const reason = pbx.away || `server ${pbx.server} is not connected`;
+      const named = reason.includes(`server ${pbx.server}`) ? reason : `${pbx.server}: ${reason}`;
+      return `${named}${pbx.loaded ? "; its last known state is shown" : ""}.`;
     });
   const text = noState ? `Not shown: ${noState}.` : reasons.join(" ");
   setText($("notice"), text);
