@@ -120,6 +120,8 @@ class Gateway:
                 return response
             except AmidError as error:
                 return refused(error)
+            except asyncio.CancelledError:  # this process ends
+                return refused(AmidError("connection_lost", "the gateway ended during the call", sent=True))
             except ClientDisconnect:
                 self._counted["abandoned_calls_total"] += 1
                 raise

@@ -58,8 +58,8 @@ HEAD_S = 5.0
 MAX_UNREAD_BYTES = 1024 * 1024
 """Unread bytes of a WebSocket above which its pings are not answered."""
 
-FAULTS_OF_CLIENTS = ("without completing handshake", "Invalid UTF-8 sequence")
-"""Parts of uvicorn's reports of application errors that a client can cause."""
+FAULTS_OF_CLIENTS = ("without completing handshake", "Invalid UTF-8 sequence", "timeout graceful shutdown exceeded")
+"""Parts of uvicorn's reports of errors that a client can cause; the last one is of streams that are open at the end."""
 
 
 class Connection(H11Protocol):

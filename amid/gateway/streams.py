@@ -229,5 +229,7 @@ class EventStreamResponse(StreamingResponse):
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         try:
             await super().__call__(scope, receive, send)
+        except asyncio.CancelledError:  # this process ends, and the stream with it
+            await send({"type": "http.response.body", "body": b""})
         finally:
             self._stream.close()

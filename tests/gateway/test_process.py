@@ -1,10 +1,12 @@
-"""Idle connections, missing bodies, and what it listens on."""
+"""Idle connections, missing bodies, what it listens on, and its end."""
 
 from __future__ import annotations
 
 import asyncio
+import signal
 import socket
 from collections.abc import MutableMapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
@@ -18,13 +20,15 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.websockets import WebSocket
 from uvicorn.server import ServerState
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
 
 from amid.gateway import bodies, gateway
 from amid.gateway.connections import Connections
 from tests.asterisk.server import free_port
 from tests.conftest import StartDaemon
 from tests.daemon import BOUND_S, Daemon, eventually
-from tests.gateway.conftest import with_gateway
+from tests.gateway.conftest import Gateway, with_gateway
 from tests.processes.pbx import simulated, table
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: x\r\n"
@@ -138,3 +142,25 @@ def test_a_request_body_has_a_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(HTTPException) as refused:
         asyncio.run(read())
     assert refused.value.status_code == 408
+
+
+def test_open_requests_end_in_order_with_the_process(own_gateway: Gateway) -> None:
+    """They ended with a broken connection or status 500, and with a traceback each in the log."""
+    daemon = own_gateway.daemon
+    daemon.result("state", {"timeout": BOUND_S})  # a load is a change that ends the call
+    waiting = {"id": 1, "method": "events", "params": {"kinds": ["calls"], "timeout": 60}}
+    with own_gateway.http as http, ThreadPoolExecutor() as pool:
+        url, token = own_gateway.url.replace("http", "ws", 1), http.headers["Authorization"]
+        with connect(f"{url}/v1/events", additional_headers={"Authorization": token}, proxy=None) as websocket:
+            streams = [pool.submit(http.get, path) for path in ("/v1/events", "/v1/state")]
+            pull = pool.submit(http.post, "/rpc", json=waiting)
+            eventually(lambda: "amid_gateway_streams 3.0" in http.get("/metrics").text, "all streams are open")
+            eventually(lambda: daemon.result("status")["callers"], "the call waits")
+            daemon.signal("gateway", signal.SIGTERM)
+            assert [stream.result(BOUND_S).status_code for stream in streams] == [200, 200]
+            answer = pull.result(BOUND_S)
+            assert (answer.status_code, answer.json()["error"]["data"]["kind"]) == (502, "connection_lost")
+            with pytest.raises(ConnectionClosed):
+                while True:
+                    websocket.recv(BOUND_S)
+    assert "level=error" not in daemon.log.read_text()
