@@ -189,7 +189,7 @@ def test_an_error_in_the_console_says_whether_it_was_sent(view: Page) -> None:
     view.fill("#console-action", "Hangup")
     view.fill("#console-fields", "Channel: nobody")
     view.click("#console-send")
-    expect(view.locator(".answer").first).to_contain_text("action_failed, it may have been carried out")
+    expect(view.locator(".answer").first).to_contain_text("action_failed, it failed")
 
 
 def test_an_invalid_line_in_the_console_is_reported(view: Page) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.conformance.pbx import Pbx, running
-from tests.gateway.browser import log_in, page, shoot
+from tests.gateway.browser import PHONE, log_in, page, shoot
 from tests.gateway.conftest import Gateway, serving
 
 TOKENS_FILE = """
@@ -140,13 +141,14 @@ def test_a_call_is_parked(view: Page, gateway: Gateway, pbx: Pbx) -> None:
 
 
 def test_an_error_is_shown_in_the_dialog(view: Page, gateway: Gateway) -> None:
+    view.set_viewport_size({"width": PHONE[0], "height": PHONE[1]})
     view.click("#calls-new")
     view.fill("#act-channel", "nonsense")
     view.fill("#act-exten", "answer")
     view.fill("#act-context", "calls")
     view.click("#act-do")
-    expect(view.locator("#act-error")).to_contain_text("Asterisk answered Error")
-    expect(view.locator("#act-dialog")).to_be_visible()
+    expect(view.locator("#act-error")).to_have_text(re.compile(r"^Asterisk answered Error.*\(it failed\)$"))
+    expect(view.locator("#act-error")).to_be_in_viewport(ratio=1)
 
 
 def test_the_error_of_a_closed_dialog_is_not_shown_in_the_next_one(view: Page, gateway: Gateway) -> None:

@@ -211,8 +211,10 @@ export class Actions {
       this.#report(`${confirmed.title}: done.`);
     } catch (error) {
       const text = `${error.message} (${error.outcome})`;
-      if (isShown()) setText($("act-error"), text);
-      else this.#report(`${confirmed.title}: ${text}`);
+      if (isShown()) {
+        setText($("act-error"), text);
+        $("act-error").scrollIntoView({ block: "nearest" });
+      } else this.#report(`${confirmed.title}: ${text}`);
     }
     if (isShown()) $("act-do").disabled = false;
   }

@@ -17,6 +17,7 @@ export class CallError extends Error {
 
   /** Whether the action may have run, in words. */
   get outcome() {
+    if (this.kind === "action_failed") return "it failed"; // Asterisk has answered
     return this.sent ? "it may have been carried out" : "it was not sent";
   }
 }
