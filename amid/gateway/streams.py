@@ -26,7 +26,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from amid.client import AsyncClient, Event
 from amid.config.tables import Gateway
 from amid.errors import AmidError, unknown_server
-from amid.events.where import Condition
+from amid.events.where import MAX_CONDITIONS, Condition
 from amid.gateway.access import Principal
 from amid.gateway.backlog import Cursor, Cursors, Item
 from amid.gateway.fields import check_parameters, decode_pairs
@@ -35,7 +35,6 @@ from amid.gateway.state_stream import StateStream, parse_views
 
 CURSOR = re.compile(r"((?P<server>[A-Za-z0-9_-]{1,32}):)?(?P<epoch>[0-9]{1,18}):(?P<seq>[0-9]{1,18})")
 PARAMETERS = ("server", "event", "where", "after")
-MAX_CONDITIONS = 16
 
 HEARTBEAT_S = 5.0
 """Seconds after which an idle stream sends its id, so that proxies keep it open and the browser's

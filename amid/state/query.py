@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from amid.errors import MAX_SHOWN_LENGTH
-from amid.events.where import Condition
+from amid.events.where import MAX_CONDITIONS, Condition
 from amid.state.model import MEMBERS, Model, Thing
 from amid.wire import STATE_KINDS
 
@@ -24,6 +24,8 @@ def parse_kinds(names: list[str] | None) -> frozenset[str]:
 def parse_conditions(where: Mapping[str, Any] | list[str] | str | None, names: list[str] | None) -> list[Condition]:
     """The conditions of a request for these kinds, all of which a thing must meet. Raises
     `ValueError`, also for a member that none of the kinds has."""
+    if isinstance(where, Mapping | list) and len(where) > MAX_CONDITIONS:
+        raise ValueError(f"a request has at most {MAX_CONDITIONS} conditions, not {len(where)}")
     if isinstance(where, Mapping):
         conditions = [Condition(name.lower(), "=", _as_text(value)) for name, value in where.items()]
     else:

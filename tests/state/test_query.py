@@ -72,3 +72,11 @@ def test_the_members_of_a_nested_kind_are_known_if_it_is_requested() -> None:
     assert parse_conditions("interface=PJSIP/1", ["members"])
     with pytest.raises(ValueError, match="there is no member 'interface'"):
         parse_conditions("interface=PJSIP/1", None)
+
+
+@pytest.mark.parametrize("where", [["state~"] * 17, {str(number): 1 for number in range(17)}], ids=["list", "map"])
+def test_the_conditions_of_a_request_are_limited(where: list[str] | dict[str, int]) -> None:
+    """A request with 1,000 conditions stopped the process state for longer than its beat may be late."""
+    with pytest.raises(ValueError, match="at most 16 conditions, not 17"):
+        parse_conditions(where, ["channels"])
+    assert len(parse_conditions(["state~"] * 16, ["channels"])) == 16
