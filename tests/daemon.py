@@ -158,6 +158,7 @@ class Daemon:
 
     def pid(self, name: str) -> int:
         pid: int = self.processes()[name]["pid"]
+        assert pid, f"{name} is being started"  # a signal to 0 would end the tests themselves
         return pid
 
     def peak_bytes(self, process: str) -> int:

@@ -1,6 +1,6 @@
 """An Asterisk that takes logins before its modules are loaded: `booting`, and no action is refused as unknown.
 
-Its dialplan is large, so that it boots for seconds. Real Asterisks only.
+Its dialplan waits for the test while it is loaded. Real Asterisks only.
 """
 
 from __future__ import annotations
@@ -17,24 +17,29 @@ from tests.daemon import BOUND_S, Daemon, eventually
 from tests.processes.caller import Caller
 from tests.processes.process import Listener
 
-EXTENSIONS = 20_000
-"""They take an Asterisk some ten seconds, and a call waits for three; the time grows with their square."""
-ROW = "exten => {0},1,NoOp\n same => n,Hangup\n"
+WAIT = '\n#exec "while [ -e {}/hold ] \\; do sleep 0.05 \\; done"\n'
 USERS = {"all": ("all", "all"), "event only": ("system,call", "call"), "command only": ("call", "call,command")}
 
 
 @pytest.fixture
 def slow(own_asterisk: Callable[[], Asterisk]) -> Asterisk:
-    """One that boots for seconds when it starts the next time."""
+    """One that boots until `finish_boot` when it starts the next time."""
     asterisk = own_asterisk()
     etc = asterisk.private / "etc"
+    with (etc / "asterisk.conf").open("a") as file:
+        file.write("\n[options](+)\nexecincludes = yes\n")
     with (etc / "extensions.conf").open("a") as file:
-        file.write("\n[large]\n" + "".join(ROW.format(1_000_000 + number) for number in range(EXTENSIONS)))
+        file.write(WAIT.format(f"/{asterisk.private.relative_to(asterisk.root)}"))
+    (asterisk.private / "hold").touch()
     with (etc / "manager.conf").open("a") as file:
         for name, (read, write) in USERS.items():
             file.write(f"\n[{name}]\nsecret = {asterisk.secret}\nread = {read}\nwrite = {write}\n")
     asterisk.command("module reload manager")
     return asterisk
+
+
+def finish_boot(asterisk: Asterisk) -> None:
+    (asterisk.private / "hold").unlink()
 
 
 def in_front(daemon_for: StartDaemon, asterisk: Asterisk, user: str) -> Daemon:
@@ -47,11 +52,12 @@ def state(daemon: Daemon) -> str:
     return found
 
 
-def assert_waits_for_boot(daemon: Daemon) -> None:
+def assert_waits_for_boot(daemon: Daemon, asterisk: Asterisk) -> None:
     eventually(lambda: state(daemon) == "booting", "it is seen to boot")
     failure = daemon.failure("QueueStatus", timeout=10)
     assert (failure["data"]["kind"], failure["data"]["sent"]) == ("not_connected", False)
     assert "Asterisk is booting" in failure["message"]
+    finish_boot(asterisk)
     eventually(lambda: state(daemon) == "up", "it has booted", 120)
 
 
@@ -61,7 +67,7 @@ def test_calls_are_not_sent_before_it_has_booted(slow: Asterisk, daemon_for: Sta
     eventually(lambda: state(daemon) == "up", "it is up")
     with Listener(daemon, "pbx1") as listener:
         slow.command("core restart now")
-        assert_waits_for_boot(daemon)
+        assert_waits_for_boot(daemon, slow)
         eventually(lambda: listener.heard() and "amid:booted" in [event["event"] for event in listener.events], "it is published")
     answer = daemon.request("action", {"action": "QueueStatus", "timeout": 10})
     assert "Invalid/unknown" not in str(answer)
@@ -77,8 +83,7 @@ def test_no_action_is_unknown_while_asterisk_boots(slow: Asterisk, daemon_for: S
         asked = [threads.submit(_answers, daemon, action, over) for action in actions]
         slow.command("core restart now")
         try:
-            eventually(lambda: state(daemon) == "booting", "it is seen to boot")
-            eventually(lambda: state(daemon) == "up", "it has booted", 120)
+            assert_waits_for_boot(daemon, slow)
             daemon.wait_up("pbx1")
         finally:
             over.set()
@@ -102,7 +107,7 @@ def _answers(daemon: Daemon, action: str, over: threading.Event) -> list[str]:
 def test_a_daemon_started_while_asterisk_boots_waits(slow: Asterisk, daemon_for: StartDaemon) -> None:
     slow.command("core restart now")
     daemon = in_front(daemon_for, slow, slow.username)
-    assert_waits_for_boot(daemon)
+    assert_waits_for_boot(daemon, slow)
     daemon.wait_up("pbx1")  # the session for events is up first, those for actions follow
     assert daemon.action("QueueStatus")["response"]["Response"] == "Success"
 
