@@ -21,8 +21,6 @@ from amid.rpc.messages import Failure, PullEvents
 
 PORTION = 500
 """Events encoded in one step, which takes some 2 ms."""
-MAX_GROWING = 2
-"""Answers that are encoded concurrently."""
 PASS_S = 0.01
 """Time for all pulls in one pass of the reader's loop."""
 GROWTH_GRACE_S = 0.01
@@ -84,8 +82,10 @@ class Pulls:
         loop = asyncio.get_running_loop()
         self._work_soon = Soon(loop, self._work)
         self._alarm = Alarm(loop, self._end_overdue)
-        self._begun: deque[_Pull] = deque()
         self._ready: deque[_Pull] = deque()
+        self._behind: deque[_Pull] = deque()
+        """Requests with many events to read. One of them and one of `_ready` grow at a time, so that
+        programs that were away delay no others."""
         self._open: dict[int, _Pull] = {}
         self._waiting: dict[int, _Pull] = {}
         self._ends = Deadlines(self._waiting)
@@ -99,7 +99,8 @@ class Pulls:
         cursor = self._buffer.cursor if request.epoch is None else Cursor(request.epoch, request.seq)
         self.forget(request.call_id)  # the broker sends it again after the link was lost
         pull = self._open[request.call_id] = _Pull(request, cursor)
-        self._ready.append(pull)
+        is_near = cursor.epoch == self._buffer.cursor.epoch and cursor.seq >= self._buffer.cursor.seq - PORTION
+        (self._ready if is_near else self._behind).append(pull)
         self._work_soon()
 
     def resume(self) -> None:
@@ -176,19 +177,19 @@ class Pulls:
         end = clock.monotonic() + PASS_S
         if self._is_backlogged():
             return
-        while self._begun or self._ready:
-            while self._ready and len(self._begun) < MAX_GROWING:
-                self._begun.append(self._ready.popleft())
-            pull = self._begun.popleft()
-            if pull.has_waited:
-                self._remove_names(pull)
-            is_open = self._open.get(pull.call_id) is pull
-            if is_open and not self._advance(pull):
-                self._begun.append(pull)
+        while self._ready or self._behind:
+            for queue in (self._ready, self._behind):
+                if queue and self._is_done(queue[0]):
+                    queue.popleft()
             if clock.monotonic() >= end:
-                break
-        if self._begun or self._ready:
-            self._work_soon()
+                self._work_soon()
+                return
+
+    def _is_done(self, pull: _Pull) -> bool:
+        """Take the next step of a request; True after the last one."""
+        if pull.has_waited:
+            self._remove_names(pull)
+        return self._open.get(pull.call_id) is not pull or self._advance(pull)
 
     def _advance(self, pull: _Pull) -> bool:
         """Encode the next events; True once the pull is answered or waits."""

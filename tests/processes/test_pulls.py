@@ -251,12 +251,23 @@ def test_a_pull_at_its_timeout_returns_available_events(loop: Loop, publisher: P
         publisher.publish(own_event("UserEvent", Padding="x"), 0.0)
     seq, now = 0, time.monotonic()
     while seq < 20_000:
-        pulls.add(PullEvents(1, 2**40, now, 1, seq, names, 10_000))
+        pulls.add(PullEvents(1, 2**40, now - 1, 1, seq, names, 10_000))
         loop.eventually(lambda: answers, "it is answered")
         page = answers.pop()
         assert seq < page["seq"] <= seq + 5000 and page["more"] is (page["seq"] < 20_000)
         assert [event["seq"] for event in page["events"]] == ([] if names else list(range(seq + 1, page["seq"] + 1)))
         seq = page["seq"]
+
+
+def test_large_pages_do_not_delay_the_pull_of_a_program_that_was_not_away(loop: Loop, publisher: Publisher) -> None:
+    """One caller with 2,400 of them delayed the events of all others by 24 s."""
+    pulls, answers = pulls_of(loop, publisher)
+    for _ in range(20_000):
+        publisher.publish(own_event("UserEvent"), 0.0)
+    for call_id, seq in enumerate((0, 0, 0, 0, 19_999)):
+        pulls.add(PullEvents(call_id, 2**40, 2**40, 1, seq, [], 10_000))
+    loop.eventually(lambda: not pulls._open, "all are answered")
+    assert len(answers) == 5 and answers[0]["events"][-1]["seq"] == 20_000
 
 
 def test_an_overdue_pull_is_dropped(loop: Loop, publisher: Publisher) -> None:
