@@ -33,7 +33,7 @@ from amid.process.pipe import Message as ReaderMessage
 from amid.process.run_dir import describe_run_dir_error
 from amid.process.settings import BrokerSettings, broker_settings
 from amid.rpc import reader_requests, requests
-from amid.rpc.action_packet import with_fields
+from amid.rpc.action_packet import own_params, with_fields
 from amid.rpc.calls import Calls
 from amid.rpc.messages import (
     Capacity,
@@ -245,8 +245,8 @@ class Broker:
     def _open_action(self, origin: Origin, rights: Caller, params: requests.ActionParams, shape: str) -> None:
         server = self._server(params.server)
         settings = self._settings.servers[server]
-        if params.action_id is not None and not origin.identity.own:
-            raise denied_to_others("action_id", origin.identity)
+        for name in own_params(params) if not origin.identity.own else ():
+            raise denied_to_others(name, origin.identity)
         params = with_fields(params)
         lists: dict[str, Lists] = {f"[servers.{server}]": settings, _table(origin.caller): rights}
         check_action(params.action, params.fields, origin.caller, lists)

@@ -82,7 +82,9 @@ class RpcForwarder:
         if len(message.reply) > MAX_ENVELOPE_BYTES:
             raise AmidError("invalid_request", f"the reply subject is longer than {MAX_ENVELOPE_BYTES} bytes")
         try:
-            call = requests.accept(message.subject, message.headers or {}, message.data, caller, clock.wall() * 1000)
+            call = requests.accept(
+                message.subject, message.headers or {}, message.data, caller, clock.wall() * 1000, clock.monotonic()
+            )
         except AmidError as error:
             if error.kind == "denied":
                 denied = AuditedRequest(caller.name, f"nats:{caller.name}", message.subject, Params(), clock.monotonic())

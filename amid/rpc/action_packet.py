@@ -21,14 +21,19 @@ def with_fields(params: ActionParams) -> ActionParams:
         raise AmidError("invalid_params", str(error)) from None
 
 
+def own_params(params: ActionParams) -> list[str]:
+    """The given params that are for amid's own processes."""
+    return [name for name in ("action_id", "deadline") if getattr(params, name) is not None]
+
+
 def client_params(params: ActionParams) -> ActionParams:
     """The params of a program for which another process of amid calls, with `fields` set.
 
     Such a process must check these, as the broker knows only the rights of the process. Raises
-    `AmidError`, of kind `denied` for `action_id`.
+    `AmidError`, of kind `denied` for params of amid's own processes.
     """
-    if params.action_id is not None:
-        raise AmidError("denied", "`action_id` is for amid's own processes")
+    for name in own_params(params):
+        raise AmidError("denied", f"`{name}` is for amid's own processes")
     return with_fields(params)
 
 

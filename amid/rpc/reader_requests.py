@@ -20,13 +20,16 @@ ANSWER_GRACE_S = 0.25
 def run_action(call_id: int, params: ActionParams, shape: str, as_json: bool, max_bytes: int, now: float) -> RunAction:
     """An action. shape: of its result (`RunAction`). max_bytes: limit of its answer.
 
-    Raises `AmidError` of kind `invalid_params`.
+    Raises `AmidError` of kind `invalid_params`, and `timeout` if its caller gave up before now.
     """
+    deadline = now + params.timeout if params.deadline is None else min(now + params.timeout, params.deadline)
+    if deadline <= now:
+        raise AmidError("timeout", "the caller gave up before the broker had read the request; it was not sent")
     action_id = params.action_id or new_action_id()
     packet, own_id = encode_params(params, action_id)
     return RunAction(
         call_id,
-        now + params.timeout,
+        deadline,
         params.action.encode("utf-8", "replace").decode(),
         action_id,
         packet,

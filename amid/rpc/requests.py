@@ -83,6 +83,7 @@ class ActionParams(TimedParams, frozen=True):
     raw: bool = False
     lines: list[Any] | None = None
     action_id: WireId | None = None
+    deadline: Annotated[float, Meta(description="monotonic seconds")] | None = None
 
 
 class Cursor(msgspec.Struct, forbid_unknown_fields=True):

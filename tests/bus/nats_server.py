@@ -107,8 +107,8 @@ class Consumer:
     """A client of NATS for tests that do not use asyncio: its loop runs in a thread."""
 
     def __init__(self, url: str | list[str], **options: Any) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self.loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self.loop.run_forever, daemon=True)
         self._thread.start()
         self._read: tuple[Any, list[tuple[dict[str, Any], dict[str, str]]]] = (None, [])
         self.client: Client = self.run(self._connect(url, options))
@@ -127,7 +127,7 @@ class Consumer:
         return await nats.connect(url, **(defaults | options))
 
     def run(self, work: Coroutine[Any, Any, T], limit_s: float = 30.0) -> T:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(limit_s)
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result(limit_s)
 
     @property
     def jetstream(self) -> JetStreamContext:
@@ -191,9 +191,9 @@ class Consumer:
             await asyncio.gather(*left, return_exceptions=True)
 
         self.run(end())
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(5)
-        self._loop.close()
+        self.loop.close()
         with warnings.catch_warnings():  # nats-py does not close the sockets of failed connections
             warnings.simplefilter("ignore", ResourceWarning)
             gc.collect()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
+import signal
 import socket
 import time
 from collections.abc import Iterator
@@ -188,6 +191,20 @@ def test_a_call_that_expired_is_not_carried_out(daemon: Daemon, consumer: Consum
 
 
 @pytest.mark.newest_nats
+def test_a_call_that_expires_before_the_broker_reads_it_is_not_carried_out(daemon: Daemon, consumer: Consumer) -> None:
+    subject, event = "amid.rpc.pbx1.action.UserEvent", action("UserEvent", fields={"UserEvent": "TooLate"}, timeout=20)
+    pid = daemon.signal("broker", signal.SIGSTOP)
+    try:
+        asked = consumer.client.request(subject, json.dumps(event).encode(), timeout=10, headers=expires(0.2))
+        pending = asyncio.run_coroutine_threadsafe(asked, consumer.loop)
+        time.sleep(0.5)  # until it has expired, and for less time than the supervisor waits
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    assert json.loads(pending.result(20).data)["error"]["data"] == {"kind": "timeout", "sent": False}
+    wait_stored(consumer, send_events(daemon, 1))
+    assert "TooLate" not in [event["fields"].get("UserEvent") for event in consumer.stored()]
+
+
 def test_without_a_session_there_are_no_responders(daemon_for: StartDaemon, own_nats: NatsServer) -> None:
     own_nats.start()
     with simulated() as pbx, Consumer(own_nats.url) as consumer:

@@ -14,6 +14,7 @@ from amid.config.tables import Caller as Rights
 from amid.errors import AmidError
 
 NOW_MS = 1_795_000_000_000.0
+NOW = 5000.0
 ALL = Caller("nats", "[callers.local]", "[callers.local]", Rights())
 CRM = Caller("crm", "[callers.crm]", "[callers.crm]", Rights(allow=["Ping", "QueueStatus"], deny=["QueuePause"]))
 PING = "amid.rpc.pbx1.action.Ping"
@@ -25,7 +26,7 @@ def body_of(method: str, **params: Any) -> bytes:
 
 def request(subject: str, body: bytes, caller: Caller = ALL, **headers: str) -> dict[str, Any]:
     """The request for the broker."""
-    call = accept(subject, {name.replace("_", "-"): value for name, value in headers.items()}, body, caller, NOW_MS)
+    call = accept(subject, {name.replace("_", "-"): value for name, value in headers.items()}, body, caller, NOW_MS, NOW)
     found: dict[str, Any] = wire.decode_request(call.payload)
     return found
 
@@ -51,7 +52,7 @@ def test_an_empty_body_requests_the_method_of_the_subject() -> None:
 
 def test_a_request_in_messagepack_is_forwarded_in_messagepack() -> None:
     body = wire.pack({"id": "a", "method": "action", "params": {"action": "Ping", "fields": {"A": b"\xfc"}}})
-    call = accept(PING, {}, body, ALL, NOW_MS)
+    call = accept(PING, {}, body, ALL, NOW_MS, NOW)
     assert not wire.is_json(call.payload)
     assert wire.decode_request(call.payload)["params"]["fields"]["A"] in (b"\xfc", "\udcfc")
 
@@ -66,7 +67,8 @@ def test_the_timeout_ends_at_the_expiry() -> None:
     """A call in the queue must not be sent after its caller has given up."""
     expires = str(int(NOW_MS) + 2000)
     assert request(PING, body_of("action", action="Ping"), Amid_Expires=expires)["params"]["timeout"] == 2.0
-    assert request(PING, body_of("action", action="Ping", timeout=1), Amid_Expires=expires)["params"]["timeout"] == 1
+    params = request(PING, body_of("action", action="Ping", timeout=1), Amid_Expires=expires)["params"]
+    assert (params["timeout"], params["deadline"]) == (1, NOW + 2.0)
     assert request("amid.rpc.pbx1.events", b"", Amid_Expires=expires)["params"]["timeout"] == 2.0
 
 
@@ -124,8 +126,9 @@ def test_the_lines_of_an_action_are_checked_like_its_fields() -> None:
     assert refused(subject, body_of("action", action="Command", raw=True, lines=["Command: core stop now"]), shown).kind == "denied"
 
 
-def test_callers_cannot_choose_the_action_id() -> None:
-    assert refused(PING, body_of("action", action="Ping", action_id="amid-" + 32 * "0")).kind == "denied"
+@pytest.mark.parametrize("own", [{"action_id": "amid-" + 32 * "0"}, {"deadline": 1e9}])
+def test_params_of_processes_of_amid_are_refused(own: dict[str, Any]) -> None:
+    assert refused(PING, body_of("action", action="Ping", **own)).kind == "denied"
 
 
 def test_a_caller_without_a_prefix_is_told_to_use_one() -> None:

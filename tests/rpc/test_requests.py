@@ -134,7 +134,7 @@ WORDS = {
     "a misspelt param": (action(timeuot=5), "action: there is no param `timeuot`; did you mean 'timeout'?"),
     "an unknown param": (
         action(x=5),
-        "action: there is no param `x` (known: action, fields, until, raw, lines, action_id, server, timeout)",
+        "action: there is no param `x` (known: action, fields, until, raw, lines, action_id, deadline, server, timeout)",
     ),
     "a param where there are none": ({"method": "ping", "params": {"x": 5}}, "ping: there is no param `x`; it takes none"),
     "half an event": (

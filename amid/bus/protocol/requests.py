@@ -51,10 +51,11 @@ class Call(NamedTuple):
     payload: bytes
 
 
-def accept(subject: str, headers: Mapping[str, str], body: bytes, caller: Caller, now_ms: float) -> Call:
+def accept(subject: str, headers: Mapping[str, str], body: bytes, caller: Caller, now_ms: float, now: float) -> Call:
     """Check a request. Raises `AmidError`, always with `sent` false.
 
-    now_ms: milliseconds since 1970.
+    now_ms: milliseconds since 1970. now: on the monotonic clock, for the broker, which may read the
+    request later.
     """
     target = parse_rpc(subject)
     left_s = _left_s(headers, now_ms)
@@ -70,6 +71,8 @@ def accept(subject: str, headers: Mapping[str, str], body: bytes, caller: Caller
         given["server"] = target.server
     if left_s is not None and hasattr(params, "timeout"):
         given["timeout"] = min(params.timeout, left_s)
+    if left_s is not None and isinstance(params, ActionParams):
+        given["deadline"] = now + left_s
     request = {"id": request_id(value), "method": method, "params": given, "on_behalf_of": f"nats:{caller.name}"}
     return Call(method, params, wire.encode_reply(request, wire.is_json(body)))
 
