@@ -115,7 +115,10 @@ class Broker:
         self._callers.receive_rest()
 
     def _configure(self, configuration: dict[str, Any]) -> None:
+        before = {caller.key: name for name, caller in self._settings.callers.items()}
         self._settings = msgspec.convert(configuration, BrokerSettings)
+        keys = {caller.key for caller in self._settings.callers.values()}
+        self._do(self._calls.deny({f"key:{name}" for key, name in before.items() if key and key not in keys}))
         self._do(self._calls.configure(*self._limits(), clock.monotonic()))
         self._callers.configure(self._settings)
         self._configure_parts()

@@ -14,7 +14,7 @@ the last one is out.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Collection, Hashable, Iterable, Mapping
 from typing import Any
 
 from amid.errors import AmidError
@@ -224,6 +224,14 @@ class Calls:
         effects = self._forget(ended)
         self._fail(ended, "cancelled", "its caller cancelled it")
         return ended, effects + self._failures()
+
+    def deny(self, principals: Collection[str]) -> list[Effect]:
+        """End the calls of principals that were removed from the configuration. What was sent to
+        Asterisk is still answered."""
+        ended = [call for call in self._open if call.principal in principals and not call.sent]
+        effects = self._forget(ended)
+        self._fail(ended, "denied", "its key was removed from the configuration")
+        return effects + self._failures()
 
     def disconnected(self, connection: Hashable) -> tuple[list[OpenCall], list[Effect]]:
         """End and return the calls of a connection that has ended. They get no reply."""

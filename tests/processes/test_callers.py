@@ -153,11 +153,18 @@ def test_a_removed_key_has_no_rights(tcp: Tcp) -> None:
             return answer
 
         assert [method for method, params in requests.items() if "error" in reply(method, params)] == []
+        reply("state", {"timeout": 20})
+        for number, params in ((2, {}), (3, {"kinds": ["conferences"]})):
+            waiting = {"id": number, "method": "events", "params": {**params, "timeout": 60}}
+            caller.send_multipart([b"", json.dumps(waiting).encode()])
+        both = {"name": "key:crm", "open_calls": 2}
+        eventually(lambda: both in tcp.daemon.result("status")["callers"], "both wait")
         tcp.tables["callers__crm"] = {"key": make_keys(tcp.folder / "new.key")}
         tcp.daemon.configure({"pbx1": tcp.table}, **tcp.tables)
         assert tcp.daemon.process is not None
         tcp.daemon.process.send_signal(signal.SIGHUP)
-        eventually(lambda: "error" in reply("ping", {}), "the configuration is in effect")
+        ended = [json.loads(caller.recv_multipart()[-1]) for _ in range(2)]
+        assert {one["id"]: one["error"]["data"]["kind"] for one in ended} == {2: "denied", 3: "denied"}
         replies = {method: reply(method, params) for method, params in requests.items()}
     assert {method: one["error"]["data"]["kind"] for method, one in replies.items()} == dict.fromkeys(requests, "denied")
 
