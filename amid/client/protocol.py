@@ -224,7 +224,7 @@ def _decode(reply: bytes) -> Any:
 
     try:
         return msgspec.msgpack.decode(reply)
-    except UnicodeDecodeError:  # the request had an id that is not UTF-8
+    except ValueError:  # the request had an id that is not UTF-8
         return wire.unpack(reply)
 
 

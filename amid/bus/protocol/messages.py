@@ -158,7 +158,7 @@ class StreamWriter:
         event: _Utf8Event | Event
         try:
             event = _DECODE(raw)
-        except (msgspec.ValidationError, UnicodeError):  # its text is not all UTF-8
+        except (msgspec.MsgspecError, UnicodeError):  # its text is not all UTF-8
             event = Event(**wire.unpack(bytes(raw)))
         if event.seq != self._seq + 1 or event.epoch != self._local_epoch or self._is_new:
             self._add_gap_before(event.epoch, event.seq, messages, now)
