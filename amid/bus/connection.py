@@ -82,6 +82,8 @@ class Connection:
         self._closed = asyncio.Event()
         self.last_error = ""
         """The last error that the server reported, for example a permissions violation."""
+        self.is_denied = False
+        """Whether the server has refused a subscription, or withdrawn the right to it."""
 
     @property
     def client(self) -> Client:
@@ -169,6 +171,10 @@ class Connection:
         self.last_error = describe(error)
         level = logging.WARNING if "ermissions" in self.last_error else logging.DEBUG  # other errors end the connection
         log.log(level, "NATS reported an error: %s", self.last_error)
+        if "ermissions violation for subscription" in self.last_error:  # the server has ended it, and restores it never
+            self.is_denied = True
+            if '"_inbox.' in self.last_error:  # no request is answered any more; nats-py reports in lower case
+                self._closed.set()
 
     async def _on_closed(self) -> None:
         self._closed.set()

@@ -34,6 +34,8 @@ INSTANCE = "Amid-Instance"
 
 OWN_TABLE = 'a table [callers.NAME] with nats = "NAME", for calls on the prefix of NAME'
 """Where a caller without a prefix could get `admin` and `history`."""
+DENIED_S = 30.0
+"""Seconds after which a refused subscription is repeated."""
 NO_TABLE = Rights()
 """Rights of callers without a prefix when the configuration has no table `callers.local`."""
 
@@ -57,6 +59,11 @@ class RpcForwarder:
         self._broker = broker
         self._headers = {INSTANCE: instance}
         self._audit = AuditLog()
+
+    @property
+    def is_denied(self) -> bool:
+        """Whether NATS has refused or ended a subscription."""
+        return self._connection.is_denied
 
     async def subscribe(self, subject: str, caller: Caller, queue: str = "") -> Subscription:
         """Subscribe to a caller's requests. queue: of several subscribers with the same queue, one
@@ -119,15 +126,19 @@ class RpcResponder:
         self._subjects = subjects
         self._callers = callers
         self._subscriptions: list[Subscription] = []
+        self._subscribed_at = 0.0
 
     async def run(self) -> None:
-        """Run until cancelled, and unsubscribe then."""
+        """Run until cancelled, and unsubscribe then. A subscription that NATS has refused is repeated:
+        it does not tell when the right is there."""
         try:
             while True:
-                if not self._states.is_up(self._server):
+                now = clock.monotonic()
+                if not self._states.is_up(self._server) or (self._forwarder.is_denied and now >= self._subscribed_at + DENIED_S):
                     await self._unsubscribe()
-                elif not self._subscriptions:
+                if self._states.is_up(self._server) and not self._subscriptions:
                     await self._subscribe()
+                    self._subscribed_at = now
                 await self._states.updated.wait()
         finally:
             await self._unsubscribe()

@@ -14,12 +14,15 @@ from tests.faults.relay import Relay
 USERS = """
 authorization {{
   users = [
-    {{user: amid, password: "geheim-amid", permissions: {{publish: {{allow: ">", deny: {denied} }}, subscribe: ">"}} }}
+    {{user: amid, password: "geheim-amid", permissions: {{publish: {{allow: ">", deny: {denied} }},
+      subscribe: {{allow: ">", deny: {unread} }} }} }}
     {{user: consumer, password: "geheim-consumer"}}
   ]
 }}
 """
-PERMITTED, WITHDRAWN = USERS.format(denied='["none"]'), USERS.format(denied='["amid.event.>", "$JS.API.>"]')
+PERMITTED = USERS.format(denied='["none"]', unread='["none"]')
+WITHDRAWN = USERS.format(denied='["amid.event.>", "$JS.API.>"]', unread='["none"]')
+UNREAD = USERS.format(denied='["none"]', unread='["_INBOX.>"]')
 FULL = 'jetstream {{ store_dir: "{store}", max_file_store: {size} }}'
 FREE_BYTES = 40_000
 """Room in a full store: for some of the events of an outage, not for all."""
@@ -91,6 +94,14 @@ def denied(nats: RelayedNats) -> Iterator[None]:
 
 
 @contextmanager
+def unread(nats: RelayedNats) -> Iterator[None]:
+    """amid's user may not receive answers. The server does not restore a subscription that it has ended."""
+    nats.server.reload(UNREAD)
+    yield
+    nats.server.reload(PERMITTED)
+
+
+@contextmanager
 def full(nats: RelayedNats) -> Iterator[None]:
     """JetStream may store little more than it has."""
     server = nats.server
@@ -104,6 +115,7 @@ OF_THE_SERVER: dict[str, Outage] = {
     "killed": killed,
     "stopped": stopped,
     "permissions withdrawn": denied,
+    "subscriptions withdrawn": unread,
     "out of space": full,
     "restarted empty": emptied,
 }
