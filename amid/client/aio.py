@@ -31,6 +31,9 @@ from amid.events.sequence import Gap
 UNREAD_PAGES = 2
 """Pages of events that are buffered for a slow program. No further page is requested while the
 buffer is full."""
+LARGE_BYTES = 16 * 1024
+"""Answers above this size are received one by one, with other tasks of the loop in between: to decode the
+state of 10,000 channels takes 25 ms."""
 
 
 class AsyncClient(AsyncMethods):
@@ -149,10 +152,13 @@ class AsyncClient(AsyncMethods):
 
     async def _receive(self, socket: zmq.asyncio.Socket) -> None:
         while True:
-            answer = protocol.reply(await socket.recv_multipart())
+            frames = await socket.recv_multipart()
+            answer = protocol.reply(frames)
             _, waiting = self._waiting.get(self._request_id_of(answer), (None, None)) if answer else (None, None)
             if answer and waiting and not waiting.done():
                 waiting.set_result(answer)
+            if len(frames[-1]) > LARGE_BYTES:  # the socket does not yield while it has further ones
+                await asyncio.sleep(0)
 
     def _request_id_of(self, answer: Packet) -> Any:
         """The request id of a reply. A reply without an id is about a request that the daemon could

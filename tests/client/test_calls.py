@@ -309,3 +309,33 @@ def test_a_cancelled_async_call_leaves_the_others_alone(daemon: StandIn) -> None
     assert asyncio.run(calls()) == {}
     action, cancel = (next(one for one in daemon.asked if one["method"] == method) for method in ("action", "cancel"))
     assert cancel["params"] == {"id": action["id"]}, "and the daemon is notified"
+
+
+def test_other_tasks_run_between_large_answers(daemon: StandIn) -> None:
+    """All answers that had arrived were decoded in one pass of the loop, which may take seconds."""
+    daemon.methods["action"] = lambda params: answered(output=["x" * 50_000])
+
+    async def passes() -> set[int]:
+        """The passes of the loop in which answers are given."""
+        passed, given = 0, set()
+
+        async def count() -> None:
+            nonlocal passed
+            while True:
+                passed += 1
+                await asyncio.sleep(0)
+
+        async with AsyncClient(daemon.run_dir) as client, asyncio.TaskGroup() as group:
+            await client.ping()
+            counting = group.create_task(count())
+            calls = [asyncio.ensure_future(client.action("Ping")) for _ in range(20)]
+            for call in calls:
+                call.add_done_callback(lambda _: given.add(passed))
+            while len(daemon.asked) < 21:
+                await asyncio.sleep(0.01)
+            time.sleep(0.5)  # the loop is busy while the answers arrive
+            await asyncio.gather(*calls)
+            counting.cancel()
+        return given
+
+    assert len(asyncio.run(passes())) > 10
