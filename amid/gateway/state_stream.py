@@ -27,6 +27,18 @@ RETRY_S = 10.0
 """Seconds until the next request after an error that is not temporary."""
 HEARTBEAT_S = 5.0
 """Seconds after which an idle stream sends a comment, so that proxies keep it open."""
+PIECE_BYTES = 64 * 1024
+"""A larger message is sent in pieces, so that a client that does not read has one copy of it in memory."""
+
+
+class Position(View):
+    """A view without `things`: of 10,000 channels, the copy of each stream had 17 MB."""
+
+    def _load(self, state: dict[str, Any]) -> None:
+        pass
+
+    def _merge(self, change: dict[str, Any]) -> None:
+        pass
 
 
 def parse_views(query: QueryParams, servers: list[str]) -> list[View]:
@@ -48,7 +60,7 @@ def parse_views(query: QueryParams, servers: list[str]) -> list[View]:
         if kind not in wire.STATE_KINDS and kind not in wire.STATE_KINDS.values():
             all_kinds = ", ".join(wire.STATE_KINDS.values())
             raise AmidError("invalid_params", f"kinds: there is no kind {kind[:60]!r}; the kinds are {all_kinds}")
-    return [View(name, kinds) for name in wanted]
+    return [Position(name, kinds) for name in wanted]
 
 
 class StateStream:
@@ -63,17 +75,18 @@ class StateStream:
         self._servers = [_ServerStream(view) for view in views]
         self.close = close
 
-    async def lines(self) -> AsyncIterator[str]:
+    async def lines(self) -> AsyncIterator[bytes]:
         """The body of a text/event-stream response."""
-        yield "retry: 1000\n\n"
+        yield b"retry: 1000\n\n"
         requests = {asyncio.ensure_future(server.request(self._client)): server for server in self._servers}
         try:
             while True:
                 done, _ = await asyncio.wait(requests, return_when=asyncio.FIRST_COMPLETED)
                 for task in done:
                     server = requests.pop(task)
-                    for line in task.result():
-                        yield line
+                    for message in task.result():
+                        for start in range(0, len(message), PIECE_BYTES):
+                            yield message[start : start + PIECE_BYTES]
                     requests[asyncio.ensure_future(server.request(self._client))] = server
         finally:
             for task in requests:
@@ -88,7 +101,7 @@ class _ServerStream:
         self._pause_s = 0.0
         self._reported = ""  # the message of the last `away`; "" if the server has a state
 
-    async def request(self, client: AsyncClient) -> list[str]:
+    async def request(self, client: AsyncClient) -> list[bytes]:
         """Request the state or its next changes. Returns what the stream sends for it."""
         await asyncio.sleep(self._pause_s)
         self._pause_s = 0.0
@@ -101,19 +114,19 @@ class _ServerStream:
         if call.method == "state":
             self._reported = ""
             return [_event("state", answer)]
-        return [_event("change", change) for change in changes] or [": still here\n\n"]
+        return [_event("change", change) for change in changes] or [b": still here\n\n"]
 
-    def _format_error(self, error: AmidError) -> str:
+    def _format_error(self, error: AmidError) -> bytes:
         """An `away`, or a comment while the same error repeats."""
         try:
             self._pause_s = self._view.refused(error)
         except AmidError:
             self._pause_s = RETRY_S
         if self._reported == error.message:
-            return f": no state: {error.kind}\n\n"
+            return f": no state: {error.kind}\n\n".encode()
         self._reported = error.message
         return _event("away", {"server": self._view.server, "kind": error.kind, "detail": error.message})
 
 
-def _event(name: str, value: Any) -> str:
-    return f"event: {name}\ndata: {wire.pack_json(value).decode()}\n\n"
+def _event(name: str, value: Any) -> bytes:
+    return b"event: %b\ndata: %b\n\n" % (name.encode(), wire.pack_json(value))

@@ -16,11 +16,12 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from amid.simulator import SimulatedPbx
+from amid.simulator.model import Member
 from tests.bench.setting import resident
 from tests.conftest import StartDaemon
 from tests.daemon import BOUND_S, eventually
 from tests.gateway.conftest import TOKENS, Gateway, listening, with_gateway
-from tests.processes.pbx import table
+from tests.processes.pbx import simulated, table
 
 StartGateway = Callable[..., Gateway]
 
@@ -123,25 +124,20 @@ def test_a_stream_has_a_bounded_number_of_conditions(gateway: Gateway) -> None:
         assert "16 conditions" in http.get(more).json()["message"]
 
 
-def test_streams_from_far_back_cost_bounded_memory(own_gateway: Gateway) -> None:
-    """Fifty streams request all held events and read nothing; the gateway serves others meanwhile."""
-    daemon = own_gateway.daemon
-    for number in range(300):
-        daemon.action("UserEvent", {"UserEvent": "Large", "Number": number, **{f"Field{one}": "x" * 900 for one in range(40)}})
-    epoch = daemon.server("pbx1")["epoch"]
-    pid = daemon.pid("gateway")
+def unread_streams_mb(gateway: Gateway, path: str, count: int) -> float:
+    """The growth of the gateway in MB with so many streams that are not read. It serves others meanwhile."""
+    pid = gateway.daemon.pid("gateway")
     before = resident(pid)
 
     async def ask_and_read_nothing() -> float:
-        host, _, port = own_gateway.url.removeprefix("http://").partition(":")
-        authorization = f"Authorization: Bearer {TOKENS['operator']}"
-        head = [f"GET /v1/events?after=pbx1:{epoch}:0 HTTP/1.1", f"Host: {host}:{port}", authorization]
-        connections = [await asyncio.open_connection(host, int(port), limit=4096) for _ in range(50)]
+        host, _, port = gateway.url.removeprefix("http://").partition(":")
+        head = [f"GET {path} HTTP/1.1", f"Host: {host}:{port}", f"Authorization: Bearer {TOKENS['operator']}"]
+        connections = [await asyncio.open_connection(host, int(port), limit=4096) for _ in range(count)]
         for reader, writer in connections:
             writer.write("\r\n".join([*head, "", ""]).encode())
             await reader.readexactly(1)
         most = 0.0
-        async with httpx.AsyncClient(base_url=own_gateway.url, trust_env=False, timeout=BOUND_S) as client:
+        async with httpx.AsyncClient(base_url=gateway.url, trust_env=False, timeout=BOUND_S) as client:
             for _ in range(40):
                 answer = await client.post("/v1/servers/pbx1/actions/Ping", headers=bearer("operator"))
                 assert answer.status_code == 200
@@ -152,5 +148,24 @@ def test_streams_from_far_back_cost_bounded_memory(own_gateway: Gateway) -> None
         return most
 
     grown = asyncio.run(ask_and_read_nothing()) - before
-    assert daemon.pid("gateway") == pid, "it was not killed"
-    assert grown < 100, f"{grown:.0f} MB more for 50 streams that do not read"
+    assert gateway.daemon.pid("gateway") == pid, "it was not killed"
+    return grown
+
+
+def test_streams_from_far_back_cost_bounded_memory(own_gateway: Gateway) -> None:
+    daemon = own_gateway.daemon
+    for number in range(300):
+        daemon.action("UserEvent", {"UserEvent": "Large", "Number": number, **{f"Field{one}": "x" * 900 for one in range(40)}})
+    epoch = daemon.server("pbx1")["epoch"]
+    assert unread_streams_mb(own_gateway, f"/v1/events?after=pbx1:{epoch}:0", 50) < 100
+
+
+def test_streams_of_a_large_state_cost_bounded_memory(tmp_path: Path, daemon_for: StartDaemon) -> None:
+    """Each had its own copy of the state, and three of the message."""
+    keys = with_gateway(tmp_path)
+    with simulated() as pbx:
+        pbx.pbx.queues["sales"].members += [Member("sales", f"Local/{n}@agents", f"Member {n}", 1.0) for n in range(5000)]
+        gateway = listening(daemon_for({"pbx1": table(pbx)}, gateway=keys), keys)
+        gateway.daemon.result("state", {"timeout": BOUND_S})
+        grown = unread_streams_mb(gateway, "/v1/state?kinds=members", 30)
+        assert grown < 150, f"{grown:.0f} MB more"
