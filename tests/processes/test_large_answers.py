@@ -45,5 +45,6 @@ def test_answers_do_not_collect_in_the_reader(daemon_for: StartDaemon, own_aster
             reading.send_multipart([b"", wire.pack({"id": number, **request})])
         for _ in range(ANSWERS):
             assert reading.poll(120_000), "every request is answered"
-            assert len(reading.recv_multipart()[1]) > KEYS * len(VALUE)
+            answer = reading.recv_multipart()[1]
+            assert len(answer) > KEYS * len(VALUE) or b"too many unread" in answer, "this program may get little time"
     assert daemon.peak_bytes("reader pbx1") < MAX_BYTES
