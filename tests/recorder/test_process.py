@@ -23,7 +23,7 @@ import pytest
 from amid.config.tables import Recorder as RecorderTable
 from amid.process.loop import clock
 from amid.process.settings import RecorderSettings
-from amid.recorder import recorder
+from amid.recorder import recorder, server_recorder
 from amid.recorder.archive import Archive
 from amid.rpc.messages import CallService
 from amid.rpc.requests import CallsParams
@@ -277,6 +277,6 @@ def test_calls_that_nobody_waits_for_any_more_are_not_searched(tmp_path: Path, m
             await asyncio.gather(*answers)
 
     monkeypatch.setattr(recorder, "answer", search)
-    monkeypatch.setattr(recorder.ServerRecorder, "refresh", recent)
+    monkeypatch.setattr(server_recorder.ServerRecorder, "refresh", recent)
     asyncio.run(ask())
     assert len(searched) == recorder.CONCURRENT_REQUESTS
