@@ -72,6 +72,18 @@ def test_logging_in_and_out(browser: Browser, gateway: Gateway) -> None:
         expect(view.locator("#app")).to_be_hidden()
 
 
+def test_the_end_of_a_session_is_reported_at_the_log_in(browser: Browser, gateway: Gateway) -> None:
+    with page(browser, gateway) as view:
+        expect(view.locator("#login-error")).to_be_empty()
+        log_in(view)
+        view.context.clear_cookies()
+        view.reload()
+        expect(view.locator("#login-error")).to_have_text("The session has ended. Log in again.")
+        log_in(view)
+        log_out(view)
+        expect(view.locator("#login-error")).to_be_empty()
+
+
 def test_logging_out_during_loading_leaves_no_call(browser: Browser, gateway: Gateway) -> None:
     """Its request would come without the cookie and be refused."""
     with page(browser, gateway) as view:

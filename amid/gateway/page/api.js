@@ -47,6 +47,9 @@ const HALF = `amid session ${ROOT.pathname}`;
 const CHANNEL = `amid events ${ROOT.pathname}`;
 const half = () => localStorage.getItem(HALF) ?? "";
 
+/** Whether this browser was logged in and has not logged out. */
+export const wasLoggedIn = () => half() !== "";
+
 /** Tell all tabs and workers that the session of this browser is another one, or none. */
 const reportSession = () => new BroadcastChannel(CHANNEL).postMessage(["session"]);
 

@@ -2,7 +2,7 @@
 // however many events arrive.
 
 import { Actions } from "./actions.js";
-import { call, follow, forgetOffered, get, logIn, logOut, now, session } from "./api.js";
+import { call, follow, forgetOffered, get, logIn, logOut, now, session, wasLoggedIn } from "./api.js";
 import { CallsView } from "./calls.js";
 import { ConsoleView } from "./console.js";
 import { $, make, reconcile, setText } from "./dom.js";
@@ -298,5 +298,6 @@ if ((await session().catch(() => null)) !== null) {
   start();
 } else {
   $("login").hidden = false;
+  if (wasLoggedIn() && !$("login-error").textContent) setText($("login-error"), "The session has ended. Log in again.");
   $("token").focus();
 }
