@@ -123,13 +123,19 @@ def _watch(changes: Changes, draw: Draw) -> None:
     from rich.live import Live
     from rich.text import Text
 
+    """Draw less often where drawing takes long: a draw for each change would show ever older states."""
+    draw_at = 0.0
     with Live(auto_refresh=False, vertical_overflow="crop") as live:
         while True:
             with contextlib.suppress(CallTimeout):  # redraw the durations
                 next(changes)
+                if time.monotonic() < draw_at:
+                    continue
+            began = time.monotonic()
             things = {kind: list(of.values()) for kind, of in changes.view.things.items()}
             lines = draw(things, time.time(), text.limit())
             live.update(Text.from_ansi("\n".join(lines)), refresh=True)
+            draw_at = 2 * time.monotonic() - began
 
 
 # ── drawing ──

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+import time
+from typing import Any, cast
 
 import pytest
 
-from amid.cli.live import draw_calls
+from amid import CallTimeout
+from amid.cli.live import _watch, draw_calls
+from amid.client.changes import Changes
+from amid.client.view import View
 from tests.cli.conftest import Amid
 from tests.client.standin import StandIn
 
@@ -87,3 +91,30 @@ def test_a_state_that_is_not_exact_has_a_warning(pbx: StandIn, amid: Amid) -> No
 def test_watch_needs_a_terminal(pbx: StandIn, amid: Amid) -> None:
     ended = amid("calls", "--watch")
     assert ended.status == 2 and "--watch --json" in ended.err
+
+
+def test_watch_keeps_up_with_the_changes() -> None:
+    """A table of 10,000 channels takes 0.5 s to draw. One for each change fell behind by minutes."""
+    drawn: list[int] = []
+    changes = View("pbx1", ["channels"])
+
+    class Storm:
+        view = changes
+        count = 0
+
+        def __next__(self) -> None:
+            self.count += 1
+            if self.count == 2000:
+                raise CallTimeout("timeout", "no change")  # silence: the last changes are drawn
+            if self.count > 2000:
+                raise KeyboardInterrupt
+
+    def draw(things: Any, now: float, columns: int | None) -> list[str]:
+        drawn.append(storm.count)
+        time.sleep(0.01)
+        return []
+
+    storm = Storm()
+    with pytest.raises(KeyboardInterrupt):
+        _watch(cast(Changes, storm), draw)
+    assert (drawn[0], drawn[-1]) == (1, 2000) and len(drawn) < 200
