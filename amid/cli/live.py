@@ -120,10 +120,10 @@ def _stream(changes: Changes, queue: str | None) -> None:
 
 
 def _watch(changes: Changes, draw: Draw) -> None:
+    """Draw less often where drawing takes long: a draw for each change would show ever older states."""
     from rich.live import Live
     from rich.text import Text
 
-    """Draw less often where drawing takes long: a draw for each change would show ever older states."""
     draw_at = 0.0
     with Live(auto_refresh=False, vertical_overflow="crop") as live:
         while True:
