@@ -18,7 +18,7 @@ from amid.bus.connection import Connection
 from amid.bus.lease_keeper import LeaseLost
 from amid.bus.local_broker import LocalBroker
 from amid.bus.nats_errors import NATS_ERRORS, describe
-from amid.bus.protocol.acks import Outcome, check_ack
+from amid.bus.protocol.acks import Outcome, Verdict, check_ack
 from amid.bus.protocol.checkpoint import Checkpoint, StreamPosition
 from amid.bus.protocol.messages import Group, Page, StreamWriter
 from amid.bus.protocol.subjects import Subjects
@@ -71,6 +71,7 @@ class StreamPublisher:
         self._writer = StreamWriter(server, self._subjects, instance, settings.leave_out, connection.max_body_bytes)
         self._pulled_at = 0.0
         self._cursor_refused = False
+        self._is_unsure = False
         self.position: StreamPosition | None = None
         self.last: dict[str, int] = {}
         self._gaps_reported = 0
@@ -147,11 +148,9 @@ class StreamPublisher:
         `NATS_ERRORS`."""
         if not self._holds():
             raise LeaseLost
-        *others, last = group.messages
-        await self._connection.publish_all(others)
-        answer = await self._connection.request(last)
-        verdict = check_ack(answer, group.last_sequence)
-        if verdict.outcome is Outcome.REFUSED:
+        verdict = await self._send(group)
+        is_repeated, self._is_unsure = self._is_unsure, verdict.outcome is not Outcome.STORED
+        if verdict.outcome is Outcome.REFUSED or (verdict.outcome is Outcome.CONFLICT and is_repeated):
             self._report(f"cannot store events in NATS: {verdict.reason}")
             return False
         if verdict.outcome is Outcome.CONFLICT:
@@ -167,6 +166,18 @@ class StreamPublisher:
                 self.last[name] = seq
         self._report_gaps()
         return True
+
+    async def _send(self, group: Group) -> Verdict:
+        """After a group that was not stored, the first message waits for its own answer: if it is
+        refused, for example for lack of space, the answer to the last message has another reason."""
+        *others, last = group.messages
+        if self._is_unsure and others:
+            first, *others = others
+            verdict = check_ack(await self._connection.request(first), group.last_sequence - len(group.messages) + 1)
+            if verdict.outcome is not Outcome.STORED:
+                return verdict
+        await self._connection.publish_all(others)
+        return check_ack(await self._connection.request(last), group.last_sequence)
 
     def _report(self, problem: str) -> None:
         self.problem = problem
