@@ -7,7 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from nats.js import JetStreamContext
-from nats.js.api import DiscardPolicy, KeyValueConfig, StorageType, StreamConfig
+from nats.js.api import DiscardPolicy, KeyValueConfig, RetentionPolicy, StorageType, StreamConfig
 from nats.js.errors import BucketNotFoundError, NoStreamResponseError, NotFoundError
 from nats.js.kv import KeyValue
 
@@ -22,6 +22,9 @@ MakeBucket = Callable[[], Awaitable[object]]
 
 DUPLICATE_WINDOW_S = 120.0
 """Seconds for which JetStream remembers the ids of messages."""
+
+COMPLETE = ("retention", "discard", "max_msgs_per_subject", "max_msg_size", "no_ack")
+"""Settings with which a stream that another program created could lack events."""
 
 
 async def ensure_stream(jetstream: JetStreamContext, subjects: Subjects, server: str, settings: Nats) -> None:
@@ -40,6 +43,10 @@ async def ensure_stream(jetstream: JetStreamContext, subjects: Subjects, server:
         max_age=settings.max_age,
         max_bytes=settings.max_bytes or -1,
         num_replicas=settings.replicas,
+        retention=RetentionPolicy.LIMITS,
+        max_msgs_per_subject=-1,
+        max_msg_size=-1,
+        no_ack=False,
         duplicate_window=min(DUPLICATE_WINDOW_S, settings.max_age or DUPLICATE_WINDOW_S),
     )
     assert wanted.name is not None
@@ -49,7 +56,7 @@ async def ensure_stream(jetstream: JetStreamContext, subjects: Subjects, server:
         await jetstream.add_stream(wanted)
         log.info("%s: created the stream %s", server, wanted.name)
         return
-    keys = ("subjects", "max_age", "max_bytes", "num_replicas")
+    keys = ("subjects", "max_age", "max_bytes", "num_replicas", *COMPLETE)
     changed = {key: getattr(wanted, key) for key in keys if getattr(found, key) != getattr(wanted, key)}
     if changed:
         await jetstream.update_stream(found.evolve(**changed))

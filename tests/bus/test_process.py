@@ -13,6 +13,7 @@ from typing import Any
 
 import nats.errors
 import pytest
+from nats.js.api import DiscardPolicy, StreamConfig
 
 from amid import wire
 from amid.simulator import SimulatedPbx
@@ -104,6 +105,18 @@ def test_the_stream_has_the_configured_limits(configured: Daemon, consumer: Cons
     assert configured.process is not None
     configured.process.send_signal(1)
     eventually(lambda: config().max_age == 7200.0, "the stream has the new limit")
+
+
+def test_a_stream_of_another_program_gets_the_settings_with_which_it_has_all_events(
+    daemon_for: StartDaemon, own_nats: NatsServer, pbx: SimulatedPbx
+) -> None:
+    own_nats.start()
+    with Consumer(own_nats.url) as consumer:
+        lacking: dict[str, Any] = {"discard": DiscardPolicy.NEW, "max_bytes": 50_000, "max_msgs_per_subject": 1, "max_msg_size": 99}
+        config = StreamConfig("AMID_pbx1", subjects=["amid.event.pbx1.>"], no_ack=True, **lacking)
+        consumer.run(consumer.jetstream.add_stream(config))
+        daemon = daemon_for({"pbx1": table(pbx)}, nats=nats_table(own_nats))
+        wait_stored(consumer, send_events(daemon, 20))
 
 
 def test_a_bus_that_died_is_replaced_and_continues_without_a_gap(daemon: Daemon, consumer: Consumer) -> None:
