@@ -70,7 +70,7 @@ def encode_lines(action: str, action_id: str, lines: Sequence[Any]) -> bytes:
     lines: text or bytes, without Action. amid's ActionID replaces the first one among them. Raises
     `InvalidAction`.
     """
-    raw = [wire_bytes(line, b"lines") for line in lines]
+    raw = [_raw_line(line) for line in lines]
     own = next((number for number, line in enumerate(raw) if line[:9].lower() == b"actionid:"), None)
     if own is None:
         raw.insert(0, _line(b"ActionID", action_id))
@@ -90,10 +90,16 @@ def fields_of_lines(lines: Sequence[Any]) -> dict[Any, Any]:
     """
     fields: dict[Any, Any] = {}
     for line in lines:
-        name, colon, value = wire_bytes(line, b"lines").partition(b":")
+        name, colon, value = _raw_line(line).partition(b":")
         if colon and name and name == name.strip():
             fields.setdefault(name.lower(), []).append(value.lstrip(BLANKS))
     return fields
+
+
+def _raw_line(line: Any) -> bytes:
+    if not isinstance(line, str | bytes):
+        raise InvalidAction(f"a line is of type {type(line).__name__}; it must be text or bytes")
+    return wire_bytes(line, b"lines")
 
 
 def _ended(line: bytes) -> bytes:

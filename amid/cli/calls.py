@@ -38,7 +38,7 @@ def action(
 
     \b
     amid action QueueStatus Queue=support
-    amid action Originate Channel=Local/100@phones Application=Playback Data=hello Async=true --until OriginateResponse --timeout 60
+    amid action Originate Channel=Local/100@default Application=Playback Data=beep Async=true --until OriginateResponse --timeout 60
     """
     with Client(top["run_dir"]) as client:
         result = client.action(name, fields(headers), server=server, timeout=timeout, until=until)

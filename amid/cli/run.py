@@ -47,8 +47,9 @@ def run(
     """Run the daemon in the foreground, under systemd (Type=notify) or on a terminal, with a
     configuration file or with --server.
 
-    SIGTERM ends it when all open calls are answered, after at most 5 seconds. SIGHUP reads the
-    configuration again and restarts only what has changed; an invalid file changes nothing.
+    SIGTERM ends it when all open calls are answered, or after 5 seconds, and all sessions are logged
+    off. SIGHUP reads the configuration again and restarts only what has changed; an invalid file
+    changes nothing.
     """
     _check_options(context)
     run_dir = _run_dir(context)

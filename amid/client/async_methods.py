@@ -216,8 +216,8 @@ class AsyncMethods(ABC):
             limit: maximum number of records.
 
         Returns:
-            `records`; `seq`, the number of the newest record; `left_out`, the number of records
-                dropped under load.
+            `records`, the oldest first; `seq`, the number of the newest that exists; `left_out`, the
+                number of records dropped under load.
         """
         result: AuditPage = await self.call(protocol.audit(after, limit, timeout))
         return result

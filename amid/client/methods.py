@@ -220,8 +220,8 @@ class Methods(ABC):
             limit: maximum number of records.
 
         Returns:
-            `records`; `seq`, the number of the newest record; `left_out`, the number of records
-                dropped under load.
+            `records`, the oldest first; `seq`, the number of the newest that exists; `left_out`, the
+                number of records dropped under load.
         """
         result: AuditPage = self.call(protocol.audit(after, limit, timeout))
         return result

@@ -253,7 +253,7 @@ class AuditRecord(TypedDict):
 
 
 class AuditPage(TypedDict):
-    """A page of the audit trail. seq: number of the newest record."""
+    """A page of the audit trail, the oldest records first. seq: number of the newest record that exists."""
 
     records: list[AuditRecord]
     seq: int

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from amid.ami.action import InvalidAction, encode_action, own_action_id, without_action_id
+from amid.ami.action import InvalidAction, encode_action, encode_lines, fields_of_lines, own_action_id, without_action_id
 
 HEAD = b"Action: A\r\nActionID: 1\r\n"
 
@@ -124,3 +124,16 @@ def test_the_callers_action_id_is_returned_but_never_sent(fields: dict[Any, Any]
 def test_an_action_id_that_is_too_long_is_refused(value: Any) -> None:
     with pytest.raises(InvalidAction, match="ActionID"):
         own_action_id({"ActionID": value})
+
+
+def test_lines_are_sent_unchanged() -> None:
+    """They are as a client of the listener sent them: text with a CR stays one line of Asterisk's."""
+    lines = [b"actionid: mine", "X:\u00fc\r", b"X: \xe9", b"Y:" + b"y" * 1021]
+    assert encode_lines("A", "1", lines) == HEAD + b"X:\xc3\xbc\r\r\nX: \xe9\r\nY:" + b"y" * 1021 + b"\n\r\n"
+    assert fields_of_lines(lines)[b"x"] == [b"\xc3\xbc\r", b"\xe9"]
+
+
+@pytest.mark.parametrize("line", ["", "a\nb", "a\0b", b"x" * 1024, 5, True, None, ["X: 1"], "\ud800"], ids=repr)
+def test_a_line_that_asterisk_would_not_read_as_one_is_refused(line: Any) -> None:
+    with pytest.raises(InvalidAction):
+        encode_lines("A", "1", [line])
