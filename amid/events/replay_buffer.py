@@ -115,6 +115,13 @@ class ReplayBuffer:
         """The position after the last event."""
         return Cursor(self.numbers.epoch, self.numbers.seq)
 
+    @property
+    def begin(self) -> Cursor:
+        """The position before the oldest stored event."""
+        for epoch, blocks in self._epochs.items():
+            return Cursor(epoch, blocks[0].first - 1)
+        return self.cursor
+
     def add(self, first: int, names: list[str], prevs: list[int], time: float, packets: bytes) -> None:
         """Store the events of one read.
 

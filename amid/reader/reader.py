@@ -196,7 +196,7 @@ class Reader:
         self._report_soon()
 
     def _pass_on(self, call_id: int, cursor: Cursor) -> None:
-        self._link.send(PassOn(call_id, *cursor))
+        self._link.send(PassOn(call_id, *cursor, self._publisher.buffer.begin))
 
     def _report_progress(self, call_id: int, response: Headers) -> None:
         self._link.send(Progress(call_id, response))

@@ -130,7 +130,7 @@ class Recorder:
 
     async def _answer_events(self, call: CallService, params: EventsParams) -> None:
         server = self._servers[call.server]
-        pull = RecordedPull(server.files, params, call.as_json)
+        pull = RecordedPull(server.files, params, call.as_json, call.held)
         if server.is_refused and params.after is not None:
             self._service.pass_on(call, params.after.epoch, params.after.seq)
             return
@@ -143,7 +143,7 @@ class Recorder:
                     await self._in_reader(pull.advance)
             if not pull.is_empty or clock.monotonic() >= call.end:
                 break
-        if pull.is_at_end and pull.is_empty and is_written:
+        if pull.is_empty and (pull.is_held or (pull.is_at_end and is_written)):
             self._service.pass_on(call, *pull.cursor)
         elif self._is_awaited(call):
             more = not pull.is_at_end or not is_written or await server.may_have_more(pull.cursor)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import sqlite3
+import sys
 from array import array
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -114,19 +115,23 @@ def _begin(db: sqlite3.Connection, after: Cursor) -> Cursor | None:
 
 
 class RecordedPull:
-    """One request. cursor: up to where its answer is complete."""
+    """One request. cursor: up to where its answer is complete. held: where the events begin that the
+    reader holds, if it is known."""
 
-    def __init__(self, files: RecordedFiles, params: EventsParams, as_json: bool) -> None:
+    def __init__(self, files: RecordedFiles, params: EventsParams, as_json: bool, held: tuple[int, int] | None = None) -> None:
         assert params.after is not None
         self._limit = params.limit
         self._names = frozenset(name.casefold() for name in params.names or ())
         self._files = files
         self.cursor = self._position = Cursor(params.after.epoch, params.after.seq)
+        self._held = held if held is not None and held > self.cursor else NEVER
         self.missed: int | None = 0
         self.events = EncodedEvents(as_json)
         self.is_complete = False
         self.is_at_end = False
         """Whether nothing after the cursor is recorded."""
+        self.is_held = False
+        """Whether the reader holds events after the cursor that are not recorded."""
 
     @property
     def is_empty(self) -> bool:
@@ -160,6 +165,9 @@ class RecordedPull:
     def _add(self, run: Run) -> bool:
         """Add the events of a run. False once the answer is complete. Missing events are before all
         events of an answer."""
+        self.is_held = self._is_held_before(run)
+        if self.is_held:
+            return False
         if run.epoch != self.cursor.epoch:
             if not self.is_empty:
                 return False
@@ -176,6 +184,12 @@ class RecordedPull:
         is_full = self.events.count == self._limit
         self.cursor = Cursor(run.epoch, chosen[-1].seq if is_full else max(run.last, self.cursor.seq))
         return not is_full and self.events.size < MAX_ANSWER_BYTES
+
+    def _is_held_before(self, run: Run) -> bool:
+        """Whether the reader holds events, or the end of an epoch, between the cursor and a run."""
+        epoch, seq = self.cursor
+        last = run.first - 1 if run.epoch == epoch else sys.maxsize
+        return last > seq and (epoch, last) > self._held
 
     def _is_wanted(self, event: _Numbered) -> bool:
         return not self._names or event.name.casefold() in self._names

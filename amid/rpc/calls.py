@@ -198,7 +198,7 @@ class Calls:
         if by_recorder:
             return self._pass_back(call, message.epoch, message.seq)
         self.servers[call.server].remove(call)
-        recorded_pulls.hand_over(call, message.epoch, message.seq, now)
+        recorded_pulls.hand_over(call, message, now)
         self._open.deadlines.add(call)
         return self._hand_to_service(call, "recorder", now)
 

@@ -74,7 +74,7 @@ class CallService(Struct, tag="call", array_like=True):
     deadline: monotonic seconds; the caller does not wait longer. end: when a call that waits for
     something is answered without it, a moment earlier. params: of the method (`amid.rpc.requests`),
     in MessagePack. server: the name of a server, "" for a method that has none. principal: what the
-    call counts for.
+    call counts for. held: of `PassOn`.
     """
 
     call_id: int
@@ -85,6 +85,7 @@ class CallService(Struct, tag="call", array_like=True):
     params: bytes
     as_json: bool = False
     principal: str = ""
+    held: tuple[int, int] | None = None
 
 
 class Forget(Struct, tag="forget", array_like=True):
@@ -193,11 +194,13 @@ class Done(Struct, tag="done", array_like=True):
 
 class PassOn(Struct, tag="pass_on", array_like=True):
     """The next events of a request for events are not here. From a reader: it no longer holds them,
-    and the recorder may have them. From the recorder: it has none after number `seq` of `epoch`."""
+    and the recorder may have them. From the recorder: the reader continues after number `seq` of
+    `epoch`. held: from a reader, the epoch and number after which it holds all events."""
 
     call_id: int
     epoch: int
     seq: int
+    held: tuple[int, int] | None = None
 
 
 class Progress(Struct, tag="progress", array_like=True):

@@ -172,6 +172,22 @@ def test_events_that_are_left_out_are_missing(recording_of: StartRecording, tmp_
     assert all(page["missed"] == 0 for page in hangups) and hangups[0]["events"]
 
 
+def test_events_that_are_left_out_are_not_missing_while_the_reader_holds_them(recording_of: StartRecording, tmp_path: Path) -> None:
+    daemon = recording_of("UserEvent")
+    start = now(daemon)
+    for _ in range(3):
+        burst(daemon, tmp_path)
+    daemon.action("Originate", {"Channel": "Local/answer@calls", "Application": "Hangup", "Async": True})
+    eventually(lambda: next(pages(daemon, start, names=["Hangup"], timeout=0))["events"], "the call has ended")
+    eventually(lambda: is_recorded(tmp_path, now(daemon)), "it is recorded")
+    for names in (["UserEvent"], ["UserEvent", "Hangup"]):
+        found = [event for page in pages(daemon, start, names=names, timeout=0) for event in page["events"]]
+        held = sum(event["event"] == "UserEvent" for event in found)
+        assert 3 * BURST > held > BURST // 2
+        assert [event["seq"] for event in found[:held]] == list(range(found[0]["seq"], found[0]["seq"] + held))
+        assert {event["event"] for event in found} == set(names)
+
+
 def test_a_recorder_that_hangs_costs_no_event(recording: Daemon, directory: Path) -> None:
     start = now(recording)
     for _ in range(3):

@@ -36,13 +36,15 @@ __all__ = ["closed_stores", "in_utc"]
 LEFT_OUT = "VarSet"
 
 
-def pull(directory: Path, after: tuple[int, int], as_json: bool = False, **params: Any) -> dict[str, Any] | Cursor:
-    """An answer, or the cursor from which the reader continues."""
+def pull(
+    directory: Path, after: tuple[int, int], as_json: bool = False, held: tuple[int, int] | None = None, **params: Any
+) -> dict[str, Any] | Cursor:
+    """An answer, or the cursor from which the reader continues. held: where its events begin."""
     asked = EventsParams(after=After(*after), **params)
-    request = RecordedPull(RecordedFiles(Archive(directory, "pbx1")), asked, as_json)
+    request = RecordedPull(RecordedFiles(Archive(directory, "pbx1")), asked, as_json, held)
     while not request.is_done:
         request.advance()
-    if request.is_at_end and request.is_empty:
+    if (request.is_at_end or request.is_held) and request.is_empty:
         return request.cursor
     page = request.page("pbx1", more=True)
     answer: dict[str, Any] = json.loads(page) if as_json else msgspec.msgpack.decode(page)
@@ -129,6 +131,27 @@ def test_events_that_were_left_out_are_missing(tmp_path: Path) -> None:
         assert [(page["missed"], seqs(page)) for page in pages] == [(1, [seq, seq + 1]) for seq in range(2, 601, 3)]
     assert pull(tmp_path, (1, 600)) == Cursor(1, 600), "the reader may have what comes next"
     assert [(page["missed"], seqs(page)) for page in follow(tmp_path, (1, 0), names=["VarSet"])] == [(200, [])]
+
+
+def test_events_that_were_left_out_and_that_the_reader_holds_are_not_missing(tmp_path: Path) -> None:
+    """The recorder counted them as missing, up to the end of what is recorded."""
+    script = at(NOON)
+    writer = Writer(tmp_path, (LEFT_OUT,))
+    names = [LEFT_OUT, *["Hangup"] * 9] * 30
+    writer.write([script.event(name) for name in names])
+    after = Script(epoch=2)
+    after.time = NOON + 100
+    writer.write([after.event(name) for name in [LEFT_OUT, "Hangup"]], missed=None)
+    page = pull(tmp_path, (1, 0), held=(1, 205), names=[LEFT_OUT])
+    assert isinstance(page, dict) and (page["seq"], page["missed"], seqs(page)) == (210, 21, [])
+    assert pull(tmp_path, (1, 203), held=(1, 205), names=[LEFT_OUT]) == Cursor(1, 210)
+    assert pull(tmp_path, (1, 200), held=(1, 200), names=[LEFT_OUT]) != Cursor(1, 200), "the reader does not answer this"
+    assert pull(tmp_path, (1, 200), held=(1, 205), names=[LEFT_OUT, "Unique"]) != Cursor(1, 200), "the hole ends before"
+    page = pull(tmp_path, (1, 200), held=(1, 205))
+    assert isinstance(page, dict) and (page["missed"], seqs(page)) == (1, list(range(202, 211)))
+    assert pull(tmp_path, (1, 292), held=(1, 295), names=[LEFT_OUT]) == Cursor(1, 300), "the rest of the epoch is held"
+    page = pull(tmp_path, (1, 292), held=(2, 0), names=[LEFT_OUT])
+    assert isinstance(page, dict) and (page["epoch"], page["missed"]) == (2, None)
 
 
 def test_missing_events_are_counted_where_they_are_missing(tmp_path: Path) -> None:

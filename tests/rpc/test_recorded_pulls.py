@@ -28,8 +28,8 @@ def pulled(calls: Calls, timeout: float = 5.0) -> PullEvents:
 
 
 def passed_on(calls: Calls, request: PullEvents, now: float = NOW) -> list[Effect]:
-    """The reader no longer holds what is after number 70."""
-    return calls.passed_on(PassOn(request.call_id, 3, 70), False, now)
+    """The reader no longer holds what is after number 70, up to 90."""
+    return calls.passed_on(PassOn(request.call_id, 3, 70, (3, 90)), False, now)
 
 
 def service_call(effects: list[Effect]) -> CallService:
@@ -55,7 +55,7 @@ def calls() -> Calls:
 def test_the_recorder_answers(calls: Calls) -> None:
     request = pulled(calls)
     asked = service_call(passed_on(calls, request))
-    assert (asked.method, asked.server, asked.end) == ("events", "pbx1", request.end)
+    assert (asked.method, asked.server, asked.end, asked.held) == ("events", "pbx1", request.end, (3, 90))
     params = msgspec.msgpack.decode(asked.params, type=EventsParams)
     assert (params.after, params.names, params.limit) == (Cursor(3, 70), ["Hangup"], 10)
     (reply,) = replies(calls.answered(request.call_id, b"recorded", None, NOW))
