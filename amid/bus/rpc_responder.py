@@ -25,7 +25,6 @@ from amid.config.tables import Caller as Rights
 from amid.errors import AmidError
 from amid.process.loop import clock
 from amid.rpc.audit import AuditedRequest
-from amid.rpc.requests import Params
 
 log = logging.getLogger("amid.bus")
 
@@ -94,8 +93,8 @@ class RpcForwarder:
             )
         except AmidError as error:
             if error.kind == "denied":
-                denied = AuditedRequest(caller.name, f"nats:{caller.name}", message.subject, Params(), clock.monotonic())
-                self._audit.write_reply(denied, error)
+                who, what = (caller.name, f"nats:{caller.name}"), requests.asked(message.subject, message.data)
+                self._audit.write_reply(AuditedRequest(*who, *what, clock.monotonic()), error)
             raise
         self._broker.forward(message.reply, call.payload)
 

@@ -295,6 +295,15 @@ def test_a_caller_has_a_prefix_with_its_own_lists(configured: Daemon, consumer: 
     assert "result" in consumer.request("site-a-ops.rpc.pbx1.audit")
 
 
+def test_the_audit_trail_shows_what_a_denied_request_asked_for(configured: Daemon, consumer: Consumer) -> None:
+    wait_served(consumer, "site-a")
+    consumer.request("site-a-crm.rpc.pbx1.action.QueuePause", action("QueuePause", fields={"Queue": "audited"}))
+    eventually(lambda: "target=audited" in configured.log.read_text(), "the log has it")
+    (line,) = [line for line in configured.log.read_text().splitlines() if "target=audited" in line]
+    for part in ("process=bus", "principal=nats:crm", "method=action", "action=QueuePause", "server=pbx1", "outcome=denied"):
+        assert part in line
+
+
 # ── discovery ──
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from amid import wire
-from amid.bus.protocol.requests import Caller, accept, refusal, too_large
+from amid.bus.protocol.requests import Caller, accept, asked, refusal, too_large
 from amid.bus.rpc_responder import callers_by_prefix
 from amid.config.tables import Caller as Rights
 from amid.errors import AmidError
@@ -160,3 +160,9 @@ def test_a_reply_that_is_too_large_for_nats_becomes_an_error() -> None:
     for encode, decode in ((wire.pack_json, wire.unpack_json), (wire.pack, wire.unpack)):
         answer = decode(too_large(encode(wire.result(9, "x" * 100)), 50))
         assert (answer["id"], answer["error"]["data"]) == (9, {"kind": "too_large", "sent": True})
+
+
+@pytest.mark.parametrize("body", [b"", b"no request", body_of("action"), b'{"method": "restart", "on_behalf_of": "x"}'])
+def test_the_audit_trail_has_the_method_and_server_of_any_denied_request(body: bytes) -> None:
+    method, params = asked("amid.rpc.pbx1.restart", body)
+    assert (method, getattr(params, "server", "pbx1")) == ("restart", "pbx1")

@@ -16,6 +16,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
 
+from msgspec.structs import replace
+
 from amid import wire
 from amid.bus.protocol.subjects import RpcSubject, parse_rpc, token
 from amid.errors import AmidError
@@ -75,6 +77,16 @@ def accept(subject: str, headers: Mapping[str, str], body: bytes, caller: Caller
         given["deadline"] = now + left_s
     request = {"id": request_id(value), "method": method, "params": given, "on_behalf_of": f"nats:{caller.name}"}
     return Call(method, params, wire.encode_reply(request, wire.is_json(body)))
+
+
+def asked(subject: str, body: bytes) -> tuple[str, Params]:
+    """The method and the params of a request that was denied, for the audit trail."""
+    target = parse_rpc(subject)
+    try:
+        method, params, _, _ = check_request(wire.decode_request(body) if body else {"method": target.method})
+    except AmidError:
+        return target.method, Params()
+    return method, replace(params, server=target.server) if hasattr(params, "server") else params
 
 
 def refusal(body: bytes, error: AmidError) -> bytes:
