@@ -14,6 +14,7 @@ from amid.ami.targets import PLAIN, TABLES
 from amid.config.report import Report
 from amid.config.tables import Caller, Config, Gateway, Listener, Nats, Server
 from amid.errors import configured_servers
+from amid.manager.classes import not_a_class, unknown_in_event_mask
 from amid.rpc.policy import Lists, matches
 
 MAX_SOCKET_PATH = 107
@@ -52,6 +53,8 @@ def crosscheck(config: Config, report: Report) -> None:
     if config.nats is not None:
         _check_nats(config.nats, report)
     _check_prefixes(config.callers, report)
+    if config.curve.secret_key is not None and config.curve.secret_key_file is not None:
+        report.refuse("curve", "", "has both secret_key and secret_key_file; remove one")
     local = config.callers.get("local")
     if local is not None and local.key is not None:
         report.refuse("callers.local", "key", "`local` stands for all programs on the ipc socket and has no key; use another name")
@@ -98,6 +101,8 @@ def check_socket_paths(config: Config, report: Report) -> None:
 def _check_server(server: Server, table: str, report: Report) -> None:
     if server.secret is not None and server.secret_file is not None:
         report.refuse(table, "", "has both secret and secret_file; remove one")
+    for element in unknown_in_event_mask(server.events.encode()):
+        report.refuse(table, "events", not_a_class(element))
     if server.replay_bytes < MIN_REPLAY_BYTES:
         report.refuse(table, "replay_bytes", f"must be at least {MIN_REPLAY_BYTES:,}: clients receive events from this buffer")
     if server.reconnect_min > server.reconnect_max:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+from amid.rpc.type_words import suggest_key
+
 NAMES = (
     *("system", "call", "log", "verbose", "command", "agent", "user", "config", "dtmf", "reporting"),
     *("cdr", "dialplan", "originate", "agi", "cc", "aoc", "test", "security", "message"),
@@ -60,6 +62,12 @@ def unknown_classes(text: bytes) -> list[bytes]:
     return [element for element in text.split(b",") if element not in _LABELS]
 
 
+def not_a_class(element: bytes) -> str:
+    """What is wrong with an element that is not the name of a class."""
+    text = element.decode()
+    return f"{text!r} is not a class, and Asterisk would misread it{suggest_key(text, [*NAMES, 'all', 'none'])}"
+
+
 def parse_event_mask(text: bytes) -> int | None:
     """The classes in an Events mask; None if it is invalid (`strings_to_mask`)."""
     if not text:
@@ -69,6 +77,12 @@ def parse_event_mask(text: bytes) -> int | None:
     if is_false(text):
         return 0
     return ALL if is_true(text) else parse_classes(text)
+
+
+def unknown_in_event_mask(text: bytes) -> list[bytes]:
+    """The elements of an Events mask that are not the name of a class."""
+    is_whole = is_true(text) or is_false(text) or (text.isdigit() and parse_event_mask(text) is not None)
+    return [] if is_whole else unknown_classes(text)
 
 
 def _of_number(digits: bytes) -> int | None:

@@ -15,11 +15,10 @@ from typing import NamedTuple
 
 import msgspec
 
-from amid.manager.classes import NAMES, is_true, unknown_classes
+from amid.manager.classes import is_true, not_a_class, unknown_classes
 from amid.manager.event_filter import FilterError
 from amid.manager.user import make_filter
 from amid.manager.user_entry import UserEntry
-from amid.rpc.type_words import suggest_key
 
 MAX_NAME_BYTES = 59
 """Limit of a user's name: calls are counted for `ami:NAME`, which has at most 64 characters."""
@@ -159,9 +158,7 @@ def _read_key(name: str, key: str, value: str, values: dict[str, object]) -> Ite
         case "read" | "write":
             values[lower] = value
             for element in unknown_classes(value.encode()):
-                meant = suggest_key(element.decode(), [*NAMES, "all", "none"])
-                what = f"{element.decode()!r} is not a class, and Asterisk would misread it{meant}"
-                yield Finding(name, key, what, refused=False)
+                yield Finding(name, key, not_a_class(element), refused=False)
         case "permit" | "allow" | "deny":
             yield from _read_list(name, lower, value, values)
         case "server":

@@ -75,6 +75,12 @@ def test_secret_and_secret_file_exclude_each_other(tmp_path: Path) -> None:
     assert wrong == "amid.toml: [servers.pbx1]: has both secret and secret_file; remove one"
 
 
+def test_secret_key_and_secret_key_file_exclude_each_other(tmp_path: Path) -> None:
+    key = "rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7"
+    wrong = problems({**one(), "curve": {"secret_key": key, "secret_key_file": secret_file(tmp_path, key)}}, tmp_path)
+    assert wrong == ["amid.toml: [curve]: has both secret_key and secret_key_file; remove one"]
+
+
 def test_a_systemd_credential_is_found_by_the_servers_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "pbx1.secret").write_text("geheim\n")
     (tmp_path / "pbx1.secret").chmod(0o400)

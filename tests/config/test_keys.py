@@ -53,7 +53,7 @@ IMPOSSIBLE: dict[str, list[Any]] = {
     "port": [0, -1, 65536, "5038", True],
     "auth": ["MD5", "sha", ""],
     "tls": ["yes", 1],
-    "events": ["", 7],
+    "events": ["", 7, "nosuch", "system,nosuch", "call, agent", "call,", "4294967295"],
     "lanes": [0, -1, 65, 1.5, "4"],
     "queue": [0, 10**7],
     "events_listen": ["tcp://*:1", ["ipc:///x"], ["tcp://*"], ["tcp://a b:1"], [""], ["tcp://*:99999"], ["tcp://*:0"]],
@@ -76,6 +76,16 @@ def test_an_invalid_value_is_refused_by_file_table_and_key(key: str, value: Any)
     wrong = problems(one(**{key: value}))
     other = {"reconnect_max": "reconnect_min", "tls_ca": "tls_ca"}.get(key, key)
     assert any(p.startswith((f"amid.toml: [servers.pbx1] {key}: ", f"amid.toml: [servers.pbx1] {other}: ")) for p in wrong), wrong
+
+
+@pytest.mark.parametrize("mask", ["on", "off", "Yes", "none", "all", "call,agent", "system", "0", "3"])
+def test_an_event_mask_of_known_classes_is_accepted(mask: str) -> None:
+    assert check(one(events=mask)).servers["pbx1"].events == mask
+
+
+def test_an_unknown_class_of_events_is_refused_with_a_suggestion() -> None:
+    (wrong,) = problems(one(events="system,agents"))
+    assert wrong.startswith("amid.toml: [servers.pbx1] events: 'agents' is not a class") and wrong.endswith("did you mean 'agent'?")
 
 
 @pytest.mark.parametrize("where", ["servers.pbx1", "callers.local"])
