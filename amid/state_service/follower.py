@@ -15,6 +15,7 @@ from amid import wire
 from amid.client import AsyncClient
 from amid.process.loop import Soon, clock, start_task
 from amid.reader.event_socket import EventSocket
+from amid.rpc.server_queue import SESSION_GRACE_S
 from amid.state.change_log import Delta
 from amid.state.headers import Fields, text
 from amid.state.server_state import Event, ServerState
@@ -56,6 +57,7 @@ class Follower:
         self._last_tick = clock.monotonic()
         self._session_error = ""
         """Why there is no session with Asterisk, "" if there is one."""
+        self._disconnected_at = 0.0
         self._messages: deque[tuple[bytes, list[Delta]]] = deque()
         self._send_soon = Soon(asyncio.get_running_loop(), self._send_messages)
         self._loader = Loader(client, self.state, reconcile_s, check, self._publish)
@@ -88,6 +90,8 @@ class Follower:
     def _receive_own_event(self, name: str, fields: Fields) -> None:
         """An event of amid itself, which reports the session with Asterisk."""
         if name in ("amid:disconnected", "amid:rejected"):
+            if not self._session_error:
+                self._disconnected_at = clock.monotonic()
             self._session_error = text(fields, "Reason") or "no session"
             self._publish()
         elif name in ("amid:connected", "amid:booted"):
@@ -145,8 +149,8 @@ class Follower:
 
     @property
     def is_disconnected(self) -> bool:
-        """Whether the state will not be available within moments."""
-        return bool(self._session_error)
+        """Whether requests fail at once, as calls do: there is no session, and was none for a while."""
+        return bool(self._session_error) and clock.monotonic() >= self._disconnected_at + SESSION_GRACE_S
 
     def report(self) -> dict[str, Any]:
         """What `status` shows of this server."""

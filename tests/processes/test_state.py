@@ -4,12 +4,14 @@ disconnects."""
 from __future__ import annotations
 
 import signal
+import time
 from typing import Any
 
 import pytest
 import zmq
 
 from amid import wire
+from amid.rpc.server_queue import SESSION_GRACE_S
 from amid.simulator import SimulatedPbx
 from amid.simulator.model import Member
 from tests.bench.setting import daemon as before_generator
@@ -193,7 +195,9 @@ def test_a_pbx_that_disconnects_and_reconnects(daemon_for: StartDaemon) -> None:
     with simulated() as pbx:
         daemon = daemon_for({"pbx1": table(pbx)})
         before = state(daemon)
+        began = time.monotonic()
     eventually(lambda: daemon.request("state")["error"]["data"]["kind"] == "not_connected", "it is disconnected")
+    assert time.monotonic() >= began + SESSION_GRACE_S  # a request waits for a new session, as an action does
     assert "pbx1" in daemon.request("state")["error"]["message"]
     with simulated(pbx.port):
         daemon.wait_up("pbx1")
