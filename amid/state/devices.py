@@ -24,7 +24,7 @@ def put_hint(model: Model, fields: Fields, time: float) -> None:
 
 
 def put_contact(model: Model, fields: Fields, time: float) -> None:
-    """The event ContactStatus."""
+    """The event ContactStatus. It has no UserAgent."""
     aor, uri = text(fields, "AOR"), text(fields, "URI")
     status = text(fields, "ContactStatus")
     if status == "Removed":
@@ -43,14 +43,31 @@ def list_contact(model: Model, fields: Fields, time: float) -> None:
     _put_contact(model, aor, text(fields, "Uri"), text(fields, "Endpoint"), text(fields, "Status"), fields)
 
 
+def list_aor(model: Model, fields: Fields, time: float) -> None:
+    """An item of PJSIPShowAors, whose Contacts (AOR/URI,AOR/URI) include those of the configuration.
+    No other list has those, and their status comes only with events."""
+    aor = text(fields, "ObjectName")
+    for uri in f",{text(fields, 'Contacts')}".split(f",{aor}/")[1:]:
+        if model.get("contact", _contact_id(aor, uri)) is None:
+            _put_contact(model, aor, uri, "", "", {})
+
+
+def complete_contacts(listed: Model, live: Model) -> None:
+    """Take from `live` what events have shown of contacts that only PJSIPShowAors has."""
+    for contact, values in listed.kinds["contact"].items():
+        if not values["status"]:
+            listed.put("contact", contact, live.get("contact", contact) or {})
+
+
 def _put_contact(model: Model, aor: str, uri: str, endpoint: str, status: str, fields: Fields) -> None:
+    known = model.get("contact", _contact_id(aor, uri)) or {}
     values = {
         "aor": aor,
         "uri": uri,
         "endpoint": endpoint,
         "status": status,
         "roundtrip_us": number(fields, "RoundtripUsec"),
-        "user_agent": text(fields, "UserAgent"),
+        "user_agent": text(fields, "UserAgent") or known.get("user_agent", ""),
     }
     model.put("contact", _contact_id(aor, uri), values)
 

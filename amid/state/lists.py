@@ -59,7 +59,14 @@ GROUPS: dict[str, Group] = {
     ),
     "devices": Group(("device",), (Listing("DeviceStateList", {"DeviceStateChange": devices.put_device}),)),
     "hints": Group(("hint",), (Listing("ExtensionStateList", {"ExtensionStatus": devices.put_hint}),), ("pbx_config",)),
-    "contacts": Group(("contact",), (Listing("PJSIPShowContacts", {"ContactList": devices.list_contact}),), ("res_pjsip",)),
+    "contacts": Group(
+        ("contact",),
+        (
+            Listing("PJSIPShowContacts", {"ContactList": devices.list_contact}),
+            Listing("PJSIPShowAors", {"AorList": devices.list_aor}),
+        ),
+        ("res_pjsip",),
+    ),
     "registrations": Group(
         ("registration",),
         (Listing("PJSIPShowRegistrationsOutbound", {"OutboundRegistrationDetail": devices.list_registration}),),
@@ -89,10 +96,11 @@ _OF_CHANNEL = UNLISTED | {"channel", *CHANNEL_MEMBERS}
 list of channels."""
 LATE = frozenset(
     {"completed", "hold_time", "talk_time", "service_level_percent", "calls_taken", "in_call", "last_call", "last_pause"}
-    | {"priority"}
+    | {"priority", "user_agent"}
 )
 """Members that no event updates at once. A different value in a list is not a correction. The
-priority of a channel grows when its Dial is answered, which the next event of the channel shows."""
+priority of a channel grows when its Dial is answered, which the next event of the channel shows.
+ContactStatus lacks the user agent."""
 INCOMPLETE = frozenset({"device", "bridge"})
 """Kinds whose list lacks things that events report: bridges that are about to end, and devices
 whose state is not cached (AST_DEVSTATE_NOT_CACHABLE), such as Local channels."""
@@ -119,6 +127,7 @@ def finish_lists(listed: Model, live: Model) -> None:
     listed.tombstones = {thing: None for thing in live.tombstones if listed.get("bridge", thing) is None}
     listed.last_left = dict(live.last_left)
     channels.join_listed_bridges(listed, live)
+    devices.complete_contacts(listed, live)
     for uniqueid in listed.dependents:
         channels.update_dependents(listed, uniqueid)
 

@@ -212,6 +212,37 @@ def test_a_priority_that_no_event_shows_yet_is_not_a_correction(server: Server) 
     assert server.state.model.kinds["channel"]["1"]["priority"] == 3 and server.state.corrections == 0
 
 
+def test_contacts_of_the_configuration(server: Server) -> None:
+    """PJSIPShowContacts lacks them, and PJSIPShowAors has no status."""
+    aors = "AorList", {"ObjectName": "a", "Contacts": "a/sip:1@h,a/sip:2@h;x=1,2"}
+    server.load(aors)
+    known = server.state.model.kinds["contact"]
+    assert {contact: one["status"] for contact, one in known.items()} == {"a/sip:1@h": "", "a/sip:2@h;x=1,2": ""}
+    server.feed(("ContactStatus", {"AOR": "a", "URI": "sip:1@h", "EndpointName": "e", "ContactStatus": "Reachable"}))
+    server.load(aors, reconciles=True)
+    assert server.state.corrections == 0
+    assert (known["a/sip:1@h"]["status"], known["a/sip:1@h"]["endpoint"]) == ("Reachable", "e")
+    unreachable = "ContactStatus", {"AOR": "a", "URI": "sip:1@h", "EndpointName": "e", "ContactStatus": "Unreachable"}
+    server.load(aors, reconciles=True, before=(unreachable,))
+    assert server.state.corrections == 0 and known["a/sip:1@h"]["status"] == "Unreachable"
+    server.load(("AorList", {"ObjectName": "a", "Contacts": ""}), groups=("contacts",))
+    assert not server.state.model.kinds["contact"]
+
+
+def test_a_registered_contact_is_in_both_lists(server: Server) -> None:
+    status = "ContactStatus", {"AOR": "a", "URI": "sip:1@h", "EndpointName": "e", "ContactStatus": "Reachable"}
+    contact = {"ObjectName": "a;@0123", "Uri": "sip:1@h", "Endpoint": "e", "Status": "Reachable", "UserAgent": "phone"}
+    items = ("ContactList", contact), ("AorList", {"ObjectName": "a", "Contacts": "a/sip:1@h"})
+    server.load()
+    server.feed(status)  # has no user agent
+    server.load(*items, reconciles=True)
+    server.feed(status)
+    (known,) = server.state.model.kinds["contact"].values()
+    assert (known["status"], known["endpoint"], known["user_agent"]) == ("Reachable", "e", "phone")
+    server.load(*items, reconciles=True, after=(status,))
+    assert known["user_agent"] == "phone" and server.state.corrections == 0
+
+
 def params(**statistics: str) -> Event:
     return "QueueParams", {"Queue": "support", "Completed": "0", "Abandoned": "0", "ServicelevelPerf": "0.0", **statistics}
 
