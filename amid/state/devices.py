@@ -5,9 +5,15 @@ from __future__ import annotations
 from amid.state.headers import Fields, number, text
 from amid.state.model import Model
 
+NOT_CACHED = ("Local/", "CBAnn/", "CBRec/")
+"""Devices of channels whose state Asterisk does not cache (AST_DEVSTATE_NOT_CACHABLE), so that no list
+has them. Their last event often says INUSE."""
+
 
 def put_device(model: Model, fields: Fields, time: float) -> None:
     device = text(fields, "Device")
+    if str(device).startswith(NOT_CACHED):
+        return
     model.put("device", device, {"device": device, "state": text(fields, "State")})
 
 

@@ -96,14 +96,14 @@ _OF_CHANNEL = UNLISTED | {"channel", *CHANNEL_MEMBERS}
 list of channels."""
 LATE = frozenset(
     {"completed", "hold_time", "talk_time", "service_level_percent", "calls_taken", "in_call", "last_call", "last_pause"}
-    | {"priority", "user_agent"}
+    | {"priority", "locked", "user_agent"}
 )
 """Members that no event updates at once. A different value in a list is not a correction. The
 priority of a channel grows when its Dial is answered, which the next event of the channel shows.
-ContactStatus lacks the user agent."""
+ConfbridgeLock and ConfbridgeUnlock cause no event; ContactStatus lacks the user agent."""
 INCOMPLETE = frozenset({"device", "bridge"})
 """Kinds whose list lacks things that events report: bridges that are about to end, and devices
-whose state is not cached (AST_DEVSTATE_NOT_CACHABLE), such as Local channels."""
+whose state is not cached (besides `devices.NOT_CACHED`)."""
 _PARTS_OF_CALLS = frozenset(GROUPS["channels"].kinds)
 STATISTICS = LATE | {"abandoned"}
 """Members of queues that Asterisk counts."""
@@ -220,5 +220,7 @@ def is_correction(difference: Difference, stale_queues: Mapping[str, Any]) -> bo
     """Whether the model was wrong. stale_queues: the queues whose statistics are out of date, which
     is known."""
     if difference.member in LATE or (difference.kind in INCOMPLETE and not difference.member):
+        return False
+    if difference.kind == "hint" and difference.now is False:  # Asterisk sends no event when it removes a hint
         return False
     return not (difference.kind == "queue" and difference.member in STATISTICS and difference.id in stale_queues)

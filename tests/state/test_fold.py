@@ -256,6 +256,9 @@ def test_members(pbx: Pbx) -> None:
 
 def test_devices_hints_contacts_and_registrations(pbx: Pbx) -> None:
     pbx.feed("DeviceStateChange", {"Device": "PJSIP/100", "State": "INUSE"})
+    for device in ("Local/1@phones", "CBAnn/100"):  # in no list
+        pbx.feed("DeviceStateChange", {"Device": device, "State": "INUSE"})
+    assert set(pbx.model.kinds["device"]) == {"PJSIP/100"}
     pbx.feed("ExtensionStatus", {"Exten": "100", "Context": "h", "Hint": "PJSIP/100", "Status": "1", "StatusText": "InUse"})
     contact = {"AOR": "100", "URI": "sip:100@10.0.0.1", "EndpointName": "100", "RoundtripUsec": "900"}
     pbx.feed("ContactStatus", {**contact, "ContactStatus": "Reachable"})

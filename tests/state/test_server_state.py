@@ -243,6 +243,16 @@ def test_a_registered_contact_is_in_both_lists(server: Server) -> None:
     assert known["user_agent"] == "phone" and server.state.corrections == 0
 
 
+def test_changes_without_an_event_are_not_corrections(server: Server) -> None:
+    hint = "ExtensionStatus", {"Exten": "1", "Context": "h", "Hint": "Custom:1", "Status": "0", "StatusText": "Idle"}
+    server.load(hint, ("ConfbridgeListRooms", {"Conference": "100", "Locked": "No"}))
+    server.load(("ConfbridgeListRooms", {"Conference": "100", "Locked": "Yes"}), reconciles=True)
+    assert server.state.model.kinds["conference"]["100"]["locked"] and not server.state.model.kinds["hint"]
+    assert server.state.corrections == 0
+    server.load(hint, ("ConfbridgeListRooms", {"Conference": "100", "Locked": "Yes"}), reconciles=True)
+    assert server.state.corrections == 1  # a new hint has an event
+
+
 def params(**statistics: str) -> Event:
     return "QueueParams", {"Queue": "support", "Completed": "0", "Abandoned": "0", "ServicelevelPerf": "0.0", **statistics}
 
