@@ -45,6 +45,10 @@ RECONNECT_MAX_S = 5.0
 REPORT_S = 1.0
 """Seconds between two reports to the broker."""
 
+NEVER_EXPIRES = """\
+the keys of the bucket %s do not expire, so no standby takes over from an amid that dies; \
+run nats stream edit KV_%s --max-age %gs"""
+
 
 class Bus:
     def __init__(self, settings: BusSettings) -> None:
@@ -112,7 +116,10 @@ class Bus:
         make_owners = partial(open_bucket, connection.jetstream, self._subjects.owners, nats.lease_ttl, nats)
         make_servers = partial(open_bucket, connection.jetstream, self._subjects.servers, TTL_S, nats)
         owners, servers = await make_owners(), await make_servers()
-        ttl_s = float((await owners.status()).ttl or nats.lease_ttl)
+        ttl_s = float((await owners.status()).ttl or 0.0)
+        if not ttl_s:
+            ttl_s = nats.lease_ttl
+            log.warning(NEVER_EXPIRES, self._subjects.owners, self._subjects.owners, ttl_s)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(connection.watch())
             tasks.create_task(self._send_replies(forwarder))

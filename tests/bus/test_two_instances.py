@@ -13,13 +13,15 @@ from typing import Any
 import pytest
 
 from amid.simulator import SimulatedPbx
-from tests.bus.conftest import check_numbering, gaps, nats_table, numbers_in, send_events, stored_from, wait_stored
+from tests.bus.conftest import check_numbering, gaps, nats_table, numbers_in, send_events, stored_from, wait_served, wait_stored
 from tests.bus.nats_server import Consumer, NatsServer
 from tests.conftest import StartDaemon
 from tests.daemon import BOUND_S, Daemon, eventually
 from tests.processes.pbx import table
 
 TTL_S = 2.0
+PING_S = 1
+"""`ping_interval` of nats-server."""
 MARGIN_S = 1.0
 """Added to the promised time of a take-over for a busy machine."""
 
@@ -123,6 +125,30 @@ def test_an_owner_that_was_suspended_and_continues_stores_nothing(pair: Pair) ->
     check_take_over(pair, sent)
 
 
+def test_every_call_is_answered_once_nats_has_closed_the_connection_of_a_suspended_owner(
+    daemon_for: StartDaemon, pbx: SimulatedPbx, own_nats: NatsServer
+) -> None:
+    """nats-server hands it about half of the calls until then. 2.9 does not ping a connection to
+    which it sends calls, so there are none meanwhile."""
+    own_nats.configuration = f'ping_interval: "{PING_S}s"\nping_max: 2'
+    own_nats.start()
+    with Consumer(own_nats.url) as consumer:
+        pair = Pair(daemon_for, pbx, own_nats, consumer)
+        wait_served(consumer)
+        suspended = pids(pair.owner)
+        send_signal(suspended, signal.SIGSTOP)
+        try:
+            eventually(lambda: answers_after_a_pause(consumer), "every call is answered", 30)
+        finally:
+            send_signal(suspended[::-1], signal.SIGCONT)
+
+
+def answers_after_a_pause(consumer: Consumer) -> bool:
+    """Whether 20 calls are answered, after the time in which nats-server closes a silent connection."""
+    time.sleep(4 * PING_S + MARGIN_S)
+    return all("result" in consumer.request("amid.rpc.pbx1.ping", timeout=2.0) for _ in range(20))
+
+
 @pytest.mark.newest_nats
 def test_equal_names_are_reported(daemon_for: StartDaemon, pbx: SimulatedPbx, own_nats: NatsServer) -> None:
     own_nats.start()
@@ -130,6 +156,20 @@ def test_equal_names_are_reported(daemon_for: StartDaemon, pbx: SimulatedPbx, ow
     both = [daemon_for({"pbx1": table(pbx)}, nats=keys) for _ in range(2)]
     words = "pbx1: two amids have the instance name a; set another instance in [nats] of one of them"
     eventually(lambda: any(words in daemon.log.read_text() for daemon in both), "equal names are reported")
+
+
+@pytest.mark.newest_nats
+def test_a_bucket_without_a_ttl_is_reported(daemon_for: StartDaemon, pbx: SimulatedPbx, own_nats: NatsServer) -> None:
+    own_nats.start()
+    with Consumer(own_nats.url) as consumer:
+
+        async def make() -> None:
+            await consumer.jetstream.create_key_value(bucket="amid-owners")
+
+        consumer.run(make())
+        daemon = daemon_for({"pbx1": table(pbx)}, nats=nats_table(own_nats, lease_ttl=TTL_S))
+        eventually(lambda: "run nats stream edit KV_amid-owners --max-age 2s" in daemon.log.read_text(), "it is reported")
+        wait_served(consumer)
 
 
 def check_take_over(pair: Pair, sent: list[int]) -> None:
