@@ -141,6 +141,7 @@ def test_every_call_is_answered_once_nats_has_closed_the_connection_of_a_suspend
             eventually(lambda: answers_after_a_pause(consumer), "every call is answered", 30)
         finally:
             send_signal(suspended[::-1], signal.SIGCONT)
+        eventually(lambda: "b holds the lease; this amid is on standby" in pair.owner.log.read_text(), "a has connected again")
 
 
 def answers_after_a_pause(consumer: Consumer) -> bool:
