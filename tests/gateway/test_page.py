@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Page, Route, expect
 from tests.conformance.pbx import Pbx, running
 from tests.conftest import StartDaemon
 from tests.daemon import eventually
-from tests.gateway.browser import PHONE, WIDE, log_in, log_out, page, shoot
+from tests.gateway.browser import PHONE, WIDE, load, log_in, log_out, page, shoot
 from tests.gateway.conftest import TOKENS, Gateway, listening, serving, with_gateway
 from tests.languages.world import flood
 
@@ -76,8 +76,9 @@ def test_the_end_of_a_session_is_reported_at_the_log_in(browser: Browser, gatewa
     with page(browser, gateway) as view:
         expect(view.locator("#login-error")).to_be_empty()
         log_in(view)
+        view.goto("about:blank")  # whose requests are not refused meanwhile
         view.context.clear_cookies()
-        view.reload()
+        load(view, gateway.url)
         expect(view.locator("#login-error")).to_have_text("The session has ended. Log in again.")
         log_in(view)
         log_out(view)
