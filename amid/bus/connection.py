@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import ssl
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -24,6 +25,7 @@ from amid.bus.nats_errors import NATS_ERRORS, describe
 from amid.bus.protocol.messages import Message, encode_publish
 from amid.bus.protocol.subjects import is_inbox
 from amid.config.tables import Nats
+from amid.process.loop import clock
 
 log = logging.getLogger("amid.bus")
 
@@ -82,8 +84,8 @@ class Connection:
         self._closed = asyncio.Event()
         self.last_error = ""
         """The last error that the server reported, for example a permissions violation."""
-        self.is_denied = False
-        """Whether the server has refused a subscription, or withdrawn the right to it."""
+        self.denied_at = -math.inf
+        """When the server last refused a subscription, or withdrew the right to it, in monotonic seconds."""
 
     @property
     def client(self) -> Client:
@@ -172,7 +174,7 @@ class Connection:
         level = logging.WARNING if "ermissions" in self.last_error else logging.DEBUG  # other errors end the connection
         log.log(level, "NATS reported an error: %s", self.last_error)
         if "ermissions violation for subscription" in self.last_error:  # the server has ended it, and restores it never
-            self.is_denied = True
+            self.denied_at = clock.monotonic()
             if '"_inbox.' in self.last_error:  # no request is answered any more; nats-py reports in lower case
                 self._closed.set()
 

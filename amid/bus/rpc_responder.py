@@ -60,9 +60,9 @@ class RpcForwarder:
         self._audit = AuditLog()
 
     @property
-    def is_denied(self) -> bool:
-        """Whether NATS has refused or ended a subscription."""
-        return self._connection.is_denied
+    def denied_at(self) -> float:
+        """When NATS last refused or ended a subscription, in monotonic seconds."""
+        return self._connection.denied_at
 
     async def subscribe(self, subject: str, caller: Caller, queue: str = "") -> Subscription:
         """Subscribe to a caller's requests. queue: of several subscribers with the same queue, one
@@ -133,7 +133,8 @@ class RpcResponder:
         try:
             while True:
                 now = clock.monotonic()
-                if not self._states.is_up(self._server) or (self._forwarder.is_denied and now >= self._subscribed_at + DENIED_S):
+                is_denied = self._forwarder.denied_at >= self._subscribed_at
+                if not self._states.is_up(self._server) or (is_denied and now >= self._subscribed_at + DENIED_S):
                     await self._unsubscribe()
                 if self._states.is_up(self._server) and not self._subscriptions:
                     await self._subscribe()
