@@ -117,17 +117,21 @@ class Store:
         if damage is not None:
             log.error("events at the end of %s are missing, because it is damaged: %s", path, damage)
         try:
-            try:
-                self._file = DayFile(path, tail, is_whole=damage is None)
-            except (sqlite3.DatabaseError, ValueError) as error:
-                if not _is_damage(error):
-                    raise
-                self._rename_damaged(path, error)
-                self._file = DayFile(path)
+            self._file = self._day_file(path, tail, is_whole=damage is None)
         except (sqlite3.Error, OSError) as error:
             raise StoreError(f"cannot open {path}: {error}") from None
         self._day = path.name.removesuffix(SUFFIX)[-10:]
         return self._file
+
+    def _day_file(self, path: Path, tail: Sequence[StoredEvent], is_whole: bool) -> DayFile:
+        """The file, or a new one in place of a damaged one. Raises `sqlite3.Error` and `OSError`."""
+        try:
+            return DayFile(path, tail, is_whole)
+        except (sqlite3.DatabaseError, ValueError) as error:
+            if not _is_damage(error):
+                raise
+            self._rename_damaged(path, error)
+        return DayFile(path)
 
     def _failed(self, error: Exception) -> StoreError:
         path = self._file.path if self._file is not None else self.directory
