@@ -31,7 +31,7 @@ from amid.events.sequence import Gap
 UNREAD_PAGES = 2
 """Pages of events that are buffered for a slow program. No further page is requested while the
 buffer is full."""
-LARGE_BYTES = 16 * 1024
+YIELD_BYTES = 16 * 1024
 """Answers above this size are received one by one, with other tasks of the loop in between: to decode the
 state of 10,000 channels takes 25 ms."""
 
@@ -157,7 +157,7 @@ class AsyncClient(AsyncMethods):
             _, waiting = self._waiting.get(self._request_id_of(answer), (None, None)) if answer else (None, None)
             if answer and waiting and not waiting.done():
                 waiting.set_result(answer)
-            if len(frames[-1]) > LARGE_BYTES:  # the socket does not yield while it has further ones
+            if len(frames[-1]) > YIELD_BYTES:  # the socket does not yield while it has further ones
                 await asyncio.sleep(0)
 
     def _request_id_of(self, answer: Packet) -> Any:
