@@ -31,6 +31,7 @@ from amid.recorder.answers import answer
 from amid.recorder.replay import RecordedPull
 from amid.recorder.retention import SteadyClock, delete_outdated
 from amid.recorder.server_recorder import COMMIT_S, ServerRecorder
+from amid.recorder.turns import Turns
 from amid.rpc.messages import CallService, ServiceHello
 from amid.rpc.requests import EventsParams, Params
 
@@ -58,8 +59,8 @@ class Recorder:
         self._directory = Path(settings.directory)
         self._writer = ThreadPoolExecutor(1, "writer")
         self._readers = ThreadPoolExecutor(2 * CONCURRENT_REQUESTS, "reader")
-        self._searches = asyncio.Semaphore(CONCURRENT_REQUESTS)
-        self._pages = asyncio.Semaphore(CONCURRENT_REQUESTS)
+        self._searches = Turns(CONCURRENT_REQUESTS)
+        self._pages = Turns(CONCURRENT_REQUESTS)
         self._room = asyncio.Event()
         self._servers = {name: ServerRecorder(settings, name, self._in_writer, child.report_problem) for name in settings.servers}
         self._open: set[int] = set()
@@ -119,7 +120,7 @@ class Recorder:
     async def _answer_calls(self, call: CallService, params: Params) -> None:
         server = self._servers[call.server]
         await server.refresh(min(COMMIT_S, call.deadline - clock.monotonic()))
-        async with self._turn(self._searches):
+        async with self._turn(self._searches, call):
             if not self._is_awaited(call):
                 return
             if server.is_refused:
@@ -136,7 +137,7 @@ class Recorder:
             return
         is_written = False
         while self._is_awaited(call) and not pull.is_done:
-            async with self._turn(self._pages):
+            async with self._turn(self._pages, call):
                 is_written = await server.write_pending()
                 filled = clock.monotonic() + FILL_S
                 while self._is_awaited(call) and not pull.is_done and clock.monotonic() < filled:
@@ -150,9 +151,9 @@ class Recorder:
             self._service.answer_encoded(call.call_id, pull.page(call.server, more))
 
     @contextlib.asynccontextmanager
-    async def _turn(self, turns: asyncio.Semaphore) -> AsyncIterator[None]:
+    async def _turn(self, turns: Turns, call: CallService) -> AsyncIterator[None]:
         """Wait for a turn, and until the broker has received earlier answers: large ones are made faster."""
-        async with turns:
+        async with turns.take(call.principal):
             while self._service.is_backlogged:
                 self._room.clear()
                 await self._room.wait()
