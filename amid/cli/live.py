@@ -108,7 +108,7 @@ def _print(state: Any, lines: bytes | list[str]) -> None:
 
 def _warn(exact: bool, detail: str) -> None:
     if not exact:
-        click.echo(f"not exact, may be wrong for moments: {text.printable(detail)}; see Rights in etc/doc/state.md", err=True)
+        click.echo(f"not exact: {text.printable(detail)}; see Rights in etc/doc/state.md", err=True)
 
 
 def _stream(changes: Changes, queue: str | None) -> None:

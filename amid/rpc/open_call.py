@@ -105,5 +105,6 @@ class OpenCall(Struct, eq=False):
         if self.link is None:
             return "the call was still waiting for a lane"
         if self.response is not None and isinstance(self.request, RunAction) and self.request.until is not None:
-            return f"{self.request.until.decode('utf-8', 'backslashreplace')} had not come"
+            event = self.request.until.decode("utf-8", "backslashreplace")
+            return f"{event} had not come; amid's manager user receives only the classes in its `read`"
         return "Asterisk had not answered"

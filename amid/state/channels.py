@@ -105,6 +105,7 @@ def remove_channel(model: Model, uniqueid: str) -> None:
 
 
 def new_channel(model: Model, fields: Fields, time: float) -> None:
+    model.channels_announced = True
     values = snapshot(fields)
     uniqueid = values[_UNIQUEID]
     if uniqueid not in model.tombstones:

@@ -64,6 +64,8 @@ class Model:
         self.kinds: dict[str, dict[str, Thing]] = {kind: {} for kind in STATE_KINDS}
         self.channels_listed = False
         """Whether all channels are known, so that only Newchannel creates one."""
+        self.channels_announced: bool | None = None
+        """Whether Newchannel arrives for new channels; None while it is not known."""
         self.tombstones: dict[str, None] = {}
         """Ids of channels and bridges that have ended: events of them may still arrive."""
         self.last_left: dict[str, str] = {}

@@ -43,6 +43,8 @@ from amid.wire import STATE_KINDS
 BARRIER = "AMID_BARRIER"
 """The global variable of Asterisk that barriers set."""
 
+BLIND = "amid's user lacks read = call in manager.conf (a channel began, and no Newchannel came)"
+
 STEP_THINGS = 500
 """Things, or items of a list, that a load handles in one step, in some 5 ms."""
 
@@ -211,7 +213,7 @@ class ServerState:
             self._correct(load, found, exact)
         self._publish()
         if load.groups == ALL_GROUPS:
-            self.exact, self.settled_at = exact and "channels" not in load.missing, time
+            self.exact, self.settled_at = exact and "channels" not in load.missing and not self.blind, time
         else:
             self.exact = self.exact and exact
 
@@ -244,6 +246,8 @@ class ServerState:
         elif load.reconciles and exact:
             self.last_corrections = [one for one in found if is_correction(one, self.model.stale_queues)]
             self.corrections += len(self.last_corrections)
+        if load.reconciles and self.model.channels_announced is None and any(map(_is_new_channel, found)):
+            self.model.channels_announced = False
         correct(self.model, load.listed, found)
         self.model.channels_listed = self.model.channels_listed or load.listed.channels_listed
         self.model.stale_queues |= load.listed.stale_queues
@@ -255,7 +259,12 @@ class ServerState:
         wanted = {"channel", *kinds} if "call" in kinds else set(kinds)
         unlisted = {group: why for group, why in self.missing.items() if wanted.intersection(GROUPS[group].kinds)}
         reasons = [f"{group}: known from events only: {why}" for group, why in unlisted.items()]
-        return "; ".join(filter(None, [self.inexact_reason, *reasons]))
+        return "; ".join(filter(None, [BLIND if self.blind else "", self.inexact_reason, *reasons]))
+
+    @property
+    def blind(self) -> bool:
+        """Whether channels begin without an event."""
+        return self.model.channels_announced is False
 
     def head(self, kinds: Collection[str] = STATE_KINDS) -> dict[str, Any]:
         """The first members of an answer with these kinds."""
@@ -268,6 +277,10 @@ class ServerState:
             "detail": self.detail(kinds),
             "settled_at": self.settled_at,
         }
+
+
+def _is_new_channel(difference: Difference) -> bool:
+    return difference.kind == "channel" and not difference.member and difference.now is True
 
 
 def _is_uncertain(difference: Difference, listed: Model) -> bool:

@@ -18,7 +18,7 @@ from amid.client.results import ActionResult
 from amid.errors import AmidError
 from amid.process.loop import clock
 from amid.state.lists import ALL_GROUPS, GROUPS, Item, Listing
-from amid.state.server_state import BARRIER, STEP_THINGS, Load, ServerState
+from amid.state.server_state import BARRIER, BLIND, STEP_THINGS, Load, ServerState
 
 log = logging.getLogger("amid.state")
 
@@ -143,8 +143,11 @@ class Loader:
                 await asyncio.sleep(0)
         exact = exact and await self._pass_barrier()
         self._explain(load, exact)
+        was_blind = state.blind
         for _ in state.finish_load(load, exact, clock.wall()):
             await asyncio.sleep(0)
+        if state.blind and not was_blind:
+            log.warning("%s: its state is up to %g s old: %s", state.server, self._reconcile_s, BLIND)
         if load.reconciles and state.last_corrections:
             self._log_corrections()
 

@@ -85,7 +85,7 @@ def test_json(pbx: StandIn, amid: Amid) -> None:
 
 def test_a_state_that_is_not_exact_has_a_warning(pbx: StandIn, amid: Amid) -> None:
     pbx.methods["state"] = lambda params: {**STATE, "exact": False, "detail": "no right"}
-    assert amid("calls").err == "not exact, may be wrong for moments: no right; see Rights in etc/doc/state.md\n"
+    assert amid("calls").err == "not exact: no right; see Rights in etc/doc/state.md\n"
 
 
 def test_watch_needs_a_terminal(pbx: StandIn, amid: Amid) -> None:

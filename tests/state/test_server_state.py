@@ -166,6 +166,26 @@ def test_a_reconciliation_counts_corrections(server: Server) -> None:
     assert {(one.id, one.member) for one in server.state.last_corrections} == {("1", "exten"), ("2", ""), ("3", "")}
 
 
+def test_channels_that_begin_without_an_event_are_reported(server: Server) -> None:
+    """The manager user does not receive the class `call`."""
+    server.load(listed("1"))
+    server.load(listed("1"), reconciles=True)
+    assert not server.state.blind
+    server.load(listed("1"), listed("2"), reconciles=True)
+    server.load(listed("1"), listed("2"), reconciles=True)
+    assert server.channels == {"1", "2"} and not server.state.exact
+    assert "read = call" in server.state.head()["detail"]
+    server.feed(("Newchannel", channel("3")))
+    assert server.state.head()["detail"] == ""
+
+
+def test_a_channel_that_a_reconciliation_finds_after_others_were_announced(server: Server) -> None:
+    server.load()
+    server.feed(("Newchannel", channel("1")))
+    server.load(listed("1"), listed("2"), reconciles=True)
+    assert not server.state.blind and server.state.exact
+
+
 def test_members_that_a_list_lacks_are_kept(server: Server) -> None:
     server.load()
     server.feed(("Newchannel", channel("1")), ("Newstate", channel("1", ChannelStateDesc="Up")), ("Hold", channel("1")))
