@@ -42,6 +42,8 @@ def show_calls(top: dict[str, Any], as_json: bool, filters: dict[str, Any]) -> N
     number = filters["number"]
     if number and not page["calls"] and not any(map(str.isdigit, number)):
         click.echo("amid: --number compares numbers and extensions; use --name for the name of a party", err=True)
+    if not page["calls"] and (filters["queue"] or filters["agent"]):
+        click.echo("amid: --queue and --agent compare whole names; `amid queues` lists them", err=True)
     if page["more"]:
         click.echo("amid: there are more calls; use --until or --limit", err=True)
 
@@ -97,7 +99,7 @@ def _columns(call: CallSummary) -> dict[str, Any]:
         "who": call["who"],
         "whom": call["whom"] or call["dialled"],
         "queue": call["queue"],
-        "outcome": call["outcome"] or "in progress",
+        "outcome": call["outcome"] if call["ended"] is not None else "in progress",
         "ended by": call["ended_by"],
         "linkedid": call["linkedid"],
     }

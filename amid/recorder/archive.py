@@ -211,6 +211,7 @@ def opened(path: Path) -> Iterator[sqlite3.Connection]:
         raise error
     with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=5.0)) as db:
         db.create_function("shown", 1, _shown, deterministic=True)
+        db.create_function("fold", 1, _fold, deterministic=True)
         db.execute("BEGIN")
         yield db
 
@@ -230,6 +231,11 @@ def _shown(summary: str) -> str:
     """What a call shows of its parties and queues, without the names of members."""
     row = json.loads(summary)
     return as_json([row[name] for name in ("who", "whom", "dialled", "queue", "agent", "numbers")])
+
+
+def _fold(text: Any) -> Any:
+    """Text that compares without case, as Asterisk compares the names of queues."""
+    return text.casefold() if isinstance(text, str) else text
 
 
 def _summaries(db: sqlite3.Connection, sql: str, values: Sequence[Any]) -> Iterator[dict[str, Any]]:
@@ -265,8 +271,8 @@ def _conditions(params: CallsParams) -> tuple[list[str], list[Any]]:
     asked: dict[str, Any] = {
         "began >= ?": params.since,
         "began <= ?": params.until,
-        "queue = ?": params.queue,
-        "agent = ?": params.agent,
+        "fold(queue) = ?": _fold(params.queue),
+        "fold(agent) = ?": _fold(params.agent),
         "ended_by = ?": params.ended_by,
         "outcome = ?": params.outcome,
         "seconds >= ?": params.longer,
@@ -285,8 +291,8 @@ def _conditions(params: CallsParams) -> tuple[list[str], list[Any]]:
             values += [reverse(number), reverse(number) + ("+" if extension else MAX_CHARACTER)]
         conditions.append(f"linkedid IN (SELECT linkedid FROM party WHERE {' OR '.join(parts)})")
     if params.name is not None:
-        conditions += ["summary LIKE ? ESCAPE '\\'", "shown(summary) LIKE ? ESCAPE '\\'"]  # parses the likely ones only
-        values += ["%" + "".join(f"\\{c}" if c in "%_\\" else c for c in as_json(params.name)[1:-1]) + "%"] * 2
+        conditions += [f"fold({text}) LIKE ? ESCAPE '\\'" for text in ("summary", "shown(summary)")]  # parses the likely ones only
+        values += ["%" + "".join(f"\\{c}" if c in "%_\\" else c for c in _fold(as_json(params.name))[1:-1]) + "%"] * 2
     return conditions, values
 
 

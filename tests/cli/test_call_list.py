@@ -61,7 +61,7 @@ def test_a_call_that_was_not_recorded_is_named(daemon: StandIn, amid: Amid) -> N
 
 
 def test_a_current_call_is_in_progress(daemon: StandIn, amid: Amid) -> None:
-    parties = {"who": "CRM (100)", "whom": "", "dialled": "200", "queue": "", "outcome": "", "ended_by": ""}
+    parties = {"who": "CRM (100)", "whom": "", "dialled": "200", "queue": "", "outcome": "answered", "ended_by": ""}
     call = {**parties, "linkedid": "1.1", "began": 0.0, "ended": None}
     daemon.methods["call"] = lambda params: {"server": "pbx1", "call": call, "ladder": []}
     daemon.methods["calls"] = lambda params: {"server": "pbx1", "calls": [call], "more": False}
