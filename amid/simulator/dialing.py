@@ -16,7 +16,8 @@ def call_out(pbx: Pbx, target: str, caller: Channel | None) -> Channel | None:
     target."""
     technology, _, address = target.partition("/")
     if technology == "PJSIP" and address in pbx.phones:
-        leg = pbx.new_channel(f"PJSIP/{address}", model.DOWN, "", linked=caller)
+        party = str(6001 + list(pbx.phones).index(address)), pbx.phones[address]
+        leg = pbx.new_channel(f"PJSIP/{address}", model.DOWN, "s", linked=caller, caller=party)
         pbx.run_on(leg, _phone(pbx, leg))
         return leg
     exten, _, context = address.partition("/")[0].partition("@")
@@ -83,9 +84,6 @@ def introduce(pbx: Pbx, caller: Channel, leg: Channel, application: str) -> None
     if leg.half is not None:
         pbx.set_caller(leg, caller.exten, caller.caller_name)
         pbx.set_caller(leg.half, caller.number, caller.caller_name)
-    elif leg.device.startswith("PJSIP/"):
-        phone = leg.device.removeprefix("PJSIP/")
-        pbx.set_caller(leg, str(6001 + list(pbx.phones).index(phone)), pbx.phones[phone])
 
 
 def await_answer(

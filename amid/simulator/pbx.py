@@ -106,9 +106,10 @@ class Pbx:
         suffix: str = "",
         linked: Channel | None = None,
         number: int | None = None,
+        caller: tuple[str, str] = ("", ""),
     ) -> Channel:
         """Create a channel `device`-<8 hex digits>`suffix`; both halves of a Local channel have the
-        same `number`."""
+        same `number`. caller: number and name of the party at its end."""
         if number is None:
             number, self._name_number = self._name_number, self._name_number + 1
         uniqueid = f"{int(self.now)}.{self._channel_number}"
@@ -122,6 +123,7 @@ class Pbx:
             exten,
             self.now,
         )
+        channel.number, channel.caller_name = caller
         self.channels[channel.name] = channel
         self.emit("Newchannel", "call", channel.snapshot())
         return channel

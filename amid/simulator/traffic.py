@@ -38,8 +38,7 @@ def traffic(pbx: Pbx, calls_per_minute: float) -> Steps:
     while calls_per_minute > 0:
         yield from pause(pbx, pbx.random.expovariate(calls_per_minute / 60))
         exten = pbx.random.choice(DESTINATIONS)
-        channel = pbx.new_channel("PJSIP/trunk", model.RING, exten)
-        pbx.set_caller(channel, *pbx.random.choice(CALLERS))
+        channel = pbx.new_channel("PJSIP/trunk", model.RING, exten, caller=pbx.random.choice(CALLERS))
         enter(pbx, channel, pbx.program("default", exten))
         pbx.tasks.start(_hang_up_after(pbx, channel, pbx.random.uniform(8, 60)))
 

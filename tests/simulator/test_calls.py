@@ -186,3 +186,10 @@ def test_an_exponential_channel_pattern_is_refused(pattern: str) -> None:
     _, _, asker = busy(1, 0)
     (answer,) = asker.ask("Hangup", Channel=pattern)
     assert dict(answer)["Message"] == f"Regex compile failed on: {pattern}"
+
+
+def test_a_phone_and_a_trunk_name_their_party_at_once() -> None:
+    """As chan_pjsip of Asterisk 16 and 22 does."""
+    _, listener, _ = busy(1, 30)
+    channels = [fields for fields in named(listener.later(60), "Newchannel") if fields["Channel"].startswith("PJSIP/")]
+    assert channels and all("<unknown>" not in (fields["CallerIDNum"], fields["CallerIDName"]) for fields in channels)
