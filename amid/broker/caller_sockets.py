@@ -137,7 +137,7 @@ class CallerSockets:
             self._bindings.listen(endpoints)
 
     async def _bind_tcp(self, zap: ZapAuthenticator, socket: zmq.Socket[bytes], endpoint: str) -> None:
-        self._acceptor.bind(partial(zap.bind_tcp, socket, endpoint))
+        self._acceptor.add_at(zap.bind_tcp(socket, endpoint))
 
     def _receive_few(self) -> None:
         """Receive what one pass of the loop permits from local callers."""

@@ -130,7 +130,7 @@ class EventSocket:
             self._tcp[0].listen(endpoints)
 
     async def _bind_tcp(self, zap: ZapAuthenticator, endpoint: str) -> None:
-        self._listening += self._acceptor.bind(partial(zap.bind_tcp, self._socket, endpoint))
+        self._listening += self._acceptor.add_at(zap.bind_tcp(self._socket, endpoint))
 
     def receive(self) -> bool:
         """Read pending subscriptions, in portions; True if more may be pending."""
