@@ -18,7 +18,7 @@ from amid.rpc.messages import CallService, Done, Failure, Forget, PassOn, Servic
 from amid.rpc.requests import PARAMS, Params
 
 
-class Service:
+class Service(BrokerLink[ToService]):
     """on_call: takes a call and its params; an answer must follow before its deadline.
     on_forget: takes the id of a call without a waiting caller, None for all calls. on_room: called
     when large results may be sent again after `is_backlogged`."""
@@ -36,12 +36,7 @@ class Service:
         self._on_forget = on_forget
         self._status = ServiceStatus(hello.name, {})
         decode = messages.decode_to_service
-        self._link = BrokerLink(run_dir, hello, decode, self._dispatch, self._broker_connected, self._broker_lost, on_room)
-
-    @property
-    def is_backlogged(self) -> bool:
-        """Whether the broker receives large results more slowly than they are made."""
-        return self._link.is_backlogged
+        super().__init__(run_dir, hello, decode, self._dispatch, self._broker_connected, self._broker_lost, on_room)
 
     def answer(self, call: CallService, result: Any) -> None:
         """Send the result of a call."""
@@ -50,28 +45,23 @@ class Service:
     def answer_encoded(self, call_id: int, result: bytes) -> None:
         """Send a result that is encoded already, in JSON if `CallService.as_json`, else in
         MessagePack."""
-        self._link.send(Done(call_id), result)
+        self.send(Done(call_id), result)
 
     def refuse(self, call: CallService, error: AmidError) -> None:
-        self._link.send(
-            Done(call.call_id, Failure(error.kind, error.message, error.sent, {"server": call.server} if call.server else {}))
-        )
+        data = {"server": call.server} if call.server else {}
+        self.send(Done(call.call_id, Failure(error.kind, error.message, error.sent, data)))
 
     def pass_on(self, call: CallService, epoch: int, seq: int) -> None:
         """Let the reader answer a request for events, from after this event on."""
-        self._link.send(PassOn(call.call_id, epoch, seq))
+        self.send(PassOn(call.call_id, epoch, seq))
 
     def report(self, report: dict[str, Any]) -> None:
         """Set what `status` shows of this service. A new broker gets it as well."""
         self._status = ServiceStatus(self._name, report)
-        self._link.send(self._status)
-
-    async def close(self) -> None:
-        """Write what is buffered, and close."""
-        await self._link.close()
+        self.send(self._status)
 
     def _broker_connected(self) -> None:
-        self._link.send(self._status)
+        self.send(self._status)
 
     def _broker_lost(self, error: Exception | None) -> None:
         if error is not None and not isinstance(error, OSError):
