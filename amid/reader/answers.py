@@ -66,12 +66,14 @@ class Answers:
             name = request.until.decode("utf-8", "surrogateescape").lower()
             self._awaited[request.action_id] = AwaitedEvent(request, name)
 
-    def finish(self, call: Call, answer: Answer | TooLarge) -> None:
-        """A lane has completed `call`."""
+    def finish(self, call: Call, answer: Answer | TooLarge | None, reason: str = "") -> None:
+        """A lane has completed `call`, or its session ended without an answer, for this reason."""
         request = self._open.get(call.call_id)
         if request is None:
             return
-        if isinstance(answer, TooLarge):
+        if answer is None:
+            self._fail(request, "connection_lost", f"the session was lost with the action in flight: {reason}")
+        elif isinstance(answer, TooLarge):
             self._fail(request, "too_large", f"the answer went over {request.max_bytes} bytes (max_reply_bytes)")
         elif answer.failed:
             self._fail(request, "action_failed", _message(answer), answer)
@@ -80,12 +82,6 @@ class Answers:
         else:
             awaited.answer = answer
             self._complete_both(awaited)
-
-    def lost(self, call: Call, reason: str) -> None:
-        """The session ended with `call` in flight."""
-        request = self._open.get(call.call_id)
-        if request is not None:
-            self._fail(request, "connection_lost", reason)
 
     def events(self, batch: EventBatch) -> None:
         """Check new events for those that calls wait for."""

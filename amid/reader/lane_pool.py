@@ -221,10 +221,7 @@ class LanePool:
         self._late += lane.late
         self._unknown += lane.unknown
         for call, answer in lane.lost():
-            if answer is not None:
-                self._answers.finish(call, answer)
-            else:
-                self._answers.lost(call, f"the session was lost with the action in flight: {reason}")
+            self._answers.finish(call, answer, reason)
         self._dial()
         self._on_change()
 

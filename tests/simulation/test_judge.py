@@ -9,7 +9,7 @@ import pytest
 
 from amid.ami.boot import BootCheck
 from amid.ami.event_batch import BLANK
-from amid.ami.exchange import Answer, Call, Exchange
+from amid.ami.exchange import Answer, Call, Exchange, TooLarge
 from amid.ami.lane import Lane
 from amid.ami.packet import Packet
 from amid.broker.broker import Broker
@@ -24,7 +24,7 @@ from tests.simulation.world import run_seed
 SEEDS = range(1, 41)
 SECONDS = 30.0
 
-NUMBER, READ = Sequencer.number, ReplayBuffer.read
+NUMBER, READ, FINISH = Sequencer.number, ReplayBuffer.read, Answers.finish
 
 
 def first_exchange(lane: Lane, packet: Packet) -> Exchange | None:
@@ -39,8 +39,11 @@ def attribute_to_the_oldest(lane: Lane, packet: Packet, now: float) -> None:
         lane._finish(oldest, Answer.of_error(packet))
 
 
-def send_again(answers: Answers, call: Call, reason: str) -> None:
+def send_again(answers: Answers, call: Call, answer: Answer | TooLarge | None, reason: str = "") -> None:
     """Open actions of a lost session are sent again."""
+    if answer is not None:
+        FINISH(answers, call, answer)
+        return
     reader: Any = answers._deliver.__self__  # type: ignore[attr-defined]
     answers.forget(call.call_id)
     reader._link.send(Returned(call.call_id))
@@ -95,7 +98,7 @@ def forget_gap(buffer: ReplayBuffer, after: Any, limit: int, names: frozenset[st
 MUTANTS: dict[str, tuple[type, str, Any, str]] = {
     "an answer to another call": (Lane, "_exchange_of", first_exchange, "items of|the answer of|but the PBX said"),
     "wrong attribution of an Error": (Lane, "_feed_unattributed", attribute_to_the_oldest, "but the PBX said"),
-    "an action is sent twice": (Answers, "lost", send_again, "was sent twice|sent false, but was received"),
+    "an action is sent twice": (Answers, "finish", send_again, "was sent twice|sent false, but was received"),
     "sent is false after writing": (OpenCall, "sent", False, "sent false"),
     "sent is true before writing": (OpenCall, "sent", True, "with sent True"),
     "a number of an event is skipped": (Sequencer, "number", skip_number, "has number|events of"),
