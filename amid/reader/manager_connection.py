@@ -131,8 +131,6 @@ class ManagerConnection(asyncio.BufferedProtocol):
         server = self._endpoint.server
         try:
             await self._connect_to_any([self._only] if self._only is not None else await look_up(server.host, server.tcp_port))
-        except ssl.SSLError as error:
-            self._end(explained(error, server.host))
         except OSError as error:
             self._end(error)
 
@@ -198,9 +196,7 @@ class ManagerConnection(asyncio.BufferedProtocol):
         self._receive(b"")
 
     def connection_lost(self, error: Exception | None) -> None:
-        if isinstance(error, ssl.SSLError):  # TLS 1.3 refuses a client's certificate only after the handshake (RFC 8446, 4.4.2.4)
-            self._end(explained(error, self._endpoint.server.host))
-        elif isinstance(error, OSError):
+        if isinstance(error, OSError):  # TLS 1.3 refuses a client's certificate only after the handshake (RFC 8446, 4.4.2.4)
             self._end(error)
         else:
             self._receive(b"")
@@ -258,4 +254,6 @@ class ManagerConnection(asyncio.BufferedProtocol):
         if self._over:
             return
         self.close()
+        if isinstance(error, ssl.SSLError):
+            error = explained(error, self._endpoint.server.host)
         self._on_end(self, error)
