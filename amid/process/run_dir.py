@@ -16,8 +16,9 @@ import os
 import re
 import stat
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 
 from amid import wire
 from amid.outage import Outage
@@ -82,18 +83,16 @@ class RunDir:
     def __enter__(self) -> RunDir:
         self._acquire()
         try:
-            self.clean()
-            last = os.pread(self._lock, 64, 0).split()
+            with self._explaining():
+                self.clean()
+                last = os.pread(self._lock, 64, 0).split()
             self.claim(int(last[1]) if len(last) == 2 and last[1].isdigit() else 0)
-        except OSError as error:
-            os.close(self._lock)
-            raise self._unusable(error) from None
         except RunDirError:
             os.close(self._lock)
             raise
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, *exc: object) -> None:
         try:
             if self.is_ours():
                 self.clean()
@@ -120,11 +119,9 @@ class RunDir:
         """Write this process and `reserve` into the lock file. Raises `RunDirError`."""
         self.reserve = reserve
         claim = b"%d %d\n" % (os.getpid(), reserve)
-        try:
+        with self._explaining():
             os.pwrite(self._lock, claim, 0)  # overwrites the last claim, which works on a full disk too
             os.ftruncate(self._lock, len(claim))
-        except OSError as error:
-            raise self._unusable(error) from None
 
     def clean(self) -> None:
         """Remove amid's sockets and the status file.
@@ -150,27 +147,23 @@ class RunDir:
 
     def write_status(self, text: str) -> bool:
         """Replace the status file; False if that failed."""
-        error = self._replace_status(text)
-        if error is not None and error.errno == errno.ENOSPC and self._overwrite_status(text):
-            error = None
-        if error is None:
-            self._outage.succeeded()
-        else:
-            self._outage.failed(str(error.strerror))
-        return error is None
+        try:
+            self._replace_status(text)
+        except OSError as error:
+            if error.errno != errno.ENOSPC or not self._overwrite_status(text):
+                self._outage.failed(str(error.strerror))
+                return False
+        self._outage.succeeded()
+        return True
 
-    def _replace_status(self, text: str) -> OSError | None:
+    def _replace_status(self, text: str) -> None:
         """Replaces the file atomically."""
         new = self.path / f".{STATUS_FILE}"
         if not self.is_ours():
-            return FileNotFoundError(errno.ENOENT, "the directory was removed or replaced")
-        try:
-            new.touch(mode=0o640)
-            new.write_text(text)
-            new.rename(self.path / STATUS_FILE)
-        except OSError as error:
-            return error
-        return None
+            raise FileNotFoundError(errno.ENOENT, "the directory was removed or replaced")
+        new.touch(mode=0o640)
+        new.write_text(text)
+        new.rename(self.path / STATUS_FILE)
 
     def _overwrite_status(self, text: str) -> bool:
         """Use the space of the old file, with one write, so that no reader finds half of it or none.
@@ -189,28 +182,31 @@ class RunDir:
 
         Only the daemon's user may open the file: opening permits locking.
         """
-        try:
+        with self._explaining():
             self._make()
             self._check_owner()
             lock = os.open(self.path / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        except OSError as error:
-            raise self._unusable(error) from None
-        try:
-            os.fchmod(lock, 0o600)  # earlier versions made it readable for the group
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            pid = os.pread(lock, 64, 0).split(b" ")[0].decode("ascii", "replace") or "unknown"
-            os.close(lock)
-            message = f"another amid (pid {pid}) already serves {self.path}; stop it or give another with amid --run-dir DIR"
-            raise RunDirTaken(message) from None
-        except OSError as error:
-            os.close(lock)
-            raise self._unusable(error) from None
+            try:
+                os.fchmod(lock, 0o600)  # earlier versions made it readable for the group
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                pid = os.pread(lock, 64, 0).split(b" ")[0].decode("ascii", "replace") or "unknown"
+                os.close(lock)
+                message = f"another amid (pid {pid}) already serves {self.path}; stop it or give another with amid --run-dir DIR"
+                raise RunDirTaken(message) from None
+            except OSError:
+                os.close(lock)
+                raise
         self._lock = lock
 
-    def _unusable(self, error: OSError) -> RunDirError:
-        message = f"cannot use run_dir {self.path}: {error.strerror}; fix that, or give another with amid --run-dir DIR"
-        return RunDirError(message)
+    @contextmanager
+    def _explaining(self) -> Iterator[None]:
+        """Raise an `OSError` as a `RunDirError` that says what to do."""
+        try:
+            yield
+        except OSError as error:
+            message = f"cannot use run_dir {self.path}: {error.strerror}; fix that, or give another with amid --run-dir DIR"
+            raise RunDirError(message) from None
 
     def _make(self) -> None:
         """Under a umask for sockets, as in the systemd unit, new

@@ -11,7 +11,7 @@ import shutil
 import signal
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -199,9 +199,20 @@ def test_an_unwritable_state_dir_is_warned_about(daemon_for: StartDaemon, pbx: S
     assert epoch(daemon) > before, "as long as run_dir remembers"
 
 
+def fail_with(outcome: Callable[[], OSError | None]) -> Callable[[RunDir, str], None]:
+    """In the place of `RunDir._replace_status`: raises this error, if there is one."""
+
+    def replace_status(run_dir: RunDir, text: str) -> None:
+        error = outcome()
+        if error is not None:
+            raise error
+
+    return replace_status
+
+
 def test_a_status_file_without_space_for_more_stays_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The write would end in the middle, as at the end of a page on a full tmpfs."""
-    monkeypatch.setattr(RunDir, "_replace_status", lambda *_: OSError(errno.ENOSPC, "No space left on device"))
+    monkeypatch.setattr(RunDir, "_replace_status", fail_with(lambda: OSError(errno.ENOSPC, "No space left on device")))
     run_dir, file = RunDir(tmp_path), tmp_path / "status.json"
     file.write_text(json.dumps(["old"]))
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -223,7 +234,7 @@ def test_a_status_file_that_cannot_be_written_for_a_moment_is_not_logged(
     now, full = [0.0], OSError(errno.ENOSPC, "No space left on device")
     monkeypatch.setattr("amid.process.run_dir.time.monotonic", lambda: now[0])
     outcomes: list[OSError | None] = []
-    monkeypatch.setattr(RunDir, "_replace_status", lambda run_dir, text: outcomes[-1])
+    monkeypatch.setattr(RunDir, "_replace_status", fail_with(lambda: outcomes[-1]))
     run_dir = RunDir(tmp_path)
 
     def write(at: float, outcome: OSError | None) -> list[int]:
