@@ -31,7 +31,6 @@ class ZapAuthenticator:
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], curve: Curve, callers: Mapping[str, Caller]) -> None:
         self._curve = curve
-        self.refused = 0
         self.set_keys(callers)
         self._socket = context.socket(zmq.REP)
         self._socket.bind("inproc://zeromq.zap.01")
@@ -47,16 +46,15 @@ class ZapAuthenticator:
             version, request, _domain, address, _identity, mechanism, *credentials = self._socket.recv_multipart(zmq.DONTWAIT)
         except zmq.Again:
             return False
-        if mechanism == b"NULL":  # on ipc; over TCP such a socket offers CURVE only
-            self._socket.send_multipart([version, request, b"200", b"OK", b"", b""])
-            return True
         key = self._keys.get(credentials[0]) if credentials else None
-        if key is None:
-            self.refused += 1
-            log.warning("refused a connection from %s: its key is in no [callers.NAME]", address.decode())
-            self._socket.send_multipart([version, request, b"400", b"unknown key", b"", b""])
+        if mechanism == b"NULL":  # on ipc; over TCP such a socket offers CURVE only
+            answer = [b"200", b"OK", b"", b""]
+        elif key is not None:
+            answer = [b"200", b"OK", key.encode(), b""]
         else:
-            self._socket.send_multipart([version, request, b"200", b"OK", key.encode(), b""])
+            log.warning("refused a connection from %s: its key is in no [callers.NAME]", address.decode())
+            answer = [b"400", b"unknown key", b"", b""]
+        self._socket.send_multipart([version, request, *answer])
         return True
 
     def bind_tcp(self, socket: zmq.Socket[bytes], endpoint: str) -> str:
