@@ -206,22 +206,21 @@ class Log:
         handler = Journal(fields) if _is_journal() else Stderr(fields)
         handler.addFilter(Limit())
         self._configured = ""
+        self.level_signal: int = signal.SIGUSR2
+        """The last one received since the level was configured."""
         logging.basicConfig(handlers=[handler])
         _log_what_python_prints()
         self.configure(level)
 
-    def configure(self, level: str) -> bool:
-        """Apply the level of a new configuration; True if it differs from the last.
-
-        An unchanged level keeps the one that a signal has set.
-        """
-        changed, self._configured = level != self._configured, level
-        if changed:
+    def configure(self, level: str) -> None:
+        """Apply the level of a new configuration. An unchanged level keeps the one that a signal has set."""
+        if level != self._configured:
+            self._configured, self.level_signal = level, signal.SIGUSR2
             self._show(level)
-        return changed
 
     def receive_signal(self, number: int) -> None:
         """Apply a signal of `LEVEL_SIGNALS`."""
+        self.level_signal = number
         self._show("debug" if number == signal.SIGUSR1 else self._configured)
 
     def _show(self, level: str) -> None:

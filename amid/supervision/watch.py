@@ -10,6 +10,7 @@ absence: `extend_deadlines` gives every child new deadlines.
 from __future__ import annotations
 
 import enum
+import math
 from dataclasses import dataclass
 
 from amid.supervision.backoff import Backoff
@@ -81,7 +82,8 @@ class Watch:
         self._limits = limits
         self._backoff = backoff
         self.state = State.WAITING
-        self.deadline: float | None = now
+        self.deadline = now
+        """When `tick` is due; never for a child that is down."""
         self.started = now
         self.restarts = -1
         self._asked = True
@@ -111,7 +113,7 @@ class Watch:
 
     def tick(self, now: float) -> Command:
         """Act on a deadline that has passed."""
-        return self._apply("due", now) if self.deadline is not None and now >= self.deadline else Command.NOTHING
+        return self._apply("due", now) if now >= self.deadline else Command.NOTHING
 
     def set_limits(self, limits: Limits, now: float) -> None:
         """Apply new limits."""
@@ -134,7 +136,7 @@ class Watch:
             self.deadline = self._next_deadline(now)
         return command
 
-    def _next_deadline(self, now: float) -> float | None:
+    def _next_deadline(self, now: float) -> float:
         match self.state:
             case State.WAITING:
                 return now if self._asked else now + self._backoff.next()
@@ -143,6 +145,6 @@ class Watch:
             case State.UP:
                 return now + self._limits.silence_s
             case State.DOWN:
-                return None
+                return math.inf
             case _:
                 return now + self._limits.stop_s

@@ -50,7 +50,6 @@ class Supervisor:
         self._taken: RunDirTaken | None = None
         self._reload = reload
         self._log = process_log
-        self._level_signal = signal.SIGUSR2  # the last one received
         self._loop = asyncio.get_running_loop()
         self._over = asyncio.Event()
         self._pass_soon = Soon(self._loop, self._pass)
@@ -110,12 +109,12 @@ class Supervisor:
             self._over.set()
 
     def _check_child(self, child: Supervised, now: float) -> None:
-        if child.watch.deadline is not None and now >= child.watch.deadline:
+        if now >= child.watch.deadline:
             self._read_lines(child)  # a beat may be in the pipe
         self._do(child, child.watch.tick(now), now)
 
     def _next_due(self, now: float) -> float:
-        deadlines = [child.watch.deadline for child in self._children.values() if child.watch.deadline is not None]
+        deadlines = [child.watch.deadline for child in self._children.values()]
         if not self._stopping:
             deadlines.append(self._next_check)
         return min([*deadlines, self._systemd.next_deadline, now + 5.0])
@@ -127,8 +126,7 @@ class Supervisor:
         wanted = wanted_children(config, self._epochs.origin)
         self._config = config
         self._log.hide(secrets_of(config))
-        if self._log.configure(config.log_level):
-            self._level_signal = signal.SIGUSR2
+        self._log.configure(config.log_level)
         for unwanted in [child for name, child in self._children.items() if name not in wanted]:
             self._do(unwanted, unwanted.watch.shut_down(now), now)
             self._forget_if_down(unwanted)
@@ -172,8 +170,8 @@ class Supervisor:
             log.error("%s %s", child.name, child.last_exit, extra={"child": child.name})
             child.watch.exit(now)
             return
-        if self._level_signal == signal.SIGUSR1:
-            child.process.signal(self._level_signal)
+        if self._log.level_signal == signal.SIGUSR1:
+            child.process.signal(signal.SIGUSR1)
         log.debug("%s: started with pid %d", child.name, child.process.pid)
 
     def _read_lines(self, child: Supervised) -> None:
@@ -205,7 +203,7 @@ class Supervisor:
                 continue
             child.record_exit(child.process.close())
             self._do(child, child.watch.exit(now), now)
-            if child.last_exit not in AS_ASKED and child.watch.deadline is not None:  # it failed, and is started again
+            if child.last_exit not in AS_ASKED and child.watch.state is State.WAITING:  # it failed, and is started again
                 message = "%s ended (%s); starting it again in %.1f s"
                 log.error(message, child.name, child.last_exit, child.watch.deadline - now, extra={"child": child.name})
             if not self._stopping:
@@ -268,7 +266,6 @@ class Supervisor:
 
     def _forward_level(self, number: signal.Signals) -> None:
         """Forward the log level to every child, including those started later."""
-        self._level_signal = number
         self._log.receive_signal(number)
         for child in self._children.values():
             if child.process is not None:

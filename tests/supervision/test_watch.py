@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable
 
@@ -84,7 +85,6 @@ def test_a_crashing_child_is_restarted_with_growing_delay() -> None:
     for _ in range(50):
         assert watch.tick(now) is Command.SPAWN
         watch.exit(now)
-        assert watch.deadline is not None
         waits.append(watch.deadline - now)
         now = watch.deadline
     assert waits[0] <= 0.1 and waits[5] > 1.0
@@ -111,7 +111,7 @@ def test_a_removed_child_is_not_replaced() -> None:
     watch = up()
     assert watch.shut_down(NOW) is Command.TERM
     assert watch.exit(NOW + 1) is Command.NOTHING
-    assert (watch.state, watch.deadline) == (State.DOWN, None)
+    assert (watch.state, watch.deadline) == (State.DOWN, math.inf)
 
 
 def test_a_removed_child_that_does_not_end_is_killed() -> None:
@@ -208,14 +208,14 @@ class Child(RuleBasedStateMachine):
 
     @invariant()
     def there_is_always_a_next_step(self) -> None:
-        assert (self.watch.deadline is None) == (self.watch.state is State.DOWN)
+        assert (self.watch.deadline == math.inf) == (self.watch.state is State.DOWN)
         assert self.alive == (self.watch.state not in (State.WAITING, State.DOWN))
 
     def teardown(self) -> None:
         """From any state: a child that stays silent is killed in bounded time, and replaced unless
         it was removed."""
         for _ in range(3):
-            if self.watch.deadline is not None:
+            if self.watch.deadline < math.inf:
                 self.now = max(self.now, self.watch.deadline)
                 self.do(self.watch.tick(self.now))
             if self.alive and self.killed:
