@@ -14,7 +14,6 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-import msgspec
 import zmq
 
 from amid import wire
@@ -63,7 +62,7 @@ class Broker:
 
     def __init__(
         self,
-        child: Child,
+        child: Child[BrokerSettings],
         settings: BrokerSettings,
         open_callers: Callable[[BrokerSettings, Counter[str]], CallerSockets] = open_caller_sockets,
     ) -> None:
@@ -114,9 +113,9 @@ class Broker:
             await asyncio.wait_for(self._answered.wait(), drain_s)
         self._callers.receive_rest()
 
-    def _configure(self, configuration: dict[str, Any]) -> None:
+    def _configure(self, settings: BrokerSettings) -> None:
         before = {caller.key: name for name, caller in self._settings.callers.items()}
-        self._settings = msgspec.convert(configuration, BrokerSettings)
+        self._settings = settings
         keys = {caller.key for caller in self._settings.callers.values()}
         self._do(self._calls.deny({f"key:{name}" for key, name in before.items() if key and key not in keys}))
         self._do(self._calls.configure(*self._limits(), clock.monotonic()))
@@ -330,8 +329,8 @@ class Broker:
 
 
 async def _run(by_hand: BrokerSettings | None) -> None:
-    child = Child(by_hand)
-    settings = msgspec.convert(child.configuration, BrokerSettings)
+    child = Child(BrokerSettings, by_hand)
+    settings = child.settings
     child.set_up_log([settings.curve.secret_key], process="broker")
     try:
         await Broker(child, settings).run()

@@ -12,7 +12,6 @@ import os
 import sys
 from functools import partial
 
-import msgspec
 from nats.micro import add_service
 from nats.micro.service import ServiceConfig
 
@@ -152,7 +151,7 @@ def _first_error(group: BaseExceptionGroup[BaseException]) -> str:
     return describe(error)
 
 
-async def _run(child: Child, settings: BusSettings) -> None:
+async def _run(child: Child[BusSettings], settings: BusSettings) -> None:
     bus = asyncio.create_task(Bus(settings).run())
     child.start()
     ended = asyncio.create_task(child.ended.wait())
@@ -171,8 +170,8 @@ def main(config: Config | None = None) -> None:
     if config is not None and config.nats is None:
         sys.exit("amid: the configuration has no table [nats]; add it to run the bus")
     by_hand = bus_settings(config, config.nats) if config is not None and config.nats is not None else None
-    child = Child(by_hand)
-    settings = msgspec.convert(child.configuration, BusSettings)
+    child = Child(BusSettings, by_hand)
+    settings = child.settings
     child.set_up_log([settings.nats.password], process="bus")
     logging.getLogger("asyncio").addFilter(_is_worth_logging)
     with asyncio.Runner(loop_factory=new_event_loop) as runner:

@@ -15,7 +15,6 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any, cast
 
-import msgspec
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
@@ -148,8 +147,8 @@ def main(config: Config | None = None) -> None:
     if config is not None and config.gateway is None:
         sys.exit("amid: the configuration has no table [gateway]; etc/amid.toml shows one")
     by_hand = gateway_settings(config, config.gateway) if config is not None and config.gateway is not None else None
-    child = Child(by_hand)
-    settings = msgspec.convert(child.configuration, GatewaySettings)
+    child = Child(GatewaySettings, by_hand)
+    settings = child.settings
     child.set_up_log([token.token for token in settings.gateway.tokens.values()], process="gateway")
     logging.getLogger("uvicorn.error").addFilter(_is_worth_logging)
     # asyncio's own loop: uvloop ignores ACCEPTED_AT_ONCE
@@ -171,7 +170,7 @@ async def _listener(address: str, addresses: Sequence[str]) -> socket.socket:
     return listening
 
 
-async def _serve(child: Child, settings: GatewaySettings) -> None:
+async def _serve(child: Child[GatewaySettings], settings: GatewaySettings) -> None:
     gateway = Gateway(settings)
     config = uvicorn.Config(
         gateway.app,
@@ -194,6 +193,6 @@ async def _serve(child: Child, settings: GatewaySettings) -> None:
             task.cancel()
 
 
-async def _end_with(child: Child, server: Server) -> None:
+async def _end_with(child: Child[GatewaySettings], server: Server) -> None:
     await child.ended.wait()
     server.should_exit = True

@@ -15,7 +15,6 @@ from collections import Counter
 from functools import partial
 from typing import Any
 
-import msgspec
 import zmq
 
 from amid.config.tables import Config
@@ -68,7 +67,7 @@ class AmiListener:
     counters: for `status`, by the names in COUNTERS.
     """
 
-    def __init__(self, child: Child, settings: ListenerSettings) -> None:
+    def __init__(self, child: Child[ListenerSettings], settings: ListenerSettings) -> None:
         self._child = child
         self._settings = settings
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
@@ -118,10 +117,10 @@ class AmiListener:
 
     # ── configuration ──
 
-    def _configure(self, configuration: dict[str, Any]) -> None:
+    def _configure(self, settings: ListenerSettings) -> None:
         """Apply a new configuration. A client stays unless its user was removed or has another
         server."""
-        self._settings = settings = msgspec.convert(configuration, ListenerSettings)
+        self._settings = settings
         self.max_unread_bytes_per_client = settings.listener.max_unread_bytes_per_client
         self.manager.limits = _limits(settings)
         self._set_servers(settings.servers)
@@ -282,10 +281,9 @@ def _limits(settings: ListenerSettings) -> Limits:
 
 
 async def _run(by_hand: ListenerSettings | None) -> None:
-    child = Child(by_hand)
-    settings = msgspec.convert(child.configuration, ListenerSettings)
-    child.set_up_log([user.secret for user in settings.listener.users.values()], process="listener")
-    await AmiListener(child, settings).run()
+    child = Child(ListenerSettings, by_hand)
+    child.set_up_log([user.secret for user in child.settings.listener.users.values()], process="listener")
+    await AmiListener(child, child.settings).run()
 
 
 def main(config: Config | None = None) -> None:

@@ -15,16 +15,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
-import json
 import os
 import signal
 import sys
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Generic, TypeVar
 
 import msgspec
 
 from amid.process.log import LEVEL_SIGNALS, Log
+from amid.process.settings import ChildSettings
 
 BEAT_S = 0.5
 """Seconds between two beats."""
@@ -34,16 +34,19 @@ MAX_PROBLEM_LENGTH = 1000
 
 _PR_SET_PDEATHSIG = 1
 
+Settings = TypeVar("Settings", bound=ChildSettings)
 
-class Child:
+
+class Child(Generic[Settings]):
     """Create it in the first lines of a child's `main`; `start` attaches it to the loop.
 
-    by_hand: the settings of a process that a person runs without a supervisor. Its beats are
-    discarded.
+    kind: the type of its settings. by_hand: the settings of a process that a person runs without a
+    supervisor. Its beats are discarded.
     """
 
-    def __init__(self, by_hand: msgspec.Struct | None) -> None:
+    def __init__(self, kind: type[Settings], by_hand: Settings | None) -> None:
         os.umask(0o117)  # socket files are 0660
+        self._decode = msgspec.json.Decoder(kind).decode
         self._input = b""
         self._supervised = by_hand is None
         self.ended = asyncio.Event()
@@ -54,10 +57,10 @@ class Child:
             die_with_parent()
             self._requests = os.dup(1)
             os.dup2(2, 1)  # a stray print goes to the log and cannot be taken for a beat
-            self.configuration: dict[str, Any] = json.loads(self._first_line())
+            self.settings = self._decode(self._first_line())
         else:
             self._requests = os.open(os.devnull, os.O_WRONLY)
-            self.configuration = msgspec.to_builtins(by_hand)
+            self.settings = by_hand
         os.set_blocking(self._requests, False)
 
     def set_up_log(self, secrets: Iterable[str | None] = (), **common: str) -> None:
@@ -65,12 +68,15 @@ class Child:
 
         secrets: hidden in all records. common: fields of every record.
         """
-        self._log = Log(self.configuration["log_level"], secrets, **common)
+        self._log = Log(self.settings.log_level, secrets, **common)
 
-    def start(self, on_configuration: Callable[[dict[str, Any]], object] = lambda _: None) -> None:
-        """Start the beat, and listen to the supervisor and to signals, on the running loop."""
+    def start(self, on_settings: Callable[[Settings], object] = lambda _: None) -> None:
+        """Start the beat, and listen to the supervisor and to signals, on the running loop.
+
+        on_settings: takes those of a new configuration.
+        """
         self._loop = asyncio.get_running_loop()
-        self._on_configuration = on_configuration
+        self._on_settings = on_settings
         ending = (signal.SIGTERM,) if self._supervised else (signal.SIGTERM, signal.SIGINT)
         for number in ending:
             self._loop.add_signal_handler(number, self.ended.set)
@@ -114,9 +120,9 @@ class Child:
     def _apply_input(self) -> None:
         *lines, self._input = self._input.split(b"\n")
         for line in filter(None, lines):
-            configuration: dict[str, Any] = json.loads(line)
-            self._log.configure(configuration["log_level"])
-            self._on_configuration(configuration)
+            settings = self._decode(line)
+            self._log.configure(settings.log_level)
+            self._on_settings(settings)
 
     def _first_line(self) -> bytes:
         data = b""

@@ -16,7 +16,6 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import msgspec
 import zmq
 
 from amid.ami.packet import Headers, text
@@ -81,7 +80,7 @@ class Reader:
     """Made on the running loop; `run` returns when it has ended.
     open_sockets: makes the event sockets."""
 
-    def __init__(self, child: Child, settings: ReaderSettings, open_sockets: OpenSockets = EventSockets) -> None:
+    def __init__(self, child: Child[ReaderSettings], settings: ReaderSettings, open_sockets: OpenSockets = EventSockets) -> None:
         self._child = child
         server = settings.server
         self._limit = server.lanes
@@ -122,7 +121,7 @@ class Reader:
 
     async def run(self) -> None:
         """Serve until asked to stop."""
-        self._child.start(lambda configuration: self._tracer.open(configuration["trace"]))
+        self._child.start(lambda settings: self._tracer.open(settings.trace))
         self._events.dial()
         self._do_periodic_work()
         await self._child.ended.wait()
@@ -288,8 +287,8 @@ class Reader:
 
 
 async def _run(by_hand: ReaderSettings | None) -> None:
-    child = Child(by_hand)
-    settings = msgspec.convert(child.configuration, ReaderSettings)
+    child = Child(ReaderSettings, by_hand)
+    settings = child.settings
     child.set_up_log([settings.server.secret, settings.curve.secret_key], process="reader", server=settings.name)
     try:
         reader = Reader(child, settings)

@@ -17,8 +17,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
-import msgspec
-
 from amid.config.tables import Config
 from amid.errors import AmidError
 from amid.outage import Outage
@@ -53,7 +51,7 @@ T = TypeVar("T")
 class Recorder:
     """The whole process. Created on the running loop; `run` returns when the process is to end."""
 
-    def __init__(self, child: Child, settings: RecorderSettings) -> None:
+    def __init__(self, child: Child[RecorderSettings], settings: RecorderSettings) -> None:
         self._child = child
         self._settings = settings
         self._directory = Path(settings.directory)
@@ -168,10 +166,9 @@ class Recorder:
 
 
 async def _run(by_hand: RecorderSettings | None) -> None:
-    child = Child(by_hand)
-    settings = msgspec.convert(child.configuration, RecorderSettings)
+    child = Child(RecorderSettings, by_hand)
     child.set_up_log(process="recorder")
-    await Recorder(child, settings).run()
+    await Recorder(child, child.settings).run()
 
 
 def main(config: Config | None = None) -> None:

@@ -59,7 +59,7 @@ class StateService:
     """Made on the running loop; `run` returns when it has ended. Raises `OSError` if it cannot bind
     its sockets."""
 
-    def __init__(self, child: Child, settings: StateSettings) -> None:
+    def __init__(self, child: Child[StateSettings], settings: StateSettings) -> None:
         self._child = child
         self._settings = settings
         self._loop = asyncio.get_running_loop()
@@ -85,8 +85,8 @@ class StateService:
         if not self._child.orphaned:
             await self._service.close()
 
-    def _configure(self, configuration: dict[str, Any]) -> None:
-        self._settings = msgspec.convert(configuration, StateSettings)
+    def _configure(self, settings: StateSettings) -> None:
+        self._settings = settings
 
     def _tick(self) -> None:
         for follower in self._followers.values():
@@ -239,8 +239,8 @@ def _changes(follower: Follower, call: CallService, params: EventsParams, now: f
 
 
 async def _run(by_hand: StateSettings | None) -> None:
-    child = Child(by_hand)
-    settings = msgspec.convert(child.configuration, StateSettings)
+    child = Child(StateSettings, by_hand)
+    settings = child.settings
     child.set_up_log(process="state")
     try:
         service = StateService(child, settings)

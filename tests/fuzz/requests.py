@@ -30,7 +30,7 @@ from amid.broker.origin import Identity, Origin
 from amid.config.tables import Caller, Config, Server, State
 from amid.errors import CODES, AmidError
 from amid.process.child import Child
-from amid.process.settings import broker_settings
+from amid.process.settings import BrokerSettings, broker_settings
 from amid.rpc import messages
 from amid.rpc.messages import Capacity, Hello, Lanes, PullEvents, Request, RunAction, Status
 from amid.rpc.requests import request_id
@@ -57,7 +57,7 @@ def one(data: bytes) -> None:
     SUBJECTS[data[0] % len(SUBJECTS) if data else 0](data[1:])
 
 
-class NoSupervisor(Child):
+class NoSupervisor(Child[BrokerSettings]):
     """A child without a supervisor: it sends nothing."""
 
     def __init__(self) -> None:

@@ -27,7 +27,7 @@ class Child:
     def __init__(self) -> None:
         self.ended = asyncio.Event()
 
-    def start(self, on_configuration: Callable[[dict[str, Any]], object]) -> None:
+    def start(self, on_settings: Callable[[Any], object]) -> None:
         pass
 
     def report_problem(self, subject: str, problem: str) -> None:

@@ -32,7 +32,7 @@ class Child:
         self.ended = asyncio.Event()
         self.orphaned = True
 
-    def start(self, on_configuration: Callable[[dict[str, Any]], object]) -> None:
+    def start(self, on_settings: Callable[[Any], object]) -> None:
         pass
 
     def report_problem(self, subject: str, problem: str) -> None:

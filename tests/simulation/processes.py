@@ -25,27 +25,27 @@ class Child:
     """In the place of `amid.process.child.Child`, with all that a process calls of it."""
 
     def __init__(self, loop: ProcessLoop, settings: msgspec.Struct, on_line: Callable[[str], object]) -> None:
-        self.configuration: dict[str, Any] = msgspec.to_builtins(settings)
+        self.settings = settings
         self.ended = asyncio.Event()
         self.orphaned = False
         self._loop = loop
         self._on_line = on_line
-        self._on_configuration: Callable[[dict[str, Any]], object] | None = None
+        self._on_settings: Callable[[Any], object] | None = None
         self._unread: msgspec.Struct | None = None
 
-    def start(self, on_configuration: Callable[[dict[str, Any]], object]) -> None:
-        self._on_configuration = on_configuration
+    def start(self, on_settings: Callable[[Any], object]) -> None:
+        self._on_settings = on_settings
         if self._unread is not None:
             self.configure(self._unread)
         self._beat()
 
     def configure(self, settings: msgspec.Struct) -> None:
         """A new configuration arrives; it is read when the process has started."""
-        on_configuration = self._on_configuration
-        if on_configuration is None:
+        on_settings = self._on_settings
+        if on_settings is None:
             self._unread = settings
         else:
-            self._loop.call_soon(lambda: on_configuration(msgspec.to_builtins(settings)))
+            self._loop.call_soon(lambda: on_settings(settings))
 
     def report_problem(self, subject: str, problem: str) -> None:
         pass

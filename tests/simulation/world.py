@@ -112,7 +112,7 @@ class World:
     # ── what the processes run ──
 
     async def _run_reader(self, process: ProcessLoop, child: Child) -> None:
-        settings = msgspec.convert(child.configuration, ReaderSettings)
+        settings = cast(ReaderSettings, child.settings)
 
         def open_sockets(run_dir: str, *others: Any) -> Any:
             return EventSockets(self.hub, process, run_dir)
@@ -121,7 +121,7 @@ class World:
         await reader.run()
 
     async def _run_broker(self, process: ProcessLoop, child: Child) -> None:
-        settings = msgspec.convert(child.configuration, BrokerSettings)
+        settings = cast(BrokerSettings, child.settings)
 
         def open_callers(settings: BrokerSettings, counters: Counter[str]) -> CallerSockets:
             listener = ListeningSocket(self.network, process, ("unix", f"{settings.run_dir}/{wire.RPC_SOCKET}"))
