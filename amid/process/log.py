@@ -142,12 +142,13 @@ class Journal(Stderr):
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
 
     def emit(self, record: logging.LogRecord) -> None:
-        fields = self._fields.fields(record)
-        entry = {"MESSAGE": fields.pop("message"), "PRIORITY": str(_PRIORITIES.get(record.levelno, 6)), "SYSLOG_IDENTIFIER": "amid"}
-        entry |= {f"AMID_{name.upper()}": value for name, value in fields.items()}
         try:
+            fields = self._fields.fields(record)
+            priority = str(_PRIORITIES.get(record.levelno, 6))
+            entry = {"MESSAGE": fields.pop("message"), "PRIORITY": priority, "SYSLOG_IDENTIFIER": "amid"}
+            entry |= {f"AMID_{name.upper()}": value for name, value in fields.items()}
             self._socket.sendto(b"".join(_field(name, value) for name, value in entry.items()), self._path)
-        except OSError:
+        except Exception:  # the socket does not accept it, or the record cannot be formatted
             super().emit(record)
 
     def close(self) -> None:

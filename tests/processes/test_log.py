@@ -18,7 +18,7 @@ import pytest
 from amid.config.load import check
 from amid.config.report import ConfigError
 from amid.process import log as logs
-from amid.process.log import MAX_PER_WINDOW, WINDOW_S, Fields, Journal, Limit
+from amid.process.log import MAX_PER_WINDOW, WINDOW_S, Fields, Journal, Limit, Stderr
 from amid.simulator import SimulatedPbx
 from tests.conftest import StartDaemon
 from tests.daemon import BOUND_S, Daemon, eventually
@@ -106,6 +106,14 @@ def test_without_a_journal_only_the_fields_are_lost(tmp_path: Path, capfd: pytes
     with closing(Journal(Fields({"process": "broker"}), str(tmp_path / "nobody"))) as handler:
         handler.emit(record("still said"))
     assert 'process=broker message="still said"' in capfd.readouterr().err
+
+
+def test_a_record_that_cannot_be_formatted_ends_nothing(journal: socket.socket, capfd: pytest.CaptureFixture[str]) -> None:
+    """With the journal it raised the error where the record was logged, and so ended the process."""
+    for made in (Journal(Fields({}), journal.getsockname()), Stderr(Fields({}))):
+        with closing(made) as handler:
+            handler.emit(record("%d calls", "many"))
+    assert capfd.readouterr().err.count("cannot log '%d calls'") == 2
 
 
 def test_stderr_is_the_journal_only_if_systemd_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
