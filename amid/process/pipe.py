@@ -14,7 +14,6 @@ at its end. A large payload leaves in pieces, a few in each pass, and other mess
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
 import struct
 from collections import deque
@@ -27,8 +26,6 @@ from amid.rpc import messages
 T = TypeVar("T")
 
 _LENGTHS = struct.Struct(">II")
-
-READ_BYTES = 256 * 1024
 
 PIECE_BYTES = 64 * 1024
 """A larger payload leaves in pieces of this size."""
@@ -80,18 +77,21 @@ class Pipe(asyncio.Protocol, Generic[T]):
         self._large: deque[tuple[Any, memoryview]] = deque()
         self.backlog_bytes = 0
         self.unwritten: list[Any] = []
-        self._paused = False
+        self._rest = memoryview(b"")
+        """Of what was written last, without room in the kernel."""
         self._resumed = asyncio.Event()
-        self._flush_soon = Soon(asyncio.get_running_loop(), self._flush)
+        self._loop = asyncio.get_running_loop()
+        self._flush_soon = Soon(self._loop, self._flush)
         self._transport: asyncio.Transport | None = None
 
     # ── asyncio's side ──
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The transport only reads. It would not tell which data has left, and when a write fails, it
+        would drop the data that has arrived."""
         self._transport = cast(asyncio.Transport, transport)
-        self._transport.set_write_buffer_limits(high=0)  # unwritten data stays here and not in the transport
-        self._duplicate: socket.socket = transport.get_extra_info("socket").dup()
-        self._duplicate.setblocking(False)
+        self._socket: socket.socket = transport.get_extra_info("socket").dup()
+        self._socket.setblocking(False)
         self._flush_soon()
 
     def data_received(self, data: bytes) -> None:
@@ -101,29 +101,14 @@ class Pipe(asyncio.Protocol, Generic[T]):
             if received:
                 self._on_messages(self, received)
         except Exception as error:  # a faulty or foreign peer must not end the calls of others
-            self._fail(error)
-
-    def pause_writing(self) -> None:
-        self._paused = True
-
-    def resume_writing(self) -> None:
-        self._paused = False
-        self._flush()
-        self._resumed.set()
+            self._lose(error)
 
     def connection_lost(self, error: Exception | None) -> None:
-        if self._transport is None:
-            return
-        self._transport = None
-        self._resumed.set()
-        with contextlib.suppress(OSError, ValueError), self._duplicate:
-            while data := self._duplicate.recv(READ_BYTES):  # data that arrived before a write failed
-                self._in += data
-        received = []
-        with contextlib.suppress(ValueError):
-            received = list(self._messages())
-        if received:
-            self._on_messages(self, received)
+        if self._transport is not None:
+            self._lose(error)
+
+    def _lose(self, error: Exception | None) -> None:
+        self.close()
         self._on_lost(self, error)
 
     # ── the owner's side ──
@@ -136,7 +121,7 @@ class Pipe(asyncio.Protocol, Generic[T]):
     @property
     def writing(self) -> bool:
         """Whether sent data has not left yet."""
-        return bool(self._out or self._large) or self._paused
+        return bool(self._out or self._large or self._rest)
 
     @property
     def is_backlogged(self) -> bool:
@@ -165,30 +150,26 @@ class Pipe(asyncio.Protocol, Generic[T]):
         while self.writing and self._transport is not None:
             self._resumed.clear()
             await self._resumed.wait()
-        if self._transport is not None:
-            self._transport.close()
+        self.close()
 
     def close(self) -> None:
         """Close at once, without `on_lost`."""
         if self._transport is not None:
+            self._loop.remove_writer(self._socket)
+            self._socket.close()
             self._transport.abort()
             self._transport = None
             self._resumed.set()
-            self._duplicate.close()
-
-    def _fail(self, error: Exception) -> None:
-        self.close()
-        self._on_lost(self, error)
 
     def _flush(self) -> None:
-        if self._paused or self._transport is None:
+        if self._rest or self._transport is None:
             return
         if self._out:
             data = b"".join(self._out)
             self._out.clear()
             self._write(data)
         for _ in range(PIECES_PER_PASS):
-            if self._large and not self._paused:
+            if self._large and not self._rest:
                 self._write(self._next_piece())
         if self._large:
             self._flush_soon()
@@ -205,21 +186,23 @@ class Pipe(asyncio.Protocol, Generic[T]):
             self._on_room()
         return _LENGTHS.pack(len(packed) + _LAST, len(payload)) + packed + payload
 
-    def _write(self, data: bytes) -> None:
-        """Write to the kernel directly: if the other end closes, the
-        transport does not tell what has left."""
-        assert self._transport is not None
-        sent = 0
-        if not self._transport.get_write_buffer_size():
-            try:
-                sent = self._duplicate.send(data)
-            except BlockingIOError:
-                pass
-            except OSError:  # the other end has closed, which the transport detects when it reads
-                return
+    def _write(self, data: bytes | memoryview) -> None:
+        try:
+            sent = self._socket.send(data)
+        except BlockingIOError:
+            sent = 0
+        except OSError:  # the other end has closed, which the transport detects when it reads
+            return
         self.unwritten.clear()
         if sent < len(data):
-            self._transport.write(memoryview(data)[sent:])
+            self._rest = memoryview(data)[sent:]
+            self._loop.add_writer(self._socket, self._write_rest)
+
+    def _write_rest(self) -> None:
+        rest, self._rest = self._rest, memoryview(b"")
+        self._loop.remove_writer(self._socket)
+        self._write(rest)
+        self._flush()
 
     def _messages(self) -> Iterator[Message[T]]:
         """Take the complete messages. Raises `ValueError` for invalid data."""

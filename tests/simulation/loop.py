@@ -277,6 +277,12 @@ class ProcessLoop:
     def add_reader(self, fd: Any, callback: Callable[..., Any], *args: Any) -> None:
         self.network.descriptors[fd].watch(self, lambda: callback(*args))
 
+    def add_writer(self, file: Any, callback: Callable[..., Any]) -> None:
+        file.watch_room(callback)
+
+    def remove_writer(self, file: Any) -> None:
+        file.watch_room(None)
+
     async def create_connection(self, factory: Any, host: Any = None, port: Any = None, **options: Any) -> Any:
         return await self.network.connect_transport(self, factory, ("tcp", host, port))
 

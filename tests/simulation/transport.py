@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -17,14 +18,19 @@ HIGH_WATER = 65536
 class SocketOfTransport:
     """What `get_extra_info("socket")` gives, and a duplicate of it."""
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, endpoint: Endpoint, transport: Transport) -> None:
         self._endpoint = endpoint
+        self._transport = transport
         self.send, self.recv = endpoint.send, endpoint.recv
         self._is_closed = False
 
     def dup(self) -> SocketOfTransport:
         self._endpoint.dup()
-        return SocketOfTransport(self._endpoint)
+        return SocketOfTransport(self._endpoint, self._transport)
+
+    def watch_room(self, callback: Callable[[], object] | None) -> None:
+        """For `loop.add_writer` and `remove_writer`."""
+        self._transport.watch_room(callback)
 
     def setsockopt(self, *options: Any) -> None:
         pass
@@ -55,6 +61,7 @@ class Transport(asyncio.Transport):
         self._buffer = bytearray()
         self._high = HIGH_WATER
         self._is_writing_paused = False
+        self._on_room: Callable[[], object] | None = None
         self._is_reading = True
         self._is_closing = self._is_lost = False
         endpoint.owned_by(loop)
@@ -65,7 +72,7 @@ class Transport(asyncio.Transport):
     # ── what protocols call ──
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        return SocketOfTransport(self._endpoint) if name == "socket" else default
+        return SocketOfTransport(self._endpoint, self) if name == "socket" else default
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         self._high = HIGH_WATER if high is None else high
@@ -102,6 +109,10 @@ class Transport(asyncio.Transport):
         self._is_closing = True
         self._lose(None)
 
+    def watch_room(self, callback: Callable[[], object] | None) -> None:
+        self._on_room = callback
+        self._loop.wake(self)
+
     # ── what the loop calls ──
 
     def on_pass(self) -> None:
@@ -112,6 +123,8 @@ class Transport(asyncio.Transport):
             if self._is_writing_paused and not self._buffer and not self._is_lost:
                 self._is_writing_paused = False
                 self._protocol.resume_writing()
+        if self._on_room is not None and (self._endpoint.outgoing.room or self._endpoint.peer.is_closed):
+            self._on_room()
         for _ in range(READS_PER_PASS):
             if self._is_reading and not self._is_lost and self._endpoint.is_readable:
                 self._read()
