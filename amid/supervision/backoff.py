@@ -7,24 +7,20 @@ import random
 
 
 class Backoff:
-    """`next` gives the delay in seconds; `settled` resets it after a try that lasted long enough.
-
-    rng: a generator to use in place of the module's; the simulation of the tests seeds one.
-    """
+    """`next` gives the delay in seconds; `settled` resets it after a try that lasted long enough."""
 
     STABLE_S = 10.0
 
-    def __init__(self, min_s: float, max_s: float, rng: random.Random | None = None) -> None:
+    def __init__(self, min_s: float, max_s: float) -> None:
         self._min_s = min_s
         self._max_s = max_s
         self._delay = min_s
-        self._random = random.random if rng is None else rng.random
 
     def next(self) -> float:
         """Between half of the delay and all of it. The delay then doubles, up to `max_s`."""
         delay = self._delay
         self._delay = min(self._delay * 2, self._max_s)
-        return delay * (0.5 + self._random() / 2)
+        return delay * (0.5 + random.random() / 2)
 
     def settled(self, held_s: float) -> None:
         """The last try lasted `held_s` seconds. STABLE_S or more resets the delay."""

@@ -126,7 +126,7 @@ class Process:
     # ── the supervisor ──
 
     def _new_watch(self) -> Watch:
-        return Watch(Limits(), Backoff(*BACKOFF_S, self._random), self._scheduler.now)
+        return Watch(Limits(), Backoff(*BACKOFF_S), self._scheduler.now)
 
     def _continue(self, loop: ProcessLoop) -> None:
         if loop.alive and loop.stopped:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import random
 from collections.abc import Callable
 
 import pytest
@@ -19,7 +18,7 @@ LIMITS = Limits(silence_s=2.0, boot_s=15.0, stop_s=3.0)
 
 
 def waiting() -> Watch:
-    return Watch(LIMITS, Backoff(0.1, 30.0, random.Random(1)), NOW)
+    return Watch(LIMITS, Backoff(0.1, 30.0), NOW)
 
 
 def booting() -> Watch:
