@@ -24,8 +24,7 @@ T = TypeVar("T")
 
 class BrokerLink(Generic[T]):
     """on_message: takes the broker's messages. on_connected: called when a broker was connected to.
-    on_lost: takes the reason why a broker was lost. on_room: called when results may be sent again
-    after `is_backlogged`."""
+    on_room: called when results may be sent again after `is_backlogged`."""
 
     def __init__(
         self,
@@ -34,7 +33,6 @@ class BrokerLink(Generic[T]):
         decode: Callable[[bytes | memoryview], T],
         on_message: Callable[[T], object],
         on_connected: Callable[[], object],
-        on_lost: Callable[[Exception | None], object] = lambda _: None,
         on_room: Callable[[], object] = lambda: None,
     ) -> None:
         self._path = f"{run_dir}/{wire.READERS_SOCKET}"
@@ -42,7 +40,6 @@ class BrokerLink(Generic[T]):
         self._decode = decode
         self._on_message = on_message
         self._on_connected = on_connected
-        self._on_lost = on_lost
         self._on_room = on_room
         self._pipe: Pipe[T] | None = None
         self._connecting = start_task(self._connect())
@@ -92,6 +89,5 @@ class BrokerLink(Generic[T]):
     def _lost(self, pipe: Pipe[T], error: Exception | None) -> None:
         if pipe is self._pipe:
             self._pipe = None
-            self._on_lost(error)
             self._on_room()
             self._connecting = start_task(self._connect(RECONNECT_S))

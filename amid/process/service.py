@@ -13,6 +13,7 @@ import msgspec
 from amid import wire
 from amid.errors import AmidError
 from amid.process.broker_link import BrokerLink
+from amid.process.pipe import Pipe
 from amid.rpc import messages
 from amid.rpc.messages import CallService, Done, Failure, Forget, PassOn, ServiceHello, ServiceStatus, ToService
 from amid.rpc.requests import PARAMS, Params
@@ -36,7 +37,7 @@ class Service(BrokerLink[ToService]):
         self._on_forget = on_forget
         self._status = ServiceStatus(hello.name, {})
         decode = messages.decode_to_service
-        super().__init__(run_dir, hello, decode, self._dispatch, self._broker_connected, self._broker_lost, on_room)
+        super().__init__(run_dir, hello, decode, self._dispatch, self._broker_connected, on_room)
 
     def answer(self, call: CallService, result: Any) -> None:
         """Send the result of a call."""
@@ -63,9 +64,10 @@ class Service(BrokerLink[ToService]):
     def _broker_connected(self) -> None:
         self.send(self._status)
 
-    def _broker_lost(self, error: Exception | None) -> None:
+    def _lost(self, pipe: Pipe[ToService], error: Exception | None) -> None:
         if error is not None and not isinstance(error, OSError):
             raise error  # a bug: the process ends with it
+        super()._lost(pipe, error)
         self._on_forget(None)
 
     def _dispatch(self, message: ToService) -> None:
