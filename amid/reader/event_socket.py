@@ -63,6 +63,8 @@ READ_AHEAD = 2
 while its thread adds more: with 100, peers that sent subscriptions without end blocked the reader
 for over a second, and libzmq used 900 MB. With 1, no CURVE handshake completes."""
 REMEMBERED_TOPICS = 1000
+LINGER_MS = 200
+"""Time to send the last messages of a socket that was closed."""
 
 OnSubscribe = Callable[[list[bytes]], object]
 
@@ -76,14 +78,14 @@ class EventSocket:
     sent too much or were too many. reopened: how often all connections were dropped.
     """
 
-    def __init__(self, shared: EventSockets, listener: socket.socket, kept: int, linger_ms: int, on_subscribe: OnSubscribe) -> None:
+    def __init__(self, shared: EventSockets, listener: socket.socket, kept: int, on_subscribe: OnSubscribe) -> None:
         self._on_subscribe = on_subscribe
         self._shared = shared
         self._acceptor = shared.acceptor
         self._path = listener.getsockname()
         # The listener and its file, which the supervisor watches, stay when the socket is reopened.
         self._listener = listener
-        self._options = {zmq.SNDHWM: high_water_mark(kept), zmq.LINGER: linger_ms}
+        self._options = {zmq.SNDHWM: high_water_mark(kept), zmq.LINGER: LINGER_MS}
         self._tcp: tuple[Bindings, list[str]] | None = None
         self._peer_bytes: Counter[str] = Counter()
         self._subscribers = Subscribers(shared.max_subscribers)
@@ -251,9 +253,9 @@ class EventSockets:
         self.acceptor = Acceptor(run_dir, counters)
         self.zap = ZapAuthenticator(self.context, curve, callers) if curve.secret_key is not None else None
 
-    def open(self, name: str, kept: int, linger_ms: int, on_subscribe: OnSubscribe, mode: int = SHARED) -> EventSocket:
+    def open(self, name: str, kept: int, on_subscribe: OnSubscribe, mode: int = SHARED) -> EventSocket:
         """Open the socket `name`. mode: of its file. Raises `OSError` if it cannot listen."""
-        return EventSocket(self, listen_locally(f"{self._run_dir}/{name}", mode), kept, linger_ms, on_subscribe)
+        return EventSocket(self, listen_locally(f"{self._run_dir}/{name}", mode), kept, on_subscribe)
 
     def close(self) -> None:
         self.acceptor.close()

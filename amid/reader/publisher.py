@@ -25,8 +25,6 @@ EVENTS_KEPT = 10_000
 STREAM_KEPT = 500
 """Messages that are kept at least for a slow subscriber, on each of the two sockets."""
 
-LINGER_MS = 200
-
 TICK_S = 1.0
 """Seconds between two ticks."""
 
@@ -43,8 +41,8 @@ class Publisher:
 
     def __init__(self, sockets: EventSockets, server: str, epoch: int, replay_bytes: int) -> None:
         self.server = server
-        self.events = sockets.open(wire.events_socket(server), EVENTS_KEPT, LINGER_MS, self._on_subscribe)
-        self.stream = sockets.open(wire.stream_socket(server), STREAM_KEPT, LINGER_MS, self._on_subscribe)
+        self.events = sockets.open(wire.events_socket(server), EVENTS_KEPT, self._on_subscribe)
+        self.stream = sockets.open(wire.stream_socket(server), STREAM_KEPT, self._on_subscribe)
         self._stream_topic = wire.stream_topic(server)
         self._raw_topic = wire.raw_topic(server)
         self._tick_topic = wire.tick_topic(server)

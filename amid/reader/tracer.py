@@ -48,7 +48,7 @@ class Tracer:
             self.trace.watched = False
         self._mode = mode
         if self._watchers is None and mode:
-            self._watchers = self._sockets.open(self._path.name, MIN_KEPT, 0, lambda _: self._update_watched(), mode)
+            self._watchers = self._sockets.open(self._path.name, MIN_KEPT, lambda _: self._update_watched(), mode)
 
     def close(self) -> None:
         if self._watchers is not None:

@@ -41,7 +41,6 @@ log = logging.getLogger("amid.state")
 
 SEND_HWM = 5000
 """Messages that are buffered for a slow subscriber."""
-LINGER_MS = 200
 MAX_SUBSCRIBERS = 200
 """Connections of one Unix user to each socket."""
 TICK_S = 1.0
@@ -76,7 +75,7 @@ class StateService:
         self._service = Service(settings.run_dir, hello, self._handle_call, self._forget, self._answer_soon)
 
     def _open(self, server: str) -> EventSocket:
-        return self._sockets.open(wire.state_socket(server), SEND_HWM, LINGER_MS, lambda _: self._follow(server))
+        return self._sockets.open(wire.state_socket(server), SEND_HWM, lambda _: self._follow(server))
 
     async def run(self) -> None:
         self._child.start(self._configure)

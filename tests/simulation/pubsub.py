@@ -162,9 +162,7 @@ class EventSockets:
         self._process = process
         self._run_dir = run_dir
 
-    def open(
-        self, name: str, kept: int, linger_ms: int, on_subscribe: Callable[[list[bytes]], object], mode: int = SHARED
-    ) -> EventSocket:
+    def open(self, name: str, kept: int, on_subscribe: Callable[[list[bytes]], object], mode: int = SHARED) -> EventSocket:
         return EventSocket(self._hub, self._process, f"{self._run_dir}/{name}", self._hub.kept, on_subscribe)
 
     def close(self) -> None:
