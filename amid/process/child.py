@@ -125,13 +125,12 @@ class Child(Generic[Settings]):
             self._on_settings(settings)
 
     def _first_line(self) -> bytes:
-        data = b""
-        while b"\n" not in data:
-            piece = os.read(0, 65536)
-            if not piece:
+        while b"\n" not in self._input:
+            data = os.read(0, 65536)
+            if not data:
                 sys.exit("amid: no configuration on stdin; to run this process by hand, name a file with -c")
-            data += piece
-        line, _, self._input = data.partition(b"\n")
+            self._input += data
+        line, _, self._input = self._input.partition(b"\n")
         os.set_blocking(0, False)
         return line
 
