@@ -156,16 +156,10 @@ class ManagerConnection(asyncio.BufferedProtocol):
 
     async def _connect(self, address: Address) -> None:
         family, _, protocol, _, (host, port, *_) = address
-        tls = self._endpoint.tls
-        await self._loop.create_connection(
-            lambda: self,
-            host,
-            port,
-            family=family,
-            proto=protocol,
-            ssl=tls,
-            server_hostname=self._endpoint.server.host if tls is not None else None,
-        )
+        tls: dict[str, Any] = {}
+        if self._endpoint.tls is not None:
+            tls = {"ssl": self._endpoint.tls, "server_hostname": self._endpoint.server.host}
+        await self._loop.create_connection(lambda: self, host, port, family=family, proto=protocol, **tls)
 
     # ── the transport's side ──
 
