@@ -138,7 +138,7 @@ class EventStream:
     def log_off(self) -> None:
         """End the session and do not reconnect."""
         self._leaving = True
-        if self._connection is None or not self._connection.up:
+        if self._connection is None:
             self.close()
         else:
             self._connection.log_off()

@@ -176,7 +176,7 @@ class LanePool:
         """End every session. Its calls should have ended."""
         self._may_dial = False
         for one in list(self._connections):
-            self._log_off(one)
+            one.log_off()
 
     def close(self) -> None:
         """Close all connections at once."""
@@ -256,15 +256,7 @@ class LanePool:
             if one.lane.in_flight:
                 one.lane.spent = True
             else:
-                self._log_off(one)
-
-    def _log_off(self, connection: LaneConnection) -> None:
-        """End a session. One that is not logged in yet has not failed."""
-        if connection.up:
-            connection.log_off()
-        else:
-            connection.close()
-            self._connections.remove(connection)
+                one.log_off()
 
     def _plan_next(self, connection: LaneConnection, reason: str, now: float) -> None:
         self._backoff.settled(now - connection.began)

@@ -111,10 +111,13 @@ class ManagerConnection(asyncio.BufferedProtocol):
         return self._logoff_by is not None
 
     def log_off(self) -> None:
-        """Log off the session, which must be up. Asterisk then closes the connection."""
-        self.session.log_off()
+        """Log off, and Asterisk closes the connection. One that is not logged in yet is closed at once."""
         self._logoff_by = clock.monotonic() + LOGOFF_S
-        self.send_soon()
+        if self.up:
+            self.session.log_off()
+            self.send_soon()
+        else:
+            self._end(ProtocolError("logged off"))
 
     def close(self) -> None:
         """Close at once, without `on_end`."""
