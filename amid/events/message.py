@@ -40,9 +40,5 @@ class RawEvents(msgspec.Struct, gc=False):
     data: bytes
 
 
-_ENCODER = msgspec.msgpack.Encoder()
-
-
-def pack(body: list[Event] | RawEvents) -> bytes:
-    """The body of a message."""
-    return _ENCODER.encode(body)
+pack = msgspec.msgpack.Encoder().encode
+"""Encodes the body of a message, a list of events or `RawEvents`."""

@@ -132,7 +132,10 @@ class ReplayBuffer:
         self._epochs.setdefault(self.numbers.epoch, deque()).append(block)
         self._bytes += block.size()
         while self._bytes > self._max_bytes:
-            self._drop_oldest()
+            epoch, oldest = next(iter(self._epochs.items()))
+            self._bytes -= oldest.popleft().size()
+            if not oldest:
+                del self._epochs[epoch]
 
     def read(self, after: Cursor, limit: int, names: frozenset[str] = frozenset()) -> Page:
         """Up to `limit` events of one epoch after a cursor. names: those wanted (case-folded), all
@@ -214,13 +217,6 @@ class ReplayBuffer:
                     expected.discard(name)
                     unknown.discard(name.casefold())
         return bool(unknown or expected)
-
-    def _drop_oldest(self) -> None:
-        epoch = next(iter(self._epochs))
-        blocks = self._epochs[epoch]
-        self._bytes -= blocks.popleft().size()
-        if not blocks:
-            del self._epochs[epoch]
 
 
 def _from(blocks: deque[_Block], after: int) -> Iterator[_Block]:

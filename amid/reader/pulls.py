@@ -65,7 +65,7 @@ class _Pull:
 class Pulls:
     """All requests without an answer yet. deliver: takes the answers. pass_on: takes the requests
     for events that the recorder may have, and a cursor to continue from. is_backlogged: whether
-    answers must wait until `resume`."""
+    answers must wait until `work_soon` is called."""
 
     def __init__(
         self,
@@ -80,7 +80,8 @@ class Pulls:
         self._pass_on = pass_on
         self._is_backlogged = is_backlogged
         loop = asyncio.get_running_loop()
-        self._work_soon = Soon(loop, self._work)
+        self.work_soon = Soon(loop, self._work)
+        """Continues after a backlog."""
         self._alarm = Alarm(loop, self._end_overdue)
         self._ready: deque[_Pull] = deque()
         self._behind: deque[_Pull] = deque()
@@ -101,11 +102,7 @@ class Pulls:
         pull = self._open[request.call_id] = _Pull(request, cursor)
         is_near = cursor.epoch == self._buffer.cursor.epoch and cursor.seq >= self._buffer.cursor.seq - PORTION
         (self._ready if is_near else self._behind).append(pull)
-        self._work_soon()
-
-    def resume(self) -> None:
-        """Continue after a backlog."""
-        self._work_soon()
+        self.work_soon()
 
     def forget(self, call_id: int) -> None:
         """The caller no longer waits for this answer."""
@@ -113,7 +110,7 @@ class Pulls:
         pull = self._waiting.pop(call_id, None)
         if pull is not None:
             self._ready.append(pull)
-            self._work_soon()
+            self.work_soon()
 
     def forget_all(self) -> None:
         """The broker that sent them has ended."""
@@ -158,7 +155,7 @@ class Pulls:
                 pull.cursor = before  # no event of its names came before these
             self._ready.append(pull)
         if woken:
-            self._work_soon()
+            self.work_soon()
 
     def _end_overdue(self) -> None:
         now, end = clock.monotonic(), self._buffer.cursor
@@ -182,7 +179,7 @@ class Pulls:
                 if queue and self._is_done(queue[0]):
                     queue.popleft()
             if clock.monotonic() >= end:
-                self._work_soon()
+                self.work_soon()
                 return
 
     def _is_done(self, pull: _Pull) -> bool:

@@ -191,7 +191,7 @@ class Reader:
             self._undeliverable += 1
 
     def _resume_answers(self) -> None:
-        self._pulls.resume()
+        self._pulls.work_soon()
         self._report_soon()
 
     def _pass_on(self, call_id: int, cursor: Cursor) -> None:
