@@ -17,7 +17,6 @@ from amid.ami.packet import Packet, ProtocolError
 from amid.ami.parser import Oversized
 from amid.ami.session import LoginRejected
 from amid.ami.trace import Tap
-from amid.config.tables import Server
 from amid.process.loop import clock
 from amid.process.name_lookup import Address
 from amid.reader.answers import Answers
@@ -60,7 +59,7 @@ class EventConnection(ManagerConnection):
         items = self.session.receive(data, now)
         if self.up and self.boot is None:
             self.boot = BootCheck(self.session, self._stream.sees_boot, now)
-            self._stream.connected(self, self.session.version)
+            self._stream.connected(self)
         self._stream.take(items, self)
 
     def check(self, now: float) -> None:
@@ -96,7 +95,6 @@ class EventStream:
 
     def __init__(
         self,
-        server: Server,
         endpoint: Endpoint,
         publisher: Publisher,
         answers: Answers,
@@ -104,7 +102,7 @@ class EventStream:
         tap: Tap,
         on_change: Callable[[], object],
     ) -> None:
-        self._server = server
+        self._server = server = endpoint.server
         self._endpoint = endpoint
         self._publisher = publisher
         self._answers = answers
@@ -159,8 +157,9 @@ class EventStream:
 
     # ── called by the connection ──
 
-    def connected(self, connection: EventConnection, version: str) -> None:
+    def connected(self, connection: EventConnection) -> None:
         """The session is logged in: begin an epoch."""
+        version = connection.session.version
         if self.sessions:
             self._publisher.numbers.new_epoch(self._epoch(clock.monotonic()))
         self.sessions += 1

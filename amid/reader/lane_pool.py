@@ -15,7 +15,6 @@ from amid.ami.exchange import Call
 from amid.ami.lane import MAX_PIPELINED, Lane, Outcome
 from amid.ami.packet import ProtocolError
 from amid.ami.trace import Tap, Trace
-from amid.config.tables import Server
 from amid.process.loop import Alarm, clock
 from amid.process.name_lookup import Address
 from amid.reader.answers import Answers
@@ -61,15 +60,8 @@ class LanePool:
     pool's capacity may have changed.
     """
 
-    def __init__(
-        self,
-        server: Server,
-        endpoint: Endpoint,
-        trace: Trace,
-        answers: Answers,
-        on_change: Callable[[], object],
-    ) -> None:
-        self._server = server
+    def __init__(self, endpoint: Endpoint, trace: Trace, answers: Answers, on_change: Callable[[], object]) -> None:
+        self._server = server = endpoint.server
         self._endpoint = endpoint
         self._trace = trace
         self._answers = answers

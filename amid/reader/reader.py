@@ -104,8 +104,8 @@ class Reader:
         listening = Endpoint(server, tls, server.events, MAX_EVENT_BYTES)
         acting = Endpoint(server, tls, "off", server.max_reply_bytes)
         tap = Tap(trace, "events")
-        self._events = EventStream(server, listening, self._publisher, self._answers, self._epoch, tap, self._events_changed)
-        self._lanes = LanePool(server, acting, trace, self._answers, self._report_soon)
+        self._events = EventStream(listening, self._publisher, self._answers, self._epoch, tap, self._events_changed)
+        self._lanes = LanePool(acting, trace, self._answers, self._report_soon)
         hello, decode = Hello(settings.name, started), messages.decode_to_reader
         resume = self._resume_answers
         self._link = BrokerLink(settings.run_dir, hello, decode, self._dispatch, self._broker_connected, on_room=resume)

@@ -75,7 +75,7 @@ def lose_events(connection: EventConnection, data: bytes, now: float) -> None:
     items = connection.session.receive(data, now)
     if connection.up and connection.boot is None:
         connection.boot = BootCheck(connection.session, connection._stream.sees_boot, now)
-        connection._stream.connected(connection, connection.session.version)
+        connection._stream.connected(connection)
     connection._stream.take(items[:-1] if len(items) > 5 else items, connection)
 
 
