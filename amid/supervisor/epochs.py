@@ -15,6 +15,8 @@ import time
 from pathlib import Path
 from urllib.parse import quote
 
+from amid.process.run_dir import RunDir
+
 log = logging.getLogger("amid.supervisor")
 
 RESERVE_MS = 3_600_000
@@ -25,28 +27,26 @@ so far ahead, which is harmless."""
 class Epochs:
     """`origin` plus the monotonic clock, in milliseconds, gives an epoch.
 
-    known: a reserve from elsewhere, used if the file is missing or unreadable. now: monotonic
-    seconds.
+    run_dir: its lock file has the reserve too, for when the file is missing or unreadable. now:
+    monotonic seconds.
     """
 
-    def __init__(self, state_dir: Path, run_dir: Path, known: int, now: float) -> None:
-        self._file = state_dir / f"epoch-{quote(str(run_dir), safe='')}"
-        last = max(known, self._read())
+    def __init__(self, state_dir: Path, run_dir: RunDir, now: float) -> None:
+        self._run_dir = run_dir
+        self._file = state_dir / f"epoch-{quote(str(run_dir.path), safe='')}"
+        last = max(run_dir.reserve, self._read())
         self.origin = max(int((time.time() - now) * 1000), last + 1 - int(now * 1000))
         self.reserve = 0
         self.extend(now, durable=True)
 
-    def extend(self, now: float, durable: bool = False) -> bool:
-        """Write a new reserve once half of the last one is used; True if it was written.
-
-        durable: wait for the disk.
-        """
+    def extend(self, now: float, durable: bool = False) -> None:
+        """Write a new reserve once half of the last one is used. durable: wait for the disk. Raises
+        `RunDirError`."""
         epoch = self.origin + int(now * 1000)
-        if epoch < self.reserve - RESERVE_MS // 2:
-            return False
-        self.reserve = epoch + RESERVE_MS
-        self._write(durable)
-        return True
+        if epoch >= self.reserve - RESERVE_MS // 2:
+            self.reserve = epoch + RESERVE_MS
+            self._write(durable)
+            self._run_dir.claim(self.reserve)
 
     def close(self, now: float) -> None:
         """Reduce the reserve to what was used. All processes that use epochs have ended."""

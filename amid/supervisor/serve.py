@@ -32,8 +32,7 @@ def serve(config: Config, reload: Callable[[], Config] | None = None, warnings: 
         process_log = Log(config.log_level, secrets_of(config), process="supervisor")
         for warning in warnings:
             log.warning(warning)
-        epochs = Epochs(Path(config.state_dir), run_dir.path, run_dir.reserve, time.monotonic())
-        run_dir.claim(epochs.reserve)
+        epochs = Epochs(Path(config.state_dir), run_dir, time.monotonic())
         try:
             loop.run(_supervise(config, run_dir, epochs, process_log, reload))
         finally:

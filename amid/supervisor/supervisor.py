@@ -229,8 +229,7 @@ class Supervisor:
     def _check_run_dir(self, now: float) -> None:
         """Recover run_dir, by whose files programs find amid; lost sockets need new children."""
         try:
-            if self._epochs.extend(now):
-                self._run_dir.claim(self._epochs.reserve)
+            self._epochs.extend(now)
         except RunDirError as error:
             log.error("%s", error)
         if not self._run_dir.is_ours():

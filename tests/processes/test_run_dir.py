@@ -13,6 +13,8 @@ import stat
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 import zmq
@@ -148,23 +150,28 @@ def test_only_the_daemons_user_can_open_the_lock(daemon_for: StartDaemon, pbx: S
 # ── epochs ──
 
 
+def unlocked(path: str) -> RunDir:
+    """An empty one, which nobody locks."""
+    return cast(RunDir, SimpleNamespace(path=Path(path), reserve=0, claim=lambda reserve: None))
+
+
 def test_epochs_grow_after_an_emptied_run_dir_and_a_clock_set_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now = time.monotonic()
-    first = Epochs(tmp_path, Path("/run/amid"), 0, now)
+    first = Epochs(tmp_path, unlocked("/run/amid"), now)
     last = first.origin + int((now + 100) * 1000)
     first.close(now + 100)
     clock = time.time()
     monkeypatch.setattr(time, "time", lambda: clock - 3600)
-    second = Epochs(tmp_path, Path("/run/amid"), 0, now + 101)
+    second = Epochs(tmp_path, unlocked("/run/amid"), now + 101)
     assert second.origin + int((now + 101) * 1000) > last
-    after_reboot = Epochs(tmp_path, Path("/run/amid"), 0, 5.0)  # the monotonic clock begins again; the second was killed
+    after_reboot = Epochs(tmp_path, unlocked("/run/amid"), 5.0)  # the monotonic clock begins again; the second was killed
     assert after_reboot.origin + 5000 > second.reserve
-    assert Epochs(tmp_path, Path("/run/other"), 0, now).origin < second.origin, "each run_dir has its own"
+    assert Epochs(tmp_path, unlocked("/run/other"), now).origin < second.origin, "each run_dir has its own"
 
 
 def test_the_reserve_is_always_ahead(tmp_path: Path) -> None:
     now = time.monotonic()
-    epochs = Epochs(tmp_path, Path("/run/amid"), 0, now)
+    epochs = Epochs(tmp_path, unlocked("/run/amid"), now)
     for _ in range(10):
         now += RESERVE_MS / 1000 / 3
         epochs.extend(now)
