@@ -32,7 +32,6 @@ class Service(BrokerLink[ToService]):
         on_forget: Callable[[int | None], object],
         on_room: Callable[[], object] = lambda: None,
     ) -> None:
-        self._name = hello.name
         self._on_call = on_call
         self._on_forget = on_forget
         self._status = ServiceStatus(hello.name, {})
@@ -58,7 +57,7 @@ class Service(BrokerLink[ToService]):
 
     def report(self, report: dict[str, Any]) -> None:
         """Set what `status` shows of this service. A new broker gets it as well."""
-        self._status = ServiceStatus(self._name, report)
+        self._status = ServiceStatus(self._status.name, report)
         self.send(self._status)
 
     def _broker_connected(self) -> None:

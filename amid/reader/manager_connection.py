@@ -69,7 +69,6 @@ class ManagerConnection(asyncio.BufferedProtocol):
         self._loop = asyncio.get_running_loop()
         self._endpoint = endpoint
         self._on_end = on_end
-        self._only = only
         self._buffer = bytearray(READ_BYTES)
         self._reads = self._read_bytes = 0
         self._end_pass_soon = Soon(self._loop, self._end_pass)
@@ -133,7 +132,7 @@ class ManagerConnection(asyncio.BufferedProtocol):
     async def _dial(self) -> None:
         server = self._endpoint.server
         try:
-            await self._connect_to_any([self._only] if self._only is not None else await look_up(server.host, server.tcp_port))
+            await self._connect_to_any([self.address] if self.address is not None else await look_up(server.host, server.tcp_port))
         except OSError as error:
             self._end(error)
 
