@@ -108,13 +108,7 @@ class Calls:
     def _queue_pull(self, queue: ServerQueue, call: OpenCall) -> list[Effect]:
         """Queue a request for events. It needs a reader, but no connection to Asterisk."""
         queue.pulls[call.call_id] = call
-        queue.unhanded_pulls[call.call_id] = call
-        return self._hand_pulls(queue)
-
-    def _hand_pulls(self, queue: ServerQueue) -> list[Effect]:
-        if queue.reader is None or not queue.unhanded_pulls:
-            return []
-        return [Send(queue.reader, queue.hand(call)) for call in queue.next_pulls()]
+        return [Send(queue.reader, queue.hand(call))] if queue.reader is not None else []
 
     def end_pulls(self) -> list[Effect]:
         """Answer the requests that wait for events, because the broker is ending."""
@@ -136,11 +130,13 @@ class Calls:
         queue = self.servers.get(hello.server)
         if queue is None or hello.started < queue.started:
             return []
+        effects: list[Effect] = []
         if queue.reader is not reader:
             self._fail(list(queue.handed.values()), "connection_lost", f"the reader of server {queue.name} was replaced")
             queue.replace_reader(reader, hello.started, report.capacity if isinstance(report, Status) else report)
+            effects += [Send(reader, queue.hand(call)) for call in queue.pulls.values()]
         queue.take_report(report, now)
-        return self._hand_pulls(queue) + self._hand_out(queue, now) + self._failures()
+        return effects + self._hand_out(queue, now) + self._failures()
 
     def answered(self, call_id: int, result: bytes | None, error: AmidError | None, now: float) -> list[Effect]:
         """Take a reader's answer to a call. After the deadline it is dropped and counted."""

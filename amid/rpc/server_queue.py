@@ -142,7 +142,7 @@ class ServerQueue:
 
     reader: the link to the reader; status: its last full report. sent_idle, sent_behind: calls that
     this reader was assigned, for an idle lane and behind others. handed: the open actions among
-    them. pulls: the open calls that wait for events; `unhanded_pulls` wait for a reader.
+    them. pulls: the open calls that wait for events. If there is a reader, it has them all.
     """
 
     name: str
@@ -156,7 +156,6 @@ class ServerQueue:
     waiting: FairQueue = field(default_factory=FairQueue)
     handed: dict[int, OpenCall] = field(default_factory=dict)
     pulls: dict[int, OpenCall] = field(default_factory=dict)
-    unhanded_pulls: dict[int, OpenCall] = field(default_factory=dict)
     lanes: LaneUse = field(default_factory=LaneUse)
     capacity: Capacity = NO_CAPACITY
     sent_idle: int = 0
@@ -230,24 +229,17 @@ class ServerQueue:
         """Drop a call that has ended for its caller."""
         if call.pull is not None:
             del self.pulls[call.call_id]
-            self.unhanded_pulls.pop(call.call_id, None)
         elif call.link is not None:
             del self.handed[call.call_id]
         else:
             self.waiting.remove(call)
-
-    def next_pulls(self) -> list[OpenCall]:
-        """The pulls to send to the reader now."""
-        pulls, self.unhanded_pulls = self.unhanded_pulls, {}
-        return list(pulls.values())
 
     def take_back_pulls(self) -> None:
         """Keep the pulls for the reader's successor, which continues from their cursors.
 
         A pull without a cursor continues after the last event that the reader reported.
         """
-        self.unhanded_pulls = dict(self.pulls)
-        for call in self.unhanded_pulls.values():
+        for call in self.pulls.values():
             if call.link is not None:
                 self.set_cursor(call)
             call.link = None

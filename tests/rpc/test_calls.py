@@ -532,4 +532,4 @@ def test_ended_pulls_do_not_accumulate_without_a_reader() -> None:
     for _ in range(3):
         pull(calls, after=(None, 0))
         calls.tick(NOW + 5.03)
-    assert not calls.servers["pbx1"].unhanded_pulls
+    assert not calls.servers["pbx1"].pulls
