@@ -56,10 +56,10 @@ class Calls:
         """Apply the servers and the limits of their queues. The calls of removed servers fail."""
         self.max_calls, self.max_per_caller = max_calls, max_per_caller
         for name in [name for name in self.servers if name not in limits]:
-            queue, why = self.servers[name], f"server {name} was removed from the configuration"
-            self._fail(list(queue.handed.values()), "connection_lost", why)
-            service_calls = [call for call in self.services if call.server == name]
-            self._fail([*queue.waiting, *queue.pulls.values(), *service_calls], "not_connected", why)
+            why = f"server {name} was removed from the configuration"
+            calls = [call for call in self._open if call.server == name]
+            self._fail([call for call in calls if call.sent], "connection_lost", why)
+            self._fail([call for call in calls if not call.sent], "not_connected", why)
             del self.servers[name]
         for name, limit in limits.items():
             self.servers.setdefault(name, ServerQueue(name, limit, now)).limit = limit
@@ -82,12 +82,7 @@ class Calls:
         self._open.add(call)
         if isinstance(request, PullEvents):
             return self._queue_pull(self.servers[server], call)
-        return self._hand_to_service(call, service, now)
-
-    def _hand_to_service(self, call: OpenCall, service: str, now: float) -> list[Effect]:
-        """Send a call to its service, or let it wait a moment for one that is not connected."""
-        link = self.services.add(call, service, now)
-        return [Send(link, call.request)] if link is not None else []
+        return self.services.add(call, service, now)
 
     def _queue(self, queue: ServerQueue, call: OpenCall, now: float) -> list[Effect]:
         if not queue.waits(now):
@@ -116,7 +111,7 @@ class Calls:
             for call in queue.pulls.values():
                 queue.set_cursor(call)
             self._fail(list(queue.pulls.values()), "timeout", "amid is ending")
-        self._fail(list(self.services), "not_connected", "amid is ending")
+        self._fail([call for call in self._open if call.service_call is not None], "not_connected", "amid is ending")
         return self._failures(len(self._failed))
 
     # ── readers ──
@@ -196,7 +191,7 @@ class Calls:
         self.servers[call.server].remove(call)
         recorded_pulls.hand_over(call, message, now)
         self._open.deadlines.add(call)
-        return self._hand_to_service(call, "recorder", now)
+        return self.services.add(call, "recorder", now)
 
     def _pass_back(self, call: OpenCall, epoch: int, seq: int) -> list[Effect]:
         self.services.remove(call)
@@ -204,10 +199,12 @@ class Calls:
         return self._queue_pull(self.servers[call.server], call)
 
     def service_connected(self, link: Any, hello: ServiceHello) -> list[Effect]:
-        return [Send(link, call.request) for call in self.services.connected(link, hello)]
+        return self.services.connected(link, hello)
 
     def service_lost(self, link: Any) -> list[Effect]:
-        self._fail(self.services.lost(link), "not_connected", "the process that answers this method has ended; retry")
+        self.services.lost(link)
+        calls = [call for call in self._open if call.link is link]
+        self._fail(calls, "not_connected", "the process that answers this method has ended; retry")
         return self._failures()
 
     # ── callers ──

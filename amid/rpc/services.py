@@ -1,4 +1,4 @@
-"""The connected services, and the calls that each has.
+"""The connected services, and the calls that wait for one.
 
 A service is a child of the supervisor that answers methods for the broker, such as `state`. A call
 waits a moment for a service that is not connected, because it may be starting. When a service ends,
@@ -8,12 +8,12 @@ its calls fail with `not_connected`: a service sends no actions for them, so ret
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from typing import Any
 
 from amid.errors import AmidError
 from amid.rpc.messages import ServiceHello
-from amid.rpc.open_call import OpenCall
+from amid.rpc.open_call import Effect, OpenCall, Send
 
 SERVICE_GRACE_S = 3.0
 """Time for which a call waits for a service that is not connected."""
@@ -37,50 +37,37 @@ class Services:
         self.reports: dict[str, dict[str, Any]] = {}
         self._links: dict[str, Any] = {}
         self._waiting: OrderedDict[int, tuple[OpenCall, str, float]] = OrderedDict()
-        self._handed: dict[int, OpenCall] = {}
-
-    def __iter__(self) -> Iterator[OpenCall]:
-        """The open calls."""
-        yield from [call for call, _, _ in self._waiting.values()]
-        yield from list(self._handed.values())
 
     def check(self, name: str, method: str) -> None:
         """Raise `AmidError` of kind `not_connected` if the configuration disables this service."""
         if name not in self.configured:
             raise not_enabled(name, method)
 
-    def add(self, call: OpenCall, name: str, now: float) -> Any:
-        """Take a call. Returns the link of its service, or None if it waits for one."""
-        link = self._links.get(name)
-        if link is None:
-            self._waiting[call.call_id] = call, name, now + SERVICE_GRACE_S
-        else:
-            self._hand(call, link)
-        return link
+    def add(self, call: OpenCall, name: str, now: float) -> list[Effect]:
+        """Hand a call to its service, or let it wait a moment for one that is not connected."""
+        call.link = self._links.get(name)
+        if call.link is not None:
+            return [Send(call.link, call.request)]
+        self._waiting[call.call_id] = call, name, now + SERVICE_GRACE_S
+        return []
 
-    def connected(self, link: Any, hello: ServiceHello) -> list[OpenCall]:
-        """Note a new service. Returns the calls that waited for it."""
+    def connected(self, link: Any, hello: ServiceHello) -> list[Effect]:
+        """Note a new service, and hand it the calls that waited for it."""
         self._links[hello.name] = link
         calls = [call for call, name, _ in self._waiting.values() if name == hello.name]
         for call in calls:
             del self._waiting[call.call_id]
-            self._hand(call, link)
-        return calls
+            call.link = link
+        return [Send(link, call.request) for call in calls]
 
-    def lost(self, link: Any) -> list[OpenCall]:
-        """Note the end of a service. Returns its calls; `remove` must follow for each."""
+    def lost(self, link: Any) -> None:
+        """Note the end of a service."""
         self._links = {name: other for name, other in self._links.items() if other is not link}
         self.reports = {name: report for name, report in self.reports.items() if name in self._links}
-        return [call for call in self._handed.values() if call.link is link]
-
-    def _hand(self, call: OpenCall, link: Any) -> None:
-        self._handed[call.call_id] = call
-        call.link = link
 
     def remove(self, call: OpenCall) -> None:
         """Drop a call that has ended for its caller."""
         self._waiting.pop(call.call_id, None)
-        self._handed.pop(call.call_id, None)
 
     def overdue(self, now: float) -> list[OpenCall]:
         """The calls that have waited too long for their service; `remove` must follow for each."""
