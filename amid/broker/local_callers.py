@@ -70,12 +70,12 @@ class LocalConnection:
         self.is_queued = self.is_closed = self.awaits_room = False
 
     def receive(self) -> list[bytes] | None:
-        """The next message, after at most one read.
+        """The next message, after at most one read, as `next_message` returns it.
 
         Raises `Refused`, and `EOFError` or `OSError` if the peer has disconnected.
         """
         message = self.protocol.next_message()
-        if message is None and not self.protocol.has_more_commands:
+        if message is None:
             data = self.socket.recv(READ_BYTES)
             if not data:
                 raise EOFError
@@ -148,7 +148,7 @@ class LocalCallers:
                 user.ready.append(connection)
             if user.ready:
                 self._turns.append(user)
-            if message is not None:
+            if message:
                 yield connection, message
 
     def _poll(self) -> None:

@@ -100,12 +100,9 @@ class BrokerLink(asyncio.Protocol):
         assert self._transport is not None
         self._zmtp.feed(data)
         try:
-            while self._zmtp.has_input:
-                message = self._zmtp.next_message()
-                if message is not None:
+            while (message := self._zmtp.next_message()) is not None:
+                if message:
                     self._dispatch(message[-1])
-                elif not self._zmtp.has_more_commands:
-                    break
         except Refused as refused:
             log.error("the broker broke the protocol: %s", refused)
             self._transport.abort()

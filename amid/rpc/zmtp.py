@@ -14,8 +14,6 @@ from __future__ import annotations
 import struct
 
 MAX_COMMAND_BYTES = 1024
-COMMANDS_AT_ONCE = 16
-"""Commands of one connection that are handled before other connections have a turn."""
 MAX_TO_SEND_BYTES = 64 * 1024
 """Replies to heartbeats that wait for a peer that does not read."""
 
@@ -39,8 +37,6 @@ class ZmtpProtocol:
 
     socket_type: ROUTER or DEALER. identity: the routing id that the peer states; None before its
     handshake has ended.
-    has_more_commands: the last `next_message` stopped after COMMANDS_AT_ONCE commands; call it
-    again before feeding more.
     """
 
     def __init__(self, max_bytes: int, max_frames: int, socket_type: bytes = b"ROUTER") -> None:
@@ -54,7 +50,6 @@ class ZmtpProtocol:
         self._frames_bytes = 0
         self.to_send = bytearray(_GREETING)
         self.identity: bytes | None = None
-        self.has_more_commands = False
 
     @property
     def has_input(self) -> bool:
@@ -71,26 +66,19 @@ class ZmtpProtocol:
         self._input += data
 
     def next_message(self) -> list[bytes] | None:
-        """The frames of the next complete message, or None. Raises `Refused`."""
-        self.has_more_commands = False
+        """The frames of the next complete message, or None; [] after one command, so that many of
+        them do not delay other connections. Raises `Refused`."""
         if not self._greeted and not self._take_greeting():
             return None
-        commands = 0
         while (frame := self._next_frame()) is not None:
             flags, body = frame
             if flags & _COMMAND:
                 self._handle_command(body)
-                commands += 1
-                if commands == COMMANDS_AT_ONCE:
-                    self.has_more_commands = True
-                    return None
-                continue
+                return []
             self._frames.append(body)
             self._frames_bytes += len(body)
             if not flags & _MORE:
                 message, self._frames, self._frames_bytes = self._frames, [], 0
-                if self._position == len(self._input):
-                    self._drop_taken()  # else a large message would stay until the peer sends again
                 return message
             if len(self._frames) == self._max_frames:
                 raise Refused(f"it sent a message of over {self._max_frames} frames")
@@ -134,7 +122,10 @@ class ZmtpProtocol:
         if len(data) < begin + size:
             return None
         self._position = begin + size
-        return flags, bytes(memoryview(data)[begin : begin + size])
+        body = bytes(memoryview(data)[begin : begin + size])
+        if self._position == len(data):
+            self._drop_taken()  # else a large message would stay until the peer sends again
+        return flags, body
 
     def _drop_taken(self) -> None:
         del self._input[: self._position]

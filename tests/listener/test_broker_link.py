@@ -40,9 +40,10 @@ class Broker(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self.zmtp.feed(data)
         while (message := self.zmtp.next_message()) is not None:
-            delimiter, request = message
-            assert delimiter == b""
-            self.requests.append(wire.unpack(request))
+            if message:
+                delimiter, request = message
+                assert delimiter == b""
+                self.requests.append(wire.unpack(request))
         self._send_replies()
 
     def answer(self, reply: dict[str, Any]) -> None:
