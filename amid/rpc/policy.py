@@ -43,14 +43,11 @@ class Lists(Protocol):
     def deny(self) -> Sequence[str]: ...
 
 
-class Admin(Protocol):
-    """What may change amid itself if `admin` is true."""
+class Rights(Lists, Protocol):
+    """The rights of a caller. admin: it may change amid itself."""
 
     @property
     def admin(self) -> bool: ...
-
-
-class History(Protocol):
     @property
     def history(self) -> bool | str: ...
 
@@ -104,7 +101,7 @@ def permits_name(action: str, lists: Lists) -> bool:
     return not lists.allow or bool(_rules(lists.allow, name))
 
 
-def check_admin(method: str, caller: str, where: str, rights: Admin) -> None:
+def check_admin(method: str, caller: str, where: str, rights: Rights) -> None:
     """Raise `AmidError` of kind `denied` unless this caller is an administrator of amid. where: the
     place of its rights in the configuration."""
     if not rights.admin:
@@ -112,7 +109,7 @@ def check_admin(method: str, caller: str, where: str, rights: Admin) -> None:
 
 
 def check_history(
-    method: str, caller: str, where: str, rights: History, params: CallsParams | CallParams
+    method: str, caller: str, where: str, rights: Rights, params: CallsParams | CallParams
 ) -> CallsParams | CallParams:
     """The params that the caller may use, with `masked` if it may not see long numbers.
 

@@ -14,7 +14,7 @@ agree with it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 
@@ -22,17 +22,13 @@ from amid import wire
 from amid.bus.protocol.subjects import RpcSubject, parse_rpc, token
 from amid.errors import AmidError
 from amid.rpc.action_packet import client_params
-from amid.rpc.policy import Admin, History, Lists, check_action, check_admin, check_history
+from amid.rpc.policy import Rights, check_action, check_admin, check_history
 from amid.rpc.requests import ActionParams, CallParams, CallsParams, Params, check_request, request_id
 
 EXPIRES = "Amid-Expires"
 
 ADMIN = ("restart", "audit")
 """Methods that need `admin`."""
-
-
-class Rights(Lists, Admin, History, Protocol):
-    """The rights of a caller in the configuration."""
 
 
 class Caller(NamedTuple):
