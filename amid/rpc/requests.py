@@ -245,7 +245,7 @@ def on_behalf_of(value: dict[str, Any]) -> str | None:
 
 
 def check_request(value: Any) -> Request:
-    """Validate a decoded request.
+    """Validate a request that `wire.decode_request` has decoded: its text can be encoded again.
 
     Raises `AmidError` of kind `invalid_request`, `unknown_method` or `invalid_params`.
     """
@@ -284,19 +284,9 @@ def _params(method: str, params: Any) -> Params:
     if params is not None and not isinstance(params, dict):
         raise AmidError("invalid_params", f"the params of {method} must be a map, not {_kind(params)}")
     try:
-        checked = msgspec.convert(params or {}, PARAMS[method])
+        return msgspec.convert(params or {}, PARAMS[method])
     except (msgspec.ValidationError, UnicodeEncodeError):
         raise AmidError("invalid_params", f"{method}: {_complaint(PARAMS[method], params or {})}") from None
-    for name in checked.__struct_fields__:
-        _check_text(method, name, getattr(checked, name))
-    return checked
-
-
-def _check_text(method: str, name: str, value: Any) -> None:
-    try:
-        value.encode("utf-8", "surrogateescape") if isinstance(value, str) else None
-    except UnicodeEncodeError:
-        raise AmidError("invalid_params", f"{method}: `params.{name}` has a lone surrogate, which stands for no byte") from None
 
 
 def _complaint(kind: type[Params], params: dict[Any, Any]) -> str:

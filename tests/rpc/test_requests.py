@@ -79,7 +79,6 @@ WRONG_PARAMS = {
     "an action that is a number": (action(action=7), "`params.action`"),
     "an action that is null": (action(action=None), "`params.action`"),
     "a name of an event that is not UTF-8": (events(names=["\udc80x"]), "`params.names` must be a list"),
-    "an action with a surrogate that is no byte": (action(action="\ud800"), "`params.action` has a lone surrogate"),
     "fields that are a list": (action(fields=[]), "`params.fields`"),
     "fields that are null": (action(fields=None), "`params.fields`"),
     "a server that is a number": (action(server=1), "`params.server`"),
