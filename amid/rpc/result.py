@@ -70,6 +70,12 @@ class EncodedEvents:
         self.count += count
         self.size += len(piece)
 
+    def encode(self) -> msgspec.Raw:
+        """The list."""
+        if self.as_json:
+            return msgspec.Raw(b"[%b]" % b",".join(self.pieces))
+        return msgspec.Raw(b"".join((_array_header(self.count), *self.pieces)))
+
 
 class EventsPage(NamedTuple):
     """The result of `events`."""
@@ -81,16 +87,7 @@ class EventsPage(NamedTuple):
     more: bool
 
     def encode(self, events: EncodedEvents) -> bytes:
-        head = self._asdict()
-        if events.as_json:
-            return b"".join((_JSON.encode(head)[:-1], b',"events":[', b",".join(events.pieces), b"]}"))
-        packer = msgpack.Packer(autoreset=False)
-        packer.pack_map_header(len(head) + 1)
-        for name, value in head.items():
-            packer.pack(name)
-            packer.pack(value)
-        packer.pack("events")
-        return b"".join((packer.bytes(), _array_header(events.count), *events.pieces))
+        return (_JSON if events.as_json else _MSGPACK).encode({**self._asdict(), "events": events.encode()})
 
 
 def _json_events(events: list[Event]) -> bytes:
