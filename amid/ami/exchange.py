@@ -1,14 +1,10 @@
 """One action in flight: which packets are its answer, and when the answer is complete.
 
 A packet belongs to the action whose ActionID it carries. Order alone proves nothing, because a
-channel variable can hold text that reads like a packet. Two kinds of answer have no marked end, and
-the same proof completes both. The lane sends a Ping behind the action (`wants_probe`). Asterisk
-serves a session strictly in sequence, so the reply to the Ping (`on_probe_reply`) shows that all of
-the answer has arrived:
-
-* the answer of an action that `catalogue` lists as unmarked;
-* an Error without ActionID, which Asterisk sends for a packet that it refuses, and which a variable
-  can forge: it is the outcome only if the Ping is answered and no response with the ActionID came.
+channel variable can hold text that reads like a packet. The answer of an action that `catalogue`
+lists as unmarked has no marked end. The lane sends a Ping behind such an action (`ends_with_probe`).
+Asterisk serves a session strictly in sequence, so the reply to the Ping (`on_probe_reply`) shows
+that all of the answer has arrived.
 """
 
 from __future__ import annotations
@@ -72,7 +68,7 @@ class Exchange(Struct, eq=False):
 
     `feed` takes each packet of the session and returns the `Answer` once it is complete, else None.
     answered: a response with its ActionID came. abandoned: the call has its outcome, and later
-    packets are strays.
+    packets are strays. ends_with_probe: the reply to a Ping must complete it.
     """
 
     call: Call
@@ -80,32 +76,24 @@ class Exchange(Struct, eq=False):
     name: str = ""
     answered: bool = False
     abandoned: bool = False
-    wants_probe: bool = False
     ends_with_probe: bool = False
-    size: int = 0
     answer: Answer = field(default_factory=Answer)
-    unattributed_error: Packet | None = None
 
     def __post_init__(self) -> None:
         self.name = self.call.action.lower()
-        self.ends_with_probe = self.wants_probe = self.name in catalogue.MAYBE_NO_RESPONSE
+        self.ends_with_probe = self.name in catalogue.MAYBE_NO_RESPONSE
 
     def matches(self, packet: Packet) -> bool:
-        """Whether `packet` belongs to this answer, or may belong to it if
-        this action is the only one in flight."""
-        action_id = packet.action_id
-        if action_id:
-            return action_id == self.call.action_id
+        """Whether `packet`, which has no ActionID, belongs to this answer
+        if this action is the only one in flight."""
         if packet.event:
             return self.name in catalogue.ITEMS_WITHOUT_ACTION_ID and self.answer.response is not None
-        if packet.response:
-            return packet.response.lower() == "error" and self.answer.response is None
-        return self.name in catalogue.MAYBE_NO_RESPONSE
+        return not packet.response and self.name in catalogue.MAYBE_NO_RESPONSE
 
     def feed(self, packet: Packet) -> Answer | None:
-        """Take a packet that `matches`. Raises `TooLarge`."""
-        self.size += len(packet.raw)
-        if self.size > self.call.max_bytes:
+        """Take a packet of this answer. Raises `TooLarge`."""
+        self.answer.size += len(packet.raw)
+        if self.answer.size > self.call.max_bytes:
             raise TooLarge
         self.answer.packets.append(packet)
         if packet.response:
@@ -120,14 +108,7 @@ class Exchange(Struct, eq=False):
 
         None if there is no response, or if a marked list has begun and not ended.
         """
-        return self.lost() or (self._complete() if self.ends_with_probe else None)
-
-    def lost(self) -> Answer | None:
-        """The outcome when the session has ended: an Error without
-        ActionID that came last, or None if unknown."""
-        if self.unattributed_error is None or self.answer.response is not None:
-            return None
-        return Answer.of_error(self.unattributed_error)
+        return self._complete() if self.ends_with_probe else None
 
     def abandon(self) -> None:
         """Drop what was collected, which may be large. Asterisk may still work on the action."""
@@ -149,10 +130,6 @@ class Exchange(Struct, eq=False):
         return "WaitEventComplete" if self.name == catalogue.WAIT_EVENT else catalogue.UNMARKED_LISTS.get(self.name)
 
     def _feed_response(self, packet: Packet) -> Answer | None:
-        if not packet.action_id:
-            self.unattributed_error = packet
-            self.wants_probe = True
-            return None
         if packet.response.lower() == "error":
             self.answer.response = packet
             return self._complete(failed=True)
@@ -165,13 +142,13 @@ class Exchange(Struct, eq=False):
             return True
         unmarked = self.name in catalogue.UNMARKED_LISTS or self.name in catalogue.SINGLE_EVENT
         if unmarked or self.name in catalogue.SEVERAL_RESPONSES:
-            self.ends_with_probe = self.wants_probe = True
+            self.ends_with_probe = True
             return True
         return False
 
     def _complete(self, event: Packet | None = None, *, failed: bool = False) -> Answer:
         """The answer. event: the one that closed a list."""
         answer = self.answer
-        answer.complete, answer.failed, answer.size = event, failed, self.size
+        answer.complete, answer.failed = event, failed
         answer.output = answer.output or (answer.response.output if answer.response else [])
         return answer

@@ -9,11 +9,10 @@ Answers are matched to calls by ActionID, never by order. Where ActionIDs are no
 the proof: its reply shows that Asterisk has sent everything about the actions before it. Nothing is
 sent behind a Ping, so its reply covers every action in flight. It settles
 
-* an answer without a marked end, and an Error without ActionID on a lane with one action
-  (`exchange`);
-* an Error without ActionID on a lane with several actions: it is the outcome of the only call
-  without a response. With two such calls the session ends, and both are lost. A guess could report
-  an action as failed that Asterisk has carried out;
+* an answer without a marked end (`exchange`);
+* an Error without ActionID, which Asterisk sends for a packet that it refuses, and which a variable
+  can forge: it is the outcome of the only call without a response. With two such calls the session
+  ends, and both are lost. A guess could report an action as failed that Asterisk has carried out;
 * an abandoned action, whose deadline has passed or whose answer was too large: its slot is free
   again.
 """
@@ -64,7 +63,7 @@ class Lane:
         self._shared = False
         """Whether several actions have been in flight since the lane was last empty."""
         self._error: Packet | None = None
-        """An Error without ActionID that came while the lane was shared; a Ping is in flight."""
+        """An Error without ActionID; a Ping is in flight."""
         self._completed: list[Outcome] = []
         self._finished: deque[str] = deque(maxlen=MAX_FINISHED)
 
@@ -107,7 +106,8 @@ class Lane:
         self._due = min(self._due, call.deadline) if self._exchanges else call.deadline
         exchange = self._exchanges[call.action_id] = Exchange(call, now)
         self.session.send(call.packet)
-        self._probe_if_wanted(exchange, now)
+        if exchange.ends_with_probe:
+            self._probe(now)
 
     def feed(self, data: bytes, now: float) -> list[Outcome]:
         """Take bytes and return what they completed.
@@ -156,8 +156,9 @@ class Lane:
         Calls that the failed `feed` completed come first. An Error without ActionID is an outcome
         only on a lane with one action.
         """
-        under_way = [(exchange.call, exchange.lost()) for exchange in self._exchanges.values() if not exchange.abandoned]
-        return [*self._completed, *under_way]
+        refused = Answer.of_error(self._error) if self._error is not None and not self._shared else None
+        open_ = [exchange for exchange in self._exchanges.values() if not exchange.abandoned]
+        return [*self._completed, *((one.call, None if one.answered else refused) for one in open_)]
 
     def _feed_item(self, item: Packet | Oversized, now: float) -> None:
         packet = item.head if isinstance(item, Oversized) else item
@@ -179,8 +180,8 @@ class Lane:
             return
         if answer is not None:
             self._finish(exchange, answer)
-        else:
-            self._probe_if_wanted(exchange, now)
+        elif exchange.ends_with_probe and packet.response:
+            self._probe(now)
 
     def _exchange_of(self, packet: Packet) -> Exchange | None:
         """The exchange that `packet` answers.
@@ -196,9 +197,9 @@ class Lane:
         return alone if alone is not None and not alone.abandoned and alone.matches(packet) else None
 
     def _feed_unattributed(self, packet: Packet, now: float) -> None:
-        """Handle a packet of no exchange: on a shared lane an Error without ActionID
-        waits for the Ping; others are counted."""
-        if not self._shared or packet.action_id or packet.response.lower() != "error":
+        """Handle a packet of no exchange: an Error without ActionID waits for
+        the Ping if it may be an outcome; others are counted."""
+        if packet.action_id or packet.response.lower() != "error" or not self._unanswered():
             self._count(packet)
             return
         if self._error is not None:
@@ -223,11 +224,6 @@ class Lane:
         exchange.abandon()
         self._probe(now)
 
-    def _probe_if_wanted(self, exchange: Exchange, now: float) -> None:
-        if exchange.wants_probe:
-            exchange.wants_probe = False
-            self._probe(now)
-
     def _probe(self, now: float) -> None:
         """Ensure that a Ping is in flight behind all actions.
 
@@ -238,25 +234,23 @@ class Lane:
 
     def _on_probe_reply(self) -> None:
         """Asterisk is done with every action in flight: no more packets of them will come."""
-        unanswered = [exchange for exchange in self._exchanges.values() if not exchange.answered]
+        error, self._error = self._error, None
+        unanswered = self._unanswered()
         for exchange in list(self._exchanges.values()):
             if exchange.abandoned:
                 self._release(exchange)
+            elif error is not None and unanswered == [exchange]:
+                self._finish(exchange, Answer.of_error(error))
+                error = None
             elif answer := exchange.on_probe_reply():
                 self._finish(exchange, answer)
-        error, self._error = self._error, None
-        if error is not None:
-            self._attribute(error, unanswered)
-
-    def _attribute(self, error: Packet, unanswered: list[Exchange]) -> None:
-        """Give an Error without ActionID to the only call that it can
-        belong to, unless that call is abandoned."""
-        if len(unanswered) > 1:
+        if error is not None and len(unanswered) > 1:
             raise ProtocolError(f"an Error without ActionID belongs to one of {len(unanswered)} actions; it is unknown to which")
-        if unanswered and not unanswered[0].abandoned:
-            self._finish(unanswered[0], Answer.of_error(error))
-        else:
+        if error is not None:
             self._count(error)
+
+    def _unanswered(self) -> list[Exchange]:
+        return [exchange for exchange in self._exchanges.values() if not exchange.answered]
 
     def _count(self, packet: Packet) -> None:
         if packet.action_id in self._finished:

@@ -95,6 +95,32 @@ def test_an_error_without_action_id_is_the_outcome_once_the_ping_is_answered() -
     assert lane.idle
 
 
+@pytest.mark.parametrize("action", ["Ping", "Queues"])
+def test_two_errors_without_action_id_are_one_outcome(action: str) -> None:
+    lane = ready()
+    lane.start(lane_call(1, action, "a1", 105.0, 5000), 100.0)
+    lane.feed(IDLESS + IDLESS, 100.0)
+    [_, (_, ping)] = sent(lane)
+    [(_, outcome)] = lane.feed(answer(ping), 100.0)
+    assert isinstance(outcome, Answer) and outcome.failed and len(outcome.packets) == 1 and lane.idle
+
+
+def test_an_error_without_action_id_after_a_response_is_unknown() -> None:
+    lane = ready()
+    start(lane)
+    assert lane.feed(answer("a1", "EventList: start\r\n") + IDLESS, 100.0) == []
+    assert lane.unknown == 1 and not lane.session.pinging()
+
+
+def test_a_forged_error_before_a_list_does_not_end_it() -> None:
+    lane = ready()
+    start(lane, "Status")
+    assert lane.feed(IDLESS + answer("a1", "EventList: start\r\n"), 100.0) == []
+    assert pong(lane) == []
+    [(_, outcome)] = lane.feed(event("a1", "EventList: Complete\r\n"), 100.0)
+    assert isinstance(outcome, Answer) and not outcome.failed and lane.idle
+
+
 @pytest.mark.parametrize("together", [True, False], ids=["in one read", "apart"])
 def test_a_forged_error_does_not_replace_the_answer(together: bool) -> None:
     lane = ready()
@@ -304,12 +330,15 @@ LOST = {
     "nothing in flight": (None, b"", False),
     "nothing known": ("Test", b"", False),
     "half a list": ("Test", answer("a1", "EventList: start\r\n") + event("a1"), False),
+    "an old list under way": ("Status", answer("a1"), False),
     "an error without id": ("Test", IDLESS, True),
+    "a forged error and the start of a list": ("Test", IDLESS + answer("a1", "EventList: start\r\n"), False),
 }
 
 
 @pytest.mark.parametrize(("action", "stream", "known"), LOST.values(), ids=LOST)
 def test_a_session_end_ends_all_calls_of_the_lane(action: str | None, stream: bytes, known: bool) -> None:
+    """Only an error without ActionID is an outcome; a partial list is not a complete one."""
     lane = ready()
     call = start(lane, action) if action else None
     if stream:
@@ -318,4 +347,4 @@ def test_a_session_end_ends_all_calls_of_the_lane(action: str | None, stream: by
         lane.feed(b"", 100.0)
     lost = lane.lost()
     assert [c for c, _ in lost] == ([call] if call else [])
-    assert [answer is not None for _, answer in lost] == ([known] if call else [])
+    assert [isinstance(answer, Answer) and answer.failed for _, answer in lost] == ([known] if call else [])
