@@ -10,11 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from itertools import compress
-from typing import TypeVar
 
 from amid.ami.packet import Packet
-
-T = TypeVar("T")
 
 BLANK = b"\r\n\r\n"
 """The end of a packet as Asterisk writes it: the end of the last line, and an empty line."""
@@ -56,17 +53,6 @@ class EventBatch:
 
     def packets(self) -> list[Packet]:
         return [Packet(raw) for raw in self.raws()]
-
-
-def flatten(items: Iterable[Packet | EventBatch | T]) -> list[Packet | T]:
-    """`items` with each batch replaced by its packets."""
-    one_by_one: list[Packet | T] = []
-    for item in items:
-        if isinstance(item, EventBatch):
-            one_by_one += item.packets()
-        else:
-            one_by_one.append(item)
-    return one_by_one
 
 
 def parse_batch(block: bytes) -> EventBatch | None:

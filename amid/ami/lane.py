@@ -23,7 +23,7 @@ import math
 from collections import deque
 
 from amid.ami import catalogue
-from amid.ami.event_batch import flatten
+from amid.ami.event_batch import EventBatch
 from amid.ami.exchange import Answer, Call, Exchange, TooLarge
 from amid.ami.packet import Packet, ProtocolError
 from amid.ami.parser import Oversized
@@ -115,8 +115,9 @@ class Lane:
         Raises `ProtocolError` if the session has failed; `lost` then returns the outcomes.
         """
         was_pinging = self.session.pinging()
-        for item in flatten(self.session.receive(data, now)):
-            self._feed_item(item, now)
+        for received in self.session.receive(data, now):
+            for item in received.packets() if isinstance(received, EventBatch) else (received,):
+                self._feed_item(item, now)
         if was_pinging and not self.session.pinging():
             self._on_probe_reply()
         completed, self._completed = self._completed, []

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import cast
 
-from amid.ami.event_batch import flatten
+from amid.ami.event_batch import EventBatch
 from amid.ami.packet import Packet
 from amid.ami.parser import Greeting, Item, Oversized
 
@@ -13,4 +12,4 @@ Single = Greeting | Packet | Oversized
 
 
 def one_by_one(items: Iterable[Item]) -> list[Single]:
-    return cast(list[Single], flatten(items))
+    return [one for item in items for one in (item.packets() if isinstance(item, EventBatch) else [item])]

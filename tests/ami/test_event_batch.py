@@ -7,9 +7,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from amid.ami.event_batch import BLANK, EventBatch, flatten, parse_batch
+from amid.ami.event_batch import BLANK, EventBatch, parse_batch
 from amid.ami.packet import Packet
 from amid.ami.parser import Parser
+from tests.ami.items import one_by_one
 from tests.ami.test_parser import GREETING
 
 A = b"Event: A\r\nX: 1\r\nY: caf\xe9" + BLANK
@@ -99,7 +100,7 @@ def raws(stream: bytes, size: int) -> list[bytes]:
     parser = Parser()
     parser.feed(GREETING)
     pieces = [stream[at : at + size] for at in range(0, len(stream), size)]
-    return [item.raw for piece in pieces for item in flatten(parser.feed(piece)) if isinstance(item, Packet)]
+    return [item.raw for piece in pieces for item in one_by_one(parser.feed(piece)) if isinstance(item, Packet)]
 
 
 def byte_by_byte(stream: bytes) -> list[bytes]:

@@ -21,7 +21,6 @@ from typing import Any, cast
 import msgpack
 
 from amid import wire
-from amid.ami.event_batch import flatten
 from amid.ami.packet import Packet
 from amid.ami.parser import Parser
 from amid.broker.broker import Broker
@@ -34,6 +33,7 @@ from amid.process.settings import BrokerSettings, broker_settings
 from amid.rpc import messages
 from amid.rpc.messages import Capacity, Hello, Lanes, PullEvents, Request, RunAction, Status
 from amid.rpc.requests import request_id
+from tests.ami.items import one_by_one
 from tests.fuzz import campaign
 from tests.rpc.test_requests_fast import judge
 
@@ -193,7 +193,7 @@ def judge_pull(call: PullEvents, params: dict[str, Any]) -> None:
 def judge_action(call: RunAction, params: dict[str, Any]) -> None:
     """The packet parses back to what the request says, and `until` is an event's name."""
     assert not set(b"\r\n\0") & set(call.until or b"")
-    greeting_and_packets = flatten(Parser().feed(GREETING + call.packet))
+    greeting_and_packets = one_by_one(Parser().feed(GREETING + call.packet))
     assert [type(item) for item in greeting_and_packets[1:]] == [Packet], "not one packet"
     action, action_id, *lines = call.packet.removesuffix(b"\r\n\r\n").split(b"\r\n")
     assert action == b"Action: " + on_the_wire(params["action"]) and action_id == b"ActionID: " + call.action_id.encode()
