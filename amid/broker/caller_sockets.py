@@ -17,7 +17,7 @@ import os
 import select
 from collections import Counter
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 
 import zmq
 from zmq.backend import Socket
@@ -28,7 +28,7 @@ from amid.broker.connection_monitor import ConnectionMonitor
 from amid.broker.local_callers import MAX_FRAMES, LocalCallers, LocalConnection
 from amid.broker.origin import Connection, Identity, Origin
 from amid.broker.reply_backlog import ReplyBacklog
-from amid.config.unix_users import find_caller
+from amid.config.unix_users import LocalCaller, find_caller
 from amid.process.acceptor import Acceptor, listen_locally
 from amid.process.bindings import Bindings, Report
 from amid.process.loop import Alarm, Soon, clock
@@ -85,7 +85,6 @@ class CallerSockets:
         self._local = local
         self._counters = counters
         self._backlog = ReplyBacklog(settings.rpc.max_unread_bytes)
-        self._identities: dict[tuple[int, int], Identity] = {}
         self._tcp: zmq.Socket[bytes] | None = None
         self._zap: ZapAuthenticator | None = None
         if settings.curve.secret_key is not None:
@@ -103,10 +102,9 @@ class CallerSockets:
         A connection whose key was removed has no rights from now on.
         """
         self._names = {caller.key: name for name, caller in settings.callers.items() if caller.key}
-        self._local_callers = settings.local_callers
+        self._unix_user = lru_cache(MAX_IDENTITIES)(partial(_identify_user, settings.local_callers))
         self._backlog.limit = settings.rpc.max_unread_bytes
         self._local.limits = settings.rpc
-        self._identities.clear()
         if self._zap is not None and self._tcp is not None:
             self._zap.set_keys(settings.callers)
             self._tcp.set(zmq.SNDHWM, settings.rpc.max_unread_answers)
@@ -226,15 +224,6 @@ class CallerSockets:
                     self._skipping = False
                     return
 
-    def _unix_user(self, uid: int, gid: int) -> Identity:
-        identity = self._identities.get((uid, gid))
-        if identity is None:
-            if len(self._identities) >= MAX_IDENTITIES:
-                self._identities.clear()
-            name = find_caller(self._local_callers, uid, gid)
-            identity = self._identities[uid, gid] = Identity(name, f"uid:{uid}", local=True, own=uid == os.geteuid())
-        return identity
-
     def _key_holder(self, frame: zmq.Frame) -> Identity:
         key = str(frame.get("User-Id"))
         name = self._names.get(key)
@@ -282,6 +271,10 @@ def open_caller_sockets(settings: BrokerSettings, counters: Counter[str]) -> Cal
     acceptor.add([listener.fileno()])
     local = LocalCallers(listener, select.epoll(), counters, acceptor.free_descriptors, settings.rpc)
     return CallerSockets(zmq.Context(), acceptor, local, settings, counters)
+
+
+def _identify_user(callers: list[LocalCaller], uid: int, gid: int) -> Identity:
+    return Identity(find_caller(callers, uid, gid), f"uid:{uid}", local=True, own=uid == os.geteuid())
 
 
 def _router(context: zmq.Context[zmq.Socket[bytes]]) -> zmq.Socket[bytes]:
