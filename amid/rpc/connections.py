@@ -30,8 +30,8 @@ class Connections:
 
     def __init__(self) -> None:
         self._known: set[bytes] = set()
-        self._by_descriptor: dict[int, set[bytes]] = {}
-        self._open: set[int] = set()
+        self._open: dict[int, set[bytes]] = {}
+        """By descriptor."""
         self._ended: dict[bytes, None] = {}
 
     def __contains__(self, routing_id: bytes) -> bool:
@@ -39,12 +39,11 @@ class Connections:
         return routing_id in self._known
 
     def opened(self, descriptor: int) -> None:
-        self._open.add(descriptor)
+        self._open.setdefault(descriptor, set())
 
     def closed(self, descriptor: int) -> set[bytes]:
         """The routing ids of the connections that have ended with this descriptor."""
-        self._open.discard(descriptor)
-        ended = self._by_descriptor.pop(descriptor, set())
+        ended = self._open.pop(descriptor, set())
         for routing_id in ended:
             self._known.discard(routing_id)
             self._ended[routing_id] = None
@@ -57,5 +56,5 @@ class Connections:
         if descriptor not in self._open or routing_id in self._ended:
             return False
         self._known.add(routing_id)
-        self._by_descriptor.setdefault(descriptor, set()).add(routing_id)
+        self._open[descriptor].add(routing_id)
         return True

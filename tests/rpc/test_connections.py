@@ -102,7 +102,7 @@ class Sockets(RuleBasedStateMachine):
             self.events.append(("closed", descriptor))
         self.living.clear()
         self.receive_events(len(self.events))
-        assert not self.connections._known and not self.connections._by_descriptor and not self.connections._open
+        assert not self.connections._known and not self.connections._open
 
 
 TestSockets = Sockets.TestCase
