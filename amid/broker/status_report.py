@@ -16,16 +16,13 @@ from amid.process.loop import clock
 from amid.process.run_dir import STATUS_FILE
 from amid.process.settings import BrokerSettings
 from amid.rpc.calls import Calls
-from amid.rpc.messages import Lanes, Status
-from amid.rpc.server_queue import NO_CAPACITY, READER_TTL_S, ServerQueue
+from amid.rpc.messages import Lanes
+from amid.rpc.server_queue import READER_TTL_S, ServerQueue
 
 log = logging.getLogger("amid.broker")
 
 MAX_CALLERS = 50
 """Principals listed in `status`: those with the most open calls."""
-
-NO_STATUS = Status(NO_CAPACITY, False, "connecting", "", 0.0, 0, 0, "", Lanes(0, 0, 0, []), {})
-"""Of a reader that has not reported yet."""
 
 
 def servers(settings: BrokerSettings, calls: Calls, local: bool) -> list[dict[str, Any]]:
@@ -38,7 +35,7 @@ def status(settings: BrokerSettings, calls: Calls, counters: Mapping[str, int], 
     """The result of `status`."""
     views = servers(settings, calls, local)
     for view in views:
-        view["counters"] = (calls.servers[view["name"]].status or NO_STATUS).counters
+        view["counters"] = calls.servers[view["name"]].status.counters
     processes, uptime = _processes(Path(settings.run_dir, STATUS_FILE))
     counted = {**counters, "late_answers": calls.late, "abandoned_calls": calls.abandoned, "open_calls": len(calls)}
     busiest = nlargest(MAX_CALLERS, calls.open_by_principal().items(), key=itemgetter(1))
@@ -48,7 +45,7 @@ def status(settings: BrokerSettings, calls: Calls, counters: Mapping[str, int], 
 
 
 def _server(settings: BrokerSettings, queue: ServerQueue, local: bool, now: float) -> dict[str, Any]:
-    status = queue.status or NO_STATUS
+    status = queue.status
     alive = now < queue.last_message_at + READER_TTL_S
     events, stream = _endpoints(settings, queue.name, local)
     return {

@@ -22,7 +22,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from amid.rpc.messages import Capacity, Request, RunAction, Status, WantLanes
+from amid.rpc.messages import Capacity, Lanes, Request, RunAction, Status, WantLanes
 from amid.rpc.open_call import OpenCall
 
 SESSION_GRACE_S = 3.0
@@ -34,6 +34,8 @@ READER_FRESH_S = 1.2
 message; it sends one every 0.5 s."""
 
 NO_CAPACITY = Capacity(0, 0, 0, 0)
+NO_STATUS = Status(NO_CAPACITY, False, "connecting", "its reader has not reported yet", 0.0, 0, 0, "", Lanes(0, 0, 0, []), {})
+"""Of a reader that has not reported yet."""
 
 
 class FairQueue:
@@ -152,7 +154,7 @@ class ServerQueue:
     started: int = 0
     last_message_at: float = 0.0
     ready: bool = False
-    status: Status | None = None
+    status: Status = NO_STATUS
     waiting: FairQueue = field(default_factory=FairQueue)
     handed: dict[int, OpenCall] = field(default_factory=dict)
     pulls: dict[int, OpenCall] = field(default_factory=dict)
@@ -250,7 +252,7 @@ class ServerQueue:
         An error in place of a cursor would make its caller request "from now on" again, and lose
         the events in between without notice.
         """
-        if call.pull is not None and call.pull.epoch is None and self.status is not None:
+        if call.pull is not None and call.pull.epoch is None and self.status is not NO_STATUS:
             call.pull.epoch, call.pull.seq = self.status.epoch, self.status.seq
 
     def replace_reader(self, reader: Any, started: int, capacity: Capacity = NO_CAPACITY) -> None:
@@ -288,7 +290,7 @@ class ServerQueue:
         waiting = len(self.waiting)
         if not waiting:
             self.wanted = 0, False
-        if not waiting or self.status is None or not self.fresh(now):
+        if not waiting or not self.fresh(now):
             return None
         waiting = min(waiting, self.status.lanes.limit)  # for more, it opens no more lanes
         asked_waiting, asked_spare = self.wanted
@@ -298,6 +300,4 @@ class ServerQueue:
 
     def unavailable_reason(self) -> str:
         """Why there is no session, for a caller."""
-        if self.status is None:
-            return f"server {self.name} has no session: its reader has not reported yet"
         return f"server {self.name} has no session: {self.status.detail or 'no session for actions is open yet'}"
