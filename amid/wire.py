@@ -142,11 +142,8 @@ def _unpack_request(data: bytes) -> Any:
             raise _too_many()
         return container
 
-    limits = {
-        "max_array_len": MAX_ITEMS,
-        "max_map_len": MAX_ITEMS,
-    }  # hooks run at a container's end: limit its length too
     hooks = {"list_hook": counted, "object_hook": counted}
+    limits = dict.fromkeys(("max_array_len", "max_map_len"), MAX_ITEMS)  # hooks run at a container's end: limit its length too
     return msgpack.unpackb(data, unicode_errors="surrogateescape", strict_map_key=True, **hooks, **limits)
 
 

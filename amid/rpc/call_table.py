@@ -33,10 +33,7 @@ class CallTable:
     def add(self, call: OpenCall) -> None:
         self._calls[call.call_id] = call
         self.by_principal[call.principal] = self.by_principal.get(call.principal, 0) + 1
-        own = self._by_connection.get(call.origin.connection)
-        if own is None:
-            own = self._by_connection[call.origin.connection] = {}
-        own[call.call_id] = call
+        self._by_connection.setdefault(call.origin.connection, {})[call.call_id] = call
         self.deadlines.add(call)
 
     def remove(self, call: OpenCall) -> None:
