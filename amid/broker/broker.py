@@ -21,7 +21,7 @@ from amid.broker import status_report
 from amid.broker.audit_log import AuditLog
 from amid.broker.caller_sockets import PASS_S, CallerSockets, open_caller_sockets
 from amid.broker.origin import Connection, Origin, denied_to_others, principal_of
-from amid.broker.reader_links import Link, ReaderLinks
+from amid.broker.reader_links import AnyHello, ReaderLinks, ReaderPipe
 from amid.broker.replies import Replies
 from amid.config.tables import Caller, Config
 from amid.errors import AmidError
@@ -142,38 +142,36 @@ class Broker:
 
     # ── readers and services ──
 
-    def _receive_from_reader(self, link: Link, received: list[ReaderMessage[FromReader]]) -> None:
+    def _receive_from_reader(self, pipe: ReaderPipe, hello: AnyHello, received: list[ReaderMessage[FromReader]]) -> None:
         now = clock.monotonic()
-        hello = link.hello
         for message, payload in received:
             match message:
                 case Done(call_id, None):
                     self._do(self._calls.answered(call_id, payload, None, now))
-                case Done(call_id, Failure() as failure):
-                    error = AmidError(failure.kind, failure.message, sent=failure.sent, **failure.data)
-                    self._do(self._calls.answered(call_id, None, error, now))
+                case Done(call_id, Failure(kind, text, sent, data)):
+                    self._do(self._calls.answered(call_id, None, AmidError(kind, text, sent=sent, **data), now))
                 case Capacity() | Status() if isinstance(hello, Hello):
                     self._callers.flush_local()  # the answers so far, which this would delay
-                    self._do(self._calls.reader_reported(link, hello, message, now))
+                    self._do(self._calls.reader_reported(pipe, hello, message, now))
                 case PassOn():
                     self._do(self._calls.passed_on(message, isinstance(hello, ServiceHello), now))
                 case Progress(call_id, response):
                     self._calls.progressed(call_id, response)
                 case ServiceHello():
-                    self._do(self._calls.service_connected(link, message))
+                    self._do(self._calls.service_connected(pipe, message))
                 case ServiceStatus(name, report):
                     self._calls.services.reports[name] = report
                 case Returned(call_id):
                     self._calls.returned(call_id)
                 case Draining():
-                    link.send(Drained())
+                    pipe.send(Drained())
         self._set_alarm_soon()
 
-    def _lose_link(self, link: Link) -> None:
-        if isinstance(link.hello, ServiceHello):
-            self._do(self._calls.service_lost(link))
+    def _lose_link(self, pipe: ReaderPipe, hello: AnyHello) -> None:
+        if isinstance(hello, ServiceHello):
+            self._do(self._calls.service_lost(pipe))
         else:
-            self._do(self._calls.reader_lost(link, link.pipe.unwritten))
+            self._do(self._calls.reader_lost(pipe, pipe.unwritten))
         self._set_alarm_soon()
 
     # ── callers ──

@@ -9,44 +9,33 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from amid.process.pipe import Message, Pipe
 from amid.process.unix_socket import PRIVATE, bind_unix
 from amid.rpc import messages
-from amid.rpc.messages import FromReader, Hello, ServiceHello, ToReader, ToService
+from amid.rpc.messages import FromReader, Hello, ServiceHello
 from amid.wire import RPC_SOCKET
 
 log = logging.getLogger("amid.broker")
 
 ReaderPipe = Pipe[FromReader]
-
-
-@dataclass(eq=False, slots=True)
-class Link:
-    """One reader or service: its hello and its pipe."""
-
-    hello: Hello | ServiceHello
-    pipe: ReaderPipe
-
-    def send(self, message: ToReader | ToService) -> None:
-        self.pipe.send(message)
+AnyHello = Hello | ServiceHello
 
 
 class ReaderLinks:
-    """on_messages: takes the messages of one read from a reader or a service, the hello included.
-    on_lost: takes a reader or a service that has ended."""
+    """on_messages: takes the pipe and the hello of a reader or a service, and the messages of one
+    read, the hello included. on_lost: takes the pipe and the hello of one that has ended."""
 
     def __init__(
         self,
-        on_messages: Callable[[Link, list[Message[FromReader]]], object],
-        on_lost: Callable[[Link], object],
+        on_messages: Callable[[ReaderPipe, AnyHello, list[Message[FromReader]]], object],
+        on_lost: Callable[[ReaderPipe, AnyHello], object],
         counters: Counter[str],
     ) -> None:
         self._on_messages = on_messages
         self._on_lost = on_lost
         self._counters = counters
-        self._links: dict[ReaderPipe, Link | None] = {}
+        self._hellos: dict[ReaderPipe, AnyHello | None] = {}
         """Of all pipes; None before the hello. uvloop keeps no reference to a connection or server, and
         closes unreferenced ones."""
 
@@ -64,15 +53,15 @@ class ReaderLinks:
 
     def _new_pipe(self) -> ReaderPipe:
         pipe = Pipe(messages.decode_from_reader, self._received, self._lost)
-        self._links[pipe] = None
+        self._hellos[pipe] = None
         return pipe
 
     def _received(self, pipe: ReaderPipe, received: list[Message[FromReader]]) -> None:
-        link = self._links[pipe]
-        if link is None:
+        hello = self._hellos[pipe]
+        if hello is None:
             first, _ = received[0]
-            link = self._links[pipe] = _greeted(pipe, first)
-        self._on_messages(link, received)
+            hello = self._hellos[pipe] = _check_hello(first)
+        self._on_messages(pipe, hello, received)
 
     def _lost(self, pipe: ReaderPipe, error: Exception | None) -> None:
         if isinstance(error, ValueError):
@@ -81,15 +70,15 @@ class ReaderLinks:
         elif error is not None and not isinstance(error, OSError):
             self._counters["unreadable_messages"] += 1
             log.error("cannot handle a reader's message", exc_info=error)
-        link = self._links.pop(pipe)
-        if link is not None:
-            self._on_lost(link)
+        hello = self._hellos.pop(pipe)
+        if hello is not None:
+            self._on_lost(pipe, hello)
 
 
-def _greeted(pipe: ReaderPipe, hello: FromReader) -> Link:
+def _check_hello(hello: FromReader) -> AnyHello:
     if not isinstance(hello, Hello | ServiceHello):
         raise ValueError("its first message is not a hello")
     if isinstance(hello, ServiceHello):
         methods = f"; it answers {', '.join(hello.methods)}" if hello.methods else ""
         log.info("the service %s has connected%s", hello.name, methods)
-    return Link(hello, pipe)
+    return hello

@@ -14,7 +14,6 @@ import pytest
 from amid import wire
 from amid.broker.broker import Broker
 from amid.broker.origin import Identity, Origin
-from amid.broker.reader_links import Link
 from amid.config.tables import Caller, Config, Server
 from amid.process.pipe import Pipe
 from amid.process.settings import broker_settings
@@ -140,7 +139,7 @@ def fail_once(monkeypatch: pytest.MonkeyPatch, where: type, name: str) -> None:
 def test_a_call_that_cannot_be_sent_ends(
     loop: Loop, callers: Callers, reader: Reader, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    fail_once(monkeypatch, Link, "send")
+    fail_once(monkeypatch, Pipe, "send")
     callers.request("action", action="Ping")
     (answer,) = callers.answers
     assert (answer["error"]["data"]["kind"], answer["error"]["data"]["sent"]) == ("internal_error", False)

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from amid.broker.reader_links import Link, ReaderLinks
+from amid.broker.reader_links import AnyHello, ReaderLinks, ReaderPipe
 from amid.process.pipe import Message
 from amid.rpc import messages
 from amid.rpc.messages import Capacity, Done, FromReader, Hello, Returned, WantLanes
@@ -24,20 +24,20 @@ class Broker:
     """What hears of the readers."""
 
     def __init__(self, loop: Loop, path: str) -> None:
-        self.received: list[tuple[Link, FromReader]] = []
-        self.lost: list[Link] = []
+        self.received: list[tuple[ReaderPipe, AnyHello, FromReader]] = []
+        self.lost: list[ReaderPipe] = []
         self.counters: Counter[str] = Counter()
         self._path = path
 
         async def listen() -> ReaderLinks:
-            links = ReaderLinks(self.receive, self.lost.append, self.counters)
+            links = ReaderLinks(self.receive, lambda pipe, _: self.lost.append(pipe), self.counters)
             await links.listen(path)
             return links
 
         self.links = loop.run(listen())
 
-    def receive(self, link: Link, received: list[Message[FromReader]]) -> None:
-        self.received += [(link, message) for message, _ in received if not isinstance(message, Hello)]
+    def receive(self, pipe: ReaderPipe, hello: AnyHello, received: list[Message[FromReader]]) -> None:
+        self.received += [(pipe, hello, message) for message, _ in received if not isinstance(message, Hello)]
 
     def connect(self) -> socket.socket:
         connection = socket.socket(socket.AF_UNIX)
@@ -67,12 +67,12 @@ def test_messages_after_a_hello_belong_to_its_reader(loop: Loop, broker: Broker)
     with broker.connect() as reader:
         reader.send(encoded(HELLO) + encoded(Capacity(1, 0, 0, 0)))
         loop.eventually(lambda: broker.received, "it is received")
-        ((link, message),) = broker.received
-        assert link.hello == HELLO and message == Capacity(1, 0, 0, 0)
-        link.send(WantLanes(1, False))
+        [(pipe, hello, message)] = broker.received
+        assert hello == HELLO and message == Capacity(1, 0, 0, 0)
+        pipe.send(WantLanes(1, False))
         loop.turn()
         assert reader.recv(1000) == encoded(WantLanes(1, False))
-    loop.eventually(lambda: broker.lost == [link], "its end is seen")
+    loop.eventually(lambda: broker.lost == [pipe], "its end is seen")
 
 
 def test_a_hello_may_arrive_byte_by_byte(loop: Loop, broker: Broker) -> None:
@@ -81,7 +81,7 @@ def test_a_hello_may_arrive_byte_by_byte(loop: Loop, broker: Broker) -> None:
             reader.send(bytes([byte]))
             loop.turn(6)
         loop.eventually(lambda: broker.received or broker.counters, "it is received")
-        assert [message for _, message in broker.received] == [Returned(7)]
+        assert [message for *_, message in broker.received] == [Returned(7)]
         assert not broker.counters
 
 
@@ -100,7 +100,7 @@ def test_a_reader_is_lost_after_all_its_messages(loop: Loop, broker: Broker) -> 
     reader.send(encoded(Done(2), b"x" * 10))
     reader.close()
     loop.eventually(lambda: broker.lost, "its end is seen")
-    assert [message for _, message in broker.received] == [Returned(1), Done(2)]
+    assert [message for *_, message in broker.received] == [Returned(1), Done(2)]
     assert len(broker.lost) == 1
 
 

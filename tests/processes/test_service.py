@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from amid import wire
-from amid.broker.reader_links import Link, ReaderLinks
+from amid.broker.reader_links import AnyHello, ReaderLinks, ReaderPipe
 from amid.errors import AmidError
 from amid.process.pipe import Message
 from amid.process.service import Service
@@ -31,21 +31,21 @@ class Broker:
     """What hears of services."""
 
     def __init__(self, loop: Loop, run_dir: Path) -> None:
-        self.connected: list[Link] = []
+        self.connected: list[tuple[ReaderPipe, AnyHello]] = []
         self.received: list[Any] = []
-        self.lost: list[Link] = []
+        self.lost: list[ReaderPipe] = []
 
         async def listen() -> ReaderLinks:
-            links = ReaderLinks(self._receive, self.lost.append, Counter())
+            links = ReaderLinks(self._receive, lambda pipe, _: self.lost.append(pipe), Counter())
             await links.listen(str(run_dir / wire.READERS_SOCKET))
             return links
 
         self.links = loop.run(listen())
 
-    def _receive(self, link: Link | None, received: list[Message[FromReader]]) -> None:
+    def _receive(self, pipe: ReaderPipe, hello: AnyHello, received: list[Message[FromReader]]) -> None:
         for message, payload in received:
-            if isinstance(message, ServiceHello) and link is not None:
-                self.connected.append(link)
+            if isinstance(message, ServiceHello):
+                self.connected.append((pipe, hello))
             else:
                 self.received.append((message, payload))
 
@@ -73,11 +73,11 @@ class RecordingService:
 def test_what_is_asked_arrives_and_is_answered(loop: Loop, broker: Broker, tmp_path: Path) -> None:
     service = RecordingService(loop, tmp_path)
     loop.eventually(lambda: broker.connected, "the service has connected")
-    (link,) = broker.connected
-    assert link.hello == HELLO
+    [(pipe, hello)] = broker.connected
+    assert hello == HELLO
     call = CallService(7, 1.0, 1.0, "state", "pbx1", msgspec.msgpack.encode(PARAMS), as_json=True)
-    link.send(call)
-    link.send(Forget(8))
+    pipe.send(call)
+    pipe.send(Forget(8))
     loop.eventually(lambda: service.forgotten, "both have come")
     assert (service.calls, service.forgotten) == ([(call, PARAMS)], [8])
     service.service.answer(call, {"a": 1})
@@ -88,13 +88,13 @@ def test_what_is_asked_arrives_and_is_answered(loop: Loop, broker: Broker, tmp_p
     statuses = [(ServiceStatus("state", report), b"") for report in ({}, {"b": 2})]
     assert broker.received == [statuses[0], (Done(7), b'{"a": 1}'), (Done(7, failure), b""), statuses[1]]
     loop.run(service.service.close())
-    loop.eventually(lambda: broker.lost == [link], "its end is seen")
+    loop.eventually(lambda: broker.lost == [pipe], "its end is seen")
 
 
 def test_a_service_connects_again_when_there_is_another_broker(loop: Loop, broker: Broker, tmp_path: Path) -> None:
     service = RecordingService(loop, tmp_path)
     loop.eventually(lambda: broker.connected, "the service has connected")
-    broker.connected[0].pipe.close()
+    broker.connected[0][0].close()
     loop.eventually(lambda: len(broker.connected) == 2, "it connects again")
     assert service.forgotten == [None], "whoever had asked is gone"
     loop.run(service.service.close())
