@@ -18,7 +18,6 @@ from collections.abc import Collection, Hashable, Iterable, Mapping
 from typing import Any
 
 from amid.errors import AmidError
-from amid.rpc import recorded_pulls
 from amid.rpc.call_table import CallTable
 from amid.rpc.messages import CallService, Capacity, Forget, Hello, PassOn, PullEvents, Request, RunAction, ServiceHello, Status
 from amid.rpc.open_call import BUG, Effect, OpenCall, Origin, Reply, Send
@@ -189,13 +188,13 @@ class Calls:
         if by_recorder:
             return self._pass_back(call, message.epoch, message.seq)
         self.servers[call.server].remove(call)
-        recorded_pulls.hand_over(call, message, now)
+        call.pass_to_recorder(message, now)
         self._open.deadlines.add(call)
         return self.services.add(call, "recorder", now)
 
     def _pass_back(self, call: OpenCall, epoch: int, seq: int) -> list[Effect]:
         self.services.remove(call)
-        recorded_pulls.take_back(call, epoch, seq)
+        call.pass_back(epoch, seq)
         return self._queue_pull(self.servers[call.server], call)
 
     def service_connected(self, link: Any, hello: ServiceHello) -> list[Effect]:

@@ -1,19 +1,30 @@
 """An accepted call without an answer yet, and its effects: a `Send` to
-a reader or a service, a `Reply` to its caller."""
+a reader or a service, a `Reply` to its caller.
+
+A reader passes requests for events that it no longer holds on to the recorder. At the end of what
+is recorded, or where events were not recorded that the reader still holds, the recorder passes such
+a request back, and the reader answers it from its buffer.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Hashable
 from typing import Any, Protocol
 
+import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from amid.errors import AmidError
-from amid.rpc.messages import CallService, PullEvents, Request, RunAction, ToReader, ToService
+from amid.rpc.messages import CallService, PassOn, PullEvents, Request, RunAction, ToReader, ToService
+from amid.rpc.requests import Cursor, EventsParams
 from amid.rpc.result import EncodedEvents, EventsPage
 
 BUG = "amid failed on this request; see its log"
 """The message of an `internal_error`."""
+
+RECORDER_ANSWER_S = 0.5
+"""Time for the recorder to answer, at least. A client waits one second longer than its timeout."""
 
 
 class Origin(Protocol):
@@ -78,6 +89,25 @@ class OpenCall(Struct, eq=False):
     def service_call(self) -> CallService | None:
         """The request, if the call is for a service."""
         return self.request if isinstance(self.request, CallService) else None
+
+    def pass_to_recorder(self, message: PassOn, now: float) -> None:
+        """Make a request to the recorder of a request for events that the reader passes on."""
+        pull = self.pull
+        assert pull is not None
+        self.recorded_pull = replace(pull, epoch=message.epoch, seq=message.seq)
+        self.deadline = max(self.deadline, now + RECORDER_ANSWER_S)
+        self.link = None
+        after = Cursor(message.epoch, message.seq)
+        params = msgspec.msgpack.encode(EventsParams(server=self.server, after=after, names=pull.names or None, limit=pull.limit))
+        what = self.server, params, pull.as_json, self.principal, message.held
+        self.request = CallService(self.call_id, self.deadline, pull.end, "events", *what)
+
+    def pass_back(self, epoch: int, seq: int) -> None:
+        """Make a request to the reader of it again, which the reader answers in any case."""
+        pull = self.recorded_pull
+        assert pull is not None
+        self.request = replace(pull, deadline=self.deadline, epoch=epoch, seq=seq, recorded=False)
+        self.recorded_pull = self.link = None
 
     def ended(self, kind: str, message: str) -> Reply:
         """A failure. A pull without an event in time gets an empty result with the same cursor, and

@@ -10,8 +10,7 @@ import pytest
 from amid import wire
 from amid.rpc.calls import Calls
 from amid.rpc.messages import CallService, Forget, PassOn, PullEvents, ServiceHello
-from amid.rpc.open_call import Effect, Send
-from amid.rpc.recorded_pulls import ANSWER_S
+from amid.rpc.open_call import RECORDER_ANSWER_S, Effect, Send
 from amid.rpc.requests import Cursor, EventsParams
 from amid.rpc.services import SERVICE_GRACE_S
 from tests.rpc.test_calls import NOW, READER, Asker, error, replies, report, status, up
@@ -69,7 +68,7 @@ def test_the_reader_answers_at_the_end_of_the_recording(calls: Calls) -> None:
     (effect,) = calls.passed_on(PassOn(request.call_id, 4, 90), True, NOW)
     assert isinstance(effect, Send) and effect.reader == READER and isinstance(effect.message, PullEvents)
     last = effect.message
-    assert (last.epoch, last.seq, last.names, last.recorded, last.deadline) == (4, 90, ["Hangup"], False, NOW + ANSWER_S)
+    assert (last.epoch, last.seq, last.names, last.recorded, last.deadline) == (4, 90, ["Hangup"], False, NOW + RECORDER_ANSWER_S)
     (reply,) = replies(calls.answered(request.call_id, b"held", None, NOW))
     assert reply.result == b"held" and not len(calls)
 
@@ -100,10 +99,10 @@ def test_a_recorder_that_ends_costs_no_event(calls: Calls) -> None:
 def test_a_recorder_that_is_slow_costs_no_event(calls: Calls) -> None:
     request = pulled(calls, timeout=0.01)
     passed_on(calls, request)
-    assert calls.tick(NOW + ANSWER_S - 0.01) == [], "the caller waits a moment longer"
-    answer = page(calls.tick(NOW + ANSWER_S))
+    assert calls.tick(NOW + RECORDER_ANSWER_S - 0.01) == [], "the caller waits a moment longer"
+    answer = page(calls.tick(NOW + RECORDER_ANSWER_S))
     assert (answer["seq"], answer["missed"], answer["more"]) == (70, 0, True)
-    assert calls.passed_on(PassOn(request.call_id, 3, 70), True, NOW + ANSWER_S) == []
+    assert calls.passed_on(PassOn(request.call_id, 3, 70), True, NOW + RECORDER_ANSWER_S) == []
 
 
 def test_a_message_of_the_other_process_is_ignored(calls: Calls) -> None:
