@@ -175,7 +175,6 @@ class Calls:
             if queue.reader is reader:
                 self._fail(list(queue.handed.values()), "connection_lost", f"the reader of server {queue.name} has ended")
                 queue.replace_reader(None, queue.started)
-                queue.last_message_at = 0.0
         return self._failures()
 
     # ── services ──
@@ -305,9 +304,6 @@ class Calls:
 
     def _hand_out(self, queue: ServerQueue, now: float) -> list[Effect]:
         effects: list[Effect] = []
-        if queue.reader is None or not len(queue.waiting):
-            queue.wanted = 0, False
-            return effects
         while (call := queue.next_call(now)) is not None:
             if now >= call.deadline:
                 self._time_out(call)

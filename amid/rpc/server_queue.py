@@ -17,6 +17,7 @@ caller delay the others:
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
@@ -152,7 +153,7 @@ class ServerQueue:
     last_ready: float
     reader: Any = None
     started: int = 0
-    last_message_at: float = 0.0
+    last_message_at: float = -math.inf
     ready: bool = False
     status: Status = NO_STATUS
     waiting: FairQueue = field(default_factory=FairQueue)
@@ -185,7 +186,7 @@ class ServerQueue:
 
     def next_call(self, now: float) -> OpenCall | None:
         """The call that the reader may get now. `hand` must follow."""
-        if not self.ready or not self.fresh(now):
+        if not self.waiting or not self.ready or not self.fresh(now):
             return None
         call = self.waiting.next_call(self.lanes)
         return call if call is None or self._has_place(call) else None
@@ -261,7 +262,7 @@ class ServerQueue:
         It counts calls already if its server was removed and added again.
         """
         self.take_back_pulls()
-        self.reader, self.started = reader, started
+        self.reader, self.started, self.last_message_at = reader, started, -math.inf
         self.sent_idle, self.sent_behind = capacity.taken_idle, capacity.taken_behind
         self.capacity, self.wanted = NO_CAPACITY, (0, False)
         self.ready = False
