@@ -20,6 +20,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+from amid.broker.reply_backlog import OVERHEAD_BYTES, may_wait
 from amid.config.tables import Rpc
 from amid.process.loop import clock
 from amid.rpc.zmtp import Refused, ZmtpProtocol, encode_frames
@@ -39,12 +40,6 @@ MAX_FRAMES = 16
 MAX_HELD_BYTES = 64 * 1024 * 1024
 """Unfinished messages of one user."""
 HANDSHAKE_S = 2.0
-CONNECTION_BYTES = 32 * 1024
-"""Answers that may always wait on a connection, whatever its user has not read elsewhere."""
-SMALL_BYTES = 16 * 1024
-"""An answer up to this size, such as an error, may exceed the limit by an eighth."""
-OVERHEAD_BYTES = 256
-"""Memory of a queued answer besides its bytes."""
 LINGER_S = 0.5
 """Time to send the last answers when the broker ends."""
 CHUNKS_AT_ONCE = 64
@@ -264,13 +259,9 @@ class LocalCallers:
     # ── sending ──
 
     def has_room(self, connection: LocalConnection, size: int) -> bool:
-        """Whether an answer of `size` bytes may be queued. A single answer may exceed the limit."""
-        user = connection.user
-        size += OVERHEAD_BYTES
-        limit = self.limits.max_unread_bytes if size > SMALL_BYTES else self.limits.max_unread_bytes * 9 // 8
-        if user.unsent_bytes + size <= limit or not user.unsent_bytes:
-            return True
-        return connection.unsent_bytes + size <= CONNECTION_BYTES
+        """Whether an answer of `size` bytes may be queued."""
+        limit = self.limits.max_unread_bytes
+        return may_wait(size + OVERHEAD_BYTES, limit, connection.user.unsent_bytes, connection.unsent_bytes)
 
     def send(self, connection: LocalConnection, frames: list[bytes]) -> bool:
         """Queue an answer, or count it if its caller has disconnected. False if its user has too many unread."""

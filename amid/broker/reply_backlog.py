@@ -19,12 +19,22 @@ from amid.process.sending import send
 
 UNTRACKED_BYTES = 16 * 1024
 """From this many untracked bytes on, a connection's next answer is sent with a tracker."""
-CONNECTION_BYTES = 2 * UNTRACKED_BYTES
+SMALL_BYTES = 16 * 1024
+"""An answer up to this size, such as an error, may exceed the limit by an eighth."""
+CONNECTION_BYTES = 32 * 1024
 """Answers that may always wait on a connection, whatever its principal has not read elsewhere."""
 OVERHEAD_BYTES = 256
-"""Memory that libzmq needs for an answer besides its bytes."""
+"""Memory of a waiting answer besides its bytes."""
 REVIEW_S = 0.1
 """Interval at which all connections of a principal over its limit are reviewed."""
+
+
+def may_wait(size: int, limit: int, of_principal: int, of_connection: int) -> bool:
+    """Whether an answer of `size` bytes may wait for a principal that has `of_principal` unread bytes,
+    of which `of_connection` wait on its connection. A single answer may exceed the limit. The rule of
+    both sockets."""
+    limit = limit if size > SMALL_BYTES else limit * 9 // 8
+    return of_principal + size <= limit or of_connection + size <= CONNECTION_BYTES or not of_principal
 
 
 @dataclass(slots=True)
@@ -80,12 +90,11 @@ class ReplyBacklog:
         if principal is None:
             return True
         size += OVERHEAD_BYTES
-        limit = self.limit if size > UNTRACKED_BYTES else self.limit * 9 // 8  # so that an error can replace a large answer
-        if principal.bytes + size > limit:
+        if principal.bytes + size > self.limit:
             principal.review(clock.monotonic())
         found = principal.connections.get(connection)
         waiting = found.bytes + found.untracked if found is not None else 0
-        return principal.bytes + size <= limit or waiting + size <= CONNECTION_BYTES or not principal.bytes
+        return may_wait(size, self.limit, principal.bytes, waiting)
 
     def send(self, socket: zmq.Socket[bytes], name: str, frames: list[bytes]) -> None:
         """Send to the connection that the first frame names. Raises `zmq.ZMQError`."""
