@@ -72,10 +72,8 @@ class FairQueue:
         if not calls:
             del self._waiting[call.principal]
 
-    def next_call(self, lanes: LaneUse) -> OpenCall | None:
-        """The next call, or None."""
-        if not self._waiting:
-            return None
+    def next_call(self, lanes: LaneUse) -> OpenCall:
+        """The next call. There must be one."""
         principal = next(iter(self._waiting)) if len(self._waiting) == 1 else min(self._waiting, key=lanes.count)
         return next(iter(self._waiting[principal].values()))
 
@@ -189,7 +187,7 @@ class ServerQueue:
         if not self.waiting or not self.ready or not self.fresh(now):
             return None
         call = self.waiting.next_call(self.lanes)
-        return call if call is None or self._has_place(call) else None
+        return call if self._has_place(call) else None
 
     def can_hand(self, call: OpenCall, now: float) -> bool:
         """Whether the reader may get a new call at once, because no other waits. `hand` must follow."""
