@@ -3,10 +3,9 @@ caller.
 
 broker              the process: requests in, replies out
 caller_sockets      the sockets that callers connect to, and who is at their other end
-caller_message      a caller's message, and what is wrong with its frames
 local_callers       the Unix socket, with turns for each Unix user
 connection_monitor  when TCP callers connect and disconnect
-origin              where a request came from
+origin              where a request came from, and what is wrong with its frames
 reader_links        the pipes to the readers and services
 replies             replies: encoded, bounded, counted and audited
 reply_backlog       unread answers over TCP

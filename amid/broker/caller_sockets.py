@@ -23,10 +23,9 @@ import zmq
 from zmq.backend import Socket
 
 from amid import wire
-from amid.broker.caller_message import parse_message
 from amid.broker.connection_monitor import ConnectionMonitor
 from amid.broker.local_callers import MAX_FRAMES, LocalCallers, LocalConnection
-from amid.broker.origin import Connection, Identity, Origin
+from amid.broker.origin import Connection, Identity, Origin, parse_message
 from amid.broker.reply_backlog import ReplyBacklog
 from amid.config.unix_users import LocalCaller, find_caller
 from amid.process.acceptor import Acceptor, listen_locally

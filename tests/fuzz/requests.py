@@ -24,8 +24,7 @@ from amid import wire
 from amid.ami.packet import Packet
 from amid.ami.parser import Parser
 from amid.broker.broker import Broker
-from amid.broker.caller_message import parse_message
-from amid.broker.origin import Identity, Origin
+from amid.broker.origin import Identity, Origin, parse_message
 from amid.config.tables import Caller, Config, Server, State
 from amid.errors import CODES, AmidError
 from amid.process.child import Child
