@@ -266,9 +266,9 @@ class Broker:
         self._open(origin, self._server(params.server), request, now)
 
     def _call_service(self, origin: Origin, service: str, method: str, params: Any) -> None:
-        """A method that a service answers. One with a param `server` is for one server."""
+        """A method that a service answers."""
         self._calls.services.check(service, method)
-        server = self._server(params.server) if "server" in params.__struct_fields__ else ""
+        server = self._server(params.server)
         now = clock.monotonic()
         what = method, server, params, origin.as_json, origin.principal, now
         request = reader_requests.call_service(self._calls.new_call_id(), *what)

@@ -48,8 +48,7 @@ class Service(BrokerLink[ToService]):
         self.send(Done(call_id), result)
 
     def refuse(self, call: CallService, error: AmidError) -> None:
-        data = {"server": call.server} if call.server else {}
-        self.send(Done(call.call_id, Failure(error.kind, error.message, error.sent, data)))
+        self.send(Done(call.call_id, Failure(error.kind, error.message, error.sent, {"server": call.server})))
 
     def pass_on(self, call: CallService, epoch: int, seq: int) -> None:
         """Let the reader answer a request for events, from after this event on."""

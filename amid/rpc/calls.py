@@ -69,8 +69,7 @@ class Calls:
         return self._last_id
 
     def open(self, origin: Origin, server: str, request: Request, now: float, service: str = "") -> list[Effect]:
-        """Accept a call, or refuse it. service: the name of the service that answers a
-        `CallService`, whose server may be ""."""
+        """Accept a call, or refuse it. service: the name of the service that answers a `CallService`."""
         call = OpenCall(origin, server, request, request.call_id, request.deadline, origin.principal)
         if self._open.by_principal.get(call.principal, 0) >= self.max_per_caller:
             return [call.failure("busy", f"this caller has {self.max_per_caller} calls open (max_calls_per_caller in [rpc])")]

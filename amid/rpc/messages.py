@@ -73,8 +73,7 @@ class CallService(Struct, tag="call", array_like=True):
 
     deadline: monotonic seconds; the caller does not wait longer. end: when a call that waits for
     something is answered without it, a moment earlier. params: of the method (`amid.rpc.requests`),
-    in MessagePack. server: the name of a server, "" for a method that has none. principal: what the
-    call counts for. held: of `PassOn`.
+    in MessagePack. principal: what the call counts for. held: of `PassOn`.
     """
 
     call_id: int

@@ -123,7 +123,7 @@ class OpenCall(Struct, eq=False):
     def failure(self, kind: str, message: str) -> Reply:
         sent = self.sent
         action_id = self.request.action_id if sent and isinstance(self.request, RunAction) else None
-        error = AmidError(kind, message, sent=sent, server=self.server or None, action_id=action_id, response=self.response)
+        error = AmidError(kind, message, sent=sent, server=self.server, action_id=action_id, response=self.response)
         return Reply(self.origin, error=error)
 
     def timeout_reason(self) -> str:
