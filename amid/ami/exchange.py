@@ -40,11 +40,9 @@ class Answer(Struct):
         return Answer(packet, output=packet.output, failed=True, packets=[packet])
 
 
-class TooLarge(Exception):
-    """The answer is larger than its limit in bytes.
-
-    The call has failed; later packets of it are strays.
-    """
+class TooLarge:
+    """The outcome of a call whose answer is larger than its limit in bytes. Later packets of it are
+    strays."""
 
 
 class Call(Protocol):
@@ -66,7 +64,7 @@ class Call(Protocol):
 class Exchange(Struct, eq=False):
     """One action that was sent, and its answer so far.
 
-    `feed` takes each packet of the session and returns the `Answer` once it is complete, else None.
+    `feed` takes each packet of the answer and returns the outcome once there is one, else None.
     answered: a response with its ActionID came. abandoned: the call has its outcome, and later
     packets are strays. ends_with_probe: the reply to a Ping must complete it.
     """
@@ -90,11 +88,11 @@ class Exchange(Struct, eq=False):
             return self.name in catalogue.ITEMS_WITHOUT_ACTION_ID and self.answer.response is not None
         return not packet.response and self.name in catalogue.MAYBE_NO_RESPONSE
 
-    def feed(self, packet: Packet) -> Answer | None:
-        """Take a packet of this answer. Raises `TooLarge`."""
+    def feed(self, packet: Packet) -> Answer | TooLarge | None:
+        """Take a packet of this answer."""
         self.answer.size += len(packet.raw)
         if self.answer.size > self.call.max_bytes:
-            raise TooLarge
+            return TooLarge()
         self.answer.packets.append(packet)
         if packet.response:
             return self._feed_response(packet)

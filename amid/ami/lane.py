@@ -171,16 +171,12 @@ class Lane:
         if exchange.abandoned:
             self._count(packet)
             return
-        try:
-            if isinstance(item, Oversized):
-                raise TooLarge
-            answer = exchange.feed(packet)
-        except TooLarge as too_large:
-            self._completed.append((exchange.call, too_large))
+        outcome = TooLarge() if isinstance(item, Oversized) else exchange.feed(packet)
+        if isinstance(outcome, Answer):
+            self._finish(exchange, outcome)
+        elif outcome is not None:
+            self._completed.append((exchange.call, outcome))
             self._abandon(exchange, now)
-            return
-        if answer is not None:
-            self._finish(exchange, answer)
         elif exchange.ends_with_probe and packet.response:
             self._probe(now)
 

@@ -39,7 +39,7 @@ def answered(action: str, taken: list[Packet]) -> Answer:
         assert packet.action_id == "7" or exchange.matches(packet), packet.raw
         answers.append(exchange.feed(packet))
     assert answers[:-1] == [None] * (len(taken) - 1), "the list was taken for whole before its end"
-    assert answers[-1] is not None
+    assert isinstance(answers[-1], Answer)
     return answers[-1]
 
 
