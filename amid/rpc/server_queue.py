@@ -132,10 +132,6 @@ class LaneUse:
         for call_id in over:
             self.release(call_id)
 
-    def clear(self) -> None:
-        self.calls.clear()
-        self.counts.clear()
-
 
 @dataclass(slots=True)
 class ServerQueue:
@@ -264,7 +260,7 @@ class ServerQueue:
         self.sent_idle, self.sent_behind = capacity.taken_idle, capacity.taken_behind
         self.capacity, self.wanted = NO_CAPACITY, (0, False)
         self.ready = False
-        self.lanes.clear()
+        self.lanes = LaneUse()
 
     def take_report(self, report: Status | Capacity, now: float) -> None:
         """Take the reader's report, the full one or its capacity alone."""
