@@ -191,16 +191,13 @@ class CallerSockets:
 
     def _forget(self, socket: zmq.Socket[bytes], ended: list[bytes], cut: int) -> None:
         if cut:
-            self._report_cut(socket, cut)
+            self._counters["connections_without_request"] += cut
+            bound = int(socket.get(zmq.MAXMSGSIZE))
+            message = "%d connections ended without a request: their clients disconnected, or sent a message over %s bytes"
+            log.info(message, cut, f"{bound:,}")
         for routing_id in ended:
             self._backlog.forget(routing_id)
             self._on_disconnect(routing_id)
-
-    def _report_cut(self, socket: zmq.Socket[bytes], count: int) -> None:
-        self._counters["connections_without_request"] += count
-        bound = int(socket.get(zmq.MAXMSGSIZE))
-        message = "%d connections ended without a request: their clients disconnected, or sent a message over %s bytes"
-        log.info(message, count, f"{bound:,}")
 
     def _receive_frames(self, socket: zmq.Socket[bytes], end: float) -> tuple[zmq.Frame, list[bytes]]:
         """The routing id of a message as libzmq's object, and the bytes
