@@ -56,7 +56,7 @@ class Calls:
         self.max_calls, self.max_per_caller = max_calls, max_per_caller
         for name in [name for name in self.servers if name not in limits]:
             why = f"server {name} was removed from the configuration"
-            calls = [call for call in self._open if call.server == name]
+            calls = [call for call in self._open.values() if call.server == name]
             self._fail([call for call in calls if call.sent], "connection_lost", why)
             self._fail([call for call in calls if not call.sent], "not_connected", why)
             del self.servers[name]
@@ -109,7 +109,7 @@ class Calls:
             for call in queue.pulls.values():
                 queue.set_cursor(call)
             self._fail(list(queue.pulls.values()), "timeout", "amid is ending")
-        self._fail([call for call in self._open if call.service_call is not None], "not_connected", "amid is ending")
+        self._fail([call for call in self._open.values() if call.service_call is not None], "not_connected", "amid is ending")
         return self._failures(len(self._failed))
 
     # ── readers ──
@@ -200,7 +200,7 @@ class Calls:
 
     def service_lost(self, link: Any) -> list[Effect]:
         self.services.lost(link)
-        calls = [call for call in self._open if call.link is link]
+        calls = [call for call in self._open.values() if call.link is link]
         self._fail(calls, "not_connected", "the process that answers this method has ended; retry")
         return self._failures()
 
@@ -218,7 +218,7 @@ class Calls:
     def deny(self, principals: Collection[str]) -> list[Effect]:
         """End the calls of principals that were removed from the configuration. What was sent to
         Asterisk is still answered."""
-        ended = [call for call in self._open if call.principal in principals and not call.sent]
+        ended = [call for call in self._open.values() if call.principal in principals and not call.sent]
         effects = self._forget(ended)
         self._fail(ended, "denied", "its key was removed from the configuration")
         return effects + self._failures()
@@ -294,9 +294,9 @@ class Calls:
 
     def fail_all(self) -> list[Effect]:
         """Fail every open call, because the broker is ending."""
-        handed = [call for call in self._open if call.link is not None and call.service_call is None]
+        handed = [call for call in self._open.values() if call.link is not None and call.service_call is None]
         self._fail(handed, "connection_lost", "amid has ended")
-        self._fail(list(self._open), "not_connected", "amid has ended")
+        self._fail(list(self._open.values()), "not_connected", "amid has ended")
         return self._failures(len(self._failed))
 
     # ── shared steps ──
