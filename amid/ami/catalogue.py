@@ -16,6 +16,10 @@ from typing import Any
 
 from amid.ami.action import BLANKS, wire_bytes
 
+WAIT_EVENT = "waitevent"
+"""Responds when an event has come, then sends the events without ActionID, then WaitEventComplete.
+Input on the session ends the wait, so no Ping may follow it."""
+
 UNMARKED_LISTS = {
     "agents": "AgentsComplete",
     "bridgeinfo": "BridgeInfoComplete",
@@ -31,6 +35,7 @@ UNMARKED_LISTS = {
     "sippeerstatus": "SIPpeerstatusComplete",
     "status": "StatusComplete",
     "voicemailuserslist": "VoicemailUserEntryComplete",
+    WAIT_EVENT: "WaitEventComplete",
 }
 """Lists without the EventList marker before Asterisk 13.2: action -> its closing event.
 VoicemailUsersList still answers with a plain Success and nothing else when there are no users."""
@@ -43,10 +48,6 @@ SEVERAL_RESPONSES = frozenset({"jabbersend", "moduleload", "pridebugset", "pride
 
 MAYBE_NO_RESPONSE = frozenset({"dataget", "events", "iaxnetstats", "queues"})
 """Raw text, an event alone, or nothing at all in place of a response."""
-
-WAIT_EVENT = "waitevent"
-"""Responds when an event has come, then sends the events without ActionID, then WaitEventComplete.
-Input on the session ends the wait, so no Ping may follow it."""
 
 ITEMS_WITHOUT_ACTION_ID = frozenset({"iaxpeers", WAIT_EVENT})
 

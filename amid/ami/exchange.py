@@ -119,13 +119,10 @@ class Exchange(Struct, eq=False):
             return self._complete(packet)
         if mark == "cancelled":
             return self._complete(packet, failed=True)
-        if packet.event == self._closing_event():
+        if packet.event == catalogue.UNMARKED_LISTS.get(self.name):
             return self._complete(packet)
         self.answer.events.append(packet)
         return self._complete() if packet.event == catalogue.SINGLE_EVENT.get(self.name) else None
-
-    def _closing_event(self) -> str | None:
-        return "WaitEventComplete" if self.name == catalogue.WAIT_EVENT else catalogue.UNMARKED_LISTS.get(self.name)
 
     def _feed_response(self, packet: Packet) -> Answer | None:
         if packet.response.lower() == "error":
