@@ -142,12 +142,11 @@ class Parser:
         """Drop the remainder of an oversized packet; True once its end has come."""
         old = self._skipping == _OLD_END
         end, after = _find_old_end(self._buffer, 0, self._searched) if old else _find_end(self._buffer, self._searched)
+        self._searched = 0
         if end < 0:
             del self._buffer[: max(0, len(self._buffer) - len(_OLD_END))]
-            self._searched = 0
             return False
         del self._buffer[:after]
-        self._searched = 0
         self._skipping = b""
         return True
 
