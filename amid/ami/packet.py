@@ -6,6 +6,8 @@ becomes str, any other stays bytes: no byte is lost or guessed.
 
 from __future__ import annotations
 
+from typing import Any
+
 Text = str | bytes
 """A header's value: str if it is valid UTF-8, else bytes."""
 
@@ -43,7 +45,8 @@ class Packet:
     def headers(self) -> Headers:
         """All headers, as received. A line without a colon is a value of the header ""."""
         if self._headers is None:
-            self._headers = _old_command(self.raw) if is_old_command(self.raw) else parse_headers(self.raw)
+            is_old = is_old_command(self.raw)
+            self._headers = parse_headers(self.raw[: _old_output_start(self.raw)].rstrip(b"\r\n") if is_old else self.raw)
         return self._headers
 
     def get(self, name: str) -> str:
@@ -61,7 +64,7 @@ class Packet:
             return headers[name]
         size = len(name)
         for key in headers:
-            if len(key) == size and _same_name(key, name):
+            if len(key) == size and isinstance(key, str) and key.lower() == name.lower():
                 return headers[key]
         return None
 
@@ -116,13 +119,15 @@ def parse_headers(raw: bytes) -> Headers:
     block = text(raw)
     if isinstance(block, str):
         return _split_text(block)
-    headers: Headers = {}
-    for line in raw.split(b"\n"):
-        name, colon, value = line.removesuffix(b"\r").partition(b":")
-        if not colon:
-            name, value = b"", name
-        _add(headers, text(name), text(value.removeprefix(b" ") if colon else value))
-    return headers
+    headers = _split_text(raw.decode("latin-1"))  # a character for each byte
+    return {
+        _recoded(name): list(map(_recoded, value)) if isinstance(value, list) else _recoded(value)
+        for name, value in headers.items()
+    }
+
+
+def _recoded(latin: Any) -> Text:
+    return text(latin.encode("latin-1"))
 
 
 def _split_text(block: str) -> Headers:
@@ -147,35 +152,19 @@ def _split_lines(block: str) -> Headers:
             name, colon, value = line.partition(":")
             if not colon:
                 name, value = "", name
-        if name in headers:
-            _add(headers, name, value)
-        else:
+        if name not in headers:
             headers[name] = value
+        elif isinstance(known := headers[name], list):
+            known.append(value)
+        else:
+            headers[name] = [known, value]
     return headers
-
-
-def _add(headers: Headers, name: Text, value: Text) -> None:
-    known = headers.get(name)
-    if known is None:
-        headers[name] = value
-    elif isinstance(known, list):
-        known.append(value)
-    else:
-        headers[name] = [known, value]
-
-
-def _same_name(key: Text, name: str) -> bool:
-    return isinstance(key, str) and key.lower() == name.lower()
 
 
 def is_old_command(raw: bytes) -> bool:
     """Whether a packet that begins with `raw` is a Command's answer
     in the format before Asterisk 14."""
     return raw[: len(FOLLOWS)].lower() == FOLLOWS
-
-
-def _old_command(raw: bytes) -> Headers:
-    return parse_headers(raw[: _old_output_start(raw)].rstrip(b"\r\n"))
 
 
 def _old_output(raw: bytes) -> list[Text]:
