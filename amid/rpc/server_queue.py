@@ -231,16 +231,6 @@ class ServerQueue:
         else:
             self.waiting.remove(call)
 
-    def take_back_pulls(self) -> None:
-        """Keep the pulls for the reader's successor, which continues from their cursors.
-
-        A pull without a cursor continues after the last event that the reader reported.
-        """
-        for call in self.pulls.values():
-            if call.link is not None:
-                self.set_cursor(call)
-            call.link = None
-
     def set_cursor(self, call: OpenCall) -> None:
         """Let a pull without a cursor begin at the last event that the reader reported.
 
@@ -251,11 +241,15 @@ class ServerQueue:
             call.pull.epoch, call.pull.seq = self.status.epoch, self.status.seq
 
     def replace_reader(self, reader: Any, started: int, capacity: Capacity = NO_CAPACITY) -> None:
-        """capacity: its first report.
+        """capacity: its first report. It counts calls already if its server was removed and added again.
 
-        It counts calls already if its server was removed and added again.
+        The pulls stay for the reader's successor, which continues from their cursors. One without a
+        cursor continues after the last event that the reader reported.
         """
-        self.take_back_pulls()
+        for call in self.pulls.values():
+            if call.link is not None:
+                self.set_cursor(call)
+            call.link = None
         self.reader, self.started, self.last_message_at = reader, started, -math.inf
         self.sent_idle, self.sent_behind = capacity.taken_idle, capacity.taken_behind
         self.capacity, self.wanted = NO_CAPACITY, (0, False)
@@ -268,16 +262,12 @@ class ServerQueue:
         if isinstance(report, Capacity):
             self.capacity = report
         else:
-            self._take_status(report)
+            self.status, self.ready, self.capacity, lanes = report, report.ready, report.capacity, report.lanes
+            self.wanted = 0, False  # ask again: some may have ended when it was asked, and it opens lanes beside those in use
+            self.has_spare_lane = lanes.free + lanes.busy > lanes.limit
+            self.lanes.reconcile(lanes.calls, self.capacity.taken_idle + self.capacity.taken_behind)
         if self.ready:
             self.last_ready = now
-
-    def _take_status(self, status: Status) -> None:
-        self.status, self.ready, self.capacity = status, status.ready, status.capacity
-        self.wanted = 0, False  # ask again: some may have ended when it was asked, and it opens lanes beside those in use
-        lanes = status.lanes
-        self.has_spare_lane = lanes.free + lanes.busy > lanes.limit
-        self.lanes.reconcile(lanes.calls, status.capacity.taken_idle + status.capacity.taken_behind)
 
     def want_lanes(self, now: float) -> WantLanes | None:
         """The message that asks the reader for more lanes; None if it
