@@ -167,7 +167,7 @@ class Lane:
         if exchange is None:
             self._feed_unattributed(packet, now)
             return
-        exchange.answered = exchange.answered or bool(packet.action_id and packet.response)
+        exchange.answered = exchange.answered or bool(packet.response)
         if exchange.abandoned:
             self._count(packet)
             return
