@@ -216,8 +216,7 @@ class Pulls:
         return True
 
     def _answer(self, pull: _Pull, more: bool) -> bool:
-        page = result.EventsPage(self._publisher.server, *pull.cursor, pull.missed, more)
-        return self._deliver_once(pull, page.encode(pull.events), None)
+        return self._deliver_once(pull, pull.events.page(self._publisher.server, *pull.cursor, pull.missed, more), None)
 
     def _deliver_once(self, pull: _Pull, answer: bytes | None, failure: Failure | None) -> bool:
         del self._open[pull.call_id]

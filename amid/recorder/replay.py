@@ -24,7 +24,7 @@ from amid.history.blocks import decompress
 from amid.recorder.archive import NEVER, Archive, is_unfinished, opened, tail_of
 from amid.recorder.day_file import hashes_of
 from amid.rpc.requests import EventsParams
-from amid.rpc.result import EncodedEvents, EventsPage
+from amid.rpc.result import EncodedEvents
 
 log = logging.getLogger("amid.recorder")
 
@@ -145,7 +145,7 @@ class RecordedPull:
 
     def page(self, server: str, more: bool) -> bytes:
         """The answer, encoded."""
-        return EventsPage(server, *self.cursor, self.missed, more).encode(self.events)
+        return self.events.page(server, *self.cursor, self.missed, more)
 
     def advance(self) -> None:
         """Read the next blocks. Raises `AmidError` if a file cannot be read at present."""

@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from amid.errors import AmidError
 from amid.rpc.messages import CallService, PassOn, PullEvents, Request, RunAction, ToReader, ToService
 from amid.rpc.requests import Cursor, EventsParams
-from amid.rpc.result import EncodedEvents, EventsPage
+from amid.rpc.result import EncodedEvents
 
 BUG = "amid failed on this request; see its log"
 """The message of an `internal_error`."""
@@ -117,8 +117,8 @@ class OpenCall(Struct, eq=False):
             pull, kinds = self.recorded_pull, ["timeout", "not_connected"]
         if pull is None or kind not in kinds or pull.epoch is None:
             return self.failure(kind, message)
-        page = EventsPage(self.server, pull.epoch, pull.seq, 0, more=pull is self.recorded_pull)
-        return Reply(self.origin, page.encode(EncodedEvents(pull.as_json)))
+        more = pull is self.recorded_pull
+        return Reply(self.origin, EncodedEvents(pull.as_json).page(self.server, pull.epoch, pull.seq, 0, more))
 
     def failure(self, kind: str, message: str) -> Reply:
         sent = self.sent

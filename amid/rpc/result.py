@@ -70,24 +70,11 @@ class EncodedEvents:
         self.count += count
         self.size += len(piece)
 
-    def encode(self) -> msgspec.Raw:
-        """The list."""
-        if self.as_json:
-            return msgspec.Raw(b"[%b]" % b",".join(self.pieces))
-        return msgspec.Raw(b"".join((_array_header(self.count), *self.pieces)))
-
-
-class EventsPage(NamedTuple):
-    """The result of `events`."""
-
-    server: str
-    epoch: int
-    seq: int
-    missed: int | None
-    more: bool
-
-    def encode(self, events: EncodedEvents) -> bytes:
-        return (_JSON if events.as_json else _MSGPACK).encode({**self._asdict(), "events": events.encode()})
+    def page(self, server: str, epoch: int, seq: int, missed: int | None, more: bool) -> bytes:
+        """The result of `events`."""
+        events = b"[%b]" % b",".join(self.pieces) if self.as_json else b"".join((_array_header(self.count), *self.pieces))
+        page = {"server": server, "epoch": epoch, "seq": seq, "missed": missed, "more": more, "events": msgspec.Raw(events)}
+        return (_JSON if self.as_json else _MSGPACK).encode(page)
 
 
 def _json_events(events: list[Event]) -> bytes:

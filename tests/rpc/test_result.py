@@ -78,7 +78,7 @@ def test_a_page_of_events_is_encoded(as_json: bool, reads: list[list[tuple[Any, 
     events = result.EncodedEvents(as_json)
     for read in reads:
         events.add([Event(**body, fields=fields) for fields, _ in read])  # type: ignore[arg-type]
-    page = result.EventsPage("pbx1", 1, 2, None, True).encode(events)
+    page = events.page("pbx1", 1, 2, None, True)
     found = wire.unpack_json(page) if as_json else wire.unpack_json(wire.pack_json(wire.unpack(page)))
     expected = [{**body, "fields": fields} for read in reads for _, fields in read]
     assert found == {"server": "pbx1", "epoch": 1, "seq": 2, "missed": None, "more": True, "events": expected}
@@ -87,6 +87,6 @@ def test_a_page_of_events_is_encoded(as_json: bool, reads: list[list[tuple[Any, 
 
 @pytest.mark.parametrize("as_json", [True, False])
 def test_an_empty_page_is_encoded(as_json: bool) -> None:
-    page = result.EventsPage("pbx1", 1, 2, 0, False).encode(result.EncodedEvents(as_json))
+    page = result.EncodedEvents(as_json).page("pbx1", 1, 2, 0, False)
     found = (wire.unpack_json if as_json else wire.unpack)(page)
     assert found == {"server": "pbx1", "epoch": 1, "seq": 2, "missed": 0, "more": False, "events": []}
