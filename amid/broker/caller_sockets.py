@@ -232,21 +232,19 @@ class CallerSockets:
 
         It is counted as undeliverable if the caller has disconnected or does not read.
         """
-        connection, principal = origin.connection, origin.identity.principal
+        connection = origin.connection
         if isinstance(connection, LocalConnection):
             self._flush_soon()
             return self._local.send(connection, [*origin.envelope, body])
-        if not self._backlog.has_room(principal, connection, len(body)):
-            return False
         assert self._tcp is not None
+        self._tcp_reader.check_soon()
         try:
-            self._backlog.send(self._tcp, principal, [connection, *origin.envelope, body])
-            self._tcp_reader.check_soon()
+            return self._backlog.send(self._tcp, origin.identity.principal, [connection, *origin.envelope, body])
         except zmq.ZMQError as error:
             if error.errno not in _UNDELIVERABLE:
                 raise
             self._counters["undeliverable_answers"] += 1
-        return True
+            return True
 
     def close(self) -> None:
         """Send the last answers to local callers, and close their connections."""

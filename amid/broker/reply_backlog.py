@@ -84,24 +84,17 @@ class ReplyBacklog:
         self.limit = limit
         self._principals: dict[str, _Principal] = {}
 
-    def has_room(self, name: str, connection: bytes, size: int) -> bool:
-        """Whether an answer of `size` bytes may wait for this principal on this connection."""
-        principal = self._principals.get(name)
-        if principal is None:
-            return True
-        size += OVERHEAD_BYTES
-        if principal.bytes + size > self.limit:
-            principal.review(clock.monotonic())
-        found = principal.connections.get(connection)
-        waiting = found.bytes + found.untracked if found is not None else 0
-        return may_wait(size, self.limit, principal.bytes, waiting)
-
-    def send(self, socket: zmq.Socket[bytes], name: str, frames: list[bytes]) -> None:
-        """Send to the connection that the first frame names. Raises `zmq.ZMQError`."""
+    def send(self, socket: zmq.Socket[bytes], name: str, frames: list[bytes]) -> bool:
+        """Send to the connection that the first frame names; False if its principal, `name`, has too
+        much unread. Raises `zmq.ZMQError`."""
         connection = frames[0]
         principal = self._principals.get(name) or _Principal()
         backlog = principal.connections.get(connection) or _Backlog()
         size = sum(map(len, frames)) + OVERHEAD_BYTES
+        if principal.bytes + size > self.limit:
+            principal.review(clock.monotonic())
+        if not may_wait(size, self.limit, principal.bytes, backlog.bytes + backlog.untracked):
+            return False
         if backlog.untracked + size < UNTRACKED_BYTES:
             send(socket, *frames)
             backlog.untracked += size
@@ -111,6 +104,7 @@ class ReplyBacklog:
             principal.bytes += backlog.add(tracker, size) - backlog.review()
         principal.connections[connection] = backlog
         self._principals[name] = principal
+        return True
 
     def forget(self, connection: bytes) -> None:
         """Forget a connection that has ended."""
