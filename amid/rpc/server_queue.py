@@ -53,10 +53,7 @@ class FairQueue:
         return (call for calls in self._waiting.values() for call in calls.values())
 
     def append(self, call: OpenCall) -> None:
-        calls = self._waiting.get(call.principal)
-        if calls is None:
-            calls = self._waiting[call.principal] = OrderedDict()
-        calls[call.call_id] = call
+        self._waiting.setdefault(call.principal, OrderedDict())[call.call_id] = call
         self._count += 1
 
     def put_back(self, call: OpenCall) -> None:
