@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import signal
 import sys
 import threading
@@ -45,7 +46,7 @@ class View(threading.Thread):
         self._seconds = seconds
         self._plays = plays
         self._page = _page(config)
-        self._option = f" --run-dir {run_dir_to_name}" if run_dir_to_name else ""
+        self._export = f"  export AMID_RUN_DIR={shlex.quote(run_dir_to_name)}\n" if run_dir_to_name else ""
         self._console = Console()
         self._ended = 0
         self._stopped = threading.Event()
@@ -130,15 +131,16 @@ class View(threading.Thread):
         table = Table()
         for heading in ("caller", "to", "state", "for"):
             table.add_column(heading, no_wrap=True, justify="right" if heading == "for" else "left")
-        room = max(3, self._console.height - 14)
+        hints = self._hints()
+        room = max(3, self._console.height - hints.plain.count("\n") - 8)  # the other lines of the screen
         for row in rows[:room]:
             table.add_row(*_cells(row))
-        return Group(Text(title), table, "", self._hints())
+        return Group(Text(title), table, "", hints)
 
     def _hints(self) -> Text:
-        amid = f"{_program()}{self._option}"
+        amid = _program()
         return Text(
-            f"{self._page}In a second terminal:\n"
+            f"{self._page}In a second terminal:\n{self._export}"
             f"  {amid} status\n"
             f"  {amid} events Newchannel Hangup\n"
             f"  {amid} calls\n"

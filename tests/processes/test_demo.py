@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import signal
 import subprocess
@@ -42,6 +43,20 @@ def test_it_ends_with_its_pbx(tmp_path: Path, number: signal.Signals) -> None:
     how = "killed by SIGKILL" if number == signal.SIGKILL else "exit status 0"
     assert demo.returncode == 1
     assert f"amid: the simulated PBX has ended ({how})" in errors
+
+
+def test_programs_of_a_second_terminal_find_it_after_the_export(tmp_path: Path) -> None:
+    argv = [sys.executable, "-m", "amid", "--run-dir", str(tmp_path / "a run"), "demo"]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as demo:
+        assert demo.stdout is not None
+        hints = list(itertools.takewhile(lambda line: "Ctrl-C" not in line, demo.stdout))
+        export, *_ = itertools.dropwhile(lambda line: not line.startswith("  export "), hints)
+        typed = f"{export}{sys.executable} -c 'from amid import Client; print(Client().servers()[0][\"name\"])'"
+        try:
+            assert subprocess.run(["bash", "-c", typed], stdout=subprocess.PIPE, text=True, timeout=BOUND_S).stdout == "demo\n"
+        finally:
+            demo.terminate()
+            demo.communicate(timeout=BOUND_S)
 
 
 def test_it_ends_although_its_pbx_hangs(tmp_path: Path) -> None:
