@@ -39,7 +39,7 @@ class SessionTimeouts:
     pong_s: float = 5.0
 
 
-REJECTED_ADVICE = "check username and secret, and permit and deny of the user in manager.conf"
+REJECTED_ADVICE = "check username, secret, permit and deny, and that manager.conf loads the user (`manager show user NAME`)"
 """Asterisk answers "Authentication failed" to all of these."""
 IN_USE = "login already in use"
 IN_USE_ADVICE = "remove allowmultiplelogin = no from manager.conf"

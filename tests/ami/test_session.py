@@ -107,7 +107,7 @@ def test_a_rejected_login_ends_the_session(auth: str, with_id: bool, response: s
     refusal = answer(action, "Message: Authentication failed\r\n", response)
     if not with_id:
         refusal = refusal.replace(f"ActionID: {action['ActionID']}\r\n".encode(), b"")
-    with pytest.raises(LoginRejected, match="Authentication failed; check username and secret"):
+    with pytest.raises(LoginRejected, match="Authentication failed; check username, secret, permit"):
         made.receive(refusal, 100.0)
     assert not made.up
 
