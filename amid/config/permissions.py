@@ -46,6 +46,9 @@ def check_file(file: Path, *, secret: bool, callers_group: int) -> Iterator[Find
         yield Finding(secret, f"can be changed by group {found.st_gid}; chmod g-w {file}")
     if secret:
         yield from check_readers(file, callers_group)
+    is_credential = str(file.parent) == os.environ.get("CREDENTIALS_DIRECTORY")
+    if os.geteuid() == ROOT and not is_credential and any(not _may_read(user, found) for user in _entries("amid")):
+        yield Finding(False, f"cannot be read by the user amid, which the service runs as; chown amid {file}")
 
 
 def check_readers(file: Path, callers_group: int) -> Iterator[Finding]:
@@ -57,6 +60,13 @@ def check_readers(file: Path, callers_group: int) -> Iterator[Finding]:
         yield Finding(True, f"can be read by everybody; chmod o-r {file}")
     if found.st_mode & stat.S_IRGRP and found.st_gid == callers_group != ROOT:
         yield Finding(False, f"can be read by group {found.st_gid}, whose members can open amid's sockets; change the file's group")
+
+
+def _may_read(user: pwd.struct_passwd, found: os.stat_result) -> bool:
+    if found.st_uid == user.pw_uid:
+        return bool(found.st_mode & stat.S_IRUSR)
+    bit = stat.S_IRGRP if found.st_gid in os.getgrouplist(user.pw_name, user.pw_gid) else stat.S_IROTH
+    return bool(found.st_mode & bit)
 
 
 def _stat(file: Path) -> os.stat_result | None:

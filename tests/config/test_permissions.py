@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +109,29 @@ def test_a_secret_of_another_user_is_refused_unless_root_asks(tmp_path: Path, mo
     assert [f"belongs to user {OTHER}" in what for what in warnings(file)] == [True]
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     assert f"secret_file: {tmp_path}/secret belongs to user {OTHER}, who can change it" in refusals(file)
+
+
+SERVICE = pwd.struct_passwd(("amid", "x", OTHER, OTHER, "", "/", "/usr/sbin/nologin"))
+"""The user of the service, with a group of callers beside its own."""
+
+
+@root
+@pytest.mark.parametrize(
+    ("owner", "group", "mode", "warned"),
+    [(0, 0, 0o600, True), (0, 0, 0o640, True), (0, OTHER, 0o640, False), (0, OTHER - 1, 0o440, False), (OTHER, 0, 0o400, False)],
+)
+def test_root_is_warned_about_a_secret_that_the_service_cannot_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owner: int, group: int, mode: int, warned: bool
+) -> None:
+    monkeypatch.setattr(pwd, "getpwnam", lambda name: {"amid": SERVICE}[name])
+    monkeypatch.setattr(os, "getgrouplist", lambda name, gid: [gid, OTHER - 1])
+    secret_file(tmp_path, "geheim\n", mode)
+    os.chown(tmp_path / "secret", owner, group)
+    file = written(tmp_path, minimal(tmp_path).replace('secret = "geheim"', 'secret_file = "secret"'), 0o644)
+    said = f"{file}: [servers.pbx1] secret_file: {tmp_path}/secret cannot be read by the user amid, which the service runs as"
+    assert warnings(file) == [f"{said}; chown amid {tmp_path}/secret"] * warned
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    assert warnings(file) == [], "an ACL lets the service read a credential"
 
 
 # ── amid.toml itself ──
