@@ -12,7 +12,7 @@ from amid.manager.failures import NOT_CONNECTED
 from amid.manager.manager import Upstream
 from amid.manager.request_parser import TOO_MANY_LINES, Request
 from amid.manager.user import User
-from amid.rpc.policy import check_action, permits_name
+from amid.rpc.policy import USERS_FILE, check_action, permits_name
 
 MAX_TIMEOUT_S = 3600.0
 ORIGINATE_S = 30.0
@@ -54,16 +54,17 @@ def check_rights(request: Request, user: User, upstream: Upstream) -> bytes:
     Raises `AmidError` if the user's classes or rules do not allow it.
     """
     action, action_id = request.action, request.action_id
+    where = f"[{user.name}] of {USERS_FILE}"
     if not upstream.commands:
         return responses.error(action_id, NOT_CONNECTED)
     if action not in upstream.commands:
         return responses.unknown_action(action_id, action)
     if not upstream.commands.allows(action, user.write):
-        raise AmidError("denied", f"{_text(action)} needs a class that `write` in [{user.name}] of users_file does not have")
+        raise AmidError("denied", f"{_text(action)} needs a class that `write` in {where} does not have")
     if forbidden := check_arguments(request, user.write, upstream):
         return responses.error(action_id, forbidden)
     if action.lower() not in ALWAYS_ALLOWED:
-        check_action(_text(action), fields_of_lines(request.other_lines), user.name, {f"[{user.name}] of users_file": user.entry})
+        check_action(_text(action), fields_of_lines(request.other_lines), user.name, {where: user.entry})
     return b""
 
 

@@ -30,6 +30,8 @@ from amid.ami.targets import targets_of
 from amid.errors import AmidError
 from amid.rpc.requests import LONGEST_EXTENSION, CallParams, CallsParams
 
+USERS_FILE = "users_file"
+"""Ends the place of rules in a file with sections as in manager.conf, where each rule has a line."""
 NO_EXTENSION = "@"
 """The text of a target whose fields name neither an extension nor a context."""
 
@@ -76,7 +78,7 @@ def check_action(action: str, fields: Mapping[Any, Any], caller: str, lists: Map
         if denied_by is not None:
             raise _denied(action, None, caller, _deny_rule(denied_by, where, lists[where]))
         if lists[where].allow and not allow:
-            raise _denied(action, None, caller, f"to allow it: allow = [..., {json.dumps(action)}] in {where}")
+            raise _denied(action, None, caller, _to_allow(action, "...", where))
     try:
         targets = targets_of(name, fields)
     except InvalidAction as error:
@@ -87,10 +89,10 @@ def check_action(action: str, fields: Mapping[Any, Any], caller: str, lists: Map
             if denied_by is not None:
                 raise _denied(action, target, caller, _deny_rule(denied_by, where, lists[where]))
             if lists[where].allow and not any(_allows(rule, name, target) for rule in allow):
-                raise _denied(action, target, caller, _remedy(action, target, where, "allow = [..., {}]"))
+                raise _denied(action, target, caller, _remedy(action, target, "...", where))
         if target.needs == Needs.PATTERN and not any(allow for allow, _ in rules.values()):
             where = next(reversed(list(lists)), "[callers.local]")
-            raise _denied(action, target, caller, _remedy(action, target, where, 'allow = ["*", {}]'))
+            raise _denied(action, target, caller, _remedy(action, target, "*", where))
 
 
 def permits_name(action: str, lists: Lists) -> bool:
@@ -229,11 +231,19 @@ def _deny_rule(rule: Rule, where: str, lists: Lists) -> str:
     return f"deny in {where} has {json.dumps(text)}"
 
 
-def _remedy(action: str, target: Target, where: str, form: str) -> str:
-    """How to have the target permitted. form: where {} stands for the rule."""
+def _remedy(action: str, target: Target, before: str, where: str) -> str:
+    """How to have the target permitted. before: what precedes the rule in its list."""
     if target.text == NO_EXTENSION:
         return f"give them; a rule of allow in {where} must match them"
     rule = f"{action}: {target.text}" if target.text and "*" not in target.text else action
     if rule == action and target.needs == Needs.PATTERN:
         rule = f"{action}: *"
-    return f"to allow it: {form.format(json.dumps(rule))} in {where}"
+    return _to_allow(rule, before, where)
+
+
+def _to_allow(rule: str, before: str, where: str) -> str:
+    """How to add a rule to `allow`. before: the rule that precedes it, or "..." for the present ones."""
+    if where.endswith(USERS_FILE):
+        lines = [f"`allow = {escaped}`" for escaped in (before, rule.replace(";", "\\;")) if escaped != "..."]
+        return f"to allow it: {' and '.join(lines)} in {where}"
+    return f"to allow it: allow = [{before if before == '...' else json.dumps(before)}, {json.dumps(rule)}] in {where}"
