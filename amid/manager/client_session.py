@@ -138,6 +138,8 @@ class ClientSession:
         if disconnected and opened.forward.action.lower() == "ping":
             self._finish(number, opened, responses.pong(opened.action_id, wall), now)
         else:
+            if failure.kind == "denied":
+                self._effects.append(Refused(failure.message))
             self._finish(number, opened, responses.error(opened.action_id, message_of(failure)), now)
 
     def receive_events(self, block: EventBlock, now: float) -> None:

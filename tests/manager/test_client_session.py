@@ -16,13 +16,14 @@ from amid.manager.client_session import ClientSession, Close, Send
 from amid.manager.commands import Commands
 from amid.manager.event_block import EventBlock
 from amid.manager.failures import Failure
-from amid.manager.forwarding import Forward
+from amid.manager.forwarding import Forward, Refused
 from amid.manager.login import LoginFailed
 from amid.manager.manager import Limits, Manager
 from amid.manager.request_parser import LINES_AT_ONCE
 from amid.manager.responses import MISSING
 from amid.manager.user import User
 from amid.manager.user_entry import UserEntry
+from amid.manager.users_file import read_users
 
 LIST = (
     b"Response: Success\r\nActionID: x\r\n"
@@ -47,8 +48,8 @@ ECHO = b"Event: UserEvent\r\nPrivilege: user,all\r\nUserEvent: a\r\n\r\n"
 
 
 class Client:
-    """A session and its owner. forwards: the actions that were sent. failures: reasons of refused
-    logins."""
+    """A session and its owner. forwards: the actions that were sent. failures, refusals: reasons of
+    refused logins and actions."""
 
     def __init__(self, login: str = "", booted: bool = False, events: str = "on") -> None:
         ids = (f"amid-{number:032x}" for number in itertools.count(1))
@@ -61,6 +62,7 @@ class Client:
         self.session = ClientSession(self.manager, "127.0.0.1", self.now)
         self.forwards: list[Forward] = []
         self.failures: list[str] = []
+        self.refusals: list[str] = []
         self.closed = False
         self.greeting = self.take()
         if login:
@@ -75,6 +77,8 @@ class Client:
                     sent += data
                 case Forward():
                     self.forwards.append(effect)
+                case Refused(reason):
+                    self.refusals.append(reason)
                 case LoginFailed(_, reason):
                     self.failures.append(reason)
                 case Close():
@@ -302,6 +306,17 @@ def test_rights() -> None:
     assert client.ask("Ping", ActionID="2") == b"" and len(client.forwards) == 1
 
 
+@pytest.mark.parametrize(
+    ("user", "lines"), [("crm", "`allow = *` and `allow = Originate: system`"), ("seller", "`allow = Originate: system`")]
+)
+def test_a_refused_target_is_logged_with_the_lines_that_allow_it(user: str, lines: str) -> None:
+    client = Client(user)
+    client.ask("Originate", Channel="PJSIP/1", Application="System", Data="ls")
+    assert client.refusals[0].endswith(f"(to allow it: {lines} in [{user}] of users_file)")
+    added = re.findall("`(allow = .*?)`", client.refusals[0])
+    assert all(not found for found in read_users("\n".join([f"[{user}]", "secret = s", *added]))[1])
+
+
 def test_list_commands_by_right() -> None:
     client = Client("wall")
     client.ask("ListCommands", ActionID="x")
@@ -347,6 +362,7 @@ def test_failures(failure: Failure, message: bytes) -> None:
     client.ask("Command", ActionID="1")
     client.session.fail(client.forwards[-1].number, failure, client.now, 0.0)
     assert client.take() == b"Response: Error\r\nActionID: 1\r\nMessage: " + message + b"\r\n\r\n"
+    assert client.refusals == [failure.message] * (failure.kind == "denied")
 
 
 def test_a_ping_while_asterisk_is_disconnected() -> None:
