@@ -309,8 +309,9 @@ class ClientSession:
             number, wire_id = self._actions.newest + 1, self._manager.new_wire_id()
             forward = prepare(request, number, wire_id, self._manager.limits.action_timeout_s)
         except AmidError as error:
-            self._effects.append(Refused(error.message))
-            self._send(responses.error(action_id, message_of(Failure.of(error))))
+            failure = Failure.of(error)
+            self._effects.append(Refused(failure.message))
+            self._send(b"".join(failure.packets) or responses.error(action_id, message_of(failure)))
             return
         upstream.ids.add(wire_id, Original(action_id, request.lines[line] if (line := request.find(b"actionid")) >= 0 else b""))
         self._actions.add(OpenAction(forward, action_id, self._is_exclusive(request), now + self._manager.limits.order_s))

@@ -49,16 +49,19 @@ class Refused(Struct, frozen=True):
 
 
 def check_rights(request: Request, user: User, upstream: Upstream) -> bytes:
-    """The answer to an action that is unknown or not allowed; empty for one that may be sent.
+    """The answer to an action that is not allowed; empty for one that may be sent.
 
-    Raises `AmidError` if the user's classes or rules do not allow it.
+    Raises `AmidError` if it is unknown, with the answer, or if the user's classes or rules do not
+    allow it.
     """
     action, action_id = request.action, request.action_id
     where = f"[{user.name}] of {USERS_FILE}"
     if not upstream.commands:
         return responses.error(action_id, NOT_CONNECTED)
     if action not in upstream.commands:
-        return responses.unknown_action(action_id, action)
+        what = f"Asterisk does not offer {_text(action)} to amid's own manager user"
+        advice = "it has no such action, or `write` of that user in manager.conf lacks a class"
+        raise AmidError("action_failed", f"{what}: {advice}", packets=[responses.unknown_action(action_id, action)])
     if not upstream.commands.allows(action, user.write):
         raise AmidError("denied", f"{_text(action)} needs a class that `write` in {where} does not have")
     if forbidden := check_arguments(request, user.write, upstream):

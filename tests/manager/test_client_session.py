@@ -317,6 +317,13 @@ def test_a_refused_target_is_logged_with_the_lines_that_allow_it(user: str, line
     assert all(not found for found in read_users("\n".join([f"[{user}]", "secret = s", *added]))[1])
 
 
+def test_an_action_that_asterisk_does_not_offer_to_amids_user_is_unknown_and_logged() -> None:
+    client = Client("crm")
+    assert b"Message: Invalid/unknown command: Redirect. Use " in client.ask("Redirect", ActionID="1") and not client.forwards
+    reason = "it has no such action, or `write` of that user in manager.conf lacks a class"
+    assert client.refusals == [f"Asterisk does not offer Redirect to amid's own manager user: {reason}"]
+
+
 def test_list_commands_by_right() -> None:
     client = Client("wall")
     client.ask("ListCommands", ActionID="x")
