@@ -81,7 +81,9 @@ class Upstreams:
         error: AmidError | None,
     ) -> None:
         if result is None:
-            log.debug("the listener's own %s failed: %s", action, error)
+            is_fatal = action == "CoreSettings" and error is not None and error.kind == "action_failed"
+            level = logging.WARNING if is_fatal and not upstream.is_known else logging.DEBUG
+            log.log(level, "the listener's own %s failed: %s", action, error)
             return
         store(upstream, result["packets"])
         self._on_change()

@@ -14,8 +14,12 @@ import zmq
 
 from amid import wire
 from amid.config.tables import Config, Listener, Server
+from amid.errors import AmidError
+from amid.listener.broker_link import OnReply
 from amid.listener.listener import AmiListener
+from amid.listener.upstreams import Upstreams
 from amid.manager.commands import Commands
+from amid.manager.manager import Limits, Manager
 from amid.process.settings import listener_settings
 from tests.asterisk.server import free_port
 from tests.processes.on_loop import Loop
@@ -86,3 +90,21 @@ def test_a_client_is_greeted_when_events_arrive(loop: Loop, tmp_path: Path) -> N
     child.ended.set()
     loop.eventually(running.done, "the listener has ended")
     cast(Any, listener)._context.destroy(0)  # a process leaves that to its end
+
+
+class Link:
+    """In the place of `BrokerLink`: the PBX is up, and refuses all actions."""
+
+    def call(self, method: str, params: dict[str, Any], on_reply: OnReply) -> None:
+        if method == "servers":
+            on_reply([{"name": "pbx1", "state": "up", "epoch": 1}], None)
+        else:
+            on_reply(None, AmidError("action_failed", "Permission denied"))
+
+
+def test_the_log_says_why_no_client_is_greeted(loop: Loop, caplog: pytest.LogCaptureFixture) -> None:
+    async def start() -> None:
+        Upstreams(Manager("pbx1", ["pbx1"], Limits(), str), cast(Any, Link()), lambda: None)
+
+    loop.run(start())
+    assert caplog.messages == ["the listener's own CoreSettings failed: Permission denied"]
