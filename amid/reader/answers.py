@@ -19,6 +19,7 @@ from amid.reader.result_encoder import Deliver, ResultEncoder
 from amid.rpc.messages import Failure, RunAction
 from amid.rpc.result import Items
 
+DENIED_ADVICE = "; add the action's class to `write` of amid's user in manager.conf (`manager show command ACTION` shows it)"
 MAX_EAGER_ITEMS = 50
 """A list up to this length is parsed at once, a longer one while it is encoded."""
 
@@ -221,5 +222,5 @@ def _message(answer: Answer) -> str:
     if first:
         return "the command failed: " + (first if isinstance(first, str) else first.decode("utf-8", "backslashreplace"))
     reason = answer.response.get("Message").strip() if answer.response is not None else ""
-    advice = "; add the action's class to `write` of amid's user in manager.conf" if reason == "Permission denied" else ""
+    advice = DENIED_ADVICE if reason == "Permission denied" else ""
     return f"Asterisk answered Error: {reason}{advice}" if reason else "Asterisk answered Error"

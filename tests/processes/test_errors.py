@@ -56,7 +56,8 @@ def test_action_failed_has_asterisks_message(shared: Daemon) -> None:
 def test_a_missing_right_of_the_manager_user_has_advice(daemon_for: StartDaemon) -> None:
     with SimulatedPbx(users=[User("amid", SECRET, write="system")]) as pbx:
         daemon = daemon_for({"pbx1": table(pbx)})
-        assert "Permission denied; add the action's class to `write`" in daemon.failure("QueuePause", {})["message"]
+        message = daemon.failure("QueuePause", {})["message"]
+        assert "Permission denied; add the action's class to `write`" in message and "`manager show command ACTION`" in message
 
 
 def test_an_unanswered_action_times_out_and_may_have_run(shared: Daemon) -> None:
