@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,7 @@ host = "pbx.example"
 port = {port}
 username = "amid"
 """
+DOCUMENTATION = "/usr/share/doc/amid"
 CGROUP = "/sys/fs/cgroup/system.slice/amid.service"
 DROP_IN = "/etc/systemd/system/amid.service.d/test.conf"
 
@@ -58,6 +61,15 @@ def left(machine: Machine) -> str:
     return machine.do("find", "/etc", "/opt", "/run", "/usr", "/var", "-name", "*amid*", "-not", "-path", "/var/log/*")
 
 
+def dead_links(machine: Machine) -> list[str]:
+    """Links of the installed pages to files that are not installed."""
+    files = set(machine.do("find", DOCUMENTATION).splitlines())
+    pages = {Path(file): re.sub(r"`[^`\n]*`", "", machine.do("cat", file)) for file in files if file.endswith(".md")}
+    links = [page.parent / target for page, text in pages.items() for target in re.findall(r"\]\((?!https?:)([^)#\s]+)", text)]
+    assert len(links) > 100
+    return [str(link) for link in links if os.path.normpath(link) not in files]
+
+
 def journal(machine: Machine) -> str:
     return machine.do("journalctl", "--unit=amid", "--output=cat", "--no-pager")
 
@@ -66,6 +78,7 @@ def test_install_upgrade_and_removal(machine: Machine, package: Path, older: Pat
     machine.do("apt-get", "install", "-qq", str(older))
     assert machine.run("systemctl", "is-enabled", "amid").stdout == "disabled\n"
     assert machine.do("stat", "--format=%U:%G %a", "/etc/amid") == "root:amid 750\n"
+    assert dead_links(machine) == []
     for file in ("man/man1/amid.1.gz", "man/man5/amid.toml.5.gz", "bash-completion/completions/amid"):
         machine.do("test", "-s", f"/usr/share/{file}")
 

@@ -62,7 +62,8 @@ def test_the_packages_are_complete(wheel: Path, sdist: Path) -> None:
     with tarfile.open(sdist) as tar:
         names = {name.partition("/")[2] for name in tar.getnames()}
     assert program | {"etc/amid.service", "etc/debian/build", "clients/README.md", "LICENSE"} <= names
-    assert not {name for name in names if name.startswith(("tests/", "clients/node"))}
+    assert {name for name in names if name.startswith("tests/")} == {"tests/faults/README.md", "tests/bench/report.png"}
+    assert not {name for name in names if "/node_modules/" in name}
 
 
 def test_without_the_gateway(wheel: Path, tmp_path: Path) -> None:
