@@ -37,7 +37,13 @@ PYTHON = """\
 
 The package `amid` has a blocking client, `Client`, and the same for asyncio, `AsyncClient`. The
 [README](../../README.md) has a first example. [clients/python](../../clients/python/) has three small programs: a dialer, a
-wallboard in a terminal, and a CRM pop-up.
+wallboard in a terminal, and a CRM pop-up. With `amid demo`:
+
+```sh
+python clients/python/wallboard.py
+echo 200 | python clients/python/dialer.py --channel 'Local/{}@default' --extension 100@default
+BROWSER='echo %s' python clients/python/crm_popup.py --phone PJSIP/alice --url 'https://crm.example.com/?number={}'
+```
 
 Every method raises [`AmidError`](#amiderror). Its `sent` says whether Asterisk may have received the action. All times are in
 seconds."""
@@ -64,7 +70,7 @@ def page(head: str, body: Iterator[str]) -> str:
 
 def wrapped(words: str) -> str:
     """A paragraph, in lines that are no longer than prose has elsewhere."""
-    return textwrap.fill(" ".join(words.split()), WIDTH, break_long_words=False, break_on_hyphens=False)
+    return words if words.startswith("```") else textwrap.fill(" ".join(words.split()), WIDTH, break_long_words=False, break_on_hyphens=False)
 
 
 # ── Python ──
