@@ -46,7 +46,7 @@ def test_a_wrong_password_and_a_server_that_does_not_run_are_reported_with_what_
     daemon = daemon_for({"pbx1": table(pbx)}, nats=nats_table(own_nats, **password_keys(tmp_path, "falsch")))
     eventually(lambda: "check credentials_file, or user and password_file" in daemon.log.read_text(), "the password is wrong")
     own_nats.kill()
-    refused = "connection refused; is nats-server running there?"
+    refused = f"{own_nats.url}: connection refused; is nats-server running there?"
     eventually(lambda: refused in daemon.log.read_text(), "it does not run")
     eventually(lambda: daemon.result("status")["services"]["bus"]["error"] == refused, "status says so too")
 
