@@ -55,14 +55,15 @@ def list_aor(model: Model, fields: Fields, time: float) -> None:
     aor = text(fields, "ObjectName")
     for uri in f",{text(fields, 'Contacts')}".split(f",{aor}/")[1:]:
         if model.get("contact", _contact_id(aor, uri)) is None:
+            model.configured_contacts[_contact_id(aor, uri)] = None
             _put_contact(model, aor, uri, "", "", {})
 
 
 def complete_contacts(listed: Model, live: Model) -> None:
     """Take from `live` what events have shown of contacts that only PJSIPShowAors has."""
-    for contact, values in listed.kinds["contact"].items():
-        if not values["status"]:
-            listed.put("contact", contact, live.get("contact", contact) or {})
+    for contact in listed.configured_contacts:
+        if (known := live.get("contact", contact)) is not None:
+            listed.put("contact", contact, known)
 
 
 def _put_contact(model: Model, aor: str, uri: str, endpoint: str, status: str, fields: Fields) -> None:

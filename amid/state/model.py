@@ -72,6 +72,8 @@ class Model:
         """Uniqueid -> the bridge that the channel left last, which a list may still name."""
         self.replacing: dict[str, str] = {}
         """Uniqueid of a channel that an attended transfer moves -> of the channel whose place it takes."""
+        self.configured_contacts: dict[str, None] = {}
+        """Ids of the contacts that are configured in an AOR."""
         self.call_channels: dict[str, dict[str, None]] = {}
         """Linkedid -> Uniqueids."""
         self.stale_calls: dict[str, None] = {}

@@ -81,6 +81,8 @@ class Load:
         attended transfers that continue."""
         self.events.clear()
         self.listed.replacing = dict(live.replacing)
+        if self.reconciles:
+            self.listed.configured_contacts = dict(live.configured_contacts)
 
     def add(self, items: Iterable[Item], time: float) -> None:
         """Add a portion of a list. time: when the list was requested, in seconds since 1970."""
@@ -250,6 +252,8 @@ class ServerState:
             self.model.channels_announced = False
         correct(self.model, load.listed, found)
         self.model.channels_listed = self.model.channels_listed or load.listed.channels_listed
+        if "contacts" in load.listed_groups:
+            self.model.configured_contacts = load.listed.configured_contacts
         self.model.stale_queues |= load.listed.stale_queues
 
     # ── answers ──

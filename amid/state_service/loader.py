@@ -189,6 +189,8 @@ class Loader:
         items: list[Item] = []
         try:
             for listing in GROUPS[group].listings:
+                if load.reconciles and listing.configured:
+                    continue
                 if load.queues:
                     for queue in load.queues:
                         items += await self._list(listing, Queue=queue, Member="-")
@@ -199,7 +201,7 @@ class Loader:
                     for name in [fields[of] for _, fields in items]:
                         items += await self._list(listing._replace(action=action), **{header: name})
         except AmidError as error:
-            if error.kind not in ("action_failed", "denied"):
+            if error.kind not in ("action_failed", "denied", "too_large"):
                 raise
             load.missing[group] = self._refused[group] = error.message
             return []

@@ -29,6 +29,7 @@ class StandIn:
         self.fails_with_epoch = False
         self.failures: dict[str, int] = {}
         """Action -> how often it fails because Asterisk is busy."""
+        self.refusal = "action_failed"
         self._refused = refused
         self._denied = denied
 
@@ -42,7 +43,7 @@ class StandIn:
             self.failures[action] -= 1
             raise AmidError("timeout", f"no answer to {action}")
         if action in self._refused:
-            raise AmidError("action_failed", "Permission denied")
+            raise AmidError(self.refusal, "Permission denied")
         if action == "Setvar" and self.fails_with_epoch:
             self.begin_epoch(self.state.epoch + 1)
             raise AmidError("connection_lost", "the session ended")
@@ -87,6 +88,36 @@ def test_a_user_that_may_not_set_variables() -> None:
         assert client.state.ready and not client.state.exact
         assert "write = call" in client.state.detail() and "parked: " in client.state.detail()
         assert "parked: " not in client.state.detail({"channel", "call"})
+
+    asyncio.run(load())
+
+
+def test_a_list_that_is_too_large() -> None:
+    """One over `max_reply_bytes`. Repeated loads would never make the state ready."""
+
+    async def load() -> None:
+        client = StandIn(ServerState("pbx1", 10_000), refused=("PJSIPShowAors",))
+        client.refusal = "too_large"
+        client.begin_epoch(7)
+        await client.load()
+        assert client.state.ready and client.state.exact and "contacts: " in client.state.detail()
+
+    asyncio.run(load())
+
+
+def test_contacts_of_the_configuration_are_requested_when_it_may_have_changed() -> None:
+    """Asterisk looks up the contacts of each AOR for it, so it takes seconds with many."""
+
+    async def load() -> None:
+        client = StandIn(ServerState("pbx1", 10_000))
+        client.begin_epoch(7)
+        await client.load()
+        assert client.actions.count("PJSIPShowAors") == 1
+        await client.load()
+        assert client.actions.count("PJSIPShowAors") == 1 and client.actions.count("PJSIPShowContacts") == 2
+        client.state.feed_events(client.state.seq + 1, [("Reload", {"Module": "res_pjsip.so"})], 1.0)
+        await client.load()
+        assert client.actions.count("PJSIPShowAors") == 2
 
     asyncio.run(load())
 
