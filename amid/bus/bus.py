@@ -30,7 +30,7 @@ from amid.bus.stream_publisher import StreamPublisher
 from amid.bus.streams import open_bucket
 from amid.config.tables import Config
 from amid.process.child import Child
-from amid.process.loop import clock, new_event_loop
+from amid.process.loop import clock, new_event_loop, run_together
 from amid.process.service import Service
 from amid.process.settings import BusSettings, bus_settings
 from amid.rpc.messages import ServiceHello
@@ -66,10 +66,7 @@ class Bus:
 
     async def run(self) -> None:
         """Run until cancelled."""
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._states.run())
-            tasks.create_task(self._stay_connected())
-            tasks.create_task(self._report())
+        await run_together(self._states.run(), self._stay_connected(), self._report())
 
     async def _report(self) -> None:
         """Report to the broker, for `status`."""
@@ -120,18 +117,17 @@ class Bus:
         if not ttl_s:
             ttl_s = nats.lease_ttl
             log.warning(NEVER_EXPIRES, self._subjects.owners, self._subjects.owners, ttl_s)
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(connection.watch())
-            tasks.create_task(self._send_replies(forwarder))
-            for name in self._settings.servers:
-                lease = self._leases[name] = LeaseKeeper(owners, make_owners, ttl_s, name, self._settings.instance)
-                stored = self._publishers[name].stored if name in self._publishers else NOTHING_STORED
-                publisher = self._publishers[name] = StreamPublisher(
-                    connection, self._broker, name, nats, self._settings.instance, lease.holds, stored
-                )
-                responder = RpcResponder(forwarder, self._states, name, self._subjects, self._callers)
-                announcer = Announcer(connection, servers, make_servers, self._states, publisher, name, nats.prefix)
-                tasks.create_task(ServerBus(name, lease, publisher, responder, announcer).run())
+        buses: list[ServerBus] = []
+        for name in self._settings.servers:
+            lease = self._leases[name] = LeaseKeeper(owners, make_owners, ttl_s, name, self._settings.instance)
+            stored = self._publishers[name].stored if name in self._publishers else NOTHING_STORED
+            publisher = self._publishers[name] = StreamPublisher(
+                connection, self._broker, name, nats, self._settings.instance, lease.holds, stored
+            )
+            responder = RpcResponder(forwarder, self._states, name, self._subjects, self._callers)
+            announcer = Announcer(connection, servers, make_servers, self._states, publisher, name, nats.prefix)
+            buses.append(ServerBus(name, lease, publisher, responder, announcer))
+        await run_together(connection.watch(), self._send_replies(forwarder), *(bus.run() for bus in buses))
 
     async def _announce_instance(self, connection: Connection) -> None:
         """Register this instance as a NATS micro service (`$SRV.PING.amid`)."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 
 from amid.bus.announcer import Announcer
 from amid.bus.lease_keeper import LeaseKeeper, LeaseLost
 from amid.bus.rpc_responder import RpcResponder
 from amid.bus.stream_publisher import StreamPublisher
+from amid.process.loop import run_together
 
 log = logging.getLogger("amid.bus")
 
@@ -34,20 +34,8 @@ class ServerBus:
             await self._lease.release()
 
     async def _serve(self) -> None:
-        """Return when the lease is lost.
-
-        Not with a `TaskGroup`: before Python 3.13 it drops a cancellation that arrives while an error
-        ends it, as when a suspended process continues without lease and connection.
-        """
-        parts = (self._lease.keep(), self._publisher.run(), self._responder.run(), self._announcer.run())
-        tasks = [asyncio.create_task(part) for part in parts]
+        """Return when the lease is lost."""
         try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in tasks:
-                task.cancel()
-            ended = await asyncio.gather(*tasks, return_exceptions=True)
-        for error in ended:
-            if isinstance(error, Exception) and not isinstance(error, LeaseLost):
-                raise error
-        log.warning("%s: lost the lease; this amid is on standby", self._server)
+            await run_together(self._lease.keep(), self._publisher.run(), self._responder.run(), self._announcer.run())
+        except* LeaseLost:
+            log.warning("%s: lost the lease; this amid is on standby", self._server)

@@ -68,6 +68,24 @@ def start_task(main: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
     return task
 
 
+async def run_together(*parts: Coroutine[Any, Any, None]) -> None:
+    """Run until one of the parts ends or fails, then cancel the others and wait for them.
+
+    Raises an `ExceptionGroup` of the errors. This is not `asyncio.TaskGroup`: before Python 3.13 that
+    drops a cancellation that arrives while an error ends it, or whose effect on a task is an error.
+    Then a caller that handles the error runs for ever.
+    """
+    tasks = [asyncio.create_task(part) for part in parts]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        ended = await asyncio.gather(*tasks, return_exceptions=True)
+    if errors := [error for error in ended if isinstance(error, Exception)]:
+        raise ExceptionGroup("a part failed", errors)
+
+
 def _check_task(task: asyncio.Task[None]) -> None:
     error = None if task.cancelled() else task.exception()
     if error is not None:

@@ -60,7 +60,8 @@ def test_an_unexpected_error_of_a_part_ends_the_bus() -> None:
     async def fail() -> None:
         lease: Any = Lease()
         part: Any = Broken()
-        with pytest.raises(ZeroDivisionError):
+        with pytest.raises(ExceptionGroup) as failed:
             await asyncio.wait_for(ServerBus("pbx1", lease, part, part, part).run(), 5)
+        assert failed.value.subgroup(ZeroDivisionError)
 
     asyncio.run(fail())

@@ -1,5 +1,5 @@
-"""Alarm (a movable deadline) and Soon (one call at the end of a pass), on which all processes build
-timers and writes."""
+"""Alarm (a movable deadline), Soon (one call at the end of a pass) and run_together, on which the
+processes build timers, writes and tasks."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
+from typing import Any
 
 import pytest
 
-from amid.process.loop import Alarm, Soon, clock
+from amid.process.loop import Alarm, Soon, clock, run_together
 from tests.daemon import BOUND_S
 from tests.processes.on_loop import FACTORIES, Loop
 
@@ -178,3 +179,69 @@ def test_a_failed_callback_ends_the_process(run: str, fault: str, ends: bool) ->
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=BOUND_S * 3, env=environment)
     assert (done.returncode, done.stdout) == ((1, "") if ends else (0, "went on\n"))
     assert ("ZeroDivisionError" in done.stderr) == ends
+
+
+class Parts:
+    """Parts of `run_together`, which is the task `whole`."""
+
+    def __init__(self) -> None:
+        self.ended = 0
+        self.whole: asyncio.Task[None]
+
+    async def wait(self) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.ended += 1
+
+    async def cancel_whole(self) -> None:
+        try:
+            await self.wait()
+        finally:
+            self.whole.cancel()
+
+    async def fail(self) -> None:
+        raise ZeroDivisionError
+
+    async def fail_when_cancelled(self) -> None:
+        try:
+            await self.wait()
+        except asyncio.CancelledError:
+            raise ZeroDivisionError from None
+
+    async def end(self) -> None: ...
+
+    async def run(self, *parts: Coroutine[Any, Any, None], cancel: bool = False) -> None:
+        self.whole = asyncio.create_task(run_together(*parts))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        if cancel:
+            self.whole.cancel()
+        await asyncio.wait_for(self.whole, BOUND_S)
+
+
+def test_parts_end_with_the_first_of_them(loop: Loop) -> None:
+    parts = Parts()
+    loop.run(parts.run(parts.wait(), parts.end(), parts.wait()))
+    assert parts.ended == 2
+
+
+def test_all_errors_of_parts_are_raised(loop: Loop) -> None:
+    parts = Parts()
+    with pytest.raises(ExceptionGroup) as failed:
+        loop.run(parts.run(parts.fail_when_cancelled(), parts.fail()))
+    assert len(failed.value.exceptions) == 2
+
+
+def test_a_cancellation_while_an_error_ends_the_parts_is_kept(loop: Loop) -> None:
+    """`asyncio.TaskGroup` drops it before Python 3.13."""
+    parts = Parts()
+    with pytest.raises(asyncio.CancelledError):
+        loop.run(parts.run(parts.cancel_whole(), parts.fail()))
+    assert parts.ended == 1
+
+
+def test_a_cancellation_whose_effect_on_a_part_is_an_error_is_kept(loop: Loop) -> None:
+    parts = Parts()
+    with pytest.raises(asyncio.CancelledError):
+        loop.run(parts.run(parts.fail_when_cancelled(), cancel=True))
