@@ -46,6 +46,10 @@ SINGLE_EVENT = {"faxsession": "FAXSession", "faxstats": "FAXStats"}
 SEVERAL_RESPONSES = frozenset({"jabbersend", "moduleload", "pridebugset", "pridebugfileset"})
 """More than one response to one action. If any of them is an Error, that is the outcome."""
 
+EARLY_RESPONSE = frozenset({"userevent"})
+"""The response comes before the event. The caller's next action may be on another session, so
+without a Ping its event could overtake this one."""
+
 MAYBE_NO_RESPONSE = frozenset({"dataget", "events", "iaxnetstats", "queues"})
 """Raw text, an event alone, or nothing at all in place of a response."""
 

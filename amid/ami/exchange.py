@@ -136,7 +136,7 @@ class Exchange(Struct, eq=False):
         if packet.get("EventList").lower() == "start" or self.name == catalogue.WAIT_EVENT:
             return True
         unmarked = self.name in catalogue.UNMARKED_LISTS or self.name in catalogue.SINGLE_EVENT
-        if unmarked or self.name in catalogue.SEVERAL_RESPONSES:
+        if unmarked or self.name in catalogue.SEVERAL_RESPONSES or self.name in catalogue.EARLY_RESPONSE:
             self.ends_with_probe = True
             return True
         return False

@@ -99,6 +99,8 @@ CASES = {
     "ModuleLoad's first error": Case("ModuleLoad", [f"{E}|{ID}|Message: 1"], "Error", failed=True),
     "JabberSend, ack and error": Case("JabberSend", [f"{R}|{ID}", f"{E}|{ID}"], "Error", failed=True, probes=True),
     "JabberSend, two acks": Case("JabberSend", [f"{R}|{ID}", f"{R}|{ID}", PONG], probes=True),
+    "UserEvent": Case("UserEvent", [f"{R}|{ID}|Message: Event Sent", PONG], probes=True),
+    "UserEvent that is refused": Case("UserEvent", [f"{E}|{ID}"], "Error", failed=True),
     "Events with a response": Case("Events", [f"{R}|{ID}|Events: Off"], probes=True),
     "Events without": Case("Events", [PONG], None, probes=True),
     "raw text": Case("IAXnetstats", ["a: b|c", "d", PONG], None, output=["a: b", "c", "d"], probes=True),
