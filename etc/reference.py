@@ -70,7 +70,11 @@ def page(head: str, body: Iterator[str]) -> str:
 
 def wrapped(words: str) -> str:
     """A paragraph, in lines that are no longer than prose has elsewhere."""
-    return words if words.startswith("```") else textwrap.fill(" ".join(words.split()), WIDTH, break_long_words=False, break_on_hyphens=False)
+    return (
+        words
+        if words.startswith("```")
+        else textwrap.fill(" ".join(words.split()), WIDTH, break_long_words=False, break_on_hyphens=False)
+    )
 
 
 # ── Python ──

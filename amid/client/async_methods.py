@@ -170,9 +170,10 @@ class AsyncMethods(ABC):
         """Recorded calls, the newest first. Requires `history`.
 
         since, until: when they began, in seconds since 1970. number: a number in the call; six or
-        more digits match the end of a number, fewer only a whole number. name: a part of one. queue,
-        agent: whole names. longer, shorter: duration in seconds. lost: nobody spoke to the caller. limit: 50 by default, at most 1,000. If `more`
-        is true, request the rest with `until` = `began` of the last call, which is repeated.
+        more digits match the end of a number, fewer only a whole number. name: a part of one.
+        queue, agent: whole names. longer, shorter: duration in seconds. lost: nobody spoke to the
+        caller. limit: 50 by default, at most 1,000. If `more` is true, request the rest with
+        `until` = `began` of the last call, which is repeated.
         """
         asked = {"server": server, "since": since, "until": until, "number": number, "name": name, "queue": queue, "agent": agent}
         asked |= {"ended_by": ended_by, "outcome": outcome, "lost": lost, "longer": longer, "shorter": shorter, "limit": limit}
