@@ -46,6 +46,8 @@ class TlsFront:
             self._context.load_verify_locations(client_ca)
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
+        self.requested = b""
+        """All that was passed on to the PBX."""
         self._peers: list[socket.socket] = []
         self._open: list[ssl.SSLSocket] = []
         self._threads = [threading.Thread(target=self._accept, daemon=True)]
@@ -101,3 +103,5 @@ class TlsFront:
                     if not data:
                         return
                     sink.sendall(data)
+                    if source is outer:
+                        self.requested += data
