@@ -69,12 +69,10 @@ def page(head: str, body: Iterator[str]) -> str:
 
 
 def wrapped(words: str) -> str:
-    """A paragraph, in lines that are no longer than prose has elsewhere."""
-    return (
-        words
-        if words.startswith("```")
-        else textwrap.fill(" ".join(words.split()), WIDTH, break_long_words=False, break_on_hyphens=False)
-    )
+    """A paragraph, in lines that are no longer than prose has elsewhere; a block of code unchanged."""
+    if words.startswith("```"):
+        return words
+    return textwrap.fill(" ".join(words.split()), WIDTH, break_long_words=False, break_on_hyphens=False)
 
 
 # ── Python ──
