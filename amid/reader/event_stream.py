@@ -219,7 +219,7 @@ class EventStream:
         delay = (self._rejections if rejected else self._backoff).next()
         self._redial = asyncio.get_running_loop().call_later(delay, self.dial)
         level = logging.ERROR if rejected else logging.WARNING if reason != self.detail else logging.DEBUG
-        log.log(level, "%s; next try in %.1f s", reason, delay)
+        log.log(level, "%s; next try in %.1f s, the following ones at growing intervals", reason, delay)
         self._enter("rejected" if rejected else "connecting", reason)
         self._publish_end(connection, reason)
         if connection.boot is not None:

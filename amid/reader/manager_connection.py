@@ -133,6 +133,8 @@ class ManagerConnection(asyncio.BufferedProtocol):
         server = self._endpoint.server
         try:
             await self._connect_to_any([self.address] if self.address is not None else await look_up(server.host, server.tcp_port))
+        except socket.gaierror as error:
+            self._end(OSError(error.errno, f"{error.strerror}; check host of the server in amid's configuration"))
         except OSError as error:
             self._end(error)
 
@@ -152,9 +154,10 @@ class ManagerConnection(asyncio.BufferedProtocol):
         raise failure
 
     def _describe(self, number: int) -> str:
-        """Why Asterisk cannot be connected to, and the keys of manager.conf to check. number: the errno."""
+        """Why Asterisk cannot be connected to, and the keys to check. number: the errno."""
         keys = "tlsenable and tlsbindaddr" if self._endpoint.server.tls else "enabled and port"
-        return os.strerror(number) + (f"; check {keys} in manager.conf" if number == errno.ECONNREFUSED else "")
+        advice = f"; check {keys} in manager.conf, and host and port of the server in amid's configuration"
+        return os.strerror(number) + (advice if number == errno.ECONNREFUSED else "")
 
     async def _connect(self, address: Address) -> None:
         family, _, protocol, _, (host, port, *_) = address

@@ -102,7 +102,8 @@ def test_a_refused_connection_ends_with_the_reason_and_what_to_check(
 ) -> None:
     port = port_of(listener)
     listener.close()
-    assert f"connection refused; check {keys} in manager.conf" in Dialled(loop, port, tls=tls).ended(loop)
+    advice = f"check {keys} in manager.conf, and host and port of the server in amid's configuration"
+    assert f"connection refused; {advice}" in Dialled(loop, port, tls=tls).ended(loop)
 
 
 def test_an_unknown_host_name_ends_the_connection(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,7 +111,7 @@ def test_an_unknown_host_name_ends_the_connection(loop: Loop, monkeypatch: pytes
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
-    assert "not known" in Dialled(loop, 5038, "nowhere.example").ended(loop)
+    assert "not known; check host of the server" in Dialled(loop, 5038, "nowhere.example").ended(loop)
 
 
 def test_a_slow_host_name_lookup_times_out(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
