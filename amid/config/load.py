@@ -34,7 +34,7 @@ def load(path: Path, run_dir: str | None = None, warn: Warn = log.warning) -> Co
     try:
         raw = read_toml(path)
     except MissingFileError as error:
-        advice = "write one (etc/amid.toml shows every key), name it with -c, or run without one: --server HOST --username USER"
+        advice = "write one (etc/amid.toml shows every key) or name it with -c; `amid run --server HOST --username USER` needs none"
         raise ConfigError(f"{error}; {advice}") from None
     except UnreadableError as error:
         raise ConfigError(str(error)) from None
