@@ -62,12 +62,19 @@ def to_table(raw: Any, name: str, kind: type[T], report: Report) -> T | None:
     known = len(report.problems)
     for key in raw:
         if key not in fields:
-            report.refuse(name, key, f"unknown key{ADVICE.get((name, key)) or suggest_key(key, list(fields))}")
+            report.refuse(name, key, f"unknown key{_advice(name, key) or suggest_key(key, list(fields))}")
     for key, field in fields.items():
         if field.required and key not in raw:
             report.refuse(name, key, "is missing")
     values = {key: _value(raw[key], field.type, report, name, key) for key, field in fields.items() if key in raw}
     return kind(**values) if len(report.problems) == known else None
+
+
+def _advice(name: str, key: str) -> str:
+    """Advice about a key that the table `name` does not have, if it is a key of another place."""
+    if key in Config.__struct_fields__ and key not in TABLES and name.partition(".")[0] in TABLES:
+        return ": it belongs at the top of the file, before the first [table]"
+    return ADVICE.get((name, key), "")
 
 
 def _group(raw: Any, name: str, kind: type[T], report: Report) -> dict[str, T]:

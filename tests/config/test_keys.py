@@ -176,6 +176,13 @@ def test_an_unknown_key_without_suggestion_lists_the_keys() -> None:
     assert wrong.startswith("amid.toml: [servers.pbx1] zzz: unknown key (known: host, username")
 
 
+@pytest.mark.parametrize("table", ["servers.pbx1", "rpc"])
+def test_a_key_of_the_top_in_a_table_is_refused_with_its_place(table: str) -> None:
+    (wrong,) = problems(with_key(table, "log_level", "debug"))
+    place = "it belongs at the top of the file, before the first [table]"
+    assert wrong == f"amid.toml: [{table}] log_level: unknown key: {place}"
+
+
 @pytest.mark.parametrize("key", ["tls_cert", "tls_key"])
 def test_tls_of_the_gateway_is_refused_with_what_does_it(key: str) -> None:
     (wrong,) = problems(with_key("gateway", key, "gateway.pem"))
