@@ -220,8 +220,9 @@ def test_events_without_subscribers_are_not_published(daemon: Daemon, mark: str)
     """Earlier subscribers have left; their sockets may report it with a delay."""
 
     def nothing() -> bool:
-        before = published(daemon)
+        before, seq = published(daemon), daemon.server(SERVER)["seq"]
         send_mark(daemon, mark)
+        eventually(lambda: daemon.server(SERVER)["seq"] > seq, "the event is in the reader's report")
         return published(daemon) == before
 
     eventually(nothing, "nothing is published")
