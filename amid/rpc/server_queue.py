@@ -21,6 +21,7 @@ import math
 from collections import OrderedDict
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Any
 
 from amid.rpc.messages import Capacity, Lanes, Request, RunAction, Status, WantLanes
@@ -60,7 +61,9 @@ class FairQueue:
         """Queue a call again, before the calls of its principal that were opened later."""
         self.append(call)
         calls = self._waiting[call.principal]
-        self._waiting[call.principal] = OrderedDict(sorted(calls.items()))
+        older = list(takewhile(call.call_id.__gt__, calls))  # few: sorting thousands for each would take most of the time
+        for call_id in (call.call_id, *reversed(older)):
+            calls.move_to_end(call_id, last=False)
 
     def remove(self, call: OpenCall) -> None:
         calls = self._waiting[call.principal]
