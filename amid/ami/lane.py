@@ -120,6 +120,8 @@ class Lane:
                 self._feed_item(item, now)
         if was_pinging and not self.session.pinging():
             self._on_probe_reply()
+        if not self._unanswered() and any(one.ends_with_probe for one in self._exchanges.values()):
+            self._probe(now)  # not behind a call without a response, which may take longer than a Ping
         completed, self._completed = self._completed, []
         return completed
 
@@ -177,8 +179,6 @@ class Lane:
         elif outcome is not None:
             self._completed.append((exchange.call, outcome))
             self._abandon(exchange, now)
-        elif exchange.ends_with_probe and packet.response:
-            self._probe(now)
 
     def _exchange_of(self, packet: Packet) -> Exchange | None:
         """The exchange that `packet` answers.

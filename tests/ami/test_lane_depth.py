@@ -221,6 +221,27 @@ def test_a_timeout_does_not_affect_other_calls_of_the_lane() -> None:
     assert ids(lane.feed(answer("a3"), 101.2)) == [3] and lane.idle
 
 
+def test_the_ping_of_a_user_event_waits_for_calls_without_a_response() -> None:
+    lane = ready()
+    put(lane, 1, action="UserEvent", deadline=130.0)
+    put(lane, 2, deadline=120.0)
+    sent(lane)
+    assert lane.feed(answer("a1"), 100.0) == [] and lane.next_deadline() == 120.0 and sent(lane) == []
+    lane.check(119.0)
+    assert ids(lane.feed(answer("a2"), 119.0)) == [2]
+    assert ids(pong(lane, 119.1)) == [1] and lane.idle
+
+
+def test_an_abandoned_call_does_not_keep_the_ping_of_a_user_event() -> None:
+    lane = ready()
+    put(lane, 1, action="UserEvent", deadline=130.0)
+    put(lane, 2, deadline=120.0)
+    sent(lane)
+    lane.feed(answer("a1"), 100.0)
+    lane.check(120.0)
+    assert ids(pong(lane, 120.1)) == [1] and lane.idle
+
+
 def test_simultaneous_timeouts_send_one_ping() -> None:
     lane, _ = deep(5)
     lane.check(105.0)
