@@ -108,6 +108,10 @@ class Exchange(Struct, eq=False):
         """
         return self._complete() if self.ends_with_probe else None
 
+    def on_loss(self) -> Answer | None:
+        """The answer, when the session has ended after a response. None if more was to come."""
+        return self._complete() if self.name in catalogue.EARLY_RESPONSE else None
+
     def abandon(self) -> None:
         """Drop what was collected, which may be large. Asterisk may still work on the action."""
         self.abandoned = True

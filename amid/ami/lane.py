@@ -161,7 +161,7 @@ class Lane:
         """
         refused = Answer.of_error(self._error) if self._error is not None and not self._shared else None
         open_ = [exchange for exchange in self._exchanges.values() if not exchange.abandoned]
-        return [*self._completed, *((one.call, None if one.answered else refused) for one in open_)]
+        return [*self._completed, *((one.call, one.on_loss() if one.answered else refused) for one in open_)]
 
     def _feed_item(self, item: Packet | Oversized, now: float) -> None:
         packet = item.head if isinstance(item, Oversized) else item

@@ -265,6 +265,14 @@ def test_a_session_end_loses_all_open_calls() -> None:
     assert lane.lost() == [(calls[0], None), (calls[2], None)]
 
 
+def test_a_session_end_keeps_the_response_to_a_user_event() -> None:
+    lane = ready()
+    [event_call, other] = [*put(lane, 1, action="UserEvent"), *put(lane, 2)]
+    lane.feed(answer("a1", "Message: Event Sent\r\n"), 100.0)
+    [(call, outcome), second] = lane.lost()
+    assert call is event_call and isinstance(outcome, Answer) and not outcome.failed and second == (other, None)
+
+
 # ── the releases ──
 
 
