@@ -167,7 +167,8 @@ class Pipe(asyncio.Protocol, Generic[T]):
         if self._out:
             data = b"".join(self._out)
             self._out.clear()
-            self._write(data)
+            if self._write(data):
+                self.unwritten.clear()
         for _ in range(PIECES_PER_PASS):
             if self._large and not self._rest:
                 self._write(self._next_piece())
@@ -186,17 +187,18 @@ class Pipe(asyncio.Protocol, Generic[T]):
             self._on_room()
         return _LENGTHS.pack(len(packed) + _LAST, len(payload)) + packed + payload
 
-    def _write(self, data: bytes | memoryview) -> None:
+    def _write(self, data: bytes | memoryview) -> bool:
+        """Write to the kernel, the rest when it has room; False if the other end has closed."""
         try:
             sent = self._socket.send(data)
         except BlockingIOError:
             sent = 0
         except OSError:  # the other end has closed, which the transport detects when it reads
-            return
-        self.unwritten.clear()
+            return False
         if sent < len(data):
             self._rest = memoryview(data)[sent:]
             self._loop.add_writer(self._socket, self._write_rest)
+        return True
 
     def _write_rest(self) -> None:
         rest, self._rest = self._rest, memoryview(b"")

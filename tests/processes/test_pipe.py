@@ -347,6 +347,20 @@ def test_messages_behind_a_full_socket_are_returned_at_the_end(loop: Loop, raw: 
     assert end.pipe.unwritten == [0, 1, 2]
 
 
+def test_messages_behind_a_write_that_continues_are_returned_at_the_end(loop: Loop, raw: tuple[End, socket.socket]) -> None:
+    """The other end reads a part of a long write and dies: no message behind that write has left."""
+    end, theirs = raw
+    for _ in range(MESSAGES_PER_WRITE):
+        end.pipe.send("long", bytes(PIECE_BYTES))
+    end.pipe.send("behind")
+    length = len(end.pipe._rest)
+    theirs.recv(length)
+    loop.eventually(lambda: 0 < len(end.pipe._rest) < length, "the write continues")
+    theirs.close()
+    loop.eventually(lambda: end.lost, "the end")
+    assert end.pipe.unwritten == ["behind"]
+
+
 def test_sending_on_a_lost_pipe_does_not_fail(loop: Loop, raw: tuple[End, socket.socket]) -> None:
     end, theirs = raw
     theirs.close()
