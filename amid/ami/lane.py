@@ -120,7 +120,7 @@ class Lane:
                 self._feed_item(item, now)
         if was_pinging and not self.session.pinging():
             self._on_probe_reply()
-        if not self._unanswered() and any(one.ends_with_probe for one in self._exchanges.values()):
+        if any(one.ends_with_probe for one in self._exchanges.values()) and not self._unanswered():
             self._probe(now)  # not behind a call without a response, which may take longer than a Ping
         completed, self._completed = self._completed, []
         return completed
