@@ -169,8 +169,9 @@ class Lane:
         if exchange is None:
             self._feed_unattributed(packet, now)
             return
+        is_repeated = exchange.answered and exchange.name in catalogue.EARLY_RESPONSE
         exchange.answered = exchange.answered or bool(packet.response)
-        if exchange.abandoned:
+        if exchange.abandoned or is_repeated:
             self._count(packet)
             return
         outcome = TooLarge() if isinstance(item, Oversized) else exchange.feed(packet)

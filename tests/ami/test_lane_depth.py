@@ -242,6 +242,15 @@ def test_an_abandoned_call_does_not_keep_the_ping_of_a_user_event() -> None:
     assert ids(pong(lane, 120.1)) == [1] and lane.idle
 
 
+def test_a_repeated_response_is_no_part_of_the_answer_to_a_user_event() -> None:
+    lane = ready()
+    put(lane, 1, action="UserEvent")
+    sent(lane)
+    lane.feed(answer("a1") * 2, 100.0)
+    [(_, outcome)] = pong(lane, 100.1)
+    assert isinstance(outcome, Answer) and len(outcome.packets) == 1 and lane.unknown == 1
+
+
 def test_simultaneous_timeouts_send_one_ping() -> None:
     lane, _ = deep(5)
     lane.check(105.0)
