@@ -12,6 +12,7 @@ there, as is Debian's 0640 root:amid.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import stat
@@ -47,7 +48,7 @@ def check_file(file: Path, *, secret: bool, callers_group: int) -> Iterator[Find
     if secret:
         yield from check_readers(file, callers_group)
     is_credential = str(file.parent) == os.environ.get("CREDENTIALS_DIRECTORY")
-    if os.geteuid() == ROOT and not is_credential and any(not _may_read(user, found) for user in _entries("amid")):
+    if os.geteuid() == ROOT and not is_credential and any(not _may_read(user, file, found) for user in _entries("amid")):
         yield Finding(False, f"cannot be read by the user amid, which the service runs as; chown amid {file}")
 
 
@@ -62,7 +63,11 @@ def check_readers(file: Path, callers_group: int) -> Iterator[Finding]:
         yield Finding(False, f"can be read by group {found.st_gid}, whose members can open amid's sockets; change the file's group")
 
 
-def _may_read(user: pwd.struct_passwd, found: os.stat_result) -> bool:
+def _may_read(user: pwd.struct_passwd, file: Path, found: os.stat_result) -> bool:
+    """Whether its owner and mode let this user read it. An ACL is taken to do so."""
+    with contextlib.suppress(OSError):  # the file system has no extended attributes
+        if "system.posix_acl_access" in os.listxattr(file):
+            return True
     if found.st_uid == user.pw_uid:
         return bool(found.st_mode & stat.S_IRUSR)
     bit = stat.S_IRGRP if found.st_gid in os.getgrouplist(user.pw_name, user.pw_gid) else stat.S_IROTH

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +133,22 @@ def test_root_is_warned_about_a_secret_that_the_service_cannot_read(
     assert warnings(file) == [f"{said}; chown amid {tmp_path}/secret"] * warned
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
     assert warnings(file) == [], "an ACL lets the service read a credential"
+
+
+@root
+def test_root_is_not_warned_about_a_secret_with_an_acl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`setfacl -m u:amid:r` lets the service read it, which its mode does not show."""
+    monkeypatch.setattr(pwd, "getpwnam", lambda name: {"amid": SERVICE}[name])
+    monkeypatch.setattr(os, "getgrouplist", lambda name, gid: [gid])
+    secret_file(tmp_path, "geheim\n", 0o640)
+    anyone = 2**32 - 1
+    entries = [(1, 6, anyone), (2, 4, OTHER), (4, 0, anyone), (0x10, 4, anyone), (0x20, 0, anyone)]  # acl(5): tag, rights, id
+    acl = struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
+    try:
+        os.setxattr(tmp_path / "secret", "system.posix_acl_access", acl)
+    except OSError as error:
+        pytest.skip(f"the file system has no ACLs: {error}")
+    assert warnings(written(tmp_path, minimal(tmp_path).replace('secret = "geheim"', 'secret_file = "secret"'), 0o644)) == []
 
 
 # ── amid.toml itself ──
