@@ -108,9 +108,14 @@ class Exchange(Struct, eq=False):
         """
         return self._complete() if self.ends_with_probe else None
 
+    @property
+    def has_early_response(self) -> bool:
+        """Whether all of the answer has arrived, although the reply to the Ping must complete it."""
+        return self.ends_with_probe and self.name in catalogue.EARLY_RESPONSE
+
     def on_loss(self) -> Answer | None:
         """The answer, when the session has ended after a response. None if more was to come."""
-        return self._complete() if self.name in catalogue.EARLY_RESPONSE else None
+        return self._complete() if self.has_early_response else None
 
     def abandon(self) -> None:
         """Drop what was collected, which may be large. Asterisk may still work on the action."""

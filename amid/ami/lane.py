@@ -169,9 +169,8 @@ class Lane:
         if exchange is None:
             self._feed_unattributed(packet, now)
             return
-        is_repeated = exchange.answered and exchange.name in catalogue.EARLY_RESPONSE
         exchange.answered = exchange.answered or bool(packet.response)
-        if exchange.abandoned or is_repeated:
+        if exchange.abandoned or exchange.has_early_response:
             self._count(packet)
             return
         outcome = TooLarge() if isinstance(item, Oversized) else exchange.feed(packet)

@@ -271,7 +271,8 @@ class Reader:
         self._events.log_off()
         await self._until(lambda: not (self._events.open or self._lanes.open), LOGOFF_S)
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._link.close(), LOGOFF_S)
+            async with asyncio.timeout(LOGOFF_S):
+                await self._link.close()
         self._events.close()
         self._lanes.close()
         self._publisher.close()

@@ -97,7 +97,7 @@ def forget_gap(buffer: ReplayBuffer, after: Any, limit: int, names: frozenset[st
 
 MUTANTS: dict[str, tuple[type, str, Any, str]] = {
     "an answer to another call": (Lane, "_exchange_of", first_exchange, "items of|the answer of|but the PBX said"),
-    "wrong attribution of an Error": (Lane, "_feed_unattributed", attribute_to_the_oldest, "but the PBX said"),
+    "wrong attribution of an Error": (Lane, "_feed_unattributed", attribute_to_the_oldest, "items of|but the PBX said"),
     "an action is sent twice": (Answers, "finish", send_again, "was sent twice|sent false, but was received"),
     "sent is false after writing": (OpenCall, "sent", False, "sent false"),
     "sent is true before writing": (OpenCall, "sent", True, "with sent True"),
