@@ -97,9 +97,8 @@ class Bus:
             self._error = _first_error(lost)
             log.warning("lost the connection to NATS at %s, reconnecting: %s", self._connected_to, self._error)
         except* NATS_ERRORS as failed:
-            where, reason = ", ".join(self._settings.nats.servers), connection.last_error or _first_error(failed)
-            self._error = f"{where}: {reason}"
-            log.warning("cannot use NATS at %s, retrying: %s", where, reason)
+            self._error = f"{', '.join(self._settings.nats.servers)}: {connection.last_error or _first_error(failed)}"
+            log.warning("cannot use NATS, retrying: %s", self._error)
         finally:
             self._connected_to = ""
             self._leases.clear()
