@@ -185,10 +185,10 @@ class Renamed:
         own = ACTION_ID.search(answer.data)
         if own is None:
             return [answer]
-        self._asked.answered(own[1])
         if self._chance.random() >= SHARE:
+            self._asked.answered(own[1])
             return [answer]
-        return [Piece(answer.data.replace(own[1], self._another(own[1])), True)]
+        return [Piece(answer.data.replace(own[1], self._another(own[1])), True)]  # amid still waits for its answer
 
     def _another(self, own: bytes) -> bytes:
         made_up = b"amid-%032x" % self._chance.getrandbits(128)
