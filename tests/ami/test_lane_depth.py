@@ -251,6 +251,16 @@ def test_a_repeated_response_is_no_part_of_the_answer_to_a_user_event() -> None:
     assert isinstance(outcome, Answer) and len(outcome.packets) == 1 and lane.unknown == 1
 
 
+def test_a_list_in_place_of_the_response_to_a_user_event_is_whole() -> None:
+    lane = ready()
+    [call] = put(lane, 1, action="UserEvent")
+    item, end = (b"Event: Item%b\r\nActionID: a1\r\n\r\n" % mark for mark in (b"", b"\r\nEventList: Complete"))
+    assert lane.feed(answer("a1", "EventList: start\r\n"), 100.0) == []
+    assert lane.lost() == [(call, None)], "its end is missing"
+    [(_, outcome)] = lane.feed(item + end, 100.1)
+    assert isinstance(outcome, Answer) and len(outcome.events) == 1 and outcome.complete is not None
+
+
 def test_simultaneous_timeouts_send_one_ping() -> None:
     lane, _ = deep(5)
     lane.check(105.0)
