@@ -87,6 +87,12 @@ class Lane:
         session = self.session
         return session.up and not session.ended and not self.spent and not session.pinging()
 
+    @property
+    def _is_waiting(self) -> bool:
+        """Whether a call is in progress. Asterisk may take longer over it than over the Ping behind
+        it, up to its deadline."""
+        return any(not one.abandoned and not one.has_early_response for one in self._exchanges.values())
+
     def room(self, now: float) -> int:
         """How many quick calls may be sent now.
 
@@ -120,8 +126,8 @@ class Lane:
                 self._feed_item(item, now)
         if was_pinging and not self.session.pinging():
             self._on_probe_reply()
-        if any(one.ends_with_probe for one in self._exchanges.values()) and not self._unanswered():
-            self._probe(now)  # not behind a call without a response, which may take longer than a Ping
+        if any(one.ends_with_probe for one in self._exchanges.values()):
+            self._probe(now)
         completed, self._completed = self._completed, []
         return completed
 
@@ -132,7 +138,8 @@ class Lane:
         """
         if now >= self._due:
             self._check_exchanges(now)
-        self.session.check(now)
+        if not self._is_waiting:
+            self.session.check(now)
         if not self._exchanges:
             self.session.keep_alive(now)
 
@@ -150,7 +157,9 @@ class Lane:
         """When `check` is due, in monotonic seconds, or a little earlier."""
         if not self._exchanges:
             return self.session.next_deadline()
-        return min(self._due, self.session.next_deadline()) if self.session.pinging() else self._due
+        if not self.session.pinging() or self._is_waiting:
+            return self._due
+        return min(self._due, self.session.next_deadline())
 
     def lost(self) -> list[tuple[Call, Answer | TooLarge | None]]:
         """The calls without an outcome when the session ended, each with its outcome if that is

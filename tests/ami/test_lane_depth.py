@@ -221,25 +221,32 @@ def test_a_timeout_does_not_affect_other_calls_of_the_lane() -> None:
     assert ids(lane.feed(answer("a3"), 101.2)) == [3] and lane.idle
 
 
-def test_the_ping_of_a_user_event_waits_for_calls_without_a_response() -> None:
+def test_a_ping_is_not_overdue_while_a_call_before_it_may_be_slow() -> None:
+    """Behind a call that timed out, and behind a UserEvent."""
     lane = ready()
-    put(lane, 1, action="UserEvent", deadline=130.0)
-    put(lane, 2, deadline=120.0)
+    put(lane, 1, deadline=101.0)
+    [event_call, slow] = [*put(lane, 2, action="UserEvent", deadline=130.0), *put(lane, 3, deadline=120.0)]
     sent(lane)
-    assert lane.feed(answer("a1"), 100.0) == [] and lane.next_deadline() == 120.0 and sent(lane) == []
-    lane.check(119.0)
-    assert ids(lane.feed(answer("a2"), 119.0)) == [2]
-    assert ids(pong(lane, 119.1)) == [1] and lane.idle
-
-
-def test_an_abandoned_call_does_not_keep_the_ping_of_a_user_event() -> None:
-    lane = ready()
-    put(lane, 1, action="UserEvent", deadline=130.0)
-    put(lane, 2, deadline=120.0)
-    sent(lane)
-    lane.feed(answer("a1"), 100.0)
+    lane.feed(answer("a2"), 100.0)
+    lane.check(101.0)
+    assert len(sent(lane)) == 1 and lane.next_deadline() == 120.0
+    lane.check(119.9)
+    assert ids(lane.feed(answer("a3"), 119.9)) == [3]
     lane.check(120.0)
-    assert ids(pong(lane, 120.1)) == [1] and lane.idle
+    assert lane.next_deadline() == 124.9
+    with pytest.raises(ProtocolError, match="a Ping was not answered within 5 s"):
+        lane.check(124.9)
+    assert slow.call_id == 3 and [(call, isinstance(one, Answer)) for call, one in lane.lost()] == [(event_call, True)]
+
+
+def test_the_deadline_of_a_slow_call_ends_the_wait_for_a_ping() -> None:
+    lane = ready()
+    put(lane, 1, deadline=101.0)
+    put(lane, 2, deadline=120.0)
+    lane.check(101.0)
+    with pytest.raises(ProtocolError, match="a Ping was not answered within 5 s"):
+        lane.check(120.0)
+    assert lane.lost() == []
 
 
 def test_a_repeated_response_is_no_part_of_the_answer_to_a_user_event() -> None:
