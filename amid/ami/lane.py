@@ -36,7 +36,7 @@ PIPELINE_WITHIN_S = 0.010
 """Another action is sent behind the oldest one only within this time after it."""
 
 ABANDONED_S = 60.0
-"""Seconds after the deadline for which the lane waits for the rest of an answer."""
+"""Seconds after the last deadline for which the lane waits for the rest of the answers."""
 
 MAX_FINISHED = 64
 """Finished ActionIDs that are remembered, to tell a late packet from an unknown one."""
@@ -59,7 +59,7 @@ class Lane:
         self._exchanges: dict[str, Exchange] = {}
         """By ActionID, in the order of sending."""
         self._due = math.inf
-        """No exchange is due before. May be early: it is exact again after `check`."""
+        """No call is overdue before. May be early: it is exact again after `check`."""
         self._shared = False
         """Whether several actions have been in flight since the lane was last empty."""
         self._error: Packet | None = None
@@ -89,9 +89,14 @@ class Lane:
 
     @property
     def _is_waiting(self) -> bool:
-        """Whether a call is in progress. Asterisk may take longer over it than over the Ping behind
-        it, up to its deadline."""
-        return any(not one.abandoned and not one.has_early_response for one in self._exchanges.values())
+        """Whether a call has no outcome yet. Asterisk may take longer over it than over the Ping
+        behind it, up to its deadline."""
+        return any(not one.abandoned and self._outcome_on_loss(one) is None for one in self._exchanges.values())
+
+    @property
+    def _give_up(self) -> float:
+        """When answers that only grow are too late."""
+        return max((one.call.deadline for one in self._exchanges.values()), default=math.inf) + ABANDONED_S
 
     def room(self, now: float) -> int:
         """How many quick calls may be sent now.
@@ -137,21 +142,14 @@ class Lane:
         Raises `ProtocolError` if the session has failed.
         """
         if now >= self._due:
-            self._check_exchanges(now)
+            self._abandon_overdue(now)
         if not self._is_waiting:
             self.session.check(now)
+            if now >= self._give_up:
+                actions = ", ".join(one.call.action for one in self._exchanges.values())
+                raise ProtocolError(f"no complete answer within {ABANDONED_S:g} s of the deadline: {actions}")
         if not self._exchanges:
             self.session.keep_alive(now)
-
-    def _check_exchanges(self, now: float) -> None:
-        for exchange in self._exchanges.values():
-            call = exchange.call
-            if now >= call.deadline + ABANDONED_S:
-                raise ProtocolError(f"{call.action} was not answered within {ABANDONED_S:g} s of its deadline")
-            if now >= call.deadline and not exchange.abandoned:
-                self._abandon(exchange, now)
-        open_ = self._exchanges.values()
-        self._due = min((one.call.deadline + (ABANDONED_S if one.abandoned else 0.0) for one in open_), default=math.inf)
 
     def next_deadline(self) -> float:
         """When `check` is due, in monotonic seconds, or a little earlier."""
@@ -159,18 +157,29 @@ class Lane:
             return self.session.next_deadline()
         if not self.session.pinging() or self._is_waiting:
             return self._due
-        return min(self._due, self.session.next_deadline())
+        return min(self._due, self.session.next_deadline(), self._give_up)
 
     def lost(self) -> list[tuple[Call, Answer | TooLarge | None]]:
         """The calls without an outcome when the session ended, each with its outcome if that is
         known.
 
-        Calls that the failed `feed` completed come first. An Error without ActionID is an outcome
-        only on a lane with one action.
+        Calls that the failed `feed` completed come first.
         """
-        refused = Answer.of_error(self._error) if self._error is not None and not self._shared else None
         open_ = [exchange for exchange in self._exchanges.values() if not exchange.abandoned]
-        return [*self._completed, *((one.call, one.on_loss() if one.answered else refused) for one in open_)]
+        return [*self._completed, *((one.call, self._outcome_on_loss(one)) for one in open_)]
+
+    def _outcome_on_loss(self, exchange: Exchange) -> Answer | None:
+        """The outcome if the session ends now. An Error without ActionID is one only on a lane with
+        one action."""
+        if exchange.answered:
+            return exchange.on_loss()
+        return None if self._error is None or self._shared else Answer.of_error(self._error)
+
+    def _abandon_overdue(self, now: float) -> None:
+        for exchange in self._exchanges.values():
+            if now >= exchange.call.deadline and not exchange.abandoned:
+                self._abandon(exchange, now)
+        self._due = min((one.call.deadline for one in self._exchanges.values() if not one.abandoned), default=math.inf)
 
     def _feed_item(self, item: Packet | Oversized, now: float) -> None:
         packet = item.head if isinstance(item, Oversized) else item

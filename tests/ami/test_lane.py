@@ -262,6 +262,17 @@ def test_an_abandoned_silent_lane_fails_when_the_pong_is_overdue() -> None:
         lane.check(110.0)
 
 
+def test_the_ping_behind_a_refused_action_is_overdue_before_its_deadline() -> None:
+    lane = ready()
+    call = start(lane, "Originate", deadline=400.0)
+    lane.feed(IDLESS, 100.0)
+    assert lane.next_deadline() == 105.0
+    with pytest.raises(ProtocolError, match="a Ping was not answered"):
+        lane.check(105.0)
+    [(lost, outcome)] = lane.lost()
+    assert lost is call and isinstance(outcome, Answer) and outcome.failed
+
+
 def test_an_abandoned_lane_with_an_endless_answer_fails() -> None:
     lane = ready()
     start(lane, deadline=105.0)
@@ -273,7 +284,7 @@ def test_an_abandoned_lane_with_an_endless_answer_fails() -> None:
         lane.check(now)
     lane.feed(event("a1"), 105.0 + ABANDONED_S - 0.1)
     assert lane.next_deadline() == 105.0 + ABANDONED_S
-    with pytest.raises(ProtocolError, match="was not answered within 60 s of its deadline"):
+    with pytest.raises(ProtocolError, match="no complete answer within 60 s of the deadline: Test"):
         lane.check(105.0 + ABANDONED_S)
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 
 from amid.ami.exchange import Answer, Call, TooLarge
-from amid.ami.lane import MAX_PIPELINED, PIPELINE_WITHIN_S, Lane
+from amid.ami.lane import ABANDONED_S, MAX_PIPELINED, PIPELINE_WITHIN_S, Lane
 from amid.ami.packet import ProtocolError
 from amid.ami.session import Login, Session, SessionTimeouts
 from amid.simulator import session as simulated
@@ -242,11 +242,25 @@ def test_a_ping_is_not_overdue_while_a_call_before_it_may_be_slow() -> None:
 def test_the_deadline_of_a_slow_call_ends_the_wait_for_a_ping() -> None:
     lane = ready()
     put(lane, 1, deadline=101.0)
-    put(lane, 2, deadline=120.0)
+    put(lane, 2, deadline=400.0)
     lane.check(101.0)
+    lane.feed(answer("a1"), 101.5)
+    lane.check(399.9)
+    assert lane.next_deadline() == 400.0
     with pytest.raises(ProtocolError, match="a Ping was not answered within 5 s"):
-        lane.check(120.0)
+        lane.check(400.0)
     assert lane.lost() == []
+
+
+def test_an_endless_answer_fails_once_the_calls_beside_it_are_done() -> None:
+    lane = ready()
+    put(lane, 1, action="QueueStatus", deadline=101.0)
+    put(lane, 2, deadline=400.0)
+    lane.check(101.0)
+    lane.feed(answer("a2") + event("a1"), 160.0)
+    assert lane.next_deadline() == 101.0 + ABANDONED_S
+    with pytest.raises(ProtocolError, match="no complete answer within 60 s of the deadline: QueueStatus"):
+        lane.check(101.0 + ABANDONED_S)
 
 
 def test_a_repeated_response_is_no_part_of_the_answer_to_a_user_event() -> None:
