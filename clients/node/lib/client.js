@@ -56,7 +56,7 @@ export class Client {
   }
 
   events(names = [], options) {
-    return new Events(this, this.#streams, { names: names.length ? [...names] : undefined }, options);
+    return new Events(this, this.#streams, { names: names.length === 0 ? undefined : names }, options);
   }
   changes(kinds, options) {
     return new Events(this, this.#streams, { kinds }, options);
