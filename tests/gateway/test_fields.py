@@ -53,7 +53,7 @@ def test_a_json_object_is_recognised(kind: str) -> None:
 @pytest.mark.parametrize(
     ("body", "kind", "said"),
     [
-        (b'{"Exten": }', FORM, "JSON"),
+        (b'{"Exten": }', FORM, "the request is not JSON: Expecting value"),
         (b"Exten=1", "", FORM),
         (b"[1]", "application/json", "JSON object"),
         (b"&".join([b"a=1"] * (MAX_FIELDS + 1)), FORM, "200 fields"),
