@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import asdict
 from typing import Any
 
@@ -55,6 +56,8 @@ def events(
     Events that the daemon no longer holds, because this program or its terminal was too slow, are
     shown as a gap; with --json as an object {"gap": ...}.
     """
+    for doubt in filter(None, map(_doubt, names)):
+        click.echo(f"amid: {doubt}", err=True)
     left = count
     try:
         with Client(top["run_dir"]) as client, client.events(*names, server=server, gaps=True) as stream:
@@ -70,6 +73,15 @@ def events(
                     return
     except KeyboardInterrupt:  # the ordinary way to end it
         return
+
+
+def _doubt(name: str) -> str:
+    """A note about a name that may never come, or ""."""
+    if "*" in name:
+        return f"{printable(name)!r}: names of events have no wildcards"
+    known = {event.lower(): event for event in complete.EVENTS}
+    close = difflib.get_close_matches(name.lower(), known, 1, cutoff=0.9)  # uncommon events resemble common ones
+    return f"did you mean {known[close[0]]!r}? Waiting for {printable(name)!r}" if close and close[0] != name.lower() else ""
 
 
 def _gap_line(gap: Gap) -> str:

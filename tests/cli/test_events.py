@@ -95,6 +95,16 @@ def test_events_are_selected_by_name(daemon: StandIn, amid: Amid) -> None:
     assert [text["seq"] for text in lines] == [2, 4]
 
 
+@pytest.mark.parametrize(
+    ("name", "note"),
+    [("hangup", ""), ("Hangups", "amid: did you mean 'Hangup'? Waiting for 'Hangups'"), ("Hang*", "no wildcards"), ("Own", "")],
+)
+def test_a_name_that_may_never_come_is_noted(daemon: StandIn, amid: Amid, name: str, note: str) -> None:
+    publishing(daemon, body(1, "Hangup"))
+    said = amid("events", "Hangup", name, "--count", "1").err
+    assert note in said if note else said == ""
+
+
 def test_a_gap_is_a_line(daemon: StandIn, amid: Amid) -> None:
     publishing(daemon, body(4))
     first, second = amid("events", "--count", "1").out.splitlines()
