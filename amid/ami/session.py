@@ -224,7 +224,8 @@ class Session:
         if self.up:
             return f"a Ping was not answered within {self._timeouts.pong_s:g} s"
         if not self.version:
-            return f"no greeting within {self._timeouts.login_s:g} s: this is not a manager port, or it needs TLS (tls = true)"
+            causes = "not a manager port, a port with TLS (tls = true), or Asterisk hangs"
+            return f"no greeting within {self._timeouts.login_s:g} s: {causes}"
         return f"no login within {self._timeouts.login_s:g} s"
 
 

@@ -139,6 +139,7 @@ class View(threading.Thread):
 
     def _hints(self) -> Text:
         amid = _program()
+        command = "" if self._plays else f"  {amid} command 'core show channels'\n"
         return Text(
             f"{self._page}In a second terminal:\n{self._export}"
             f"  {amid} status\n"
@@ -146,8 +147,7 @@ class View(threading.Thread):
             f"  {amid} calls\n"
             f"  {amid} calls --since 1h\n"
             f"  {amid} action QueueStatus\n"
-            f"  {amid} command 'core show channels'\n"
-            "Ctrl-C ends this."
+            f"{command}Ctrl-C ends this."
         )
 
 
