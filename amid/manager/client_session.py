@@ -274,6 +274,7 @@ class ClientSession:
         """The answer to Filter."""
         action_id = request.action_id
         if not self._user.write & SYSTEM:
+            self._effects.append(Refused("Filter needs the class system, which `write` of the user does not have"))
             return responses.error(action_id, responses.PERMISSION_DENIED)
         if request.get(b"operation").lower() != b"add":
             return responses.error(action_id, b"Unknown operation")
@@ -302,10 +303,7 @@ class ClientSession:
         action_id = request.action_id
         upstream = self._upstream
         try:
-            refusal = check_rights(request, self._user, upstream)
-            if refusal:
-                self._send(refusal)
-                return
+            check_rights(request, self._user, upstream)
             number, wire_id = self._actions.newest + 1, self._manager.new_wire_id()
             forward = prepare(request, number, wire_id, self._manager.limits.action_timeout_s)
         except AmidError as error:

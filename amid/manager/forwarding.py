@@ -8,7 +8,6 @@ from amid.ami.action import MAX_HEADERS, fields_of_lines
 from amid.errors import AmidError
 from amid.manager import responses
 from amid.manager.escalation import check_arguments
-from amid.manager.failures import NOT_CONNECTED
 from amid.manager.manager import Upstream
 from amid.manager.request_parser import TOO_MANY_LINES, Request
 from amid.manager.user import User
@@ -48,16 +47,13 @@ class Refused(Struct, frozen=True):
     reason: str
 
 
-def check_rights(request: Request, user: User, upstream: Upstream) -> bytes:
-    """The answer to an action that is not allowed; empty for one that may be sent.
-
-    Raises `AmidError` if it is unknown, with the answer, or if the user's classes or rules do not
-    allow it.
-    """
+def check_rights(request: Request, user: User, upstream: Upstream) -> None:
+    """Raise `AmidError` if an action is unknown, or if the user's classes or rules do not allow it;
+    with the answer, if Asterisk has one."""
     action, action_id = request.action, request.action_id
     where = f"[{user.name}] of {USERS_FILE}"
     if not upstream.commands:
-        return responses.error(action_id, NOT_CONNECTED)
+        raise AmidError("not_connected", "Asterisk's list of actions is not known yet")
     if action not in upstream.commands:
         what = f"Asterisk does not offer {_text(action)} to amid's own manager user"
         advice = "it has no such action, or `write` of that user in manager.conf lacks a class"
@@ -65,10 +61,10 @@ def check_rights(request: Request, user: User, upstream: Upstream) -> bytes:
     if not upstream.commands.allows(action, user.write):
         raise AmidError("denied", f"{_text(action)} needs a class that `write` in {where} does not have")
     if forbidden := check_arguments(request, user.write, upstream):
-        return responses.error(action_id, forbidden)
+        reason = f"{forbidden.decode()}; `write` in {where} does not have the class system"
+        raise AmidError("denied", reason, packets=[responses.error(action_id, forbidden)])
     if action.lower() not in ALWAYS_ALLOWED:
         check_action(_text(action), fields_of_lines(request.other_lines), user.name, {where: user.entry})
-    return b""
 
 
 def may_list(action: bytes, user: User, upstream: Upstream) -> bool:

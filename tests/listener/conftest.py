@@ -30,6 +30,10 @@ read = user
 write = call
 deny = QueueStatus
 
+[dialer]
+secret = {SECRET}
+write = call,originate
+
 [closing]
 secret = {SECRET}
 read = all

@@ -81,6 +81,16 @@ def test_the_rules_of_a_user(front: Front) -> None:
     eventually(lambda: all(one in front.daemon.log.read_text() for one in reasons), "the log has the reasons")
 
 
+def test_a_shell_that_the_classes_forbid_is_logged(front: Front) -> None:
+    with Connection(front.endpoint) as connection:
+        connection.login("dialer")
+        fields = b"Channel: Local/1@sales\r\nApplication: System\r\nData: id\r\n"
+        refusal = b"Message: Originate Access Forbidden: app"
+        assert refusal in connection.fenced(b"Action: Originate\r\nActionID: 1\r\n%b\r\n" % fields)
+    reason = "refused an action of dialer from 127.0.0.1: Originate Access Forbidden: app"
+    eventually(lambda: reason in front.daemon.log.read_text(), "the log has the reason")
+
+
 def test_clients_stay_connected_while_asterisk_is_down(front_for: MakeFront) -> None:
     front = front_for()
     with Connection(front.endpoint) as connection, Connection(front.endpoint) as closing:

@@ -303,6 +303,7 @@ def test_rights() -> None:
     denied = b"Response: Error\r\nActionID: 1\r\nMessage: Permission denied\r\n\r\n"
     for action in ("Command", "Status", "Filter"):
         assert client.ask(action, ActionID="1") == denied
+    assert [reason.split()[0] for reason in client.refusals] == ["Command", "the", "Filter"]
     assert client.ask("Ping", ActionID="2") == b"" and len(client.forwards) == 1
 
 
@@ -351,6 +352,8 @@ def test_an_argument_that_requires_the_class_system() -> None:
     fields = {"Channel": "PJSIP/1", "Application": "System", "Data": "ls", "ActionID": "1"}
     forbidden = b"Response: Error\r\nActionID: 1\r\nMessage: Originate Access Forbidden: app or data blacklisted\r\n\r\n"
     assert client.ask("Originate", **fields) == forbidden and not client.forwards
+    reason = "Originate Access Forbidden: app or data blacklisted; `write` in [dialer] of users_file does not have the class system"
+    assert client.refusals == [reason]
     assert client.ask("Originate", **{**fields, "Application": "Playback"}) == b"" and client.forwards
 
 
