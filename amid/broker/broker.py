@@ -20,7 +20,7 @@ from amid import wire
 from amid.broker import status_report
 from amid.broker.audit_log import AuditLog
 from amid.broker.caller_sockets import PASS_S, CallerSockets, open_caller_sockets
-from amid.broker.origin import Connection, Origin, denied_to_others, principal_of
+from amid.broker.origin import OWN, Connection, Origin, denied_to_others, principal_of
 from amid.broker.reader_links import AnyHello, ReaderLinks, ReaderPipe
 from amid.broker.replies import Replies
 from amid.config.tables import Caller, Config
@@ -189,8 +189,8 @@ class Broker:
                 origin.request_id = requests.request_id(value)
                 request = requests.check_request(value)
             method, params, origin.request_id, token = request
-            origin.principal = principal_of(token, origin.identity)
-            if self._audit.records_all:
+            origin.principal = principal_of(token, origin, self._readers.service_with)
+            if self._audit.records_all and not origin.principal.startswith(OWN):
                 origin.asked = origin.asks(method, params)
             self._answer(origin, method, params)
         except AmidError as error:

@@ -15,7 +15,6 @@ import logging
 import os
 import select
 import socket
-import struct
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -23,6 +22,7 @@ from dataclasses import dataclass, field
 from amid.broker.reply_backlog import OVERHEAD_BYTES, may_wait
 from amid.config.tables import Rpc
 from amid.process.loop import clock
+from amid.process.unix_socket import peer_credentials
 from amid.rpc.zmtp import Refused, ZmtpProtocol, encode_frames
 
 log = logging.getLogger("amid.broker")
@@ -48,14 +48,12 @@ REPLY_CHUNKS = 4
 ANSWERS_PER_FLUSH = 8
 """With more, their callers would have nothing to do while the broker works on the next ones."""
 
-_CREDENTIALS = struct.Struct("iII")
-
 
 class LocalConnection:
-    """uid, gid: of the peer's process when it connected. sent_of_first: bytes of the first unsent chunk."""
+    """pid, uid, gid: of the peer's process when it connected. sent_of_first: bytes of the first unsent chunk."""
 
     def __init__(self, sock: socket.socket) -> None:
-        _, self.uid, self.gid = _CREDENTIALS.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
+        self.pid, self.uid, self.gid = peer_credentials(sock)
         self.user = _User()
         self.socket = sock
         self.protocol = ZmtpProtocol(MAX_MESSAGE_BYTES, MAX_FRAMES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from msgspec import Struct
@@ -14,6 +15,9 @@ from amid.rpc.requests import Params
 
 MAX_ENVELOPE_BYTES = 1024
 """Limit of the frames that route an answer back; they are kept until it is sent."""
+
+OWN = "amid:"
+"""Begins the principal of requests that a service of this amid sends for itself, as `amid:state`."""
 
 Connection = LocalConnection | bytes
 """A local connection, or the routing id of one over TCP."""
@@ -87,16 +91,19 @@ def _fault(envelope: list[bytes], payload: list[bytes], is_long: bool, sets_id: 
     return ""
 
 
-def principal_of(token: str | None, identity: Identity) -> str:
+def principal_of(token: str | None, origin: Origin, service_with: Callable[[int], str]) -> str:
     """Who a request counts for in quotas, fairness and audit; for the gateway, its token.
 
-    Raises `AmidError` of kind `denied`.
+    service_with: the name of the service that is the process with a pid. Raises `AmidError` of kind
+    `denied`.
     """
-    if token is None:
-        return identity.principal
-    if not identity.own:
-        raise denied_to_others("on_behalf_of", identity)
-    return f"token:{token}"
+    identity, connection = origin.identity, origin.connection
+    if token is not None:
+        if not identity.own:
+            raise denied_to_others("on_behalf_of", identity)
+        return f"token:{token}"
+    service = service_with(connection.pid) if identity.own and isinstance(connection, LocalConnection) else ""
+    return OWN + service if service else identity.principal
 
 
 def denied_to_others(member: str, identity: Identity) -> AmidError:

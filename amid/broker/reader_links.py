@@ -38,6 +38,7 @@ class ReaderLinks:
         self._hellos: dict[ReaderPipe, AnyHello | None] = {}
         """Of all pipes; None before the hello. uvloop keeps no reference to a connection or server, and
         closes unreferenced ones."""
+        self._services: dict[ReaderPipe, tuple[int, str]] = {}
 
     async def listen(self, path: str) -> None:
         """Listen at `path`. Raises `OSError`.
@@ -46,6 +47,13 @@ class ReaderLinks:
         """
         bound = bind_unix(path, PRIVATE)
         self._server: asyncio.AbstractServer = await asyncio.get_running_loop().create_unix_server(self._new_pipe, sock=bound)
+
+    def service_with(self, pid: int) -> str:
+        """The name of the connected service that is this process; "" if none is.
+
+        A process that ends takes its pipe with it, so the number cannot be another one's yet.
+        """
+        return next((name for own_pid, name in self._services.values() if pid and own_pid == pid), "")
 
     def close(self) -> None:
         """Stop listening. The pipes stay open."""
@@ -61,6 +69,8 @@ class ReaderLinks:
         if hello is None:
             first, _ = received[0]
             hello = self._hellos[pipe] = _check_hello(first)
+            if isinstance(hello, ServiceHello):
+                self._services[pipe] = pipe.peer_pid, hello.name
         self._on_messages(pipe, hello, received)
 
     def _lost(self, pipe: ReaderPipe, error: Exception | None) -> None:
@@ -70,6 +80,7 @@ class ReaderLinks:
         elif error is not None and not isinstance(error, OSError):
             self._counters["unreadable_messages"] += 1
             log.error("cannot handle a reader's message", exc_info=error)
+        self._services.pop(pipe, None)
         hello = self._hellos.pop(pipe)
         if hello is not None:
             self._on_lost(pipe, hello)

@@ -12,6 +12,6 @@ sending        one message on a ZeroMQ socket
 socket_reader  a ZeroMQ socket on the event loop
 acceptor       accepts connections while descriptors last
 descriptors    repairs missing descriptors 0 to 2
-unix_socket    how each Unix socket is bound
+unix_socket    how each Unix socket is bound, and who its peer is
 zap            authentication of TCP peers
 """

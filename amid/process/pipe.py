@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Generic, TypeVar, cast
 
 from amid.process.loop import Soon
+from amid.process.unix_socket import peer_credentials
 from amid.rpc import messages
 
 T = TypeVar("T")
@@ -117,6 +118,11 @@ class Pipe(asyncio.Protocol, Generic[T]):
     def is_open(self) -> bool:
         """Whether it is connected."""
         return self._transport is not None
+
+    @property
+    def peer_pid(self) -> int:
+        """Of the process at the other end."""
+        return peer_credentials(self._socket)[0]
 
     @property
     def writing(self) -> bool:

@@ -1,10 +1,11 @@
-"""How each Unix socket of run_dir is bound."""
+"""How each Unix socket of run_dir is bound, and who its peer is."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import socket
+import struct
 
 SO_PASSRIGHTS = 83
 """A socket option of unix(7) since Linux 6.16, without a name in Python."""
@@ -14,6 +15,8 @@ SHARED = 0o660
 """Mode of a socket for the callers' group."""
 PRIVATE = 0o600
 """Mode of a socket for amid's own user and root only."""
+
+_CREDENTIALS = struct.Struct("iII")
 
 
 def bind_unix(path: str, mode: int = SHARED) -> socket.socket:
@@ -29,6 +32,13 @@ def bind_unix(path: str, mode: int = SHARED) -> socket.socket:
         bound.close()
         raise
     return bound
+
+
+def peer_credentials(connected: socket.socket) -> tuple[int, int, int]:
+    """The pid, uid and gid of the peer's process when it connected, from the kernel. The pid is 0 for
+    one of another PID namespace."""
+    pid, uid, gid = _CREDENTIALS.unpack(connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
+    return pid, uid, gid
 
 
 def _refuse_descriptors(bound: socket.socket) -> None:

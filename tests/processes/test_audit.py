@@ -3,11 +3,14 @@ records in the log."""
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 
 from amid.simulator import SimulatedPbx
 from tests.conftest import StartDaemon
 from tests.daemon import Daemon, eventually
+from tests.listener.setting import Connection, endpoint_of, listener_table
 from tests.processes.caller import Caller
 from tests.processes.pbx import table
 
@@ -52,6 +55,25 @@ def test_actions_are_recorded_if_configured(daemon_for: StartDaemon, pbx: Simula
     ]
     assert records(daemon)[1]["elapsed"] >= 0.1
     eventually(lambda: daemon.log.read_text().count("sent=true") == 3, "the log says it in the same words")
+
+
+def test_amids_own_actions_are_recorded_only_if_denied(daemon_for: StartDaemon, pbx: SimulatedPbx, tmp_path: Path) -> None:
+    """Those of users of the listener are recorded as theirs, those of other programs of amid's own
+    Unix user as that user's."""
+    listener = listener_table(tmp_path, "[crm]\nsecret = s3cret\nwrite = all\n")
+    lists = {"deny": ["Command"], "admin": True}
+    daemon = daemon_for({"pbx1": table(pbx)}, callers__local=lists, rpc={"audit": "all"}, listener=listener)
+    with Connection(endpoint_of(daemon, listener, "crm", "s3cret")) as connection:
+        connection.login()
+        connection.fenced(b"Action: UserEvent\r\nUserEvent: X\r\n\r\n")
+    daemon.result("state", {"kinds": ["queue"]})
+    daemon.result("action", {"action": "CoreSettings"})
+    found = {(record["principal"], record["action"], record["outcome"]) for record in records(daemon)}
+    assert found - {("token:ami:crm", "Ping", "ok")} == {
+        ("amid:listener", "Command", "denied"),
+        ("token:ami:crm", "UserEvent", "ok"),
+        (f"uid:{os.getuid()}", "CoreSettings", "ok"),
+    }
 
 
 def test_the_audit_trail_is_for_admins(daemon_for: StartDaemon, pbx: SimulatedPbx) -> None:
