@@ -55,6 +55,8 @@ class Supervised:
         self.last_exit = ""
         self.problem = ""
         """What the process has reported, "" if nothing is wrong."""
+        self.was_terminated, self.kill_reason = False, ""
+        """Whether the process was sent SIGTERM, and why it was sent SIGKILL."""
         self._sockets: dict[Path, Identity | None] = {}
 
     def record_sockets(self, run_dir: Path) -> None:
@@ -68,7 +70,9 @@ class Supervised:
 
     def record_exit(self, status: str) -> None:
         """The process has ended. status: how, as `Process.close` returns it."""
-        self.last_exit, self.problem, self.process = status, "", None
+        self.last_exit = f"{status}: {self.kill_reason}" if self.kill_reason else status
+        self.problem, self.process = "", None
+        self.was_terminated, self.kill_reason = False, ""
 
     def account(self) -> dict[str, Any]:
         """The child's entry in the status file."""

@@ -155,10 +155,11 @@ class Supervisor:
             case Command.SPAWN:
                 self._spawn(child, now)
             case Command.KILL if child.process is not None:
-                why = "it did not end after SIGTERM" if child.watch.state is State.LEAVING else "its event loop sent no beat"
-                log.error("%s: %s; sending SIGKILL", child.name, why, extra={"child": child.name})
+                child.kill_reason = "it did not end after SIGTERM" if child.was_terminated else "its event loop sent no beat"
+                log.error("%s: %s; sending SIGKILL", child.name, child.kill_reason, extra={"child": child.name})
                 child.process.signal(signal.SIGKILL)
             case Command.TERM if child.process is not None:
+                child.was_terminated = True
                 child.process.signal(signal.SIGTERM)
 
     def _spawn(self, child: Supervised, now: float) -> None:
