@@ -89,7 +89,8 @@ def check_action(action: str, fields: Mapping[Any, Any], caller: str, lists: Map
             if denied_by is not None:
                 raise _denied(action, target, caller, _deny_rule(denied_by, where, lists[where]))
             if lists[where].allow and not any(_allows(rule, name, target) for rule in allow):
-                raise _denied(action, target, caller, _remedy(action, target, "...", where))
+                missing = [one for one in targets if not any(_allows(rule, name, one) for rule in allow)]
+                raise _denied(action, target, caller, _remedy(action, target, "...", where) + _to_add(action, missing[1:]))
         if target.needs == Needs.PATTERN and not any(allow for allow, _ in rules.values()):
             where = next(reversed(list(lists)), "[callers.local]")
             raise _denied(action, target, caller, _remedy(action, target, "*", where))
@@ -235,10 +236,18 @@ def _remedy(action: str, target: Target, before: str, where: str) -> str:
     """How to have the target permitted. before: what precedes the rule in its list."""
     if target.text == NO_EXTENSION:
         return f"give them; a rule of allow in {where} must match them"
+    return _to_allow(_rule_for(action, target), before, where)
+
+
+def _rule_for(action: str, target: Target) -> str:
     rule = f"{action}: {target.text}" if target.text and "*" not in target.text else action
-    if rule == action and target.needs == Needs.PATTERN:
-        rule = f"{action}: *"
-    return _to_allow(rule, before, where)
+    return f"{action}: *" if rule == action and target.needs == Needs.PATTERN else rule
+
+
+def _to_add(action: str, others: list[Target]) -> str:
+    """The rest of the advice when a list permits none of these targets either."""
+    rules = dict.fromkeys(json.dumps(_rule_for(action, target)) for target in others if target.text != NO_EXTENSION)
+    return f"; it also needs {' and '.join(rules)}" if rules else ""
 
 
 def _to_allow(rule: str, before: str, where: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from typing import Any
 
@@ -278,6 +279,16 @@ def test_a_refusal_names_the_denying_rule(lists: dict[str, Caller], action: str,
         check_action(action, {"Exten": "1", "Context": "secret", "Priority": "1"}, "web", lists)
     assert words in caught.value.message
     assert "[servers." not in words or "*" not in caught.value.message
+
+
+def test_a_refusal_names_all_missing_rules_of_a_list() -> None:
+    fields = {"Channel": "Local/1@other", "Application": "Playback", "Data": "x", "Variable": "CALLERID(num)=1"}
+    with pytest.raises(AmidError) as caught:
+        check_action("Originate", fields, "crm", {"[callers.crm]": Caller(allow=["Originate: *@sales"])})
+    advice = caught.value.message.partition(" (to allow it: ")[2]
+    rules = re.findall('"(.*?)"', advice)
+    assert advice.startswith('allow = [..., "Originate: playback"] in [callers.crm]; it also needs "') and len(rules) == 3
+    check_action("Originate", fields, "crm", {"[callers.crm]": Caller(allow=["Originate: *@sales", *rules])})
 
 
 def test_only_an_admin_may_change_amid() -> None:
