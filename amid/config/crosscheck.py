@@ -52,12 +52,9 @@ def crosscheck(config: Config, report: Report) -> None:
         _check_listener(config.listener, report)
     if config.nats is not None:
         _check_nats(config.nats, report)
-    _check_prefixes(config.callers, report)
+    _check_identities(config.callers, report)
     if config.curve.secret_key is not None and config.curve.secret_key_file is not None:
         report.refuse("curve", "", "has both secret_key and secret_key_file; remove one")
-    local = config.callers.get("local")
-    if local is not None and local.key is not None:
-        report.refuse("callers.local", "key", "`local` stands for all programs on the ipc socket and has no key; use another name")
 
 
 def check_rules(lists: Lists, table: str, report: Report) -> None:
@@ -190,16 +187,22 @@ def _check_nats(nats: Nats, report: Report) -> None:
         report.warn("nats", "", "gives no credentials: a NATS server without them lets every program read events and send calls")
 
 
-def _check_prefixes(callers: dict[str, Caller], report: Report) -> None:
-    """Refuse a prefix on NATS that two callers have."""
-    seen: dict[str, str] = {}
+def _check_identities(callers: dict[str, Caller], report: Report) -> None:
+    """Refuse a key, or a prefix on NATS, that two callers have: one of them would get the rights of
+    the other."""
+    of_local = {
+        "key": "`local` stands for all programs on the ipc socket and has no key; use another name",
+        "nats": "`local` has the prefix of [nats] itself; use another name",
+    }
+    seen: dict[tuple[str, str], str] = {}
     for name, caller in callers.items():
-        if caller.nats is None:
-            continue
-        if name == "local":
-            report.refuse("callers.local", "nats", "`local` has the prefix of [nats] itself; use another name")
-        elif (other := seen.setdefault(caller.nats, name)) != name:
-            report.refuse(f"callers.{name}", "nats", f"{caller.nats!r} is [callers.{other}] already")
+        for key, value in (("key", caller.key), ("nats", caller.nats)):
+            if value is None:
+                continue
+            if name == "local":
+                report.refuse("callers.local", key, of_local[key])
+            elif (other := seen.setdefault((key, value), name)) != name:
+                report.refuse(f"callers.{name}", key, f"{value!r} is already used in [callers.{other}]")
 
 
 def is_loopback(host: str) -> bool:

@@ -28,7 +28,7 @@ from amid.config.convert import to_table
 from amid.config.crosscheck import SHORT_SECRET, check_rules, check_users
 from amid.config.read import UnreadableError, read_bytes, read_first_line, read_text, read_toml
 from amid.config.report import Report
-from amid.config.tables import Config, Curve, CurveKey, Gateway, Listener, Nats, Secret, Server, Table, Token
+from amid.config.tables import Caller, Config, Curve, CurveKey, Gateway, Listener, Nats, Secret, Server, Table, Token
 from amid.manager.users_file import read_users
 from amid.rpc.requests import MAX_ON_BEHALF_LENGTH
 from amid.rpc.type_words import describe_type
@@ -65,11 +65,12 @@ class Resolver:
 
     def resolve(self, config: Config) -> Config:
         for name, caller in config.callers.items():
-            self._check_curve_key(caller.key, f"callers.{name}", "key")
+            if caller.key is not None:
+                self._check_curve_key(caller.key, f"callers.{name}", "key")
         return replace(
             config,
             servers={name: self._server(name, server) for name, server in config.servers.items()},
-            curve=self._curve(config.curve),
+            curve=self._curve(config.curve, config.callers),
             gateway=self._gateway(config.gateway) if config.gateway else None,
             listener=self._listener(config.listener, config.servers) if config.listener else None,
             nats=self._nats(config.nats) if config.nats else None,
@@ -129,25 +130,32 @@ class Resolver:
 
     # ── the daemon's key, and the gateway's tokens ──
 
-    def _curve(self, curve: Curve) -> Curve:
+    def _curve(self, curve: Curve, callers: Mapping[str, Caller]) -> Curve:
         key = "secret_key"
         if curve.secret_key_file:
             key, file = "secret_key_file", self._folder / curve.secret_key_file
             secret = self._secret(file, CurveKey, "curve", key)
             curve = replace(curve, secret_key=secret, secret_key_file=str(file))
-        self._check_curve_key(curve.secret_key, "curve", key)
+        if curve.secret_key is not None and self._check_curve_key(curve.secret_key, "curve", key):
+            import zmq  # see `_check_curve_key`
+
+            own = zmq.curve_public(curve.secret_key.encode()).decode()
+            for name in [name for name, caller in callers.items() if caller.key in (own, curve.secret_key)]:
+                what = f"is a key of the daemon itself ({key} in [curve]); make a pair for each of them with `amid keygen`"
+                self._report.refuse(f"callers.{name}", "key", what)
         return curve
 
-    def _check_curve_key(self, key: str | None, table: str, name: str) -> None:
-        """Decode a key, so that an invalid one is not found by a broker with open calls."""
-        if key is None:
-            return
+    def _check_curve_key(self, key: str, table: str, name: str) -> bool:
+        """Decode a key, so that an invalid one is not found by a broker with open calls. Returns
+        whether it is valid."""
         from zmq.utils import z85  # libzmq takes a tenth of the start, and few configurations have keys
 
         try:
             z85.decode(key)
         except (ValueError, KeyError, struct.error):  # not ASCII; invalid characters; a group over 32 bits
             self._report.refuse(table, name, "is not a Z85 key (ZeroMQ RFC 32); `amid keygen` makes one")
+            return False
+        return True
 
     def _gateway(self, gateway: Gateway) -> Gateway:
         if not web_is_installed():

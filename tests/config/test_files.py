@@ -298,14 +298,6 @@ def test_a_bus_that_is_not_right(tmp_path: Path, keys: dict[str, Any], said: str
         with_nats(tmp_path, **keys)
 
 
-def test_a_prefix_on_nats_is_of_one_caller_alone() -> None:
-    raw = {"servers": {}, "callers": {"crm": {"nats": "crm"}, "other": {"nats": "crm"}, "local": {"nats": "x"}}}
-    with pytest.raises(ConfigError) as caught:
-        check(raw)
-    assert "[callers.other] nats: 'crm' is [callers.crm] already" in str(caught.value)
-    assert "[callers.local] nats: `local` has the prefix of [nats] itself" in str(caught.value)
-
-
 # ── the gateway ──
 
 
