@@ -32,6 +32,8 @@ from amid.rpc.requests import LONGEST_EXTENSION, CallParams, CallsParams
 
 USERS_FILE = "users_file"
 """Ends the place of rules in a file with sections as in manager.conf, where each rule has a line."""
+LOCAL = "[callers.local]"
+"""The table of local callers, who have `admin` as long as the configuration lacks it."""
 NO_EXTENSION = "@"
 """The text of a target whose fields name neither an extension nor a context."""
 
@@ -92,8 +94,8 @@ def check_action(action: str, fields: Mapping[Any, Any], caller: str, lists: Map
                 missing = [one for one in targets if not any(_allows(rule, name, one) for rule in allow)]
                 raise _denied(action, target, caller, _remedy(action, target, "...", where) + _to_add(action, missing[1:]))
         if target.needs == Needs.PATTERN and not any(allow for allow, _ in rules.values()):
-            where = next(reversed(list(lists)), "[callers.local]")
-            raise _denied(action, target, caller, _remedy(action, target, "*", where))
+            where = next(reversed(list(lists)), LOCAL)
+            raise _denied(action, target, caller, _remedy(action, target, "*", where) + _to_keep_admin(where))
 
 
 def permits_name(action: str, lists: Lists) -> bool:
@@ -140,7 +142,7 @@ def _has_number(text: str | None) -> bool:
 
 
 def _method_denied(method: str, caller: str, right: str, where: str) -> AmidError:
-    advice = f"to allow it: {right} = true in {where}"
+    advice = f"to allow it: {right} = true in {where}" + (_to_keep_admin(where) if right != "admin" else "")
     return AmidError("denied", f"the configuration does not allow {caller!r} to use the method {method!r} ({advice})")
 
 
@@ -248,6 +250,11 @@ def _to_add(action: str, others: list[Target]) -> str:
     """The rest of the advice when a list permits none of these targets either."""
     rules = dict.fromkeys(json.dumps(_rule_for(action, target)) for target in others if target.text != NO_EXTENSION)
     return f"; it also needs {' and '.join(rules)}" if rules else ""
+
+
+def _to_keep_admin(where: str) -> str:
+    """The rest of advice after which an operator may write the table `where`."""
+    return ", and admin = true if that table is new, or local callers lose it" if where == LOCAL else ""
 
 
 def _to_allow(rule: str, before: str, where: str) -> str:

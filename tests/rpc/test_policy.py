@@ -171,6 +171,22 @@ def test_a_refusal_says_which_rule_to_add(allow: tuple[str, ...], action: str, f
     assert remedy in caught.value.message
 
 
+KEEP_ADMIN = "in [callers.local], and admin = true if that table is new, or local callers lose it)"
+
+
+@pytest.mark.parametrize(
+    ("lists", "kept"), [(Caller(admin=True), True), (Caller(allow=["Ping"]), False)], ids=["no table", "a table"]
+)
+def test_a_refusal_without_a_table_says_how_to_keep_admin(lists: Caller, kept: bool) -> None:
+    """Following the advice took `restart`, `audit` and `trace` away from local callers."""
+    with pytest.raises(AmidError) as caught:
+        check_action("Getvar", {"Variable": "SHELL(id)"}, "local", {"[servers.pbx1]": Caller(), "[callers.local]": lists})
+    assert caught.value.message.endswith(KEEP_ADMIN) is kept
+    with pytest.raises(AmidError) as caught:
+        check_history("calls", "local", "[callers.local]", lists, CallsParams())
+    assert f"history = true {KEEP_ADMIN}" in caught.value.message
+
+
 def test_names_are_checked_before_fields() -> None:
     """A request of 60 kB caused a quadratic search before its caller was checked."""
 
