@@ -202,7 +202,7 @@ def _check_identities(callers: dict[str, Caller], report: Report) -> None:
             if name == "local":
                 report.refuse("callers.local", key, of_local[key])
             elif (other := seen.setdefault((key, value), name)) != name:
-                report.refuse(f"callers.{name}", key, f"{value!r} is already used in [callers.{other}]")
+                report.refuse(f"callers.{name}", key, f"is already used in [callers.{other}]")
 
 
 def is_loopback(host: str) -> bool:

@@ -14,7 +14,7 @@ def test_a_key_and_a_prefix_are_of_one_caller_alone(key: str, value: str) -> Non
     """Otherwise the last table would give its rights to the other caller."""
     raw = {"servers": {}, "callers": {"crm": {key: value}, "other": {key: value, "admin": True}, "local": {key: value}}}
     wrong = "\n".join(problems(raw))
-    assert f"[callers.other] {key}: {value!r} is already used in [callers.crm]" in wrong
+    assert f"[callers.other] {key}: is already used in [callers.crm]" in wrong
     assert f"[callers.local] {key}: `local` " in wrong
 
 

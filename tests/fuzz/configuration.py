@@ -108,7 +108,7 @@ KEYS = [
     b'[rpc]\nlisten = ["tcp://*:1"]\nmax_calls = 1', b'events_listen = ["tcp://[::1]:1"]', b"[rpc]\nmax_request_bytes = 1_024",
     b"[callers.local]\nadmin = true", b"[callers.a]\nkey = 1",
 ]  # fmt: skip
-CURVE = b'[curve]\nsecret_key_file = "curve.key"\n[callers.web]\nkey = "' + KEY.encode() + b'"\nallow = ["Ping"]\nadmin = false\n'
+CURVE = b'[curve]\nsecret_key_file = "curve.key"\n[callers.web]\nkey = "' + b"y" * 40 + b'"\nallow = ["Ping"]\nadmin = false\n'
 WHOLE = [
     b"", INLINE, SERVER, SERVER + b"secret = inline-geheim\n", SERVER + b'secret = "inline-geheim\n',
     b'run_dir = "relative"\n' + INLINE,

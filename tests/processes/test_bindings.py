@@ -47,12 +47,12 @@ def taken(stack: ExitStack) -> str:
 
 def tables_on_tcp(folder: Path, addresses: dict[str, str]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Keys of the server, and tables, with which everything listens on these addresses."""
-    caller = make_keys(folder / "server.key")
+    make_keys(folder / "server.key")
     server = {f"{kind}_listen": [f"tcp://{addresses[f'reader pbx1 {kind}']}"] for kind in ("events", "stream")}
     return server, {
         "rpc": {"listen": [f"tcp://{addresses['broker']}"]},
         "curve": {"secret_key_file": str(folder / "server.key")},
-        "callers__crm": {"key": caller},
+        "callers__crm": {"key": make_keys(folder / "crm.key")},
         "gateway": with_gateway(folder, listen=addresses["gateway"]),
         "listener": listener_table(folder, USERS, listen=addresses["listener"]),
     }

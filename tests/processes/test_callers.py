@@ -39,10 +39,10 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     """`local` may only Ping; `boss`, who has a key, may do everything; `crm`, a Unix user, and
     `wallboard`, a group, may only CoreStatus. Shared: leave it as it was."""
     folder = tmp_path_factory.mktemp("amid")
-    public = make_keys(folder / "server.key")
+    make_keys(folder / "server.key")
     callers = {
         "local": {"allow": ["Ping"]},
-        "boss": {"key": public, "admin": True},
+        "boss": {"key": make_keys(folder / "boss.key"), "admin": True},
         "crm": {"user": "daemon", "allow": ["CoreStatus"]},
         "wallboard": {"group": "games", "allow": ["CoreStatus"]},
     }

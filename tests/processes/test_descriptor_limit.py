@@ -92,14 +92,19 @@ def test_half_of_the_descriptors_are_kept_free(tmp_path: Path, monkeypatch: pyte
         assert 0 < limit / 2 - loop.run(free()) < 200
 
 
+def tables_with_keys(folder: Path) -> dict[str, Any]:
+    """Tables for TCP, with a key of the daemon and one of a caller."""
+    make_keys(folder / "server.key")
+    return {"callers__crm": {"key": make_keys(folder / "crm.key")}, "curve": {"secret_key_file": str(folder / "server.key")}}
+
+
 @pytest.mark.usefixtures("many_descriptors")
 @pytest.mark.parametrize("transport", ["ipc", "tcp"])
 def test_new_connections_are_refused_when_descriptors_run_short(daemon_for: StartDaemon, pbx: SimulatedPbx, transport: str) -> None:
     """The broker crashed repeatedly and no caller was served."""
     daemon = daemon_for({}, start=False)
-    key, listen = daemon.directory / "key", f"tcp://127.0.0.1:{free_port()}"
-    tables: dict[str, Any] = {"callers__crm": {"key": make_keys(key)}, "curve": {"secret_key_file": str(key)}}
-    daemon.configure({"pbx1": table(pbx)}, rpc={"listen": [listen]}, **tables)
+    listen = f"tcp://127.0.0.1:{free_port()}"
+    daemon.configure({"pbx1": table(pbx)}, rpc={"listen": [listen]}, **tables_with_keys(daemon.directory))
     daemon.launch(["-c", LIMITED, str(daemon.file)])
     daemon.wait_up("pbx1")
     pid = daemon.pid("broker")
@@ -138,9 +143,8 @@ def limited(daemon_for: StartDaemon, pbx: SimulatedPbx) -> Daemon:
     """Its processes have 2048 descriptors each. With 512, libzmq could accept as many before the reader looked, on a busy
     machine."""
     daemon = daemon_for({}, start=False)
-    keys, listen = daemon.directory / "key", [f"tcp://127.0.0.1:{free_port()}"]
-    tables: dict[str, Any] = {"callers__crm": {"key": make_keys(keys)}, "curve": {"secret_key_file": str(keys)}}
-    daemon.configure({"pbx1": table(pbx, events_listen=listen)}, **tables)
+    listen = [f"tcp://127.0.0.1:{free_port()}"]
+    daemon.configure({"pbx1": table(pbx, events_listen=listen)}, **tables_with_keys(daemon.directory))
     daemon.launch(["-c", LIMITED, str(daemon.file)])
     daemon.wait_up("pbx1")
     return daemon

@@ -148,7 +148,8 @@ def test_a_failed_bind_is_reported(tmp_path: Path, daemon_for: StartDaemon, host
     """The log says why the daemon cannot listen there, and which key to change."""
     endpoint = f"tcp://{host}:{free_port()}"
     tables = {"rpc": {"listen": [endpoint]}, "curve": {"secret_key_file": str(tmp_path / "server.key")}}
-    tables["callers__crm"] = {"key": make_keys(tmp_path / "server.key")}
+    make_keys(tmp_path / "server.key")
+    tables["callers__crm"] = {"key": make_keys(tmp_path / "crm.key")}
     daemon = daemon_for({"pbx1": {"host": "h", "username": "u", "secret": "s"}}, start=False, **tables)
     daemon.start(wait=False)
     words = f"cannot listen on {endpoint}: this machine does not have the address; change listen in [rpc]"
