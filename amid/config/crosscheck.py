@@ -5,7 +5,8 @@ from __future__ import annotations
 import difflib
 import ipaddress
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from urllib.parse import urlsplit
 
 from amid import wire
@@ -22,6 +23,10 @@ MAX_SOCKET_PATH = 107
 KNOWN_ACTIONS = sorted({*TABLES, *PLAIN, *UNMARKED_LISTS, *MAYBE_NO_RESPONSE})
 """The actions of Asterisk 16 and 22, and those of older versions that need special handling, in
 lower case."""
+TO_EXTENSIONS = frozenset({"redirect", "atxfer", "blindtransfer", "dialplanextensionremove", "showdialplan"})
+"""The actions with extensions for their only targets."""
+_CONTEXT = re.compile(r"default|[\w-]+-[\w-]*", re.IGNORECASE)
+"""A pattern for an application that is the name of a context: no application of Asterisk has a dash."""
 MIN_REPLAY_BYTES = 128 * 1024
 """The smallest replay buffer in bytes: one read of events from Asterisk and its bookkeeping. A
 smaller buffer would hold no events."""
@@ -40,12 +45,15 @@ def crosscheck(config: Config, report: Report) -> None:
             report.warn(f"callers.{name}", "", "applies to nobody: it needs user, group, key or nats")
         if caller.nats and config.nats is None:
             report.warn(f"callers.{name}", "nats", "has no effect without a table [nats]")
+        if caller.history and config.recorder is None:
+            report.warn(f"callers.{name}", "history", "has no effect without a table [recorder]")
         if caller.key and not _tcp_endpoints(config):
             report.warn(
                 f"callers.{name}", "key", "has no effect without listen in [rpc], or events_listen or stream_listen of a server"
             )
     if not report.problems:  # tables with a problem have their defaults and would cause misleading reports
         _check_tcp(config, report)
+        _check_addresses(config, report)
     if config.gateway is not None:
         _check_gateway(config.gateway, report)
     if config.listener is not None:
@@ -65,12 +73,15 @@ def check_rules(lists: Lists, table: str, report: Report) -> None:
     """
     for key, rules in (("allow", lists.allow), ("deny", lists.deny)):
         for rule in rules:
-            action, colon, _ = rule.partition(":")
-            if colon and action.strip().lower() in PLAIN:
-                report.refuse(
-                    table, key, f"{rule!r} matches nothing: {action.strip()} has no field that a pattern is compared with"
-                )
-            _check_name(action.strip(), table, key, report)
+            action, colon, pattern = (part.strip() for part in rule.partition(":"))
+            if colon and action.lower() in PLAIN:
+                report.refuse(table, key, f"{rule!r} matches nothing: {action} has no field that a pattern is compared with")
+            of_context = f"for the extensions of a context, write '{action}: *@{pattern}'"
+            if colon and action.lower() in TO_EXTENSIONS and not set("@*") & set(pattern):
+                report.refuse(table, key, f"{rule!r} matches nothing: the target has the form EXTENSION@CONTEXT; {of_context}")
+            elif action.lower() == "originate" and _CONTEXT.fullmatch(pattern):
+                report.warn(table, key, f"{rule!r} is a rule for an application; {of_context}")
+            _check_name(action, table, key, report)
 
 
 def _check_name(action: str, table: str, key: str, report: Report) -> None:
@@ -121,13 +132,51 @@ def _check_server(server: Server, table: str, report: Report) -> None:
         report.warn(table, "tls", f"is false: calls and events to and from {server.host} are sent in clear text")
 
 
-def _tcp_endpoints(config: Config) -> list[tuple[str, str]]:
-    """The tables and keys with TCP endpoints."""
-    listeners = {("rpc", "listen"): config.rpc.listen}
+def _tcp_endpoints(config: Config) -> dict[tuple[str, str], Sequence[str]]:
+    """The TCP endpoints for calls and events by table and key, of those that have some."""
+    listeners: dict[tuple[str, str], Sequence[str]] = {("rpc", "listen"): config.rpc.listen}
     for name, server in config.servers.items():
         listeners[f"servers.{name}", "events_listen"] = server.events_listen
         listeners[f"servers.{name}", "stream_listen"] = server.stream_listen
-    return [where for where, endpoints in listeners.items() if endpoints]
+    return {where: endpoints for where, endpoints in listeners.items() if endpoints}
+
+
+def _check_addresses(config: Config, report: Report) -> None:
+    """Refuse an address on which amid listens for another key, or Asterisk does: it would stay in use."""
+    listening = _tcp_endpoints(config)
+    if config.gateway is not None:
+        listening["gateway", "listen"] = config.gateway.listen
+    if config.listener is not None:
+        listening["listener", "listen"] = config.listener.listen
+        listening["listener", "tls_listen"] = config.listener.tls_listen
+    users = {
+        f"the Asterisk of [servers.{name}]": [address]
+        for name, server in config.servers.items()
+        if (address := _local_address(server))
+    }
+    for (table, key), addresses in listening.items():
+        for address in addresses:
+            user = next((user for user, used in users.items() if any(_overlap(address, other) for other in used)), None)
+            if user is not None:
+                report.refuse(table, key, f"{address} is already in use by {user}; choose another port")
+        users[f"{key} in [{table}]"] = list(addresses)
+
+
+def _local_address(server: Server) -> str | None:
+    """The address of a server on this machine; None for another machine."""
+    host = f"[{server.host}]" if ":" in server.host else server.host
+    return f"{host}:{server.tcp_port}" if is_loopback(server.host) else None
+
+
+def _overlap(one: str, other: str) -> bool:
+    """Whether no two programs could listen on these addresses: equal, or one with all addresses of its
+    family."""
+    (host, _, port), (host2, _, port2) = (
+        each.removeprefix("tcp://").replace("*", "0.0.0.0").rpartition(":") for each in (one, other)
+    )
+    wildcard = "[::]" if "[" in host else "0.0.0.0"
+    same_family = host.startswith("[") == host2.startswith("[")
+    return port == port2 and (host == host2 or (same_family and wildcard in (host, host2)))
 
 
 def _check_tcp(config: Config, report: Report) -> None:

@@ -71,7 +71,7 @@ class Resolver:
             config,
             servers={name: self._server(name, server) for name, server in config.servers.items()},
             curve=self._curve(config.curve, config.callers),
-            gateway=self._gateway(config.gateway) if config.gateway else None,
+            gateway=self._gateway(config.gateway, config.recorder is not None) if config.gateway else None,
             listener=self._listener(config.listener, config.servers) if config.listener else None,
             nats=self._nats(config.nats) if config.nats else None,
         )
@@ -157,7 +157,7 @@ class Resolver:
             return False
         return True
 
-    def _gateway(self, gateway: Gateway) -> Gateway:
+    def _gateway(self, gateway: Gateway, has_recorder: bool) -> Gateway:
         if not web_is_installed():
             self._report.refuse(
                 "gateway", "", "needs packages that are not installed: run `pip install '.[web]'` in the source tree"
@@ -168,9 +168,9 @@ class Resolver:
         file = self._folder / gateway.tokens_file
         if not self._safe(file, "gateway", "tokens_file", secret=True):
             return gateway
-        return replace(gateway, tokens=self._tokens(file), tokens_file=str(file))
+        return replace(gateway, tokens=self._tokens(file, has_recorder), tokens_file=str(file))
 
-    def _tokens(self, file: Path) -> dict[str, Token]:
+    def _tokens(self, file: Path, has_recorder: bool) -> dict[str, Token]:
         try:
             raw = read_toml(file)
         except UnreadableError as error:
@@ -186,6 +186,8 @@ class Resolver:
         first: dict[str, str] = {}
         for name, token in tokens.items():
             check_rules(token, name, report)
+            if token.history and not has_recorder:
+                report.warn(name, "history", f"has no effect without a table [recorder] in {self._report.source}")
             if (other := first.setdefault(token.token, name)) != name:
                 report.refuse(name, "token", f"is already used in [{other}]; make one with `openssl rand -hex 24`")
             if is_placeholder(token.token):

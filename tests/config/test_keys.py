@@ -90,9 +90,10 @@ def test_an_unknown_class_of_events_is_refused_with_a_suggestion() -> None:
 
 @pytest.mark.parametrize("where", ["servers.pbx1", "callers.local"])
 @pytest.mark.parametrize("key", ["allow", "deny"])
-def test_a_rule_that_matches_nothing_is_refused(where: str, key: str) -> None:
-    (problem,) = problems(with_key(where, key, ["Ping", "QueueAdd: PJSIP/*", "QueueStatus: support"]))
-    assert problem.startswith(f"amid.toml: [{where}] {key}: 'QueueStatus: support' matches nothing")
+@pytest.mark.parametrize("rule", ["QueueStatus: support", "Redirect: default", "blindtransfer: 100"])
+def test_a_rule_that_matches_nothing_is_refused(where: str, key: str, rule: str) -> None:
+    (problem,) = problems(with_key(where, key, ["Ping", "QueueAdd: PJSIP/*", rule]))
+    assert problem.startswith(f"amid.toml: [{where}] {key}: {rule!r} matches nothing")
 
 
 @pytest.mark.parametrize(

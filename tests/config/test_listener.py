@@ -13,7 +13,7 @@ from amid.config.report import ConfigError
 from amid.config.tables import Config
 
 USERS = "[crm]\nsecret = geheim-genug\nread = all\nwrite = call\nallow = Originate: *@sales\n"
-SERVER = {"host": "127.0.0.1", "username": "amid", "secret": "geheim"}
+SERVER = {"host": "127.0.0.1", "port": 15038, "username": "amid", "secret": "geheim"}
 
 
 def with_listener(folder: Path, users: str | None = USERS, mode: int = 0o600, servers: int = 1, **keys: Any) -> Config:

@@ -48,6 +48,18 @@ CARELESS: dict[str, tuple[dict[str, Any], str]] = {
         "[callers.crm] key: has no effect without listen in [rpc]",
     ),
     "an action of another module": (one(allow=["MyAction"]), "[servers.pbx1] allow: 'MyAction' is not a known action"),
+    "a context as a rule": (
+        one(deny=["Originate: default"]),
+        "[servers.pbx1] deny: 'Originate: default' is a rule for an application; for the extensions of a context",
+    ),
+    "a context with a dash as a rule": (
+        one(allow=["originate: from-internal"]),
+        "[servers.pbx1] allow: 'originate: from-internal' is a",
+    ),
+    "history without a recorder": (
+        one() | {"callers": {"local": {"history": True}}},
+        "[callers.local] history: has no effect without a table [recorder]",
+    ),
     "a short secret": (one(secret="kurz"), "[servers.pbx1]: a secret of fewer than 6 characters"),
 }
 RIGHT: dict[str, dict[str, Any]] = {
@@ -58,6 +70,10 @@ RIGHT: dict[str, dict[str, Any]] = {
     "a PBX far away with TLS": one(**REMOTE, tls=True),
     "a PBX here": one(),
     "actions that Asterisk has": one(allow=["Ping", "queue*", "Originate: *@sales", "*", "*: *", "WaitEvent"], deny=["Db*"]),
+    "rules for targets": one(
+        allow=["Redirect", "Redirect: *", "Redirect: *@from-internal", "Originate: Playback", "Originate: x-*@y"]
+    ),
+    "history with a recorder": one() | {"callers": {"local": {"history": "masked"}}, "recorder": {}},
     "actions that an older Asterisk had": one(allow=["Queues", "KonferenceList", "DataGet"]),
     "the secret in clear text within TLS": one(tls=True, auth="plain"),
     **{f"a caller with a {key}": one() | {"callers": {"web": {key: value}}} | more for key, (value, more) in WHO.items()},
@@ -81,6 +97,16 @@ def test_careless_values_are_warned_about(tmp_path: Path, raw: dict[str, Any], s
 @pytest.mark.parametrize("raw", RIGHT.values(), ids=RIGHT)
 def test_careful_values_give_no_warning(tmp_path: Path, raw: dict[str, Any]) -> None:
     assert warnings(raw, tmp_path) == []
+
+
+def test_a_token_with_history_without_a_recorder_is_warned_about(tmp_path: Path) -> None:
+    (tmp_path / "tokens.toml").touch(0o600)
+    (tmp_path / "tokens.toml").write_text('[crm]\ntoken = "0123456789abcdefghij"\nhistory = true\n')
+    raw, found = {"run_dir": "/run/amid", "servers": {}, "gateway": {"tokens_file": "tokens.toml"}}, list[str]()
+    configuration.check(raw, "amid.toml", tmp_path, warn=found.append)
+    assert found == [f"{tmp_path}/tokens.toml: [crm] history: has no effect without a table [recorder] in amid.toml"]
+    configuration.check({**raw, "recorder": {}}, "amid.toml", tmp_path, warn=found.append)
+    assert len(found) == 1
 
 
 # ── what was copied from an example ──
