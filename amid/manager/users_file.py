@@ -8,6 +8,7 @@ mean the same as for Asterisk. `#include` is refused, because another file may h
 
 from __future__ import annotations
 
+import difflib
 import ipaddress
 import re
 from collections.abc import Iterator
@@ -27,12 +28,17 @@ _SECTION = re.compile(r"\[([^\]]+)\](?:\(([^)]*)\))?\s*")
 _EVENT_FILTER = re.compile(r"eventfilter\s*(?:\((.*)\))?", re.IGNORECASE | re.DOTALL)
 _RULE = re.compile(r"[A-Za-z*][\w*-]*((\s*,\s*[\w*-]*)*|\s*:(?!:)\s*\S.*)")
 """Names of actions, or a name with a pattern; neither the name of a host nor a mistyped IPv6 address."""
+_KEYS = ("secret", "read", "write", "permit", "deny", "acl", "allow", "eventfilter")
+_KEYS += ("server", "allowmultiplelogin", "on_reconnect")
 _WITHOUT_EFFECT = {
     "displayconnects": "",
     "writetimeout": "",
     "setvar": "has no effect: set variables with Variable in the Originate",
 }
 """Keys of manager.conf without an effect, and the warning for each."""
+_CLOSE = 0.75
+"""The similarity of a misspelt key, as `difflib` measures it. No key of manager.conf is as close to
+another one."""
 
 
 class Finding(NamedTuple):
@@ -175,7 +181,16 @@ def _read_key(name: str, key: str, value: str, values: dict[str, object]) -> Ite
             if _WITHOUT_EFFECT[lower]:
                 yield Finding(name, key, _WITHOUT_EFFECT[lower], refused=False)
         case _:
-            yield Finding(name, key, "is not a key of a user", refused=False)
+            yield _unknown_key(name, key)
+
+
+def _unknown_key(name: str, key: str) -> Finding:
+    """A misspelt key is an error: the user would lack a right or, without a `deny`, `permit`, `allow`
+    or `eventfilter`, have more than its section says. Another one may be of another Asterisk."""
+    word = key.lower().partition("(")[0].strip()
+    meant = next(iter(difflib.get_close_matches(word, [*_KEYS, *_WITHOUT_EFFECT], 1, _CLOSE)), None)
+    what = "is not a key of a user" + (f"; did you mean {meant!r}?" if meant else "")
+    return Finding(name, key, what, refused=meant in _KEYS)
 
 
 def _read_list(name: str, key: str, value: str, values: dict[str, object]) -> Iterator[Finding]:

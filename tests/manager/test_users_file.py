@@ -132,6 +132,28 @@ def test_warnings() -> None:
     assert "did you mean 'call'?" in findings[0].what
 
 
+@pytest.mark.parametrize(
+    ("key", "meant"),
+    [
+        *(("wrtie", "write"), ("raed", "read"), ("denny", "deny"), ("Premit", "permit"), ("sercet", "secret"), ("alow", "allow")),
+        *(("event_filter", "eventfilter"), ("eventfilter(name", "eventfilter"), ("srever", "server")),
+    ],
+)
+def test_a_misspelt_key_is_refused_with_a_suggestion(key: str, meant: str) -> None:
+    """Without its `deny`, a user could log in from everywhere, and without its `write`, do nothing."""
+    users, (finding,) = read_users(f"[a]\nsecret=x\n{key}=call\n")
+    assert finding == ("a", key, f"is not a key of a user; did you mean {meant!r}?", True)
+    assert not users
+
+
+@pytest.mark.parametrize(
+    "key", ["callerid", "authtimeout", "httptimeout", "bindaddr", "channelvars", "timestampevents", "hasmanager"]
+)
+def test_a_key_of_another_asterisk_is_accepted(key: str) -> None:
+    users, (finding,) = read_users(f"[a]\nsecret=x\n{key}=5\nwritetimeout=5\n")
+    assert finding == ("a", key, "is not a key of a user", False) and set(users) == {"a"}
+
+
 def test_secrets() -> None:
     user = User("a", UserEntry(secret="grüße"))
     assert user.check_secret("grüße".encode()) and not user.check_secret(b"") and not User("b", UserEntry()).check_secret(b"")
