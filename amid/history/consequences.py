@@ -49,6 +49,18 @@ def _agent_answer(call: Call, step: Step) -> None:
     hide_recent(call, "queue_exit", step)
 
 
+def _agent_complete(call: Call, step: Step) -> None:
+    """Only says what is known, unless events of the call are missing."""
+    step.hidden = True
+    if not (call.late or call.has_gap):
+        return
+    call.agent = step.details["agent"]
+    call.queue = step.details["queue"]
+    call.outcome = call.outcome or "answered"
+    ends: dict[str, Leg | str] = {"agent": "agent", "caller": _first(step)}
+    call.first_end = ends.get(step.details["reason"], call.first_end)
+
+
 def _hold(call: Call, step: Step) -> None:
     _first(step).on_hold = True
 
@@ -114,6 +126,7 @@ CONSEQUENCES: dict[str, Callable[[Call, Step], None]] = {
     "abandon": _abandon,
     "agent_call": _agent_call,
     "agent_answer": _agent_answer,
+    "agent_complete": _agent_complete,
     "hold": _hold,
     "unhold": _unhold,
     "blind_transfer": _blind_transfer,

@@ -96,9 +96,13 @@ class Fold:
 
     def _on_new_channel(self, event: Event, packed: Packed) -> None:
         leg = self._leg_of(event, packed)
-        if leg is None or event.fields.ChannelStateDesc != "Ring" or leg.local:
+        if leg is None:
             return
         call = leg.call
+        if call.first is event and event.fields.Uniqueid == call.linkedid:
+            call.late = False
+        if event.fields.ChannelStateDesc != "Ring" or leg.local:
+            return
         to = text(channel_headers(packed).Exten)
         leg.up = True  # it began the call, so it may end it
         self._add(call, "call", (leg,), to=to)
@@ -212,7 +216,10 @@ class Fold:
 
     def _on_hangup_request(self, event: Event, packed: Packed) -> None:
         leg = self._leg_of(event, packed)
-        if leg is None or leg.asked_to_end or leg.connects or not leg.up:
+        if leg is None or leg.asked_to_end or leg.connects:
+            return
+        leg.up = leg.up or event.fields.ChannelStateDesc in ("Ring", "Up")  # it may have answered in a gap
+        if not leg.up:
             return
         if leg.local and text(channel_headers(packed).Channel).endswith(";2"):
             return
@@ -240,7 +247,7 @@ class Fold:
         if call.is_over:
             call.ended = self._at.time
             call.last = max(call.last, self._at, key=lambda at: at.number)
-            call.first_end = call.first_end or ("" if call.has_gap else "pbx")
+            call.first_end = call.first_end or ("" if call.has_gap or call.late else "pbx")
 
     def _on_disconnected(self, event: Event, packed: Packed) -> None:
         self._disconnected_at = event.time
@@ -285,10 +292,7 @@ class Fold:
 
     def _find(self, event: Event, packed: Packed) -> Leg | None:
         h = channel_headers(packed)
-        leg = self._legs.find(event.fields.Uniqueid, event.fields.Linkedid, h.Channel, h.CallerIDNum, h.CallerIDName, self._at)
-        if event.event != "Newchannel":
-            self._note_late(leg, event.fields.ChannelStateDesc)
-        return leg
+        return self._legs.find(event.fields.Uniqueid, event.fields.Linkedid, h.Channel, h.CallerIDNum, h.CallerIDName, self._at)
 
     def _find_dialled(self, headers: DialHeaders) -> Leg | None:
         h = headers
@@ -298,18 +302,7 @@ class Fold:
         get = headers.get
         linkedid, name = get(f"{prefix}Linkedid"), get(f"{prefix}Channel")
         number, caller_name = get(f"{prefix}CallerIDNum"), get(f"{prefix}CallerIDName")
-        leg = self._legs.find(get(f"{prefix}Uniqueid"), linkedid, name, number, caller_name, self._at)
-        self._note_late(leg, get(f"{prefix}ChannelStateDesc"))
-        return leg
-
-    def _note_late(self, leg: Leg | None, state: Any) -> None:
-        """Note a call whose first recorded event is not a Newchannel: it began before the recording,
-        or in a gap. state: of its channel at that event."""
-        if leg is None or leg.call.first is not self._at or leg.call.late:
-            return
-        leg.call.late = True
-        leg.up = state == "Up"
-        self._add(leg.call, "late", ())
+        return self._legs.find(get(f"{prefix}Uniqueid"), linkedid, name, number, caller_name, self._at)
 
     def _open_calls(self) -> list[Call]:
         return [call for call in dict.fromkeys(self._calls.values()) if not call.ended]

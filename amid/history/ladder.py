@@ -73,7 +73,9 @@ def ladder(call: Call, label: Label = str) -> list[dict[str, Any]]:
     `parties`, `text`. label: replaces names and numbers (`amid.history.masking`)."""
     ended = {step.parties[-1] for step in call.steps if step.kind in _ENDS}
     repeated = _repeated(call)
-    lines = [_line(call, step, label) for step in call.steps if step not in repeated and _is_shown(step, ended)]
+    steps = [Step(call.first, "late", (), {})] if call.late else []
+    steps += [step for step in call.steps if step not in repeated and _is_shown(step, ended)]
+    lines = [_line(call, step, label) for step in steps]
     if call.left_out:
         lines.append(_plain(call, call.last.time, "left_out", f"{call.left_out} further steps are left out"))
     if call.ended:
@@ -153,6 +155,8 @@ def _other(call: Call) -> Leg | None:
     """The leg that the caller spoke to last; otherwise the one that was called last."""
     caller = call.caller
     others = [leg for leg in call.legs if leg is not caller and not leg.connects]
+    if call.late or call.has_gap:  # which Local pairs only connect others was perhaps not recorded
+        others = [leg for leg in others if not leg.local] or others
     spoke = [leg for leg in others if leg.announced is not None and caller in leg.announced]
     known = spoke or others
     return known[-1] if known else None

@@ -77,9 +77,10 @@ class Call(msgspec.Struct, eq=False):
     their Linkedids).
 
     first, last: its first and last event. first_end: who first requested the end after everything
-    else that happened: a leg, "pbx" or "restart"; "" if that was in a gap. late: its beginning was not
-    recorded. has_gap: events of it are missing. changed: its summary differs from the one that was
-    stored last; during the call, a mere count of events is no change.
+    else that happened: a leg, "pbx", "restart" or "agent"; "" if that was perhaps not recorded. late:
+    its beginning was not recorded, the Newchannel of the channel whose Uniqueid is its Linkedid.
+    has_gap: events of it are missing. changed: its summary differs from the one that was stored
+    last; during the call, a mere count of events is no change.
     """
 
     linkedid: str
@@ -103,7 +104,7 @@ class Call(msgspec.Struct, eq=False):
     events: int = 0
     channels: int = 0
     left_out: int = 0
-    late: bool = False
+    late: bool = True
     has_gap: bool = False
     changed: bool = True
 
@@ -116,7 +117,7 @@ class Call(msgspec.Struct, eq=False):
 
     @property
     def caller(self) -> Leg | None:
-        """The party that began it: the first one, but the first one that is recorded late may be any."""
+        """The party that began it: the first one; of a call that is recorded late, that may be any."""
         if self.late:
             return next((leg for leg in self.legs if self.linkedid in leg.uniqueids), None)
         return self.legs[0] if self.legs else None

@@ -46,6 +46,7 @@ RULES = {
     "QueueCallerAbandon": Rule("abandon", ("",), {"queue": "Queue", "seconds": "HoldTime"}),
     "AgentCalled": Rule("agent_call", ("", "Dest"), {"queue": "Queue", "agent": "MemberName"}, True),
     "AgentConnect": Rule("agent_answer", ("", "Dest"), {"queue": "Queue", "agent": "MemberName", "seconds": "HoldTime"}, True),
+    "AgentComplete": Rule("agent_complete", ("",), {"queue": "Queue", "agent": "MemberName", "reason": "Reason"}),
     "AgentRingNoAnswer": Rule("agent_no_answer", ("", "Dest"), {"queue": "Queue", "agent": "MemberName"}, True),
     "Hold": Rule("hold", ("",), {}),
     "Unhold": Rule("unhold", ("",), {}),

@@ -25,6 +25,27 @@ def test_the_ladder_of_a_recorded_call(kind: str, version: str) -> None:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("kind", LADDERS)
+def test_a_call_whose_beginning_is_missing_tells_nothing_wrong(kind: str, version: str) -> None:
+    """The recording begins at each of its events in turn."""
+    events = recorded(version, kind)
+    truth = summary(min(fold(events).calls.values(), key=lambda call: call.began), "pbx1")
+    linkedids = [truth["linkedid"], *truth["joined"]]
+    begin = [decode(event).fields.Uniqueid for event in events].index(min(linkedids))
+    for first in range(1, len(events)):
+        folded = fold(events[first:])
+        call = next((folded.calls[one] for one in linkedids if one in folded.calls), None)
+        if call is not None:
+            row = summary(call, "pbx1")
+            assert [row[name] for name in TOLD] == [row[name] and truth[name] for name in TOLD], decode(events[first])
+            assert row["outcome"] in (truth["outcome"], "unknown")
+            assert (ladder_of(folded, call.linkedid)[0] == LATE) == (first > begin)
+
+
+TOLD = ("who", "whom", "ended_by", "queue", "agent")
+
+
+@pytest.mark.parametrize("version", VERSIONS)
 def test_the_summary_of_a_queue_call(version: str) -> None:
     folded = fold(recorded(version, "agent_hangs_up"))
     (call,) = folded.calls.values()
