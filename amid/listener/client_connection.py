@@ -15,6 +15,7 @@ from amid.manager.failures import Failure
 from amid.manager.forwarding import Forward, Refused
 from amid.manager.login import LoggedIn, LoginFailed
 from amid.manager.manager import Manager
+from amid.manager.request_parser import Request
 from amid.manager.user import User
 from amid.process.loop import Alarm, clock
 from amid.rpc.guesses import plain_address
@@ -45,6 +46,7 @@ class Owner(Protocol):
     @property
     def is_ready(self) -> bool: ...
     def forward(self, client: ClientConnection, forward: Forward, user: User) -> None: ...
+    def record_refusal(self, request: Request, user: User) -> None: ...
     def logged_in(self, client: ClientConnection, user: User) -> None: ...
     def disconnected(self, client: ClientConnection) -> None: ...
 
@@ -204,8 +206,10 @@ class ClientConnection(asyncio.Protocol):
                     self._unread_answers += 0 if events else len(data)
                 case Forward() if self.user is not None:
                     self._owner.forward(self, effect, self.user)
-                case Refused(reason):
+                case Refused(reason, request):
                     log.warning("refused an action of %s from %s: %s", self._name, self._address, reason)
+                    if request is not None and self.user is not None:
+                        self._owner.record_refusal(request, self.user)
                 case LoggedIn(user):
                     self._note_login(user)
                 case LoginFailed(name, reason):

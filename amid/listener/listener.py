@@ -17,6 +17,7 @@ from typing import Any
 
 import zmq
 
+from amid.broker.audit_log import AuditLog
 from amid.config.tables import Config
 from amid.errors import AmidError
 from amid.listener.broker_link import BrokerLink
@@ -30,6 +31,7 @@ from amid.manager.failures import Failure
 from amid.manager.forwarding import Forward
 from amid.manager.manager import Limits, Manager
 from amid.manager.raw_feed import Loss
+from amid.manager.request_parser import Request
 from amid.manager.responses import fully_booted
 from amid.manager.user import User
 from amid.process import loop
@@ -37,7 +39,9 @@ from amid.process.child import Child
 from amid.process.loop import Alarm, clock
 from amid.process.service import Service
 from amid.process.settings import ListenerSettings, listener_settings
+from amid.rpc.audit import AuditedRequest
 from amid.rpc.messages import ServiceHello
+from amid.rpc.requests import ActionParams
 
 log = logging.getLogger("amid.listener")
 
@@ -83,6 +87,7 @@ class AmiListener:
         self._events = {name: self._follow(name) for name in settings.servers}
         self._upstreams = Upstreams(self.manager, self._link, self._greet_all)
         self._ports = Ports(self._accept, child.report_problem)
+        self._audit = AuditLog()
         self._tasks: set[asyncio.Task[None]] = set()
         self._service = Service(settings.run_dir, ServiceHello("listener", []), lambda *_: None, lambda _: None)
 
@@ -244,6 +249,14 @@ class AmiListener:
             client.answer(forward.number, result["packets"] if result is not None else None, failure)
 
         self._link.call("action", params, on_reply, acts=True, user=f"ami:{user.name}")
+
+    def record_refusal(self, request: Request, user: User) -> None:
+        """Write an action that was refused here to the audit trail."""
+        server = user.entry.server or self.manager.first
+        action = request.action.decode("utf-8", "surrogateescape")
+        params = ActionParams(action=action, lines=request.other_lines, raw=True, server=server)
+        asked = AuditedRequest(user.name, f"token:ami:{user.name}", "action", params, clock.monotonic())
+        self._audit.write_reply(asked, AmidError("denied", ""))
 
     def _follow(self, server: str) -> RawEvents:
         on_events, on_loss = partial(self._send_events, server), partial(self._handle_loss, server)

@@ -274,7 +274,7 @@ class ClientSession:
         """The answer to Filter."""
         action_id = request.action_id
         if not self._user.write & SYSTEM:
-            self._effects.append(Refused("Filter needs the class system, which `write` of the user does not have"))
+            self._effects.append(Refused("Filter needs the class system, which `write` of the user does not have", request))
             return responses.error(action_id, responses.PERMISSION_DENIED)
         if request.get(b"operation").lower() != b"add":
             return responses.error(action_id, b"Unknown operation")
@@ -308,7 +308,7 @@ class ClientSession:
             forward = prepare(request, number, wire_id, self._manager.limits.action_timeout_s)
         except AmidError as error:
             failure = Failure.of(error)
-            self._effects.append(Refused(failure.message))
+            self._effects.append(Refused(failure.message, request if failure.kind == "denied" else None))
             self._send(b"".join(failure.packets) or responses.error(action_id, message_of(failure)))
             return
         upstream.ids.add(wire_id, Original(action_id, request.lines[line] if (line := request.find(b"actionid")) >= 0 else b""))

@@ -41,10 +41,11 @@ class Forward(Struct, frozen=True):
 
 
 class Refused(Struct, frozen=True):
-    """An action that the user's classes or rules do not allow, for the log: the client learns no
-    reason."""
+    """An action that is refused, for the log: the client learns no reason. request: for the audit
+    trail, if the user's classes or rules do not allow it; None if the broker has denied and recorded it."""
 
     reason: str
+    request: Request | None = None
 
 
 def check_rights(request: Request, user: User, upstream: Upstream) -> None:

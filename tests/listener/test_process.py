@@ -89,6 +89,8 @@ def test_a_shell_that_the_classes_forbid_is_logged(front: Front) -> None:
         assert refusal in connection.fenced(b"Action: Originate\r\nActionID: 1\r\n%b\r\n" % fields)
     reason = "refused an action of dialer from 127.0.0.1: Originate Access Forbidden: app"
     eventually(lambda: reason in front.daemon.log.read_text(), "the log has the reason")
+    record = 'action=Originate server=pbx1 target="system, 1@sales" outcome=denied'
+    eventually(lambda: record in front.daemon.log.read_text(), "the audit trail has the action")
 
 
 def test_clients_stay_connected_while_asterisk_is_down(front_for: MakeFront) -> None:

@@ -77,7 +77,7 @@ class Client:
                     sent += data
                 case Forward():
                     self.forwards.append(effect)
-                case Refused(reason):
+                case Refused(reason, _):
                     self.refusals.append(reason)
                 case LoginFailed(_, reason):
                     self.failures.append(reason)
