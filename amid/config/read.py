@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import re
 import select
 import time
 import tomllib
@@ -19,6 +20,12 @@ MAX_FILE_BYTES = 16 * 1024 * 1024
 """The largest file in bytes; a configuration with a thousand servers has under 1 MiB. Devices such
 as /dev/zero are endless."""
 
+_PLACE = re.compile(r"(.*) \(at (?:line (\d+), column \d+|end of document)\)")
+"""An error of tomllib."""
+_STATEMENT = re.compile(r"\s*(?:(\[[\w. -]+\])|([\w.-]+)\s*=\s*(.*))")
+"""A line with a table, or with a key and a value."""
+_WORD = re.compile(r"[^\s\"'\[\]{},#]+\s*(#.*)?")
+"""A value without quotes and blanks."""
 
 WAIT_S = 1.0
 """Timeout in seconds for reading a pipe; the supervisor waits for it at SIGHUP."""
@@ -81,7 +88,25 @@ def read_toml(file: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # also numbers with thousands of digits, and deep nesting
-        raise UnreadableError(f"{file}: not TOML: {error}") from None
+        raise UnreadableError(f"{file}: {_describe(str(error), text)}") from None
+
+
+def _describe(error: str, text: str) -> str:
+    """The parser's error, with the key instead of the parser's terms where that helps. No value is
+    shown: it may be a secret."""
+    place = _PLACE.fullmatch(error)
+    if not place:
+        return f"not TOML: {error}"
+    lines = text.split("\n")
+    what, number = place[1], int(place[2] or len(lines))
+    statement = _STATEMENT.match(lines[number - 1])
+    table, key, value = statement.groups("") if statement else ("", "", "")
+    if what.startswith("Cannot "):  # overwrite, declare, redefine, mutate
+        return f"line {number}: {table or key or 'the value that ends here'} is already defined above"
+    unquoted = value[:1] not in ("", *"\"'[{") if what == "Invalid value" else _WORD.fullmatch(value)
+    if key and unquoted:
+        return f'line {number}: the value of {key} is not a number, true or false; text needs quotes: {key} = "…"'
+    return f"not TOML: {error}"
 
 
 def read_first_line(file: Path) -> str:

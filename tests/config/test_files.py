@@ -209,7 +209,18 @@ def test_a_file_is_read_with_secrets_beside_it(tmp_path: Path) -> None:
 FILES = {
     "no TOML": (b"[servers", "not TOML"),
     "not UTF-8": (b'run_dir = "\xff"', "not UTF-8 (byte 12 is 0xff)"),
-    "a key twice": (b'run_dir = "/a"\nrun_dir = "/b"', "not TOML"),
+    "a key twice": (b'run_dir = "/a"\n\nrun_dir = "/b"', "amid.toml: line 3: run_dir is already defined above"),
+    "a list twice": (b"[rpc]\nlisten = []\nlisten = [\n]", "line 4: the value that ends here is already defined above"),
+    "a table twice": (b"[gateway]\n[rpc]\r\n[gateway] # x", "line 3: [gateway] is already defined above"),
+    "a table for a value": (b"[servers]\npbx1 = {}\n[servers.pbx1]", "line 3: [servers.pbx1] is already defined above"),
+    "an address without quotes": (
+        b"[servers.pbx1]\nhost = 127.0.0.1",
+        "line 2: the value of host is not a number, true or false; text",
+    ),
+    "a name without quotes": (b"[servers.pbx1]\r\nhost = pbx # x\r\n", 'true or false; text needs quotes: host = "\u2026"'),
+    "a key behind a table": (b"[servers.pbx1]silence = C", "not TOML: Expected newline"),
+    "two values": (b"[rpc]\nmax_calls = 5 x = 6", "not TOML: Expected newline"),
+    "no value": (b"[rpc]\nmax_calls = ", "not TOML: Invalid value"),
     "a NUL": (b'run_dir = "/a\x00"', "not TOML"),
     "empty": (b"", "no server"),
 }
