@@ -12,6 +12,7 @@ from amid.cli import exits, text
 from amid.cli.events import line as event_line
 from amid.cli.exits import Reporting
 from amid.cli.options import RESULT_AS_JSON, SERVER
+from amid.cli.status import duration
 from amid.cli.text import printable, time_of_day
 from amid.cli.when import When
 from amid.client import Client
@@ -25,6 +26,8 @@ ENDED_BY = {
     "pbx": "ended by the PBX",
     "restart": "ended by a restart of Asterisk",
 }
+NEAR_S = 60.0
+"""People give times in minutes."""
 OUTCOMES = ["answered", "voicemail", "abandoned", "busy", "no answer", "failed", "cancelled", "unknown"]
 
 
@@ -53,7 +56,13 @@ def show_calls(top: dict[str, Any], as_json: bool, filters: dict[str, Any]) -> N
 @click.option(
     "--number", metavar="N", help="Instead of a Linkedid: the last call of this number or extension, or its call --at a time."
 )
-@click.option("--at", type=When(), metavar="TIME", help="14:03, yesterday, 2h, 2026-11-27, '2026-11-27 14:03'.")
+@click.option(
+    "--at",
+    type=When(),
+    metavar="TIME",
+    help="14:03, yesterday, 2h, 2026-11-27, '2026-11-27 14:03'. The call in progress then, or the nearest one within 12 hours: "
+    "if it is over a minute away, stderr says how far.",
+)
 @click.option("--all", "every", is_flag=True, help="Show every event as well.")
 @SERVER
 @RESULT_AS_JSON
@@ -86,9 +95,11 @@ def call(
         click.echo("\n".join(_describe(found, found["call"])))
     _warn_of(found.get("unreadable", []))
     if found["call"] is None:
-        what = linkedid or f"of {number}" + (f" at {_date(at)}" if at is not None else "")
+        what = linkedid or f"of {number}" + (f" within 12 hours of {_date(at)}" if at is not None else "")
         click.echo(f"amid: no call {what} was recorded", err=True)
         return exits.NOT_DONE
+    if at is not None and (away := _distance(found["call"], at)):
+        click.echo(f"amid: no call of {number} is recorded at {_date(at)}; this is the nearest one, {away}", err=True)
     return 0
 
 
@@ -116,6 +127,15 @@ def _describe(found: RecordedCall, call: CallSummary) -> list[str]:
     if found.get("left_out"):
         lines.append(f"{found['left_out']} further events are left out")
     return lines
+
+
+def _distance(call: CallSummary, at: float) -> str:
+    """How far a call is from a time; "" if it was in progress then, or within a minute of it."""
+    if call["began"] > at + NEAR_S:
+        return f"{duration(call['began'] - at)} later"
+    if call["ended"] is not None and call["ended"] < at - NEAR_S:
+        return f"{duration(at - call['ended'])} earlier"
+    return ""
 
 
 def _date(seconds: float) -> str:

@@ -194,8 +194,8 @@ class AsyncMethods(ABC):
         """What happened to a call: `call`, None if there is no such call, and `ladder`; with `all`
         its `events` as well. Requires `history`.
 
-        linkedid: names the call. Instead, number: its last call, or its call `at` a time in seconds
-        since 1970.
+        linkedid: names the call. Instead, number: its last call, or the one in progress `at` a time in
+        seconds since 1970. If none was, it is the nearest one within 12 hours, as `began` and `ended` show.
         """
         asked = {"linkedid": linkedid, "server": server, "number": number, "at": at, "all": all, "masked": masked}
         found: RecordedCall = await self.call(protocol.recorded_call(asked, timeout))

@@ -38,7 +38,7 @@ SUFFIX = ".db"
 MAX_CHARACTER = "\U0010ffff"
 """Sorts after every character of a number."""
 AT_S = 12 * 3600
-"""Seconds before and after a time within which a call of a number is searched."""
+"""Seconds before and after a time within which the nearest call of a number is searched."""
 OTHER_ZONE_S = 24 * 3600
 """The days of files differ so much if the time zone of this machine was another one then."""
 NEVER = Cursor(1 << 62, 0)
@@ -124,7 +124,8 @@ class Archive:
         if at is None:
             found, _ = self.calls(CallsParams(number=number, limit=1))
         else:
-            found, _ = self.calls(CallsParams(number=number, since=at - AT_S, until=at + AT_S, limit=1000))
+            found, _ = self.calls(CallsParams(number=number, since=at - AT_S, until=at, limit=1000))
+            found += self.calls(CallsParams(number=number, since=at, until=at + AT_S, limit=1000))[0]
             found.sort(key=lambda row: _distance(row, at))
         return found[0]["linkedid"] if found else None
 

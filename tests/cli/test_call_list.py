@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
+from amid.cli.when import parse
 from tests.cli.conftest import Amid
 from tests.client.standin import StandIn
 
@@ -57,7 +60,7 @@ def test_a_call_that_was_not_recorded_is_named(daemon: StandIn, amid: Amid) -> N
     assert "no call 1.1 was recorded" in amid("call", "1.1").err
     assert "no call of 5551234 was recorded" in amid("call", "--number", "5551234").err
     at_a_time = amid("call", "--number", "5551234", "--at", "2026-11-27 14:03")
-    assert "no call of 5551234 at 2026-11-27 14:03:00 was recorded" in at_a_time.err
+    assert "no call of 5551234 within 12 hours of 2026-11-27 14:03:00 was recorded" in at_a_time.err
 
 
 def test_a_current_call_is_in_progress(daemon: StandIn, amid: Amid) -> None:
@@ -74,3 +77,16 @@ def test_a_call_without_a_callee_has_no_arrow(daemon: StandIn, amid: Amid) -> No
     call = {**numbers, "who": "CRM (100)", "whom": "", "dialled": ""}
     daemon.methods["call"] = lambda params: {"server": "pbx1", "call": call, "ladder": []}
     assert amid("call", "1.1").out.startswith("CRM (100)  ")
+
+
+@pytest.mark.parametrize(
+    ("at", "away"), [("12:00:30", ""), ("11:59:30", ""), ("12:05:40", ""), ("8:48", "3h 12m later"), ("14:05", "2h 0m earlier")]
+)
+def test_how_far_the_nearest_call_is_from_a_time_is_reported(daemon: StandIn, amid: Amid, at: str, away: str) -> None:
+    began = parse("2026-11-27 12:00", 0.0)
+    found = {**RECORDED, "began": began, "ended": began + 300}
+    daemon.methods["call"] = lambda params: {"server": "pbx1", "call": found, "ladder": []}
+    ended = amid("call", "--number", "100", "--at", f"2026-11-27 {at}")
+    assert ended.status == 0 and "Alice (100)" in ended.out
+    assert ended.err.strip().endswith(f"this is the nearest one, {away}" if away else ""), ended.err
+    assert bool(ended.err) == bool(away)

@@ -600,6 +600,17 @@ def test_a_call_by_number_and_time(several: Path) -> None:
     assert found(number="7777777", at=NOON) is None and found(linkedid="7.7") is None
 
 
+def test_a_call_by_time_of_a_number_with_many_calls(tmp_path: Path) -> None:
+    script = at(NOON)
+    events = []
+    for n in range(1, 1102):
+        ids = {**channel(n, f"1.{n}"), "CallerIDNum": "400"}
+        events += [script.event("Newchannel", **ids), script.event("Hangup", **ids)]
+    Writer(tmp_path).write(events)
+    found = Archive(tmp_path, "pbx1").call(CallParams(number="400", at=NOON + 1))
+    assert found is not None and abs(found.summary["began"] - NOON - 1) < 0.5
+
+
 def test_masked_answers_have_no_long_number(several: Path) -> None:
     archive = Archive(several, "pbx1")
     rows, more = archive.calls(CallsParams(limit=1, masked=True))
