@@ -23,7 +23,7 @@ Line = Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^[^\r\n\x00]*
 """Text that is sent as the value of a header."""
 Secret = Annotated[str, Meta(pattern=r"^[^\r\n\x00]+\Z", description="one line of text that is not empty")]
 """The secret in manager.conf; with auth = "plain" it is sent as the value of a header."""
-_HOST = r"^([^\s:\[\]]+|[0-9a-fA-F:.]*:[0-9a-fA-F:.]*:[0-9a-fA-F:.%a-z]*)\Z"
+_HOST = r"^([^\s\x00:\[\]]+|[0-9a-fA-F:.]*:[0-9a-fA-F:.]*:[0-9a-fA-F:.%a-z]*)\Z"
 Host = Annotated[
     str,
     Meta(min_length=1, max_length=255, pattern=_HOST, description="a host name or an address, without port or brackets"),
@@ -34,11 +34,11 @@ _PORT = r"([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2]
 TcpEndpoint = Annotated[
     str,
     Meta(
-        pattern=r"^tcp://(\*|[^:/\s]+|\[[0-9a-fA-F:]+\]):" + _PORT,
+        pattern=r"^tcp://(\*|[^:/\s\x00]+|\[[0-9a-fA-F:]+\]):" + _PORT,
         description='an endpoint such as "tcp://10.0.0.1:5560"; a port is 1 to 65535',
     ),
 ]
-HttpAddress = Annotated[str, Meta(pattern=r"^([^:/\s]+|\[[0-9a-fA-F:]+\]):" + _PORT)]
+HttpAddress = Annotated[str, Meta(pattern=r"^([^:/\s\x00]+|\[[0-9a-fA-F:]+\]):" + _PORT)]
 HttpAddresses = Annotated[
     tuple[HttpAddress, ...],
     Meta(
@@ -51,8 +51,8 @@ AmiAddresses = Annotated[
     tuple[HttpAddress, ...],
     Meta(description='an address and a port such as "127.0.0.1:5038", or a list of them; a port is 1 to 65535'),
 ]
-Origin = Annotated[str, Meta(pattern=r"^https?://[^/\s]+\Z", description='an origin such as "https://crm.example.com"')]
-NatsServer = Annotated[str, Meta(pattern=r"^(nats|tls)://([^:/@\s]+|\[[0-9a-fA-F:]+\])(:" + _PORT[:-2] + r")?\Z")]
+Origin = Annotated[str, Meta(pattern=r"^https?://[^/\s\x00]+\Z", description='an origin such as "https://crm.example.com"')]
+NatsServer = Annotated[str, Meta(pattern=r"^(nats|tls)://([^:/@\s\x00]+|\[[0-9a-fA-F:]+\])(:" + _PORT[:-2] + r")?\Z")]
 NatsServers = Annotated[
     tuple[NatsServer, ...],
     Meta(min_length=1, description='an address such as "tls://nats.example.com:4222", without a user, or a list of them'),

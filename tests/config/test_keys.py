@@ -48,7 +48,7 @@ def test_a_table_must_be_a_table(name: str, value: Any) -> None:
 
 
 IMPOSSIBLE: dict[str, list[Any]] = {
-    "host": ["", "x" * 256],
+    "host": ["", "x" * 256, "127.0.0.1\0"],
     "username": [""],
     "port": [0, -1, 65536, "5038", True],
     "auth": ["MD5", "sha", ""],
@@ -56,7 +56,16 @@ IMPOSSIBLE: dict[str, list[Any]] = {
     "events": ["", 7, "nosuch", "system,nosuch", "call, agent", "call,", "4294967295"],
     "lanes": [0, -1, 65, 1.5, "4"],
     "queue": [0, 10**7],
-    "events_listen": ["tcp://*:1", ["ipc:///x"], ["tcp://*"], ["tcp://a b:1"], [""], ["tcp://*:99999"], ["tcp://*:0"]],
+    "events_listen": [
+        "tcp://*:1",
+        ["ipc:///x"],
+        ["tcp://*"],
+        ["tcp://a b:1"],
+        [""],
+        ["tcp://*:99999"],
+        ["tcp://*:0"],
+        ["tcp://a\0:1"],
+    ],
     "allow": ["Ping", [""], [7], ["QueueStatus: support"], ["Nonsense:"], ["Command:"], [": x"]],
     "silence": [0, -1, 3601, "10", float("nan"), float("inf")],
     "pong": [0],
@@ -105,6 +114,9 @@ def test_a_rule_that_matches_nothing_is_refused(where: str, key: str, rule: str)
         ("rpc", "listen", ["tcp://*:99999x"]),
         ("rpc", "listen", ["tcp://*:65536"]),
         ("gateway", "listen", "127.0.0.1:99999"),
+        ("gateway", "listen", "127.0.0.1\0:8088"),
+        ("gateway", "origins", ["http://a\0"]),
+        ("nats", "servers", "nats://a\0:4222"),
         ("nats", "servers", "http://nats:4222"),
         ("nats", "servers", "nats://amid:secret@nats:4222"),
         ("nats", "servers", []),
