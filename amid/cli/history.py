@@ -105,8 +105,8 @@ def call(
 
 def _columns(call: CallSummary) -> dict[str, Any]:
     return {
-        "began": _date(call["began"]),
-        "seconds": f"{call['ended'] - call['began']:.0f}" if call["ended"] is not None else "…",
+        "began": _began(call),
+        "seconds": f"{call['ended'] - call['began']:.0f}{'+' * call['late']}" if call["ended"] is not None else "…",
         "who": call["who"],
         "whom": call["whom"] or call["dialled"],
         "queue": call["queue"],
@@ -142,12 +142,20 @@ def _date(seconds: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
 
 
+def _began(call: CallSummary) -> str:
+    return f"{'before ' * call['late']}{_date(call['began'])}"
+
+
 def _title(call: CallSummary) -> str:
-    began = _date(call["began"])
+    began = _began(call)
     parties = " → ".join(printable(one) for one in (call["who"], call["whom"] or call["dialled"]) if one)
     if call["ended"] is None:
         return f"{click.style(parties, bold=True)}  {began}, in progress"
-    facts = [call["outcome"], f"{call['ended'] - call['began']:.0f} s", ENDED_BY.get(call["ended_by"], "")]
+    facts = [
+        call["outcome"],
+        f"{'more than ' * call['late']}{call['ended'] - call['began']:.0f} s",
+        ENDED_BY.get(call["ended_by"], ""),
+    ]
     return f"{click.style(parties, bold=True)}  {began}, {', '.join(fact for fact in facts if fact)}"
 
 

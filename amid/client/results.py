@@ -170,13 +170,15 @@ class ChangesPage(TypedDict):
 class CallSummary(TypedDict):
     """One recorded call; the contract (clients/README.md, Requests) describes the members.
 
-    ended: None during the call.
+    ended: None during the call. late: it began before the recording, `began` is its first recorded
+    event.
     """
 
     server: str
     linkedid: str
     joined: list[str]
     began: float
+    late: bool
     ended: float | None
     who: str
     whom: str

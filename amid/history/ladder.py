@@ -21,13 +21,15 @@ UNANSWERED = frozenset({"", "busy", "no answer", "failed", "cancelled", "abandon
 
 def summary(call: Call, server: str) -> dict[str, Any]:
     """The call as the contract describes it. Times are seconds since 1970, durations are in seconds;
-    `ended` is None during the call."""
+    `ended` is None during the call. Those of a late call count from its first recorded event: the
+    Linkedid has the time of its beginning only if no program has named the channel."""
     first, other = call.caller, _other(call)
     return {
         "server": server,
         "linkedid": call.linkedid,
         "joined": list(call.joined),
         "began": call.began,
+        "late": call.late,
         "ended": call.ended or None,
         "who": first.label if first else "",
         "whom": other.label if other else "",
@@ -144,7 +146,7 @@ def _end(call: Call) -> str:
     why = f": {text} ({cause})" if cause not in (0, NORMAL_CLEARING) else ""
     seconds = round(call.ended - call.began)
     ends = "the PBX ends the call" if call.first_end == "pbx" else "the call ends"
-    return f"{ends} after {seconds} s{why}"
+    return f"{ends} after {'more than ' if call.late else ''}{seconds} s{why}"
 
 
 def _list(labels: list[str]) -> str:

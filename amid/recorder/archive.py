@@ -224,7 +224,7 @@ def _rows(db: sqlite3.Connection, sql: str, values: Sequence[Any], kind: type[T]
 
 
 def _summary(text: str) -> dict[str, Any]:
-    found: dict[str, Any] = msgspec.convert(json.loads(text), _SUMMARY)
+    found: dict[str, Any] = msgspec.convert({"late": False, **json.loads(text)}, _SUMMARY)  # earlier builds wrote none
     return found
 
 

@@ -13,7 +13,7 @@ from tests.client.standin import StandIn
 RECORDED = {
     "server": "pbx1", "linkedid": "1795786966.0", "joined": [], "began": 0.0, "ended": 12.0, "who": "Alice (100)", "whom": "",
     "dialled": "300", "queue": "support", "agent": "", "outcome": "abandoned", "waited": 12.0, "talked": 0.0, "ended_by": "caller",
-    "cause": 16, "cause_text": "Normal Clearing", "numbers": ["100"], "channels": 1, "events": 9,
+    "cause": 16, "cause_text": "Normal Clearing", "numbers": ["100"], "late": False, "channels": 1, "events": 9,
 }  # fmt: skip
 
 
@@ -28,6 +28,15 @@ def test_with_a_filter_recorded_calls_are_shown(daemon: StandIn, amid: Amid) -> 
     assert daemon.asked[0]["params"] == {"queue": "support", "lost": True, "limit": 1, "timeout": 5.0}
     assert "Alice (100)" in ended.out and "abandoned" in ended.out and "more calls" in ended.err
     assert json.loads(amid("calls", "--lost", "--json").out) == RECORDED
+
+
+def test_a_call_that_began_before_the_recording_is_marked(daemon: StandIn, amid: Amid) -> None:
+    late = {**RECORDED, "late": True}
+    daemon.methods["calls"] = lambda params: {"server": "pbx1", "calls": [RECORDED, late], "more": False}
+    daemon.methods["call"] = lambda params: {"server": "pbx1", "call": late, "ladder": []}
+    _, whole, marked = amid("calls", "--lost").out.splitlines()
+    assert marked.startswith("before ") and " 12+ " in marked and "before" not in whole and " 12 " in whole
+    assert "before 1" in (title := amid("call", "1.1").out) and "more than 12 s" in title
 
 
 def test_a_name_in_place_of_a_number_is_explained(daemon: StandIn, amid: Amid) -> None:
@@ -65,7 +74,7 @@ def test_a_call_that_was_not_recorded_is_named(daemon: StandIn, amid: Amid) -> N
 
 def test_a_current_call_is_in_progress(daemon: StandIn, amid: Amid) -> None:
     parties = {"who": "CRM (100)", "whom": "", "dialled": "200", "queue": "", "outcome": "answered", "ended_by": ""}
-    call = {**parties, "linkedid": "1.1", "began": 0.0, "ended": None}
+    call = {**parties, "linkedid": "1.1", "began": 0.0, "late": False, "ended": None}
     daemon.methods["call"] = lambda params: {"server": "pbx1", "call": call, "ladder": []}
     daemon.methods["calls"] = lambda params: {"server": "pbx1", "calls": [call], "more": False}
     assert amid("call", "1.1").out.splitlines()[0].endswith(", in progress")
@@ -73,7 +82,7 @@ def test_a_current_call_is_in_progress(daemon: StandIn, amid: Amid) -> None:
 
 
 def test_a_call_without_a_callee_has_no_arrow(daemon: StandIn, amid: Amid) -> None:
-    numbers = {"linkedid": "1.1", "began": 0.0, "ended": 5.0, "outcome": "answered", "ended_by": "pbx"}
+    numbers = {"linkedid": "1.1", "began": 0.0, "late": False, "ended": 5.0, "outcome": "answered", "ended_by": "pbx"}
     call = {**numbers, "who": "CRM (100)", "whom": "", "dialled": ""}
     daemon.methods["call"] = lambda params: {"server": "pbx1", "call": call, "ladder": []}
     assert amid("call", "1.1").out.startswith("CRM (100)  ")

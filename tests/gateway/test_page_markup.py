@@ -59,7 +59,7 @@ EVENT = {"server": "pbx1", "epoch": 1, "seq": 1, "prev": 0, "time": 1.0, "event"
 RECORDED = {
     "server": "pbx1", "linkedid": NAME, "joined": [NAME], "began": 1.0, "ended": 2.0, "who": NAME, "whom": NAME, "dialled": NAME,
     "queue": NAME, "agent": NAME, "outcome": NAME, "waited": 3.0, "talked": 4.0, "ended_by": NAME, "cause": 17, "cause_text": NAME,
-    "numbers": [NAME], "channels": 1, "events": 1,
+    "numbers": [NAME], "late": False, "channels": 1, "events": 1,
 }  # fmt: skip
 STEP = {"time": 1.0, "after": 0.0, "kind": NAME, "text": NAME, "parties": [NAME, f"{NAME} 2"], "epoch": 1, "seq": 1}
 CALL = {"call": RECORDED, "ladder": [STEP, {**STEP, "kind": "end", "parties": None}], "unreadable": [NAME]}

@@ -39,7 +39,7 @@ def test_a_call_whose_beginning_is_missing_tells_nothing_wrong(kind: str, versio
             row = summary(call, "pbx1")
             assert [row[name] for name in TOLD] == [row[name] and truth[name] for name in TOLD], decode(events[first])
             assert row["outcome"] in (truth["outcome"], "unknown")
-            assert (ladder_of(folded, call.linkedid)[0] == LATE) == (first > begin)
+            assert (ladder_of(folded, call.linkedid)[0] == LATE) == row["late"] == (first > begin)
 
 
 TOLD = ("who", "whom", "ended_by", "queue", "agent")
@@ -140,15 +140,16 @@ def test_a_call_that_began_before_the_recording() -> None:
     bridge = {"BridgeUniqueid": "b1", "BridgeTechnology": "simple_bridge"}
     events = [script.on("BridgeEnter", 1, **bridge), script.on("BridgeEnter", 2, **bridge), script.on("HangupRequest", 2)]
     folded = fold([*events, script.on("Hangup", 2), script.on("Hangup", 1)])
-    assert ladder_of(folded) == [LATE, "100 and 200 talk", "200 hangs up", "the call ends after N s"]
-    assert summary(folded.calls["1.1"], "pbx1")["outcome"] == "answered"
+    assert ladder_of(folded) == [LATE, "100 and 200 talk", "200 hangs up", "the call ends after more than N s"]
+    row = summary(folded.calls["1.1"], "pbx1")
+    assert (row["outcome"], row["late"]) == ("answered", True)
 
 
 def test_what_happened_before_the_recording_is_unknown() -> None:
     script = Script()
     end = [script.on("HangupRequest", 1), script.on("ConfbridgeLeave", 1, Conference="room"), script.on("Hangup", 1)]
     folded = fold(end)
-    assert ladder_of(folded) == [LATE, "100 hangs up", "the call ends after N s"]
+    assert ladder_of(folded) == [LATE, "100 hangs up", "the call ends after more than N s"]
     row = summary(folded.calls["1.1"], "pbx1")
     assert (row["outcome"], row["ended_by"]) == ("unknown", "caller")
 

@@ -116,6 +116,15 @@ def test_the_ladder_of_a_recorded_call(tmp_path: Path) -> None:
     assert row["ended_by"] == "caller" and row["numbers"] == ["100", "200"]
 
 
+def test_a_call_that_was_stored_by_an_earlier_build_is_read(tmp_path: Path) -> None:
+    Writer(tmp_path).write(talking(at(NOON)))
+    (path,) = Archive(tmp_path, "pbx1").files()
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("""UPDATE call SET summary = replace(summary, '"late":false,', '')""")
+    archive = Archive(tmp_path, "pbx1")
+    assert archive.calls(CallsParams())[0][0]["late"] is False and not archive.failures
+
+
 @pytest.mark.parametrize("version", ["22", "16"])
 def test_joined_calls_have_one_ladder(version: str, tmp_path: Path) -> None:
     events = recorded(version, "attended_transfer")

@@ -160,6 +160,8 @@ const partiesOf = (call) => call.who + ARROW + (call.whom || call.dialled || "â€
 
 const rounded = (seconds) => duration(Math.round(seconds)); // as the ladder's text
 
+const beganOf = (call) => (call.late ? "before " : "") + dateTime(call.began);
+
 const outcomeOf = (call) => (call.ended === null ? "in progress" : call.outcome);
 
 const unreadable = (answer) => (answer.unreadable ? `Files that cannot be read: ${answer.unreadable.join(", ")}.` : "");
@@ -167,9 +169,9 @@ const unreadable = (answer) => (answer.unreadable ? `Files that cannot be read: 
 /** What is known of a call, as names and values. */
 function factsOf(call) {
   const facts = [
-    ["Began", dateTime(call.began)],
+    ["Began", beganOf(call)],
     ["Outcome", outcomeOf(call)],
-    ["Duration", call.ended === null ? "" : rounded(call.ended - call.began)],
+    ["Duration", call.ended === null ? "" : (call.late ? "more than " : "") + rounded(call.ended - call.began)],
     ["Waited", call.waited ? rounded(call.waited) : ""],
     ["Talked", call.talked ? rounded(call.talked) : ""],
     ["Queue", call.queue],
@@ -193,7 +195,7 @@ function updateRecord(item, call) {
   const [began, who, chip, details] = button.children;
   button.record = call;
   item.dataset.outcome = outcomeOf(call);
-  setText(began, dateTime(call.began));
+  setText(began, beganOf(call));
   setText(who, partiesOf(call));
   setText(chip, outcomeOf(call));
   const facts = [
