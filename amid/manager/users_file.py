@@ -28,8 +28,10 @@ _SECTION = re.compile(r"\[([^\]]+)\](?:\(([^)]*)\))?\s*")
 _EVENT_FILTER = re.compile(r"eventfilter\s*(?:\((.*)\))?", re.IGNORECASE | re.DOTALL)
 _RULE = re.compile(r"[A-Za-z*][\w*-]*((\s*,\s*[\w*-]*)*|\s*:(?!:)\s*\S.*)")
 """Names of actions, or a name with a pattern; neither the name of a host nor a mistyped IPv6 address."""
-_KEYS = ("secret", "read", "write", "permit", "deny", "acl", "allow", "eventfilter")
-_KEYS += ("server", "allowmultiplelogin", "on_reconnect")
+_KEYS = (
+    *("secret", "read", "write", "permit", "deny", "acl", "eventfilter", "allowmultiplelogin"),
+    *("allow", "server", "on_reconnect"),
+)
 _WITHOUT_EFFECT = {
     "displayconnects": "",
     "writetimeout": "",
