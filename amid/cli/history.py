@@ -26,6 +26,8 @@ ENDED_BY = {
     "pbx": "ended by the PBX",
     "restart": "ended by a restart of Asterisk",
 }
+NAMED = {"queue": "`amid queues` lists the queues", "agent": "`amid queues NAME` lists the members of a queue"}
+"""Filters that compare whole names, and what lists these."""
 NEAR_S = 60.0
 """People give times in minutes."""
 OUTCOMES = ["answered", "voicemail", "abandoned", "busy", "no answer", "failed", "cancelled", "unknown"]
@@ -45,8 +47,11 @@ def show_calls(top: dict[str, Any], as_json: bool, filters: dict[str, Any]) -> N
     number = filters["number"]
     if number and not page["calls"] and not any(map(str.isdigit, number)):
         click.echo("amid: --number compares numbers and extensions; use --name for the name of a party", err=True)
-    if not page["calls"] and (filters["queue"] or filters["agent"]):
-        click.echo("amid: --queue and --agent compare whole names; `amid queues` lists them", err=True)
+    for name in [name for name in NAMED if filters[name] and not page["calls"]]:
+        with Client(top["run_dir"]) as client:
+            any_time = client.calls(filters["server"], timeout=filters["timeout"], limit=1, **{name: filters[name]})
+        if not any_time["calls"]:
+            click.echo(f"amid: no recorded call has the {name} {filters[name]}; {NAMED[name]}", err=True)
     if page["more"]:
         click.echo("amid: there are more calls; use --until or --limit", err=True)
 

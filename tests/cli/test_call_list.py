@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -43,6 +44,21 @@ def test_a_name_in_place_of_a_number_is_explained(daemon: StandIn, amid: Amid) -
     daemon.methods["calls"] = lambda params: {"server": "pbx1", "calls": [], "more": False}
     assert "use --name" in amid("calls", "--number", "Alice").err
     assert amid("calls", "--number", "100").err == amid("calls", "--lost").err == ""
+
+
+@pytest.mark.parametrize(("option", "listed_by"), [("--queue", "`amid queues`"), ("--agent", "`amid queues NAME`")])
+def test_a_name_in_no_recorded_call_is_reported(daemon: StandIn, amid: Amid, option: str, listed_by: str) -> None:
+    kind = option.removeprefix("--")
+
+    def found(params: dict[str, Any]) -> dict[str, Any]:
+        matches = params[kind] == "support" and "since" not in params
+        return {"server": "pbx1", "calls": [RECORDED] if matches else [], "more": False}
+
+    daemon.methods["calls"] = found
+    ended = amid("calls", "--since", "1h", option, "suport")
+    assert ended.out == "no calls\n" and f"no recorded call has the {kind} suport; {listed_by} lists" in ended.err
+    ended = amid("calls", "--since", "1h", option, "support")
+    assert ended.out == "no calls\n" and ended.err == ""
 
 
 def test_an_incomplete_list_is_reported_with_json_too(daemon: StandIn, amid: Amid) -> None:
