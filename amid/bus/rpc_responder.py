@@ -93,7 +93,7 @@ class RpcForwarder:
             )
         except AmidError as error:
             if error.kind == "denied":
-                who, what = (caller.name, f"nats:{caller.name}"), requests.asked(message.subject, message.data)
+                who, what = (caller.name, f"token:nats:{caller.name}"), requests.asked(message.subject, message.data)
                 self._audit.write_reply(AuditedRequest(*who, *what, clock.monotonic()), error)
             raise
         self._broker.forward(message.reply, call.payload)

@@ -99,7 +99,7 @@ class Fold:
         if leg is None:
             return
         call = leg.call
-        if call.first is event and event.fields.Uniqueid == call.linkedid:
+        if call.first is event and text(event.fields.Uniqueid) == call.linkedid:
             call.late = False
         if event.fields.ChannelStateDesc != "Ring" or leg.local:
             return
@@ -218,10 +218,10 @@ class Fold:
         leg = self._leg_of(event, packed)
         if leg is None or leg.asked_to_end or leg.connects:
             return
+        if leg.local and text(channel_headers(packed).Channel).endswith(";2"):
+            return
         leg.up = leg.up or event.fields.ChannelStateDesc in ("Ring", "Up")  # it may have answered in a gap
         if not leg.up:
-            return
-        if leg.local and text(channel_headers(packed).Channel).endswith(";2"):
             return
         leg.asked_to_end = True
         leg.call.first_end = leg.call.first_end or leg

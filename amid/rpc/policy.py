@@ -92,7 +92,7 @@ def check_action(action: str, fields: Mapping[Any, Any], caller: str, lists: Map
                 raise _denied(action, target, caller, _deny_rule(denied_by, where, lists[where]))
             if lists[where].allow and not any(_allows(rule, name, target) for rule in allow):
                 missing = [one for one in targets if not any(_allows(rule, name, one) for rule in allow)]
-                raise _denied(action, target, caller, _remedy(action, target, "...", where) + _to_add(action, missing[1:]))
+                raise _denied(action, target, caller, _remedy(action, target, "...", where) + _to_add(action, missing))
         if target.needs == Needs.PATTERN and not any(allow for allow, _ in rules.values()):
             where = next(reversed(list(lists)), LOCAL)
             raise _denied(action, target, caller, _remedy(action, target, "*", where) + _to_keep_admin(where))
@@ -246,9 +246,11 @@ def _rule_for(action: str, target: Target) -> str:
     return f"{action}: *" if rule == action and target.needs == Needs.PATTERN else rule
 
 
-def _to_add(action: str, others: list[Target]) -> str:
-    """The rest of the advice when a list permits none of these targets either."""
-    rules = dict.fromkeys(json.dumps(_rule_for(action, target)) for target in others if target.text != NO_EXTENSION)
+def _to_add(action: str, missing: list[Target]) -> str:
+    """The rest of the advice when a list permits none of these targets: the rules beside that for the
+    first one."""
+    first, *others = (_rule_for(action, target) for target in missing)
+    rules = dict.fromkeys(json.dumps(rule) for rule in others if rule not in (first, f"{action}: {NO_EXTENSION}"))
     return f"; it also needs {' and '.join(rules)}" if rules else ""
 
 

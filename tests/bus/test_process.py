@@ -300,7 +300,7 @@ def test_the_audit_trail_shows_what_a_denied_request_asked_for(configured: Daemo
     consumer.request("site-a-crm.rpc.pbx1.action.QueuePause", action("QueuePause", fields={"Queue": "audited"}))
     eventually(lambda: "target=audited" in configured.log.read_text(), "the log has it")
     (line,) = [line for line in configured.log.read_text().splitlines() if "target=audited" in line]
-    for part in ("process=bus", "principal=nats:crm", "method=action", "action=QueuePause", "server=pbx1", "outcome=denied"):
+    for part in ("process=bus", "principal=token:nats:crm", "method=action", "action=QueuePause", "server=pbx1", "outcome=denied"):
         assert part in line
 
 

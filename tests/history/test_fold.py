@@ -242,6 +242,25 @@ def test_a_pickup_is_told_before_the_talk_that_it_leads_to() -> None:
 LOCAL = {name: {"Channel": f"Local/200@agents-1;{name}", "Uniqueid": f"1.3{name}"} for name in "12"}
 
 
+def test_the_far_half_of_a_local_pair_that_hangs_up_has_not_answered() -> None:
+    """An Originate to a Local channel whose dialplan only waits."""
+    script = Script()
+    near, far = ({**channel(3), **LOCAL[half], "ChannelStateDesc": state} for half, state in (("1", "Down"), ("2", "Ring")))
+    near |= {"Uniqueid": "1.1"}
+    dial = {f"Dest{name}": value for name, value in near.items()}
+    events = [script.event("Newchannel", **near), script.event("Newchannel", **far), script.event("DialBegin", **dial)]
+    events += [script.event("DialEnd", **dial, DialStatus="CANCEL"), script.event("HangupRequest", **far)]
+    folded = fold([*events, script.event("Hangup", **near), script.event("Hangup", **far)])
+    assert summary(folded.calls["1.1"], "pbx1")["outcome"] == "failed"
+
+
+def test_a_call_whose_ids_are_not_utf_8_has_its_beginning() -> None:
+    script, odd = Script(), {"Uniqueid": b"crm-\xe9", "Linkedid": b"crm-\xe9"}
+    folded = fold([script.event("Newchannel", **{**_ring(1), **odd}), script.event("Hangup", **{**channel(1), **odd})])
+    (call,) = folded.calls.values()
+    assert not call.late
+
+
 def offered(script: Script, rings: bool, status: str, through_local: bool, status_of_pair: str = "NOANSWER") -> list[bytes]:
     """The queue calls channel 2, the phone of its member Bob, directly or through a Local pair."""
     member = {**channel(3, prefix="Dest"), **{f"Dest{name}": value for name, value in LOCAL["1"].items()}}

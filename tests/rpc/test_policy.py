@@ -297,6 +297,14 @@ def test_a_refusal_names_the_denying_rule(lists: dict[str, Caller], action: str,
     assert "[servers." not in words or "*" not in caught.value.message
 
 
+def test_a_refusal_names_no_rule_twice() -> None:
+    both = {"Channel": "SIP/1", "ExtraChannel": "SIP/2", "Exten": "500", "Context": "conf", "Priority": "1"}
+    fields = {**both, "ExtraExten": "500", "ExtraContext": "conf", "ExtraPriority": "1"}
+    with pytest.raises(AmidError) as caught:
+        check_action("Redirect", fields, "crm", {"[callers.crm]": Caller(allow=["Redirect: *@sales"])})
+    assert caught.value.message.count("Redirect: 500@conf") == 1 and "also" not in caught.value.message
+
+
 def test_a_refusal_names_all_missing_rules_of_a_list() -> None:
     fields = {"Channel": "Local/1@other", "Application": "Playback", "Data": "x", "Variable": "CALLERID(num)=1"}
     with pytest.raises(AmidError) as caught:
