@@ -74,9 +74,19 @@ def _unhold(call: Call, step: Step) -> None:
 
 def _blind_transfer(call: Call, step: Step) -> None:
     call.numbers |= {step.details["to"]} - {""}
+    _leave(step)
+
+
+def _leave(step: Step) -> None:
+    """Who has transferred the call is no longer in it. That the phone hangs up, perhaps before
+    Asterisk does, is no step, and ends nothing."""
+    if step.details["result"] in ("", "Success"):
+        _first(step).asked_to_end = True
 
 
 def _attended_transfer(call: Call, step: Step) -> None:
+    if step.details["type"] != "Threeway":
+        _leave(step)
     _hide_talk(call, step.parties[1:])
     hide_recent(call, "unhold", step)
 

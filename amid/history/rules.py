@@ -51,7 +51,9 @@ RULES = {
     "Hold": Rule("hold", ("",), {}),
     "Unhold": Rule("unhold", ("",), {}),
     "BlindTransfer": Rule("blind_transfer", ("Transferer", "Transferee"), {"to": "Extension", "result": "Result"}, True),
-    "AttendedTransfer": Rule("attended_transfer", ("OrigTransferer", "Transferee", "TransferTarget"), {"result": "Result"}, True),
+    "AttendedTransfer": Rule(
+        "attended_transfer", ("OrigTransferer", "Transferee", "TransferTarget"), {"result": "Result", "type": "DestType"}, True
+    ),
     "ParkedCall": Rule("park", ("Parkee",), {"space": "ParkingSpace"}, True),
     "UnParkedCall": Rule("unpark", ("Retriever", "Parkee"), {"space": "ParkingSpace"}, True),
     "ParkedCallTimeOut": Rule("park_timeout", ("Parkee",), {"space": "ParkingSpace"}, True),

@@ -254,6 +254,17 @@ def test_the_far_half_of_a_local_pair_that_hangs_up_has_not_answered() -> None:
     assert summary(folded.calls["1.1"], "pbx1")["outcome"] == "failed"
 
 
+def test_the_end_of_a_phone_that_has_transferred_the_call_is_no_step() -> None:
+    script = Script()
+    events = talking(script)
+    parties = {**channel(2, prefix="Transferer"), **channel(1, prefix="Transferee")}
+    events.append(script.event("BlindTransfer", **parties, Extension="300", Result="Success"))
+    events += [script.on("HangupRequest", 2), script.on("Hangup", 2), script.on("HangupRequest", 1), script.on("Hangup", 1)]
+    folded = fold(events)
+    assert ladder_of(folded) == [*TALK, "200 transfers 100 to 300", "100 hangs up", "the call ends after N s"]
+    assert summary(folded.calls["1.1"], "pbx1")["ended_by"] == "caller"
+
+
 def test_a_call_whose_ids_are_not_utf_8_has_its_beginning() -> None:
     script, odd = Script(), {"Uniqueid": b"crm-\xe9", "Linkedid": b"crm-\xe9"}
     folded = fold([script.event("Newchannel", **{**_ring(1), **odd}), script.event("Hangup", **{**channel(1), **odd})])
