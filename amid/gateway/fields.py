@@ -41,15 +41,15 @@ def decode_json(body: bytes) -> Any:
 def decode_fields(body: bytes, content_type: str) -> dict[str, Any]:
     """Decode the fields in a body, header name to value. Raises `AmidError`."""
     kind = content_type.partition(";")[0].strip().lower()
-    if not body:
-        return {}
-    if not body.lstrip().startswith(b"{"):
-        if kind == FORM:
-            return _decode_form(body)
-        where = f"with the content type {FORM}, which `curl -d` sends"
-        raise AmidError("parse_error", f"the body must be a JSON object of header names and values, or a form {where}")
-    fields: dict[str, Any] = decode_json(body)
-    return fields
+    first = body.lstrip()[:1]
+    if kind == FORM and first != b"{":
+        return _decode_form(body)
+    if body and first not in (b"{", b"["):
+        raise AmidError("parse_error", f"the body is not JSON (a form needs the content type {FORM}, which `curl -d` sends)")
+    value = decode_json(body) if body else {}
+    if not isinstance(value, dict):
+        raise AmidError("invalid_params", "the body must be a form or a JSON object of header names and values")
+    return value
 
 
 def decode_pairs(text: str) -> list[tuple[str, str]]:

@@ -287,7 +287,7 @@ def test_a_removed_key_receives_no_more_events(tcp: Tcp) -> None:
         _reload(tcp, {**tcp.tables, "callers__crm": {"key": tcp.crm, "deny": ["Ping"]}})
         _heard(tcp, events, "still")
         assert tcp.daemon.pid("reader pbx1") == pid
-        other = {**tcp.tables, "callers__crm": {"key": tcp.server}}
+        other = {**tcp.tables, "callers__crm": {"key": zmq.curve_keypair()[0].decode()}}
         _reload(tcp, other)
         eventually(lambda: tcp.daemon.pid("reader pbx1") != pid, "its connections end with the reader")
         tcp.daemon.wait_up("pbx1")
